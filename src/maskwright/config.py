@@ -1,0 +1,283 @@
+"""RunConfig: everything a training is decided by, read from strict YAML.
+
+`load_config` reports every problem at once with file, line and column: wrong keys and values, names
+that are in no table, and arguments that a model, loss or augmentation does not take.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+
+from maskwright import augment, losses, models
+from maskwright.core import strictyaml
+from maskwright.core.strictyaml import Document, StrictModel, did_you_mean
+from maskwright.errors import ConfigError
+
+ClassWeights = Literal["none", "inverse_frequency"] | list[Annotated[float, Field(gt=0)]]
+Positive = Annotated[int, Field(gt=0)]
+Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+def _by_name(value: Any) -> Any:
+    """The short form: `dice` for `{name: dice}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class DataConfig(StrictModel):
+    """The images and how they come to the model."""
+
+    root: str = Field(description="dataset folder, relative to this file")
+    image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = Field(description="height, width")
+    keep_ratio: bool = Field(False, description="pad with ignored pixels instead of stretching")
+    resample: Literal["bilinear", "bicubic", "lanczos", "area"] = "lanczos"
+    holdout: float = Field(0.2, gt=0, lt=1, description="share of train used for validation when there is no val split")
+    mean: Triple | None = Field(None, description="channel means, 0..1; the encoder's own when left out")
+    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = None
+
+
+class ModelConfig(StrictModel):
+    """A row of the model table with its arguments."""
+
+    name: str
+    encoder: str | None = None
+    weights: str = Field("none", description="imagenet, none, or a .safetensors file relative to this file")
+    args: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> ModelConfig:
+        if self.name not in models.MODELS:
+            raise ValueError(f"the model {self.name!r} is not known" + did_you_mean(self.name, models.MODELS))
+        if models.takes_encoder(self.name) and not self.encoder:
+            raise ValueError(f"{self.name} needs an encoder, such as resnet34 or tu-mobilenetv2_100")
+        if not models.takes_encoder(self.name) and (self.encoder or self.weights != "none"):
+            raise ValueError(f"{self.name} has no separate encoder and no pretrained weights; remove them, or take 'Unet'")
+        return self
+
+
+class _Named(StrictModel):
+    """An entry whose further keys are arguments of a table row."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
+    name: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keys that go to the table row."""
+        return dict(self.model_extra or {})
+
+
+class LossTerm(_Named):
+    """A row of the loss table with its weight in the sum."""
+
+    weight: float = Field(1.0, gt=0)
+    class_weights: ClassWeights = "none"
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in losses.LOSSES:
+            raise ValueError(f"the loss {name!r} is not known" + did_you_mean(name, losses.LOSSES))
+        return name
+
+
+class AugmentTerm(_Named):
+    """A row of the augmentation table."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in augment.AUGMENTATIONS:
+            raise ValueError(f"the augmentation {name!r} is not known" + did_you_mean(name, augment.AUGMENTATIONS))
+        return name
+
+
+class OptimizerConfig(StrictModel):
+    """`lr` is that of the encoder (of everything, for a model without one); decoder and head get
+    `lr * head_lr_mult`. Weight decay is not applied to biases and normalisation."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    head_lr_mult: float = Field(1.0, gt=0)
+
+
+class ScheduleConfig(StrictModel):
+    """`poly`: lr * (1 - step / steps) ** power, after a linear warm-up over `warmup` steps."""
+
+    name: Literal["poly"] = "poly"
+    power: float = Field(0.9, gt=0)
+    warmup: int = Field(50, ge=0)
+
+
+class TrainConfig(StrictModel):
+    """How long and how. One of `iterations`, `epochs` and `budget` is given."""
+
+    iterations: Positive | None = None
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    budget: str | None = Field(None, description="wall time such as 90s, 5m or 1.5h, evaluation included")
+    batch_size: Positive = 8
+    evaluate_every: Positive | None = Field(None, description="iterations; an eighth of the run when left out")
+    early_stopping: Positive | None = Field(None, description="evaluations without a better val mIoU")
+    ema: float | None = Field(0.99, gt=0, lt=1, description="decay of the average of the weights")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    workers: int | None = Field(None, ge=0, description="loader processes; chosen by device when left out")
+
+    @field_validator("budget")
+    @classmethod
+    def _budget(cls, text: str | None) -> str | None:
+        if text is not None:
+            seconds_of(text)
+        return text
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainConfig:
+        given = [name for name in ("iterations", "epochs", "budget") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give one of iterations, epochs and budget"
+                             + (f" (given: {', '.join(given)})" if given else ""))
+        return self
+
+
+class RunConfig(StrictModel):
+    """One training."""
+
+    seed: int = Field(0, ge=0, lt=2**31)
+    data: DataConfig
+    model: ModelConfig
+    loss: list[LossTerm] = Field(min_length=1)
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    train: TrainConfig
+    augment: list[AugmentTerm] = Field(default_factory=list)
+    border: Literal["reflect", "ignore"] = Field("reflect", description="what fills the places that geometry uncovers")
+    flip_average: bool = Field(False, description="average predictions over the mirrored image: twice the work")
+
+    @field_validator("model", "optimizer", "schedule", mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return _by_name(value)
+
+    @field_validator("loss", "augment", mode="before")
+    @classmethod
+    def _short_list(cls, value: Any) -> Any:
+        return [_by_name(item) for item in (value if isinstance(value, list) else [value])]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with every value, which `RunConfig.model_validate` reads back."""
+        return self.model_dump(exclude_none=True)
+
+
+def seconds_of(text: str) -> float:
+    """`90s`, `5m`, `1.5h` in seconds; ValueError otherwise."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text)
+    if not match or float(match[1]) <= 0:
+        raise ValueError(f"{text!r} is not a time such as 90s, 5m or 1.5h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _as_model(name: str, parameters: dict[str, inspect.Parameter]) -> type[BaseModel]:
+    """The arguments of a table row as a model, so that they are checked like any other value."""
+    fields: dict[str, Any] = {
+        key: (Any if parameter.annotation is parameter.empty else parameter.annotation,
+              ... if parameter.default is parameter.empty else parameter.default)
+        for key, parameter in parameters.items()
+    }
+    return create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields)
+
+
+def _argument_problems(document: Document) -> list[str]:
+    """Arguments that table rows do not take, found on the raw values so that they join the other problems."""
+    problems: list[str] = []
+    has_torch = importlib.util.find_spec("torch") is not None
+
+    def check(location: tuple[str | int, ...], name: str, parameters: dict[str, inspect.Parameter],
+              given: dict[str, Any], build: Callable[..., Any] | None = None) -> None:
+        model = _as_model(name, parameters)
+        try:
+            model.model_validate(given)
+        except ValidationError as error:
+            problems.extend(strictyaml.problems_of(model, document, error, location))
+            return
+        if build is not None:
+            try:
+                build(**given)
+            except ValueError as error:
+                problems.append(document.problem(location, str(error)))
+
+    for section, table, arguments, own, needs_torch in (
+            ("loss", losses.LOSSES, losses.arguments, {"name", "weight", "class_weights"}, True),
+            ("augment", augment.AUGMENTATIONS, augment.arguments, {"name"}, False)):
+        entries = document.data.get(section, [])
+        for i, entry in enumerate(entries if isinstance(entries, list) else [entries]):
+            entry = _by_name(entry)
+            if isinstance(entry, dict) and entry.get("name") in table and (has_torch or not needs_torch):
+                given = {key: value for key, value in entry.items() if key not in own}
+                build = augment.AUGMENTATIONS[entry["name"]] if section == "augment" else None
+                check((section, i), entry["name"], arguments(entry["name"]), given, build)
+    model = document.data.get("model")
+    if has_torch and isinstance(model, dict) and model.get("name") in models.MODELS:
+        given = model.get("args", {})
+        if isinstance(given, dict):
+            check(("model", "args"), model["name"], models.arguments(model["name"]), given)
+    return problems
+
+
+def check_document(document: Document) -> RunConfig:
+    """The config of a parsed file. Raises ConfigError with every problem at once."""
+    problems: list[str] = []
+    config = None
+    try:
+        config = RunConfig.model_validate(document.data)
+    except ValidationError as error:
+        problems = strictyaml.problems_of(RunConfig, document, error)
+    problems += _argument_problems(document)
+    if problems or config is None:
+        raise ConfigError(problems)
+    return config
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Reads `run.yaml` with `--set` overrides; relative paths in it become relative to its folder.
+
+    Raises ConfigError with every problem at once.
+    """
+    path = Path(path)
+    document = strictyaml.read(path)
+    strictyaml.apply_overrides(document, overrides)
+    config = check_document(document)
+    return rebase(config, path.parent)
+
+
+def rebase(config: RunConfig, folder: Path) -> RunConfig:
+    """The config with its relative paths taken from `folder`."""
+    data = config.data.model_copy(update={"root": str(folder / config.data.root)})
+    model = config.model
+    if model.weights not in ("none", "imagenet"):
+        model = model.model_copy(update={"weights": str(folder / model.weights)})
+    return config.model_copy(update={"data": data, "model": model})
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of `run.yaml` for editors, with the names of all tables."""
+    schema = RunConfig.model_json_schema()
+    definitions = schema["$defs"]
+    definitions["ModelConfig"]["properties"]["name"]["enum"] = sorted(models.MODELS)
+    for definition, table, section in (("LossTerm", losses.LOSSES, "loss"),
+                                       ("AugmentTerm", augment.AUGMENTATIONS, "augment")):
+        names = sorted(table)
+        definitions[definition]["properties"]["name"]["enum"] = names
+        item = {"anyOf": [{"enum": names}, {"$ref": f"#/$defs/{definition}"}]}
+        listed = schema["properties"][section] | {"items": item}
+        schema["properties"][section] = {"anyOf": [item, listed]}
+    for section, definition, names in (("model", "ModelConfig", sorted(models.MODELS)),
+                                       ("optimizer", "OptimizerConfig", ["adamw"]),
+                                       ("schedule", "ScheduleConfig", ["poly"])):
+        schema["properties"][section] = {"anyOf": [{"enum": names}, {"$ref": f"#/$defs/{definition}"}]}
+    return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Maskwright run.yaml"}

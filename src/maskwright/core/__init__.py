@@ -1,0 +1,1 @@
+"""The nouns: classes, samples, datasets, masks, findings, and everything that touches the disk."""

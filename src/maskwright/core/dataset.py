@@ -1,0 +1,275 @@
+"""Dataset: a folder of samples described by its `dataset.yaml`."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from maskwright.core import strictyaml
+from maskwright.core.classes import MAX_ID, ClassInfo, ClassTree
+from maskwright.core.palette import colour_of, from_hex
+from maskwright.core.sample import (IMAGE_SUFFIXES, Encoding, Exif, MaskEncoding, MaskPixels, Provenance, Sample,
+                                    Status, read_image, read_mask)
+from maskwright.core.storage import confine, dump_json
+from maskwright.errors import ConfigError, DataError
+
+FILE_NAME = "dataset.yaml"
+SPLITS = ("train", "val", "test")
+# Endings that annotation tools put behind the image's name.
+MASK_ENDINGS = ("", "_mask", "_seg", "_label", "_labels", "_gt", "-mask", "_segmentation")
+
+
+class ImagesSpec(strictyaml.StrictModel):
+    """Where images are and whether their EXIF orientation was applied when the masks were drawn."""
+
+    folder: str
+    exif: Exif = "apply"
+
+
+class MasksSpec(strictyaml.StrictModel):
+    """Where masks are and what their pixel values mean; see `MaskEncoding`."""
+
+    folder: str | None = None
+    encoding: Encoding = "index"
+    levels: dict[str, int] = Field(default_factory=dict, description="grey value -> class id")
+
+
+class ClassSpec(strictyaml.StrictModel):
+    """A class with an id, or a group with children."""
+
+    id: int | None = Field(None, ge=0, le=MAX_ID)
+    name: str = Field(min_length=1)
+    colour: str | None = Field(None, pattern="^#[0-9A-Fa-f]{6}$")
+    children: list[ClassSpec] = Field(default_factory=list)
+
+
+class DatasetFile(strictyaml.StrictModel):
+    """The contents of `dataset.yaml`."""
+
+    root: str = "."
+    layout: Literal["split_folders", "flat", "table"]
+    images: ImagesSpec
+    masks: MasksSpec = MasksSpec()
+    splits: dict[str, str] = Field(default_factory=dict, description="split -> its folder")
+    table: str | None = None
+    classes: list[ClassSpec] = Field(min_length=1)
+    ignore: int = Field(255, ge=0, le=MAX_ID)
+
+    def class_tree(self) -> ClassTree:
+        """The classes as a tree. Raises ConfigError with everything that is wrong about them."""
+        leaves: list[ClassInfo] = []
+        problems: list[str] = []
+
+        def walk(specs: Sequence[ClassSpec], parents: tuple[str, ...]) -> None:
+            for spec in specs:
+                if bool(spec.children) == (spec.id is not None):
+                    problems.append(f"classes: {spec.name!r} needs either an id (a class) or children (a group)")
+                elif spec.children:
+                    walk(spec.children, (*parents, spec.name))
+                elif spec.id is not None:
+                    colour = from_hex(spec.colour) if spec.colour else colour_of(len(leaves))
+                    leaves.append(ClassInfo(spec.id, spec.name, colour, parents))
+
+        walk(self.classes, ())
+        if problems:
+            raise ConfigError(problems)
+        return ClassTree(tuple(leaves), self.ignore)
+
+    def mask_encoding(self) -> MaskEncoding:
+        """The encoding of the mask files. Raises ConfigError when `levels` does not fit it."""
+        levels = {int(grey): id_ for grey, id_ in self.masks.levels.items() if grey.isdigit()}
+        if len(levels) != len(self.masks.levels) or (self.masks.encoding == "levels") != bool(levels):
+            raise ConfigError("masks.levels: give grey value -> class id pairs with `encoding: levels`, and only there")
+        return MaskEncoding(self.masks.encoding, levels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples with their classes. Reading is lazy: nothing is decoded until a sample is asked for.
+
+    `orphans` are mask files that belong to no image.
+    """
+
+    name: str
+    root: Path
+    classes: ClassTree
+    samples: tuple[Sample, ...]
+    encoding: MaskEncoding = MaskEncoding()
+    exif: Exif = "apply"
+    orphans: tuple[Path, ...] = ()
+
+    @cached_property
+    def splits(self) -> dict[str, list[Sample]]:
+        """Usable samples by split, excluded ones left out; "" holds those without a split."""
+        found: dict[str, list[Sample]] = {}
+        for sample in self.samples:
+            if sample.status != "exclude":
+                found.setdefault(sample.split or "", []).append(sample)
+        return found
+
+    def read_image(self, sample: Sample) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB."""
+        return read_image(sample.image, self.exif)
+
+    def read_mask_pixels(self, sample: Sample) -> MaskPixels:
+        """Class ids as stored, with the count of pixels that had to be moved to the nearest value."""
+        if sample.mask is None:
+            raise DataError(f"{sample.image}: has no mask; add one or exclude the sample")
+        return read_mask(sample.mask, self.encoding, self.classes)
+
+    def read_mask(self, sample: Sample) -> npt.NDArray[np.uint8]:
+        """(H, W) uint8 class indices with `IGNORE`. DataError for unknown ids."""
+        return self.classes.to_indices(self.read_mask_pixels(sample).ids, str(sample.mask))
+
+    def read(self, sample: Sample) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Image (H, W, 3) and mask (H, W). DataError when their sizes differ."""
+        image, mask = self.read_image(sample), self.read_mask(sample)
+        if image.shape[:2] != mask.shape:
+            raise DataError(f"{sample.mask}: is {mask.shape[1]}x{mask.shape[0]} but the image {sample.image.name} is "
+                            f"{image.shape[1]}x{image.shape[0]}; draw it again or exclude the sample")
+        return image, mask
+
+    def version(self) -> str:
+        """Content hash (BLAKE2b, 32 hex digits) of classes, encoding, splits, statuses and every file's bytes."""
+        digest = hashlib.blake2b(digest_size=16)
+        head = [self.classes.to_dict(), self.encoding.kind, dict(self.encoding.levels), self.exif]
+        digest.update(dump_json(head).encode())
+        for sample in self.samples:
+            record = [sample.name, sample.split, sample.status, sample.provenance,
+                      _file_hash(sample.image), _file_hash(sample.mask) if sample.mask else None]
+            digest.update(dump_json(record).encode())
+        return digest.hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); restore it") from None
+
+
+def load_dataset(path: str | Path) -> Dataset:
+    """Opens a dataset: a folder with `dataset.yaml` (or the file itself), else a folder in a known layout.
+
+    Raises ConfigError for a faulty `dataset.yaml`, DataError when the folder holds no dataset.
+    """
+    from maskwright.core.layouts import detect  # it builds on this module
+
+    path = Path(path)
+    file = path if path.is_file() else path / FILE_NAME
+    if not file.exists():
+        detection = detect(path)
+        return build(detection.file, path, path.resolve().name)
+    description = strictyaml.validate(DatasetFile, strictyaml.read(file))
+    try:
+        return build(description, file.parent / description.root, file.resolve().parent.name)
+    except ConfigError as error:
+        raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from None
+
+
+def build(file: DatasetFile, root: Path, name: str) -> Dataset:
+    """Lists the files that `file` describes under `root`, pairs them and checks every path."""
+    classes, encoding = file.class_tree(), file.mask_encoding()
+    if file.layout == "table":
+        samples, orphans = _from_table(file, root), ()
+    else:
+        samples, orphans = _from_folders(file, root)
+    if not samples:
+        raise DataError(f"{root}: no images found in {file.images.folder!r}; check `images` in {FILE_NAME}")
+    return Dataset(name, root, classes, tuple(samples), encoding, file.images.exif, tuple(orphans))
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Image files below `folder` in the order of their names; hidden files and folders are left out."""
+    return sorted(path for path in folder.rglob("*")
+                  if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+                  and not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def _from_folders(file: DatasetFile, root: Path) -> tuple[list[Sample], list[Path]]:
+    image_root = confine(root, file.images.folder, FILE_NAME)
+    mask_root = confine(root, file.masks.folder, FILE_NAME) if file.masks.folder else None
+    # A flat layout is one split without a name, whose folder is the image folder itself.
+    folders = file.splits if file.layout == "split_folders" else {"": "."}
+    samples: list[Sample] = []
+    orphans: list[Path] = []
+    for split, folder in folders.items():
+        images = confine(image_root, folder, FILE_NAME)
+        if not images.is_dir():
+            raise DataError(f"{images}: no such folder; correct `splits` in {FILE_NAME}")
+        masks: dict[str, Path] = {}
+        if mask_root is not None and (mask_folder := confine(mask_root, folder, FILE_NAME)).is_dir():
+            for path in images_below(mask_folder):
+                key = path.relative_to(mask_folder).with_suffix("").as_posix()
+                if key in masks:
+                    raise DataError(f"{path}: another mask has the same name ({masks[key].name}); keep one of them")
+                masks[key] = confine_found(root, path)
+        used = set()
+        for path in images_below(images):
+            key = path.relative_to(images).with_suffix("").as_posix()
+            match = next((key + ending for ending in MASK_ENDINGS if key + ending in masks), None)
+            used.add(match)
+            samples.append(Sample(f"{split}/{key}" if split else key, confine_found(root, path),
+                                  masks[match] if match else None, split or None))
+        orphans += [path for key, path in masks.items() if key not in used]
+    _refuse_same_names(samples)
+    return sorted(samples, key=lambda sample: sample.name), orphans
+
+
+def confine_found(root: Path, path: Path) -> Path:
+    """Refuses a listed file that is a symbolic link to something outside `root`."""
+    confine(root, path.relative_to(root).as_posix(), str(path))
+    return path
+
+
+def _refuse_same_names(samples: Sequence[Sample]) -> None:
+    first: dict[str, Path] = {}
+    for sample in samples:
+        if sample.name in first:
+            raise DataError(f"{sample.image}: has the same name as {first[sample.name].name}; rename one of them")
+        first[sample.name] = sample.image
+
+
+def _from_table(file: DatasetFile, root: Path) -> list[Sample]:
+    """`labels.csv`: columns `image`, `mask`, and optionally `split`, `status`, `provenance`."""
+    path = confine(root, file.table or "labels.csv", FILE_NAME)
+    try:
+        rows = csv.DictReader(io.StringIO(path.read_text("utf-8-sig")))
+        columns = set(rows.fieldnames or ())
+        known = {"image", "mask", "split", "status", "provenance"}
+        if not {"image", "mask"} <= columns:
+            raise DataError(f"{path}:1: needs the columns image and mask; it has {sorted(columns)}")
+        samples = []
+        for row in rows:
+            where = f"{path}:{rows.line_num}"
+            cell = {key: (row.get(key) or "").strip() for key in known}
+            status, provenance = cell["status"] or "keep", cell["provenance"] or "hand"
+            for column, value, allowed in (("status", status, get_args(Status)),
+                                           ("provenance", provenance, get_args(Provenance))):
+                if value not in allowed:
+                    raise DataError(f"{where}: {column} {value!r} is not known; use one of {', '.join(allowed)}")
+            image = _table_path(root, file.images.folder, cell["image"], where)
+            mask = _table_path(root, file.masks.folder or "", cell["mask"], where) if cell["mask"] else None
+            samples.append(Sample(Path(cell["image"]).with_suffix("").as_posix(), image, mask, cell["split"] or None,
+                                  status, provenance))  # type: ignore[arg-type]  # checked just above
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a UTF-8 table ({error}); save it as CSV") from None
+    _refuse_same_names(samples)
+    return sorted(samples, key=lambda sample: sample.name)
+
+
+def _table_path(root: Path, folder: str, text: str, where: str) -> Path:
+    """A table names files relative to their folder, or to the dataset."""
+    inside = confine(root, f"{folder}/{text}" if folder else text, where)
+    return inside if inside.exists() or not (direct := confine(root, text, where)).exists() else direct

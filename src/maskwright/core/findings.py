@@ -1,0 +1,55 @@
+"""Finding: the one way in which every check says what it saw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from typing import Any
+
+
+class Severity(IntEnum):
+    """Ordered, so that `--fail-on warning` means warning or worse."""
+
+    INFO = 0
+    WARNING = 1
+    ERROR = 2
+
+    @property
+    def label(self) -> str:
+        """The name as written on the command line and in JSON."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was seen in a dataset.
+
+    `code` is stable (`mask.size`), `sample` is None for a finding about the whole dataset, `region`
+    is (x, y, width, height) in pixels of the stored image or None for all of it, `evidence` holds the
+    numbers behind the message and `fix` says what to do.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    fix: str
+    sample: str | None = None
+    split: str | None = None
+    region: tuple[int, int, int, int] | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, with the severity by name."""
+        return asdict(self) | {"severity": self.severity.label}
+
+
+def summarise(findings: Iterable[Finding]) -> dict[str, Any]:
+    """Counts by severity and by code."""
+    items = list(findings)
+    return {
+        "findings": len(items),
+        "by_severity": {s.label: sum(f.severity is s for f in items) for s in reversed(Severity)},
+        "by_code": dict(Counter(f.code for f in items).most_common()),
+    }

@@ -1,0 +1,71 @@
+"""How an image of any size comes to the size that a model sees, and labels come back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from maskwright.core.classes import IGNORE
+
+Mask = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+
+# What each name means in Pillow; all are antialiased when they shrink.
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC,
+              "lanczos": Image.Resampling.LANCZOS, "area": Image.Resampling.BOX}
+
+
+def letterbox(size: tuple[int, int], target: tuple[int, int], keep_ratio: bool) -> tuple[int, int]:
+    """The (height, width) that an image of `size` takes inside `target`: all of it, or with its aspect ratio."""
+    if not keep_ratio:
+        return target
+    scale = min(target[0] / size[0], target[1] / size[1])
+    return max(1, min(target[0], round(size[0] * scale))), max(1, min(target[1], round(size[1] * scale)))
+
+
+def resize_image(image: Pixels, size: tuple[int, int], resample: str) -> Pixels:
+    """(H, W, 3) uint8 to `size` = (height, width), antialiased when shrinking."""
+    if image.shape[:2] == size:
+        return image
+    return np.asarray(Image.fromarray(image).resize(size[::-1], RESAMPLING[resample]))
+
+
+def resize_mask(mask: Mask, size: tuple[int, int]) -> Mask:
+    """(H, W) to `size` by nearest neighbour with aligned pixel centres (as Pillow and `nearest-exact` do)."""
+    if mask.shape == size:
+        return mask
+    return np.asarray(Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
+
+
+def pad_to(array: Pixels, size: tuple[int, int], fill: int) -> Pixels:
+    """Pads (H, W) or (H, W, C) at the bottom and right to `size` with `fill`."""
+    bottom, right = size[0] - array.shape[0], size[1] - array.shape[1]
+    if bottom == right == 0:
+        return array
+    return np.pad(array, [(0, bottom), (0, right), *[(0, 0)] * (array.ndim - 2)], constant_values=fill)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How any image comes to the size that the model sees. `size` is (height, width)."""
+
+    size: Size
+    keep_ratio: bool = False
+    resample: str = "lanczos"
+
+    def inner(self, size: Size) -> Size:
+        """The part of `self.size` that an image of `size` takes; the rest is padding."""
+        return letterbox(size, self.size, self.keep_ratio)
+
+    def image(self, image: Pixels) -> Pixels:
+        """(H, W, 3) to `size`; the padding of `keep_ratio` is black at the bottom and right."""
+        return pad_to(resize_image(image, self.inner(image.shape[:2]), self.resample),
+                      self.size, 0)
+
+    def mask(self, mask: Pixels) -> Pixels:
+        """(H, W) to `size` by nearest neighbour; the padding is `IGNORE`."""
+        return pad_to(resize_mask(mask, self.inner(mask.shape)), self.size, IGNORE)

@@ -1,0 +1,58 @@
+"""Pure functions on index masks (H, W) uint8, where `IGNORE` (255) marks pixels that do not count."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.core.classes import IGNORE
+from maskwright.core.palette import Colour
+
+Mask = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
+
+def class_pixels(mask: Mask, classes: int) -> npt.NDArray[np.int64]:
+    """(K + 1,) int64: pixels of each class index 0..K-1, then of `IGNORE`."""
+    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).reshape(-1)  # type: ignore[list-item]
+    # calcHist counts in float32, exact below 2**24; larger masks go through bincount.
+    exact = counts if mask.size < 1 << 24 else np.bincount(mask.reshape(-1), minlength=256)
+    return np.append(exact[:classes], exact[IGNORE]).astype(np.int64)
+
+
+def boundary(mask: Mask, width: int = 1) -> npt.NDArray[np.bool_]:
+    """(H, W) bool: pixels whose (2 width + 1)-square neighbourhood holds another value."""
+    kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    return np.asarray(cv2.dilate(mask, kernel) != cv2.erode(mask, kernel))
+
+
+def overlay(image: Pixels, mask: Mask, colours: npt.NDArray[np.uint8], *, opacity: float = 0.45) -> Pixels:
+    """Image (H, W, 3) with the classes of `mask` (H, W) tinted by `colours` (K, 3) and outlined.
+
+    Class index 0 is only outlined, not tinted, so that a background does not darken the picture.
+    Ignored pixels are hatched in white.
+    """
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colours)] = colours
+    tinted = cv2.addWeighted(image, 1 - opacity, table[mask], opacity, 0)
+    result = np.where((mask != 0)[..., None], tinted, image)
+    width = max(1, round(min(mask.shape) / 400))
+    edge = boundary(mask, width) & (mask != 0)
+    result[edge] = table[mask[edge]]
+    rows, columns = np.indices(mask.shape)
+    hatch = (mask == IGNORE) & ((rows + columns) % 8 < 2)
+    result[hatch] = 255
+    return np.asarray(result, np.uint8)
+
+
+def differences(image: Pixels, truth: Mask, prediction: Mask, missed: Colour = (230, 159, 0),
+                wrong: Colour = (86, 180, 233)) -> Pixels:
+    """Greyed image (H, W, 3) with errors coloured: orange where the truth is foreground, blue elsewhere.
+
+    Ignored pixels are never an error.
+    """
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) // 2 + 64
+    error = (truth != prediction) & (truth != IGNORE)
+    grey[error & (truth != 0)] = missed
+    grey[error & (truth == 0)] = wrong
+    return np.asarray(grey, np.uint8)

@@ -1,0 +1,41 @@
+"""Class colours that people with any kind of colour vision can tell apart.
+
+The first eight are those of Okabe and Ito (Color Universal Design, 2008), with black first, since
+class 0 is nearly always the background. Later ones are generated: hues a golden angle apart with
+lightness in three steps, so that neighbours differ in lightness too.
+"""
+
+from __future__ import annotations
+
+import colorsys
+
+Colour = tuple[int, int, int]
+
+OKABE_ITO: tuple[Colour, ...] = (
+    (0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115),
+    (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
+)
+
+
+def colour_of(index: int) -> Colour:
+    """The colour (R, G, B), 0..255, of the class at position `index` >= 0."""
+    if index < len(OKABE_ITO):
+        return OKABE_ITO[index]
+    step = index - len(OKABE_ITO)
+    hue = (0.08 + step * 0.381966) % 1.0
+    red, green, blue = colorsys.hls_to_rgb(hue, (0.35, 0.55, 0.75)[step % 3], 0.65)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def to_hex(colour: Colour) -> str:
+    """`(230, 159, 0)` as `#E69F00`."""
+    return "#{:02X}{:02X}{:02X}".format(*colour)
+
+
+def from_hex(text: str) -> Colour:
+    """`#E69F00` as `(230, 159, 0)`; ValueError for anything else."""
+    digits = text.removeprefix("#")
+    if len(digits) != 6:
+        raise ValueError(f"{text!r} is not a colour like #E69F00")
+    value = int(digits, 16)
+    return value >> 16, value >> 8 & 255, value & 255

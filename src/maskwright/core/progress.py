@@ -1,0 +1,66 @@
+"""Progress of long work on stderr: a bar with rate and time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+class Advance(Protocol):
+    """Told how many are done so far, with a short note."""
+
+    def __call__(self, done: int, note: str = "") -> None: ...
+
+
+_LINE_EVERY = 10.0
+
+
+def say(text: str) -> None:
+    """One line for the person who waits; stdout is left to results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str = "images", done: int = 0) -> Iterator[Advance]:
+    """Yields `advance(done, note)`, which takes the number done so far and a short note."""
+    if sys.stderr.isatty():
+        with _bar(what, total, unit, done) as advance:
+            yield advance
+        return
+    began = said = time.monotonic()
+    first = done
+
+    def line(done: int, note: str = "") -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= _LINE_EVERY or (done == total and now - began >= _LINE_EVERY):
+            said = now
+            rate = (done - first) / (now - began)
+            left = f", {_clock((total - done) / rate)} left" if rate > 0 else ""
+            say(f"{what}: {done}/{total} {unit}, {rate:.1f}/s{left}{', ' + note if note else ''}")
+
+    yield line
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+@contextmanager
+def _bar(what: str, total: int, unit: str, done: int) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    began, first = time.monotonic(), done
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+                  TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total, completed=done, rate="", note="")
+
+        def advance(done: int, note: str = "") -> None:
+            rate = (done - first) / max(time.monotonic() - began, 1e-9)
+            bar.update(task, completed=done, rate=f"{rate:.1f} {unit}/s", note=note)
+
+        yield advance

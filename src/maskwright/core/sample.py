@@ -1,0 +1,214 @@
+"""Sample, and the one reader of images and masks.
+
+Only allow-listed decoders run, sizes are capped before pixels are decoded, and a mask is returned
+only when its encoding leaves no doubt: a JPEG is never taken for an index mask, a colour mask never
+for grey values, a palette mask is read by its indices and not by its colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from maskwright.core.classes import ClassTree
+from maskwright.errors import DataError
+
+Status = Literal["keep", "exclude", "suspect"]
+Provenance = Literal["hand", "box", "model"]
+Exif = Literal["apply", "ignore"]
+Encoding = Literal["index", "levels", "colour"]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+_DECODERS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+_LOSSY = frozenset({"JPEG", "WEBP"})
+# Pillow's own limit against decompression bombs, which it checks before it decodes.
+MAX_PIXELS = 89_478_485
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its mask. `name` is unique in the dataset; the paths are absolute or relative to the
+    working folder, already confined to the dataset's root."""
+
+    name: str
+    image: Path
+    mask: Path | None = None
+    split: str | None = None
+    status: Status = "keep"
+    provenance: Provenance = "hand"
+
+
+@dataclass(frozen=True)
+class MaskEncoding:
+    """How pixels of mask files become class ids.
+
+    `index`: the stored value is the id. `levels`: grey values, each taken as the nearest of `levels`
+    (grey value -> id), which also reads JPEG masks. `colour`: RGB, each taken as the nearest colour of a
+    class. For the last two, pixels that do not hit a value exactly are counted.
+    """
+
+    kind: Encoding = "index"
+    levels: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MaskPixels:
+    """`ids` (H, W) uint8 or uint16; `inexact` counts pixels that were moved to the nearest level or colour."""
+
+    ids: npt.NDArray[Any]
+    inexact: int = 0
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Opens an image file with the allow-listed decoders. DataError for everything that cannot be read."""
+    try:
+        with Image.open(path, formats=_DECODERS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            if getattr(image, "n_frames", 1) > 1:
+                raise DataError(f"{path}: holds several frames; save one image per file")
+            yield image
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; restore it or remove the sample") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(f"{path}: more than {MAX_PIXELS // 10**6} million pixels; tile it") from None
+    except Image.UnidentifiedImageError:
+        raise DataError(f"{path}: not a readable image ({', '.join(_DECODERS)}); save it again or remove it") from None
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, KeyError, TypeError) as error:
+        # Pillow's plug-ins raise all of these for damaged files.
+        raise DataError(f"{path}: cannot be decoded ({error}); save it again or remove it") from None
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What the file says before pixels are decoded. `size` is (height, width) as stored."""
+
+    size: tuple[int, int]
+    mode: str
+    format: str
+    orientation: int
+
+
+def read_header(path: Path) -> ImageHeader:
+    """The header of an image file; no pixels are decoded."""
+    with open_image(path) as image:
+        return _header(image)
+
+
+def _header(image: Image.Image) -> ImageHeader:
+    return ImageHeader((image.height, image.width), image.mode, image.format or "", image.getexif().get(0x0112, 1))
+
+
+def read_image(path: Path, exif: Exif = "apply") -> npt.NDArray[np.uint8]:
+    """Reads an image as (H, W, 3) uint8 RGB.
+
+    Grey is repeated, alpha is dropped, CMYK is converted, 16-bit values are divided by 256, and the
+    EXIF orientation is applied or ignored as the dataset says. Float images are refused.
+    """
+    with open_image(path) as image:
+        if image.mode.startswith("I"):
+            grey = _integer_pixels(image, path)
+            array = np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+            return array if exif == "ignore" else _orient(array, _header(image).orientation)
+        if image.mode == "F":
+            raise DataError(f"{path}: float pixels have no agreed range; save it as 8- or 16-bit")
+        upright = ImageOps.exif_transpose(image) if exif == "apply" else image
+        return np.asarray(upright.convert("RGB"))
+
+
+def _integer_pixels(image: Image.Image, path: Path) -> npt.NDArray[np.uint16]:
+    pixels = np.asarray(image)
+    if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
+        raise DataError(f"{path}: holds values outside 0..65535; save it as 8- or 16-bit")
+    return pixels.astype(np.uint16)
+
+
+def _orient(array: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+    """The eight EXIF orientations (Exif 2.32, tag 0x0112) on (H, W, C)."""
+    if orientation in (5, 6, 7, 8):
+        array = np.swapaxes(array, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array)
+
+
+def read_mask(path: Path, encoding: MaskEncoding, classes: ClassTree) -> MaskPixels:
+    """Reads a mask file as class ids (H, W). DataError where the file cannot mean what `encoding` says."""
+    with open_image(path) as image:
+        if encoding.kind == "index":
+            return MaskPixels(_read_index(image, path))
+        if encoding.kind == "levels":
+            return _read_levels(image, path, encoding.levels)
+        return _read_colour(image, path, classes)
+
+
+def _read_index(image: Image.Image, path: Path) -> npt.NDArray[Any]:
+    if image.format in _LOSSY and not image.info.get("lossless"):
+        raise DataError(f"{path}: {image.format} changes pixel values, so it cannot be an index mask; "
+                        "set `encoding: levels` under `masks` in dataset.yaml")
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8)
+    if image.mode in ("L", "P"):
+        return np.asarray(image)
+    if image.mode.startswith("I"):
+        return _integer_pixels(image, path)
+    return _grey_of(image, path)
+
+
+def _grey_of(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
+    """The grey values of an image saved as RGB or with an opaque alpha; refused when it has real colours."""
+    array = np.asarray(image.convert("RGBA" if image.mode in ("LA", "PA", "RGBA") else "RGB"))
+    if array.shape[2] == 4 and array[..., 3].min() < 255:
+        raise DataError(f"{path}: a mask with transparent pixels is ambiguous; save it without alpha")
+    if (array[..., 0] != array[..., 1]).any() or (array[..., 0] != array[..., 2]).any():
+        raise DataError(f"{path}: a colour mask where class ids are expected; "
+                        "set `encoding: colour` under `masks` in dataset.yaml")
+    return array[..., 0]
+
+
+def _read_levels(image: Image.Image, path: Path, levels: Mapping[int, int]) -> MaskPixels:
+    if image.mode.startswith("I"):
+        grey: npt.NDArray[Any] = _integer_pixels(image, path)
+    elif image.mode in ("1", "L"):
+        grey = np.asarray(image.convert("L"))
+    elif image.format in _LOSSY:
+        grey = np.asarray(image.convert("L"))  # chroma noise of the compression
+    else:
+        grey = _grey_of(image.convert("RGB") if image.mode == "P" else image, path)
+    values = np.array(sorted(levels), np.int64)
+    middles = (values[1:] + values[:-1] + 1) // 2
+    nearest = np.searchsorted(middles, grey, side="right")
+    ids = np.array([levels[int(v)] for v in values], np.uint16)[nearest]
+    return MaskPixels(ids, int((values[nearest] != grey).sum()))
+
+
+def _read_colour(image: Image.Image, path: Path, classes: ClassTree) -> MaskPixels:
+    if image.mode in ("RGBA", "LA", "PA") and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+        raise DataError(f"{path}: a mask with transparent pixels is ambiguous; save it without alpha")
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f"{path}: grey values where class colours are expected; set `encoding: index`")
+    rgb = np.asarray(image.convert("RGB")).astype(np.uint32)
+    packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+    present, inverse = np.unique(packed, return_inverse=True)
+    channels = np.stack([present >> 16, present >> 8 & 255, present & 255], 1).astype(np.int32)
+    # At most a few thousand distinct colours: a table of distances is small.
+    palette = classes.colours.astype(np.int32)
+    nearest = np.concatenate([
+        ((block[:, None] - palette[None]) ** 2).sum(2).argmin(1) for block in np.array_split(channels, len(channels) // 4096 + 1)
+    ])
+    exact = (palette[nearest] == channels).all(1)
+    ids = np.array(classes.ids, np.uint16)[nearest][inverse.reshape(packed.shape)]
+    inexact = int((~exact)[inverse].sum())
+    return MaskPixels(ids, inexact)

@@ -1,0 +1,241 @@
+"""Everything that touches the disk on the way out: atomic writes, locks, journals, path confinement.
+
+A file is written to a sibling temporary file, flushed to the disk, renamed over its target, and the
+folder is flushed too, so that a reader (or a machine that lost power) sees the old content or the new
+one and never a mixture. A result of several files is staged in a sibling folder and appears by one
+rename.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from maskwright.errors import ConfigError, DataError, LockedError, SetupError
+
+STAGING_PREFIX = ".partial-"
+# A file that cannot be written for these reasons is a matter of the machine, not of the user's data.
+_DISK_ERRORS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
+                errno.EROFS: "the file system is read-only", errno.EACCES: "no permission to write here",
+                errno.EPERM: "no permission to write here"}
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns a full disk, a read-only folder and the like into a SetupError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise SetupError(
+            f"{path}: {_DISK_ERRORS[error.errno]}; free some space or choose another folder"
+        ) from error
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Writes `data` so that `path` holds its old content or all of the new one, whatever happens."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{STAGING_PREFIX}{os.getpid()}-{path.name}")
+        try:
+            with open(partial, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        _flush_folder(path.parent)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """`atomic_write_bytes` in UTF-8."""
+    atomic_write_bytes(path, text.encode("utf-8"))
+
+
+def jsonable(value: Any) -> Any:
+    """`value` with NaN and infinities as None (JSON has neither) and paths as text, recursively."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
+        return jsonable(value.tolist())
+    return value
+
+
+def dump_json(value: Any, indent: int | None = None) -> str:
+    """Strict JSON text of `value`; see `jsonable`."""
+    return json.dumps(jsonable(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def atomic_write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, atomically."""
+    atomic_write_text(path, dump_json(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file; a missing or broken one is a DataError that names it."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path}: the file is missing; is this the right folder?") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON ({error}); restore or delete the file") from None
+
+
+def require_absent(folder: Path) -> Path:
+    """Outputs are never overwritten: an existing non-empty folder, or a file, is refused."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ConfigError(f"{folder}: already exists and outputs are never overwritten; "
+                          "choose another --out or move it away")
+    return folder
+
+
+def next_free(parent: Path, stem: str) -> Path:
+    """`parent/stem-001`, or the next number that is free."""
+    taken = {path.name for path in parent.glob(f"{stem}-*")} if parent.is_dir() else set()
+    return parent / next(name for n in range(1, 1_000_000) if (name := f"{stem}-{n:03d}") not in taken)
+
+
+@contextmanager
+def staged_folder(folder: Path) -> Iterator[Path]:
+    """Yields a temporary sibling of `folder`, which becomes `folder` by one rename when the block ends.
+
+    Nothing is left behind when the block raises. Raises ConfigError when `folder` exists and is not
+    an empty folder.
+    """
+    require_absent(folder)
+    staging = folder.with_name(f"{STAGING_PREFIX}{os.getpid()}-{folder.name}")
+    with disk_errors(folder):
+        try:
+            staging.mkdir(parents=True)
+            yield staging
+            if folder.is_dir():
+                folder.rmdir()
+            os.rename(staging, folder)
+            _flush_folder(folder.parent)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def exclusive_lock(folder: Path) -> Iterator[None]:
+    """Holds `folder/.lock` for this process; LockedError names the pid that holds it.
+
+    The kernel releases the lock when the process ends in any way, so no stale lock can remain.
+    """
+    path = folder / ".lock"
+    with disk_errors(path), open(path, "a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            owner = stream.read().strip() or "unknown"
+            raise LockedError(f"{folder}: in use by another process (pid {owner}); wait for it or stop it") from None
+        stream.seek(0)
+        stream.truncate()
+        stream.write(str(os.getpid()))
+        stream.flush()
+        try:
+            yield
+        finally:
+            stream.truncate(0)
+
+
+def confine(root: Path, relative: str, source: str) -> Path:
+    """Resolves a path that came from a file (`source`) and refuses it when it leaves `root`.
+
+    Absolute paths, drive letters, `..`, NUL bytes and symbolic links that point outside are refused
+    with a DataError. Backslashes are taken as separators, as Windows tools write them.
+    """
+    def refuse(why: str) -> DataError:
+        return DataError(f"{source}: the path {relative!r} {why}; only paths inside {root} are read")
+
+    if not relative or "\0" in relative:
+        raise refuse("is empty or holds a NUL byte")
+    windows = PureWindowsPath(relative)
+    if windows.drive or windows.root or PurePosixPath(relative).is_absolute():
+        raise refuse("is absolute")
+    if ".." in windows.parts:
+        raise refuse("points to a parent folder")
+    base = root.resolve()
+    path = base.joinpath(*windows.parts)
+    if not path.resolve().is_relative_to(base):
+        raise refuse("leads outside through a symbolic link")
+    return root.joinpath(*windows.parts)
+
+
+class Journal:
+    """An append-only file of one JSON object per line, written so that a crash costs at most its last line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[dict[str, Any]]:
+        """All complete records; a torn last line (a crash during its write) is left out."""
+        if not self.path.exists():
+            return []
+        records = []
+        for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                raise DataError(f"{self.path}:{number}: not valid JSON; restore the file from a copy") from None
+        return records
+
+    def append(self, record: dict[str, Any], *, durable: bool = True) -> None:
+        """Adds one record, dropping a torn last line first; `durable` waits for the disk."""
+        line = (dump_json(record) + "\n").encode()
+        with disk_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "ab+") as stream:
+                self._drop_torn_line(stream.fileno())
+                stream.write(line)
+                stream.flush()
+                if durable:
+                    os.fsync(stream.fileno())
+
+    @staticmethod
+    def _drop_torn_line(descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
+            return
+        tail = os.pread(descriptor, 1 << 20, max(0, size - (1 << 20)))
+        os.ftruncate(descriptor, size - len(tail) + tail.rfind(b"\n") + 1)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk: with `truncate`, a position to come back to."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def truncate(self, size: int) -> None:
+        """Forgets everything behind byte `size`; used by resume, which repeats those steps exactly."""
+        if self.size > size:
+            with disk_errors(self.path), open(self.path, "ab") as stream:
+                stream.truncate(size)
+                os.fsync(stream.fileno())

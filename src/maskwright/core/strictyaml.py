@@ -1,0 +1,234 @@
+"""Strict YAML into typed models: every problem at once, each with file, line and column.
+
+Stricter than YAML 1.1 where it surprises people: duplicate keys, anchors and tags are refused, only
+`true` and `false` are booleans (`no` is text), and `1e-3` is a number.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from maskwright.errors import ConfigError
+
+Location = tuple[str | int, ...]
+Model = TypeVar("Model", bound="StrictModel")
+_MAX_BYTES = 4 << 20
+_MAX_DEPTH = 32
+
+
+class StrictModel(BaseModel):
+    """Base of everything read from YAML: unknown keys and silent conversions are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the core schema of YAML 1.2 for booleans and floats, and no dates."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers
+            if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp",
+                           "tag:yaml.org,2002:merge")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?"
+               r"|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
+    list("-+.0123456789"),
+)
+
+
+@dataclass
+class Document:
+    """Plain data of one YAML file and where each value stands in it."""
+
+    source: str
+    data: dict[str, Any]
+    marks: dict[Location, str] = field(default_factory=dict)
+
+    def where(self, location: Location) -> str:
+        """`file:line:column` of the value at `location`, or of its nearest parent that is written down."""
+        for length in range(len(location), -1, -1):
+            if location[:length] in self.marks:
+                return self.marks[location[:length]]
+        return self.source
+
+    def problem(self, location: Location, what: str) -> str:
+        """One line for the user: `file:line:column: a.b.0: what`."""
+        dotted = ".".join(str(part) for part in location)
+        return f"{self.where(location)}: {dotted + ': ' if dotted else ''}{what}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or the known words when none is near (all of them, when they are few)."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = near or [name for name in names if name.lower() == word.lower()]
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(names)}" if len(names) <= 40 else ""
+
+
+def parse(text: str, source: str) -> Document:
+    """Parses YAML text whose top level is a mapping. Raises ConfigError."""
+    document = Document(source, {})
+    problems: list[str] = []
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{source}{at}: not valid YAML ({error.problem}); check quotes and indentation") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML ({error}); save it as UTF-8 text") from None
+
+    def build(node: yaml.Node, location: Location, depth: int) -> Any:
+        at = f"{source}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+        document.marks.setdefault(location, at)
+        if depth > _MAX_DEPTH:
+            raise ConfigError(f"{at}: nested more than {_MAX_DEPTH} deep; flatten it")
+        if id(node) in seen:
+            raise ConfigError(f"{at}: anchors and aliases (& and *) are not supported; write the value again")
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            mapping: dict[str, Any] = {}
+            for key_node, value_node in node.value:
+                key = loader.construct_object(key_node) if isinstance(key_node, yaml.ScalarNode) else None
+                key_at = f"{source}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
+                if not isinstance(key, (str, int)) or isinstance(key, bool):
+                    problems.append(f"{key_at}: a key must be text; put it in quotes")
+                    continue
+                key = key if isinstance(key, str) else str(key)
+                if key in mapping:
+                    problems.append(f"{key_at}: {key!r} is given twice; keep one")
+                document.marks[(*location, key)] = key_at
+                mapping[key] = build(value_node, (*location, key), depth + 1)
+            return mapping
+        if isinstance(node, yaml.SequenceNode):
+            return [build(item, (*location, i), depth + 1) for i, item in enumerate(node.value)]
+        try:
+            return loader.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            problems.append(f"{at}: {getattr(error, 'problem', error)}; only plain values are read")
+            return None
+
+    seen: set[int] = set()
+    data = build(node, (), 0) if node is not None else {}
+    if problems:
+        raise ConfigError(problems)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}:1:1: expected `key: value` lines at the top level; got a {type(data).__name__}")
+    document.data = data
+    return document
+
+
+def read(path: Path) -> Document:
+    """Reads a YAML file. Raises ConfigError when it is missing, too large, not UTF-8 or not YAML."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; is this the right file?")
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text ({error}); is this the right file?") from None
+    return parse(text, str(path))
+
+
+def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
+    """Applies `a.b=c` settings in place; list items by number (`loss.0.weight=2`). Values are YAML."""
+    for override in overrides:
+        source = f"--set {override}"
+        dotted, equals, text = override.partition("=")
+        if not equals or not all(dotted.split(".")):
+            raise ConfigError(f"{source}: expected a.b=value")
+        value = parse(f"value: {text}", source).data["value"]
+        parts: list[str | int] = [int(part) if part.isdigit() else part for part in dotted.split(".")]
+        target: Any = document.data
+        for i, part in enumerate(parts[:-1]):
+            if isinstance(target, dict):
+                target = target.setdefault(str(part), {})
+            elif isinstance(target, list) and isinstance(part, int) and part < len(target):
+                target = target[part]
+            else:
+                target = None
+            if not isinstance(target, (dict, list)):
+                raise ConfigError(f"{source}: {'.'.join(map(str, parts[: i + 1]))} holds no values to set")
+        last = parts[-1]
+        if isinstance(target, list):
+            if not isinstance(last, int) or last >= len(target):
+                raise ConfigError(f"{source}: the list has {len(target)} items, numbered from 0")
+            target[last] = value
+        else:
+            target[str(last)] = value
+        location = tuple(parts)
+        for known in [mark for mark in document.marks if mark[: len(location)] == location]:
+            del document.marks[known]
+        document.marks[location] = source
+
+
+def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
+    """The model whose fields stand at `location`, looking through lists, unions and mappings."""
+    for part in location:
+        if isinstance(part, str) and part in model.model_fields:
+            found = _first_model(model.model_fields[part].annotation)
+            if found is None:
+                return None
+            model = found
+    return model
+
+
+def _first_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for item in get_args(annotation) if (found := _first_model(item))), None)
+
+
+def _say(error: Any, model: type[BaseModel], location: Location) -> str:
+    kind, given = error["type"], error.get("input")
+    if kind == "extra_forbidden":
+        owner = _model_at(model, location[:-1])
+        return "no such key" + did_you_mean(str(location[-1]), owner.model_fields if owner else ())
+    if kind == "missing":
+        return "is missing; add it"
+    if kind == "literal_error":
+        known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        return f"{given!r} is not known" + did_you_mean(str(given), known)
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"{message} (given {given!r})" if not isinstance(given, (dict, list)) else message
+
+
+def problems_of(model: type[BaseModel], document: Document, error: ValidationError, prefix: Location = ()) -> list[str]:
+    """Pydantic's errors as lines for the user."""
+    lines = []
+    for item in error.errors():
+        location: Location = (*prefix, *(part for part in item["loc"]
+                                         if not (isinstance(part, str) and ("[" in part or part in _UNION_TAGS))))
+        lines.append(document.problem(location, _say(item, model, location[len(prefix):])))
+    return list(dict.fromkeys(lines))
+
+
+# What pydantic puts into `loc` for the branches of a union; not part of the user's file.
+_UNION_TAGS = {"int", "float", "str", "bool", "none", "dict", "list", "literal"}
+
+
+def validate(model: type[Model], document: Document) -> Model:
+    """The typed model of a document. Raises ConfigError with every problem at once."""
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        raise ConfigError(problems_of(model, document, error)) from None

@@ -1,0 +1,117 @@
+"""The data of `maskwright demo`: cats and birds outdoors, with exact masks, some of them planted wrong.
+
+The folder is laid out as `img/{train,val,test}` and `labels/{train,val,test}`. What was planted stands in
+`planted.json`, the true masks of those samples under `planted_truth/`: a search for wrong masks can be checked.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from maskwright.core.storage import atomic_write_bytes, atomic_write_json, atomic_write_text, staged_folder
+from maskwright.demo.planting import KINDS, Kind, Mask, Planted, foreground_iou, plant
+from maskwright.demo.scene import BLOCK, CLASSES, draw_scene
+from maskwright.errors import ConfigError
+
+_VAL, _TEST = (3, 10, 17), (6, 13, 19)  # places in every 20 images
+_JPEG_QUALITY = 92
+_SMALLEST = 64
+
+
+def draw_sample(seed: int, index: int, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Image (size, size, 3) uint8 RGB and its true mask (size, size) uint8 (0 background, 1 cat, 2 bird).
+
+    A function of its arguments alone; an animal ends where at least half of a pixel is not it.
+    """
+    scene = draw_scene(seed, index, size)
+    return scene.image, scene.mask
+
+
+def split_of(index: int) -> str:
+    """`train`, `val` or `test` for an image: 14, 3 and 3 of every 20."""
+    place = index % 20
+    return "val" if place in _VAL else "test" if place in _TEST else "train"
+
+
+def generate(
+    folder: Path,
+    *,
+    images: int = 200,
+    size: int = 256,
+    planted: int = 15,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Planted]:
+    """Writes the dataset; `folder` appears complete, by one rename, or not at all.
+
+    images: at least 20; 70 % are for training, 15 % for validation, 15 % for testing. size: side in pixels, at
+    least 64. planted: how many training masks are wrong, in turn with a part missing and a coarse blob. progress:
+    called with (images written, images). Image `i` and its true mask depend on `seed`, `i` and `size` alone.
+    Returns what was planted, in the order of the samples. Raises ConfigError for values out of range, for more
+    planted masks than training images that suit, and when `folder` is there already and not empty.
+    """
+    problems = [
+        f"demo data: {name} is {value}, but must be at least {least}; give a larger number"
+        for name, value, least in (
+            ("images", images, BLOCK),
+            ("size", size, _SMALLEST),
+            ("planted", planted, 0),
+            ("seed", seed, 0),
+        )
+        if value < least
+    ]
+    if problems:
+        raise ConfigError(problems)
+    with staged_folder(folder) as staged:
+        wrong = _plan(images, size, planted, seed)
+        records = []
+        for index in range(images):
+            image, mask = draw_sample(seed, index, size)
+            sample = f"{split_of(index)}/{index:04d}"
+            atomic_write_bytes(staged / f"img/{sample}.jpg", _encoded(image, "JPEG", quality=_JPEG_QUALITY))
+            if index in wrong:
+                kind, drawn = wrong[index]
+                atomic_write_bytes(staged / f"planted_truth/{sample}.png", _encoded(mask, "PNG"))
+                pixels, iou = int(np.count_nonzero(drawn != mask)), round(foreground_iou(drawn, mask), 4)
+                records.append(Planted(sample, kind, pixels, iou))
+                mask = drawn
+            atomic_write_bytes(staged / f"labels/{sample}.png", _encoded(mask, "PNG"))
+            if progress is not None:
+                progress(index + 1, images)
+        atomic_write_text(staged / "classes.txt", "\n".join(CLASSES) + "\n")
+        atomic_write_json(
+            staged / "planted.json", {"seed": seed, "planted": [asdict(record) for record in records]}
+        )
+    return records
+
+
+def _plan(images: int, size: int, planted: int, seed: int) -> dict[int, tuple[Kind, Mask]]:
+    """Which training images get a wrong mask, and which: the first that suit in a random order."""
+    train = [index for index in range(images) if split_of(index) == "train"]
+    wrong: dict[int, tuple[Kind, Mask]] = {}
+    for index in np.random.default_rng((seed, images, 2)).permutation(train).tolist():
+        if len(wrong) == planted:
+            break
+        kind = KINDS[len(wrong) % len(KINDS)]
+        mask = plant(draw_scene(seed, index, size), kind, np.random.default_rng((seed, index, 3)))
+        if mask is not None:
+            wrong[index] = kind, mask
+    if len(wrong) < planted:
+        raise ConfigError(
+            f"demo data: {planted} masks to plant, but only {len(wrong)} of {len(train)} training images "
+            "suit; plant fewer or generate more images"
+        )
+    return wrong
+
+
+def _encoded(pixels: npt.NDArray[np.uint8], form: str, **options: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, form, **options)
+    return stream.getvalue()

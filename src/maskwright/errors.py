@@ -1,0 +1,49 @@
+"""The one exception tree. The process exit code of an error lives on its class.
+
+Every message reads `where: what is wrong; what to do`. The command line prints it in one line per
+problem and exits with the code; no traceback is shown unless `--debug` is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class MaskwrightError(Exception):
+    """Base of all errors that are meant for the user."""
+
+    exit_code = 1
+
+
+class ConfigError(MaskwrightError):
+    """Wrong usage or configuration. Carries every problem found, not only the first."""
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(MaskwrightError):
+    """Images, masks or annotation files that cannot be used as they are."""
+
+    exit_code = 3
+
+
+class SetupError(MaskwrightError):
+    """The environment is missing something: an extra, disk space, weights, a device."""
+
+    exit_code = 4
+
+
+class LockedError(MaskwrightError):
+    """Another process owns the folder; its pid is in the message."""
+
+    exit_code = 5
+
+
+class Interrupted(MaskwrightError):
+    """Stopped by the user; the state on disk is complete and the message says how to go on."""
+
+    exit_code = 130

@@ -1,0 +1,149 @@
+"""Segmenter: a model with all that is needed to use it, in memory and in one file.
+
+The file is safetensors; its header holds the constructor arguments, classes, preprocessing and code
+version as JSON, so that the model is rebuilt from it and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+from torch.nn import functional
+
+from maskwright import __version__
+from maskwright.core.classes import ClassTree
+from maskwright.core.geometry import Geometry
+from maskwright.core.storage import atomic_write_bytes
+from maskwright.errors import DataError
+from maskwright.models.build import ModelSpec, build_model
+
+FORMAT = "maskwright-model-1"
+# A single header key: the order of several would not be the same in every file.
+HEADER = "maskwright"
+AUTOCAST = {"bfloat16": torch.bfloat16, "float32": None}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From (H, W, 3) uint8 RGB to the model's input. `mean` and `std` are per channel, 0..1."""
+
+    geometry: Geometry
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass
+class Segmenter:
+    """A model with its classes and preprocessing. `flip_average` averages over the mirrored image."""
+
+    model: nn.Module
+    spec: ModelSpec
+    classes: ClassTree
+    preprocessing: Preprocessing
+    precision: str = "float32"
+    flip_average: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters are."""
+        return next(self.model.parameters()).device
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) uint8 to float32, channels last, on the model's device."""
+        device = self.device
+        mean = torch.tensor(self.preprocessing.mean, device=device).view(1, 3, 1, 1) * 255
+        std = torch.tensor(self.preprocessing.std, device=device).view(1, 3, 1, 1) * 255
+        floats = images.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last)
+        return (floats - mean) / std
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) uint8 at the model's size to logits (N, K, H, W) float32."""
+        dtype = AUTOCAST[self.precision]
+        with torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
+            result: torch.Tensor = self.model(self.normalise(images))
+        return result.float()
+
+    def mirrored(self, images: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+        """The probabilities averaged with those of the mirrored images, if `flip_average` asks for it."""
+        if not self.flip_average:
+            return probabilities
+        return (probabilities + self.logits(images.flip(3)).softmax(1).flip(3)) / 2
+
+    @torch.inference_mode()
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) uint8 at the model's size to probabilities (N, K, H, W) float32."""
+        self.model.eval()
+        return self.mirrored(images, self.logits(images).softmax(1))
+
+    def index_map(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+        """(K, H, W) at the model's size to class indices (h, w) uint8 at an image's own `size`, padding cut off."""
+        height, width = self.preprocessing.geometry.inner((size[0], size[1]))
+        own = functional.interpolate(probabilities[None, :, :height, :width], size, mode="bilinear")
+        return own[0].argmax(0).to(torch.uint8).cpu().numpy()
+
+    def label(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:
+        """Images (H, W, 3) uint8 of any sizes to class indices (H, W) uint8 at the same sizes."""
+        resized = [self.preprocessing.geometry.image(image) for image in images]
+        batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
+        return [self.index_map(p, image.shape[:2]) for p, image in zip(self.probabilities(batch), images, strict=True)]
+
+    def header(self) -> dict[str, Any]:
+        """Everything but the tensors."""
+        return {"format": FORMAT, "version": __version__, "model": self.spec.to_dict(), "classes": self.classes.to_dict(),
+                "preprocessing": asdict(self.preprocessing), "precision": self.precision,
+                "flip_average": self.flip_average}
+
+    def save(self, path: Path) -> None:
+        """Writes one self-contained model file, atomically. The same model gives the same bytes."""
+        tensors = {key: value.detach().cpu().contiguous() for key, value in self.model.state_dict().items()}
+        atomic_write_bytes(path, save(tensors, {HEADER: json.dumps(self.header(), sort_keys=True)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The JSON header and the tensors of one of our safetensors files. DataError when it is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(HEADER)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; is the run complete?") from None
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path}: not a readable model file ({error}); restore it") from None
+    if text is None:
+        raise DataError(f"{path}: was not written by maskwright; give a run or one of its checkpoints")
+    return json.loads(text), tensors
+
+
+def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
+    """Rebuilds a Segmenter from its file. DataError when the file is damaged or of another format."""
+    header, tensors = read_tensors(path)
+    if header.get("format") != FORMAT:
+        raise DataError(f"{path}: is {header.get('format')!r}, not {FORMAT!r}; use the version that wrote it")
+    spec = ModelSpec(**header["model"])
+    with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator
+        model = build_model(spec)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError:
+        raise DataError(f"{path}: its tensors do not fit {spec.name}; restore the file") from None
+    stored = header["preprocessing"]
+    geometry = Geometry(**(stored["geometry"] | {"size": tuple(stored["geometry"]["size"])}))
+    preprocessing = Preprocessing(geometry, tuple(stored["mean"]), tuple(stored["std"]))
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    return Segmenter(model, spec, ClassTree.from_dict(header["classes"]), preprocessing, header["precision"],
+                     header["flip_average"])
+
+
+def with_model(segmenter: Segmenter, model: nn.Module) -> Segmenter:
+    """The same segmenter around other weights (the averaged ones)."""
+    return replace(segmenter, model=model)

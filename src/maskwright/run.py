@@ -1,0 +1,103 @@
+"""Run: the only owner of paths inside a run folder.
+
+    RUN/config.yaml            the resolved config: training it again gives the same model
+    RUN/run.json               dataset version, splits, environment; written once
+    RUN/metrics.jsonl          losses, learning rates and validation scores; the same bytes for the same run
+    RUN/timing.jsonl           wall-clock facts of the same steps
+    RUN/checkpoints/           best.safetensors (a model file), last.safetensors (the whole training state)
+    RUN/samples/               image, mask and prediction side by side, at each evaluation
+    RUN/finished.json          present once training has ended; says how
+    RUN/evaluations/SPLIT-001/ predictions and scores.json, one folder per evaluation
+    RUN/report-001.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from maskwright.config import RunConfig, check_document
+from maskwright.core import strictyaml
+from maskwright.core.storage import Journal, atomic_write_json, atomic_write_text, read_json
+from maskwright.errors import DataError
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training on disk."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """An existing run. DataError when the folder is none."""
+        run = cls(Path(path))
+        if not run.info_file.is_file():
+            raise DataError(f"{path}: not a run folder (it has no {run.info_file.name}); give the folder that `train` printed")
+        return run
+
+    @property
+    def info_file(self) -> Path:
+        """What is known before training starts."""
+        return self.path / "run.json"
+
+    @property
+    def best(self) -> Path:
+        """The model with the best validation mIoU."""
+        return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The whole training state."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def metrics(self) -> Journal:
+        """Losses and scores by iteration."""
+        return Journal(self.path / "metrics.jsonl")
+
+    @property
+    def timing(self) -> Journal:
+        """Seconds by iteration; not reproducible, so kept apart."""
+        return Journal(self.path / "timing.jsonl")
+
+    @property
+    def evaluations(self) -> Path:
+        """Folder of evaluations."""
+        return self.path / "evaluations"
+
+    def sample_file(self, iteration: int) -> Path:
+        """The picture of an evaluation."""
+        return self.path / "samples" / f"{iteration:06d}.png"
+
+    def latest_evaluation(self, split: str) -> Path | None:
+        """The newest evaluation folder of a split."""
+        found = sorted(self.evaluations.glob(f"{split}-*")) if self.evaluations.is_dir() else []
+        return found[-1] if found else None
+
+    @property
+    def finished(self) -> dict[str, Any] | None:
+        """How training ended, or None while it has not."""
+        file = self.path / "finished.json"
+        return read_json(file) if file.exists() else None
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """Marks training as ended."""
+        atomic_write_json(self.path / "finished.json", facts)
+
+    def info(self) -> dict[str, Any]:
+        """`run.json`."""
+        info: dict[str, Any] = read_json(self.info_file)
+        return info
+
+    def config(self) -> RunConfig:
+        """The resolved config, whose paths are relative to the run folder or absolute."""
+        return check_document(strictyaml.read(self.path / "config.yaml"))
+
+    def write_config(self, config: RunConfig) -> None:
+        """Writes the resolved config."""
+        text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
+        atomic_write_text(self.path / "config.yaml", text)

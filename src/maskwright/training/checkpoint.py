@@ -1,0 +1,61 @@
+"""The whole state of a training in one safetensors file, written by one rename."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from maskwright.core.storage import atomic_write_bytes
+from maskwright.models.segmenter import HEADER, read_tensors
+
+
+@dataclass
+class Progress:
+    """What besides tensors makes the rest of a run the same: counters, pending losses, the log's length."""
+
+    step: int = 0
+    log_bytes: int = 0
+    best_miou: float | None = None
+    best_step: int = 0
+    evaluations_since_best: int = 0
+    pending_losses: list[float] = field(default_factory=list)
+
+
+def _state(model: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    tensors = {f"model/{key}": value for key, value in model.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average/{key}": value for key, value in average.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items()}
+    return tensors
+
+
+def save_state(path: Path, progress: Progress, model: nn.Module, average: nn.Module | None,
+               optimizer: torch.optim.Optimizer) -> None:
+    """Writes everything that the next step depends on. The same state gives the same bytes."""
+    tensors = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+               for key, value in _state(model, average, optimizer).items()}
+    atomic_write_bytes(path, save(tensors, {HEADER: json.dumps(asdict(progress), sort_keys=True)}))
+
+
+def load_state(path: Path, model: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer) -> Progress:
+    """Restores what `save_state` wrote, in place. DataError when the file is damaged."""
+    header, tensors = read_tensors(path)
+
+    def part(prefix: str) -> dict[str, torch.Tensor]:
+        return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+    model.load_state_dict(part("model/"))
+    if average is not None:
+        average.load_state_dict(part("average/"))
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in part("optimizer/").items():
+        index, _, name = key.partition("/")
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    return Progress(**header)

@@ -1,0 +1,107 @@
+"""Batches as pure functions of (seed, step): resuming needs no state, and the number of loader processes
+changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from maskwright.augment import Pipeline
+from maskwright.core.dataset import Dataset
+from maskwright.core.geometry import Geometry
+from maskwright.core.sample import Sample
+
+Pair = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+# Decoded images are kept in memory while they take at most this share of what is free.
+_CACHE_SHARE = 0.25
+
+
+class Source:
+    """Samples decoded and resized, kept in memory as far as a quarter of the free memory reaches."""
+
+    def __init__(self, dataset: Dataset, samples: Sequence[Sample], geometry: Geometry) -> None:
+        self.dataset, self.samples, self.geometry = dataset, list(samples), geometry
+        pixels = geometry.size[0] * geometry.size[1]
+        self._room = int(psutil.virtual_memory().available * _CACHE_SHARE) // (4 * pixels)
+        self._cache: dict[int, Pair] = {}
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Pair:
+        """Image (H, W, 3) uint8 and mask (H, W) uint8 at the geometry's size."""
+        pair = self._cache.get(index)
+        if pair is None:
+            image, mask = self.dataset.read(self.samples[index])
+            pair = self.geometry.image(image), self.geometry.mask(mask)
+            if len(self._cache) < self._room:
+                self._cache[index] = pair
+        return pair
+
+    def fill(self, progress: Callable[[int, int], None] | None = None) -> npt.NDArray[np.int64]:
+        """Reads everything once, which checks every file; returns (256,) int64 counts of mask values."""
+        counts = np.zeros(256, np.int64)
+        for index in range(len(self)):
+            counts += np.bincount(self[index][1].reshape(-1), minlength=256)
+            if progress:
+                progress(index + 1, len(self))
+        return counts
+
+
+def batch_indices(seed: int, step: int, batch_size: int, samples: int) -> list[tuple[int, int]]:
+    """(epoch, sample index) of each place in the batch of `step`.
+
+    The training order is one endless stream, a fresh permutation of all samples per epoch, cut into
+    batches of exactly `batch_size`: no short batch, and every sample equally often.
+    """
+    places = range(step * batch_size, (step + 1) * batch_size)
+    orders = {epoch: np.random.default_rng((seed, 0, epoch)).permutation(samples)
+              for epoch in {place // samples for place in places}}
+    return [(place // samples, int(orders[place // samples][place % samples])) for place in places]
+
+
+class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Item i is the whole batch of step i: images (N, 3, H, W) uint8 channels-last, targets (N, H, W) uint8.
+
+    `rank` and `world` take every world-th place of it for one of several processes.
+    """
+
+    def __init__(self, source: Source, pipeline: Pipeline, batch_size: int, seed: int, *, rank: int = 0, world: int = 1
+                 ) -> None:
+        self.source, self.pipeline, self.batch_size, self.seed = source, pipeline, batch_size, seed
+        self.rank, self.world = rank, world
+
+    def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        images, masks = [], []
+        for epoch, index in batch_indices(self.seed, step, self.batch_size, len(self.source))[self.rank::self.world]:
+            rng = np.random.default_rng((self.seed, 1, epoch, index))
+            image, mask = self.pipeline(*self.source[index], rng)
+            images.append(image)
+            masks.append(mask)
+        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(np.stack(masks))
+
+    def names(self, step: int) -> list[str]:
+        """The samples in the batch of `step`."""
+        return [self.source.samples[index].name
+                for _, index in batch_indices(self.seed, step, self.batch_size, len(self.source))]
+
+
+def _one_thread(worker: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches of steps start..stop-1 in order, made by `workers` processes (0: by this one)."""
+    loader: DataLoader[tuple[torch.Tensor, torch.Tensor]] = DataLoader(
+        batches, batch_size=None, sampler=range(start, stop), num_workers=workers,
+        worker_init_fn=_one_thread, prefetch_factor=4 if workers else None, pin_memory=torch.cuda.is_available())
+    return iter(loader)

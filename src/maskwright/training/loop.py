@@ -1,0 +1,179 @@
+"""The training loop. It reads from top to bottom; everything it depends on is an argument or in `Progress`.
+
+Exact resumption rests on three things: batches, learning rates and dropout are functions of
+(seed, step); the whole state is written by one rename; and the log is cut back to the length that the
+state remembers, so that repeated steps write the same bytes again.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import torch
+from torch import nn
+
+from maskwright.core.progress import progress
+from maskwright.errors import DataError, Interrupted
+from maskwright.metrics import scores
+from maskwright.models.segmenter import Segmenter, with_model
+from maskwright.run import Run
+from maskwright.training.checkpoint import Progress, load_state, save_state
+from maskwright.training.loader import Batches, Source, stream
+from maskwright.training.optimizer import Average, Groups, build_optimizer
+from maskwright.training.precision import train_step
+from maskwright.training.schedule import poly
+from maskwright.training.validation import validate
+
+_LOG_EVERY = 10
+_STATE_EVERY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `fit` is told: lengths in iterations."""
+
+    iterations: int
+    evaluate_every: int
+    batch_size: int
+    seed: int
+    groups: Groups
+    power: float = 0.9
+    warmup: int = 0
+    ema: float | None = None
+    early_stopping: int | None = None
+    workers: int = 0
+    state_every_seconds: float = _STATE_EVERY_SECONDS
+
+
+def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batches: Batches, validation: Source
+        ) -> dict[str, Any]:
+    """Trains from the state in `run` (or from the start) to the end; returns how it ended.
+
+    Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite.
+    """
+    torch.set_flush_denormal(True)  # denormal activations are many times slower on CPUs
+    model = segmenter.model
+    optimizer = build_optimizer(model, segmenter.spec, plan.groups)
+    average = Average(model, plan.ema) if plan.ema else None
+    averaged = average.model if average else None
+    state = load_state(run.last, model, averaged, optimizer) if run.last.exists() else Progress()
+    run.metrics.truncate(state.log_bytes)
+    judged = with_model(segmenter, averaged) if averaged else segmenter
+    step_once = train_step(segmenter, criterion, optimizer)
+    pending: list[torch.Tensor] = [torch.tensor(loss) for loss in state.pending_losses]
+    saved = began = time.monotonic()
+    first = state.step
+
+    def save() -> None:
+        nonlocal saved
+        state.pending_losses = [float(loss) for loss in pending]
+        if not all(map(math.isfinite, state.pending_losses)):
+            log_losses()  # raises: a state that is spoilt never replaces a good one
+        save_state(run.last, state, model, averaged, optimizer)
+        saved = time.monotonic()
+
+    def log(record: dict[str, Any]) -> None:
+        # Not flushed to the disk each time: what a crash loses is written again from the saved state.
+        run.metrics.append(record, durable=False)
+        state.log_bytes = run.metrics.size
+
+    def log_losses() -> None:
+        losses = [float(loss) for loss in pending]
+        pending.clear()
+        if losses:
+            if not all(map(math.isfinite, losses)):
+                bad = state.step - len(losses) + next(i for i, x in enumerate(losses) if not math.isfinite(x))
+                raise DataError(f"{run.path}: the loss is not finite at iteration {bad + 1}; its images: "
+                                f"{', '.join(batches.names(bad))}; lower optimizer.lr or check these. The last good state is "
+                                f"kept in {run.last.name}")
+            log({"iteration": state.step, "epoch": round(state.step * plan.batch_size / len(batches.source), 3),
+                 "loss": sum(losses) / len(losses), "lr": optimizer.param_groups[0]["lr"]})
+
+    def evaluate() -> None:
+        start = time.monotonic()
+        confusion, loss = validate(judged, validation, criterion, plan.batch_size, run.sample_file(state.step))
+        result = scores(confusion, segmenter.classes.names, segmenter.classes.ids)
+        miou = result.mIoU if math.isfinite(result.mIoU) else 0.0
+        better = state.best_miou is None or miou > state.best_miou
+        if better:
+            state.best_miou, state.best_step, state.evaluations_since_best = miou, state.step, 0
+            judged.save(run.best)
+        else:
+            state.evaluations_since_best += 1
+        log({"iteration": state.step, "val_loss": loss, "val_aAcc": result.aAcc, "val_mAcc": result.mAcc,
+             "val_mIoU": result.mIoU, "val_mDice": result.mDice, "val_iou": [c.iou for c in result.classes],
+             "best": better})
+        run.timing.append({"iteration": state.step, "evaluation_seconds": time.monotonic() - start}, durable=False)
+
+    with _graceful() as stop, progress("training", plan.iterations, "iterations", first) as advance:
+        for images, targets in stream(batches, state.step, plan.iterations, plan.workers):
+            factor = poly(state.step, plan.iterations, power=plan.power, warmup=plan.warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = group["base_lr"] * factor
+            torch.manual_seed(plan.seed * 1_000_003 + state.step)  # dropout: a function of (seed, step)
+            model.train()
+            pending.append(step_once(images, targets))
+            if average:
+                average.update(model, state.step)
+            state.step += 1
+            due = state.step % plan.evaluate_every == 0 or state.step == plan.iterations
+            if due or len(pending) == _LOG_EVERY:
+                log_losses()
+                run.timing.append({"iteration": state.step, "seconds": time.monotonic() - began}, durable=False)
+            if due:
+                evaluate()
+            advance(state.step, f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "")
+            ended = state.step == plan.iterations or (
+                due and plan.early_stopping is not None and state.evaluations_since_best >= plan.early_stopping)
+            if due or stop.is_set() or time.monotonic() - saved > plan.state_every_seconds:
+                save()
+            if ended:
+                break
+            if stop.is_set():
+                raise Interrupted(f"{run.path}: stopped at iteration {state.step} of {plan.iterations}, state saved; "
+                                  f"go on with `maskwright resume {run.path}`")
+    seconds = time.monotonic() - began
+    images_per_second = (state.step - first) * plan.batch_size / seconds if seconds else 0.0
+    return {"iterations": state.step, "early_stopped": state.step < plan.iterations, "best_iteration": state.best_step,
+            "best_val_mIoU": state.best_miou, "seconds": seconds, "images_per_second": images_per_second}
+
+
+class _Stop:
+    """Set by the first Ctrl-C or SIGTERM; a second one acts at once."""
+
+    def __init__(self) -> None:
+        self._signals = count()
+        self._set = False
+
+    def __call__(self, number: int, frame: Any) -> None:
+        if next(self._signals):
+            raise KeyboardInterrupt
+        self._set = True
+
+    def is_set(self) -> bool:
+        """Whether to stop after the current step."""
+        return self._set
+
+
+@contextmanager
+def _graceful() -> Iterator[_Stop]:
+    """Lets a step finish when the process is asked to stop. Signals can be caught in the main thread only."""
+    import threading
+
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

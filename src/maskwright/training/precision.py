@@ -1,0 +1,86 @@
+"""Which precision trains faster on this machine, told by measuring a few steps of the very model."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from maskwright.models.segmenter import Segmenter, with_model
+from maskwright.training.optimizer import Groups, build_optimizer
+
+_WARM_UP, _TIMED, _SECONDS = 2, 5, 8.0
+# bfloat16 has 8 bits of mantissa: it has to be clearly faster to be worth them.
+_WORTH = 1.1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The precision, the seconds of one step with it, the reason, and the median seconds of all tried."""
+
+    precision: str
+    step_seconds: float
+    reason: str
+    seconds: dict[str, float]
+
+
+def choose(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, groups: Groups,
+           wanted: str = "auto") -> Choice:
+    """Times forward, backward and update on copies of the model; the model itself is not changed.
+
+    `images` (N, 3, H, W) uint8, `targets` (N, H, W) uint8. `wanted` fixes the precision, which is then
+    only timed. bfloat16 is taken when it is at least 1.1 times as fast and its loss is finite.
+    """
+    if wanted != "auto":
+        seconds, _ = _measure(segmenter, criterion, images, targets, groups, wanted)
+        return Choice(wanted, seconds, "given in the config", {wanted: seconds})
+    brain, finite = _measure(segmenter, criterion, images, targets, groups, "bfloat16")
+    single, _ = _measure(segmenter, criterion, images, targets, groups, "float32")
+    seconds_by = {"bfloat16": brain, "float32": single}
+    if finite and single >= _WORTH * brain:
+        return Choice("bfloat16", brain, f"{single / brain:.2f} times as fast as float32 here", seconds_by)
+    why = f"bfloat16 is only {single / brain:.2f} times as fast here" if finite else "the loss is not finite in bfloat16"
+    return Choice("float32", single, why, seconds_by)
+
+
+def _measure(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, groups: Groups,
+             precision: str) -> tuple[float, bool]:
+    trial = with_model(segmenter, copy.deepcopy(segmenter.model).train())
+    trial.precision = precision
+    optimizer = build_optimizer(trial.model, trial.spec, groups)
+    step = train_step(trial, criterion, optimizer)
+    seconds: list[float] = []
+    began = time.perf_counter()
+    loss = torch.zeros(())
+    for index in range(_WARM_UP + _TIMED):
+        start = time.perf_counter()
+        loss = step(images, targets)
+        synchronise(segmenter.device)
+        if index >= _WARM_UP:
+            seconds.append(time.perf_counter() - start)
+            if time.perf_counter() - began > _SECONDS:
+                break
+    return sorted(seconds)[len(seconds) // 2], bool(torch.isfinite(loss))
+
+
+def train_step(segmenter: Segmenter, criterion: nn.Module, optimizer: torch.optim.Optimizer
+               ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """One optimisation step as a function of images (N, 3, H, W) uint8 and targets (N, H, W) uint8; returns the loss."""
+    def step(images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        loss: torch.Tensor = criterion(segmenter.logits(images), targets.to(segmenter.device).long())
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits for the device, so that a clock read next is honest."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

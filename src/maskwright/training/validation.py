@@ -1,0 +1,71 @@
+"""Scores on the whole validation split during training, and the sample pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from maskwright.core.masks import differences, overlay
+from maskwright.core.storage import atomic_write_bytes
+from maskwright.metrics import confusion_matrix
+from maskwright.models.segmenter import Segmenter
+from maskwright.training.loader import Source
+
+_PICTURED, _PICTURE_HEIGHT = 4, 224
+
+
+def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_size: int, picture: Path | None = None
+             ) -> tuple[npt.NDArray[np.int64], float]:
+    """(K, K) confusion counts at the images' own sizes, and the mean loss at the model's size.
+
+    The loss is averaged over batches by their number of images. `picture` gets a few samples as rows of
+    image, truth, prediction, differences.
+    """
+    classes = len(segmenter.classes)
+    confusion = np.zeros((classes, classes), np.int64)
+    total = 0.0
+    rows: list[npt.NDArray[np.uint8]] = []
+    shown = set(np.linspace(0, len(source) - 1, min(_PICTURED, len(source))).astype(int).tolist())
+    segmenter.model.eval()
+    for start in range(0, len(source), batch_size):
+        chosen = range(start, min(start + batch_size, len(source)))
+        pairs = [source[i] for i in chosen]
+        images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
+        masks = torch.from_numpy(np.stack([mask for _, mask in pairs]))
+        with torch.inference_mode():
+            logits = segmenter.logits(images)
+            total += float(criterion(logits, masks.to(segmenter.device).long())) * len(pairs)
+            found = segmenter.mirrored(images, logits.softmax(1))
+        for i, scores in zip(chosen, found, strict=True):
+            truth = source.dataset.read_mask(source.samples[i])
+            predicted = segmenter.index_map(scores, truth.shape)
+            confusion += confusion_matrix(truth, predicted, classes)
+            if picture is not None and i in shown:
+                image = source.dataset.read_image(source.samples[i])
+                rows.append(_row(image, truth, predicted, segmenter.classes.colours))
+    if picture is not None:
+        write_rows(picture, rows)
+    return confusion, total / len(source)
+
+
+def _row(image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.uint8],
+         colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    parts = [image, overlay(image, truth, colours), overlay(image, predicted, colours),
+             differences(image, truth, predicted)]
+    height, width = image.shape[:2]
+    size = (max(1, round(width * _PICTURE_HEIGHT / height)), _PICTURE_HEIGHT)
+    return np.concatenate([np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8) for part in parts], 1)
+
+
+def write_rows(path: Path, rows: Sequence[npt.NDArray[np.uint8]]) -> None:
+    """Stacks pictures (H, W, 3) of any widths, left-aligned on white, into one PNG."""
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    _, data = cv2.imencode(".png", cv2.cvtColor(np.concatenate(padded), cv2.COLOR_RGB2BGR))
+    atomic_write_bytes(path, data.tobytes())
