@@ -3,7 +3,7 @@
     python bench/metrics.py [--json]
 
 Each contender goes from pairs of uint8 masks (512 x 512, 21 classes, 255 ignored) to the mIoU of the dataset,
-on one thread: with more, torch falls far behind on a busy machine, which would flatter us. The contenders take
+on one thread: with more, torch falls far behind on a busy machine, which would flatter us. Contenders take
 turns, and the median of the rounds is reported. Nothing is timed before all agree on the result. Two kinds of
 masks: `regions` (what models write) and `noise`. "ratio" is Maskwright's rate over the contender's.
 """

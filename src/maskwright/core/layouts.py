@@ -14,7 +14,7 @@ import numpy.typing as npt
 from maskwright.core.dataset import (FILE_NAME, MASK_ENDINGS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec,
                                      images_below)
 from maskwright.core.palette import colour_of, to_hex
-from maskwright.core.sample import _LOSSY, open_image, read_header
+from maskwright.core.sample import LOSSY, open_image, read_header
 from maskwright.core.storage import atomic_write_text
 from maskwright.errors import ConfigError, DataError
 
@@ -122,7 +122,7 @@ def _encoding(root: Path, files: Sequence[Path], reasons: dict[str, str]
     for path in chosen:
         try:
             with open_image(path) as image:
-                lossy += image.format in _LOSSY
+                lossy += image.format in LOSSY
                 _count_values(image, grey, colours)
         except DataError:
             unreadable += 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from maskwright.core.classes import IGNORE
+from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.palette import Colour
 
 Mask = npt.NDArray[np.uint8]
@@ -56,3 +59,34 @@ def differences(image: Pixels, truth: Mask, prediction: Mask, missed: Colour = (
     grey[error & (truth != 0)] = missed
     grey[error & (truth == 0)] = wrong
     return np.asarray(grey, np.uint8)
+
+
+def png_bytes(pixels: Pixels) -> bytes:
+    """(H, W, 3) uint8 RGB as PNG."""
+    return _encode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+
+
+def jpeg_bytes(pixels: Pixels, quality: int = 90) -> bytes:
+    """(H, W, 3) uint8 RGB as JPEG, for looking at; never for masks."""
+    return _encode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _encode(ending: str, pixels: npt.NDArray[np.uint8], parameters: list[int] | None = None) -> bytes:
+    done, data = cv2.imencode(ending, pixels, parameters or [])
+    assert done  # uint8 arrays of one or three channels always encode
+    return bytes(data)
+
+
+def mask_png(mask: Mask, classes: ClassTree) -> bytes:
+    """Indices (H, W) as an index PNG of class ids: with the class colours as its palette when ids fit 8 bits,
+    else 16-bit grey."""
+    ids = classes.to_ids(mask)
+    stream = io.BytesIO()
+    image = Image.fromarray(ids)
+    if ids.dtype == np.uint8:
+        palette = np.zeros((256, 3), np.uint8)
+        palette[classes.ignore] = 255
+        palette[classes.ids] = classes.colours
+        image.putpalette(palette.tobytes())
+    image.save(stream, "PNG")
+    return stream.getvalue()

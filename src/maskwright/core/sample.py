@@ -7,6 +7,9 @@ for grey values, a palette mask is read by its indices and not by its colours.
 
 from __future__ import annotations
 
+import struct
+import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from maskwright.core.classes import ClassTree
 from maskwright.errors import DataError
@@ -27,9 +30,14 @@ Encoding = Literal["index", "levels", "colour"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 _DECODERS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
-_LOSSY = frozenset({"JPEG", "WEBP"})
+# MPO is what phones write: a JPEG with previews behind it, which are left alone.
+LOSSY = frozenset({"JPEG", "MPO", "WEBP"})
+_MASK_MODES = frozenset({"1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "LA", "PA", "RGB", "RGBA"})
 # Pillow's own limit against decompression bombs, which it checks before it decodes.
 MAX_PIXELS = 89_478_485
+# What Pillow's plug-ins raise for damaged files.
+_DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, KeyError, TypeError,
+                   OverflowError, ZeroDivisionError, AttributeError, struct.error, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -70,22 +78,24 @@ class MaskPixels:
 def open_image(path: Path) -> Iterator[Image.Image]:
     """Opens an image file with the allow-listed decoders. DataError for everything that cannot be read."""
     try:
-        with Image.open(path, formats=_DECODERS) as image:
+        # Pillow warns of odd metadata, and of sizes that are refused here.
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_DECODERS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            if getattr(image, "n_frames", 1) > 1:
+            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
                 raise DataError(f"{path}: holds several frames; save one image per file")
             yield image
     except DataError:
         raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; restore it or remove the sample") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except PermissionError:
+        raise DataError(f"{path}: no permission to read it; change its mode or remove the sample") from None
+    except Image.DecompressionBombError:
         raise DataError(f"{path}: more than {MAX_PIXELS // 10**6} million pixels; tile it") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise DataError(f"{path}: not a readable image ({', '.join(_DECODERS)}); save it again or remove it") from None
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, KeyError, TypeError) as error:
-        # Pillow's plug-ins raise all of these for damaged files.
+    except _DECODER_ERRORS as error:
         raise DataError(f"{path}: cannot be decoded ({error}); save it again or remove it") from None
 
 
@@ -106,7 +116,9 @@ def read_header(path: Path) -> ImageHeader:
 
 
 def _header(image: Image.Image) -> ImageHeader:
-    return ImageHeader((image.height, image.width), image.mode, image.format or "", image.getexif().get(0x0112, 1))
+    orientation = image.getexif().get(0x0112)
+    return ImageHeader((image.height, image.width), image.mode, image.format or "",
+                       orientation if orientation in range(1, 9) else 1)
 
 
 def read_image(path: Path, exif: Exif = "apply") -> npt.NDArray[np.uint8]:
@@ -147,6 +159,7 @@ def _orient(array: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.ui
 def read_mask(path: Path, encoding: MaskEncoding, classes: ClassTree) -> MaskPixels:
     """Reads a mask file as class ids (H, W). DataError where the file cannot mean what `encoding` says."""
     with open_image(path) as image:
+        _refuse_ambiguous(image, path, encoding.kind)
         if encoding.kind == "index":
             return MaskPixels(_read_index(image, path))
         if encoding.kind == "levels":
@@ -154,8 +167,22 @@ def read_mask(path: Path, encoding: MaskEncoding, classes: ClassTree) -> MaskPix
         return _read_colour(image, path, classes)
 
 
+def _refuse_ambiguous(image: Image.Image, path: Path, kind: Encoding) -> None:
+    """Refuses masks whose stored values the decoder changes, and colour models that masks do not have."""
+    arguments = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    stored, *rest = [arguments] if isinstance(arguments, str) else arguments or [""]
+    if image.mode not in _MASK_MODES:
+        raise DataError(f"{path}: pixels of kind {image.mode} have no agreed meaning in a mask; save it as 8- or 16-bit grey")
+    if ";16" in stored and not image.mode.startswith("I"):
+        raise DataError(f"{path}: colours of 16 bits a channel are ambiguous in a mask; save it with 8 bits")
+    spread = stored.startswith(("L;", "1;I")) or (rest[:1] not in ([255], [65535]) and image.format == "PPM" and rest)
+    if kind == "index" and spread:
+        raise DataError(f"{path}: grey values of fewer than 8 bits, or with white as 0, are ambiguous as class ids; "
+                        "save it as 8-bit grey or with a palette")
+
+
 def _read_index(image: Image.Image, path: Path) -> npt.NDArray[Any]:
-    if image.format in _LOSSY and not image.info.get("lossless"):
+    if image.format in LOSSY:
         raise DataError(f"{path}: {image.format} changes pixel values, so it cannot be an index mask; "
                         "set `encoding: levels` under `masks` in dataset.yaml")
     if image.mode == "1":
@@ -183,7 +210,7 @@ def _read_levels(image: Image.Image, path: Path, levels: Mapping[int, int]) -> M
         grey: npt.NDArray[Any] = _integer_pixels(image, path)
     elif image.mode in ("1", "L"):
         grey = np.asarray(image.convert("L"))
-    elif image.format in _LOSSY:
+    elif image.format in LOSSY:
         grey = np.asarray(image.convert("L"))  # chroma noise of the compression
     else:
         grey = _grey_of(image.convert("RGB") if image.mode == "P" else image, path)
@@ -197,7 +224,7 @@ def _read_levels(image: Image.Image, path: Path, levels: Mapping[int, int]) -> M
 def _read_colour(image: Image.Image, path: Path, classes: ClassTree) -> MaskPixels:
     if image.mode in ("RGBA", "LA", "PA") and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
         raise DataError(f"{path}: a mask with transparent pixels is ambiguous; save it without alpha")
-    if image.mode.startswith(("I", "F")):
+    if image.mode.startswith("I"):
         raise DataError(f"{path}: grey values where class colours are expected; set `encoding: index`")
     rgb = np.asarray(image.convert("RGB")).astype(np.uint32)
     packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
@@ -206,7 +233,8 @@ def _read_colour(image: Image.Image, path: Path, classes: ClassTree) -> MaskPixe
     # At most a few thousand distinct colours: a table of distances is small.
     palette = classes.colours.astype(np.int32)
     nearest = np.concatenate([
-        ((block[:, None] - palette[None]) ** 2).sum(2).argmin(1) for block in np.array_split(channels, len(channels) // 4096 + 1)
+        ((block[:, None] - palette[None]) ** 2).sum(2).argmin(1)
+        for block in np.array_split(channels, len(channels) // 4096 + 1)
     ])
     exact = (palette[nearest] == channels).all(1)
     ids = np.array(classes.ids, np.uint16)[nearest][inverse.reshape(packed.shape)]

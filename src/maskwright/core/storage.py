@@ -25,7 +25,10 @@ STAGING_PREFIX = ".partial-"
 # A file that cannot be written for these reasons is a matter of the machine, not of the user's data.
 _DISK_ERRORS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
                 errno.EROFS: "the file system is read-only", errno.EACCES: "no permission to write here",
-                errno.EPERM: "no permission to write here"}
+                errno.EPERM: "no permission to write here", errno.EIO: "the disk reports an error",
+                errno.EEXIST: "a file stands where a folder is needed",
+                errno.ENOTDIR: "a file stands where a folder is needed",
+                errno.EISDIR: "a folder stands where a file is needed", errno.ENAMETOOLONG: "the name is too long"}
 
 
 @contextmanager
@@ -36,9 +39,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        raise SetupError(
-            f"{path}: {_DISK_ERRORS[error.errno]}; free some space or choose another folder"
-        ) from error
+        raise SetupError(f"{path}: {_DISK_ERRORS[error.errno]}; free some space or choose another place") from error
 
 
 def _flush_folder(folder: Path) -> None:
@@ -102,8 +103,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{path}: the file is missing; is this the right folder?") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON ({error}); restore or delete the file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); restore or delete the file") from None
 
 
 def require_absent(folder: Path) -> Path:
@@ -148,7 +149,9 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
     The kernel releases the lock when the process ends in any way, so no stale lock can remain.
     """
     path = folder / ".lock"
-    with disk_errors(path), open(path, "a+") as stream:
+    with disk_errors(path):
+        stream = open(path, "a+")  # noqa: SIM115  # closed by the block below, where errors are the caller's own
+    with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -181,11 +184,18 @@ def confine(root: Path, relative: str, source: str) -> Path:
         raise refuse("is absolute")
     if ".." in windows.parts:
         raise refuse("points to a parent folder")
-    base = root.resolve()
-    path = base.joinpath(*windows.parts)
-    if not path.resolve().is_relative_to(base):
+    path = root.joinpath(*windows.parts)
+    if not is_inside(root, path):
         raise refuse("leads outside through a symbolic link")
-    return root.joinpath(*windows.parts)
+    return path
+
+
+def is_inside(root: Path, path: Path) -> bool:
+    """Whether `path` lies in `root` once every symbolic link is followed; a circle of links does not."""
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):
+        return False
 
 
 class Journal:
@@ -222,11 +232,14 @@ class Journal:
 
     @staticmethod
     def _drop_torn_line(descriptor: int) -> None:
-        size = os.fstat(descriptor).st_size
-        if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
-            return
-        tail = os.pread(descriptor, 1 << 20, max(0, size - (1 << 20)))
-        os.ftruncate(descriptor, size - len(tail) + tail.rfind(b"\n") + 1)
+        end = size = os.fstat(descriptor).st_size
+        while end > 0:
+            start = max(0, end - (1 << 12))
+            end = start + os.pread(descriptor, end - start, start).rfind(b"\n") + 1
+            if end > start:  # behind a line break; else it is further up
+                break
+        if end < size:
+            os.ftruncate(descriptor, end)
 
     @property
     def size(self) -> int:

@@ -31,16 +31,19 @@ class StrictModel(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the core schema of YAML 1.2 for booleans and floats, and no dates."""
+    """SafeLoader with the core schema of YAML 1.2 for booleans and numbers, and no dates."""
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers
             if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp",
-                           "tag:yaml.org,2002:merge")]
+                           "tag:yaml.org,2002:merge", "tag:yaml.org,2002:int", "tag:yaml.org,2002:value")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), list("tf"))
+# No `010` (octal) and no `1:30` (base 60), which are text here.
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"),
+                              list("-+0123456789"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?"
@@ -91,8 +94,21 @@ def parse(text: str, source: str) -> Document:
         mark = error.problem_mark or error.context_mark
         at = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise ConfigError(f"{source}{at}: not valid YAML ({error.problem}); check quotes and indentation") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not valid YAML ({error}); save it as UTF-8 text") from None
+    except yaml.reader.ReaderError as error:
+        line, column = text.count("\n", 0, error.position) + 1, error.position - text.rfind("\n", 0, error.position)
+        raise ConfigError(f"{source}:{line}:{column}: the character {ascii(text[error.position])} is not allowed; "
+                          "save it as UTF-8 text") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: nested more than {_MAX_DEPTH} deep; flatten it") from None
+
+    def plain(node: yaml.Node) -> Any:
+        """The value of a scalar. Raises ValueError for what is not written as plain text or number."""
+        if not isinstance(node, yaml.ScalarNode) or node.tag != _default_tag(loader, node):
+            raise ValueError(f"the tag {node.tag} is not supported")
+        value = loader.construct_object(node)
+        if isinstance(value, str) and not _is_text(value):
+            raise ValueError("text with NUL or half characters is not supported")
+        return value
 
     def build(node: yaml.Node, location: Location, depth: int) -> Any:
         at = f"{source}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
@@ -102,15 +118,20 @@ def parse(text: str, source: str) -> Document:
         if id(node) in seen:
             raise ConfigError(f"{at}: anchors and aliases (& and *) are not supported; write the value again")
         seen.add(id(node))
+        if not isinstance(node, yaml.ScalarNode) and node.tag != _default_tag(loader, node):
+            problems.append(f"{at}: the tag {node.tag} is not supported; only plain values are read")
         if isinstance(node, yaml.MappingNode):
             mapping: dict[str, Any] = {}
             for key_node, value_node in node.value:
-                key = loader.construct_object(key_node) if isinstance(key_node, yaml.ScalarNode) else None
                 key_at = f"{source}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
+                try:
+                    key = plain(key_node)
+                except ValueError:
+                    key = None
                 if not isinstance(key, (str, int)) or isinstance(key, bool):
                     problems.append(f"{key_at}: a key must be text; put it in quotes")
                     continue
-                key = key if isinstance(key, str) else str(key)
+                key = str(key)
                 if key in mapping:
                     problems.append(f"{key_at}: {key!r} is given twice; keep one")
                 document.marks[(*location, key)] = key_at
@@ -119,9 +140,9 @@ def parse(text: str, source: str) -> Document:
         if isinstance(node, yaml.SequenceNode):
             return [build(item, (*location, i), depth + 1) for i, item in enumerate(node.value)]
         try:
-            return loader.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            problems.append(f"{at}: {getattr(error, 'problem', error)}; only plain values are read")
+            return plain(node)
+        except ValueError as error:
+            problems.append(f"{at}: {error}; only plain values are read")
             return None
 
     seen: set[int] = set()
@@ -132,6 +153,18 @@ def parse(text: str, source: str) -> Document:
         raise ConfigError(f"{source}:1:1: expected `key: value` lines at the top level; got a {type(data).__name__}")
     document.data = data
     return document
+
+
+def _default_tag(loader: _Loader, node: yaml.Node) -> str:
+    """The tag that a node has when none is written."""
+    if not isinstance(node, yaml.ScalarNode):
+        return f"tag:yaml.org,2002:{'map' if isinstance(node, yaml.MappingNode) else 'seq'}"
+    unquoted = node.style is None
+    return str(loader.resolve(yaml.ScalarNode, node.value, (unquoted, not unquoted)))
+
+
+def _is_text(value: str) -> bool:
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def read(path: Path) -> Document:
@@ -155,7 +188,7 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
         if not equals or not all(dotted.split(".")):
             raise ConfigError(f"{source}: expected a.b=value")
         value = parse(f"value: {text}", source).data["value"]
-        parts: list[str | int] = [int(part) if part.isdigit() else part for part in dotted.split(".")]
+        parts: list[str | int] = [int(part) if part.isdecimal() else part for part in dotted.split(".")]
         target: Any = document.data
         for i, part in enumerate(parts[:-1]):
             if isinstance(target, dict):
@@ -214,16 +247,26 @@ def _say(error: Any, model: type[BaseModel], location: Location) -> str:
 
 def problems_of(model: type[BaseModel], document: Document, error: ValidationError, prefix: Location = ()) -> list[str]:
     """Pydantic's errors as lines for the user."""
-    lines = []
+    found: dict[Location, str] = {}
     for item in error.errors():
-        location: Location = (*prefix, *(part for part in item["loc"]
-                                         if not (isinstance(part, str) and ("[" in part or part in _UNION_TAGS))))
-        lines.append(document.problem(location, _say(item, model, location[len(prefix):])))
-    return list(dict.fromkeys(lines))
+        location = _written(document.data, (*prefix, *item["loc"]), item["type"] == "missing")
+        # The branches of a union each complain about the same value: the first one speaks.
+        found.setdefault(location, document.problem(location, _say(item, model, item["loc"])))
+    # A branch that got further into the value knows better what is wrong with it.
+    return [line for location, line in found.items()
+            if not any(len(other) > len(location) and other[:len(location)] == location for other in found)]
 
 
-# What pydantic puts into `loc` for the branches of a union; not part of the user's file.
-_UNION_TAGS = {"int", "float", "str", "bool", "none", "dict", "list", "literal"}
+def _written(data: Any, location: Location, missing: bool) -> Location:
+    """The parts of pydantic's `location` that stand in the user's file, without the names of union branches."""
+    kept: list[str | int] = []
+    for i, part in enumerate(location):
+        if isinstance(data, dict) and part in data or isinstance(data, list) and part in range(len(data)):
+            kept.append(part)
+            data = data[part]
+        elif missing and i == len(location) - 1:
+            kept.append(part)
+    return tuple(kept)
 
 
 def validate(model: type[Model], document: Document) -> Model:

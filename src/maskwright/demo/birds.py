@@ -1,4 +1,4 @@
-"""A bird made of sweeps: it faces right, stands on the line y = 0 (y grows downwards), about one unit long."""
+"""A bird made of sweeps: faces right, stands on the line y = 0 (y grows downwards) and is one unit long."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The data of `maskwright demo`: cats and birds outdoors, with exact masks, some of them planted wrong.
 
 The folder is laid out as `img/{train,val,test}` and `labels/{train,val,test}`. What was planted stands in
-`planted.json`, the true masks of those samples under `planted_truth/`: a search for wrong masks can be checked.
+`planted.json`, the true masks of those samples under `planted_truth/`, so that a search for them
+can be checked.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ def generate(
 ) -> list[Planted]:
     """Writes the dataset; `folder` appears complete, by one rename, or not at all.
 
-    images: at least 20; 70 % are for training, 15 % for validation, 15 % for testing. size: side in pixels, at
-    least 64. planted: how many training masks are wrong, in turn with a part missing and a coarse blob. progress:
-    called with (images written, images). Image `i` and its true mask depend on `seed`, `i` and `size` alone.
-    Returns what was planted, in the order of the samples. Raises ConfigError for values out of range, for more
-    planted masks than training images that suit, and when `folder` is there already and not empty.
+    images: at least 20; 70 % are for training, 15 % for validation, 15 % for testing. size: side in pixels,
+    at least 64. planted: how many training masks are wrong, in turn with a part missing and a coarse blob.
+    progress: called with (images written, images). Image `i` and its true mask depend on `seed`, `i` and
+    `size` alone. Returns what was planted, in the order of the samples. Raises ConfigError for values out of
+    range, for more planted masks than training images that suit, and when `folder` exists and is not empty.
     """
     problems = [
         f"demo data: {name} is {value}, but must be at least {least}; give a larger number"

@@ -32,7 +32,7 @@ class Planted:
 
 
 def foreground_iou(wrong: Mask, true: Mask) -> float:
-    """Pixels with the same animal in both masks (H, W) over pixels with any in either; 1 where neither has one."""
+    """Pixels with the same animal in both masks (H, W) over pixels with any in either; 1 without animals."""
     either = np.count_nonzero((wrong > 0) | (true > 0))
     return float(np.count_nonzero((wrong == true) & (true > 0)) / either) if either else 1.0
 
@@ -45,9 +45,8 @@ def plant(scene: Scene, kind: Kind, rng: np.random.Generator) -> Mask | None:
     if scene.animals != 1 or np.count_nonzero(scene.mask) < _LEAST_SHARE * scene.mask.size:
         return None
     tries = _without_parts(scene, rng) if kind == "missing_part" else _blobs(scene, rng)
-    return next(
-        (wrong for wrong in tries if IOU_RANGE[0] <= foreground_iou(wrong, scene.mask) <= IOU_RANGE[1]), None
-    )
+    low, high = IOU_RANGE
+    return next((wrong for wrong in tries if low <= foreground_iou(wrong, scene.mask) <= high), None)
 
 
 def _without_parts(scene: Scene, rng: np.random.Generator) -> list[Mask]:
@@ -57,19 +56,21 @@ def _without_parts(scene: Scene, rng: np.random.Generator) -> list[Mask]:
     tries = []
     for parts in _REMOVABLE:
         erased = cv2.dilate(np.isin(scene.parts, parts).astype(np.uint8), reach) > 0
-        tries.append(_largest(np.where(erased, 0, scene.mask).astype(np.uint8)))
-    halves = []
-    for _ in range(2):
-        angle = rng.uniform(-0.6, 0.6) + rng.choice([0, np.pi])
-        rows, columns = np.indices(scene.mask.shape)
-        place = columns * np.cos(angle) + rows * np.sin(angle)
-        cut = np.quantile(place[scene.mask > 0], rng.uniform(0.45, 0.70))
-        halves.append(np.where(place > cut, 0, scene.mask).astype(np.uint8))
-    order = rng.permutation(len(_REMOVABLE) + 1)
-    return [[*tries, halves[0]][i] for i in order.tolist()] + halves[1:]
+        tries.append(_without_crumbs(np.where(erased, 0, scene.mask).astype(np.uint8)))
+    tries.append(_half(scene.mask, rng))
+    return [tries[i] for i in rng.permutation(len(tries)).tolist()] + [_half(scene.mask, rng)]
 
 
-def _largest(mask: Mask) -> Mask:
+def _half(mask: Mask, rng: np.random.Generator) -> Mask:
+    """The mask up to a steep straight line: 45 to 70 % of it."""
+    angle = rng.uniform(-0.6, 0.6) + rng.choice([0, np.pi])
+    rows, columns = np.indices(mask.shape)
+    place = columns * np.cos(angle) + rows * np.sin(angle)
+    cut = np.quantile(place[mask > 0], rng.uniform(0.45, 0.70))
+    return np.where(place > cut, 0, mask).astype(np.uint8)
+
+
+def _without_crumbs(mask: Mask) -> Mask:
     """The mask without crumbs: pieces smaller than a tenth of the largest."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8), connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA].astype(np.int64)
@@ -86,9 +87,8 @@ def _blobs(scene: Scene, rng: np.random.Generator) -> list[Mask]:
     cell = max(2, size // 36)
     middle = (np.arange(-(-size // cell)) + 0.5) * cell
     offset = np.stack(np.meshgrid(middle, middle, indexing="ij"), -1) - centre
-    distance = np.sqrt(
-        np.einsum("ijk,kl,ijl->ij", offset, inverse, offset)
-    )  # an ellipse has 2 at its outline
+    # In units of the spread: an even ellipse ends at 2.
+    distance = np.sqrt(np.einsum("ijk,kl,ijl->ij", offset, inverse, offset))
     distance += rng.normal(0, 0.08, distance.shape)
     class_id = scene.mask.max()
     return [

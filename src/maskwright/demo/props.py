@@ -1,7 +1,7 @@
 """Things that lie about in the demo pictures, made of sweeps; all of them are background.
 
-Each stands on the line y = 0 around x = 0; y grows downwards. `size` is about the radius of a stone; a twig of
-the same size is longer, a tuft higher.
+Each stands on the line y = 0 around x = 0; y grows downwards. `size` is about the radius of a stone; a twig
+of the same size is longer, a tuft higher.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -29,8 +30,8 @@ class Sweep:
     """A ball swept along a curve.
 
     knots: points of the curve, y growing downwards. depth: distance towards the viewer, in the same unit.
-    part: what the sweep belongs to, 0..255. colour, mark, belly: RGB in 0..1; `mark` colours `bands` rings across
-    the curve, or else patches over a share `patches` of the surface (0..1, roughly); `belly` colours what faces
+    part: what the sweep belongs to, 0..255. colour, mark, belly: RGB in 0..1; `mark` colours `bands` rings
+    across the curve, or else patches, more of them the larger `patches` (0..1) is; `belly` colours what faces
     the ground. fur: strength of the hair texture.
     """
 
@@ -48,7 +49,7 @@ class Sweep:
 def placed(
     sweeps: Sequence[Sweep], scale: float, angle: float, at: tuple[float, float], mirrored: bool
 ) -> list[Sweep]:
-    """The sweeps mirrored left to right, turned by `angle` radians, scaled about the origin and moved to `at`."""
+    """The sweeps mirrored left to right, turned by `angle` radians and scaled about 0, then moved to `at`."""
     cos, sin, side = float(np.cos(angle)), float(np.sin(angle)), -1.0 if mirrored else 1.0
 
     def moved(x: float, y: float, radius: float) -> Knot:
@@ -64,8 +65,8 @@ def placed(
 class Sprite(NamedTuple):
     """A drawn thing, cut to its box in the picture.
 
-    colour: (h, w, 3) float32 RGB, about 0..1, multiplied by alpha; alpha: (h, w) float32 coverage in 0..1; part:
-    (h, w) uint8, the part seen at each pixel; box: the rows and columns of the picture that it covers.
+    colour: (h, w, 3) float32 RGB, about 0..1, multiplied by alpha; alpha: (h, w) float32 coverage in 0..1;
+    part: (h, w) uint8, the part seen at each pixel; box: the rows and columns of the picture that it covers.
     """
 
     colour: Floats
@@ -77,21 +78,17 @@ class Sprite(NamedTuple):
 def noise(
     rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 3, stretch: float = 1.0
 ) -> Floats:
-    """(H, W) float32 noise of zero mean and unit spread: `octaves` layers, the coarsest with features of `cell`
-    pixels (`cell * stretch` along x), each next one half as large and half as strong."""
+    """(H, W) float32 noise of zero mean and unit spread: `octaves` layers, the coarsest with features of
+    `cell` pixels (`cell * stretch` along x), each next one half as large and half as strong."""
     height, width = shape
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
         step = max(cell / 2**octave, 1.0)
         grid = rng.standard_normal((int(height / step) + 3, int(width / (step * stretch)) + 3), np.float32)
-        total += resized(grid, shape) * 0.5**octave
+        layer = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+        total += np.asarray(layer, np.float32) * 0.5**octave
     total -= total.mean()
     return np.asarray(total / (total.std() + 1e-6), np.float32)
-
-
-def resized(image: Floats, shape: tuple[int, int]) -> Floats:
-    """The image at (H, W) = `shape`, cubic."""
-    return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def blurred(image: Floats, sigma: float) -> Floats:
@@ -100,11 +97,13 @@ def blurred(image: Floats, sigma: float) -> Floats:
 
 
 def _nodes(knots: Sequence[Knot]) -> npt.NDArray[np.float64]:
-    """(N, 4) x, y, radius >= 0 and place 0..1 of points along the Catmull-Rom curve through the knots."""
+    """(N >= 2, 4) x, y, radius >= 0, place 0..1 of points along the Catmull-Rom curve through the knots."""
     control = np.asarray(knots, np.float64)
     last = len(control) - 1
-    if last < 2:  # a ball or a straight piece
-        return np.column_stack([control, np.arange(last + 1)])
+    if last == 0:  # a ball, as a piece without length
+        return np.column_stack([control[[0, 0]], [0, 1]])
+    if last == 1:
+        return np.column_stack([control, [0, 1]])
     padded = np.vstack([2 * control[0] - control[1], control, 2 * control[-1] - control[-2]])
     place = np.linspace(0.0, last, _STEPS * last + 1)
     left = np.minimum(place.astype(int), last - 1)
@@ -127,12 +126,7 @@ def _depth_buffer(
     along = np.zeros(shape, np.float32)
     columns, rows = (np.arange(length, dtype=np.float32) + np.float32(0.5) for length in shape[::-1])
     for number, (nodes, depth) in enumerate(zip(curves, depths, strict=True)):
-        pieces = (
-            zip(nodes[:-1].tolist(), nodes[1:].tolist(), strict=True)
-            if len(nodes) > 1
-            else [nodes[[0, 0]].tolist()]
-        )
-        for (x0, y0, r0, p0), (x1, y1, r1, p1) in pieces:
+        for (x0, y0, r0, p0), (x1, y1, r1, p1) in pairwise(nodes.tolist()):
             left, right = (max(int(v), 0) for v in (min(x0 - r0, x1 - r1), max(x0 + r0, x1 + r1) + 1))
             top, bottom = (max(int(v), 0) for v in (min(y0 - r0, y1 - r1), max(y0 + r0, y1 + r1) + 1))
             box = (slice(top, bottom), slice(left, right))
@@ -150,7 +144,7 @@ def _depth_buffer(
 
 
 def render(sweeps: Sequence[Sweep], size: int, light: Light, rng: np.random.Generator) -> Sprite | None:
-    """Draws sweeps placed in pixels of a (size, size) picture; None when nothing of them lies inside it.
+    """Draws sweeps placed in pixels of a (size, size) picture; None when they lie outside of it.
 
     light: of any length. `rng` gives hair and patches.
     """
@@ -171,12 +165,13 @@ def render(sweeps: Sequence[Sweep], size: int, light: Light, rng: np.random.Gene
     unit = size * zoom / 512
     colour = _shaded(sweeps, height, index, along, unit, light, rng)
 
+    # A hairy outline: every pixel is taken from a place nearby.
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     hairs = [noise(rng, shape, 4 * unit, 1) * np.float32(0.8 * unit) for _ in range(2)]
     maps = columns + hairs[0], rows + hairs[1]
-    index = np.asarray(cv2.remap(index, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE), np.int16)
-    colour = np.asarray(
-        cv2.remap(colour, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE), np.float32
+    index, colour = (
+        cv2.remap(layer, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        for layer in (index, colour)
     )
     parts = np.asarray([sweep.part for sweep in sweeps] + [0], np.uint8)[index]
     alpha = (index >= 0).astype(np.float32)
@@ -221,15 +216,10 @@ def _shaded(
     bands, share = table([s.bands for s in sweeps]), table([s.patches for s in sweeps])
     rings = np.sin(2 * np.pi * bands * along[inside] + 0.9 * wobble) + 0.25 * wobble
     patches = _ramp(blotch + 3 * share, 1.5, 1.75) * (share > 0)
-    colour = table([s.colour for s in sweeps])
-    colour = _mix(
-        colour,
-        table([s.mark or s.colour for s in sweeps]),
-        np.where(bands > 0, _ramp(rings, 0.15, 0.75), patches),
-    )
-    colour = _mix(
-        colour, table([s.belly or s.colour for s in sweeps]), _ramp(down + 0.12 * wobble, 0.15, 0.75)
-    )
+    marked = np.where(bands > 0, _ramp(rings, 0.15, 0.75), patches)
+    below = _ramp(down + 0.12 * wobble, 0.15, 0.75)
+    colour = _mix(table([s.colour for s in sweeps]), table([s.mark or s.colour for s in sweeps]), marked)
+    colour = _mix(colour, table([s.belly or s.colour for s in sweeps]), below)
     picture = np.zeros((*shape, 3), np.float32)
     picture[inside] = colour * (lit * (1 + hair * table([s.fur for s in sweeps])))[:, None]
     return picture

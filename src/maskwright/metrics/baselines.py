@@ -38,9 +38,7 @@ def constant_baseline(
     return scores(constant_confusions(confusion, known.index(predicted_id)), names, ids)
 
 
-def most_frequent_baseline(
-    confusion: Counts, names: Sequence[str], ids: Sequence[int] | None = None
-) -> Scores:
+def most_frequent_baseline(confusion: Counts, names: Sequence[str], ids: Sequence[int] | None = None) -> Scores:
     """Dataset scores of predicting the class with most true pixels everywhere (the first one on a tie).
 
     confusion: (K, K) int64; names, ids: as for `scores`. In the result, only that class has predicted pixels.

@@ -18,7 +18,7 @@ from maskwright.metrics.scores import HEADLINE, Floats, Interval
 
 Statistic: TypeAlias = Callable[[Counts], Floats]
 
-# Upper bound for each temporary array, whatever N, K and the number of resamples are.
+# Bound for each temporary array whatever N and the number of resamples are (one row of it at least).
 _BLOCK_BYTES = 32 << 20
 
 
@@ -50,9 +50,7 @@ def bootstrap(
     return _intervals(confusions, as_column, resamples, level, seed)[0]
 
 
-def headline(
-    confusions: Counts, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> dict[str, Interval]:
+def headline(confusions: Counts, *, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> dict[str, Interval]:
     """Intervals of aAcc, mAcc, mIoU and mDice over the same resamples; arguments and rules of `bootstrap`."""
 
     def columns(counts: Counts) -> Floats:
@@ -61,18 +59,12 @@ def headline(
     return dict(zip(HEADLINE, _intervals(confusions, columns, resamples, level, seed), strict=True))
 
 
-def _intervals(
-    confusions: Counts, statistics: Statistic, resamples: int, level: float, seed: int
-) -> list[Interval]:
+def _intervals(confusions: Counts, statistics: Statistic, resamples: int, level: float, seed: int) -> list[Interval]:
     """statistics maps (B, K, K) to (B, S); returns S intervals."""
     if confusions.ndim != 3 or not len(confusions) or confusions.shape[1] != confusions.shape[2]:
-        raise DataError(
-            f"bootstrap: expected (N, K, K) with N >= 1, got {confusions.shape}; stack one matrix an image"
-        )
+        raise DataError(f"bootstrap: expected (N, K, K) with N >= 1, got {confusions.shape}; stack one matrix an image")
     if resamples < 1 or not 0 < level < 1:
-        raise ConfigError(
-            f"bootstrap: resamples = {resamples}, level = {level}; give resamples >= 1 and 0 < level < 1"
-        )
+        raise ConfigError(f"bootstrap: resamples = {resamples}, level = {level}; give resamples >= 1 and 0 < level < 1")
     values = statistics(confusions.sum(axis=0, keepdims=True))[0].tolist()
     if len(confusions) == 1:
         return [Interval(value, np.nan, np.nan) for value in values]

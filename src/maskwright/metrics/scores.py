@@ -47,6 +47,7 @@ class Interval:
     high: float
 
     def to_dict(self) -> dict[str, float | None]:
+        """JSON form; undefined is None."""
         return {"value": _json(self.value), "low": _json(self.low), "high": _json(self.high)}
 
 
@@ -117,9 +118,7 @@ def scores(confusion: Counts, names: Sequence[str], ids: Sequence[int] | None = 
     confusion = _one(confusion)
     ids = range(len(confusion)) if ids is None else ids
     if not len(names) == len(ids) == len(confusion):
-        raise DataError(
-            f"scores: {len(names)} names and {len(ids)} ids for {len(confusion)} classes; give one of each"
-        )
+        raise DataError(f"scores: {len(names)} names and {len(ids)} ids for {len(confusion)} classes; give one of each")
     _, true, predicted = _pixels(confusion)
     pixels = int(confusion.sum())
     columns = (iou(confusion), dice(confusion), precision(confusion), recall(confusion), true, predicted,
@@ -219,9 +218,7 @@ def _pixels(confusions: Counts) -> tuple[Counts, Counts, Counts]:
 def _one(confusion: Counts) -> Counts:
     confusion = _square(confusion)
     if confusion.ndim != 2:
-        raise DataError(
-            f"scores: expected one (K, K) matrix, got shape {confusion.shape}; sum or pick an image first"
-        )
+        raise DataError(f"scores: expected one (K, K) matrix, got shape {confusion.shape}; sum or pick an image first")
     return confusion
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import psutil
@@ -92,16 +93,12 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
                 for _, index in batch_indices(self.seed, step, self.batch_size, len(self.source))]
 
 
-def _one_thread(worker: int) -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-
-
 def stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The batches of steps start..stop-1 in order, made by `workers` processes (0: by this one)."""
+    if workers:
+        # OpenCV's threads do not survive the fork, and a child that touches their number waits for ever.
+        cv2.setNumThreads(0)
     loader: DataLoader[tuple[torch.Tensor, torch.Tensor]] = DataLoader(
         batches, batch_size=None, sampler=range(start, stop), num_workers=workers,
-        worker_init_fn=_one_thread, prefetch_factor=4 if workers else None, pin_memory=torch.cuda.is_available())
+        prefetch_factor=4 if workers else None, pin_memory=torch.cuda.is_available())
     return iter(loader)

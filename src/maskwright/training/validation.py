@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from maskwright.core.masks import differences, overlay
+from maskwright.core.masks import differences, overlay, png_bytes
 from maskwright.core.storage import atomic_write_bytes
 from maskwright.metrics import confusion_matrix
 from maskwright.models.segmenter import Segmenter
@@ -67,5 +67,4 @@ def write_rows(path: Path, rows: Sequence[npt.NDArray[np.uint8]]) -> None:
     """Stacks pictures (H, W, 3) of any widths, left-aligned on white, into one PNG."""
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
-    _, data = cv2.imencode(".png", cv2.cvtColor(np.concatenate(padded), cv2.COLOR_RGB2BGR))
-    atomic_write_bytes(path, data.tobytes())
+    atomic_write_bytes(path, png_bytes(np.concatenate(padded)))

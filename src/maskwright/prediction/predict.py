@@ -1,0 +1,155 @@
+"""The verb `predict`: masks and overlays for a folder, a list or a glob of images."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskwright.core.classes import ClassTree
+from maskwright.core.dataset import images_below
+from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
+from maskwright.core.progress import progress, say
+from maskwright.core.sample import read_image
+from maskwright.core.storage import Journal, atomic_write_bytes, atomic_write_json, exclusive_lock, read_json
+from maskwright.errors import ConfigError, DataError
+from maskwright.models.segmenter import Segmenter, load_segmenter
+from maskwright.run import Run
+
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What `predict` wrote: a folder with `masks/`, `overlays/` and `predictions.jsonl`.
+
+    `rows` hold `image`, `mask`, `overlay`, `height`, `width` and `pixels` (name -> count); `skipped` hold
+    `image` and `reason`.
+    """
+
+    folder: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"folder": str(self.folder), "predictions": self.rows, "skipped": self.skipped}
+
+
+def model_file(model: str | Path | Run) -> Path:
+    """The model file that a run folder, a Run or a path to a model file means."""
+    path = model.path if isinstance(model, Run) else Path(model)
+    if path.is_file():
+        return path
+    best = Run.open(path).best
+    if not best.exists():
+        raise DataError(f"{path}: the run has no checkpoint yet; let it reach its first evaluation")
+    return best
+
+
+def find_images(inputs: Sequence[str | Path]) -> dict[str, Path]:
+    """Output name -> file, for files, folders (searched below) and globs.
+
+    Raises ConfigError when nothing is found or two inputs would get the same output name.
+    """
+    found: dict[str, Path] = {}
+    for item in map(str, inputs):
+        root = Path(item)
+        if root.is_dir():
+            files = [(path.relative_to(root), path) for path in images_below(root)]
+        elif root.exists():
+            files = [(Path(root.name), root)]
+        else:
+            files = [(Path(path).relative_to(Path(path).anchor), Path(path)) for path in sorted(glob.glob(item, recursive=True))]
+            files = [(Path(path.name), path) for _, path in files if path.is_file()]
+        if not files:
+            raise ConfigError(f"{item}: no image found there; give a file, a folder or a glob in quotes")
+        for relative, path in files:
+            name = relative.with_suffix("").as_posix()
+            if name in found and found[name] != path:
+                raise ConfigError(f"{path}: would get the same output name as {found[name]}; predict them into two folders")
+            found[name] = path
+    return found
+
+
+def predict(model: str | Path | Run, images: Sequence[str | Path], *, out: str | Path, device: str | None = None
+            ) -> Predictions:
+    """Predicts every image and writes `out/masks/NAME.png` (index PNG), `out/overlays/NAME.jpg` and
+    `out/predictions.jsonl`.
+
+    `model` is a run or a model file. Files that cannot be read are skipped and listed. A folder that the
+    same model was writing when it was stopped is continued; any other existing folder is refused.
+    Raises DataError when no image at all could be read.
+    """
+    file = model_file(model)
+    found = find_images(images)
+    segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    folder = Path(out)
+    say(f"output folder: {folder}")
+    result = _open(folder, file, segmenter.classes)
+    journal = Journal(folder / "predictions.jsonl")
+    done = {row["image"] for row in result.rows}
+    todo = {name: path for name, path in found.items() if str(path) not in done}
+    with exclusive_lock(folder), progress("predicting", len(found), done=len(found) - len(todo)) as advance:
+        finished = len(found) - len(todo)
+        for names, paths in _chunks(todo):
+            for row in _predict_chunk(segmenter, folder, names, paths):
+                (result.skipped if "reason" in row else result.rows).append(row)
+                if "reason" not in row:
+                    journal.append(row, durable=False)
+            finished += len(names)
+            advance(finished)
+    for skipped in result.skipped:
+        say(f"skipped {skipped['reason']}")
+    if not result.rows:
+        raise DataError(f"{folder}: none of the {len(found)} images could be read; see the lines above")
+    say(f"{len(result.rows)} masks, {len(result.skipped)} skipped; output folder: {folder}")
+    return result
+
+
+def _open(folder: Path, file: Path, classes: ClassTree) -> Predictions:
+    """A new output folder, or the rows so far of one that this very model has begun."""
+    with open(file, "rb") as stream:
+        digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    marker = folder / "model.json"
+    if marker.exists():
+        if read_json(marker).get("hash") != digest:
+            raise ConfigError(f"{folder}: holds predictions of another model; choose another --out")
+        return Predictions(folder, Journal(folder / "predictions.jsonl").read())
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder}: already exists and outputs are never overwritten; choose another --out")
+    atomic_write_json(marker, {"model": str(file.resolve()), "hash": digest, "classes": classes.to_dict()})
+    return Predictions(folder)
+
+
+def _chunks(files: dict[str, Path]) -> Iterator[tuple[list[str], list[Path]]]:
+    items = list(files.items())
+    for start in range(0, len(items), _BATCH):
+        names, paths = zip(*items[start : start + _BATCH], strict=True)
+        yield list(names), list(paths)
+
+
+def _predict_chunk(segmenter: Segmenter, folder: Path, names: list[str], paths: list[Path]) -> Iterator[dict[str, Any]]:
+    readable = []
+    for name, path in zip(names, paths, strict=True):
+        try:
+            readable.append((name, path, read_image(path)))
+        except DataError as error:
+            yield {"image": str(path), "reason": str(error)}
+    if not readable:
+        return
+    masks = segmenter.label([image for _, _, image in readable])
+    for (name, path, image), mask in zip(readable, masks, strict=True):
+        mask_file, overlay_file = folder / "masks" / f"{name}.png", folder / "overlays" / f"{name}.jpg"
+        atomic_write_bytes(mask_file, mask_png(mask, segmenter.classes))
+        atomic_write_bytes(overlay_file, jpeg_bytes(overlay(image, mask, segmenter.classes.colours)))
+        counts = class_pixels(mask, len(segmenter.classes))
+        yield {"image": str(path), "mask": mask_file.relative_to(folder).as_posix(),
+               "overlay": overlay_file.relative_to(folder).as_posix(), "height": mask.shape[0], "width": mask.shape[1],
+               "pixels": dict(zip(segmenter.classes.names, np.asarray(counts[:-1]).tolist(), strict=True))}
