@@ -1,3 +1,41 @@
-"""Maskwright: from a folder of images with few and imperfect masks to a segmentation model that can be trusted."""
+"""Maskwright: from a folder of images with few and imperfect masks to a segmentation model that can be trusted.
+
+The verbs of the command line are functions here, imported when they are first used, so that
+`import maskwright` is light and needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from maskwright.auditing import audit as audit
+    from maskwright.config import load_config as load_config
+    from maskwright.core.dataset import load_dataset as load_dataset
+    from maskwright.core.layouts import init as init
+    from maskwright.demonstration import demo as demo
+    from maskwright.diagnosis import doctor as doctor
+    from maskwright.planning import plan as plan
+    from maskwright.prediction.evaluate import evaluate as evaluate
+    from maskwright.prediction.predict import load as load
+    from maskwright.prediction.predict import predict as predict
+    from maskwright.reporting import report as report
+    from maskwright.training.train import resume as resume
+    from maskwright.training.train import train as train
+
+_HOMES = {
+    "audit": "auditing", "demo": "demonstration", "doctor": "diagnosis", "evaluate": "prediction.evaluate",
+    "init": "core.layouts", "load": "prediction.predict", "load_config": "config", "load_dataset": "core.dataset",
+    "plan": "planning", "predict": "prediction.predict", "report": "reporting", "resume": "training.train",
+    "train": "training.train",
+}
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'maskwright' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"maskwright.{_HOMES[name]}"), name)

@@ -11,9 +11,18 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from maskwright import augment, losses, models
 from maskwright.core import strictyaml
@@ -57,7 +66,8 @@ class ModelConfig(StrictModel):
         if models.takes_encoder(self.name) and not self.encoder:
             raise ValueError(f"{self.name} needs an encoder, such as resnet34 or tu-mobilenetv2_100")
         if not models.takes_encoder(self.name) and (self.encoder or self.weights != "none"):
-            raise ValueError(f"{self.name} has no separate encoder and no pretrained weights; remove them, or take 'Unet'")
+            raise ValueError(f"{self.name} has no separate encoder and no pretrained weights; remove them, or take "
+                             "'Unet'")
         return self
 
 
@@ -103,17 +113,17 @@ class OptimizerConfig(StrictModel):
     `lr * head_lr_mult`. Weight decay is not applied to biases and normalisation."""
 
     name: Literal["adamw"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    head_lr_mult: float = Field(1.0, gt=0)
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    head_lr_mult: float = Field(default=1.0, gt=0)
 
 
 class ScheduleConfig(StrictModel):
     """`poly`: lr * (1 - step / steps) ** power, after a linear warm-up over `warmup` steps."""
 
     name: Literal["poly"] = "poly"
-    power: float = Field(0.9, gt=0)
-    warmup: int = Field(50, ge=0)
+    power: float = Field(default=0.9, gt=0)
+    warmup: int = Field(default=50, ge=0)
 
 
 class TrainConfig(StrictModel):
@@ -158,11 +168,19 @@ class RunConfig(StrictModel):
     augment: list[AugmentTerm] = Field(default_factory=list)
     border: Literal["reflect", "ignore"] = Field("reflect", description="what fills the places that geometry uncovers")
     flip_average: bool = Field(False, description="average predictions over the mirrored image: twice the work")
+    trackers: list[str] = Field(default_factory=list, description="empty: this version has no tracker yet")
 
     @field_validator("model", "optimizer", "schedule", mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
         return _by_name(value)
+
+    @field_validator("trackers")
+    @classmethod
+    def _no_tracker(cls, trackers: list[str]) -> list[str]:
+        if trackers:
+            raise ValueError("no tracker is available yet; write `trackers: []`, the run folder holds every metric")
+        return trackers
 
     @field_validator("loss", "augment", mode="before")
     @classmethod
@@ -185,11 +203,23 @@ def seconds_of(text: str) -> float:
 def _as_model(name: str, parameters: dict[str, inspect.Parameter]) -> type[BaseModel]:
     """The arguments of a table row as a model, so that they are checked like any other value."""
     fields: dict[str, Any] = {
-        key: (Any if parameter.annotation is parameter.empty else parameter.annotation,
+        key: (Any if parameter.annotation is parameter.empty else _from_yaml(parameter.annotation),
               ... if parameter.default is parameter.empty else parameter.default)
         for key, parameter in parameters.items()
     }
-    return create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields)
+    config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+    return create_model(name, __config__=config, **fields)
+
+
+def _from_yaml(annotation: Any) -> Any:
+    """YAML writes tuples as lists."""
+    return Annotated[annotation, Strict(False)] if get_origin(annotation) is tuple else annotation
+
+
+def _row(entry: dict[str, Any]) -> str:
+    """The name of an entry; empty when it is no text, which the model of the config reports."""
+    name = entry.get("name")
+    return name if isinstance(name, str) else ""
 
 
 def _argument_problems(document: Document) -> list[str]:
@@ -217,12 +247,13 @@ def _argument_problems(document: Document) -> list[str]:
         entries = document.data.get(section, [])
         for i, entry in enumerate(entries if isinstance(entries, list) else [entries]):
             entry = _by_name(entry)
-            if isinstance(entry, dict) and entry.get("name") in table and (has_torch or not needs_torch):
+            if isinstance(entry, dict) and _row(entry) in table and (has_torch or not needs_torch):
                 given = {key: value for key, value in entry.items() if key not in own}
-                build = augment.AUGMENTATIONS[entry["name"]] if section == "augment" else None
-                check((section, i), entry["name"], arguments(entry["name"]), given, build)
+                row = table[entry["name"]]
+                check((section, i), entry["name"], arguments(entry["name"]), given,
+                      models.load(row) if isinstance(row, str) else row)
     model = document.data.get("model")
-    if has_torch and isinstance(model, dict) and model.get("name") in models.MODELS:
+    if has_torch and isinstance(model, dict) and _row(model) in models.MODELS:
         given = model.get("args", {})
         if isinstance(given, dict):
             check(("model", "args"), model["name"], models.arguments(model["name"]), given)

@@ -34,7 +34,7 @@ class RandomBrightnessContrast(Transform):
         gain = np.float32(rng.uniform(1 - self.contrast_limit, 1 + self.contrast_limit))
         offset = np.float32(rng.uniform(-self.brightness_limit, self.brightness_limit) * 255)
         mean = image.mean(dtype=np.float32)
-        return image * gain + (mean * (1 - gain) + offset)
+        return np.asarray(image * gain + (mean * (1 - gain) + offset))
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class RandomGamma(Transform):
     def pixels(self, image: Floats, rng: np.random.Generator) -> Floats:
         """See `Transform.pixels`."""
         gamma = np.float32(np.exp(rng.uniform(*np.log(self.gamma_limit))))
-        return np.clip(image / np.float32(255), 0, 1) ** gamma * np.float32(255)
+        return np.asarray(np.clip(image / np.float32(255), 0, 1) ** gamma * np.float32(255))
 
 
 @dataclass(frozen=True)

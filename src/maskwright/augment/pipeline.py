@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Transform(ABC):
+class Transform:
     """One random change, applied with probability `p`. A transform overrides one of the two methods."""
 
     p: float = 0.5

@@ -106,9 +106,9 @@ class ClassTree:
             listed = ", ".join(f"{i} ({n} px)" for i, n in list(unknown.items())[:5])
             raise DataError(f"{source}: holds ids that are no class: {listed}; "
                             f"add them to `classes` in dataset.yaml or correct the mask (known: {self.ids})")
-        return indices.astype(np.uint8)
+        return np.asarray(indices, np.uint8)
 
-    def to_ids(self, indices: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16 | np.uint8]:
+    def to_ids(self, indices: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         """Indices (H, W) uint8 -> ids, uint8 when every id fits, else uint16; `IGNORE` becomes `ignore`."""
         wide = max(*self.ids, self.ignore) > 255
         table = np.zeros(256, np.uint16 if wide else np.uint8)

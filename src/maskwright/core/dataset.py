@@ -18,13 +18,23 @@ from pydantic import Field
 from maskwright.core import strictyaml
 from maskwright.core.classes import MAX_ID, ClassInfo, ClassTree
 from maskwright.core.palette import colour_of, from_hex
-from maskwright.core.sample import (IMAGE_SUFFIXES, Encoding, Exif, MaskEncoding, MaskPixels, Provenance, Sample,
-                                    Status, read_image, read_mask)
-from maskwright.core.storage import confine, dump_json
+from maskwright.core.sample import (
+    IMAGE_SUFFIXES,
+    INDEX,
+    Encoding,
+    Exif,
+    MaskEncoding,
+    MaskPixels,
+    Provenance,
+    Sample,
+    Status,
+    read_image,
+    read_mask,
+)
+from maskwright.core.storage import confine, dump_json, is_inside
 from maskwright.errors import ConfigError, DataError
 
 FILE_NAME = "dataset.yaml"
-SPLITS = ("train", "val", "test")
 # Endings that annotation tools put behind the image's name.
 MASK_ENDINGS = ("", "_mask", "_seg", "_label", "_labels", "_gt", "-mask", "_segmentation")
 
@@ -85,11 +95,14 @@ class DatasetFile(strictyaml.StrictModel):
             raise ConfigError(problems)
         return ClassTree(tuple(leaves), self.ignore)
 
-    def mask_encoding(self) -> MaskEncoding:
-        """The encoding of the mask files. Raises ConfigError when `levels` does not fit it."""
-        levels = {int(grey): id_ for grey, id_ in self.masks.levels.items() if grey.isdigit()}
+    def mask_encoding(self, classes: ClassTree) -> MaskEncoding:
+        """The encoding of the mask files. Raises ConfigError when `levels` does not fit it or `classes`."""
+        levels = {int(grey): id_ for grey, id_ in self.masks.levels.items() if grey.isdecimal()}
         if len(levels) != len(self.masks.levels) or (self.masks.encoding == "levels") != bool(levels):
             raise ConfigError("masks.levels: give grey value -> class id pairs with `encoding: levels`, and only there")
+        strange = sorted(set(levels.values()) - {*classes.ids, classes.ignore})
+        if strange:
+            raise ConfigError(f"masks.levels: {strange} are no class ids and not the ignore id; add them to `classes`")
         return MaskEncoding(self.masks.encoding, levels)
 
 
@@ -104,7 +117,7 @@ class Dataset:
     root: Path
     classes: ClassTree
     samples: tuple[Sample, ...]
-    encoding: MaskEncoding = MaskEncoding()
+    encoding: MaskEncoding = INDEX
     exif: Exif = "apply"
     orphans: tuple[Path, ...] = ()
 
@@ -180,9 +193,10 @@ def load_dataset(path: str | Path) -> Dataset:
 
 def build(file: DatasetFile, root: Path, name: str) -> Dataset:
     """Lists the files that `file` describes under `root`, pairs them and checks every path."""
-    classes, encoding = file.class_tree(), file.mask_encoding()
+    classes = file.class_tree()
+    encoding = file.mask_encoding(classes)
     if file.layout == "table":
-        samples, orphans = _from_table(file, root), ()
+        samples, orphans = _from_table(file, root), list[Path]()
     else:
         samples, orphans = _from_folders(file, root)
     if not samples:
@@ -228,8 +242,12 @@ def _from_folders(file: DatasetFile, root: Path) -> tuple[list[Sample], list[Pat
 
 
 def confine_found(root: Path, path: Path) -> Path:
-    """Refuses a listed file that is a symbolic link to something outside `root`."""
-    confine(root, path.relative_to(root).as_posix(), str(path))
+    """Refuses a listed file that is a symbolic link to something outside `root`, or whose name is no text."""
+    if not is_inside(root, path):
+        raise DataError(f"{path}: leads outside {root} through a symbolic link; copy the file into the dataset")
+    # Undecodable bytes of a name are read as surrogates.
+    if any(character < " " or "\ud800" <= character <= "\udfff" for character in str(path)):
+        raise DataError(f"{str(path)!a}: the name holds control characters or is not UTF-8; rename the file")
     return path
 
 
@@ -253,7 +271,9 @@ def _from_table(file: DatasetFile, root: Path) -> list[Sample]:
         samples = []
         for row in rows:
             where = f"{path}:{rows.line_num}"
-            cell = {key: (row.get(key) or "").strip() for key in known}
+            cell = {key: (row.get(key) or "").strip().replace("\\", "/") for key in known}
+            if not Path(cell["image"]).name:
+                raise DataError(f"{where}: names no image; fill the cell or remove the row")
             status, provenance = cell["status"] or "keep", cell["provenance"] or "hand"
             for column, value, allowed in (("status", status, get_args(Status)),
                                            ("provenance", provenance, get_args(Provenance))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import yaml
+from PIL import Image
 
-from maskwright.core.dataset import (FILE_NAME, MASK_ENDINGS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec,
-                                     images_below)
+from maskwright.core.dataset import FILE_NAME, MASK_ENDINGS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec, images_below
 from maskwright.core.palette import colour_of, to_hex
-from maskwright.core.sample import LOSSY, open_image, read_header
+from maskwright.core.sample import LOSSY, integer_pixels, open_image, read_header, refuse_ambiguous
 from maskwright.core.storage import atomic_write_text
 from maskwright.errors import ConfigError, DataError
 
@@ -75,7 +77,8 @@ def _choose(root: Path, folders: Sequence[str], wanted: str | None, known: Seque
             raise ConfigError(f"--{role} {wanted}: no such folder in {root}; it holds {', '.join(folders) or 'none'}")
         reasons[role] = "given by --" + role
         return wanted
-    named = [name for name in folders if name.lower() in known or name.lower().startswith(tuple(f"{k}_" for k in known))]
+    variants = tuple(f"{name}_" for name in known)
+    named = [name for name in folders if name.lower() in known or name.lower().startswith(variants)]
     found = [name for name in named if next(iter(images_below(root / name)), None)]
     if len(found) > 1:
         raise ConfigError(f"{root}: {' and '.join(found)} could both hold the {role}; choose one with --{role}")
@@ -118,19 +121,23 @@ def _encoding(root: Path, files: Sequence[Path], reasons: dict[str, str]
               ) -> tuple[tuple[Any, dict[str, int]], list[ClassSpec], int]:
     """(encoding, levels), classes and the ignore id, told from the values in up to 400 masks."""
     chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(len(files), _MASKS_READ)).astype(int))]
-    grey, colours, lossy, unreadable = Counter[int](), Counter[int](), 0, 0
+    grey, colours, lossy, ids_stored, unreadable = Counter[int](), Counter[int](), 0, 0, 0
     for path in chosen:
         try:
             with open_image(path) as image:
+                refuse_ambiguous(image, path, "levels")
+                ids_stored += _count_values(image, path, grey, colours)
                 lossy += image.format in LOSSY
-                _count_values(image, grey, colours)
         except DataError:
             unreadable += 1
     seen = f"seen in {len(chosen) - unreadable} of {len(files)} masks"
     if not grey and not colours:
         reasons["classes"] = "no readable mask to tell from: edit the names and ids"
         return ("index", {}), _classes([0, 1], root, reasons), 255
-    if sum(colours.values()) > 0:
+    if colours:
+        if ids_stored:
+            raise ConfigError(f"{root}: {ids_stored} masks hold ids or grey values, the others colours; save all of "
+                              "them in one way")
         # A grey mask saved as RGB was counted as grey, so these are real colours.
         for value, count in grey.items():
             colours[value << 16 | value << 8 | value] += count
@@ -139,8 +146,8 @@ def _encoding(root: Path, files: Sequence[Path], reasons: dict[str, str]
     levels = _levels(grey, bool(lossy))
     if levels:
         names = ["background", "foreground"] if len(levels) == 2 else [f"class_{i}" for i in range(len(levels))]
-        kind = "JPEG masks" if lossy else "masks"
-        reasons["encoding"] = f"{kind} with grey values around {', '.join(map(str, levels))} ({seen}); each pixel goes to the nearest"
+        reasons["encoding"] = (f"{'JPEG ' if lossy else ''}masks with grey values around {', '.join(map(str, levels))} "
+                               f"({seen}); each pixel goes to the nearest")
         reasons["classes"] = "one class per grey level, dark to bright: give them their names"
         return (("levels", {str(level): i for i, level in enumerate(levels)}),
                 [ClassSpec(id=i, name=name, colour=to_hex(colour_of(i))) for i, name in enumerate(names)], 255)
@@ -152,16 +159,21 @@ def _encoding(root: Path, files: Sequence[Path], reasons: dict[str, str]
     if len(ids) > 254:
         raise ConfigError(f"{root}: the masks hold {len(ids)} different values; if they are instance ids or grey "
                           f"photographs, they are not class masks")
-    reasons["encoding"] = f"pixel values are class ids: {', '.join(map(str, ids[:12]))}{'…' if len(ids) > 12 else ''} ({seen})"
+    listed = ", ".join(map(str, ids[:12])) + ("…" if len(ids) > 12 else "")
+    reasons["encoding"] = f"pixel values are class ids: {listed} ({seen})"
     if 255 in values:
         reasons["ignore"] = "the value 255 occurs and is taken as `do not count`"
     return ("index", {}), _classes(ids, root, reasons), ignore
 
 
-def _count_values(image: Any, grey: Counter[int], colours: Counter[int]) -> None:
-    """Adds the pixel values of one mask to the counts: palette masks by index, packed RGB for real colours."""
-    if image.mode in ("1", "L", "P") or image.mode.startswith("I"):
-        pixels: npt.NDArray[Any] = np.asarray(image).astype(np.int64)
+def _count_values(image: Image.Image, path: Path, grey: Counter[int], colours: Counter[int]) -> bool:
+    """Adds the pixel values of one mask to the counts: palette masks by index, packed RGB for real colours.
+
+    Returns whether the file has one channel and more than zeros in it.
+    """
+    one_channel = image.mode in ("1", "L", "P") or image.mode.startswith("I")
+    if one_channel:
+        pixels: npt.NDArray[Any] = integer_pixels(image, path) if image.mode.startswith("I") else np.asarray(image)
         target = grey
     else:
         rgb = np.asarray(image.convert("RGB")).astype(np.int64)
@@ -169,7 +181,8 @@ def _count_values(image: Any, grey: Counter[int], colours: Counter[int]) -> None
         target = grey if same else colours
         pixels = rgb[..., 0] if same else rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
     values, counts = np.unique(pixels, return_counts=True)
-    target.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    target.update({int(value): count for value, count in zip(values.tolist(), counts.tolist(), strict=True)})
+    return one_channel and bool(values.any())
 
 
 def _levels(grey: Counter[int], lossy: bool) -> list[int]:
@@ -199,7 +212,8 @@ def _colour_classes(colours: Counter[int], seen: str, reasons: dict[str, str]
     reasons["encoding"] = (f"colour masks: {len(kept)} colours {seen}; {stray} of {total} pixels have another colour "
                            "and are read as the nearest")
     reasons["classes"] = "one class per colour, most frequent first: give them their names and check the colours"
-    return ("colour", {}), [ClassSpec(id=i, name=f"class_{i}", colour=f"#{value:06X}") for i, value in enumerate(kept)], 255
+    classes = [ClassSpec(id=i, name=f"class_{i}", colour=f"#{value:06X}") for i, value in enumerate(kept)]
+    return ("colour", {}), classes, 255
 
 
 def _classes(ids: Iterable[int], root: Path, reasons: dict[str, str]) -> list[ClassSpec]:
@@ -219,10 +233,11 @@ def _classes(ids: Iterable[int], root: Path, reasons: dict[str, str]) -> list[Cl
 def render(detection: Detection, root: str = ".") -> str:
     """The text of `dataset.yaml`, with each reason as a comment."""
     file, reasons = detection.file, detection.reasons
-    note = {key: f"  # {reason}" for key, reason in reasons.items()}
+    # A comment ends with its line, and YAML holds no control characters: names of folders may hold both.
+    note = {key: "  # " + "".join(c if c.isprintable() else " " for c in reason) for key, reason in reasons.items()}
 
     def quote(text: str) -> str:
-        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize)).rstrip("\n")
 
     lines = ["# A Maskwright dataset. Edit the class names; ids are the values in the mask files.",
              f"root: {quote(root)}",
@@ -237,11 +252,13 @@ def render(detection: Detection, root: str = ".") -> str:
     if file.masks.levels:
         lines.append("  levels: {" + ", ".join(f"{grey}: {id_}" for grey, id_ in file.masks.levels.items()) + "}")
     if file.splits:
-        lines.append("splits: {" + ", ".join(f"{split}: {quote(folder)}" for split, folder in file.splits.items()) + "}")
+        pairs = ", ".join(f"{split}: {quote(folder)}" for split, folder in file.splits.items())
+        lines.append(f"splits: {{{pairs}}}")
     if file.table:
         lines.append(f"table: {quote(file.table)}")
     lines.append(f"classes:{note.get('classes', '')}")
-    lines += [f"  - {{id: {spec.id}, name: {quote(spec.name)}, colour: {quote(spec.colour or '')}}}" for spec in file.classes]
+    lines += [f"  - {{id: {spec.id}, name: {quote(spec.name)}, colour: {quote(spec.colour or '')}}}"
+              for spec in file.classes]
     lines.append(f"ignore: {file.ignore}{note.get('ignore', '  # pixels with this value do not count')}")
     return "\n".join(lines) + "\n"
 

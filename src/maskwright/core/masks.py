@@ -17,7 +17,7 @@ Pixels = npt.NDArray[np.uint8]
 
 def class_pixels(mask: Mask, classes: int) -> npt.NDArray[np.int64]:
     """(K + 1,) int64: pixels of each class index 0..K-1, then of `IGNORE`."""
-    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).reshape(-1)  # type: ignore[list-item]
+    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).reshape(-1)
     # calcHist counts in float32, exact below 2**24; larger masks go through bincount.
     exact = counts if mask.size < 1 << 24 else np.bincount(mask.reshape(-1), minlength=256)
     return np.append(exact[:classes], exact[IGNORE]).astype(np.int64)

@@ -66,6 +66,9 @@ class MaskEncoding:
     levels: Mapping[int, int] = field(default_factory=dict)
 
 
+INDEX = MaskEncoding()
+
+
 @dataclass(frozen=True)
 class MaskPixels:
     """`ids` (H, W) uint8 or uint16; `inexact` counts pixels that were moved to the nearest level or colour."""
@@ -116,7 +119,7 @@ def read_header(path: Path) -> ImageHeader:
 
 
 def _header(image: Image.Image) -> ImageHeader:
-    orientation = image.getexif().get(0x0112)
+    orientation: Any = image.getexif().get(0x0112)
     return ImageHeader((image.height, image.width), image.mode, image.format or "",
                        orientation if orientation in range(1, 9) else 1)
 
@@ -129,7 +132,7 @@ def read_image(path: Path, exif: Exif = "apply") -> npt.NDArray[np.uint8]:
     """
     with open_image(path) as image:
         if image.mode.startswith("I"):
-            grey = _integer_pixels(image, path)
+            grey = integer_pixels(image, path)
             array = np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
             return array if exif == "ignore" else _orient(array, _header(image).orientation)
         if image.mode == "F":
@@ -138,7 +141,8 @@ def read_image(path: Path, exif: Exif = "apply") -> npt.NDArray[np.uint8]:
         return np.asarray(upright.convert("RGB"))
 
 
-def _integer_pixels(image: Image.Image, path: Path) -> npt.NDArray[np.uint16]:
+def integer_pixels(image: Image.Image, path: Path) -> npt.NDArray[np.uint16]:
+    """(H, W) uint16 of an image with integer pixels of 16 or 32 bits. DataError for values beyond 16 bits."""
     pixels = np.asarray(image)
     if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
         raise DataError(f"{path}: holds values outside 0..65535; save it as 8- or 16-bit")
@@ -159,7 +163,7 @@ def _orient(array: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.ui
 def read_mask(path: Path, encoding: MaskEncoding, classes: ClassTree) -> MaskPixels:
     """Reads a mask file as class ids (H, W). DataError where the file cannot mean what `encoding` says."""
     with open_image(path) as image:
-        _refuse_ambiguous(image, path, encoding.kind)
+        refuse_ambiguous(image, path, encoding.kind)
         if encoding.kind == "index":
             return MaskPixels(_read_index(image, path))
         if encoding.kind == "levels":
@@ -167,16 +171,17 @@ def read_mask(path: Path, encoding: MaskEncoding, classes: ClassTree) -> MaskPix
         return _read_colour(image, path, classes)
 
 
-def _refuse_ambiguous(image: Image.Image, path: Path, kind: Encoding) -> None:
+def refuse_ambiguous(image: Image.Image, path: Path, kind: Encoding) -> None:
     """Refuses masks whose stored values the decoder changes, and colour models that masks do not have."""
     arguments = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
     stored, *rest = [arguments] if isinstance(arguments, str) else arguments or [""]
     if image.mode not in _MASK_MODES:
-        raise DataError(f"{path}: pixels of kind {image.mode} have no agreed meaning in a mask; save it as 8- or 16-bit grey")
+        raise DataError(f"{path}: pixels of kind {image.mode} have no agreed meaning in a mask; "
+                        "save it as 8- or 16-bit grey")
     if ";16" in stored and not image.mode.startswith("I"):
         raise DataError(f"{path}: colours of 16 bits a channel are ambiguous in a mask; save it with 8 bits")
-    spread = stored.startswith(("L;", "1;I")) or (rest[:1] not in ([255], [65535]) and image.format == "PPM" and rest)
-    if kind == "index" and spread:
+    spread = image.format == "PPM" and rest and rest[0] not in (255, 65535)
+    if kind == "index" and (spread or stored.startswith(("L;", "1;I"))):
         raise DataError(f"{path}: grey values of fewer than 8 bits, or with white as 0, are ambiguous as class ids; "
                         "save it as 8-bit grey or with a palette")
 
@@ -190,7 +195,7 @@ def _read_index(image: Image.Image, path: Path) -> npt.NDArray[Any]:
     if image.mode in ("L", "P"):
         return np.asarray(image)
     if image.mode.startswith("I"):
-        return _integer_pixels(image, path)
+        return integer_pixels(image, path)
     return _grey_of(image, path)
 
 
@@ -207,7 +212,7 @@ def _grey_of(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
 
 def _read_levels(image: Image.Image, path: Path, levels: Mapping[int, int]) -> MaskPixels:
     if image.mode.startswith("I"):
-        grey: npt.NDArray[Any] = _integer_pixels(image, path)
+        grey: npt.NDArray[Any] = integer_pixels(image, path)
     elif image.mode in ("1", "L"):
         grey = np.asarray(image.convert("L"))
     elif image.format in LOSSY:

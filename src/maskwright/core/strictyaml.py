@@ -96,7 +96,7 @@ def parse(text: str, source: str) -> Document:
         raise ConfigError(f"{source}{at}: not valid YAML ({error.problem}); check quotes and indentation") from None
     except yaml.reader.ReaderError as error:
         line, column = text.count("\n", 0, error.position) + 1, error.position - text.rfind("\n", 0, error.position)
-        raise ConfigError(f"{source}:{line}:{column}: the character {ascii(text[error.position])} is not allowed; "
+        raise ConfigError(f"{source}:{line}:{column}: the character {text[error.position]!a} is not allowed; "
                           "save it as UTF-8 text") from None
     except RecursionError:
         raise ConfigError(f"{source}: nested more than {_MAX_DEPTH} deep; flatten it") from None
@@ -160,7 +160,7 @@ def _default_tag(loader: _Loader, node: yaml.Node) -> str:
     if not isinstance(node, yaml.ScalarNode):
         return f"tag:yaml.org,2002:{'map' if isinstance(node, yaml.MappingNode) else 'seq'}"
     unquoted = node.style is None
-    return str(loader.resolve(yaml.ScalarNode, node.value, (unquoted, not unquoted)))
+    return str(loader.resolve(yaml.ScalarNode, node.value, (unquoted, not unquoted)))  # type: ignore[no-untyped-call]
 
 
 def _is_text(value: str) -> bool:
@@ -261,7 +261,8 @@ def _written(data: Any, location: Location, missing: bool) -> Location:
     """The parts of pydantic's `location` that stand in the user's file, without the names of union branches."""
     kept: list[str | int] = []
     for i, part in enumerate(location):
-        if isinstance(data, dict) and part in data or isinstance(data, list) and part in range(len(data)):
+        inside = range(len(data)) if isinstance(data, list) else data if isinstance(data, dict) else ()
+        if part in inside:
             kept.append(part)
             data = data[part]
         elif missing and i == len(location) - 1:

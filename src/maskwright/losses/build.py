@@ -12,21 +12,8 @@ from torch import nn
 
 from maskwright.errors import ConfigError
 from maskwright.losses import LOSSES
+from maskwright.losses.weights import inverse_frequency
 from maskwright.models import load
-
-
-def inverse_frequency(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """(K,) pixel counts to weights proportional to 1 / count, with mean 1 over the classes that occur.
-
-    A class without pixels gets weight 1.
-    """
-    counts = pixels.astype(np.float64)
-    weights = np.divide(1.0, counts, out=np.zeros_like(counts), where=counts > 0)
-    present = counts > 0
-    if present.any():
-        weights[present] /= weights[present].mean()
-    weights[~present] = 1.0
-    return weights.astype(np.float32)
 
 
 class WeightedSum(nn.Module):
@@ -61,7 +48,8 @@ def build_loss(terms: Sequence[Mapping[str, Any]], pixels: npt.NDArray[np.int64]
         elif wanted == "none":
             class_weights = None
         elif len(wanted) != len(pixels):
-            raise ConfigError(f"loss.{i}.class_weights: {len(wanted)} weights given for {len(pixels)} classes; give one each")
+            raise ConfigError(f"loss.{i}.class_weights: {len(wanted)} weights given for {len(pixels)} classes; "
+                              "give one each")
         else:
             class_weights = torch.tensor(wanted, dtype=torch.float32)
         built.append((float(weight), load(LOSSES[name])(class_weights, **arguments)))

@@ -18,18 +18,19 @@ class CrossEntropy(nn.Module):
 
     def __init__(self, class_weights: torch.Tensor | None = None, *, label_smoothing: float = 0.0) -> None:
         super().__init__()
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"label_smoothing must be within 0..1 (given {label_smoothing})")
         self.label_smoothing = label_smoothing
         self.class_weights: torch.Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K, H, W) float32 and targets (N, H, W) int64 to a scalar."""
-        total = functional.cross_entropy(logits, targets, self.class_weights, ignore_index=IGNORE, reduction="sum",
+        """Logits (N, K, H, W) floats and targets (N, H, W) int64 to a scalar, float32 at least."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # sums overflow in half precision
+        weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
+        total = functional.cross_entropy(logits, targets, weights, ignore_index=IGNORE, reduction="sum",
                                          label_smoothing=self.label_smoothing)
         counted = targets != IGNORE
-        if self.class_weights is None:
-            weight = counted.sum()
-        else:
-            weight = (self.class_weights[targets.where(counted, 0)] * counted).sum()
+        weight = counted.sum() if weights is None else (weights[targets.where(counted, 0)] * counted).sum()
         # Not a division by zero when everything is ignored: the sum is then exactly zero.
-        return total / weight.clamp(min=torch.finfo(total.dtype).tiny if self.class_weights is not None else 1)
+        return total / weight.clamp(min=1 if weights is None else torch.finfo(total.dtype).tiny)

@@ -26,7 +26,8 @@ class Dice(nn.Module):
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K, H, W) float32 and targets (N, H, W) int64 to a scalar."""
+        """Logits (N, K, H, W) floats and targets (N, H, W) int64 to a scalar, float32 at least."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # sums overflow in half precision
         classes = logits.shape[1]
         counted = (targets != IGNORE)[:, None]
         probabilities = logits.softmax(1) * counted

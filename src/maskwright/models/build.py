@@ -14,6 +14,9 @@ from maskwright.errors import ConfigError
 from maskwright.models import MODELS, load, takes_encoder
 from maskwright.models.weights import encoder_info, load_encoder
 
+# Without it a vision transformer takes images of one size only.
+_FIXED = {"DPT": {"dynamic_img_size": True}}
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -41,17 +44,26 @@ def build_model(spec: ModelSpec, weights: Path | None = None) -> nn.Module:
     arguments = dict(spec.args) | {"in_channels": spec.in_channels, "classes": spec.classes}
     if takes_encoder(spec.name):
         encoder_info(spec.encoder or "")  # an unknown name is said in our words
-        arguments |= {"encoder_name": spec.encoder, "encoder_weights": None}
+        arguments |= {"encoder_name": spec.encoder, "encoder_weights": None} | _FIXED.get(spec.name, {})
     try:
         model: nn.Module = load(MODELS[spec.name])(**arguments)
     except (ValueError, TypeError, KeyError, RuntimeError, IndexError, AttributeError, NotImplementedError) as error:
         over = f" over {spec.encoder}" if spec.encoder else ""
-        raise ConfigError(f"model: {spec.name}{over} cannot be built: {error}; correct `model.args` or the encoder") from None
+        raise ConfigError(f"model: {spec.name}{over} cannot be built: {error}; correct `model.args` or the encoder"
+                          ) from None
     if weights is not None:
         load_encoder(model.encoder, spec.encoder or "", weights)
     return model
 
 
+def size_multiple(model: nn.Module) -> int:
+    """What heights and widths of the model's input have to be multiples of."""
+    if not getattr(model, "requires_divisible_input_shape", False):
+        return 1
+    stride: int = model.encoder.output_stride  # type: ignore[union-attr,assignment]
+    return stride * 2 if type(model).__name__ == "DPT" else stride  # DPT halves its patches once more
+
+
 def encoder_parameters(model: nn.Module, spec: ModelSpec) -> list[nn.Parameter]:
     """The parameters that get the base learning rate: the encoder's, or all of a model without one."""
-    return list(model.encoder.parameters() if takes_encoder(spec.name) else model.parameters())  # type: ignore[union-attr,operator]
+    return list(model.encoder.parameters() if takes_encoder(spec.name) else model.parameters())  # type: ignore[union-attr]

@@ -23,9 +23,11 @@ from torch.nn import functional
 from maskwright import __version__
 from maskwright.core.classes import ClassTree
 from maskwright.core.geometry import Geometry
+from maskwright.core.sample import Exif
 from maskwright.core.storage import atomic_write_bytes
 from maskwright.errors import DataError
-from maskwright.models.build import ModelSpec, build_model
+from maskwright.models.build import ModelSpec, build_model, size_multiple
+from maskwright.models.unet import pad_to_multiple
 
 FORMAT = "maskwright-model-1"
 # A single header key: the order of several would not be the same in every file.
@@ -35,11 +37,13 @@ AUTOCAST = {"bfloat16": torch.bfloat16, "float32": None}
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From (H, W, 3) uint8 RGB to the model's input. `mean` and `std` are per channel, 0..1."""
+    """From an image file to the model's input: whether its EXIF orientation is applied, the size, and `mean` and
+    `std` per channel, 0..1."""
 
     geometry: Geometry
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    exif: Exif = "apply"
 
 
 @dataclass
@@ -70,8 +74,8 @@ class Segmenter:
         """(N, 3, H, W) uint8 at the model's size to logits (N, K, H, W) float32."""
         dtype = AUTOCAST[self.precision]
         with torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
-            result: torch.Tensor = self.model(self.normalise(images))
-        return result.float()
+            result: torch.Tensor = self.model(pad_to_multiple(self.normalise(images), size_multiple(self.model)))
+        return result[..., :images.shape[-2], :images.shape[-1]].float()
 
     def mirrored(self, images: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
         """The probabilities averaged with those of the mirrored images, if `flip_average` asks for it."""
@@ -99,9 +103,9 @@ class Segmenter:
 
     def header(self) -> dict[str, Any]:
         """Everything but the tensors."""
-        return {"format": FORMAT, "version": __version__, "model": self.spec.to_dict(), "classes": self.classes.to_dict(),
-                "preprocessing": asdict(self.preprocessing), "precision": self.precision,
-                "flip_average": self.flip_average}
+        return {"format": FORMAT, "version": __version__, "model": self.spec.to_dict(),
+                "classes": self.classes.to_dict(), "preprocessing": asdict(self.preprocessing),
+                "precision": self.precision, "flip_average": self.flip_average}
 
     def save(self, path: Path) -> None:
         """Writes one self-contained model file, atomically. The same model gives the same bytes."""
@@ -114,7 +118,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(HEADER)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # no mapping
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; is the run complete?") from None
     except (SafetensorError, OSError) as error:
@@ -138,8 +142,8 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
         raise DataError(f"{path}: its tensors do not fit {spec.name}; restore the file") from None
     stored = header["preprocessing"]
     geometry = Geometry(**(stored["geometry"] | {"size": tuple(stored["geometry"]["size"])}))
-    preprocessing = Preprocessing(geometry, tuple(stored["mean"]), tuple(stored["std"]))
-    model = model.to(device, memory_format=torch.channels_last).eval()
+    preprocessing = Preprocessing(geometry, tuple(stored["mean"]), tuple(stored["std"]), stored.get("exif", "apply"))
+    model = model.to(device).to(memory_format=torch.channels_last).eval()
     return Segmenter(model, spec, ClassTree.from_dict(header["classes"]), preprocessing, header["precision"],
                      header["flip_average"])
 

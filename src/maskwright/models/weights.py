@@ -35,8 +35,12 @@ def encoder_info(encoder: str) -> EncoderInfo:
 
         name = encoder.removeprefix(TIMM)
         if not timm.is_model(name.partition(".")[0]):
-            raise ConfigError(f"model.encoder: timm has no model {name!r}" + did_you_mean(name, timm.list_models()))
-        cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
+            raise ConfigError(f"model.encoder: timm has no model {name!r}; `timm.list_models()` lists them"
+                              + did_you_mean(name, timm.list_models()))
+        try:
+            cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
+        except RuntimeError as error:  # an unknown tag behind the name
+            raise ConfigError(f"model.encoder: {error} Leave the tag out") from None
         mean, std = (cfg.mean, cfg.std) if cfg else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
         return EncoderInfo(encoder, tuple(mean), tuple(std), cfg.hf_hub_id if cfg else None, None,
                            (cfg.license if cfg else None) or "not stated")
@@ -84,8 +88,9 @@ def resolve(encoder: str, weights: str) -> Path | None:
     if weights == "imagenet":
         path = cached(info)
         if path is None:
-            raise SetupError(f"model.weights: the ImageNet weights of {encoder} are not on this machine; fetch them once "
-                             "with `maskwright plan DIR --download`, give a .safetensors file, or write `weights: none`")
+            raise SetupError(f"model.weights: the ImageNet weights of {encoder} are not on this machine; fetch them "
+                             "once with `maskwright plan DIR --download`, give a .safetensors file, or write "
+                             "`weights: none`")
         return path
     path = Path(weights)
     if path.suffix != ".safetensors":
@@ -127,3 +132,10 @@ def load_encoder(encoder: Any, name: str, path: Path) -> None:
         raise SetupError(f"{path}: these are not weights of {name}: of its {len(needed)} tensors {what}; "
                          "give the file of this encoder, or write `weights: none`")
     target.load_state_dict({key: tensors[key] for key in needed}, strict=False)
+
+
+def check_encoder(name: str, path: Path) -> None:
+    """Proves that `load_encoder` will succeed, by loading into a throw-away encoder."""
+    from segmentation_models_pytorch.encoders import get_encoder
+
+    load_encoder(get_encoder(name, weights=None), name, path)

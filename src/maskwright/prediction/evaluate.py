@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,16 +17,22 @@ from maskwright.core.dataset import Dataset, load_dataset
 from maskwright.core.masks import mask_png
 from maskwright.core.progress import progress, say
 from maskwright.core.sample import Sample
-from maskwright.core.storage import atomic_write_bytes, atomic_write_json, dump_json, next_free, staged_folder
+from maskwright.core.storage import atomic_write_json, dump_json, next_free, staged_folder
 from maskwright.errors import ConfigError, DataError
-from maskwright.metrics import (Interval, Scores, confusion_matrix, constant_baseline, headline, image_scores,
-                                mean_image_iou, most_frequent_baseline, scores)
+from maskwright.metrics import (
+    Interval,
+    Scores,
+    confusion_matrix,
+    constant_baseline,
+    headline,
+    image_scores,
+    mean_image_iou,
+    most_frequent_baseline,
+    scores,
+)
 from maskwright.models.segmenter import load_segmenter
 from maskwright.prediction.predict import model_file
 from maskwright.run import Run
-
-_BATCH = 8
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -54,7 +59,8 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `evaluate`."""
         return {"split": self.split, "images": len(self.names), **self.scores.to_dict(self.intervals),
-                "aggregation": "dataset: counts summed over images, then divided; intervals: 95 % bootstrap over images",
+                "aggregation": "dataset: counts summed over images, then divided; "
+                               "intervals: 95 % bootstrap over images",
                 "mean_image_iou": self.mean_image_iou,
                 "baselines": {name: baseline.to_dict()["scores"] for name, baseline in self.baselines.items()},
                 "levels": {str(level): found.to_dict() for level, found in self.levels.items()},
@@ -70,11 +76,13 @@ def samples_of(run: Run, dataset: Dataset, split: str) -> list[Sample]:
     same = str(dataset.root.resolve()) == run.info()["dataset"]["root"]
     if split in recorded and same:
         wanted = set(recorded[split])
-        return [sample for sample in dataset.samples if sample.name in wanted and sample.mask is not None]
-    found = [sample for sample in dataset.splits.get(split, []) if sample.mask is not None]
+        found = [sample for sample in dataset.samples if sample.name in wanted and sample.mask is not None]
+    else:
+        found = [sample for sample in dataset.splits.get(split, []) if sample.mask is not None]
     if not found:
         usable = sorted({*(recorded if same else ()), *(name for name in dataset.splits if name)})
-        raise ConfigError(f"--split {split}: {dataset.root} has no labelled samples in it; it has {', '.join(usable) or 'no splits'}")
+        raise ConfigError(f"--split {split}: {dataset.root} has no labelled samples in it; "
+                          f"it has {', '.join(usable) or 'no splits'}")
     return found
 
 
@@ -87,23 +95,27 @@ def evaluate(run: str | Path | Run, *, split: str = "test", data: str | Path | N
     """
     run = run if isinstance(run, Run) else Run.open(run)
     segmenter = load_segmenter(model_file(run), device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dataset = load_dataset(data or run.config().data.root)
+    config = run.config()
+    dataset = load_dataset(data or config.data.root)
     if dataset.classes.names != segmenter.classes.names:
         raise DataError(f"{dataset.root}: its classes ({', '.join(dataset.classes.names)}) are not those of the run "
                         f"({', '.join(segmenter.classes.names)}); use the dataset.yaml that the run was trained with")
     samples = samples_of(run, dataset, split)
+    batch = config.train.batch_size  # as in training, so that the scores of val are exactly those of the log
     folder = next_free(run.evaluations, split)
     say(f"evaluation folder: {folder}")
     confusions = np.zeros((len(samples), len(dataset.classes), len(dataset.classes)), np.int64)
     with staged_folder(folder) as staging:
         with progress("evaluating", len(samples)) as advance:
-            for start in range(0, len(samples), _BATCH):
-                chosen = samples[start : start + _BATCH]
+            for start in range(0, len(samples), batch):
+                chosen = samples[start : start + batch]
                 pairs = [dataset.read(sample) for sample in chosen]
                 predicted = segmenter.label([image for image, _ in pairs])
                 for i, (sample, (_, truth), found) in enumerate(zip(chosen, pairs, predicted, strict=True), start):
                     confusions[i] = confusion_matrix(truth, found, len(dataset.classes))
-                    atomic_write_bytes(staging / "predictions" / f"{sample.name}.png", mask_png(found, dataset.classes))
+                    file = staging / "predictions" / f"{sample.name}.png"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(mask_png(found, dataset.classes))
                 advance(start + len(chosen))
         version = dataset.version()
         result = score(folder, split, [sample.name for sample in samples], confusions, dataset.classes, version)
@@ -164,10 +176,8 @@ def _write(folder: Path, result: Evaluation) -> None:
     atomic_write_json(folder / "scores.json", result.to_dict())
     rows = [{"sample": name, **image_scores(confusion).to_dict()}
             for name, confusion in zip(result.names, result.confusions, strict=True)]
-    atomic_write_bytes(folder / "images.jsonl", "".join(dump_json(row) + "\n" for row in rows).encode())
-    stream = io.BytesIO()
-    np.save(stream, result.confusions, allow_pickle=False)
-    atomic_write_bytes(folder / "confusions.npy", stream.getvalue())
+    (folder / "images.jsonl").write_bytes("".join(dump_json(row) + "\n" for row in rows).encode())
+    np.save(folder / "confusions.npy", result.confusions, allow_pickle=False)
 
 
 def human(result: Evaluation) -> str:

@@ -17,7 +17,15 @@ from maskwright.core.dataset import images_below
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
 from maskwright.core.progress import progress, say
 from maskwright.core.sample import read_image
-from maskwright.core.storage import Journal, atomic_write_bytes, atomic_write_json, exclusive_lock, read_json
+from maskwright.core.storage import (
+    STAGING_PREFIX,
+    Journal,
+    atomic_write_bytes,
+    atomic_write_json,
+    exclusive_lock,
+    read_json,
+    require_absent,
+)
 from maskwright.errors import ConfigError, DataError
 from maskwright.models.segmenter import Segmenter, load_segmenter
 from maskwright.run import Run
@@ -53,6 +61,11 @@ def model_file(model: str | Path | Run) -> Path:
     return best
 
 
+def load(model: str | Path | Run, *, device: str = "cpu") -> Segmenter:
+    """The model of a run (its best checkpoint) or of a model file, ready for `label`."""
+    return load_segmenter(model_file(model), device)
+
+
 def find_images(inputs: Sequence[str | Path]) -> dict[str, Path]:
     """Output name -> file, for files, folders (searched below) and globs.
 
@@ -66,8 +79,8 @@ def find_images(inputs: Sequence[str | Path]) -> dict[str, Path]:
         elif root.exists():
             files = [(Path(root.name), root)]
         else:
-            files = [(Path(path).relative_to(Path(path).anchor), Path(path)) for path in sorted(glob.glob(item, recursive=True))]
-            files = [(Path(path.name), path) for _, path in files if path.is_file()]
+            files = [(Path(path.name), path) for path in map(Path, sorted(glob.glob(item, recursive=True)))
+                     if path.is_file()]
         if not files:
             raise ConfigError(f"{item}: no image found there; give a file, a folder or a glob in quotes")
         for relative, path in files:
@@ -94,8 +107,12 @@ def predict(model: str | Path | Run, images: Sequence[str | Path], *, out: str |
     say(f"output folder: {folder}")
     result = _open(folder, file, segmenter.classes)
     journal = Journal(folder / "predictions.jsonl")
-    done = {row["image"] for row in result.rows}
-    todo = {name: path for name, path in found.items() if str(path) not in done}
+    done = {row["mask"]: row["image"] for row in result.rows}
+    todo = {name: path for name, path in found.items() if _mask_name(name) not in done}
+    for name, path in found.items():
+        if name not in todo and done[_mask_name(name)] != str(path):
+            raise ConfigError(f"{path}: {folder} holds the mask of another image with this name "
+                              f"({done[_mask_name(name)]}); choose another --out")
     with exclusive_lock(folder), progress("predicting", len(found), done=len(found) - len(todo)) as advance:
         finished = len(found) - len(todo)
         for names, paths in _chunks(todo):
@@ -122,10 +139,15 @@ def _open(folder: Path, file: Path, classes: ClassTree) -> Predictions:
         if read_json(marker).get("hash") != digest:
             raise ConfigError(f"{folder}: holds predictions of another model; choose another --out")
         return Predictions(folder, Journal(folder / "predictions.jsonl").read())
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder}: already exists and outputs are never overwritten; choose another --out")
+    # A kill while the marker was written leaves no more than its unfinished file.
+    if not folder.is_dir() or any(not path.name.startswith(STAGING_PREFIX) for path in folder.iterdir()):
+        require_absent(folder)
     atomic_write_json(marker, {"model": str(file.resolve()), "hash": digest, "classes": classes.to_dict()})
     return Predictions(folder)
+
+
+def _mask_name(name: str) -> str:
+    return f"masks/{name}.png"
 
 
 def _chunks(files: dict[str, Path]) -> Iterator[tuple[list[str], list[Path]]]:
@@ -139,17 +161,17 @@ def _predict_chunk(segmenter: Segmenter, folder: Path, names: list[str], paths: 
     readable = []
     for name, path in zip(names, paths, strict=True):
         try:
-            readable.append((name, path, read_image(path)))
+            readable.append((name, path, read_image(path, segmenter.preprocessing.exif)))
         except DataError as error:
             yield {"image": str(path), "reason": str(error)}
     if not readable:
         return
     masks = segmenter.label([image for _, _, image in readable])
     for (name, path, image), mask in zip(readable, masks, strict=True):
-        mask_file, overlay_file = folder / "masks" / f"{name}.png", folder / "overlays" / f"{name}.jpg"
+        mask_file, overlay_file = folder / _mask_name(name), folder / "overlays" / f"{name}.jpg"
         atomic_write_bytes(mask_file, mask_png(mask, segmenter.classes))
         atomic_write_bytes(overlay_file, jpeg_bytes(overlay(image, mask, segmenter.classes.colours)))
         counts = class_pixels(mask, len(segmenter.classes))
-        yield {"image": str(path), "mask": mask_file.relative_to(folder).as_posix(),
+        yield {"image": str(path), "mask": _mask_name(name),
                "overlay": overlay_file.relative_to(folder).as_posix(), "height": mask.shape[0], "width": mask.shape[1],
                "pixels": dict(zip(segmenter.classes.names, np.asarray(counts[:-1]).tolist(), strict=True))}

@@ -11,6 +11,7 @@ from safetensors.torch import save
 from torch import nn
 
 from maskwright.core.storage import atomic_write_bytes
+from maskwright.errors import DataError
 from maskwright.models.segmenter import HEADER, read_tensors
 
 
@@ -44,18 +45,29 @@ def save_state(path: Path, progress: Progress, model: nn.Module, average: nn.Mod
 
 
 def load_state(path: Path, model: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer) -> Progress:
-    """Restores what `save_state` wrote, in place. DataError when the file is damaged."""
+    """Restores what `save_state` wrote, in place. DataError when the file is damaged or of another training."""
     header, tensors = read_tensors(path)
 
     def part(prefix: str) -> dict[str, torch.Tensor]:
         return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
-    model.load_state_dict(part("model/"))
-    if average is not None:
-        average.load_state_dict(part("average/"))
+    # In the order in which the optimiser numbers its state.
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in part("optimizer/").items():
-        index, _, name = key.partition("/")
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-    return Progress(**header)
+    try:
+        model.load_state_dict(part("model/"))
+        if average is not None:
+            average.load_state_dict(part("average/"))
+        for key, value in part("optimizer/").items():
+            index, _, name = key.partition("/")
+            state.setdefault(int(index), {})[name] = _laid_out_like(parameters[int(index)], value)
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+        return Progress(**header)
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        raise DataError(f"{path}: is not the training state of this run; restore it, or train a new run (the best "
+                        "checkpoint stays usable)") from None
+
+
+def _laid_out_like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """The fused optimiser walks through memory and not through indices: moments must have the parameter's strides."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value

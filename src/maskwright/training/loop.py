@@ -8,6 +8,7 @@ state remembers, so that repeated steps write the same bytes again.
 from __future__ import annotations
 
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from maskwright.errors import DataError, Interrupted
 from maskwright.metrics import scores
 from maskwright.models.segmenter import Segmenter, with_model
 from maskwright.run import Run
-from maskwright.training.checkpoint import Progress, load_state, save_state
+from maskwright.training.checkpoint import load_state, save_state
 from maskwright.training.loader import Batches, Source, stream
 from maskwright.training.optimizer import Average, Groups, build_optimizer
 from maskwright.training.precision import train_step
@@ -54,7 +55,7 @@ class Plan:
 
 def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batches: Batches, validation: Source
         ) -> dict[str, Any]:
-    """Trains from the state in `run` (or from the start) to the end; returns how it ended.
+    """Trains from the state in `run` to the end; returns how it ended.
 
     Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite.
     """
@@ -63,7 +64,7 @@ def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batche
     optimizer = build_optimizer(model, segmenter.spec, plan.groups)
     average = Average(model, plan.ema) if plan.ema else None
     averaged = average.model if average else None
-    state = load_state(run.last, model, averaged, optimizer) if run.last.exists() else Progress()
+    state = load_state(run.last, model, averaged, optimizer)
     run.metrics.truncate(state.log_bytes)
     judged = with_model(segmenter, averaged) if averaged else segmenter
     step_once = train_step(segmenter, criterion, optimizer)
@@ -71,11 +72,23 @@ def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batche
     saved = began = time.monotonic()
     first = state.step
 
+    def ended() -> bool:
+        return state.step == plan.iterations or (
+            plan.early_stopping is not None and state.evaluations_since_best >= plan.early_stopping)
+
+    def refuse(what: str, step: int) -> DataError:
+        return DataError(f"{run.path}: {what} is not finite at iteration {step + 1}; its images: "
+                         f"{', '.join(batches.names(step))}; lower optimizer.lr or check these. The last good state is "
+                         f"kept in {run.last.name}")
+
     def save() -> None:
         nonlocal saved
         state.pending_losses = [float(loss) for loss in pending]
         if not all(map(math.isfinite, state.pending_losses)):
             log_losses()  # raises: a state that is spoilt never replaces a good one
+        if state.log_bytes:  # the state counts on these bytes, so they reach the disk before it does
+            with open(run.metrics.path, "rb") as stream:
+                os.fsync(stream.fileno())
         save_state(run.last, state, model, averaged, optimizer)
         saved = time.monotonic()
 
@@ -89,16 +102,16 @@ def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batche
         pending.clear()
         if losses:
             if not all(map(math.isfinite, losses)):
-                bad = state.step - len(losses) + next(i for i, x in enumerate(losses) if not math.isfinite(x))
-                raise DataError(f"{run.path}: the loss is not finite at iteration {bad + 1}; its images: "
-                                f"{', '.join(batches.names(bad))}; lower optimizer.lr or check these. The last good state is "
-                                f"kept in {run.last.name}")
+                first_bad = next(i for i, loss in enumerate(losses) if not math.isfinite(loss))
+                raise refuse("the loss", state.step - len(losses) + first_bad)
             log({"iteration": state.step, "epoch": round(state.step * plan.batch_size / len(batches.source), 3),
                  "loss": sum(losses) / len(losses), "lr": optimizer.param_groups[0]["lr"]})
 
     def evaluate() -> None:
         start = time.monotonic()
         confusion, loss = validate(judged, validation, criterion, plan.batch_size, run.sample_file(state.step))
+        if not math.isfinite(loss):  # the weights have run away in the last step
+            raise refuse("the validation loss", state.step - 1)
         result = scores(confusion, segmenter.classes.names, segmenter.classes.ids)
         miou = result.mIoU if math.isfinite(result.mIoU) else 0.0
         better = state.best_miou is None or miou > state.best_miou
@@ -113,7 +126,8 @@ def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batche
         run.timing.append({"iteration": state.step, "evaluation_seconds": time.monotonic() - start}, durable=False)
 
     with _graceful() as stop, progress("training", plan.iterations, "iterations", first) as advance:
-        for images, targets in stream(batches, state.step, plan.iterations, plan.workers):
+        # A run that was killed between its last state and `finished.json` has nothing left to do.
+        for images, targets in stream(batches, state.step, state.step if ended() else plan.iterations, plan.workers):
             factor = poly(state.step, plan.iterations, power=plan.power, warmup=plan.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
@@ -130,11 +144,9 @@ def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batche
             if due:
                 evaluate()
             advance(state.step, f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "")
-            ended = state.step == plan.iterations or (
-                due and plan.early_stopping is not None and state.evaluations_since_best >= plan.early_stopping)
             if due or stop.is_set() or time.monotonic() - saved > plan.state_every_seconds:
                 save()
-            if ended:
+            if ended():
                 break
             if stop.is_set():
                 raise Interrupted(f"{run.path}: stopped at iteration {state.step} of {plan.iterations}, state saved; "

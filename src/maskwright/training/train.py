@@ -18,12 +18,18 @@ from torch import nn
 from maskwright import __version__
 from maskwright.augment import AUGMENTATIONS, Pipeline
 from maskwright.config import RunConfig, load_config, rebase, seconds_of
-from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset, load_dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.progress import progress, say
 from maskwright.core.sample import Sample
-from maskwright.core.storage import atomic_write_json, exclusive_lock, next_free, require_absent, staged_folder
+from maskwright.core.storage import (
+    STAGING_PREFIX,
+    atomic_write_json,
+    exclusive_lock,
+    next_free,
+    require_absent,
+    staged_folder,
+)
 from maskwright.errors import ConfigError, DataError
 from maskwright.losses.build import build_loss
 from maskwright.models import takes_encoder
@@ -41,6 +47,7 @@ from maskwright.training.validation import validate
 # Of a time budget, what is kept for reading, the last checkpoint and the noise of the clock.
 _BUDGET_MARGIN = 0.04
 _EVALUATIONS = 8
+_BATCHES_TIMED = 3
 
 
 def training_splits(dataset: Dataset, holdout: float, seed: int) -> tuple[list[Sample], list[Sample]]:
@@ -76,7 +83,7 @@ def _prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], li
     model = config.model
     spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args)
     torch.manual_seed(config.seed)
-    network = build_model(spec, weights).to(device, memory_format=torch.channels_last)
+    network = build_model(spec, weights).to(device).to(memory_format=torch.channels_last)
     if config.data.mean and config.data.std:
         mean, std = config.data.mean, config.data.std
     elif takes_encoder(model.name):
@@ -84,9 +91,10 @@ def _prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], li
         mean, std = config.data.mean or list(info.mean), config.data.std or list(info.std)
     else:
         mean, std = config.data.mean or [0.5] * 3, config.data.std or [0.25] * 3
-    geometry = Geometry((config.data.image_size[0], config.data.image_size[1]), config.data.keep_ratio, config.data.resample)
-    segmenter = Segmenter(network, spec, dataset.classes, Preprocessing(geometry, tuple(mean), tuple(std)),
-                          flip_average=config.flip_average)
+    geometry = Geometry((config.data.image_size[0], config.data.image_size[1]), config.data.keep_ratio,
+                        config.data.resample)
+    preprocessing = Preprocessing(geometry, tuple(mean), tuple(std), dataset.exif)
+    segmenter = Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average)
     train, validation = (Source(dataset, samples, geometry) for samples in splits)
     with progress("reading", len(train) + len(validation)) as advance:
         counts = train.fill(lambda done, _: advance(done))
@@ -110,7 +118,7 @@ def _groups(config: RunConfig) -> Groups:
     return Groups(optimizer.lr, optimizer.head_lr_mult, optimizer.weight_decay)
 
 
-def _iterations(config: RunConfig, prepared: _Prepared, choice: Choice, began: float) -> int:
+def _iterations(config: RunConfig, prepared: _Prepared, choice: Choice, workers: int, began: float) -> int:
     """The length in iterations; for a budget, what fits in the time that is left at the measured speed."""
     train = config.train
     if train.iterations is not None:
@@ -121,12 +129,27 @@ def _iterations(config: RunConfig, prepared: _Prepared, choice: Choice, began: f
     start = time.monotonic()
     validate(prepared.segmenter, prepared.validation, prepared.criterion, train.batch_size)
     evaluation = time.monotonic() - start
-    left = seconds_of(train.budget) * (1 - _BUDGET_MARGIN) - (time.monotonic() - began) - _EVALUATIONS * evaluation
-    iterations = int(left / choice.step_seconds)
+    start = time.monotonic()
+    for index in range(_BATCHES_TIMED):
+        _ = prepared.batches[index]
+    batch = (time.monotonic() - start) / _BATCHES_TIMED
+    step = max(choice.step_seconds, batch / workers) if workers else choice.step_seconds + batch
+    left = seconds_of(train.budget) * (1 - _BUDGET_MARGIN) - (time.monotonic() - began)
+    if train.evaluate_every:
+        iterations = int(left / (step + evaluation / train.evaluate_every))
+    else:
+        iterations = int((left - _EVALUATIONS * evaluation) / step)
     if iterations < 1:
-        raise ConfigError(f"train.budget: {train.budget} is too short: a step takes {choice.step_seconds:.2f} s and an "
-                          f"evaluation {evaluation:.1f} s here; give more time or a smaller model")
+        raise ConfigError(f"train.budget: {train.budget} is too short: a step takes {step:.2f} s and an evaluation "
+                          f"{evaluation:.1f} s here; give more time or a smaller model")
     return iterations
+
+
+def _workers(config: RunConfig, device: str) -> int:
+    """Loader processes. On a CPU they would take cores from the step; making a batch is a small part of its time."""
+    if config.train.workers is not None:
+        return config.train.workers
+    return 0 if device == "cpu" else min(8, os.cpu_count() or 1)
 
 
 def train(config: RunConfig | str | Path, *, out: str | Path | None = None, overrides: Sequence[str] = (),
@@ -153,8 +176,9 @@ def train(config: RunConfig | str | Path, *, out: str | Path | None = None, over
     choice = choose(prepared.segmenter, prepared.criterion, images, targets, _groups(config), config.train.precision)
     prepared.segmenter.precision = choice.precision
     say(f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms a step")
-    iterations = _iterations(config, prepared, choice, began)
-    resolved = _resolve(config, prepared, choice, iterations, device)
+    workers = _workers(config, device)
+    iterations = _iterations(config, prepared, choice, workers, began)
+    resolved = _resolve(config, prepared, choice, iterations, workers)
     say(f"{len(splits[0])} training and {len(splits[1])} validation images, {iterations} iterations of "
         f"{config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
     with staged_folder(path) as staging:
@@ -162,7 +186,8 @@ def train(config: RunConfig | str | Path, *, out: str | Path | None = None, over
         run.write_config(rebase_absolute(resolved))
         atomic_write_json(run.info_file, _info(dataset, splits, choice, device))
         _write_start(run, resolved, prepared)
-    return _finish(Run(path), resolved, prepared, time.monotonic() - began)
+    with exclusive_lock(path):
+        return _finish(Run(path), resolved, prepared, time.monotonic() - began)
 
 
 def _epochs(config: RunConfig, samples: int) -> float:
@@ -174,11 +199,9 @@ def rebase_absolute(config: RunConfig) -> RunConfig:
     return rebase(config, Path.cwd())
 
 
-def _resolve(config: RunConfig, prepared: _Prepared, choice: Choice, iterations: int, device: str) -> RunConfig:
+def _resolve(config: RunConfig, prepared: _Prepared, choice: Choice, iterations: int, workers: int) -> RunConfig:
     """The config with every measured and default value filled in; training it again gives the same model."""
     preprocessing = prepared.segmenter.preprocessing
-    # On a CPU the loader would take cores from the step; making a batch is a small part of its time.
-    workers = config.train.workers if config.train.workers is not None else (0 if device == "cpu" else min(8, os.cpu_count() or 1))
     train_config = config.train.model_copy(update={
         "iterations": iterations, "epochs": None, "budget": None, "precision": choice.precision, "workers": workers,
         "evaluate_every": config.train.evaluate_every or max(1, math.ceil(iterations / _EVALUATIONS))})
@@ -206,13 +229,13 @@ def _write_start(run: Run, config: RunConfig, prepared: _Prepared) -> None:
 def _finish(run: Run, config: RunConfig, prepared: _Prepared, setup_seconds: float) -> Run:
     train_config = config.train
     assert train_config.iterations and train_config.evaluate_every and train_config.workers is not None
-    plan = Plan(train_config.iterations, train_config.evaluate_every, train_config.batch_size, config.seed, _groups(config),
-                config.schedule.power, config.schedule.warmup, train_config.ema, train_config.early_stopping,
-                train_config.workers)
-    with exclusive_lock(run.path):
-        facts = fit(run, plan, prepared.segmenter, prepared.criterion, prepared.batches, prepared.validation)
-        run.finish(facts | {"setup_seconds": setup_seconds})
-    say(f"trained {facts['iterations']} iterations in {facts['seconds']:.0f} s ({facts['images_per_second']:.1f} images/s); "
+    plan = Plan(train_config.iterations, train_config.evaluate_every, train_config.batch_size, config.seed,
+                _groups(config), config.schedule.power, config.schedule.warmup, train_config.ema,
+                train_config.early_stopping, train_config.workers)
+    facts = fit(run, plan, prepared.segmenter, prepared.criterion, prepared.batches, prepared.validation)
+    run.finish(facts | {"setup_seconds": setup_seconds})
+    say(f"trained {facts['iterations']} iterations in {facts['seconds']:.0f} s "
+        f"({facts['images_per_second']:.1f} images/s); "
         f"best val mIoU {facts['best_val_mIoU']:.4f} at iteration {facts['best_iteration']}")
     say(f"run folder: {run.path}")
     return run
@@ -223,15 +246,19 @@ def resume(run: str | Path | Run) -> Run:
     it never had been. Raises DataError when the dataset has changed since; a finished run is returned as it is.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    if run.finished:
-        say(f"run folder: {run.path}: has finished already")
-        return run
-    began = time.monotonic()
-    config, info = run.config(), run.info()
-    dataset = load_dataset(config.data.root)
-    if dataset.version() != info["dataset"]["version"]:
-        raise DataError(f"{config.data.root}: has changed since {run.path} began; restore it, or train a new run")
-    torch.set_num_threads(info["threads"])
-    prepared = _prepare(config, dataset, training_splits(dataset, config.data.holdout, config.seed), None, info["device"])
-    prepared.segmenter.precision = config.train.precision
-    return _finish(run, config, prepared, time.monotonic() - began)
+    with exclusive_lock(run.path):
+        if run.finished:
+            say(f"run folder: {run.path}: has finished already")
+            return run
+        for left_over in run.path.rglob(f"{STAGING_PREFIX}*"):  # files that were being written when it was killed
+            left_over.unlink()
+        began = time.monotonic()
+        config, info = run.config(), run.info()
+        dataset = load_dataset(config.data.root)
+        if dataset.version() != info["dataset"]["version"]:
+            raise DataError(f"{config.data.root}: has changed since {run.path} began; restore it, or train a new run")
+        torch.set_num_threads(info["threads"])
+        splits = training_splits(dataset, config.data.holdout, config.seed)
+        prepared = _prepare(config, dataset, splits, None, info["device"])
+        prepared.segmenter.precision = config.train.precision
+        return _finish(run, config, prepared, time.monotonic() - began)

@@ -24,7 +24,8 @@ def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_s
              ) -> tuple[npt.NDArray[np.int64], float]:
     """(K, K) confusion counts at the images' own sizes, and the mean loss at the model's size.
 
-    The loss is averaged over batches by their number of images. `picture` gets a few samples as rows of
+    The loss is averaged over batches by their number of images; `flip_average` is left to the final evaluation,
+    to save time. `picture` gets a few samples as rows of
     image, truth, prediction, differences.
     """
     classes = len(segmenter.classes)
@@ -41,7 +42,7 @@ def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_s
         with torch.inference_mode():
             logits = segmenter.logits(images)
             total += float(criterion(logits, masks.to(segmenter.device).long())) * len(pairs)
-            found = segmenter.mirrored(images, logits.softmax(1))
+            found = logits.softmax(1)
         for i, scores in zip(chosen, found, strict=True):
             truth = source.dataset.read_mask(source.samples[i])
             predicted = segmenter.index_map(scores, truth.shape)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from maskwright.core.storage import atomic_write_bytes, atomic_write_json, atomic_write_text, staged_folder
-from maskwright.demo.planting import KINDS, Kind, Mask, Planted, foreground_iou, plant
-from maskwright.demo.scene import BLOCK, CLASSES, draw_scene
+from maskwright.demonstration.planting import KINDS, Kind, Mask, Planted, foreground_iou, plant
+from maskwright.demonstration.scene import BLOCK, CLASSES, draw_scene
 from maskwright.errors import ConfigError
 
 _VAL, _TEST = (3, 10, 17), (6, 13, 19)  # places in every 20 images

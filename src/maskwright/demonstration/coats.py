@@ -9,7 +9,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from maskwright.demo.sweeps import Colour
+from maskwright.demonstration.sweeps import Colour
 
 
 class Part(IntEnum):

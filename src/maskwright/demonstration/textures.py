@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.demo.sweeps import Colour, Floats, Light, blurred, noise
+from maskwright.demonstration.sweeps import Colour, Floats, Light, blurred, noise
 
 _FAR = 0.55  # size of things at the upper edge, compared with the lower edge
 _CANVAS = 1.5  # side of the canvas that is tilted, in sides of the picture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskwright.demo.coats import COATS, Part, one_of, times, towards
-from maskwright.demo.sweeps import Colour, Knot, Sweep
+from maskwright.demonstration.coats import COATS, Part, one_of, times, towards
+from maskwright.demonstration.sweeps import Colour, Knot, Sweep
 
 _SLATE = (0.38, 0.43, 0.50)
 _BREASTS: tuple[Colour, ...] = (

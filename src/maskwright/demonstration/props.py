@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskwright.demo.coats import one_of, times
-from maskwright.demo.sweeps import Sweep
+from maskwright.demonstration.coats import one_of, times
+from maskwright.demonstration.sweeps import Sweep
 
 
 def stone(rng: np.random.Generator, size: float) -> list[Sweep]:

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from maskwright.demo.coats import Part
-from maskwright.demo.generator import draw_sample, generate, split_of
-from maskwright.demo.planting import Planted, foreground_iou, plant
-from maskwright.demo.scene import Scene, draw_scene
-from maskwright.demo.sweeps import Sweep, render
+from maskwright.demonstration.coats import Part
+from maskwright.demonstration.generator import draw_sample, generate, split_of
+from maskwright.demonstration.planting import Planted, foreground_iou, plant
+from maskwright.demonstration.scene import Scene, draw_scene
+from maskwright.demonstration.sweeps import Sweep, render
 from maskwright.errors import ConfigError
 
 SIZE = 96

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskwright.demo.coats import COATS, Part, one_of, times, towards
-from maskwright.demo.sweeps import Colour, Knot, Sweep
+from maskwright.demonstration.coats import COATS, Part, one_of, times, towards
+from maskwright.demonstration.sweeps import Colour, Knot, Sweep
 
 _GINGER = (0.68, 0.43, 0.23)
 _IRISES: tuple[Colour, ...] = ((0.72, 0.70, 0.25), (0.45, 0.62, 0.32), (0.80, 0.58, 0.20))

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.demo.coats import Part
-from maskwright.demo.scene import Scene
+from maskwright.demonstration.coats import Part
+from maskwright.demonstration.scene import Scene
 
 Mask = npt.NDArray[np.uint8]
 Kind = Literal["missing_part", "coarse_blob"]

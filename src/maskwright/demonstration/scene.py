@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.demo.birds import bird
-from maskwright.demo.cats import cat
-from maskwright.demo.props import stone, tuft, twig
-from maskwright.demo.sweeps import Floats, Light, Sprite, Sweep, blurred, noise, placed, render
-from maskwright.demo.textures import GROUNDS, ground
+from maskwright.demonstration.birds import bird
+from maskwright.demonstration.cats import cat
+from maskwright.demonstration.props import stone, tuft, twig
+from maskwright.demonstration.sweeps import Floats, Light, Sprite, Sweep, blurred, noise, placed, render
+from maskwright.demonstration.textures import GROUNDS, ground
 
 CLASSES = ("background", "cat", "bird")
 _ANIMALS = (cat, bird)

@@ -1,0 +1,50 @@
+# The virtual environment is made on first use; every target works on a fresh clone with Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help demo test test-all check bench lock clean
+
+help:
+	@echo "make demo      install, and run the whole line on generated data (about 5 minutes)"
+	@echo "make test      install, check and test (about 10 minutes)"
+	@echo "make test-all  the long campaigns too"
+	@echo "make check     style, types, import rules"
+	@echo "make bench     speed, beside the peers"
+	@echo "make lock      lock the requirements again"
+
+$(VENV)/installed: requirements/test.txt pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=python3.12 ...')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/test.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/maskwright demo
+
+check: $(VENV)/installed
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest
+
+test-all: check
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+bench: $(VENV)/installed
+	$(BIN)/python bench/metrics.py
+	$(BIN)/python bench/throughput.py
+
+lock:
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		--extra train --no-header --output-file requirements/train.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		--extra train --group test --no-header --output-file requirements/test.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,5 @@
+"""`python -m maskwright`."""
+
+from maskwright.cli import main
+
+main()

@@ -1,1 +1,0 @@
-"""The demonstration: data that look like photographs, and the whole line run on them."""

@@ -1,0 +1,271 @@
+"""The verb `plan`: a commented `run.yaml` from the data's fingerprint, with a reason for each choice."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.config import RunConfig, check_document, rebase, seconds_of
+from maskwright.core import strictyaml
+from maskwright.core.classes import IGNORE
+from maskwright.core.dataset import Dataset, load_dataset
+from maskwright.core.masks import class_pixels
+from maskwright.core.progress import progress
+from maskwright.core.sample import read_header
+from maskwright.core.storage import atomic_write_text
+from maskwright.errors import ConfigError, DataError, SetupError
+
+_READ = 200
+# Pixels that one image may have at the model's size, so that a CPU sees each image often enough in minutes.
+_CPU_PIXELS, _GPU_PIXELS = 52_000, 512 * 512
+_MULTIPLE = 32
+# Mean distance of class positions to their mirror image (0 = the same, 1 = disjoint) up to which a flip is natural.
+_SYMMETRIC = 0.3
+ENCODER = "tu-mobilenetv2_100"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What the plan looks at. `height`, `width`: medians in pixels; `shares` (K,): class shares of counted
+    pixels; `asymmetry`: distance of class positions to their mirror image, (left-right, up-down), 0..1;
+    `grey`: whether the images have no colours."""
+
+    images: int
+    train: int
+    validation: int
+    height: int
+    width: int
+    shares: npt.NDArray[np.float64]
+    asymmetry: tuple[float, float]
+    grey: bool
+
+
+def fingerprint(dataset: Dataset) -> Fingerprint:
+    """Reads up to 200 labelled samples, evenly spread. DataError when none is labelled."""
+    splits = {name: [s for s in samples if s.mask] for name, samples in dataset.splits.items()}
+    train = splits.get("train") or splits.get("", [])
+    if not train:
+        raise DataError(f"{dataset.root}: no labelled training samples; add masks, or a train split")
+    chosen = [train[i] for i in np.unique(np.linspace(0, len(train) - 1, min(len(train), _READ)).astype(int))]
+    classes = len(dataset.classes)
+    pixels = np.zeros(classes + 1, np.int64)
+    profiles = np.zeros((2, classes, 64))
+    sizes = []
+    grey = all(not np.ptp(dataset.read_image(sample), axis=2).any() for sample in chosen[:: max(1, len(chosen) // 5)])
+    with progress("looking", len(chosen)) as advance:
+        for i, sample in enumerate(chosen, 1):
+            sizes.append(read_header(sample.image).size)
+            mask = dataset.read_mask(sample)
+            pixels += class_pixels(mask, classes)
+            for axis, profile in enumerate(profiles):
+                bins = (np.arange(mask.shape[1 - axis]) * 64) // mask.shape[1 - axis]
+                for index in range(classes):
+                    along = (mask == index).mean(axis=axis)
+                    np.add.at(profile[index], bins, along)
+            advance(i)
+    height, width = (int(v) for v in np.median(np.array(sizes), axis=0))
+    if not pixels[:classes].any():
+        raise DataError(f"{dataset.root}: every pixel is ignored ({IGNORE}); check the masks")
+    return Fingerprint(sum(map(len, splits.values())), len(train), len(splits.get("val", [])), height, width,
+                       pixels[:classes] / pixels[:classes].sum(), (_distance(profiles[0]), _distance(profiles[1])), grey)
+
+
+def _distance(profiles: npt.NDArray[np.float64]) -> float:
+    """Largest total variation distance over classes between where they lie and the mirror image of it."""
+    totals = profiles.sum(1, keepdims=True)
+    shares = (profiles / np.where(totals > 0, totals, 1))[totals[:, 0] > 0]
+    return float(np.abs(shares - shares[:, ::-1]).sum(1).max() / 2)
+
+
+def model_size(fingerprint: Fingerprint, most: int) -> tuple[int, int]:
+    """The median size, shrunk to at most `most` pixels with its aspect ratio, in multiples of 32."""
+    scale = min(1.0, math.sqrt(most / (fingerprint.height * fingerprint.width)))
+    rounding = math.ceil if scale == 1.0 else round
+    height, width = (max(_MULTIPLE, rounding(v * scale / _MULTIPLE) * _MULTIPLE)
+                     for v in (fingerprint.height, fingerprint.width))
+    return height, width
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What `model.weights` becomes, and why."""
+
+    value: str
+    encoder: str
+    reason: str
+
+
+def choose_weights(encoder: str | None, weights: str | None, download: bool) -> Weights:
+    """What is available here: the given file, else the cached ImageNet weights, else none.
+
+    Raises SetupError or ConfigError when a given file does not fit its encoder.
+    """
+    if importlib.util.find_spec("torch") is None:
+        return Weights("none", encoder or ENCODER, "torch is not installed here, so nothing could be checked; "
+                       "`pip install maskwright[train]`")
+    from maskwright.models import weights as available
+
+    if weights not in (None, "none", "imagenet"):
+        assert weights is not None
+        encoder = encoder or _named_like(Path(weights))
+        path = available.resolve(encoder, weights)
+        assert path is not None
+        available.check_encoder(encoder, path)
+        return Weights(weights, encoder, f"the given file; its tensors fit {encoder}; licence: "
+                       f"{available.encoder_info(encoder).licence}")
+    encoder = encoder or ENCODER
+    info = available.encoder_info(encoder)
+    if weights == "none":
+        return Weights("none", encoder, "asked for")
+    if available.cached(info):
+        return Weights("imagenet", encoder, f"the cached ImageNet weights of {encoder}; licence: {info.licence}")
+    if download:
+        available.download(info)
+        return Weights("imagenet", encoder, f"ImageNet weights of {encoder}, just fetched; licence: {info.licence}")
+    if weights == "imagenet":
+        raise SetupError(f"--weights imagenet: the weights of {encoder} are not on this machine; fetch them with --download")
+    return Weights("none", encoder, f"the ImageNet weights of {encoder} are not on this machine; give a file with "
+                   "--weights, or fetch them with --download: with few images they help a lot")
+
+
+def _named_like(path: Path) -> str:
+    """The timm encoder that a weights file is named after."""
+    import timm
+
+    name = path.name.split(".")[0]
+    if timm.is_model(name):
+        return f"tu-{name}"
+    raise ConfigError(f"--weights {path}: name its encoder with --encoder, such as {ENCODER}")
+
+
+def plan(data: str | Path, *, out: str | Path | None = None, budget: str = "5m", encoder: str | None = None,
+         weights: str | None = None, download: bool = False, overrides: Sequence[str] = ()) -> tuple[str, RunConfig]:
+    """The text of a commented `run.yaml` for a dataset, and its config; written to `out` if given.
+
+    `budget` is the training's wall time. `weights` is `imagenet`, `none` or a .safetensors file; left out,
+    the best that is available here is taken. Never overwrites a file.
+    """
+    data = Path(data)
+    if out is not None and Path(out).exists():
+        raise ConfigError(f"{out}: already exists and is never overwritten; choose another file")
+    try:
+        seconds_of(budget)
+    except ValueError as error:
+        raise ConfigError(f"--budget: {error}") from None
+    dataset = load_dataset(data)
+    found = fingerprint(dataset)
+    chosen = choose_weights(encoder, weights, download)
+    folder = Path(out).resolve().parent if out is not None else Path.cwd()
+    root = os.path.relpath(data.resolve(), folder)
+    if chosen.value not in ("none", "imagenet"):
+        chosen = Weights(os.path.relpath(Path(chosen.value).resolve(), folder), chosen.encoder, chosen.reason)
+    text = render(dataset, found, chosen, root, budget, _device())
+    document = strictyaml.parse(text, str(out or "run.yaml"))
+    if overrides:
+        strictyaml.apply_overrides(document, overrides)
+        text = _with_overrides(text, document.data, overrides)
+        document = strictyaml.parse(text, str(out or "run.yaml"))
+    config = check_document(document)
+    if out is not None:
+        atomic_write_text(Path(out), text)
+    return text, rebase(config, folder)
+
+
+def _device() -> str:
+    if importlib.util.find_spec("torch") is None:
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _with_overrides(text: str, data: dict[str, Any], overrides: Sequence[str]) -> str:
+    """The sections that `--set` touched are written again from their values; the others keep their comments."""
+    touched = {override.split("=")[0].split(".")[0]: override for override in overrides}
+    lines: list[str] = []
+    skipping = False
+    for line in text.splitlines():
+        key = line.split(":")[0]
+        if not line.startswith((" ", "#", "-")) and ":" in line:
+            skipping = key in touched
+            if skipping:
+                lines.append(f"{key}: {json.dumps(data[key])}  # with --set")
+        elif line.startswith("#"):
+            skipping = False
+        if not skipping:
+            lines.append(line)
+    lines += [f"{key}: {json.dumps(data[key])}  # with --set" for key in touched
+              if not any(line.startswith(f"{key}:") for line in lines)]
+    return "\n".join(lines) + "\n"
+
+
+def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, budget: str, device: str) -> str:
+    """`run.yaml` with a reason for each choice."""
+    height, width = model_size(found, _GPU_PIXELS if device == "cuda" else _CPU_PIXELS)
+    rare = int(found.shares.argmin())
+    pretrained = weights.value != "none"
+    few = found.validation == 0 and found.train < 60
+    flips = [("HorizontalFlip", found.asymmetry[0], "left and right"), ("VerticalFlip", found.asymmetry[1], "above and below")]
+    lines = [
+        f"# Planned by maskwright for {dataset.name}: {found.train} training and {found.validation} validation images of about "
+        f"{found.width}x{found.height}, {len(dataset.classes)} classes.",
+        "# Every value can be changed; `maskwright plan --schema` prints a JSON Schema for editors.",
+        "seed: 0",
+        "data:",
+        f"  root: {json.dumps(root)}",
+        f"  image_size: [{height}, {width}]  # height, width: " + (
+            "about the images' own size" if height * width >= found.height * found.width * 0.9 else
+            f"smaller than the images so that a {device.upper()} sees each one often enough") + ", in multiples of 32",
+        "  keep_ratio: false  # a little stretching costs less than padding",
+        "  resample: lanczos",
+    ]
+    if not found.validation:
+        lines.append(f"  holdout: {0.1 if few else 0.2}  # there is no val split: this share of train chooses the checkpoint"
+                     + (f"; small, as each of {found.train} images matters more for learning" if few else ""))
+    lines += [
+        "model:",
+        "  name: Unet",
+        f"  encoder: {weights.encoder}" + ("  # small and fast enough for a CPU" if weights.encoder == ENCODER else ""),
+        f"  weights: {json.dumps(weights.value)}  # {weights.reason}",
+        "  args: {decoder_channels: [128, 64, 32, 24, 16]}  # half the usual decoder: more steps in the same time",
+        "loss:",
+        "  - {name: ce, weight: 1.0}",
+        f"  - {{name: dice, weight: 1.0}}  # looks at each class alone: {dataset.classes.names[rare]!r} is only "
+        f"{100 * found.shares[rare]:.2g} % of the pixels",
+    ]
+    if pretrained:
+        lines.append("optimizer: {name: adamw, lr: 6.0e-4, head_lr_mult: 3.33, weight_decay: 0.01}  "
+                     "# the pretrained encoder moves less than the new decoder")
+    else:
+        lines.append("optimizer: {name: adamw, lr: 2.0e-3, weight_decay: 0.01}  # everything starts from random weights")
+    lines += [
+        "schedule: {name: poly, power: 0.9, warmup: 30}",
+        "train:",
+        f"  budget: {budget}  # measured on this machine when training starts; the run records the iterations",
+        "  batch_size: 8",
+        "  ema: 0.99  # the average of the weights is what is judged and kept",
+        "augment:",
+    ]
+    for name, asymmetry, sides in flips:
+        if asymmetry <= _SYMMETRIC:
+            lines.append(f"  - {{name: {name}, p: 0.5}}  # classes lie alike {sides} (difference {asymmetry:.2f} of 1)")
+        else:
+            lines.append(f"  # no {name}: classes do not lie alike {sides} (difference {asymmetry:.2f} of 1)")
+    lines += [
+        "  - {name: Affine, p: 1.0, scale: [0.8, 1.25], rotate: 15, translate_percent: 0.06}",
+        "  - {name: RandomBrightnessContrast, p: 1.0, brightness_limit: 0.14, contrast_limit: 0.2}",
+        "  # no RGBShift: the images are grey" if found.grey else "  - {name: RGBShift, p: 1.0, limit: 0.07}",
+        "border: reflect  # rotated corners are mirrored, never taken for background",
+    ]
+    if found.asymmetry[0] <= _SYMMETRIC:
+        lines.append("flip_average: true  # predictions are averaged with those of the mirrored image")
+    return "\n".join(lines) + "\n"

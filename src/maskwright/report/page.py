@@ -1,0 +1,76 @@
+"""A page: one Jinja environment that escapes everything, how numbers are written, and the way to the disk."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from maskwright import __version__
+from maskwright.core.storage import atomic_write_text, require_absent
+from maskwright.report import svg
+
+UNDEFINED = Markup('<abbr title="undefined: the class occurs in none of these pixels">–</abbr>')
+
+
+def score(value: float | None, decimals: int = 3) -> Markup:
+    """A number in 0..1 to three decimals, with the exact value in the markup."""
+    if value is None or math.isnan(value):
+        return UNDEFINED
+    return Markup('<data value="{!r}">{:.{}f}</data>').format(float(value), value, decimals)
+
+
+def percent(share: float | None) -> Markup:
+    """A share 0..1 as `12.3 %`; what rounds to nothing but is not nothing says so."""
+    if share is None or math.isnan(share):
+        return UNDEFINED
+    text = "< 0.1 %" if 0 < share < 0.0005 else f"{share * 100:.1f} %"
+    return Markup('<data value="{!r}">{}</data>').format(float(share), text.replace(" ", "\u00a0"))
+
+
+def count(value: float) -> Markup:
+    """A whole number with commas."""
+    return Markup('<data value="{:.0f}">{:,.0f}</data>').format(value, value)
+
+
+def duration(seconds: float) -> str:
+    """`8.2 s`, `3 min 05 s` or `2 h 07 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 image`, `2 images`, `3 classes`."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
+def _environment() -> Environment:
+    environment = Environment(loader=PackageLoader("maskwright.report"), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(score=score, percent=percent, count=count, duration=duration, plural=plural, bar=svg.bar)
+    return environment
+
+
+def write_page(path: Path, template: str, content: dict[str, Any]) -> Path:
+    """Renders `templates/TEMPLATE` with `content` and writes it to `path`. ConfigError when the file exists."""
+    require_absent(path)
+    created = datetime.now(UTC).replace(microsecond=0)
+    text = _environment().get_template(template).render(content | {
+        "version": __version__, "created": created.isoformat(), "created_text": created.strftime("%Y-%m-%d %H:%M UTC")})
+    # A control character or half of a surrogate pair, from a hostile name, is no valid HTML.
+    atomic_write_text(path, re.sub("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]", "\ufffd", text))
+    return path
+
+
+def free_page(folder: Path, stem: str) -> Path:
+    """`folder/stem-001.html`, or the next number behind the highest that is taken."""
+    taken = [int(match[1]) for path in folder.glob(f"{stem}-*.html") if (match := re.fullmatch(rf"{stem}-(\d+)\.html", path.name))]
+    return folder / f"{stem}-{max(taken, default=0) + 1:03d}.html"

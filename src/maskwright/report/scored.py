@@ -1,0 +1,115 @@
+"""An evaluation read back from its folder: the headline beside what is trivial, the best and the worst images.
+
+Only files are read (`scores.json`, `images.jsonl`, `predictions/`), so a report needs no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskwright.core.classes import ClassTree
+from maskwright.core.dataset import Dataset
+from maskwright.core.sample import INDEX, read_mask
+from maskwright.core.storage import Journal, confine, read_json
+from maskwright.errors import DataError
+from maskwright.metrics import confusion_matrix, image_scores
+from maskwright.report.pictures import Picture, views
+from maskwright.report.svg import interval_strip
+from maskwright.run import Run
+
+SCORE_NAMES = {"mIoU": "mean IoU", "mDice": "mean Dice", "mAcc": "mean recall", "aAcc": "pixel accuracy"}
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Scored:
+    """`folder` of an evaluation, its `scores.json`, and the records of `images.jsonl`."""
+
+    folder: Path
+    result: dict[str, Any]
+    images: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One image of the best or worst: its record, its four views, or why there are none."""
+
+    record: dict[str, Any]
+    views: list[Picture]
+    problem: str = ""
+
+
+def evaluations(run: Run) -> list[Scored]:
+    """All finished evaluations; first those that say most: test, other splits, val, train, the newest first."""
+    folders = run.evaluations.iterdir() if run.evaluations.is_dir() else []
+    found = []
+    for folder in folders:
+        match = re.fullmatch(r"(.+)-(\d{3,})", folder.name)
+        if match and (folder / "scores.json").is_file():
+            rank = {"test": 0, "val": 2, "train": 3}.get(match[1], 1)
+            found.append((rank, match[1], -int(match[2]), folder))
+    return [Scored(folder, read_json(folder / "scores.json"), Journal(folder / "images.jsonl").read())
+            for *_, folder in sorted(found)]
+
+
+def headline(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a score: value, interval, its strip, and what each trivial prediction would reach."""
+    baselines = trivial(result)
+    return [{"name": name, "meaning": meaning, **result["scores"][name],
+             "baselines": [scores[name]["value"] for scores in baselines.values()],
+             "strip": interval_strip(**result["scores"][name], baselines=[b[name]["value"] for b in baselines.values()])}
+            for name, meaning in SCORE_NAMES.items()]
+
+
+def trivial(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The scores of each trivial prediction under a name that says what it predicts, the same ones once."""
+    rows = result["classes"]
+    frequent = max(rows, key=lambda row: row["true_pixels"])
+    named = {rows[0]["name"]: result["baselines"]["first_class"], frequent["name"]: result["baselines"]["most_frequent"]}
+    return {f"{name} everywhere": scores for name, scores in named.items()}
+
+
+def verdict(result: dict[str, Any]) -> str:
+    """One sentence on whether the headline means anything."""
+    bar = max(scores["mIoU"]["value"] for scores in trivial(result).values())
+    value, low = result["scores"]["mIoU"]["value"], result["scores"]["mIoU"]["low"]
+    if value <= bar:
+        return f"No better than predicting one class everywhere, which reaches {bar:.3f}."
+    if low is None:
+        return f"Above the {bar:.3f} of predicting one class everywhere, but one image allows no interval."
+    if low <= bar:
+        return f"Above the {bar:.3f} of predicting one class everywhere, but within its own uncertainty of it."
+    return f"Above what predicting one class everywhere would reach ({bar:.3f}), with its whole interval."
+
+
+def best_and_worst(scored: Scored, dataset: Dataset | None, classes: ClassTree) -> tuple[list[Card], list[Card], int]:
+    """Up to 6 images with the highest and 6 with the lowest mean Dice, and how many images were ranked.
+
+    No image is in both. Images in which no pixel counts have no rank.
+    """
+    ranked = sorted((row for row in scored.images if row["mDice"] is not None), key=lambda row: (-row["mDice"], row["sample"]))
+    best, worst = ranked[: min(_SHOWN, (len(ranked) + 1) // 2)], ranked[::-1][: min(_SHOWN, len(ranked) // 2)]
+    return [_card(row, scored, dataset, classes) for row in best], [_card(row, scored, dataset, classes) for row in worst], len(ranked)
+
+
+def _card(record: dict[str, Any], scored: Scored, dataset: Dataset | None, classes: ClassTree) -> Card:
+    name = record["sample"]
+    sample = next((s for s in dataset.samples if s.name == name), None) if dataset else None
+    if dataset is None or sample is None:
+        return Card(record, [], "the image is not in the dataset at hand")
+    try:
+        image, truth = dataset.read(sample)
+        file = confine(scored.folder / "predictions", f"{name}.png", str(scored.folder / "images.jsonl"))
+        predicted = classes.to_indices(np.asarray(read_mask(file, INDEX, classes).ids), str(file))
+        # A picture beside a score must be what was scored.
+        same = image_scores(confusion_matrix(truth, predicted, len(classes))).mDice == record["mDice"]
+    except DataError as error:
+        return Card(record, [], str(error))
+    if not same:
+        return Card(record, [], "the mask or the prediction is not the one that was scored")
+    return Card(record, views(name, image, truth, predicted, classes))

@@ -1,0 +1,167 @@
+"""Charts as inline SVG: lines over iterations, a score with its interval, and bars.
+
+Colours are CSS values, so that a page can swap its own in the dark. Every line also has a dash
+pattern, a marker and its name at its end, so that nothing is told by colour alone. A chart is as wide
+as a phone: charts stand side by side on a larger screen instead of growing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+_WIDTH, _HEIGHT = 440, 280
+_LEFT, _TOP, _BOTTOM = 48, 46, 46
+_LETTER, _LINE, _LONGEST = 6.6, 15, 16  # width and height of a letter, letters of a name that are shown
+_MARKED = 40  # a line of more points than this has no markers
+_DASHES = ("", "7 3", "2 3", "9 3 2 3")
+_MARKERS = ("M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0-6.8 0z", "M-3-3h6v6h-6z", "M0-4l4 7h-8z", "M0-4.4l4.4 4.4-4.4 4.4-4.4-4.4z")
+
+
+@dataclass(frozen=True)
+class Series:
+    """A named line of (x, y); y is None where it is undefined, which leaves a gap. `colour` is a CSS value."""
+
+    name: str
+    points: Sequence[tuple[float, float | None]]
+    colour: str
+
+    @property
+    def defined(self) -> list[tuple[float, float]]:
+        """The points that have a value."""
+        return [(x, y) for x, y in self.points if y is not None]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """From data to the viewBox."""
+
+    width: float
+    x_end: float
+    y_low: float
+    y_high: float
+
+    def x(self, value: float) -> float:
+        return round(_LEFT + self.width * value / self.x_end, 1)
+
+    def y(self, value: float) -> float:
+        share = (self.y_high - value) / (self.y_high - self.y_low)
+        return round(_TOP + (_HEIGHT - _TOP - _BOTTOM) * share, 1)
+
+
+def line_chart(key: str, title: str, series: Sequence[Series], *, x_label: str, y_label: str,
+               mark: tuple[float, str] | None = None) -> Markup:
+    """Lines of ONE quantity over x >= 0; empty text when no point is defined.
+
+    `key` makes the ids of the chart unique in the page; `mark` is a vertical line at x with a name.
+    """
+    lines = [line for line in series if line.defined]
+    if not lines:
+        return Markup("")
+    values = [y for line in lines for _, y in line.defined]
+    rows = ticks(min(values), max(values))
+    furthest = max(x for line in lines for x, _ in line.defined) or 1.0
+    names = _LETTER * max(min(len(line.name), _LONGEST) for line in lines)
+    frame = _Frame(_WIDTH - _LEFT - names - 22, furthest, rows[0], rows[-1])
+    parts = [_axes(frame, rows, x_label, y_label)]
+    if mark:
+        x = frame.x(mark[0])
+        parts.append(Markup('<path class="mark" d="M{0} {1}V{2}"/><text x="{0}" y="{3}" text-anchor="{4}">{5}</text>').format(
+            x, _TOP - 8, _HEIGHT - _BOTTOM, _TOP - 13, "end" if mark[0] > furthest / 2 else "start", mark[1]))
+    places = _spread([frame.y(line.defined[-1][1]) for line in lines])
+    parts += [_line(frame, line, index, place) for index, (line, place) in enumerate(zip(lines, places, strict=True))]
+    told = "; ".join(f"{line.name}: {line.defined[0][1]:.3g} to {line.defined[-1][1]:.3g}" for line in lines)
+    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-labelledby="{}-t {}-d"><title id="{}-t">{}</title>'
+                  '<desc id="{}-d">{}, first to last value. {}.</desc>{}</svg>').format(
+        _WIDTH, _HEIGHT, key, key, key, title, key, y_label, told, Markup("").join(parts))
+
+
+def _axes(frame: _Frame, rows: list[float], x_label: str, y_label: str) -> Markup:
+    bottom, end = _HEIGHT - _BOTTOM, round(_LEFT + frame.width, 1)
+    parts = [Markup('<path class="grid" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>').format(
+        _LEFT, frame.y(row), end, _LEFT - 7, frame.y(row) + 4, text) for row, text in zip(rows, _texts(rows), strict=True)]
+    # The axis ends at the last point, not at the round number behind it.
+    columns = [column for column in ticks(0, frame.x_end, 4) if column <= frame.x_end]
+    parts += [Markup('<path class="axis" d="M{0} {1}v4"/><text x="{0}" y="{2}" text-anchor="middle">{3}</text>').format(
+        frame.x(column), bottom, bottom + 18, text) for column, text in zip(columns, _texts(columns), strict=True)]
+    parts.append(Markup('<path class="axis" d="M{} {}H{}"/><text class="label" x="{}" y="{}" text-anchor="end">{}</text>'
+                        '<text class="label" x="0" y="13">{}</text>').format(
+        _LEFT, bottom, end, end, _HEIGHT - 8, x_label, y_label))
+    return Markup("").join(parts)
+
+
+def _line(frame: _Frame, line: Series, index: int, place: float) -> Markup:
+    path, pen = "", "M"
+    for x, y in line.points:
+        path += f"{pen}{frame.x(x)} {frame.y(y)}" if y is not None else ""
+        pen = "M" if y is None else "L"
+    style = Markup('style="--line:{}" stroke-dasharray="{}"').format(line.colour, _DASHES[index % len(_DASHES)])
+    marker = _MARKERS[index % len(_MARKERS)]
+    parts = [Markup('<path class="casing" d="{0}"/><path class="line" d="{0}" {1}/>').format(path, style)]
+    # A long line has no markers; a single point, or one between gaps, would be invisible without.
+    if len(line.points) <= _MARKED:
+        parts += [Markup('<path class="dot" d="{}" transform="translate({} {})" style="--line:{}"><title>{}: {:.4g} at {:g}'
+                         '</title></path>').format(marker, frame.x(x), frame.y(y), line.colour, line.name, y, x)
+                  for x, y in line.defined]
+    x, y = line.defined[-1]
+    short = line.name if len(line.name) <= _LONGEST else line.name[: _LONGEST - 1] + "…"
+    parts.append(Markup('<path class="lead" d="M{} {}L{} {}"/><text class="name" x="{}" y="{}">{}</text>').format(
+        frame.x(x) + 5, frame.y(y), _LEFT + frame.width + 13, place, _LEFT + frame.width + 16, place + 4, short))
+    return Markup("<g>{}</g>").format(Markup("").join(parts))
+
+
+def ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers, with steps of 1, 2 or 5 times a power of ten, the first <= `low` and the last >= `high`."""
+    if not high > low:
+        spread = abs(low) / 10 or 1.0
+        low, high = low - spread, high + spread
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def _texts(values: Sequence[float]) -> list[str]:
+    """Ticks as text, all with as many decimals as the step between them needs."""
+    step = values[1] - values[0] if len(values) > 1 else 1.0
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [f"{value:,.{decimals}f}" for value in values]
+
+
+def _spread(wanted: Sequence[float]) -> list[float]:
+    """Heights of names that are as near to `wanted` as they can be without touching one another."""
+    placed = dict.fromkeys(range(len(wanted)), 0.0)
+    free = float(_TOP)
+    for index in sorted(placed, key=lambda i: wanted[i]):
+        placed[index] = max(wanted[index], free)
+        free = placed[index] + _LINE
+    limit = float(_HEIGHT - _BOTTOM)
+    for index in sorted(placed, key=lambda i: -placed[i]):
+        placed[index] = min(placed[index], limit)
+        limit = placed[index] - _LINE
+    return [round(placed[i], 1) for i in range(len(wanted))]
+
+
+def bar(share: float | None) -> Markup:
+    """A bar of `share` 0..1 of its full length, for beside the number, which is the text; empty for None."""
+    if share is None:
+        return Markup("")
+    return Markup('<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect class="track" '
+                  'width="100" height="8"/><rect class="fill" width="{}" height="8"/></svg>').format(round(share * 100, 2))
+
+
+def interval_strip(value: float, low: float | None, high: float | None, baselines: Sequence[float]) -> Markup:
+    """A score on its scale 0..1: a dot, a line for its interval, and a rhombus for each trivial baseline."""
+    def x(share: float) -> float:
+        return round(8 + 204 * share, 1)
+
+    parts = [Markup('<path class="axis" d="M8 12h204M8 8v8M110 9.5v5M212 8v8"/>')]
+    parts += [Markup('<path class="baseline" d="M{} 5.5l6.5 6.5-6.5 6.5-6.5-6.5z"/>').format(x(b)) for b in baselines]
+    if low is not None and high is not None:
+        parts.append(Markup('<path class="whisker" d="M{0} 12H{1}M{0} 7v10M{1} 7v10"/>').format(x(low), x(high)))
+    parts.append(Markup('<circle class="value" cx="{}" cy="12" r="5"/>').format(x(value)))
+    return Markup('<svg class="strip" viewBox="0 0 220 24" aria-hidden="true">{}</svg>').format(Markup("").join(parts))
