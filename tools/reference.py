@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 from maskwright import augment, config, losses, models
-from maskwright.auditing import CODES
+from maskwright.auditing import CHECKS
 from maskwright.cli import app, main
 
 TARGET = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -17,11 +17,8 @@ TARGET = Path(__file__).parent.parent / "docs" / "reference.md"
 
 def _help(verb: str) -> str:
     text = io.StringIO()
-    with redirect_stdout(text), redirect_stderr(text):
-        try:
-            main([verb, "--help"])
-        except SystemExit:
-            pass
+    with redirect_stdout(text), redirect_stderr(text), suppress(SystemExit):
+        main([verb, "--help"])
     return text.getvalue().strip()
 
 
@@ -38,8 +35,13 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _keys(name: str, schema: dict[str, Any]) -> list[str]:
-    lines = [f"\n### {name}\n", schema.get("description", "").replace("\n", " "), "",
-             "| key | value | default | meaning |", "|---|---|---|---|"]
+    lines = [
+        f"\n### {name}\n",
+        schema.get("description", "").replace("\n", " "),
+        "",
+        "| key | value | default | meaning |",
+        "|---|---|---|---|",
+    ]
     for key, field in schema.get("properties", {}).items():
         default = "" if key in schema.get("required", []) else f"`{field['default']}`" if "default" in field else ""
         lines.append(f"| `{key}` | {_type(field).replace('|', '/')} | {default} | {field.get('description', '')} |")
@@ -49,7 +51,9 @@ def _keys(name: str, schema: dict[str, Any]) -> list[str]:
 def _rows(title: str, table: Any, arguments: Any) -> list[str]:
     lines = [f"\n### {title}\n", "| name | arguments |", "|---|---|"]
     for name in table:
-        found = ", ".join(f"`{p.name}`" + ("" if p.default is p.empty else f" = {p.default}") for p in arguments(name).values())
+        found = ", ".join(
+            f"`{p.name}`" + ("" if p.default is p.empty else f" = {p.default}") for p in arguments(name).values()
+        )
         lines.append(f"| `{name}` | {found} |")
     return lines
 
@@ -65,14 +69,26 @@ def render() -> str:
     lines += ["\n## Keys of run.yaml", *_keys("RunConfig", schema)]
     for name, definition in schema["$defs"].items():
         lines += _keys(name, definition)
-    lines += ["\n## Tables", *_rows("Models", models.MODELS, models.arguments), *_rows("Losses", losses.LOSSES, losses.arguments),
-              *_rows("Augmentations", augment.AUGMENTATIONS, augment.arguments)]
+    lines += [
+        "\n## Tables",
+        *_rows("Models", models.MODELS, models.arguments),
+        *_rows("Losses", losses.LOSSES, losses.arguments),
+        *_rows("Augmentations", augment.AUGMENTATIONS, augment.arguments),
+    ]
     lines += ["\n## Findings of the audit\n", "| code | severity | meaning |", "|---|---|---|"]
-    lines += [f"| `{code}` | {severity.label} | {meaning} |" for code, (severity, meaning) in CODES.items()]
-    lines += ["\n## Exit codes\n", "| code | meaning |", "|---|---|", "| 0 | fine |",
-              "| 1 | findings at or above the asked severity |", "| 2 | wrong usage or config |", "| 3 | bad data |",
-              "| 4 | the environment: a missing extra, a full disk, no weights |", "| 5 | locked by another process |",
-              "| 130 | interrupted, with the state saved |"]
+    lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in CHECKS.items()]
+    lines += [
+        "\n## Exit codes\n",
+        "| code | meaning |",
+        "|---|---|",
+        "| 0 | fine |",
+        "| 1 | findings at or above the asked severity |",
+        "| 2 | wrong usage or config |",
+        "| 3 | bad data |",
+        "| 4 | the environment: a missing extra, a full disk, no weights |",
+        "| 5 | locked by another process |",
+        "| 130 | interrupted, with the state saved |",
+    ]
     return "\n".join(lines) + "\n"
 
 

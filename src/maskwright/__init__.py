@@ -32,7 +32,7 @@ _HOMES = {
     "plan": "planning", "predict": "prediction.predict", "report": "reporting", "resume": "training.train",
     "train": "training.train",
 }
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,12 +18,19 @@ import typer
 from maskwright import __version__
 from maskwright.errors import MaskwrightError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-                  help="From a folder of images with few and imperfect masks to a segmentation model that can be trusted.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="From a folder of images with few and imperfect masks to a segmentation model that can be trusted.",
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where the result goes; never overwritten.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change one value of the config; repeatable.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change one value of the config; repeatable.")
+]
 Dir = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.", show_default=False)]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
 
@@ -35,9 +42,12 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
-                                                   help="Print the version.")] = False,
-             debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False) -> None:
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
     _state["debug"] = debug
 
 
@@ -56,54 +66,80 @@ def _print(value: Any, as_json: bool, human: Callable[[], str]) -> None:
 
 
 @app.command()
-def init(folder: Dir,
-         out: Annotated[Path | None, typer.Option("--out", help="Write dataset.yaml into this folder instead; it then refers "
-                                                                "to DIR (for data that must not be written to).")] = None,
-         images: Annotated[str | None, typer.Option("--images", help="The folder of images inside DIR.")] = None,
-         masks: Annotated[str | None, typer.Option("--masks", help="The folder of masks inside DIR.")] = None,
-         as_json: Json = False) -> None:
+def init(
+    folder: Dir,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Write dataset.yaml into this folder instead; it then refers "
+            "to DIR (for data that must not be written to).",
+        ),
+    ] = None,
+    images: Annotated[str | None, typer.Option("--images", help="The folder of images inside DIR.")] = None,
+    masks: Annotated[str | None, typer.Option("--masks", help="The folder of masks inside DIR.")] = None,
+    as_json: Json = False,
+) -> None:
     """Detect the layout of DIR and write dataset.yaml, with the reasons."""
     from maskwright.core.layouts import init, render
 
     file, detection = init(folder, out=out, images=images, masks=masks)
-    _print({"file": str(file), "dataset": detection.file.model_dump(), "reasons": detection.reasons}, as_json,
-           lambda: f"{render(detection)}\nwritten: {file}")
+    _print(
+        {"file": str(file), "dataset": detection.file.model_dump(), "reasons": detection.reasons},
+        as_json,
+        lambda: f"{render(detection)}\nwritten: {file}",
+    )
 
 
 @app.command()
-def audit(folder: Dir, out: Annotated[Path | None, typer.Option("--out", help="Folder for the HTML report and the JSON.")] = None,
-          fail_on: Annotated[Literal["info", "warning", "error"] | None, typer.Option(
-              "--fail-on", help="Exit with 1 when a finding is at least this severe.")] = None,
-          as_json: Json = False) -> None:
+def audit(
+    folder: Dir,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the HTML report and the JSON.")] = None,
+    fail_on: Annotated[
+        Literal["info", "warning", "error"] | None,
+        typer.Option("--fail-on", help="Exit with 1 when a finding is at least this severe."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Check a dataset and say what is wrong with it."""
     from maskwright.auditing import audit, human
+    from maskwright.core.dataset import load_dataset
     from maskwright.core.findings import Severity
 
     if out is not None:
         from maskwright.core.storage import require_absent
 
         require_absent(out)
-    result = audit(folder)
+    dataset = load_dataset(folder)
+    result = audit(dataset)
     if out is not None:
         from maskwright.core.progress import say
         from maskwright.reporting import write_audit
 
-        say(f"report: {write_audit(result, out)}")
+        say(f"report: {write_audit(result, out, dataset=dataset)}")
     _print(result.to_dict(), as_json, lambda: human(result))
     if fail_on and any(finding.severity >= Severity[fail_on.upper()] for finding in result.findings):
         raise typer.Exit(1)
 
 
 @app.command()
-def plan(folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Dataset folder.", show_default=False)] = None,
-         out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; stdout when left out.")] = None,
-         budget: Annotated[str, typer.Option("--budget", help="Wall time of the training: 90s, 5m, 1.5h.")] = "5m",
-         encoder: Annotated[str | None, typer.Option("--encoder", help="resnet34, tu-mobilenetv2_100, …")] = None,
-         weights: Annotated[str | None, typer.Option("--weights", help="imagenet, none, or a .safetensors file.")] = None,
-         download: Annotated[bool, typer.Option("--download", help="Fetch the encoder's ImageNet weights into the cache. "
-                                                                   "The only command that uses the network.")] = False,
-         schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of run.yaml and stop.")] = False,
-         changes: Set = None, as_json: Json = False) -> None:
+def plan(
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Dataset folder.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; stdout when left out.")] = None,
+    budget: Annotated[str, typer.Option("--budget", help="Wall time of the training: 90s, 5m, 1.5h.")] = "5m",
+    encoder: Annotated[str | None, typer.Option("--encoder", help="resnet34, tu-mobilenetv2_100, …")] = None,
+    weights: Annotated[str | None, typer.Option("--weights", help="imagenet, none, or a .safetensors file.")] = None,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download",
+            help="Fetch the encoder's ImageNet weights into the cache. The only command that uses the network.",
+        ),
+    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of run.yaml and stop.")] = False,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
     """Write a commented run.yaml with a reason for each choice."""
     from maskwright.config import json_schema
 
@@ -114,15 +150,23 @@ def plan(folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Data
         raise typer.BadParameter("DIR is missing")
     from maskwright.planning import plan
 
-    text, config = plan(folder, out=out, budget=budget, encoder=encoder, weights=weights, download=download,
-                        overrides=changes or ())
-    _print({"file": str(out) if out else None, "config": config.to_dict(), "text": text}, as_json,
-           lambda: f"written: {out}; next: maskwright train {out}" if out else text)
+    text, config = plan(
+        folder, out=out, budget=budget, encoder=encoder, weights=weights, download=download, overrides=changes or ()
+    )
+    _print(
+        {"file": str(out) if out else None, "config": config.to_dict(), "text": text},
+        as_json,
+        lambda: f"written: {out}; next: maskwright train {out}" if out else text,
+    )
 
 
 @app.command()
-def train(config: Annotated[Path, typer.Argument(metavar="run.yaml", show_default=False)], out: Out = None, changes: Set = None,
-          as_json: Json = False) -> None:
+def train(
+    config: Annotated[Path, typer.Argument(metavar="run.yaml", show_default=False)],
+    out: Out = None,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
     """Train a model; the run folder is printed first and last."""
     _need_torch()
     from maskwright.training.train import train
@@ -138,13 +182,18 @@ def resume(run: RunDir, as_json: Json = False) -> None:
     from maskwright.training.train import resume
 
     finished = resume(run)
-    _print({"run": str(finished.path), **(finished.finished or {})}, as_json, lambda: f"next: maskwright evaluate {run}")
+    _print(
+        {"run": str(finished.path), **(finished.finished or {})}, as_json, lambda: f"next: maskwright evaluate {run}"
+    )
 
 
 @app.command()
-def evaluate(run: RunDir, split: Annotated[str, typer.Option("--split", help="train, val, test or another.")] = "test",
-             data: Annotated[Path | None, typer.Option("--data", help="Another dataset with the same classes.")] = None,
-             as_json: Json = False) -> None:
+def evaluate(
+    run: RunDir,
+    split: Annotated[str, typer.Option("--split", help="train, val, test or another.")] = "test",
+    data: Annotated[Path | None, typer.Option("--data", help="Another dataset with the same classes.")] = None,
+    as_json: Json = False,
+) -> None:
     """Score a run on a split, with intervals and trivial baselines."""
     _need_torch()
     from maskwright.prediction.evaluate import evaluate, human
@@ -154,12 +203,16 @@ def evaluate(run: RunDir, split: Annotated[str, typer.Option("--split", help="tr
 
 
 @app.command()
-def predict(model: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or model file.", show_default=False)],
-            images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or quoted globs.",
-                                                        show_default=False)],
-            out: Annotated[Path, typer.Option("--out", help="Folder for masks, overlays and predictions.jsonl.",
-                                              show_default=False)],
-            as_json: Json = False) -> None:
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or model file.", show_default=False)],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or quoted globs.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for masks, overlays and predictions.jsonl.", show_default=False)
+    ],
+    as_json: Json = False,
+) -> None:
     """Predict masks for images; the same command goes on where it was stopped."""
     _need_torch()
     from maskwright.prediction.predict import predict
@@ -169,8 +222,11 @@ def predict(model: Annotated[Path, typer.Argument(metavar="RUN", help="Run folde
 
 
 @app.command()
-def report(run: RunDir, out: Annotated[Path | None, typer.Option("--out", help="File; RUN/report-001.html when left out.")] = None,
-           as_json: Json = False) -> None:
+def report(
+    run: RunDir,
+    out: Annotated[Path | None, typer.Option("--out", help="File; RUN/report-001.html when left out.")] = None,
+    as_json: Json = False,
+) -> None:
     """Write one self-contained HTML page about a run."""
     from maskwright.reporting import report
 
@@ -188,9 +244,11 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option("--out", help="Folder for the data, the run and the report.")] = Path("demo"),
-         budget: Annotated[str, typer.Option("--budget", help="Wall time of the training.")] = "100s",
-         as_json: Json = False) -> None:
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the data, the run and the report.")] = Path("demo"),
+    budget: Annotated[str, typer.Option("--budget", help="Wall time of the training.")] = "100s",
+    as_json: Json = False,
+) -> None:
     """Generate a dataset and run the whole line on it, in a few minutes."""
     _need_torch()
     from maskwright.demonstration import demo
@@ -202,7 +260,9 @@ def demo(out: Annotated[Path, typer.Option("--out", help="Folder for the data, t
 def _need_torch() -> None:
     import importlib.util
 
-    missing = [name for name in ("torch", "segmentation_models_pytorch", "safetensors") if not importlib.util.find_spec(name)]
+    missing = [
+        name for name in ("torch", "segmentation_models_pytorch", "safetensors") if not importlib.util.find_spec(name)
+    ]
     if missing:
         from maskwright.errors import SetupError
 
@@ -231,7 +291,10 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if _state["debug"]:
             traceback.print_exc()
-        print(f"error: unexpected {type(error).__name__}: {error}; this is a defect in maskwright: please report it with the "
-              "output of the same command with --debug before the verb", file=sys.stderr)
+        print(
+            f"error: unexpected {type(error).__name__}: {error}; a defect in maskwright: please report it with the "
+            "output of the same command with --debug before the verb",
+            file=sys.stderr,
+        )
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

@@ -168,7 +168,8 @@ class RunConfig(StrictModel):
     augment: list[AugmentTerm] = Field(default_factory=list)
     border: Literal["reflect", "ignore"] = Field("reflect", description="what fills the places that geometry uncovers")
     flip_average: bool = Field(False, description="average predictions over the mirrored image: twice the work")
-    trackers: list[str] = Field(default_factory=list, description="empty: this version has no tracker yet")
+    trackers: list[str] = Field(default_factory=list, description="empty: this version has no tracker yet",
+                                json_schema_extra={"maxItems": 0})
 
     @field_validator("model", "optimizer", "schedule", mode="before")
     @classmethod

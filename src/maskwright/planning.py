@@ -75,8 +75,16 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
     height, width = (int(v) for v in np.median(np.array(sizes), axis=0))
     if not pixels[:classes].any():
         raise DataError(f"{dataset.root}: every pixel is ignored ({IGNORE}); check the masks")
-    return Fingerprint(sum(map(len, splits.values())), len(train), len(splits.get("val", [])), height, width,
-                       pixels[:classes] / pixels[:classes].sum(), (_distance(profiles[0]), _distance(profiles[1])), grey)
+    return Fingerprint(
+        sum(map(len, splits.values())),
+        len(train),
+        len(splits.get("val", [])),
+        height,
+        width,
+        pixels[:classes] / pixels[:classes].sum(),
+        (_distance(profiles[0]), _distance(profiles[1])),
+        grey,
+    )
 
 
 def _distance(profiles: npt.NDArray[np.float64]) -> float:
@@ -90,8 +98,9 @@ def model_size(fingerprint: Fingerprint, most: int) -> tuple[int, int]:
     """The median size, shrunk to at most `most` pixels with its aspect ratio, in multiples of 32."""
     scale = min(1.0, math.sqrt(most / (fingerprint.height * fingerprint.width)))
     rounding = math.ceil if scale == 1.0 else round
-    height, width = (max(_MULTIPLE, rounding(v * scale / _MULTIPLE) * _MULTIPLE)
-                     for v in (fingerprint.height, fingerprint.width))
+    height, width = (
+        max(_MULTIPLE, rounding(v * scale / _MULTIPLE) * _MULTIPLE) for v in (fingerprint.height, fingerprint.width)
+    )
     return height, width
 
 
@@ -110,8 +119,11 @@ def choose_weights(encoder: str | None, weights: str | None, download: bool) -> 
     Raises SetupError or ConfigError when a given file does not fit its encoder.
     """
     if importlib.util.find_spec("torch") is None:
-        return Weights("none", encoder or ENCODER, "torch is not installed here, so nothing could be checked; "
-                       "`pip install maskwright[train]`")
+        return Weights(
+            "none",
+            encoder or ENCODER,
+            "torch is not installed here, so nothing could be checked; `pip install maskwright[train]`",
+        )
     from maskwright.models import weights as available
 
     if weights not in (None, "none", "imagenet"):
@@ -120,8 +132,11 @@ def choose_weights(encoder: str | None, weights: str | None, download: bool) -> 
         path = available.resolve(encoder, weights)
         assert path is not None
         available.check_encoder(encoder, path)
-        return Weights(weights, encoder, f"the given file; its tensors fit {encoder}; licence: "
-                       f"{available.encoder_info(encoder).licence}")
+        return Weights(
+            weights,
+            encoder,
+            f"the given file; its tensors fit {encoder}; licence: {available.encoder_info(encoder).licence}",
+        )
     encoder = encoder or ENCODER
     info = available.encoder_info(encoder)
     if weights == "none":
@@ -132,9 +147,15 @@ def choose_weights(encoder: str | None, weights: str | None, download: bool) -> 
         available.download(info)
         return Weights("imagenet", encoder, f"ImageNet weights of {encoder}, just fetched; licence: {info.licence}")
     if weights == "imagenet":
-        raise SetupError(f"--weights imagenet: the weights of {encoder} are not on this machine; fetch them with --download")
-    return Weights("none", encoder, f"the ImageNet weights of {encoder} are not on this machine; give a file with "
-                   "--weights, or fetch them with --download: with few images they help a lot")
+        raise SetupError(
+            f"--weights imagenet: the weights of {encoder} are not on this machine; fetch them with --download"
+        )
+    return Weights(
+        "none",
+        encoder,
+        f"the ImageNet weights of {encoder} are not on this machine; give a file with "
+        "--weights, or fetch them with --download: with few images they help a lot",
+    )
 
 
 def _named_like(path: Path) -> str:
@@ -147,8 +168,16 @@ def _named_like(path: Path) -> str:
     raise ConfigError(f"--weights {path}: name its encoder with --encoder, such as {ENCODER}")
 
 
-def plan(data: str | Path, *, out: str | Path | None = None, budget: str = "5m", encoder: str | None = None,
-         weights: str | None = None, download: bool = False, overrides: Sequence[str] = ()) -> tuple[str, RunConfig]:
+def plan(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    budget: str = "5m",
+    encoder: str | None = None,
+    weights: str | None = None,
+    download: bool = False,
+    overrides: Sequence[str] = (),
+) -> tuple[str, RunConfig]:
     """The text of a commented `run.yaml` for a dataset, and its config; written to `out` if given.
 
     `budget` is the training's wall time. `weights` is `imagenet`, `none` or a .safetensors file; left out,
@@ -203,8 +232,11 @@ def _with_overrides(text: str, data: dict[str, Any], overrides: Sequence[str]) -
             skipping = False
         if not skipping:
             lines.append(line)
-    lines += [f"{key}: {json.dumps(data[key])}  # with --set" for key in touched
-              if not any(line.startswith(f"{key}:") for line in lines)]
+    lines += [
+        f"{key}: {json.dumps(data[key])}  # with --set"
+        for key in touched
+        if not any(line.startswith(f"{key}:") for line in lines)
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -214,7 +246,10 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
     rare = int(found.shares.argmin())
     pretrained = weights.value != "none"
     few = found.validation == 0 and found.train < 60
-    flips = [("HorizontalFlip", found.asymmetry[0], "left and right"), ("VerticalFlip", found.asymmetry[1], "above and below")]
+    flips = [
+        ("HorizontalFlip", found.asymmetry[0], "left and right"),
+        ("VerticalFlip", found.asymmetry[1], "above and below"),
+    ]
     lines = [
         f"# Planned by maskwright for {dataset.name}: {found.train} training and {found.validation} validation images of about "
         f"{found.width}x{found.height}, {len(dataset.classes)} classes.",
@@ -222,15 +257,21 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
         "seed: 0",
         "data:",
         f"  root: {json.dumps(root)}",
-        f"  image_size: [{height}, {width}]  # height, width: " + (
-            "about the images' own size" if height * width >= found.height * found.width * 0.9 else
-            f"smaller than the images so that a {device.upper()} sees each one often enough") + ", in multiples of 32",
+        f"  image_size: [{height}, {width}]  # height, width: "
+        + (
+            "about the images' own size"
+            if height * width >= found.height * found.width * 0.9
+            else f"smaller than the images so that a {device.upper()} sees each one often enough"
+        )
+        + ", in multiples of 32",
         "  keep_ratio: false  # a little stretching costs less than padding",
         "  resample: lanczos",
     ]
     if not found.validation:
-        lines.append(f"  holdout: {0.1 if few else 0.2}  # there is no val split: this share of train chooses the checkpoint"
-                     + (f"; small, as each of {found.train} images matters more for learning" if few else ""))
+        lines.append(
+            f"  holdout: {0.1 if few else 0.2}  # there is no val split: this share of train chooses the checkpoint"
+            + (f"; small, as each of {found.train} images matters more for learning" if few else "")
+        )
     lines += [
         "model:",
         "  name: Unet",
@@ -243,10 +284,14 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
         f"{100 * found.shares[rare]:.2g} % of the pixels",
     ]
     if pretrained:
-        lines.append("optimizer: {name: adamw, lr: 6.0e-4, head_lr_mult: 3.33, weight_decay: 0.01}  "
-                     "# the pretrained encoder moves less than the new decoder")
+        lines.append(
+            "optimizer: {name: adamw, lr: 6.0e-4, head_lr_mult: 3.33, weight_decay: 0.01}  "
+            "# the pretrained encoder moves less than the new decoder"
+        )
     else:
-        lines.append("optimizer: {name: adamw, lr: 2.0e-3, weight_decay: 0.01}  # everything starts from random weights")
+        lines.append(
+            "optimizer: {name: adamw, lr: 2.0e-3, weight_decay: 0.01}  # everything starts from random weights"
+        )
     lines += [
         "schedule: {name: poly, power: 0.9, warmup: 30}",
         "train:",

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from maskwright.config import RunConfig, check_document
+from maskwright.config import RunConfig
 from maskwright.core import strictyaml
 from maskwright.core.storage import Journal, atomic_write_json, atomic_write_text, read_json
 from maskwright.errors import DataError
@@ -36,13 +36,18 @@ class Run:
         """An existing run. DataError when the folder is none."""
         run = cls(Path(path))
         if not run.info_file.is_file():
-            raise DataError(f"{path}: not a run folder (it has no {run.info_file.name}); give the folder that `train` printed")
+            raise DataError(f"{path}: not a run folder (no {run.info_file.name}); give the folder that `train` printed")
         return run
 
     @property
     def info_file(self) -> Path:
         """What is known before training starts."""
         return self.path / "run.json"
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved config."""
+        return self.path / "config.yaml"
 
     @property
     def best(self) -> Path:
@@ -73,11 +78,6 @@ class Run:
         """The picture of an evaluation."""
         return self.path / "samples" / f"{iteration:06d}.png"
 
-    def latest_evaluation(self, split: str) -> Path | None:
-        """The newest evaluation folder of a split."""
-        found = sorted(self.evaluations.glob(f"{split}-*")) if self.evaluations.is_dir() else []
-        return found[-1] if found else None
-
     @property
     def finished(self) -> dict[str, Any] | None:
         """How training ended, or None while it has not."""
@@ -94,10 +94,10 @@ class Run:
         return info
 
     def config(self) -> RunConfig:
-        """The resolved config, whose paths are relative to the run folder or absolute."""
-        return check_document(strictyaml.read(self.path / "config.yaml"))
+        """The resolved config, whose paths are absolute. Its arguments were checked when the run began."""
+        return strictyaml.validate(RunConfig, strictyaml.read(self.config_file))
 
     def write_config(self, config: RunConfig) -> None:
         """Writes the resolved config."""
         text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
-        atomic_write_text(self.path / "config.yaml", text)
+        atomic_write_text(self.config_file, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -25,6 +25,9 @@ class Transform:
     def __post_init__(self) -> None:
         if not 0 <= self.p <= 1:
             raise ValueError(f"p must be within 0..1 (given {self.p})")
+        for field in fields(self):
+            if not np.isfinite(getattr(self, field.name)).all():
+                raise ValueError(f"{field.name} must be finite (given {getattr(self, field.name)})")
 
     def matrix(self, size: Size, rng: np.random.Generator) -> Matrix | None:
         """A (3, 3) map of source to output pixel coordinates (x, y, 1) for `size` = (H, W), or None."""

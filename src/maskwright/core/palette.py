@@ -8,6 +8,7 @@ lightness in three steps, so that neighbours differ in lightness too.
 from __future__ import annotations
 
 import colorsys
+import re
 
 Colour = tuple[int, int, int]
 
@@ -16,14 +17,19 @@ OKABE_ITO: tuple[Colour, ...] = (
     (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
 )
 
+_LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
+
 
 def colour_of(index: int) -> Colour:
     """The colour (R, G, B), 0..255, of the class at position `index` >= 0."""
     if index < len(OKABE_ITO):
         return OKABE_ITO[index]
     step = index - len(OKABE_ITO)
-    hue = (0.08 + step * 0.381966) % 1.0
-    red, green, blue = colorsys.hls_to_rgb(hue, (0.35, 0.55, 0.75)[step % 3], 0.65)
+    pure = colorsys.hls_to_rgb((0.08 + step * 0.381966) % 1.0, 0.5, 0.65)
+    luma, wanted = sum(w * part for w, part in zip(_LUMA, pure, strict=True)), (0.3, 0.5, 0.7)[step % 3]
+    # Darkened towards black or lightened towards white.
+    red, green, blue = (part * wanted / luma if luma > wanted else 1 - (1 - part) * (1 - wanted) / (1 - luma)
+                        for part in pure)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
@@ -34,8 +40,7 @@ def to_hex(colour: Colour) -> str:
 
 def from_hex(text: str) -> Colour:
     """`#E69F00` as `(230, 159, 0)`; ValueError for anything else."""
-    digits = text.removeprefix("#")
-    if len(digits) != 6:
+    if not re.fullmatch("#?[0-9A-Fa-f]{6}", text):
         raise ValueError(f"{text!r} is not a colour like #E69F00")
-    value = int(digits, 16)
+    value = int(text.removeprefix("#"), 16)
     return value >> 16, value >> 8 & 255, value & 255

@@ -81,8 +81,10 @@ class MaskPixels:
 def open_image(path: Path) -> Iterator[Image.Image]:
     """Opens an image file with the allow-listed decoders. DataError for everything that cannot be read."""
     try:
-        # Pillow warns of odd metadata, and of sizes that are refused here.
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_DECODERS) as image:
+        # Pillow warns of odd metadata, and of sizes that are refused here. From a path it would map some TIFFs
+        # into memory without turning them as they ask.
+        with (warnings.catch_warnings(action="ignore"), path.open("rb") as stream,
+              Image.open(stream, formats=_DECODERS) as image):
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
@@ -104,7 +106,8 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What the file says before pixels are decoded. `size` is (height, width) as stored."""
+    """What the file says before pixels are decoded. `size` is (height, width) as stored; a TIFF's own
+    orientation is applied by its decoder and neither seen nor undone."""
 
     size: tuple[int, int]
     mode: str
@@ -119,7 +122,9 @@ def read_header(path: Path) -> ImageHeader:
 
 
 def _header(image: Image.Image) -> ImageHeader:
-    orientation: Any = image.getexif().get(0x0112)
+    # A PNG's own `getexif` decodes all pixels to look behind them.
+    exif = Image.Image.getexif(image) if image.format != "TIFF" else {}
+    orientation: Any = exif.get(0x0112)
     return ImageHeader((image.height, image.width), image.mode, image.format or "",
                        orientation if orientation in range(1, 9) else 1)
 

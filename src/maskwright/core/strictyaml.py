@@ -188,25 +188,22 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
         if not equals or not all(dotted.split(".")):
             raise ConfigError(f"{source}: expected a.b=value")
         value = parse(f"value: {text}", source).data["value"]
-        parts: list[str | int] = [int(part) if part.isdecimal() else part for part in dotted.split(".")]
+        parts = dotted.split(".")
         target: Any = document.data
-        for i, part in enumerate(parts[:-1]):
-            if isinstance(target, dict):
-                target = target.setdefault(str(part), {})
-            elif isinstance(target, list) and isinstance(part, int) and part < len(target):
-                target = target[part]
+        location: Location = ()
+        for i, part in enumerate(parts):
+            key: str | int = part
+            if isinstance(target, list):
+                if not part.isdecimal() or int(part) >= len(target):
+                    raise ConfigError(f"{source}: the list has {len(target)} items, numbered from 0")
+                key = int(part)
+            elif not isinstance(target, dict):
+                raise ConfigError(f"{source}: {'.'.join(parts[:i])} holds no values to set")
+            location = (*location, key)
+            if i == len(parts) - 1:
+                target[key] = value
             else:
-                target = None
-            if not isinstance(target, (dict, list)):
-                raise ConfigError(f"{source}: {'.'.join(map(str, parts[: i + 1]))} holds no values to set")
-        last = parts[-1]
-        if isinstance(target, list):
-            if not isinstance(last, int) or last >= len(target):
-                raise ConfigError(f"{source}: the list has {len(target)} items, numbered from 0")
-            target[last] = value
-        else:
-            target[str(last)] = value
-        location = tuple(parts)
+                target = target.setdefault(key, {}) if isinstance(target, dict) else target[key]
         for known in [mark for mark in document.marks if mark[: len(location)] == location]:
             del document.marks[known]
         document.marks[location] = source

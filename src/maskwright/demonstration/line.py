@@ -39,10 +39,12 @@ class Demo:
 
     def human(self) -> str:
         """The end of the tour."""
-        return (f"done in {self.seconds:.0f} s; test mIoU {self.scores['mIoU']['value']:.3f} "
-                f"[{self.scores['mIoU']['low']:.3f}, {self.scores['mIoU']['high']:.3f}]\n"
-                f"{len(self.planted)} training masks were planted wrong: {self.folder / 'data' / 'planted.json'}\n"
-                f"report: {self.report}")
+        return (
+            f"done in {self.seconds:.0f} s; test mIoU {self.scores['mIoU']['value']:.3f} "
+            f"[{self.scores['mIoU']['low']:.3f}, {self.scores['mIoU']['high']:.3f}]\n"
+            f"{len(self.planted)} training masks were planted wrong: {self.folder / 'data' / 'planted.json'}\n"
+            f"report: {self.report}"
+        )
 
 
 def demo(out: str | Path = "demo", *, budget: str = "100s", images: int = 200) -> Demo:
@@ -71,8 +73,9 @@ def demo(out: str | Path = "demo", *, budget: str = "100s", images: int = 200) -
     predict(run, [data / "img" / "test"], out=folder / "predictions")
     _step("report", run_folder)
     page = report(run)
-    return Demo(folder, run.path, page, [asdict(item) for item in planted], result.to_dict()["scores"],
-                time.monotonic() - began)
+    return Demo(
+        folder, run.path, page, [asdict(item) for item in planted], result.to_dict()["scores"], time.monotonic() - began
+    )
 
 
 def _step(*words: str | Path) -> None:

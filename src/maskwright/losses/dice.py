@@ -19,7 +19,7 @@ class Dice(nn.Module):
 
     def __init__(self, class_weights: torch.Tensor | None = None, *, smooth: float = 0.0) -> None:
         super().__init__()
-        if smooth < 0:
+        if not 0 <= smooth < float("inf"):
             raise ValueError(f"smooth must be at least 0 (given {smooth})")
         self.smooth = smooth
         self.class_weights: torch.Tensor | None

@@ -125,27 +125,31 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise DataError(f"{path}: not a readable model file ({error}); restore it") from None
     if text is None:
         raise DataError(f"{path}: was not written by maskwright; give a run or one of its checkpoints")
-    return json.loads(text), tensors
+    try:
+        return dict(json.loads(text)), tensors
+    except (TypeError, ValueError):
+        raise DataError(f"{path}: its header is damaged; restore the file") from None
 
 
 def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
     """Rebuilds a Segmenter from its file. DataError when the file is damaged or of another format."""
     header, tensors = read_tensors(path)
     if header.get("format") != FORMAT:
-        raise DataError(f"{path}: is {header.get('format')!r}, not {FORMAT!r}; use the version that wrote it")
-    spec = ModelSpec(**header["model"])
-    with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator
-        model = build_model(spec)
+        raise DataError(f"{path}: is no model file of this version ({FORMAT}); give a run or its best.safetensors")
     try:
+        spec = ModelSpec(**header["model"])
+        with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator
+            model = build_model(spec)
         model.load_state_dict(tensors)
-    except RuntimeError:
-        raise DataError(f"{path}: its tensors do not fit {spec.name}; restore the file") from None
-    stored = header["preprocessing"]
-    geometry = Geometry(**(stored["geometry"] | {"size": tuple(stored["geometry"]["size"])}))
-    preprocessing = Preprocessing(geometry, tuple(stored["mean"]), tuple(stored["std"]), stored.get("exif", "apply"))
+        stored = header["preprocessing"]
+        geometry = Geometry(**(stored["geometry"] | {"size": tuple(stored["geometry"]["size"])}))
+        preprocessing = Preprocessing(geometry, tuple(stored["mean"]), tuple(stored["std"]),
+                                      stored.get("exif", "apply"))
+        classes, precision, flip_average = header["classes"], header["precision"], header["flip_average"]
+    except (RuntimeError, KeyError, TypeError):
+        raise DataError(f"{path}: its header and tensors do not fit together; restore the file") from None
     model = model.to(device).to(memory_format=torch.channels_last).eval()
-    return Segmenter(model, spec, ClassTree.from_dict(header["classes"]), preprocessing, header["precision"],
-                     header["flip_average"])
+    return Segmenter(model, spec, ClassTree.from_dict(classes), preprocessing, precision, flip_average)
 
 
 def with_model(segmenter: Segmenter, model: nn.Module) -> Segmenter:

@@ -34,6 +34,7 @@ from maskwright.models.segmenter import load_segmenter
 from maskwright.prediction.predict import model_file
 from maskwright.run import Run
 
+
 @dataclass(frozen=True)
 class Evaluation:
     """Scores of a run on a split.
@@ -141,8 +142,9 @@ def score(folder: Path, split: str, names: Sequence[str], confusions: npt.NDArra
         for row, indices in enumerate(groups.values()):
             member[row, indices] = 1
         levels[level] = scores(member @ total @ member.T, list(groups))
+    notes = _notes(overall, baselines, len(names))
     return Evaluation(folder, split, list(names), confusions, overall, headline(confusions),
-                      mean_image_iou(confusions).tolist(), baselines, levels, _notes(overall, baselines, len(names)), version)
+                      mean_image_iou(confusions).tolist(), baselines, levels, notes, version)
 
 
 def _notes(overall: Scores, baselines: dict[str, Scores], images: int) -> list[str]:

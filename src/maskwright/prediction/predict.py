@@ -86,7 +86,8 @@ def find_images(inputs: Sequence[str | Path]) -> dict[str, Path]:
         for relative, path in files:
             name = relative.with_suffix("").as_posix()
             if name in found and found[name] != path:
-                raise ConfigError(f"{path}: would get the same output name as {found[name]}; predict them into two folders")
+                raise ConfigError(f"{path}: would get the same output name as {found[name]}; "
+                                  "predict them into two folders")
             found[name] = path
     return found
 

@@ -43,8 +43,8 @@ def choose(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, tar
     seconds_by = {"bfloat16": brain, "float32": single}
     if finite and single >= _WORTH * brain:
         return Choice("bfloat16", brain, f"{single / brain:.2f} times as fast as float32 here", seconds_by)
-    why = f"bfloat16 is only {single / brain:.2f} times as fast here" if finite else "the loss is not finite in bfloat16"
-    return Choice("float32", single, why, seconds_by)
+    why = f"is only {single / brain:.2f} times as fast here" if finite else "gives a loss that is not finite"
+    return Choice("float32", single, f"bfloat16 {why}", seconds_by)
 
 
 def _measure(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, groups: Groups,
@@ -69,7 +69,7 @@ def _measure(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, t
 
 def train_step(segmenter: Segmenter, criterion: nn.Module, optimizer: torch.optim.Optimizer
                ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """One optimisation step as a function of images (N, 3, H, W) uint8 and targets (N, H, W) uint8; returns the loss."""
+    """One optimisation step: images (N, 3, H, W) uint8 and targets (N, H, W) uint8 to the loss before it."""
     def step(images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         loss: torch.Tensor = criterion(segmenter.logits(images), targets.to(segmenter.device).long())
         optimizer.zero_grad()

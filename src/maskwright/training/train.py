@@ -6,7 +6,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ from maskwright.training.validation import validate
 # Of a time budget, what is kept for reading, the last checkpoint and the noise of the clock.
 _BUDGET_MARGIN = 0.04
 _EVALUATIONS = 8
-_BATCHES_TIMED = 3
+_TIMED = 3
 
 
 def training_splits(dataset: Dataset, holdout: float, seed: int) -> tuple[list[Sample], list[Sample]]:
@@ -118,8 +118,9 @@ def _groups(config: RunConfig) -> Groups:
     return Groups(optimizer.lr, optimizer.head_lr_mult, optimizer.weight_decay)
 
 
-def _iterations(config: RunConfig, prepared: _Prepared, choice: Choice, workers: int, began: float) -> int:
-    """The length in iterations; for a budget, what fits in the time that is left at the measured speed."""
+def _iterations(config: RunConfig, prepared: _Prepared, choice: Choice, workers: int, run: Run, began: float) -> int:
+    """The length in iterations; for a budget, what fits in the time that is left at the measured speed. An
+    evaluation with all that it writes is tried in the folder of `run`."""
     train = config.train
     if train.iterations is not None:
         return train.iterations
@@ -127,13 +128,19 @@ def _iterations(config: RunConfig, prepared: _Prepared, choice: Choice, workers:
         return max(1, math.ceil(train.epochs * len(prepared.batches.source) / train.batch_size))
     assert train.budget is not None
     start = time.monotonic()
-    validate(prepared.segmenter, prepared.validation, prepared.criterion, train.batch_size)
+    validate(prepared.segmenter, prepared.validation, prepared.criterion, train.batch_size, run.sample_file(0))
+    prepared.segmenter.save(run.best)
+    _write_start(run, config, prepared)
     evaluation = time.monotonic() - start
-    start = time.monotonic()
-    for index in range(_BATCHES_TIMED):
-        _ = prepared.batches[index]
-    batch = (time.monotonic() - start) / _BATCHES_TIMED
-    step = max(choice.step_seconds, batch / workers) if workers else choice.step_seconds + batch
+    run.sample_file(0).unlink(missing_ok=True)
+    run.best.unlink()
+    model = prepared.segmenter.model
+    step = choice.step_seconds
+    if train.ema:
+        average = Average(model, train.ema)
+        step += _seconds(lambda index: average.update(model, index))
+    batch = _seconds(lambda index: prepared.batches[index])
+    step = max(step, batch / workers) if workers else step + batch
     left = seconds_of(train.budget) * (1 - _BUDGET_MARGIN) - (time.monotonic() - began)
     if train.evaluate_every:
         iterations = int(left / (step + evaluation / train.evaluate_every))
@@ -143,6 +150,15 @@ def _iterations(config: RunConfig, prepared: _Prepared, choice: Choice, workers:
         raise ConfigError(f"train.budget: {train.budget} is too short: a step takes {step:.2f} s and an evaluation "
                           f"{evaluation:.1f} s here; give more time or a smaller model")
     return iterations
+
+
+def _seconds(work: Callable[[int], object]) -> float:
+    """Mean seconds of a call; the first one is only for warming up."""
+    work(0)
+    start = time.monotonic()
+    for index in range(1, _TIMED + 1):
+        work(index)
+    return (time.monotonic() - start) / _TIMED
 
 
 def _workers(config: RunConfig, device: str) -> int:
@@ -177,15 +193,15 @@ def train(config: RunConfig | str | Path, *, out: str | Path | None = None, over
     prepared.segmenter.precision = choice.precision
     say(f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms a step")
     workers = _workers(config, device)
-    iterations = _iterations(config, prepared, choice, workers, began)
-    resolved = _resolve(config, prepared, choice, iterations, workers)
-    say(f"{len(splits[0])} training and {len(splits[1])} validation images, {iterations} iterations of "
-        f"{config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
     with staged_folder(path) as staging:
         run = Run(staging)
+        iterations = _iterations(config, prepared, choice, workers, run, began)
+        resolved = _resolve(config, prepared, choice, iterations, workers)
         run.write_config(rebase_absolute(resolved))
         atomic_write_json(run.info_file, _info(dataset, splits, choice, device))
         _write_start(run, resolved, prepared)
+    say(f"{len(splits[0])} training and {len(splits[1])} validation images, {iterations} iterations of "
+        f"{config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
     with exclusive_lock(path):
         return _finish(Run(path), resolved, prepared, time.monotonic() - began)
 

@@ -25,8 +25,7 @@ def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_s
     """(K, K) confusion counts at the images' own sizes, and the mean loss at the model's size.
 
     The loss is averaged over batches by their number of images; `flip_average` is left to the final evaluation,
-    to save time. `picture` gets a few samples as rows of
-    image, truth, prediction, differences.
+    to save time. `picture` gets a few samples as rows of image, truth, prediction, differences.
     """
     classes = len(segmenter.classes)
     confusion = np.zeros((classes, classes), np.int64)
@@ -61,7 +60,8 @@ def _row(image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], predicted: 
              differences(image, truth, predicted)]
     height, width = image.shape[:2]
     size = (max(1, round(width * _PICTURE_HEIGHT / height)), _PICTURE_HEIGHT)
-    return np.concatenate([np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8) for part in parts], 1)
+    small = [np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8) for part in parts]
+    return np.concatenate(small, 1)
 
 
 def write_rows(path: Path, rows: Sequence[npt.NDArray[np.uint8]]) -> None:

@@ -6,7 +6,7 @@ channel, an empty mask) is one finding that counts and lists them.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from maskwright.audit.statistics import SPLITS, SplitStatistics
-from maskwright.audit.survey import ImageFacts, MaskFacts, Record, Survey
+from maskwright.auditing.statistics import SPLITS, SplitStatistics
+from maskwright.auditing.survey import ImageFacts, MaskFacts, Record, Survey
 from maskwright.core.sample import Sample
 
 # A class with fewer pixels than this part of the most frequent one is drowned by it without class weights.
@@ -86,11 +86,11 @@ def mask_none(survey: Survey) -> Iterator[Seen]:
 def split_unlabelled(survey: Survey) -> Iterator[Seen]:
     """Splits without a single mask, while others have some."""
     splits = _by_split(survey)
-    bare = {name for name, records in splits.items() if _unlabelled(records)}
-    for name in splits if len(bare) < len(splits) else ():
-        if name in bare:
+    bare = [name for name, records in splits.items() if _unlabelled(records)]
+    if len(bare) < len(splits):
+        for name in bare:
             yield Seen(f"none of the {len(splits[name])} images has a mask",
-                       "draw masks for this split, or keep it for prediction only", split=name)
+                       "draw masks for this split, or keep it for prediction only", split=name or None)
 
 
 def mask_missing(survey: Survey) -> Iterator[Seen]:
@@ -135,15 +135,16 @@ def mask_unknown_ids(survey: Survey) -> Iterator[Seen]:
     for sample, mask in survey.masks:
         if mask.unknown:
             listed = few([f"{id_} ({n} px)" for id_, n in mask.unknown.items()], 5)
-            yield Seen(f"holds ids that are no class: {listed}", "add them to `classes` in dataset.yaml, set "
-                       "`ignore` to the one that does not count, or correct the mask", sample,
-                       evidence={"ids": {str(id_): n for id_, n in mask.unknown.items()}})
+            yield Seen(f"holds {mask.unknown_ids} ids that are no class: {listed}",
+                       "add them to `classes` in dataset.yaml, set `ignore` to the one that does not count, or correct "
+                       "the mask", sample,
+                       evidence={"count": mask.unknown_ids, "ids": {str(id_): n for id_, n in mask.unknown.items()}})
 
 
 def mask_inexact(survey: Survey) -> Iterator[Seen]:
-    """Masks whose values had to be moved to the nearest level or colour."""
+    """Masks whose values had to be moved to the nearest level or colour, the worst first."""
     value = "class colour" if survey.dataset.encoding.kind == "colour" else "grey level"
-    for sample, mask in survey.masks:
+    for sample, mask in sorted(survey.masks, key=lambda pair: -pair[1].inexact / pair[1].area):
         if mask.inexact:
             yield Seen(f"{mask.inexact} pixels ({mask.inexact / mask.area:.2%}) were moved to the nearest {value}",
                        "harmless where they lie on outlines (compression, antialiasing); else a class is missing in "
@@ -161,13 +162,14 @@ def mask_all_ignore(survey: Survey) -> Iterator[Seen]:
 def mask_all_background(survey: Survey) -> Iterator[Seen]:
     """Masks with the first class alone; many of them are normal in some data and forgotten drawings in other."""
     empty = defaultdict(list)
+    masks = Counter(sample.split or "" for sample, _ in survey.masks)
     for sample, mask in survey.masks:
         if mask.pixels is not None and mask.pixels[0] and not mask.pixels[1:-1].any() and len(mask.pixels) > 2:
             empty[sample.split or ""].append(sample)
     name = survey.dataset.classes.names[0]
     for split, samples in empty.items():
-        yield _listed(f"masks with nothing but {name!r}", samples, survey.statistics.splits[split].labelled,
-                      "", "look at some of them: is the image really without any other class?", split)
+        yield _listed(f"masks with nothing but {name!r}", samples, masks[split], "",
+                      "look at some of them: is the image really without any other class?", split)
 
 
 # --- file kinds ------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """One pass over a dataset: every file is decoded once, and what the checks need is kept in a few numbers.
 
 Decoding releases the interpreter's lock, so a few threads share it; records come back in the order of the
-samples, whatever the number of threads. At any moment at most two images a thread are in memory.
+samples, whatever the number of threads. At any moment one image a thread is in memory.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections import deque
+import zlib
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.audit.statistics import SPLITS, Statistics, channel_levels
+from maskwright.auditing.statistics import SPLITS, Counts, Statistics, channel_levels
 from maskwright.core.dataset import Dataset
-from maskwright.core.masks import class_pixels
 from maskwright.core.progress import Advance
 from maskwright.core.sample import ImageHeader, Sample, read_header
 from maskwright.errors import DataError
@@ -28,6 +28,8 @@ from maskwright.errors import DataError
 T = TypeVar("T")
 R = TypeVar("R")
 _MAX_THREADS = 16
+# Of the ids that are no class: a depth map taken for a mask has thousands.
+_IDS = 50
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,17 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """A readable mask. `unknown` maps ids that are no class to their pixels; where there are none, `pixels`
-    (K + 1,) int64 counts each class index, then the ignored. `inexact` pixels were moved to the nearest value."""
+    """A readable mask. `unknown_ids` of its ids are no class; `unknown` maps the most frequent of them to their
+    pixels. Where there are none, `pixels` (K + 1,) int64 counts each class index, then the ignored. `inexact`
+    pixels were moved to the nearest value."""
 
     header: ImageHeader
     size: tuple[int, int]
     digest: bytes
     inexact: int
+    unknown_ids: int
     unknown: dict[int, int]
-    pixels: npt.NDArray[np.int64] | None
+    pixels: Counts | None
 
     @property
     def area(self) -> int:
@@ -102,7 +106,7 @@ def survey(dataset: Dataset, *, threads: int | None = None, advance: Advance | N
     records = []
     for record, levels in _in_order(lambda sample: _look(dataset, sample), samples, threads or _threads()):
         records.append(record)
-        if isinstance(record.image, ImageFacts) and levels is not None:
+        if isinstance(record.image, ImageFacts):
             pixels = record.mask.pixels if record.usable and isinstance(record.mask, MaskFacts) else None
             statistics.add(record.sample.split or "", record.image.size, levels, pixels)
         if advance:
@@ -133,16 +137,18 @@ def _in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> I
             pool.shutdown(cancel_futures=True)
 
 
-def _look(dataset: Dataset, sample: Sample) -> tuple[Record, npt.NDArray[np.int64] | None]:
+def _look(dataset: Dataset, sample: Sample) -> tuple[Record, Counts]:
     """The record of a sample, and its channel levels (3, 256), which are not kept."""
     image: ImageFacts | str
-    levels = None
+    levels = np.zeros((3, 256), np.int64)
     try:
         rgb = dataset.read_image(sample)
-        image = ImageFacts(read_header(sample.image), (rgb.shape[0], rgb.shape[1]), _digest(rgb))
-        levels = channel_levels(rgb)
+        header = read_header(sample.image)
     except DataError as error:
         image = str(error)
+    else:
+        levels = channel_levels(rgb)
+        image = ImageFacts(header, (rgb.shape[0], rgb.shape[1]), _digest(rgb, levels))
     return Record(sample, image, _look_at_mask(dataset, sample)), levels
 
 
@@ -154,15 +160,17 @@ def _look_at_mask(dataset: Dataset, sample: Sample) -> MaskFacts | str | None:
         header = read_header(sample.mask)
     except DataError as error:
         return str(error)
-    unknown = dataset.classes.unknown_ids(read.ids)
-    pixels = None if unknown else class_pixels(dataset.classes.to_indices(read.ids), len(dataset.classes))
-    return MaskFacts(header, (read.ids.shape[0], read.ids.shape[1]), _digest(read.ids), read.inexact, unknown, pixels)
+    known = [*dataset.classes.ids, dataset.classes.ignore]
+    counts = np.bincount(read.ids.reshape(-1), minlength=max(known) + 1)
+    unknown = Counter({id_: int(counts[id_]) for id_ in np.flatnonzero(counts).tolist() if id_ not in known})
+    return MaskFacts(header, (read.ids.shape[0], read.ids.shape[1]), _digest(read.ids.astype(np.uint16), counts),
+                     read.inexact, len(unknown), dict(unknown.most_common(_IDS)), None if unknown else counts[known])
 
 
-def _digest(pixels: npt.NDArray[Any]) -> bytes:
-    """BLAKE2b of the shape and the values: masks of 8 and 16 bits with the same ids are the same."""
-    if pixels.dtype != np.uint8 and (not pixels.size or pixels.max() < 256):
-        pixels = pixels.astype(np.uint8)
-    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.digest()
+def _digest(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], counts: Counts) -> bytes:
+    """The same for equal pixels; for others with equal counts of values, by a chance of 1 in 2**32.
+
+    A cryptographic hash of every pixel would take as long as decoding a large JPEG.
+    """
+    head = hashlib.blake2b(repr(pixels.shape).encode() + counts.tobytes(), digest_size=16).digest()
+    return head + zlib.crc32(np.ascontiguousarray(pixels).data).to_bytes(4)

@@ -62,10 +62,10 @@ def labelled_overlay(image: Pixels, mask: Mask, classes: ClassTree) -> Pixels:
 
 def _write(pixels: Pixels, text: str, x: int, y: int) -> None:
     """Black on a white edge, so that it can be read on any colour."""
-    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.45
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.5
     (width, height), _ = cv2.getTextSize(text, font, size, 1)
     corner = (max(2, min(x - width // 2, pixels.shape[1] - width - 2)), max(height + 2, y + height // 2))
-    cv2.putText(pixels, text, corner, font, size, (255, 255, 255), 4, cv2.LINE_AA)
+    cv2.putText(pixels, text, corner, font, size, (255, 255, 255), 5, cv2.LINE_AA)
     cv2.putText(pixels, text, corner, font, size, (0, 0, 0), 1, cv2.LINE_AA)
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-_WIDTH, _HEIGHT = 440, 280
+_WIDTH, _HEIGHT = 400, 270
 _LEFT, _TOP, _BOTTOM = 48, 46, 46
-_LETTER, _LINE, _LONGEST = 6.6, 15, 16  # width and height of a letter, letters of a name that are shown
+_LETTER, _LINE, _LONGEST = 8.6, 15, 14  # width and height of a letter, letters of a name that are shown
 _MARKED = 40  # a line of more points than this has no markers
 _DASHES = ("", "7 3", "2 3", "9 3 2 3")
-_MARKERS = ("M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0-6.8 0z", "M-3-3h6v6h-6z", "M0-4l4 7h-8z", "M0-4.4l4.4 4.4-4.4 4.4-4.4-4.4z")
+_MARKERS = ("M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0-6.8 0z", "M-3-3h6v6h-6z", "M0-4l4 7h-8z",
+            "M0-4.4l4.4 4.4-4.4 4.4-4.4-4.4z")
 
 
 @dataclass(frozen=True)
@@ -65,31 +66,32 @@ def line_chart(key: str, title: str, series: Sequence[Series], *, x_label: str, 
     rows = ticks(min(values), max(values))
     furthest = max(x for line in lines for x, _ in line.defined) or 1.0
     names = _LETTER * max(min(len(line.name), _LONGEST) for line in lines)
-    frame = _Frame(_WIDTH - _LEFT - names - 22, furthest, rows[0], rows[-1])
+    frame = _Frame(_WIDTH - _LEFT - names - 18, furthest, rows[0], rows[-1])
     parts = [_axes(frame, rows, x_label, y_label)]
     if mark:
-        x = frame.x(mark[0])
-        parts.append(Markup('<path class="mark" d="M{0} {1}V{2}"/><text x="{0}" y="{3}" text-anchor="{4}">{5}</text>').format(
-            x, _TOP - 8, _HEIGHT - _BOTTOM, _TOP - 13, "end" if mark[0] > furthest / 2 else "start", mark[1]))
+        anchor = "end" if mark[0] > furthest / 2 else "start"
+        parts.append(Markup('<path class="mark" d="M{0} {1}V{2}"/><text x="{0}" y="{3}" text-anchor="{4}">{5}</text>')
+                     .format(frame.x(mark[0]), _TOP - 8, _HEIGHT - _BOTTOM, _TOP - 13, anchor, mark[1]))
     places = _spread([frame.y(line.defined[-1][1]) for line in lines])
     parts += [_line(frame, line, index, place) for index, (line, place) in enumerate(zip(lines, places, strict=True))]
     told = "; ".join(f"{line.name}: {line.defined[0][1]:.3g} to {line.defined[-1][1]:.3g}" for line in lines)
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-labelledby="{}-t {}-d"><title id="{}-t">{}</title>'
-                  '<desc id="{}-d">{}, first to last value. {}.</desc>{}</svg>').format(
-        _WIDTH, _HEIGHT, key, key, key, title, key, y_label, told, Markup("").join(parts))
+    chart = Markup('<svg class="chart" viewBox="0 0 {0} {1}" role="img" aria-labelledby="{2}-t {2}-d">'
+                   '<title id="{2}-t">{3}</title><desc id="{2}-d">{4}, first to last value. {5}.</desc>{6}</svg>')
+    return chart.format(_WIDTH, _HEIGHT, key, title, y_label, told, Markup("").join(parts))
 
 
 def _axes(frame: _Frame, rows: list[float], x_label: str, y_label: str) -> Markup:
     bottom, end = _HEIGHT - _BOTTOM, round(_LEFT + frame.width, 1)
-    parts = [Markup('<path class="grid" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>').format(
-        _LEFT, frame.y(row), end, _LEFT - 7, frame.y(row) + 4, text) for row, text in zip(rows, _texts(rows), strict=True)]
-    # The axis ends at the last point, not at the round number behind it.
-    columns = [column for column in ticks(0, frame.x_end, 4) if column <= frame.x_end]
-    parts += [Markup('<path class="axis" d="M{0} {1}v4"/><text x="{0}" y="{2}" text-anchor="middle">{3}</text>').format(
-        frame.x(column), bottom, bottom + 18, text) for column, text in zip(columns, _texts(columns), strict=True)]
-    parts.append(Markup('<path class="axis" d="M{} {}H{}"/><text class="label" x="{}" y="{}" text-anchor="end">{}</text>'
-                        '<text class="label" x="0" y="13">{}</text>').format(
-        _LEFT, bottom, end, end, _HEIGHT - 8, x_label, y_label))
+    row_mark = Markup('<path class="grid" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>')
+    parts = [row_mark.format(_LEFT, frame.y(row), end, _LEFT - 7, frame.y(row) + 4, text)
+             for row, text in zip(rows, _texts(rows), strict=True)]
+    # The axis ends at the last point, not at the round number behind it; iterations are whole.
+    columns = [column for column in ticks(0, frame.x_end, 4) if column <= frame.x_end and column == int(column)]
+    column_mark = Markup('<path class="axis" d="M{0} {1}v4"/><text x="{0}" y="{2}" text-anchor="middle">{3}</text>')
+    parts += [column_mark.format(frame.x(column), bottom, bottom + 18, text)
+              for column, text in zip(columns, _texts(columns), strict=True)]
+    parts.append(Markup('<path class="axis" d="M{0} {1}H{2}"/><text x="{2}" y="{3}" text-anchor="end">{4}</text>'
+                        '<text x="0" y="13">{5}</text>').format(_LEFT, bottom, end, _HEIGHT - 8, x_label, y_label))
     return Markup("").join(parts)
 
 
@@ -98,19 +100,19 @@ def _line(frame: _Frame, line: Series, index: int, place: float) -> Markup:
     for x, y in line.points:
         path += f"{pen}{frame.x(x)} {frame.y(y)}" if y is not None else ""
         pen = "M" if y is None else "L"
-    style = Markup('style="--line:{}" stroke-dasharray="{}"').format(line.colour, _DASHES[index % len(_DASHES)])
-    marker = _MARKERS[index % len(_MARKERS)]
-    parts = [Markup('<path class="casing" d="{0}"/><path class="line" d="{0}" {1}/>').format(path, style)]
+    dash, marker = _DASHES[index % len(_DASHES)], _MARKERS[index % len(_MARKERS)]
+    # A class may be as dark or as light as the page; its edge is then what is seen.
+    casing = Markup('<path class="casing" d="{}"/>').format(path) if line.colour.startswith("#") else ""
+    parts = [Markup('<g stroke-dasharray="{}">{}<path class="line" d="{}"/></g>').format(dash, casing, path)]
     # A long line has no markers; a single point, or one between gaps, would be invisible without.
     if len(line.points) <= _MARKED:
-        parts += [Markup('<path class="dot" d="{}" transform="translate({} {})" style="--line:{}"><title>{}: {:.4g} at {:g}'
-                         '</title></path>').format(marker, frame.x(x), frame.y(y), line.colour, line.name, y, x)
-                  for x, y in line.defined]
+        dot = Markup('<path class="dot" d="{}" transform="translate({} {})"><title>{}: {:.4g} at {:g}</title></path>')
+        parts += [dot.format(marker, frame.x(x), frame.y(y), line.name, y, x) for x, y in line.defined]
     x, y = line.defined[-1]
     short = line.name if len(line.name) <= _LONGEST else line.name[: _LONGEST - 1] + "…"
     parts.append(Markup('<path class="lead" d="M{} {}L{} {}"/><text class="name" x="{}" y="{}">{}</text>').format(
         frame.x(x) + 5, frame.y(y), _LEFT + frame.width + 13, place, _LEFT + frame.width + 16, place + 4, short))
-    return Markup("<g>{}</g>").format(Markup("").join(parts))
+    return Markup('<g style="--line-colour:{}">{}</g>').format(line.colour, Markup("").join(parts))
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -147,11 +149,12 @@ def _spread(wanted: Sequence[float]) -> list[float]:
 
 
 def bar(share: float | None) -> Markup:
-    """A bar of `share` 0..1 of its full length, for beside the number, which is the text; empty for None."""
-    if share is None:
+    """A bar of `share` 0..1 of its full length, to stand beside the number itself; empty where it is undefined."""
+    if share is None or math.isnan(share):
         return Markup("")
-    return Markup('<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect class="track" '
-                  'width="100" height="8"/><rect class="fill" width="{}" height="8"/></svg>').format(round(share * 100, 2))
+    return Markup('<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+                  '<rect class="track" width="100" height="8"/><rect class="fill" width="{}" height="8"/></svg>'
+                  ).format(round(share * 100, 2))
 
 
 def interval_strip(value: float, low: float | None, high: float | None, baselines: Sequence[float]) -> Markup:

@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from maskwright import __version__
+from maskwright.core.classes import ClassTree
+from maskwright.core.palette import to_hex
 from maskwright.core.storage import atomic_write_text, require_absent
-from maskwright.report import svg
+from maskwright.reporting import svg
 
 UNDEFINED = Markup('<abbr title="undefined: the class occurs in none of these pixels">–</abbr>')
 
 
-def score(value: float | None, decimals: int = 3) -> Markup:
-    """A number in 0..1 to three decimals, with the exact value in the markup."""
+def score(value: float | None) -> Markup:
+    """A number to three decimals, with the exact value in the markup."""
     if value is None or math.isnan(value):
         return UNDEFINED
-    return Markup('<data value="{!r}">{:.{}f}</data>').format(float(value), value, decimals)
+    return Markup('<data value="{!r}">{:.3f}</data>').format(float(value), value)
 
 
 def percent(share: float | None) -> Markup:
@@ -52,10 +54,22 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{ending}"
 
 
+def ticked(text: str) -> Markup:
+    """Escaped text, with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def class_rows(classes: ClassTree) -> list[dict[str, Any]]:
+    """Id, name and CSS colour of each class, in the order of their indices."""
+    return [{"id": leaf.id, "name": leaf.name, "colour": to_hex(leaf.colour)} for leaf in classes.leaves]
+
+
 def _environment() -> Environment:
-    environment = Environment(loader=PackageLoader("maskwright.report"), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(score=score, percent=percent, count=count, duration=duration, plural=plural, bar=svg.bar)
+    loader = PackageLoader(__name__.rpartition(".")[0])
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+                              lstrip_blocks=True)
+    environment.filters.update(score=score, percent=percent, count=count, duration=duration, plural=plural,
+                               ticked=ticked, bar=svg.bar)
     return environment
 
 
@@ -72,5 +86,5 @@ def write_page(path: Path, template: str, content: dict[str, Any]) -> Path:
 
 def free_page(folder: Path, stem: str) -> Path:
     """`folder/stem-001.html`, or the next number behind the highest that is taken."""
-    taken = [int(match[1]) for path in folder.glob(f"{stem}-*.html") if (match := re.fullmatch(rf"{stem}-(\d+)\.html", path.name))]
-    return folder / f"{stem}-{max(taken, default=0) + 1:03d}.html"
+    numbers = [path.stem.removeprefix(f"{stem}-") for path in folder.glob(f"{stem}-*.html")]
+    return folder / f"{stem}-{max((int(n) for n in numbers if n.isdecimal()), default=0) + 1:03d}.html"

@@ -18,12 +18,12 @@ from maskwright.core.sample import INDEX, read_mask
 from maskwright.core.storage import Journal, confine, read_json
 from maskwright.errors import DataError
 from maskwright.metrics import confusion_matrix, image_scores
-from maskwright.report.pictures import Picture, views
-from maskwright.report.svg import interval_strip
+from maskwright.reporting.pictures import Picture, views
+from maskwright.reporting.svg import interval_strip
 from maskwright.run import Run
 
 SCORE_NAMES = {"mIoU": "mean IoU", "mDice": "mean Dice", "mAcc": "mean recall", "aAcc": "pixel accuracy"}
-_SHOWN = 6
+_SHOWN, _CLASSES = 6, 8
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,11 @@ class Scored:
 
 @dataclass(frozen=True)
 class Card:
-    """One image of the best or worst: its record, its four views, or why there are none."""
+    """One image of the best or worst: its record, the Dice of its classes from the lowest up, and its four views,
+    or why there are none."""
 
     record: dict[str, Any]
+    dice: list[tuple[str, float]]
     views: list[Picture]
     problem: str = ""
 
@@ -60,18 +62,21 @@ def evaluations(run: Run) -> list[Scored]:
 def headline(result: dict[str, Any]) -> list[dict[str, Any]]:
     """A row a score: value, interval, its strip, and what each trivial prediction would reach."""
     baselines = trivial(result)
-    return [{"name": name, "meaning": meaning, **result["scores"][name],
-             "baselines": [scores[name]["value"] for scores in baselines.values()],
-             "strip": interval_strip(**result["scores"][name], baselines=[b[name]["value"] for b in baselines.values()])}
-            for name, meaning in SCORE_NAMES.items()]
+    rows = []
+    for name, meaning in SCORE_NAMES.items():
+        score, bars = result["scores"][name], [scores[name]["value"] for scores in baselines.values()]
+        rows.append({"name": name, "meaning": meaning, **score, "baselines": bars,
+                     "strip": interval_strip(**score, baselines=bars)})
+    return rows
 
 
 def trivial(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The scores of each trivial prediction under a name that says what it predicts, the same ones once."""
     rows = result["classes"]
     frequent = max(rows, key=lambda row: row["true_pixels"])
-    named = {rows[0]["name"]: result["baselines"]["first_class"], frequent["name"]: result["baselines"]["most_frequent"]}
-    return {f"{name} everywhere": scores for name, scores in named.items()}
+    baselines = result["baselines"]
+    return {f"{rows[0]['name']} everywhere": baselines["first_class"],
+            f"{frequent['name']} everywhere": baselines["most_frequent"]}
 
 
 def verdict(result: dict[str, Any]) -> str:
@@ -92,16 +97,20 @@ def best_and_worst(scored: Scored, dataset: Dataset | None, classes: ClassTree) 
 
     No image is in both. Images in which no pixel counts have no rank.
     """
-    ranked = sorted((row for row in scored.images if row["mDice"] is not None), key=lambda row: (-row["mDice"], row["sample"]))
+    counted = [row for row in scored.images if row["mDice"] is not None]
+    ranked = sorted(counted, key=lambda row: (-row["mDice"], row["sample"]))
     best, worst = ranked[: min(_SHOWN, (len(ranked) + 1) // 2)], ranked[::-1][: min(_SHOWN, len(ranked) // 2)]
-    return [_card(row, scored, dataset, classes) for row in best], [_card(row, scored, dataset, classes) for row in worst], len(ranked)
+    cards = [[_card(row, scored, dataset, classes) for row in rows] for rows in (best, worst)]
+    return cards[0], cards[1], len(ranked)
 
 
 def _card(record: dict[str, Any], scored: Scored, dataset: Dataset | None, classes: ClassTree) -> Card:
     name = record["sample"]
+    by_class = zip(classes.names, record["dice"], strict=True)
+    dice = sorted(((of, value) for of, value in by_class if value is not None), key=lambda pair: pair[1])[:_CLASSES]
     sample = next((s for s in dataset.samples if s.name == name), None) if dataset else None
     if dataset is None or sample is None:
-        return Card(record, [], "the image is not in the dataset at hand")
+        return Card(record, dice, [], "the image is not in the dataset at hand")
     try:
         image, truth = dataset.read(sample)
         file = confine(scored.folder / "predictions", f"{name}.png", str(scored.folder / "images.jsonl"))
@@ -109,7 +118,7 @@ def _card(record: dict[str, Any], scored: Scored, dataset: Dataset | None, class
         # A picture beside a score must be what was scored.
         same = image_scores(confusion_matrix(truth, predicted, len(classes))).mDice == record["mDice"]
     except DataError as error:
-        return Card(record, [], str(error))
+        return Card(record, dice, [], str(error))
     if not same:
-        return Card(record, [], "the mask or the prediction is not the one that was scored")
-    return Card(record, views(name, image, truth, predicted, classes))
+        return Card(record, dice, [], "the mask or the prediction is not the one that was scored")
+    return Card(record, dice, views(name, image, truth, predicted, classes))

@@ -1,0 +1,116 @@
+"""The verb `audit`: what is wrong with a dataset and what it consists of, told without changing a byte of it.
+
+`survey` reads every file once; a check is a function of what was read and a row of the table here: its
+finding code, how bad that is, and what it means in one sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskwright.auditing import checks
+from maskwright.auditing.statistics import Statistics
+from maskwright.auditing.survey import Survey, survey
+from maskwright.auditing.text import human as human
+from maskwright.core import progress as bar
+from maskwright.core.classes import ClassTree
+from maskwright.core.dataset import Dataset, load_dataset
+from maskwright.core.findings import Finding, Severity, summarise
+from maskwright.errors import DataError
+
+INFO, WARNING, ERROR = Severity.INFO, Severity.WARNING, Severity.ERROR
+
+
+@dataclass(frozen=True)
+class Row:
+    """A check with the severity of its findings and what they mean, in one sentence."""
+
+    severity: Severity
+    meaning: str
+    check: checks.Check
+
+
+# Worst first, which is the order of findings.
+CHECKS: dict[str, Row] = {
+    "mask.none": Row(ERROR, "no image has a usable mask", checks.mask_none),
+    "image.unreadable": Row(ERROR, "an image cannot be read", checks.image_unreadable),
+    "mask.unreadable": Row(ERROR, "a mask cannot be read, or cannot mean class ids", checks.mask_unreadable),
+    "mask.size": Row(ERROR, "a mask is not of the size of its image", checks.mask_size),
+    "mask.unknown_ids": Row(ERROR, "a mask holds ids that are no class", checks.mask_unknown_ids),
+    "split.leakage": Row(ERROR, "the same image is in two splits", checks.split_leakage),
+    "class.not_in_train": Row(ERROR, "a class that occurs is never in train", checks.class_not_in_train),
+    "mask.missing": Row(WARNING, "an image has no mask", checks.mask_missing),
+    "mask.orphan": Row(WARNING, "a mask belongs to no image", checks.mask_orphan),
+    "mask.inexact": Row(WARNING, "mask pixels are no class value and were moved to the nearest", checks.mask_inexact),
+    "mask.all_ignore": Row(WARNING, "every pixel of a mask is ignored", checks.mask_all_ignore),
+    "mask.rotated": Row(WARNING, "a mask has an EXIF orientation, which is not applied", checks.mask_rotated),
+    "image.duplicate": Row(WARNING, "the same image occurs twice", checks.image_duplicate),
+    "image.depth": Row(WARNING, "an image of 16 bits is read as 8 bits", checks.image_depth),
+    "image.colour_space": Row(WARNING, "an image in CMYK, Lab or YCbCr is read as RGB", checks.image_colour_space),
+    "split.unlabelled": Row(WARNING, "a split has no mask at all", checks.split_unlabelled),
+    "split.unassigned": Row(WARNING, "a sample is in no split, while others are", checks.split_unassigned),
+    "class.absent": Row(WARNING, "a class has no pixel in any mask", checks.class_absent),
+    "class.not_in_split": Row(WARNING, "a class of train has no pixel in another split", checks.class_not_in_split),
+    "class.imbalance": Row(WARNING, "a class has very few pixels in training", checks.class_imbalance),
+    "mask.all_background": Row(INFO, "a mask holds nothing but the first class", checks.mask_all_background),
+    "mask.palette": Row(INFO, "a mask has a palette", checks.mask_palette),
+    "mask.depth": Row(INFO, "a mask has 16 bits", checks.mask_depth),
+    "mask.colour": Row(INFO, "a grey mask is stored as a colour image", checks.mask_colour),
+    "image.palette": Row(INFO, "an image has a palette", checks.image_palette),
+    "image.alpha": Row(INFO, "an image has an alpha channel, which is dropped", checks.image_alpha),
+    "image.rotated": Row(INFO, "an image has an EXIF orientation", checks.image_rotated),
+    "split.missing": Row(INFO, "there is no train, val or test split", checks.split_missing),
+    "split.same_name": Row(INFO, "a file name occurs in two splits", checks.split_same_name),
+}
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What an audit found, worst first. `version` is the dataset's content version, None when a file is unreadable."""
+
+    name: str
+    root: Path
+    classes: ClassTree
+    version: str | None
+    samples: int
+    excluded: int
+    findings: list[Finding]
+    statistics: Statistics
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `audit`."""
+        return {"dataset": {"name": self.name, "root": str(self.root), "version": self.version, "samples": self.samples,
+                            "excluded": self.excluded, "classes": self.classes.to_dict()},
+                "findings": [finding.to_dict() for finding in self.findings],
+                "summary": summarise(self.findings),
+                "statistics": self.statistics.to_dict()}
+
+
+def audit(data: str | Path | Dataset, *, progress: bool = True, threads: int | None = None) -> AuditResult:
+    """Checks a dataset (or the folder of one) and counts what it consists of; nothing is written.
+
+    Every file is decoded once, by `threads` threads (chosen by the cores when left out), and memory does not
+    grow with the images' pixels. Samples with status `exclude` are left out. Raises ConfigError or DataError
+    when the folder cannot be read as a dataset at all; a broken file is a finding.
+    """
+    dataset = data if isinstance(data, Dataset) else load_dataset(data)
+    kept = sum(sample.status != "exclude" for sample in dataset.samples)
+    with bar.progress("auditing", kept) if progress else nullcontext() as advance:
+        seen = survey(dataset, threads=threads, advance=advance)
+    try:
+        version = dataset.version()
+    except DataError:
+        version = None  # a file is missing, which is a finding already
+    return AuditResult(dataset.name, dataset.root, dataset.classes, version, kept, len(dataset.samples) - kept,
+                       list(_findings(seen)), seen.statistics)
+
+
+def _findings(seen: Survey) -> Iterator[Finding]:
+    for code, row in CHECKS.items():
+        for what in row.check(seen):
+            yield Finding(code, row.severity, what.message, what.fix, what.sample.name if what.sample else None,
+                          what.split or (what.sample.split if what.sample else None), evidence=what.evidence)

@@ -1,0 +1,271 @@
+"""The verb `doctor`: what this machine and this installation can do, with a fix for what they cannot.
+
+Nothing is written, and no examination may raise: one that fails becomes a row that says so.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import tempfile
+import tomllib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from maskwright import __version__
+
+Status = Literal["ok", "warning", "missing"]
+
+GIB = 1 << 30
+_MIN_MEMORY, _MIN_SHM, _MIN_DISK = 2 * GIB, GIB // 4, GIB
+CPUINFO, CGROUPS, CGROUP_MOUNT = Path("/proc/cpuinfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+# Instruction sets in which a processor multiplies bfloat16, as Linux lists them (x86, then ARM).
+_BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^>;]*(?:>=\s*([\d.]+))?[^;]*(?:;.*extra\s*==\s*['\"]([\w-]+)['\"])?")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One examination. `fix` says what to do about a `status` other than `ok`."""
+
+    name: str
+    value: str
+    status: Status = "ok"
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class DoctorReport:
+    """All examinations, in a fixed order."""
+
+    rows: list[Row]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `doctor`."""
+        return {"version": __version__, "ok": all(row.status == "ok" for row in self.rows),
+                "rows": [asdict(row) for row in self.rows]}
+
+
+def doctor() -> DoctorReport:
+    """Examines versions, extras, device, bfloat16, cores, memory, disk and pretrained weights. Never raises."""
+    return DoctorReport([row for name, look in EXAMINATIONS.items() for row in _safely(name, look)])
+
+
+def _safely(name: str, look: Callable[[], Iterator[Row]]) -> list[Row]:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return list(look())
+    except Exception as error:
+        why = f"could not be examined ({type(error).__name__}: {error})"
+        return [Row(name, why, "warning", "if it matters for your work, look at it by hand")]
+
+
+# --- software --------------------------------------------------------------------------------------------
+
+def _python() -> Iterator[Row]:
+    yield Row("maskwright", __version__)
+    yield Row("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A library with the least version that will do (empty: any) and the extra that asks for it (empty: none)."""
+
+    name: str
+    least: str
+    extra: str
+
+
+def requirements() -> list[Requirement]:
+    """What the installed package asks for; for a checkout that is not installed, what its pyproject.toml does."""
+    try:
+        lines = metadata.requires("maskwright") or []
+    except metadata.PackageNotFoundError:
+        project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+        lines = [*project["dependencies"], *(f"{line}; extra == '{extra}'"
+                 for extra, items in project["optional-dependencies"].items() for line in items)]
+    matches = filter(None, map(_REQUIREMENT.match, lines))
+    return [Requirement(found[1], found[2] or "", found[3] or "") for found in matches]
+
+
+def _libraries() -> Iterator[Row]:
+    needed = requirements()
+    yield _library_row("libraries", [item for item in needed if not item.extra], "pip install --upgrade maskwright")
+    for extra in dict.fromkeys(item.extra for item in needed if item.extra):
+        yield _library_row(f"extra {extra}", [item for item in needed if item.extra == extra],
+                           f"pip install --upgrade maskwright[{extra}]")
+
+
+def _library_row(name: str, needed: list[Requirement], fix: str) -> Row:
+    found, missing, old = [], [], []
+    for item in needed:
+        try:
+            version = metadata.version(item.name)
+        except metadata.PackageNotFoundError:
+            missing.append(item.name)
+            continue
+        found.append(f"{item.name} {version}")
+        if _numbers(version) < _numbers(item.least):
+            old.append(f"{item.name} {version} is older than {item.least}")
+    value = "; ".join(filter(None, [", ".join(found), "not installed: " + ", ".join(missing) if missing else "", *old]))
+    return Row(name, value, "missing" if missing else "warning" if old else "ok", fix if missing or old else "")
+
+
+def _numbers(version: str) -> list[int]:
+    """`2.6.0+cpu` as [2, 6, 0]."""
+    return [int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3]]
+
+
+def _weights() -> Iterator[Row]:
+    how = "`maskwright plan DIR --download` fetches those of the encoder; a .safetensors file will do as well"
+    if util.find_spec("huggingface_hub") is None:
+        yield Row("pretrained weights", "none", fix=how)
+        return
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    try:
+        names = sorted(repo.repo_id for repo in scan_cache_dir().repos)
+    except CacheNotFound:
+        names = []
+    encoders = [name for name in names if name.startswith(("timm/", "smp-hub/"))]
+    yield Row("pretrained weights", ", ".join(encoders) or "none", fix="" if encoders else how)
+
+
+# --- processor and device --------------------------------------------------------------------------------
+
+def _device() -> Iterator[Row]:
+    if util.find_spec("torch") is None:
+        yield Row("device", "unknown without torch", "missing", "pip install maskwright[train]")
+        return
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # a build for other libraries or another processor
+        yield Row("device", f"torch cannot be imported ({error})", "missing", "pip install --force-reinstall torch")
+        return
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        yield Row("device", "CUDA: " + ", ".join(names))
+        brain = torch.cuda.is_bf16_supported(including_emulation=False)
+        yield Row("bfloat16 on the GPU", "supported" if brain else "no: training uses float32")
+    elif Path("/proc/driver/nvidia/version").exists():
+        yield Row("device", f"CPU: torch {torch.__version__} cannot use the NVIDIA driver that is here", "warning",
+                  "install a build of torch for the CUDA version of the driver")
+    else:
+        yield Row("device", "CPU" + (" (MPS is present but not used)" if torch.backends.mps.is_available() else ""))
+
+
+def _bfloat16() -> Iterator[Row]:
+    lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", CPUINFO.read_text(), re.MULTILINE)
+    found = [flag for flag in _BF16_FLAGS if lines and flag in lines[0].split()]
+    yield Row("bfloat16 on the CPU", ", ".join(found) if found else "no: training measures, and uses float32",
+              fix="" if found else "nothing to do; processors with avx512_bf16 or amx_bf16 train about twice as fast")
+
+
+def _cores() -> Iterator[Row]:
+    there = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
+    quota = cpu_limit()
+    value = f"{usable} of {there} usable" + (f", limited to {quota:g} by a control group" if quota < usable else "")
+    few = min(usable, quota) < 2
+    yield Row("cores", value, "warning" if few else "ok",
+              "give the process two cores or more (docker: --cpus, taskset, the batch system)" if few else "")
+
+
+# --- memory and disk -------------------------------------------------------------------------------------
+
+def _groups(controller: str) -> Iterator[Path]:
+    """Folders of this process's control group and of those above it, for version 2 and for `controller` of version 1.
+
+    Inside a container the path may be that of the host: then only the mount point itself exists.
+    """
+    for line in CGROUPS.read_text().splitlines() if CGROUPS.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        if not controllers or controller in controllers.split(","):
+            base = CGROUP_MOUNT / controller if controllers else CGROUP_MOUNT
+            parts = [part for part in path.split("/") if part and part != ".."]
+            yield from (base.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1))
+
+
+def cpu_limit() -> float:
+    """Cores that control groups leave to this process; infinite without a limit."""
+    limits = [float("inf")]
+    for folder in _groups("cpu"):
+        words = _words(folder / "cpu.max") or _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
+        if len(words) == 2 and all(word.isdigit() for word in words):  # else `max`, or -1
+            limits.append(int(words[0]) / int(words[1]))
+    return min(limits)
+
+
+def memory_limit() -> float:
+    """Bytes that control groups leave to this process in all; infinite without a limit."""
+    words = [word for folder in _groups("memory") for name in ("memory.max", "memory.limit_in_bytes")
+             for word in _words(folder / name)]
+    return min([float(word) for word in words if word.isdigit()], default=float("inf"))
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []
+
+
+def _memory() -> Iterator[Row]:
+    memory = psutil.virtual_memory()
+    limit = memory_limit()
+    value = f"{_gib(memory.total)} in all, {_gib(memory.available)} free"
+    if limit < memory.total:
+        value += f", limited to {_gib(limit)} by a control group"
+    low = min(memory.available, limit) < _MIN_MEMORY
+    yield Row("memory", value, "warning" if low else "ok",
+              "close other programs, or set a smaller train.batch_size and data.image_size" if low else "")
+
+
+def _shared_memory() -> Iterator[Row]:
+    if not Path("/dev/shm").is_dir():
+        yield Row("/dev/shm", "none", "warning", "set train.workers to 0: loader processes pass batches through it")
+        return
+    usage = shutil.disk_usage("/dev/shm")
+    low = usage.free < _MIN_SHM
+    yield Row("/dev/shm", f"{_gib(usage.total)} in all, {_gib(usage.free)} free", "warning" if low else "ok",
+              "docker: --shm-size=2g; or set train.workers to 0" if low else "")
+
+
+def _disk() -> Iterator[Row]:
+    for name, folder in (("working folder", Path.cwd()), ("temporary folder", Path(tempfile.gettempdir()))):
+        free = shutil.disk_usage(folder).free
+        if not os.access(folder, os.W_OK | os.X_OK):
+            yield Row(name, f"{folder}: not writable", "missing", "go to a folder that you may write to, or give --out")
+        else:
+            low = free < _MIN_DISK
+            yield Row(name, f"{folder}: {_gib(free)} free", "warning" if low else "ok",
+                      "free some space: a run takes some hundred MB" if low else "")
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f} GiB"
+
+
+EXAMINATIONS: dict[str, Callable[[], Iterator[Row]]] = {
+    "python": _python, "libraries": _libraries, "device": _device, "bfloat16 on the CPU": _bfloat16, "cores": _cores,
+    "memory": _memory, "/dev/shm": _shared_memory, "disk": _disk, "pretrained weights": _weights,
+}
+
+
+def human(report: DoctorReport) -> str:
+    """The report as text for a terminal."""
+    width = max(len(row.name) for row in report.rows)
+    lines = []
+    for row in report.rows:
+        lines.append(f"{row.status:<7}  {row.name:<{width}}  {row.value}")
+        if row.fix:
+            lines.append(f"{'':<7}  {'':<{width}}  -> {row.fix}")
+    return "\n".join(lines)

@@ -1,0 +1,6 @@
+"""Reports: what a run or an audit found, as one HTML file that needs nothing else to be read."""
+
+from maskwright.reporting.audit_report import audit_report, write_audit
+from maskwright.reporting.run_report import report
+
+__all__ = ["audit_report", "report", "write_audit"]

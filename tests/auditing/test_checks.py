@@ -1,0 +1,447 @@
+"""Every check finds the defect that is planted for it, says nothing else, and is silent on clean data."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from helpers import fingerprint, make_dataset, palette_image, write
+from maskwright.auditing import CHECKS, audit
+from maskwright.core.findings import Finding, Severity
+
+# What an audit is to find: codes with the sample (None for a finding about more than one).
+Expected = set[tuple[str, str | None]]
+PLANTS: dict[str, Callable[[Path], Expected]] = {}
+
+
+def plants(code: str) -> Callable[[Callable[[Path], Expected]], Callable[[Path], Expected]]:
+    def note(plant: Callable[[Path], Expected]) -> Callable[[Path], Expected]:
+        PLANTS[code] = plant
+        return plant
+
+    return note
+
+
+def read(path: Path) -> npt.NDArray[Any]:
+    return np.array(Image.open(path))
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    file = folder / "dataset.yaml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def change(folder: Path, masks: str, function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> None:
+    for path in (folder / "labels").glob(masks):
+        write(path, function(read(path)))
+
+
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    return make_dataset(tmp_path / "data", describe=True)
+
+
+def found(folder: Path) -> list[Finding]:
+    return audit(folder, progress=False).findings
+
+
+# --- one plant a code ------------------------------------------------------------------------------------
+
+@plants("mask.none")
+def _(folder: Path) -> Expected:
+    shutil.rmtree(folder / "labels")
+    return {("mask.none", None)}
+
+
+@plants("image.unreadable")
+def _(folder: Path) -> Expected:
+    path = folder / "img/train/000.png"
+    path.write_bytes(path.read_bytes()[:300])
+    return {("image.unreadable", "train/000")}
+
+
+@plants("mask.unreadable")
+def _(folder: Path) -> Expected:
+    (folder / "labels/val/002.png").write_bytes(b"no image")
+    return {("mask.unreadable", "val/002")}
+
+
+@plants("mask.size")
+def _(folder: Path) -> Expected:
+    change(folder, "train/001.png", lambda mask: mask[:-1])
+    return {("mask.size", "train/001")}
+
+
+@plants("mask.unknown_ids")
+def _(folder: Path) -> Expected:
+    def paint(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        mask[0, :5] = 9
+        return mask
+
+    change(folder, "test/003.png", paint)
+    return {("mask.unknown_ids", "test/003")}
+
+
+@plants("split.leakage")
+def _(folder: Path) -> Expected:
+    # Another format with the same pixels.
+    write(folder / "img/test/copy.bmp", read(folder / "img/train/000.png"))
+    shutil.copy(folder / "labels/train/000.png", folder / "labels/test/copy.png")
+    return {("split.leakage", "test/copy")}
+
+
+@plants("class.not_in_train")
+def _(folder: Path) -> Expected:
+    change(folder, "train/*", lambda mask: np.where(mask == 2, 0, mask).astype(np.uint8))
+    return {("class.not_in_train", None)}
+
+
+@plants("mask.missing")
+def _(folder: Path) -> Expected:
+    (folder / "labels/train/000.png").unlink()
+    return {("mask.missing", "train/000")}
+
+
+@plants("mask.orphan")
+def _(folder: Path) -> Expected:
+    shutil.copy(folder / "labels/train/000.png", folder / "labels/train/forgotten.png")
+    return {("mask.orphan", None)}
+
+
+@plants("mask.inexact")
+def _(folder: Path) -> Expected:
+    def paint(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        mask[mask == 100] = 97
+        return mask
+
+    change(folder, "*/*", lambda mask: mask * 100)
+    change(folder, "val/006.png", paint)
+    edit(folder, "encoding: index", "encoding: levels\n  levels: {0: 0, 100: 1, 200: 2}")
+    return {("mask.inexact", "val/006")}
+
+
+@plants("mask.all_ignore")
+def _(folder: Path) -> Expected:
+    change(folder, "train/000.png", lambda mask: np.full_like(mask, 255))
+    return {("mask.all_ignore", "train/000")}
+
+
+@plants("mask.rotated")
+def _(folder: Path) -> Expected:
+    path = folder / "labels/train/000.png"
+    write(path, read(path), exif=turned(3))
+    return {("mask.rotated", None)}
+
+
+@plants("image.duplicate")
+def _(folder: Path) -> Expected:
+    write(folder / "img/train/twin.bmp", read(folder / "img/train/000.png"))
+    shutil.copy(folder / "labels/train/000.png", folder / "labels/train/twin.png")
+    return {("image.duplicate", "train/000")}
+
+
+@plants("image.depth")
+def _(folder: Path) -> Expected:
+    path = folder / "img/train/000.png"
+    write(path, read(path)[..., 0].astype(np.uint16) << 8)
+    return {("image.depth", None)}
+
+
+@plants("image.colour_space")
+def _(folder: Path) -> Expected:
+    path = folder / "img/train/000.png"
+    write(path.with_suffix(".jpg"), Image.open(path).convert("CMYK"))
+    path.unlink()
+    return {("image.colour_space", None)}
+
+
+@plants("split.unlabelled")
+def _(folder: Path) -> Expected:
+    shutil.rmtree(folder / "labels/test")
+    return {("split.unlabelled", None)}
+
+
+@plants("split.unassigned")
+def _(folder: Path) -> Expected:
+    shutil.rmtree(folder)
+    make_dataset(folder, layout="table", describe=True)
+    table = folder / "labels.csv"
+    table.write_text(table.read_text().replace("004.png,004.png,train", "004.png,004.png,"))
+    return {("split.unassigned", None)}
+
+
+@plants("class.absent")
+def _(folder: Path) -> Expected:
+    edit(folder, "ignore:", "  - {id: 7, name: unseen}\nignore:")
+    return {("class.absent", None)}
+
+
+@plants("class.not_in_split")
+def _(folder: Path) -> Expected:
+    change(folder, "val/*", lambda mask: np.where(mask == 2, 0, mask).astype(np.uint8))
+    return {("class.not_in_split", None)}
+
+
+@plants("class.imbalance")
+def _(folder: Path) -> Expected:
+    def shrink(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        mask[mask == 2] = 0
+        mask[0, 0] = 2
+        return mask
+
+    change(folder, "train/*", shrink)
+    return {("class.imbalance", None)}
+
+
+@plants("mask.all_background")
+def _(folder: Path) -> Expected:
+    change(folder, "train/00[01].png", np.zeros_like)
+    return {("mask.all_background", None)}
+
+
+@plants("mask.palette")
+def _(folder: Path) -> Expected:
+    # Colours that would be other ids if they were read.
+    change(folder, "train/000.png", lambda mask: palette_image(mask, np.array([[1, 1, 1], [2, 2, 2], [0, 0, 0]])))  # type: ignore[arg-type,return-value]
+    return {("mask.palette", None)}
+
+
+@plants("mask.depth")
+def _(folder: Path) -> Expected:
+    change(folder, "train/000.png", lambda mask: mask.astype(np.uint16))
+    return {("mask.depth", None)}
+
+
+@plants("mask.colour")
+def _(folder: Path) -> Expected:
+    change(folder, "train/000.png", lambda mask: np.stack([mask] * 3, 2))
+    return {("mask.colour", None)}
+
+
+@plants("image.palette")
+def _(folder: Path) -> Expected:
+    path = folder / "img/train/000.png"
+    write(path, Image.open(path).quantize(16))
+    return {("image.palette", None)}
+
+
+@plants("image.alpha")
+def _(folder: Path) -> Expected:
+    path = folder / "img/train/000.png"
+    write(path, Image.open(path).convert("RGBA"))
+    return {("image.alpha", None)}
+
+
+@plants("image.rotated")
+def _(folder: Path) -> Expected:
+    path = folder / "img/train/000.png"
+    write(path, read(path), exif=turned(3))
+    return {("image.rotated", None)}
+
+
+@plants("split.missing")
+def _(folder: Path) -> Expected:
+    edit(folder, ', val: "val"', "")
+    return {("split.missing", None)}
+
+
+@plants("split.same_name")
+def _(folder: Path) -> Expected:
+    for kind in ("img", "labels"):
+        (folder / kind / "test/003.png").rename(folder / kind / "test/000.png")
+    return {("split.same_name", None)}
+
+
+# --- tests -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("layout", ["split_folders", "img_dir", "table"])
+def test_clean_data_give_no_finding(tmp_path: Path, layout: str) -> None:
+    assert found(make_dataset(tmp_path / "data", layout=layout, describe=True)) == []
+    assert found(make_dataset(tmp_path / "again", layout=layout)) == []
+
+
+@pytest.mark.parametrize("code", CHECKS)
+def test_each_check_finds_its_planted_defect_and_nothing_else(clean: Path, code: str) -> None:
+    expected = PLANTS[code](clean)
+    before = fingerprint(clean)
+    findings = found(clean)
+    assert {(finding.code, finding.sample) for finding in findings} == expected
+    assert len(findings) == len(expected)
+    for finding in findings:
+        assert finding.severity is CHECKS[code].severity
+        assert finding.message
+        assert finding.fix
+        if finding.sample:
+            assert finding.split == finding.sample.split("/")[0]
+    assert fingerprint(clean) == before
+
+
+def test_the_table_is_ordered_documented_and_tested() -> None:
+    assert set(PLANTS) == set(CHECKS)
+    severities = [row.severity for row in CHECKS.values()]
+    assert severities == sorted(severities, reverse=True)
+    assert len({row.meaning for row in CHECKS.values()}) == len(CHECKS)
+    assert len({row.check for row in CHECKS.values()}) == len(CHECKS)
+    for code, row in CHECKS.items():
+        room, _, what = code.partition(".")
+        assert room in ("image", "mask", "split", "class")
+        assert what
+        assert not row.meaning.endswith(".")
+
+
+def one(folder: Path) -> Finding:
+    (finding,) = found(folder)
+    return finding
+
+
+def test_unreadable_files_speak_with_the_readers_words(clean: Path) -> None:
+    PLANTS["mask.unreadable"](clean)
+    finding = one(clean)
+    assert str(clean / "labels/val/002.png") in finding.message
+    assert finding.message.endswith("not a readable image (PNG, JPEG, BMP, TIFF, WEBP, PPM)")
+    assert finding.fix == "save it again or remove it"
+
+
+def test_a_missing_file_is_a_finding(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "data", layout="table", describe=True)
+    (folder / "images/004.png").unlink()
+    result = audit(folder, progress=False)
+    assert [finding.code for finding in result.findings] == ["image.unreadable"]
+    assert result.version is None
+
+
+def test_masks_that_are_all_broken_are_named_each_and_together(clean: Path) -> None:
+    for path in (clean / "labels").rglob("*.png"):
+        path.write_bytes(b"")
+    codes = [finding.code for finding in found(clean)]
+    assert codes == ["mask.none"] + ["mask.unreadable"] * 12
+
+
+def test_unknown_ids_are_counted(clean: Path) -> None:
+    PLANTS["mask.unknown_ids"](clean)
+    finding = one(clean)
+    assert finding.evidence == {"count": 1, "ids": {"9": 5}}
+    assert "9 (5 px)" in finding.message
+
+
+def test_a_depth_map_is_not_listed_id_by_id(clean: Path) -> None:
+    write(clean / "labels/train/000.png", np.arange(48 * 64, dtype=np.uint16).reshape(48, 64))
+    finding = next(finding for finding in found(clean) if finding.code == "mask.unknown_ids")
+    assert finding.evidence["count"] == 48 * 64 - 4  # three classes, and 255
+    assert len(finding.evidence["ids"]) == 50
+    assert len(finding.message) < 200
+
+
+@pytest.mark.parametrize("exif", ["apply", "ignore"])
+def test_a_mask_that_fits_the_turned_image_names_the_setting(clean: Path, exif: str) -> None:
+    edit(clean, "exif: apply", f"exif: {exif}")
+    image, mask = (read(clean / kind / "train/000.png") for kind in ("img", "labels"))
+    write(clean / "img/train/000.png", np.rot90(image).copy(), exif=turned(6))  # upright: 48 x 64
+    write(clean / "labels/train/000.png", mask)
+    findings = {finding.code: finding for finding in found(clean)}
+    if exif == "apply":
+        assert set(findings) == {"image.rotated"}
+    else:
+        assert set(findings) == {"image.rotated", "mask.size"}
+        assert "`exif: apply`" in findings["mask.size"].fix
+        assert findings["mask.size"].evidence == {"image": [64, 48], "mask": [48, 64]}
+
+
+def test_inexact_masks_come_worst_first(clean: Path) -> None:
+    change(clean, "*/*", lambda mask: mask * 100)
+    for name, pixels in (("000", 4), ("004", 8)):
+        mask = read(clean / f"labels/train/{name}.png")
+        mask[0, :pixels] = 3
+        write(clean / f"labels/train/{name}.png", mask)
+    edit(clean, "encoding: index", "encoding: levels\n  levels: {0: 0, 100: 1, 200: 2}")
+    findings = found(clean)
+    assert [finding.sample for finding in findings] == ["train/004", "train/000"]
+    assert findings[0].evidence == {"pixels": 8, "share": 8 / (48 * 64)}
+
+
+def test_leakage_says_whether_the_masks_agree(clean: Path) -> None:
+    PLANTS["split.leakage"](clean)
+    finding = one(clean)
+    assert finding.evidence["samples"] == ["test/copy", "train/000"]
+    assert finding.evidence["splits"] == ["test", "train"]
+    assert not finding.evidence["masks_differ"]
+    change(clean, "test/copy.png", lambda mask: np.roll(mask, 3, 0))
+    finding = one(clean)
+    assert finding.evidence["masks_differ"]
+    assert finding.message == "has the same pixels as train/000, but another mask"
+
+
+def test_images_that_differ_in_one_pixel_or_in_shape_are_no_duplicates(clean: Path) -> None:
+    image, mask = (read(clean / kind / "train/000.png") for kind in ("img", "labels"))
+    turned_over = image[::-1].copy()  # the same histogram
+    nearly = image.copy()
+    nearly[0, 0, 0] ^= 1
+    for name, pixels in (("flipped", turned_over), ("nearly", nearly)):
+        write(clean / f"img/train/{name}.png", pixels)
+        write(clean / f"labels/train/{name}.png", mask)
+    flat = np.zeros((48, 64, 3), np.uint8)
+    for name, pixels in (("wide", flat), ("high", flat.reshape(64, 48, 3))):
+        write(clean / f"img/train/{name}.png", pixels)
+        write(clean / f"labels/train/{name}.png", np.resize(mask, pixels.shape[:2]))
+    assert found(clean) == []
+
+
+def test_duplicates_without_splits_are_no_leakage(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "data", layout="flat", describe=True)
+    shutil.copy(folder / "images/000.png", folder / "images/twin.png")
+    shutil.copy(folder / "masks/000.png", folder / "masks/twin.png")
+    assert {finding.code for finding in found(folder)} == {"image.duplicate", "split.missing"}
+
+
+def test_excluded_samples_are_left_out(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "data", layout="table", describe=True)
+    (folder / "masks/004.png").write_bytes(b"")
+    table = folder / "labels.csv"
+    table.write_text(table.read_text().replace("image,mask,split", "image,mask,split,status")
+                     .replace("004.png,004.png,train", "004.png,004.png,train,exclude"))
+    result = audit(folder, progress=False)
+    assert result.findings == []
+    assert (result.samples, result.excluded) == (11, 1)
+
+
+def test_empty_masks_are_counted_by_split(clean: Path) -> None:
+    PLANTS["mask.all_background"](clean)
+    finding = one(clean)
+    assert finding.severity is Severity.INFO
+    assert finding.split == "train"
+    assert finding.evidence == {"count": 2, "samples": ["train/000", "train/001"]}
+    assert finding.message == "masks with nothing but 'background': 2 of 6"
+
+
+def test_missing_splits_are_named(clean: Path) -> None:
+    edit(clean, ', val: "val", test: "test"', "")
+    assert one(clean).message == "no val and no test split"
+    edit(clean, 'train: "train"', 'fold1: "train"')
+    assert one(clean).message == "no train, val or test split"
+
+
+def test_the_classes_of_a_finding_are_listed(clean: Path) -> None:
+    PLANTS["class.imbalance"](clean)
+    finding = one(clean)
+    assert finding.evidence["classes"] == ["class_2"]
+    assert finding.evidence["shares"] == {"class_2": 6 / (6 * 48 * 64)}
+
+
+def test_one_class_alone_has_no_background(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "data", classes=1, describe=True)
+    assert found(folder) == []

@@ -1,0 +1,285 @@
+"""`evaluate`: every score again from the written masks by scikit-learn, the notes, and what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from PIL import Image
+
+from helpers import fingerprint, write
+from maskwright.core.storage import atomic_write_json
+from maskwright.errors import ConfigError, DataError
+from maskwright.models.segmenter import Segmenter
+from maskwright.prediction.evaluate import evaluate, human
+from maskwright.run import Run
+from maskwright.training.train import train
+from tiny import config, write_dataset
+
+IDS = [0, 7, 200]
+NAMES = ["background", "tooth", "gum"]
+TREE = """classes:
+  - {id: 0, name: background}
+  - name: mouth
+    children: [{id: 7, name: tooth}, {id: 200, name: gum}]
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A short training on classes in a tree, with ids that are not contiguous and some ignored pixels."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    root = write_dataset(folder / "data", {"train": 8, "val": 3, "test": 7}, ids=IDS, size=(40, 32))
+    file = root / "dataset.yaml"
+    head, _, rest = file.read_text().partition("classes:\n")
+    file.write_text(head + TREE + "ignore" + rest.partition("ignore")[2])
+    for path in sorted((root / "masks").glob("*/*.png")):
+        mask = pixels(path).copy()
+        mask[:5, :9] = 255
+        write(path, mask)
+    settings = config(root, train={"iterations": 60, "batch_size": 3}, optimizer={"lr": 0.03}, flip_average=True)
+    return train(settings, out=folder / "run")
+
+
+@pytest.fixture
+def own(run, tmp_path):
+    """A copy of the run with a copy of its dataset, to change things in."""
+    root = shutil.copytree(run.config().data.root, tmp_path / "data")
+    copied = Run(shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("evaluations")))
+    copied.write_config(copied.config().model_copy(update={
+        "data": copied.config().data.model_copy(update={"root": str(root)})}))
+    info = copied.info()
+    info["dataset"]["root"] = str(root.resolve())
+    atomic_write_json(copied.info_file, info)
+    return copied
+
+
+@pytest.fixture(scope="module")
+def result(run):
+    return evaluate(run)
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def data_of(run):
+    return Path(run.config().data.root)
+
+
+def pairs(run, result):
+    """Truth and prediction of every image as they lie on the disk."""
+    for name in result.names:
+        yield pixels(data_of(run) / f"masks/{name}.png"), pixels(result.folder / f"predictions/{name}.png")
+
+
+def counted(run, result):
+    """All counted pixels, one after the other."""
+    truth, found = (np.concatenate([pair[k].reshape(-1) for pair in pairs(run, result)]) for k in (0, 1))
+    return truth[truth != 255], found[truth != 255]
+
+
+def test_the_predictions_are_index_masks_of_ids(run, result):
+    assert result.names == [f"test/test_0{i}" for i in range(7)]
+    seen = set()
+    for truth, found in pairs(run, result):
+        assert truth.shape == found.shape == (40, 32)
+        seen |= set(np.unique(found).tolist())
+    assert seen == set(IDS)
+
+
+def test_scores_against_scikit_learn(run, result):
+    truth, found = counted(run, result)
+    assert result.scores.pixels == len(truth) == 7 * (40 * 32 - 45)
+    options = {"labels": IDS, "average": None, "zero_division": 0}
+    columns = {"iou": sklearn.metrics.jaccard_score, "dice": sklearn.metrics.f1_score,
+               "precision": sklearn.metrics.precision_score, "recall": sklearn.metrics.recall_score}
+    expected = {name: score(truth, found, **options) for name, score in columns.items()}
+    for name, values in expected.items():
+        np.testing.assert_allclose([getattr(row, name) for row in result.scores.classes], values, rtol=1e-12)
+    assert [row.true_pixels for row in result.scores.classes] == [(truth == id_).sum() for id_ in IDS]
+    assert [row.predicted_pixels for row in result.scores.classes] == [(found == id_).sum() for id_ in IDS]
+    assert result.scores.aAcc == pytest.approx(sklearn.metrics.accuracy_score(truth, found), rel=1e-12)
+    assert result.scores.mAcc == pytest.approx(sklearn.metrics.balanced_accuracy_score(truth, found), rel=1e-12)
+    assert result.scores.mIoU == pytest.approx(expected["iou"].mean(), rel=1e-12)
+    assert result.scores.mDice == pytest.approx(expected["dice"].mean(), rel=1e-12)
+
+
+def test_counts_of_each_image_against_scikit_learn(run, result):
+    saved = np.load(result.folder / "confusions.npy", allow_pickle=False)
+    np.testing.assert_array_equal(saved, result.confusions)
+    rows = [json.loads(line) for line in (result.folder / "images.jsonl").read_text().splitlines()]
+    assert [row["sample"] for row in rows] == result.names
+    for (truth, found), confusion, row in zip(pairs(run, result), result.confusions, rows, strict=True):
+        kept = truth != 255
+        np.testing.assert_array_equal(
+            confusion, sklearn.metrics.confusion_matrix(truth[kept], found[kept], labels=IDS))
+        present = [id_ for id_ in IDS if (truth[kept] == id_).any() or (found[kept] == id_).any()]
+        expected = sklearn.metrics.jaccard_score(truth[kept], found[kept], labels=present, average="macro")
+        assert row["mIoU"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_intervals_hold_the_values(result):
+    for name in ("aAcc", "mAcc", "mIoU", "mDice"):
+        interval = result.intervals[name]
+        assert interval.value == getattr(result.scores, name)
+        assert interval.low < interval.value < interval.high
+
+
+def test_baselines_are_what_one_class_everywhere_would_reach(run, result):
+    truth, _ = counted(run, result)
+    for name, id_ in (("first_class", 0), ("most_frequent", IDS[np.argmax([(truth == i).sum() for i in IDS])])):
+        constant = np.full_like(truth, id_)
+        found = result.baselines[name]
+        assert found.aAcc == pytest.approx((truth == id_).mean(), rel=1e-12)
+        expected = sklearn.metrics.jaccard_score(truth, constant, labels=IDS, average="macro")
+        assert found.mIoU == pytest.approx(expected, rel=1e-12)
+
+
+def test_levels_of_the_tree_merge_classes(run, result):
+    truth, found = (np.where(values == 0, 0, 1) for values in counted(run, result))
+    assert list(result.levels) == [1]
+    assert [row.name for row in result.levels[1].classes] == ["background", "mouth"]
+    np.testing.assert_allclose([row.iou for row in result.levels[1].classes],
+                               sklearn.metrics.jaccard_score(truth, found, average=None), rtol=1e-12)
+    assert result.levels[1].mIoU >= result.scores.mIoU
+
+
+def test_the_json_has_the_promised_keys(result):
+    document = json.loads((result.folder / "scores.json").read_text())
+    assert document == json.loads(json.dumps(result.to_dict()))
+    assert (document["split"], document["images"]) == ("test", 7)
+    for name in ("aAcc", "mAcc", "mIoU", "mDice"):
+        assert set(document["scores"][name]) == {"value", "low", "high"}
+    assert [row["name"] for row in document["classes"]] == NAMES
+    for row in document["classes"]:
+        assert {"id", "name", "iou", "dice", "precision", "recall", "true_pixels", "predicted_pixels"} <= set(row)
+
+
+def test_the_text_for_people_holds_the_numbers(result):
+    text = human(result)
+    for value in (result.scores.mIoU, result.intervals["mIoU"].low, result.levels[1].mIoU):
+        assert f"{value:.4f}" in text
+    for line in (*NAMES, *(f"note: {note}" for note in result.notes)):
+        assert line in text
+
+
+def test_again_goes_to_a_new_folder_with_the_same_masks(run, result):
+    before = fingerprint(result.folder)
+    again = evaluate(run.path)
+    assert again.folder != result.folder and again.folder.parent == result.folder.parent
+    assert fingerprint(result.folder) == before
+    assert fingerprint(again.folder / "predictions") == fingerprint(result.folder / "predictions")
+    assert again.scores == result.scores
+
+
+def test_the_run_is_not_changed(own):
+    before = fingerprint(own.path)
+    evaluate(own, split="val")
+    after = fingerprint(own.path)
+    assert {path: after[path] for path in before} == before
+    assert all(path.startswith("evaluations") for path in set(after) - set(before))
+
+
+@pytest.mark.parametrize(("split", "note"), [("train", "these images were trained on"),
+                                             ("val", "the checkpoint was chosen on this split")])
+def test_splits_that_the_model_has_seen_are_noted(own, split, note):
+    found = evaluate(own, split=split)
+    assert sorted(found.names) == sorted(own.info()["splits"][split])
+    assert any(note in line for line in found.notes)
+
+
+def test_few_images_are_noted(own, result):
+    assert "only 7 images: read the intervals, not the values" in result.notes
+    for path in sorted((data_of(own) / "images/test").iterdir())[1:]:
+        path.unlink()
+    found = evaluate(own)
+    assert any(note.startswith("one image: there is no interval") for note in found.notes)
+    assert not found.intervals["mIoU"].low > -1  # undefined, not the value itself
+
+
+def test_an_absent_class_is_noted_and_not_counted(own):
+    for path in (data_of(own) / "masks/test").iterdir():
+        mask = pixels(path).copy()
+        mask[mask == 200] = 0
+        write(path, mask)
+    found = evaluate(own)
+    assert any(note.startswith("class 'gum' does not occur in the truth") for note in found.notes)
+    assert any("the dataset has changed since training" in note for note in found.notes)
+    assert "gum" in human(found)
+    json.loads((found.folder / "scores.json").read_text())  # strict JSON whatever is undefined
+
+
+def test_a_model_that_is_no_better_than_one_class_is_noted(own, monkeypatch, result):
+    assert not any("no better than" in note for note in result.notes)
+    monkeypatch.setattr(Segmenter, "label", lambda _, images: [np.zeros(i.shape[:2], np.uint8) for i in images])
+    assert any("mIoU is no better than predicting one class everywhere" in note for note in evaluate(own).notes)
+
+
+def test_an_unfinished_run_is_noted(own):
+    (own.path / "finished.json").unlink()
+    assert any("training has not finished" in note for note in evaluate(own).notes)
+
+
+def test_another_dataset_with_the_same_classes(own, tmp_path):
+    other = shutil.copytree(data_of(own), tmp_path / "other")
+    for path in (other / "images/test").iterdir():
+        if path.stem != "test_03":
+            path.unlink()
+    found = evaluate(own, data=other)
+    assert found.names == ["test/test_03"]
+    assert found.dataset_version != own.info()["dataset"]["version"]
+    assert not any("changed since training" in note for note in found.notes)
+
+
+def test_another_dataset_with_other_ids_of_the_same_classes(own, tmp_path):
+    expected = evaluate(own)
+    other = shutil.copytree(data_of(own), tmp_path / "other")
+    file = other / "dataset.yaml"
+    file.write_text(file.read_text().replace("id: 7", "id: 8"))
+    for path in (other / "masks").glob("*/*.png"):
+        mask = pixels(path).copy()
+        mask[mask == 7] = 8
+        write(path, mask)
+    found = evaluate(own, data=other)
+    np.testing.assert_array_equal(found.confusions, expected.confusions)
+    assert set(np.unique(pixels(found.folder / f"predictions/{found.names[0]}.png"))) <= {0, 8, 200}
+
+
+def test_another_dataset_with_other_classes_is_refused(own, tmp_path):
+    other = write_dataset(tmp_path / "other", {"test": 2}, ids=IDS)
+    before = fingerprint(own.path)
+    with pytest.raises(DataError, match=r"classes \(class_0, class_7, class_200\) are not those of the run "
+                                        r"\(background, tooth, gum\)"):
+        evaluate(own, data=other)
+    assert fingerprint(own.path) == before
+
+
+def test_an_empty_split_is_refused(own):
+    with pytest.raises(ConfigError, match=r"--split extra: .* has no labelled samples in it; it has test, train, val"):
+        evaluate(own, split="extra")
+    shutil.rmtree(data_of(own) / "masks/val")
+    with pytest.raises(ConfigError, match="--split val: "):
+        evaluate(own, split="val")
+    assert not list(own.path.glob("evaluations/*"))
+
+
+def test_a_truth_that_is_all_ignored_is_refused_and_leaves_nothing(own):
+    for path in (data_of(own) / "masks/test").iterdir():
+        write(path, np.full((40, 32), 255, np.uint8))
+    with pytest.raises(DataError, match="no pixel counts"):
+        evaluate(own)
+    assert not list(own.path.glob("evaluations/*"))
+
+
+def test_the_holdout_of_a_flat_dataset_can_be_evaluated(tmp_path):
+    root = write_dataset(tmp_path / "data", {"": 6})
+    run = train(config(root, train={"iterations": 4}), out=tmp_path / "run")
+    found = evaluate(run, split="val")
+    assert found.names == run.info()["splits"]["val"]
+    assert found.scores.mIoU == run.finished["best_val_mIoU"]
+    with pytest.raises(ConfigError, match="it has train, val"):
+        evaluate(run)

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from fake_run import HOSTILE, evaluation
+from pages import check_promises, read, table
+
+from maskwright.core.storage import read_json
+from maskwright.errors import ConfigError, DataError
+from maskwright.reporting import report
+from maskwright.reporting.page import duration, free_page, percent, plural, score, ticked, write_page
+from maskwright.reporting.scored import evaluations, trivial, verdict
+from maskwright.run import Run
+
+
+def test_every_class_score_is_exactly_that_of_scores_json(fake):
+    result = fake.evaluate()
+    rows = table(read(report(fake.run)), "class", "IoU", "Dice", "precision", "recall", "mean image IoU", "true pixels")
+    assert len(rows) == 4
+    for cells, expected, image_iou in zip(rows, result["classes"], result["mean_image_iou"], strict=True):
+        assert cells[0][0] == expected["name"]
+        exact = [expected["iou"], expected["dice"], expected["precision"], expected["recall"], image_iou]
+        for (text, values), value in zip(cells[1:6], exact, strict=True):
+            undefined = value is None or np.isnan(value)
+            assert values == ([] if undefined else [repr(value)])
+            assert text == ("–" if undefined else f"{value:.3f}")
+        for (text, values), kind in zip(cells[6:], ("true", "predicted"), strict=True):
+            assert values == [str(expected[f"{kind}_pixels"]), repr(expected[f"{kind}_share"])]
+            assert text.startswith(f"{expected[f'{kind}_pixels']:,}")
+
+
+def test_the_headline_is_that_of_scores_json_beside_the_baselines(fake):
+    result = fake.evaluate()
+    page = read(report(fake.run))
+    rows = table(page, "score", "value", "95 % interval")
+    for cells, name in zip(rows, ("mIoU", "mDice", "mAcc", "aAcc"), strict=True):
+        found = result["scores"][name]
+        assert cells[0][0].startswith(name)
+        assert cells[1][1] == [repr(found["value"])]
+        assert cells[2][1] == [repr(found["low"]), repr(found["high"])]
+        assert cells[3][1] == [repr(result["baselines"]["first_class"][name]["value"])]
+    for note in result["notes"]:
+        assert note in page.text
+
+
+def test_the_trivial_predictions_are_named_and_the_same_one_stands_once(fake):
+    result = fake.evaluate()
+    assert list(trivial(result)) == ["background everywhere"]
+    result["classes"][1]["true_pixels"] = 10**9
+    assert list(trivial(result)) == ["background everywhere", f"{HOSTILE} everywhere"]
+
+
+@pytest.mark.parametrize(("value", "low", "says"), [
+    (0.3, 0.2, "No better"), (0.5, None, "no interval"), (0.5, 0.39, "within its own uncertainty"),
+    (0.5, 0.41, "whole interval")])
+def test_the_verdict_compares_the_interval_with_the_trivial_score(value, low, says):
+    rows = [{"name": "a", "true_pixels": 2}, {"name": "b", "true_pixels": 1}]
+    same = {"mIoU": {"value": 0.4}}
+    result = {"classes": rows, "scores": {"mIoU": {"value": value, "low": low}},
+              "baselines": {"first_class": same, "most_frequent": same}}
+    assert says in verdict(result) and "0.400" in verdict(result)
+
+
+def test_hostile_names_are_text(fake):
+    fake.evaluate()
+    page = read(report(fake.run))
+    assert HOSTILE in page.text and "a<b>&'" in page.text
+    tags = {tag for tag, _ in page.tags}
+    assert not {"script", "b"} & tags and "<script" not in page.source.lower()
+
+
+def test_the_page_keeps_its_promises(fake):
+    fake.evaluate()
+    check_promises(read(report(fake.run)))
+
+
+def test_the_best_and_the_worst_images_are_ranked_by_mean_dice(fake):
+    fake.evaluate()
+    page = read(report(fake.run))
+    rows = [json.loads(line) for line in (fake.run / "evaluations/test-001/images.jsonl").read_text().splitlines()]
+    ranked = sorted(rows, key=lambda row: (-row["mDice"], row["sample"]))
+    shown = re.findall(r'<span class="title">(.*?)</span>\s*<span>mean Dice <strong><data value="(.*?)">', page.source)
+    expected = [*ranked[:6], *ranked[::-1][:6]]
+    assert [float(value) for _, value in shown] == [row["mDice"] for row in expected]
+    assert shown[0][0] == "test/a&lt;b&gt;&amp;&#39;"  # moved by nothing, so it is the best
+    assert len([1 for tag, a in page.tags if tag == "img" and "the truth" in (a["alt"] or "")]) == 12
+
+
+def test_few_images_are_not_shown_twice(fake):
+    fake.evaluate("val")
+    page = read(report(fake.run))
+    assert page.source.count('<span class="title">') == 4
+
+
+def test_a_picture_is_only_shown_for_what_was_scored(fake):
+    fake.evaluate()
+    sample = fake.dataset.splits["test"][0]
+    assert sample.mask is not None
+    shutil.copy(str(fake.dataset.splits["test"][3].mask), sample.mask)
+    page = read(report(fake.run))
+    assert "the mask or the prediction is not the one that was scored" in page.text
+    assert "The dataset has changed since training" in page.text
+    assert page.source.count('class="views"') == 11
+
+
+def test_without_an_evaluation_it_says_how_to_get_one(fake):
+    page = read(report(fake.run))
+    assert f"maskwright evaluate {fake.run} --split test" in page.text
+    assert "#classes" not in page.source and "Best and worst" not in page.text
+    assert "Validation IoU by class" in page.text and "80 × 60" in page.text
+
+
+def test_without_the_dataset_everything_else_is_there(fake):
+    result = fake.evaluate()
+    shutil.rmtree(fake.data)
+    page = read(report(fake.run))
+    assert "The dataset cannot be read any more" in page.text
+    assert table(page, "class", "IoU")[0][1][1] == [repr(result["classes"][0]["iou"])]
+    assert page.source.count("No pictures: ") == 12
+    assert "6 images for training, 4 images for validation" in page.text
+
+
+def test_an_unfinished_run_without_a_log(fake):
+    (fake.run / "finished.json").unlink()
+    (fake.run / "metrics.jsonl").unlink()
+    page = read(report(fake.run))
+    assert f"maskwright resume {fake.run}" in page.text and "Nothing has been logged yet" in page.text
+
+
+def test_the_newest_evaluation_of_test_comes_first(fake):
+    for split, number in (("val", 1), ("test", 1), ("test", 2), ("train", 3)):
+        fake.evaluate(split, number)
+    (fake.run / "evaluations" / "test-003").mkdir()  # being written
+    found = [scored.folder.name for scored in evaluations(Run(fake.run))]
+    assert found == ["test-002", "test-001", "val-001", "train-003"]
+    assert "All 4 evaluations" in read(report(fake.run)).text
+
+
+def test_the_data_summary_counts_pixels_by_the_splits_of_the_run(fake):
+    rows = table(read(report(fake.run)), "class", "train6 masks", "val4 masks", "test15 masks")
+    mask = np.concatenate([fake.dataset.read_mask(s).reshape(-1) for s in fake.dataset.splits["train"]])
+    counted = mask[mask != 255]
+    for index in range(4):
+        share, images = rows[index][1][1]
+        assert float(share) == (counted == index).mean()
+        assert int(images) == sum((fake.dataset.read_mask(s) == index).any() for s in fake.dataset.splits["train"])
+    assert float(rows[4][1][1][0]) == (mask == 255).mean()
+
+
+def test_the_same_input_gives_the_same_bytes_but_for_the_time(fake):
+    fake.evaluate()
+    pages = [re.sub("<time .*?</time>", "", report(fake.run).read_text()) for _ in range(2)]
+    assert pages[0] == pages[1]
+
+
+def test_nothing_is_ever_overwritten(fake):
+    first, second = report(fake.run), report(fake.run)
+    assert [first.name, second.name] == ["report-001.html", "report-002.html"]
+    before = first.read_bytes()
+    with pytest.raises(ConfigError, match="never overwritten"):
+        report(fake.run, out=first)
+    assert first.read_bytes() == before
+    first.unlink()
+    assert free_page(fake.run, "report").name == "report-003.html"
+    assert report(fake.run, out=fake.run / "deep" / "page.html").is_file()
+    assert not list(fake.run.rglob(".partial-*"))
+    with pytest.raises(ConfigError, match="never overwritten"):  # when the file has appeared in the meantime
+        write_page(first.with_name("report-002.html"), "run.html.j2", {})
+
+
+def test_a_folder_that_is_no_run_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="not a run folder"):
+        report(tmp_path)
+
+
+def test_it_needs_no_torch(fake):
+    fake.evaluate()
+    code = ("import sys; sys.modules['torch'] = None\nfrom maskwright.reporting import report, audit_report\n"
+            f"from maskwright.auditing import audit\nfrom pathlib import Path\nreport({str(fake.run)!r})\n"
+            f"audit_report(audit({str(fake.data)!r}), Path({str(fake.run / 'audit.html')!r}))")
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert (fake.run / "audit.html").is_file()
+
+
+def test_the_fake_evaluation_is_what_the_verb_writes(fake):
+    verb = pytest.importorskip("maskwright.prediction.evaluate")
+    confusions = np.random.default_rng(1).integers(0, 50, (5, 4, 4))
+    confusions[:, 3] = 0
+    folder, classes = fake.run / "evaluations/test-001", fake.dataset.classes
+    real = verb.score(folder, "test", list("abcde"), confusions, classes, "v").to_dict()
+    mine = evaluation("test", confusions, classes, "v", str(folder))
+    assert json.dumps(real, sort_keys=True) == json.dumps(mine, sort_keys=True)
+
+
+def test_numbers_as_text():
+    assert score(0.12345) == '<data value="0.12345">0.123</data>'
+    assert "undefined" in score(None) and "undefined" in score(np.nan)
+    assert "12.3\u00a0%" in percent(0.1234) and "0.0\u00a0%" in percent(0.0)
+    assert "&lt;\u00a00.1\u00a0%" in percent(0.0001)
+    assert [duration(s) for s in (8.24, 185, 7620)] == ["8.2 s", "3 min 05 s", "2 h 07 min"]
+    assert [plural(1, "image"), plural(1200, "class"), plural(0, "image")] == ["1 image", "1,200 classes", "0 images"]
+    assert ticked("set `a: <b>` & go") == "set <code>a: &lt;b&gt;</code> &amp; go"
+
+
+def test_scores_of_a_tree_have_a_table_a_level(fake):
+    result = fake.evaluate()
+    group = {**result["classes"][0], "name": "animal"}
+    level = {"scores": result["scores"], "classes": [group]}
+    file = fake.run / "evaluations/test-001/scores.json"
+    file.write_text(json.dumps(read_json(file) | {"levels": {"1": level}}))
+    assert table(read(report(fake.run)), "group", "IoU")[0][0][0] == "animal"

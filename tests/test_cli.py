@@ -1,0 +1,207 @@
+"""The command line: exit codes, one clear line per problem, JSON on stdout, light imports."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from helpers import make_dataset, write
+
+import maskwright
+from maskwright.cli import app, main
+from maskwright.errors import SetupError
+
+VERBS = ["init", "audit", "plan", "train", "resume", "evaluate", "predict", "report", "doctor", "demo"]
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return stopped.value.code, out, err
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def tiny_config(tmp_path) -> Path:
+    make_dataset(tmp_path / "data", images=12, size=(32, 32))
+    config = {
+        "data": {"root": "data", "image_size": [32, 32]},
+        "model": {"name": "UNet", "args": {"channels": [4], "bottleneck": 4}},
+        "loss": ["ce", "dice"],
+        "train": {"iterations": 6, "batch_size": 2, "evaluate_every": 3, "precision": "float32"},
+        "augment": ["HorizontalFlip"],
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    return tmp_path / "run.yaml"
+
+
+def test_the_whole_line(tmp_path, tiny_config, capsys):
+    data, trained = tmp_path / "data", tmp_path / "run"
+    before = tree(data)
+    code, out, _ = run(capsys, "init", data, "--out", tmp_path / "set", "--json")
+    assert code == 0 and json.loads(out)["dataset"]["layout"] == "split_folders"
+    code, out, _ = run(capsys, "audit", data, "--json", "--out", tmp_path / "audit", "--fail-on", "error")
+    found = json.loads(out)
+    assert code == 0 and {"findings", "summary"} <= set(found)
+    assert list((tmp_path / "audit").glob("*.html"))
+    code, out, err = run(capsys, "train", tiny_config, "--out", trained, "--json")
+    assert code == 0 and json.loads(out)["iterations"] == 6
+    assert str(trained) in err.splitlines()[0] and str(trained) in err.splitlines()[-1]
+    code, out, _ = run(capsys, "evaluate", trained, "--json")
+    scores = json.loads(out)
+    assert code == 0
+    assert {"split", "images", "scores", "classes"} <= set(scores)
+    assert set(scores["scores"]["mIoU"]) == {"value", "low", "high"}
+    assert {"id", "name", "iou", "dice", "precision", "recall", "true_pixels", "predicted_pixels"} <= set(
+        scores["classes"][0]
+    )
+    code, out, _ = run(capsys, "predict", trained, data / "img" / "test", "--out", tmp_path / "out", "--json")
+    assert code == 0 and len(json.loads(out)["predictions"]) == 3
+    code, out, _ = run(capsys, "report", trained, "--json")
+    assert code == 0 and Path(json.loads(out)["report"]).stat().st_size > 10_000
+    code, out, _ = run(capsys, "resume", trained, "--json")
+    assert code == 0
+    assert tree(data) == before
+
+
+def test_text_output_and_reasons(tmp_path, capsys):
+    data = make_dataset(tmp_path / "data")
+    code, out, _ = run(capsys, "init", data)
+    assert code == 0 and "written:" in out and "# pixel values are class ids" in out
+    code, out, _ = run(capsys, "plan", data, "-o", tmp_path / "run.yaml", "--weights", "none")
+    assert code == 0 and "maskwright train" in out
+    assert "# " in (tmp_path / "run.yaml").read_text()
+    code, out, _ = run(capsys, "doctor", "--json")
+    assert code == 0 and json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["audt"], 2, "Did you mean 'audit'"),
+        (["train"], 2, "Missing argument"),
+        (["plan"], 2, "DIR"),
+        (["audit", ".", "--fail-on", "bad"], 2, "warning"),
+        (["audit", "nowhere"], 3, "no such folder"),
+        (["train", "nowhere.yaml"], 2, "no such file"),
+        (["evaluate", "."], 3, "not a run folder"),
+        (["resume", "."], 3, "not a run folder"),
+        (["report", "."], 3, "not a run folder"),
+        (["predict", ".", "x.png", "--out", "out"], 3, "not a run folder"),
+        (["predict", "x"], 2, "IMAGES"),
+    ],
+)
+def test_wrong_usage_ends_in_a_clear_line(tmp_path, monkeypatch, capsys, arguments, code, says):
+    monkeypatch.chdir(tmp_path)
+    got, out, err = run(capsys, *arguments)
+    assert got == code and says in err and "Traceback" not in err and not out
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_errors_of_a_config_at_once(tmp_path, capsys):
+    (tmp_path / "run.yaml").write_text(
+        "data: {root: data, image_size: [32, 0], keep_rato: false}\nmodel: Unett\nloss: [cee]\n"
+        "train: {iterations: 3, epochs: 2}\naugment: [{name: HorizontalFlip, p: 2}]\n"
+    )
+    code, _, err = run(capsys, "train", tmp_path / "run.yaml")
+    lines = err.splitlines()
+    assert code == 2 and len(lines) == 6
+    assert all(line.startswith(f"error: {tmp_path}/run.yaml:") for line in lines)
+    for hint in ("'keep_ratio'", "'Unet'", "'ce'", "iterations, epochs", "p must be within 0..1"):
+        assert any(hint in line for line in lines), hint
+
+
+def test_existing_outputs_are_refused(tmp_path, tiny_config, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "keep.txt").write_text("mine")
+    code, _, err = run(capsys, "train", tiny_config, "--out", tmp_path / "run")
+    assert code == 2 and "never overwritten" in err
+    assert (tmp_path / "run" / "keep.txt").read_text() == "mine"
+    make_dataset(tmp_path / "other", describe=True)
+    assert run(capsys, "init", tmp_path / "other")[0] == 2
+
+
+def test_bad_data_stops_before_the_run_folder_exists(tmp_path, tiny_config, capsys):
+    write(tmp_path / "data" / "labels" / "train" / "000.png", np.zeros((5, 5), np.uint8))
+    code, _, err = run(capsys, "train", tiny_config, "--out", tmp_path / "run")
+    assert code == 3 and "000.png" in err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+    code, out, _ = run(capsys, "audit", tmp_path / "data", "--json", "--fail-on", "error")
+    assert code == 1 and any(finding["severity"] == "error" for finding in json.loads(out)["findings"])
+
+
+def test_weights_that_are_not_here(tmp_path, tiny_config, capsys):
+    code, _, err = run(
+        capsys,
+        "train",
+        tiny_config,
+        "--set",
+        "model={name: Unet, encoder: tu-mobilenetv3_small_050, weights: imagenet}",
+    )
+    assert code == 4 and "--download" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_unexpected_errors_are_one_line_without_debug(tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("maskwright.core.layouts.init", fail)
+    code, _, err = run(capsys, "init", tmp_path)
+    assert code == 1 and len(err.splitlines()) == 1 and "--debug" in err
+    code, _, err = run(capsys, "--debug", "init", tmp_path)
+    assert code == 1 and "Traceback" in err
+    run(capsys, "--version")
+
+
+def test_missing_torch_is_named_with_its_extra(monkeypatch, tiny_config, capsys):
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else real(name, *rest))
+    code, _, err = run(capsys, "train", tiny_config)
+    assert code == SetupError.exit_code and "maskwright[train]" in err
+
+
+def test_every_verb_has_a_function_of_its_name():
+    assert [command.name or command.callback.__name__ for command in app.registered_commands] == VERBS
+    for verb in VERBS:
+        assert callable(getattr(maskwright, verb)) and getattr(maskwright, verb).__name__ == verb
+    with pytest.raises(AttributeError):
+        maskwright.nothing  # noqa: B018
+
+
+def imported(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_help_imports_nothing_heavy():
+    modules = imported(
+        "from maskwright.cli import main\ntry:\n    main(['train', '--help'])\nexcept SystemExit:\n    pass"
+    )
+    assert not modules & {"torch", "numpy", "cv2", "PIL", "pydantic", "timm", "jinja2", "yaml"}
+
+
+def test_the_core_imports_no_torch():
+    modules = imported(
+        "import maskwright\nfor name in ('init', 'audit', 'plan', 'report', 'doctor', 'load_config', 'load_dataset'):\n"
+        "    getattr(maskwright, name)\nimport maskwright.core.masks, maskwright.metrics, maskwright.augment"
+    )
+    assert not modules & {"torch", "timm", "segmentation_models_pytorch"}

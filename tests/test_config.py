@@ -1,0 +1,240 @@
+"""RunConfig: the documented example, every problem at once, short forms, overrides and the JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from maskwright import augment, losses, models
+from maskwright.config import RunConfig, _as_model, check_document, json_schema, load_config, rebase, seconds_of
+from maskwright.core.strictyaml import parse
+from maskwright.errors import ConfigError
+
+EXAMPLE = """\
+seed: 42
+data:     {root: data/steel, image_size: [224, 224], keep_ratio: false, resample: lanczos}
+model:    {name: Unet, encoder: resnet34, weights: imagenet, args: {}}
+loss:     [{name: ce, weight: 1.0, class_weights: inverse_frequency}, {name: dice, weight: 3.0}]
+optimizer: {name: adamw, lr: 1.0e-3, weight_decay: 0.01, head_lr_mult: 10}
+schedule: {name: poly, power: 0.9, warmup: 50}
+train:    {iterations: 8000, batch_size: 8, evaluate_every: 500, early_stopping: 5, ema: 0.99}
+augment:  [{name: HorizontalFlip, p: 0.5}, {name: RandomSizedCrop, scale: [0.5, 1]}, RGBShift]
+trackers: []
+"""
+SMALLEST = """\
+data: {root: d, image_size: [64, 96]}
+model: UNet
+loss: dice
+train: {epochs: 2.5}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(text)
+    return path
+
+
+def check(text: str) -> RunConfig:
+    return check_document(parse(text, "run.yaml"))
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        check(text)
+    assert raised.value.exit_code == 2
+    return raised.value.problems
+
+
+def test_the_documented_example(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, EXAMPLE))
+    assert config.seed == 42 and config.trackers == []
+    assert config.data.root == str(tmp_path / "data/steel") and config.data.image_size == [224, 224]
+    assert (config.model.name, config.model.encoder, config.model.weights) == ("Unet", "resnet34", "imagenet")
+    assert [(term.name, term.weight, term.class_weights, term.arguments) for term in config.loss] == [
+        ("ce", 1.0, "inverse_frequency", {}), ("dice", 3.0, "none", {})]
+    assert config.optimizer.head_lr_mult == 10 and config.optimizer.lr == 1e-3
+    assert (config.train.iterations, config.train.ema) == (8000, 0.99)
+    assert [(term.name, term.arguments) for term in config.augment] == [
+        ("HorizontalFlip", {"p": 0.5}), ("RandomSizedCrop", {"scale": [0.5, 1]}), ("RGBShift", {})]
+
+
+def test_short_forms_and_defaults() -> None:
+    config = check(SMALLEST)
+    assert config.model.name == "UNet" and config.loss[0].name == "dice" and config.seed == 0
+    assert config.train.epochs == 2.5 and config.train.batch_size == 8 and config.border == "reflect"
+    assert check(SMALLEST + "optimizer: adamw\nschedule: poly\naugment: HorizontalFlip\n").augment[0].name == "HorizontalFlip"
+
+
+@pytest.mark.parametrize("text", [EXAMPLE, SMALLEST])
+def test_round_trip_through_plain_data_and_yaml(text: str) -> None:
+    config = check(text)
+    data = config.to_dict()
+    assert RunConfig.model_validate(data) == config
+    assert check(yaml.safe_dump(data, sort_keys=False)) == config
+    assert RunConfig.model_validate(json.loads(json.dumps(data))) == config
+
+
+BAD = """\
+seed: -1
+data: {root: data, image_size: [224, 0], keep_ration: false, resample: lancos, mean: [0, 1]}
+model: {name: Unet, encoder: resnet34, args: {decoder_chanels: 3, encoder_depth: "5"}}
+loss:
+  - {name: ce, class_weights: inverse_frequenc, label_smoothing: 2}
+  - {name: dice, smoth: 3.0, weight: 0}
+  - {name: ce, class_weights: [1, -1]}
+  - {name: dice, smooth: -1}
+  - {name: [1]}
+  - foo
+optimizer: {name: adam, weight_decay: x}
+schedule: {warmup: 1.5}
+train: {iterations: 8000, epochs: 3}
+augment:
+  - {name: HorizontalFlip, p: "0.5"}
+  - {name: RandomSizedCrop, scale: [0.5]}
+  - {name: Affine, rotate: .nan}
+  - {name: Affine, scale: [2, 1]}
+  - HorizontalFlp
+  - {name: GaussNoise, p: 2, std: .5, sigma: 3}
+border: black
+trackers: [mlflow]
+tracker: []
+"""
+
+
+def test_every_problem_at_once() -> None:
+    expected = [
+        "1:1: seed: input should be greater than or equal to 0 (given -1)",
+        "2:38: data.image_size.1: input should be greater than 0 (given 0)",
+        "2:42: data.keep_ration: no such key; did you mean 'keep_ratio'?",
+        "2:62: data.resample: 'lancos' is not known; did you mean 'lanczos'?",
+        "2:80: data.mean: list should have at least 3 items after validation, not 2",
+        "3:47: model.args.decoder_chanels: no such key; did you mean 'decoder_channels'?",
+        "3:67: model.args.encoder_depth: input should be a valid integer (given '5')",
+        "5:16: loss.0.class_weights: 'inverse_frequenc' is not known; did you mean 'inverse_frequency'?",
+        "5:5: loss.0: label_smoothing must be within 0..1 (given 2)",
+        "6:18: loss.1.smoth: no such key; did you mean 'smooth'?",
+        "6:30: loss.1.weight: input should be greater than 0 (given 0)",
+        "7:35: loss.2.class_weights.1: input should be greater than 0 (given -1)",
+        "8:5: loss.3: smooth must be at least 0 (given -1)",
+        "9:6: loss.4.name: input should be a valid string",
+        "10:5: loss.5: the loss 'foo' is not known; known: ce, dice",
+        "11:13: optimizer.name: 'adam' is not known; did you mean 'adamw'?",
+        "11:25: optimizer.weight_decay: input should be a valid number (given 'x')",
+        "12:12: schedule.warmup: input should be a valid integer (given 1.5)",
+        "13:1: train: give one of iterations, epochs and budget (given: iterations, epochs)",
+        "15:28: augment.0.p: input should be a valid number (given '0.5')",
+        "16:29: augment.1.scale.1: is missing; add it",
+        "17:20: augment.2.rotate: input should be a finite number (given nan)",
+        "18:5: augment.3: scale must be two factors above 0 in order (given [2, 1])",
+        "19:5: augment.4: the augmentation 'HorizontalFlp' is not known; did you mean 'HorizontalFlip'?",
+        "20:39: augment.5.sigma: no such key; known: p, std",
+        "21:1: border: 'black' is not known; known: ignore, reflect",
+        "22:1: trackers: no tracker is available yet; write `trackers: []`, the run folder holds every metric",
+        "23:1: tracker: no such key; did you mean 'trackers'?",
+    ]
+    found = problems(BAD)
+    assert {line.removeprefix("run.yaml:") for line in found} == set(expected)
+    assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize(("old", "new", "what"), [
+    ("model: UNet", "model: {name: unet}", "did you mean 'Unet'?"),
+    ("model: UNet", "model: Unet", "Unet needs an encoder"),
+    ("model: UNet", "model: {name: UNet, encoder: resnet18}", "has no separate encoder"),
+    ("model: UNet", "model: {name: UNet, weights: imagenet}", "has no separate encoder"),
+    ("model: UNet", "model: {name: UNet, args: {kernal: 3}}", "did you mean 'kernel'?"),
+    ("model: UNet", "model: {name: UNet, args: {channels: 3}}", "model.args.channels"),
+    ("model: UNet", "model: {name: UNet, args: {classes: 3}}", "model.args.classes: no such key"),
+    ("model: UNet", "model: {name: {a: 1}}", "model.name: input should be a valid string"),
+    ("model: UNet", "model: [UNet]", "model: input should be a valid dictionary"),
+    ("model: UNet\n", "", "model: is missing"),
+    ("loss: dice", "loss: []", "loss: list should have at least 1 item"),
+    ("loss: dice", "loss: 3", "loss: input should be a valid dictionary"),
+    ("loss: dice", "loss: {weight: 2}", "loss.name: is missing"),
+    ("loss: dice", "loss: {name: dice, smooth: '1'}", "smooth: input should be a valid number (given '1')"),
+    ("epochs: 2.5", "epochs: 0", "train.epochs: input should be greater than 0"),
+    ("epochs: 2.5", "epochs: no", "train.epochs: input should be a valid number (given 'no')"),
+    ("epochs: 2.5", "batch_size: 8", "give one of iterations, epochs and budget"),
+    ("epochs: 2.5", "budget: 5 minutes", "'5 minutes' is not a time such as 90s, 5m or 1.5h"),
+    ("epochs: 2.5", "budget: 300", "train.budget: input should be a valid string"),
+    ("epochs: 2.5", "epochs: 2.5, workers: -1", "train.workers"),
+    ("epochs: 2.5", "epochs: 2.5, ema: 1", "train.ema"),
+])
+def test_one_fault_gives_one_line(old: str, new: str, what: str) -> None:
+    found = problems(SMALLEST.replace(old, new))
+    assert len(found) == 1, found
+    assert what in found[0] and found[0].startswith("run.yaml:")
+
+
+def test_overrides_and_paths(tmp_path: Path) -> None:
+    path = write(tmp_path, EXAMPLE)
+    config = load_config(path, ["train.iterations=10", "loss.1.weight=0.5", "model.weights=w/x.safetensors", "seed=7",
+                                "augment=[]", "data.root=/abs"])
+    assert (config.train.iterations, config.loss[1].weight, config.seed, config.augment) == (10, 0.5, 7, [])
+    assert config.model.weights == str(tmp_path / "w/x.safetensors") and config.data.root == "/abs"
+    assert load_config(path).model.weights == "imagenet"
+    with pytest.raises(ConfigError) as raised:
+        load_config(path, ["train.iterations=many", "loss.0.nam=x"])
+    assert raised.value.problems == [
+        "--set train.iterations=many: train.iterations: input should be a valid integer (given 'many')",
+        "--set loss.0.nam=x: loss.0.nam: no such key; known: label_smoothing"]
+
+
+def test_rebase_twice_changes_nothing(tmp_path: Path) -> None:
+    config = rebase(check(EXAMPLE), tmp_path)
+    assert rebase(config, tmp_path / "other") == config
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("1.5h", 5400), ("0.5 m", 30)])
+def test_times(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "m", "-5m", "0s", "5M", "1e3s", "5m30s", "5 m "])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError):
+        seconds_of(text)
+
+
+@pytest.mark.parametrize(("table", "arguments"), [
+    (losses.LOSSES, losses.arguments), (augment.AUGMENTATIONS, augment.arguments), (models.MODELS, models.arguments)])
+def test_arguments_of_every_row_can_be_checked(table: dict[str, Any], arguments: Any) -> None:
+    for name in table:
+        parameters = arguments(name)
+        model = _as_model(name, parameters)
+        defaults = {key: list(p.default) if isinstance(p.default, tuple) else p.default
+                    for key, p in parameters.items() if p.default is not p.empty}
+        model.model_validate(defaults)
+
+
+class TestSchema:
+    def validator(self) -> jsonschema.Draft202012Validator:
+        schema = json_schema()
+        jsonschema.Draft202012Validator.check_schema(schema)
+        return jsonschema.Draft202012Validator(json.loads(json.dumps(schema)))
+
+    @pytest.mark.parametrize("text", [EXAMPLE, SMALLEST])
+    def test_good_configs_are_valid(self, text: str) -> None:
+        assert list(self.validator().iter_errors(parse(text, "x").data)) == []
+        assert list(self.validator().iter_errors(check(text).to_dict())) == []
+
+    def test_editors_see_the_faults(self) -> None:
+        places = {".".join(map(str, error.absolute_path)) for error in self.validator().iter_errors(parse(BAD, "x").data)}
+        assert {"seed", "data", "data.image_size.1", "data.resample", "border"} <= places
+        for key in ("loss", "optimizer", "augment", "trackers"):
+            assert key in {place.split(".")[0] for place in places}
+
+    @pytest.mark.parametrize(("key", "value"), [
+        ("model", {"name": "Unett", "encoder": "x"}), ("model", "Unett"), ("loss", "dices"), ("loss", [{"name": "dices"}]),
+        ("augment", ["Flip"]), ("augment", [{"name": "Flip"}]), ("optimizer", "sgd"), ("trackers", ["mlflow"]),
+    ])
+    def test_names_of_the_tables(self, key: str, value: Any) -> None:
+        data = parse(SMALLEST, "x").data
+        assert list(self.validator().iter_errors(data)) == []
+        assert list(self.validator().iter_errors(data | {key: value}))

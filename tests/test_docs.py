@@ -1,0 +1,84 @@
+"""What is not documented is not there: reference, README and guide follow the code."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from maskwright import augment, losses, models
+from maskwright.auditing import CHECKS
+from maskwright.cli import app, main
+from maskwright.core.dataset import ClassSpec, DatasetFile
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(language: str) -> list[str]:
+    return [match for page in PAGES for match in re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.S)]
+
+
+def test_the_reference_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "tools" / "reference.py")
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    assert reference.TARGET.read_text() == reference.render(), "run: python tools/reference.py"
+
+
+def test_every_row_is_in_the_reference():
+    text = (ROOT / "docs" / "reference.md").read_text()
+    for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, CHECKS):
+        assert all(f"`{name}`" in text for name in table)
+
+
+def test_commands_in_the_pages_exist():
+    commands = [
+        line.split("#")[0].split()
+        for block in blocks("console")
+        for line in block.splitlines()
+        if line.startswith("maskwright ")
+    ]
+    verbs = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert len(commands) > 6 and {words[1] for words in commands} <= verbs
+    assert verbs - {words[1] for words in commands} <= {"resume", "doctor", "demo"}
+    options = {words[1]: {word.split("=")[0] for word in words[2:] if word.startswith("-")} for words in commands}
+    for verb, used in options.items():
+        import contextlib
+        import io
+
+        with contextlib.redirect_stdout(io.StringIO()) as text, pytest.raises(SystemExit):
+            main([verb, "--help"])
+        assert all(option in text.getvalue() for option in used), verb
+
+
+def test_make_targets_in_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^make (\S+)", "\n".join(blocks("console")), re.M)
+    assert targets and all(re.search(rf"^{target}:", makefile, re.M) for target in targets)
+
+
+def test_yaml_in_the_pages_is_valid():
+    for block in blocks("yaml"):
+        data = yaml.safe_load(block)
+        assert [ClassSpec.model_validate(item) for item in data["classes"]]
+        tree = DatasetFile(layout="flat", images={"folder": "images"}, classes=data["classes"]).class_tree()
+        assert tree.depth == 3 and tree.groups(2).keys() == {"background", "hair", "face"}
+
+
+def test_python_in_the_readme_names_real_things(tmp_path):
+    import maskwright
+
+    for block in blocks("python"):
+        compile(block, "README.md", "exec")
+        assert all(hasattr(maskwright, name) for name in re.findall(r"maskwright\.(\w+)\(", block))
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not link.startswith("http"):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -1,0 +1,127 @@
+"""`plan`: every choice follows from the data, has a reason, and gives a config that loads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers import make_dataset, write
+from safetensors.torch import save_file
+
+from maskwright.config import load_config
+from maskwright.core.dataset import load_dataset
+from maskwright.errors import ConfigError, DataError, SetupError
+from maskwright.planning import _CPU_PIXELS, Fingerprint, choose_weights, fingerprint, model_size, plan
+
+
+def some(height, width):
+    return Fingerprint(10, 5, 2, height, width, np.array([0.9, 0.1]), (0.0, 0.0), False)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((192, 256), (192, 256)),
+        ((200, 200), (224, 224)),
+        ((512, 370), (256, 192)),
+        ((3000, 4000), (192, 256)),
+        ((20, 30), (32, 32)),
+        ((100, 4000), (32, 1440)),
+    ],
+)
+def test_size_is_near_the_images_own_or_shrunk_with_their_ratio(size, expected):
+    assert model_size(some(*size), _CPU_PIXELS) == expected
+
+
+def test_fingerprint_against_plain_counting(tmp_path):
+    dataset = load_dataset(make_dataset(tmp_path, images=16))
+    found = fingerprint(dataset)
+    masks = [dataset.read_mask(sample) for sample in dataset.splits["train"]]
+    counts = np.bincount(np.concatenate([mask.ravel() for mask in masks]), minlength=3)
+    assert found.shares == pytest.approx(counts / counts.sum())
+    assert (found.images, found.train, found.validation) == (16, 8, 4)
+    assert (found.height, found.width) == (48, 64) and not found.grey
+
+
+def one_sided(folder, axis):
+    for index in range(6):
+        mask = np.zeros((32, 32), np.uint8)
+        (mask if axis == 0 else mask.T)[:8] = 1
+        write(folder / "images" / f"{index}.png", mask * 100)
+        write(folder / "masks" / f"{index}.png", mask)
+    return folder
+
+
+@pytest.mark.parametrize(("axis", "natural"), [(0, "HorizontalFlip"), (1, "VerticalFlip")])
+def test_flips_follow_where_classes_lie(tmp_path, axis, natural):
+    data = one_sided(tmp_path / "data", axis)
+    text, config = plan(data, weights="none")
+    names = [term.name for term in config.augment]
+    assert natural in names and len({"HorizontalFlip", "VerticalFlip"} & set(names)) == 1
+    assert "do not lie alike" in text
+    assert config.flip_average == (natural == "HorizontalFlip")
+    assert "RGBShift" not in names and "grey" in text
+
+
+def test_the_written_file_loads_to_the_returned_config(tmp_path):
+    data = make_dataset(tmp_path / "data")
+    text, config = plan(
+        data,
+        out=tmp_path / "sub" / "run.yaml",
+        budget="90s",
+        weights="none",
+        overrides=["train.batch_size=4", "data.mean=[0.5, 0.5, 0.5]"],
+    )
+    assert load_config(tmp_path / "sub" / "run.yaml").to_dict() == config.to_dict()
+    assert (tmp_path / "sub" / "run.yaml").read_text() == text
+    assert config.train.budget == "90s" and config.train.batch_size == 4 and config.data.mean == [0.5, 0.5, 0.5]
+    with pytest.raises(ConfigError, match="never overwritten"):
+        plan(data, out=tmp_path / "sub" / "run.yaml", weights="none")
+
+
+def test_every_value_has_its_place_in_the_config(tmp_path):
+    _, config = plan(make_dataset(tmp_path / "data", layout="flat"), weights="none")
+    assert config.data.holdout == 0.1  # few images and no val split
+    assert config.model.name == "Unet" and config.model.weights == "none"
+    assert [term.name for term in config.loss] == ["ce", "dice"]
+
+
+def test_weights_given_as_a_file(tmp_path):
+    import timm
+
+    name = "mobilenetv3_small_050"
+    torch.manual_seed(0)
+    save_file(timm.create_model(name, pretrained=False).state_dict(), tmp_path / f"{name}.safetensors")
+    found = choose_weights(None, str(tmp_path / f"{name}.safetensors"), False)
+    assert found.encoder == f"tu-{name}" and "fit" in found.reason
+    with pytest.raises(SetupError, match="not weights of"):
+        choose_weights("resnet18", str(tmp_path / f"{name}.safetensors"), False)
+    (tmp_path / f"{name}.safetensors").rename(tmp_path / "unknown.safetensors")
+    with pytest.raises(ConfigError, match="--encoder"):
+        choose_weights(None, str(tmp_path / "unknown.safetensors"), False)
+
+
+def test_weights_that_are_not_here_become_none_with_the_reason(monkeypatch):
+    monkeypatch.setattr("maskwright.models.weights.cached", lambda info: None)
+    found = choose_weights("resnet18", None, False)
+    assert found.value == "none" and "not on this machine" in found.reason
+    with pytest.raises(SetupError, match="--download"):
+        choose_weights("resnet18", "imagenet", False)
+
+
+def test_download_is_only_on_request(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("maskwright.models.weights.cached", lambda info: None)
+    monkeypatch.setattr("maskwright.models.weights.download", lambda info: asked.append(info.name))
+    assert choose_weights("resnet18", None, False).value == "none" and not asked
+    assert choose_weights("resnet18", None, True).value == "imagenet" and asked == ["resnet18"]
+
+
+def test_clear_refusals(tmp_path):
+    data = make_dataset(tmp_path / "data")
+    with pytest.raises(ConfigError, match="--budget"):
+        plan(data, budget="soon")
+    with pytest.raises(DataError, match="no such folder"):
+        plan(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="resnet34"):
+        plan(data, encoder="resnet43")

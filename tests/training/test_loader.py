@@ -1,0 +1,175 @@
+"""Batches as functions of (seed, step): every sample equally often, the same from any start and with any number
+of loader processes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers import make_dataset
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskwright.augment import AUGMENTATIONS, Pipeline
+from maskwright.core.dataset import Dataset, load_dataset
+from maskwright.core.geometry import Geometry
+from maskwright.errors import DataError
+from maskwright.training import loader
+from maskwright.training.loader import Batches, Source, batch_indices, stream
+
+SIZE = (24, 32)
+PIPELINE = Pipeline([AUGMENTATIONS[name](p=0.5) for name in AUGMENTATIONS])
+COUNTS = st.integers(1, 40)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return load_dataset(make_dataset(tmp_path, images=10, size=(30, 40), describe=True))
+
+
+@pytest.fixture
+def opencv_threads() -> Iterator[None]:
+    threads = cv2.getNumThreads()
+    yield
+    cv2.setNumThreads(threads)
+
+
+def batches_of(dataset: Dataset, **more: int) -> Batches:
+    return Batches(Source(dataset, dataset.samples, Geometry(SIZE)), PIPELINE, 4, 3, **more)
+
+
+def same(first: tuple[torch.Tensor, ...], second: tuple[torch.Tensor, ...]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+class TestOrder:
+    @given(st.integers(0, 99), COUNTS, COUNTS, st.integers(1, 4))
+    def test_every_epoch_is_a_permutation(self, seed: int, batch_size: int, samples: int, epochs: int) -> None:
+        steps = -(-samples * epochs // batch_size)
+        places = [place for step in range(steps) for place in batch_indices(seed, step, batch_size, samples)]
+        assert len(places) == steps * batch_size
+        for epoch in range(epochs):
+            assert places[epoch * samples:(epoch + 1) * samples] == [(epoch, i) for _, i in places[epoch * samples:][:samples]]
+            assert sorted(i for e, i in places if e == epoch) == list(range(samples))
+        assert max(Counter(i for _, i in places).values()) - min(Counter(i for _, i in places).values()) <= 1
+
+    def test_epochs_and_seeds_differ(self) -> None:
+        orders = [[i for _, i in batch_indices(seed, epoch, 30, 30)] for seed in (0, 1) for epoch in (0, 1)]
+        assert len({tuple(order) for order in orders}) == 4
+
+    def test_a_batch_larger_than_the_dataset(self) -> None:
+        places = batch_indices(0, 0, 7, 3)
+        assert [epoch for epoch, _ in places] == [0, 0, 0, 1, 1, 1, 2]
+
+
+class TestBatches:
+    def test_shapes_types_and_names(self, dataset: Dataset) -> None:
+        batches = batches_of(dataset)
+        images, targets = batches[0]
+        assert images.shape == (4, 3, *SIZE) and targets.shape == (4, *SIZE)
+        assert images.dtype == targets.dtype == torch.uint8
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert batches.names(0) == [dataset.samples[i].name for _, i in batch_indices(3, 0, 4, 10)]
+
+    def test_a_batch_does_not_depend_on_what_was_read_before(self, dataset: Dataset) -> None:
+        used, fresh = batches_of(dataset), batches_of(dataset)
+        for step in (5, 0, 3):
+            used[step]
+        assert same(used[2], fresh[2]) and same(fresh[2], fresh[2])
+
+    def test_augmentation_differs_between_epochs_and_not_between_batch_sizes(self, dataset: Dataset) -> None:
+        source = Source(dataset, dataset.samples, Geometry(SIZE))
+        found: dict[int, dict[tuple[int, int], bytes]] = {}
+        for batch_size in (1, 3, 5):
+            batches = Batches(source, PIPELINE, batch_size, 3)
+            found[batch_size] = {}
+            for step in range(30 // batch_size):
+                images, _ = batches[step]
+                for place, image in zip(batch_indices(3, step, batch_size, 10), images, strict=True):
+                    found[batch_size][place] = image.numpy().tobytes()
+        assert found[1] == found[3] == found[5] and len(found[1]) == 30
+        assert len(set(found[1].values())) == 30
+
+    def test_cached_samples_are_not_changed_by_augmentation(self, dataset: Dataset) -> None:
+        batches = batches_of(dataset)
+        before = [tuple(part.copy() for part in batches.source[i]) for i in range(10)]
+        for step in range(8):
+            images, targets = batches[step]
+            images.zero_()
+            targets.zero_()
+        for i, (image, mask) in enumerate(before):
+            np.testing.assert_array_equal(batches.source[i][0], image)
+            np.testing.assert_array_equal(batches.source[i][1], mask)
+
+    def test_several_processes_share_each_batch(self, dataset: Dataset) -> None:
+        whole = batches_of(dataset)
+        parts = [batches_of(dataset, rank=rank, world=2) for rank in range(2)]
+        for step in range(4):
+            for k, tensor in enumerate(whole[step]):
+                assert torch.equal(tensor[0::2], parts[0][step][k]) and torch.equal(tensor[1::2], parts[1][step][k])
+
+
+@pytest.mark.usefixtures("opencv_threads")
+class TestStream:
+    @pytest.mark.parametrize("workers", [0, 1, 2])
+    def test_the_same_batches_in_order_with_any_number_of_workers(self, dataset: Dataset, workers: int) -> None:
+        batches = batches_of(dataset)
+        found = list(stream(batches, 0, 7, workers))
+        assert len(found) == 7
+        assert all(same(batch, batches[step]) for step, batch in enumerate(found))
+
+    def test_a_later_start_gives_the_rest(self, dataset: Dataset) -> None:
+        whole = list(stream(batches_of(dataset), 0, 9, 0))
+        for start in (0, 1, 5, 9):
+            rest = list(stream(batches_of(dataset), start, 9, 0))
+            assert len(rest) == 9 - start
+            assert all(same(a, b) for a, b in zip(rest, whole[start:], strict=True))
+
+    def test_later_start_with_workers(self, dataset: Dataset) -> None:
+        batches = batches_of(dataset)
+        assert all(same(batch, batches[6 + i]) for i, batch in enumerate(stream(batches, 6, 10, 2)))
+
+
+class TestSource:
+    def test_pairs_at_the_size_of_the_geometry(self, dataset: Dataset) -> None:
+        source = Source(dataset, dataset.samples, Geometry(SIZE))
+        image, mask = dataset.read(dataset.samples[4])
+        np.testing.assert_array_equal(source[4][0], Geometry(SIZE).image(image))
+        np.testing.assert_array_equal(source[4][1], Geometry(SIZE).mask(mask))
+
+    def test_fill_counts_every_pixel_and_reports(self, dataset: Dataset) -> None:
+        source, calls = Source(dataset, dataset.samples, Geometry((20, 20), keep_ratio=True)), []
+        counts = source.fill(lambda done, total: calls.append((done, total)))
+        assert counts.shape == (256,) and counts.sum() == 10 * 400
+        assert counts[255] == 10 * 100  # 15 rows of the image, 5 of padding
+        for value in range(3):
+            assert counts[value] == sum(int((source[i][1] == value).sum()) for i in range(10))
+        assert calls == [(n, 10) for n in range(1, 11)]
+
+    @pytest.mark.parametrize("room", [0, 3, 100])
+    def test_memory_is_capped(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+        class Memory:
+            available = int(room * 4 * SIZE[0] * SIZE[1] / loader._CACHE_SHARE) + 8
+
+        monkeypatch.setattr(loader.psutil, "virtual_memory", Memory)
+        source = Source(dataset, dataset.samples, Geometry(SIZE))
+        reads = []
+        read = Dataset.read
+        monkeypatch.setattr(Dataset, "read", lambda self, sample: (reads.append(sample.name), read(self, sample))[1])
+        first = [source[i] for i in range(10)]
+        again = [source[i] for i in range(10)]
+        kept = min(room, 10)
+        assert len(reads) == 10 + (10 - kept)
+        assert sum(a[0] is b[0] for a, b in zip(first, again, strict=True)) == kept
+        assert all(np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1]) for a, b in zip(first, again, strict=True))
+
+    def test_a_bad_file_is_named(self, dataset: Dataset) -> None:
+        assert dataset.samples[3].mask
+        dataset.samples[3].mask.write_bytes(b"broken")
+        with pytest.raises(DataError, match=str(dataset.samples[3].mask)):
+            Source(dataset, dataset.samples, Geometry(SIZE)).fill()

@@ -1,0 +1,113 @@
+"""The choice of the precision: by measurement, and without touching the model."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from maskwright.core.classes import ClassTree
+from maskwright.core.geometry import Geometry
+from maskwright.losses.build import build_loss
+from maskwright.models.build import ModelSpec, build_model
+from maskwright.models.segmenter import Preprocessing, Segmenter
+from maskwright.training import precision
+from maskwright.training.optimizer import Groups, build_optimizer
+from maskwright.training.precision import choose
+
+
+@pytest.fixture
+def setting():
+    spec = ModelSpec("UNet", 2, args={"channels": [4], "bottleneck": 4, "dropout": 0.1})
+    model = build_model(spec).to(memory_format=torch.channels_last)
+    preprocessing = Preprocessing(Geometry((16, 16)), (0.5,) * 3, (0.25,) * 3)
+    segmenter = Segmenter(model, spec, ClassTree.flat(["a", "b"]), preprocessing)
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (2, 3, 16, 16), dtype=np.uint8))
+    targets = torch.from_numpy(rng.integers(0, 2, (2, 16, 16), dtype=np.uint8))
+    return segmenter, build_loss([{"name": "ce"}], np.array([1, 1])), images, targets, Groups()
+
+
+def measured(monkeypatch, brain, single, finite=True):
+    seconds = {"bfloat16": (brain, finite), "float32": (single, True)}
+    monkeypatch.setattr(precision, "_measure", lambda *arguments: seconds[arguments[-1]])
+
+
+@pytest.mark.parametrize(("brain", "single", "finite", "chosen"), [
+    (1.0, 2.5, True, "bfloat16"),
+    (1.0, 1.1, True, "bfloat16"),
+    (1.0, 1.09, True, "float32"),
+    (2.0, 1.0, True, "float32"),
+    (1.0, 2.5, False, "float32"),
+])
+def test_bfloat16_must_be_clearly_faster_and_finite(monkeypatch, setting, brain, single, finite, chosen):
+    measured(monkeypatch, brain, single, finite)
+    choice = choose(*setting)
+    assert choice.precision == chosen
+    assert choice.step_seconds == {"bfloat16": brain, "float32": single}[chosen]
+    assert choice.seconds == {"bfloat16": brain, "float32": single}
+    assert ("finite" if not finite else f"{single / brain:.2f} times as fast") in choice.reason
+
+
+@pytest.mark.parametrize("wanted", ["float32", "bfloat16"])
+def test_a_given_precision_is_only_timed(monkeypatch, setting, wanted):
+    measured(monkeypatch, 1.0, 2.0, finite=False)
+    choice = choose(*setting, wanted)
+    assert choice.precision == wanted
+    assert list(choice.seconds) == [wanted]
+
+
+def test_the_faster_one_by_the_clock_is_taken(monkeypatch, setting):
+    """Real steps; the clock is told that those in bfloat16 take a second and the others three."""
+    segmenter = setting[0]
+    now = 0.0
+    step_of = precision.train_step
+
+    def slow(trial, *arguments):
+        step = step_of(trial, *arguments)
+
+        def counted(*batch):
+            nonlocal now
+            now += 1.0 if trial.precision == "bfloat16" else 3.0
+            return step(*batch)
+        return counted
+
+    monkeypatch.setattr(precision, "train_step", slow)
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: now)
+    before = copy.deepcopy(segmenter.model.state_dict())
+    choice = choose(*setting)
+    assert (choice.precision, choice.step_seconds) == ("bfloat16", 1.0)
+    assert segmenter.precision == "float32"
+    for key, value in segmenter.model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    assert all(p.grad is None for p in segmenter.model.parameters())
+
+
+def test_a_loss_that_is_not_finite_in_bfloat16_is_noticed(setting):
+    segmenter, criterion, images, targets, groups = setting
+    with torch.no_grad():
+        segmenter.model.head.bias[0] = torch.nan
+    choice = choose(segmenter, criterion, images, targets, groups)
+    assert choice.precision == "float32"
+    assert "finite" in choice.reason
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_the_step_is_the_gradient_step_it_says(setting, name):
+    """`train_step` against the same step written out."""
+    segmenter, criterion, images, targets, groups = setting
+    segmenter.precision = name
+    mine, other = segmenter.model.train(), copy.deepcopy(segmenter.model).train()
+    torch.manual_seed(0)
+    loss = precision.train_step(segmenter, criterion, build_optimizer(mine, segmenter.spec, groups))(images, targets)
+    torch.manual_seed(0)
+    optimizer = build_optimizer(other, segmenter.spec, groups)
+    with torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16"):
+        logits = other((images.float() - 127.5) / 63.75)
+    expected = torch.nn.functional.cross_entropy(logits.float(), targets.long())
+    expected.backward()
+    optimizer.step()
+    assert not loss.requires_grad
+    torch.testing.assert_close(loss, expected.detach(), rtol=1e-6, atol=1e-7)
+    for (key, value), wanted in zip(mine.state_dict().items(), other.state_dict().values(), strict=True):
+        torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-6, msg=key)

@@ -1,0 +1,261 @@
+"""A run that was killed, stopped or disturbed ends as if nothing had happened, or says clearly why it cannot."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from maskwright.core.storage import exclusive_lock
+from maskwright.errors import DataError, Interrupted, LockedError
+from maskwright.models.segmenter import read_tensors
+from maskwright.run import Run
+from maskwright.training import loop
+from maskwright.training.loader import Batches
+from maskwright.training.train import resume, train
+from tiny import EVERY_AUGMENTATION, config, write_dataset
+
+
+def artifacts(run):
+    return {path.name: path.read_bytes() for path in (run.best, run.last, run.metrics.path)}
+
+
+def snapshot(run):
+    """Every file but the lock, with its time of change."""
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.path.rglob("*")
+            if path.is_file() and path.name != ".lock"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("resume") / "data", {"train": 6, "val": 2})
+
+
+@pytest.fixture(scope="module")
+def settings(data):
+    return config(data, train={"iterations": 12, "evaluate_every": 5}, model={"dropout": 0.2},
+                  augment=EVERY_AUGMENTATION, optimizer={"lr": 0.01})
+
+
+@pytest.fixture(scope="module")
+def whole(settings, tmp_path_factory):
+    return train(settings, out=tmp_path_factory.mktemp("resume") / "run")
+
+
+def stop_in_batch(monkeypatch, step, number):
+    """Sends this process a signal while it makes the batch of `step`."""
+    make = Batches.__getitem__
+
+    def make_and_send(self, index):
+        if index == step and threading.current_thread() is threading.main_thread():
+            signal.raise_signal(number)
+        return make(self, index)
+
+    monkeypatch.setattr(Batches, "__getitem__", make_and_send)
+
+
+def interrupted(settings, out, monkeypatch, step=6, number=signal.SIGINT):
+    """A run that was stopped in the iteration `step` + 1."""
+    with monkeypatch.context() as patch:
+        stop_in_batch(patch, step, number)
+        with pytest.raises(Interrupted) as caught:
+            train(settings, out=out)
+    return Run(out), caught.value
+
+
+def killed(tmp_path, kills, timeout):
+    command = [sys.executable, Path(__file__).parents[1] / "kills.py", tmp_path, str(kills), "7"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    print(f"{found['kills']} kills and {found['stops']} stops in {found['runs']} runs: {found['mismatches']} mismatches"
+          f" ({found['seconds']} s)")
+    assert found["problems"] == []
+    assert found["mismatches"] == 0
+    assert found["kills"] >= kills
+
+
+def test_killed_runs_end_with_the_same_bytes(tmp_path):
+    killed(tmp_path, 40, 300)
+
+
+@pytest.mark.slow
+def test_killed_runs_end_with_the_same_bytes_many_times(tmp_path):
+    killed(tmp_path, 400, 3000)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_saves_its_state_and_goes_on_exactly(settings, whole, tmp_path, monkeypatch, number):
+    before = signal.getsignal(number)
+    run, error = interrupted(settings, tmp_path / "run", monkeypatch, step=6, number=number)
+    assert error.exit_code == 130
+    assert "iteration 7 of 12" in str(error) and f"maskwright resume {run.path}" in str(error)
+    assert read_tensors(run.last)[0]["step"] == 7  # between two log lines
+    assert signal.getsignal(number) is before
+    assert run.finished is None
+    resume(run.path)
+    assert artifacts(run) == artifacts(whole)
+    assert run.finished["iterations"] == 12
+
+
+def test_a_second_ctrl_c_stops_at_once(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "validate", lambda *_: signal.raise_signal(signal.SIGINT))
+    stop_in_batch(monkeypatch, 4, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, out=tmp_path / "run")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_stopped_run_with_loader_processes_goes_on_exactly(settings, whole, tmp_path, monkeypatch):
+    settings = settings.model_copy(update={"train": settings.train.model_copy(update={"workers": 2})})
+    make = loop.train_step
+
+    def stopping(*args):
+        step, done = make(*args), iter(range(12))
+
+        def step_and_stop(images, targets):
+            if next(done) == 6:
+                signal.raise_signal(signal.SIGINT)
+            return step(images, targets)
+        return step_and_stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", stopping)
+        with pytest.raises(Interrupted, match="iteration 7 of 12"):
+            train(settings, out=tmp_path / "run")
+    assert artifacts(resume(tmp_path / "run")) == artifacts(whole)
+
+
+def test_resuming_works_from_another_folder(settings, data, whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(data.parent)
+    nearby = settings.model_copy(update={"data": settings.data.model_copy(update={"root": data.name})})
+    interrupted(nearby, tmp_path / "run", monkeypatch)
+    moved = shutil.move(tmp_path / "run", tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    assert artifacts(resume(moved)) == artifacts(whole)
+
+
+def test_a_run_killed_after_its_last_state_only_gets_marked_as_finished(whole, tmp_path):
+    run = Run(shutil.copytree(whole.path, tmp_path / "run"))
+    (run.path / "finished.json").unlink()
+    resume(run)
+    assert artifacts(run) == artifacts(whole)
+    assert run.finished["iterations"] == 12 and run.finished["best_val_mIoU"] == whole.finished["best_val_mIoU"]
+
+
+def test_an_early_stopped_run_does_not_go_on_after_a_kill(settings, tmp_path):
+    frozen = settings.model_copy(update={
+        "train": settings.train.model_copy(update={"early_stopping": 1, "evaluate_every": 2}),
+        "optimizer": settings.optimizer.model_copy(update={"lr": 1e-12})})
+    run = train(frozen, out=tmp_path / "run")
+    ended = run.finished
+    assert ended["early_stopped"] and ended["iterations"] < 12
+    expected = artifacts(run)
+    (run.path / "finished.json").unlink()
+    resume(run)
+    assert artifacts(run) == expected
+    assert run.finished["iterations"] == ended["iterations"] and run.finished["early_stopped"]
+
+
+def test_without_an_average_of_the_weights_a_run_goes_on_exactly(settings, tmp_path, monkeypatch):
+    plain = settings.model_copy(update={"train": settings.train.model_copy(update={"ema": None})})
+    expected = artifacts(train(plain, out=tmp_path / "whole"))
+    run, _ = interrupted(plain, tmp_path / "run", monkeypatch)
+    assert run.config().train.ema is None
+    assert artifacts(resume(run)) == expected
+
+
+def test_a_finished_run_is_left_alone(whole):
+    before = snapshot(whole)
+    assert resume(whole.path).path == whole.path
+    assert snapshot(whole) == before
+
+
+def test_unfinished_files_of_a_kill_are_cleared(settings, tmp_path, monkeypatch):
+    run, _ = interrupted(settings, tmp_path / "run", monkeypatch)
+    torn = run.last.with_name(".partial-1-last.safetensors")
+    torn.write_bytes(b"half")
+    resume(run)
+    assert not torn.exists()
+
+
+def test_a_run_belongs_to_one_process(settings, tmp_path, monkeypatch):
+    run, _ = interrupted(settings, tmp_path / "run", monkeypatch)
+    before = snapshot(run)
+    hold = ("import sys; from pathlib import Path; from maskwright.core.storage import exclusive_lock\n"
+            "with exclusive_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()")
+    command = [sys.executable, "-c", hold, run.path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(LockedError, match=rf"pid {other.pid}\b") as caught:
+            resume(run)
+        other.stdin.close()
+    assert caught.value.exit_code == 5
+    assert snapshot(run) == before
+    with exclusive_lock(run.path):
+        pass  # free again
+
+
+def test_a_training_run_is_locked(settings, tmp_path, monkeypatch):
+    refused = []
+
+    def resume_meanwhile(*_):
+        with pytest.raises(LockedError, match=f"pid {os.getpid()}") as caught:
+            resume(tmp_path / "run")
+        refused.append(caught.value)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "validate", resume_meanwhile)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, out=tmp_path / "run")
+    assert len(refused) == 1
+
+
+@pytest.mark.parametrize("change", ["mask", "image", "class"])
+def test_a_changed_dataset_is_refused(settings, data, tmp_path, monkeypatch, change):
+    root = Path(shutil.copytree(data, tmp_path / "data"))
+    copied = settings.model_copy(update={"data": settings.data.model_copy(update={"root": str(root)})})
+    run, _ = interrupted(copied, tmp_path / "run", monkeypatch)
+    before = snapshot(run)
+    if change == "class":
+        file = root / "dataset.yaml"
+        file.write_text(file.read_text().replace("class_1", "other"))
+    else:
+        files = sorted((root / f"{change}s" / "train").iterdir())
+        shutil.copy(files[1], files[0])
+    with pytest.raises(DataError, match=r"data: has changed since .*; restore it, or train a new run"):
+        resume(run)
+    assert snapshot(run) == before
+
+
+def half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def garbage(path):
+    path.write_bytes(bytes(range(256)) * 40)
+
+
+def another_kind(path):
+    shutil.copy(path.with_name("best.safetensors"), path)
+
+
+def other_shapes(path):
+    path.write_bytes(path.read_bytes().replace(b'"shape":[4]', b'"shape":[2]'))
+
+
+@pytest.mark.parametrize("damage", [half, garbage, another_kind, other_shapes, Path.unlink])
+def test_a_damaged_state_is_refused_in_one_line(whole, tmp_path, damage):
+    run = Run(shutil.copytree(whole.path, tmp_path / "run"))
+    (run.path / "finished.json").unlink()
+    damage(run.last)
+    before = snapshot(run)
+    with pytest.raises(DataError) as caught:
+        resume(run)
+    assert str(caught.value).startswith(f"{run.last}: ") and "\n" not in str(caught.value)
+    assert snapshot(run) == before
