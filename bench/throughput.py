@@ -3,7 +3,8 @@
     python bench/throughput.py [--data DIR] [--model Unet] [--encoder NAME] [--args JSON] [--size H W]
                                [--steps 60] [--rounds 5] [--json]
 
-The config is what `plan` writes for the data (the pictures of `maskwright demo` when left out); weights are random, which changes no speed. "bare" is forward,
+The config is what `plan` writes for the data (the pictures of `maskwright demo` when left out); weights are
+random, which changes no speed. "bare" is forward,
 backward and update on one batch that lies normalised in memory: no loader, no augmentation, no average of the
 weights, no log. "loop" is `maskwright train` with all of these, between its evaluations, by its own
 `timing.jsonl`. Both take turns in one process, in the precision that the first training has chosen, and each

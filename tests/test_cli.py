@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from helpers import make_dataset, write
 
 import maskwright
+from helpers import make_dataset, write
 from maskwright.cli import app, main
 from maskwright.errors import SetupError
 

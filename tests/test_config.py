@@ -68,7 +68,8 @@ def test_short_forms_and_defaults() -> None:
     config = check(SMALLEST)
     assert config.model.name == "UNet" and config.loss[0].name == "dice" and config.seed == 0
     assert config.train.epochs == 2.5 and config.train.batch_size == 8 and config.border == "reflect"
-    assert check(SMALLEST + "optimizer: adamw\nschedule: poly\naugment: HorizontalFlip\n").augment[0].name == "HorizontalFlip"
+    config = check(SMALLEST + "optimizer: adamw\nschedule: poly\naugment: HorizontalFlip\n")
+    assert [term.name for term in config.augment] == ["HorizontalFlip"]
 
 
 @pytest.mark.parametrize("text", [EXAMPLE, SMALLEST])
@@ -225,13 +226,15 @@ class TestSchema:
         assert list(self.validator().iter_errors(check(text).to_dict())) == []
 
     def test_editors_see_the_faults(self) -> None:
-        places = {".".join(map(str, error.absolute_path)) for error in self.validator().iter_errors(parse(BAD, "x").data)}
+        errors = self.validator().iter_errors(parse(BAD, "x").data)
+        places = {".".join(map(str, error.absolute_path)) for error in errors}
         assert {"seed", "data", "data.image_size.1", "data.resample", "border"} <= places
         for key in ("loss", "optimizer", "augment", "trackers"):
             assert key in {place.split(".")[0] for place in places}
 
     @pytest.mark.parametrize(("key", "value"), [
-        ("model", {"name": "Unett", "encoder": "x"}), ("model", "Unett"), ("loss", "dices"), ("loss", [{"name": "dices"}]),
+        ("model", {"name": "Unett", "encoder": "x"}), ("model", "Unett"), ("loss", "dices"),
+        ("loss", [{"name": "dices"}]),
         ("augment", ["Flip"]), ("augment", [{"name": "Flip"}]), ("optimizer", "sgd"), ("trackers", ["mlflow"]),
     ])
     def test_names_of_the_tables(self, key: str, value: Any) -> None:

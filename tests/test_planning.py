@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import make_dataset, write
 from safetensors.torch import save_file
 
+from helpers import make_dataset, write
 from maskwright.config import load_config
 from maskwright.core.dataset import load_dataset
 from maskwright.errors import ConfigError, DataError, SetupError

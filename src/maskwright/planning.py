@@ -251,8 +251,8 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
         ("VerticalFlip", found.asymmetry[1], "above and below"),
     ]
     lines = [
-        f"# Planned by maskwright for {dataset.name}: {found.train} training and {found.validation} validation images of about "
-        f"{found.width}x{found.height}, {len(dataset.classes)} classes.",
+        f"# Planned by maskwright for {dataset.name}: {found.train} training and {found.validation} validation images "
+        f"of about {found.width}x{found.height}, {len(dataset.classes)} classes.",
         "# Every value can be changed; `maskwright plan --schema` prints a JSON Schema for editors.",
         "seed: 0",
         "data:",

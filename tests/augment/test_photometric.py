@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import draw_pair
 
+from helpers import draw_pair
 from maskwright.augment import AUGMENTATIONS, Pipeline
 from maskwright.augment.photometric import GaussNoise, RandomBrightnessContrast, RandomGamma, RGBShift
 
@@ -84,7 +84,8 @@ def test_noise(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize(("name", "settings"), [
     ("RandomBrightnessContrast", {"brightness_limit": 1.5}), ("RandomBrightnessContrast", {"contrast_limit": -0.1}),
     ("RandomGamma", {"gamma_limit": (0, 1)}), ("RandomGamma", {"gamma_limit": (2, 1)}), ("RGBShift", {"limit": 2}),
-    ("GaussNoise", {"std": -1}), ("GaussNoise", {"std": float("nan")}), ("RandomGamma", {"gamma_limit": (1, float("inf"))})])
+    ("GaussNoise", {"std": -1}), ("GaussNoise", {"std": float("nan")}),
+    ("RandomGamma", {"gamma_limit": (1, float("inf"))})])
 def test_settings_are_checked(name: str, settings: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         AUGMENTATIONS[name](**settings)  # type: ignore[arg-type]

@@ -114,7 +114,7 @@ class TestFile:
         path = edit(folder, old, new)
         with pytest.raises(ConfigError) as raised:
             load_dataset(folder)
-        assert any(problem.startswith(f"{path}{where}") and what in problem for problem in raised.value.problems), raised
+        assert any(line.startswith(f"{path}{where}") and what in line for line in raised.value.problems), raised
 
     def test_every_fault_at_once(self, folder: Path) -> None:
         edit(folder, "layout: split_folders", "layout: x")
@@ -195,8 +195,8 @@ class TestVersion:
         (folder / "notes.txt").write_text("x")
         assert load_dataset(folder).version() == version
 
-    @pytest.mark.parametrize("change", ["image byte", "mask byte", "class name", "class id", "encoding", "exif", "ignore",
-                                        "remove", "rename", "split"])
+    @pytest.mark.parametrize("change", ["image byte", "mask byte", "class name", "class id", "encoding", "exif",
+                                        "ignore", "remove", "rename", "split"])
     def test_changes_with(self, folder: Path, change: str) -> None:
         version = load_dataset(folder).version()
         image, mask = folder / "img/train/000.png", folder / "labels/train/000.png"

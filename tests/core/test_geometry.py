@@ -43,7 +43,8 @@ def test_image_and_mask_come_to_the_size(size: tuple[int, int], target: tuple[in
 @given(SIZES, SIZES, st.integers(0, 99))
 def test_masks_are_sampled_at_pixel_centres(size: tuple[int, int], target: tuple[int, int], seed: int) -> None:
     mask = np.random.default_rng(seed).integers(0, 5, size, dtype=np.uint8)
-    expected = torch.nn.functional.interpolate(torch.from_numpy(mask)[None, None].double(), target, mode="nearest-exact")
+    floats = torch.from_numpy(mask)[None, None].double()
+    expected = torch.nn.functional.interpolate(floats, target, mode="nearest-exact")
     differing = resize_mask(mask, target) != expected[0, 0].numpy()
     # Where a centre falls exactly between two pixels, rounding may go either way.
     rows, columns = ((np.arange(t) + 0.5) * s / t for t, s in zip(target, size, strict=True))

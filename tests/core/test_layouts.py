@@ -71,13 +71,13 @@ class TestLayouts:
         make_dataset(tmp_path, images=4)
         (tmp_path / "labels").rename(tmp_path / "labels_coarse")
         write(tmp_path / "labels_precise/train/000.png", np.zeros((48, 64), np.uint8))
-        with pytest.raises(ConfigError, match="labels_coarse and labels_precise could both hold the masks.*--masks"):
+        with pytest.raises(ConfigError, match=r"labels_coarse and labels_precise could both hold the masks.*--masks"):
             detect(tmp_path)
         assert detect(tmp_path, masks="labels_precise").file.masks.folder == "labels_precise"
         with pytest.raises(ConfigError, match="--masks other: no such folder"):
             detect(tmp_path, masks="other")
         make_dataset(tmp_path, images=4, layout="flat")
-        with pytest.raises(ConfigError, match="images and img could both hold the images.*--images"):
+        with pytest.raises(ConfigError, match=r"images and img could both hold the images.*--images"):
             detect(tmp_path)
         assert detect(tmp_path, images="img", masks="masks").file.images.folder == "img"
 
@@ -155,7 +155,7 @@ class TestEncodings:
     def test_binary(self, tmp_path: Path, form: str) -> None:
         def save(path: Path, mask: Mask) -> None:
             image = Image.fromarray(mask * 255)
-            path.write_bytes(encoded(image.convert("1") if form == "1-bit" else image, "PNG" if form == "1-bit" else form))
+            path.write_bytes(encoded(image.convert("1"), "PNG") if form == "1-bit" else encoded(image, form))
 
         masks = pairs(tmp_path, save, classes=2)
         detection = detect(tmp_path)
@@ -210,9 +210,11 @@ class TestEncodings:
         (lambda path, mask: path.write_bytes(encoded(mask * 40, "JPEG")), "JPEG with .* no clear levels"),
         (lambda path, mask: write(path, (np.arange(mask.size).reshape(mask.shape) % 60000).astype(np.uint16)),
          "hold 5119 different values|hold 5120 different values"),
-        (lambda path, mask: write(path, COLOURS[mask] if path.stem == "1" else mask), "5 masks hold ids .* the others colours"),
+        (lambda path, mask: write(path, COLOURS[mask] if path.stem == "1" else mask),
+         "5 masks hold ids .* the others colours"),
     ])
-    def test_unclear_masks_are_the_users_choice(self, tmp_path: Path, save: Callable[[Path, Mask], object], what: str) -> None:
+    def test_unclear_masks_are_the_users_choice(self, tmp_path: Path, save: Callable[[Path, Mask], object],
+                                                what: str) -> None:
         pairs(tmp_path, save)
         with pytest.raises(ConfigError, match=what):
             detect(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ def test_colours_differ() -> None:
 
 def test_neighbours_differ_in_lightness() -> None:
     light = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in (colour_of(i) for i in range(8, 60))]
-    assert min(abs(a - b) for a, b in zip(light, light[1:], strict=False)) > 40
+    assert min(abs(a - b) for a, b in itertools.pairwise(light)) > 40
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3))

@@ -111,12 +111,14 @@ class TestLevels:
     @pytest.mark.parametrize("mode", ["L", "RGB"])
     def test_jpeg_masks(self, tmp_path: Path, mode: str) -> None:
         mask = np.kron((LABELS > 0).astype(np.uint8), np.ones((4, 4), np.uint8))
-        ids, inexact = self.read(tmp_path, encoded(Image.fromarray(mask * 255).convert(mode), "JPEG", quality=60), {0: 0, 255: 1})
+        content = encoded(Image.fromarray(mask * 255).convert(mode), "JPEG", quality=60)
+        ids, inexact = self.read(tmp_path, content, {0: 0, 255: 1})
         assert (ids == mask).mean() > 0.995
         assert inexact > 0
 
     def test_16_bit_levels(self, tmp_path: Path) -> None:
-        ids, inexact = self.read(tmp_path, encoded(LABELS.astype(np.uint16) * 30_000, "PNG"), {0: 0, 30_000: 1, 60_000: 2})
+        content = encoded(LABELS.astype(np.uint16) * 30_000, "PNG")
+        ids, inexact = self.read(tmp_path, content, {0: 0, 30_000: 1, 60_000: 2})
         np.testing.assert_array_equal(ids, LABELS)
         assert inexact == 0
 
@@ -169,7 +171,8 @@ ORIGINALS = {
     "PNG": encoded(PICTURE, "PNG"), "JPEG": encoded(PICTURE, "JPEG"), "BMP": encoded(PICTURE, "BMP"),
     "TIFF": encoded(PICTURE, "TIFF", compression="tiff_lzw"), "raw TIFF": encoded(PICTURE, "TIFF"),
     "WEBP": encoded(PICTURE, "WEBP"), "PPM": encoded(PICTURE, "PPM"), "plain": b"P3 2 1 9 1 2 3 4 5 6\n",
-    "progressive": encoded(PICTURE, "JPEG", progressive=True), "palette": encoded(palette_image(LABELS, PICTURE[:, 0]), "PNG"),
+    "progressive": encoded(PICTURE, "JPEG", progressive=True),
+    "palette": encoded(palette_image(LABELS, PICTURE[:, 0]), "PNG"),
     "16-bit": encoded(LABELS.astype(np.uint16), "PNG"),
     "EXIF": encoded(PICTURE, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"),
     "MPO": encoded(Image.fromarray(PICTURE), "MPO", save_all=True, append_images=[Image.fromarray(PICTURE)]),

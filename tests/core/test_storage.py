@@ -95,7 +95,7 @@ class TestAtomicWrite:
     def test_a_target_that_cannot_be_is_a_clear_error(self, tmp_path: Path, target: str) -> None:
         (tmp_path / "file").touch()
         (tmp_path / "folder" / "inside").mkdir(parents=True)
-        with pytest.raises(SetupError, match="stands where|too long"):
+        with pytest.raises(SetupError, match=r"stands where|too long"):
             atomic_write_bytes(tmp_path / target, b"x")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,7 +98,8 @@ def test_every_fault_of_the_text_is_reported() -> None:
 
 def test_very_deep_nesting_and_alias_bombs_end_quickly() -> None:
     assert "nested" in problems("a: " + "[" * 20_000)[0]
-    bomb = "a: &a [x, x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)}, *{chr(97 + i)}]\n" for i in range(20))
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    bomb = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in pairwise(letters))
     assert "anchors" in problems(bomb)[0]
 
 
@@ -109,14 +111,14 @@ def test_any_text_gives_a_mapping_or_a_config_error(text: str) -> None:
         assert error.problems and all("\n" not in problem for problem in error.problems)
 
 
+KEYS = st.text("abcxyz_", min_size=1, max_size=5)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-10**9, 10**9) | st.floats(allow_nan=False, width=32)
     | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abcxyz_", min_size=1, max_size=5), inner, max_size=3),
-    max_leaves=8)
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=8)
 
 
-@given(st.dictionaries(st.text("abcxyz_", min_size=1, max_size=5), VALUES, max_size=4))
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
 def test_what_yaml_writes_is_read_back(data: dict[str, Any]) -> None:
     class NoAliases(yaml.SafeDumper):
         def ignore_aliases(self, data: Any) -> bool:
@@ -160,8 +162,8 @@ class Outer(StrictModel):
     name: str = "x"
     share: float = 0.5
     inner: Inner
-    items: list[Inner] = []
-    table: dict[str, int] = {}
+    items: list[Inner] = Field(default_factory=list)
+    table: dict[str, int] = Field(default_factory=dict)
 
 
 TEXT = """\
@@ -230,7 +232,8 @@ class TestOverrides:
 
     @pytest.mark.parametrize(("override", "path", "value"), [
         ("a=2", ("a",), 2), ("a=1e-3", ("a",), 1e-3), ("a=no", ("a",), "no"), ("a=", ("a",), None),
-        ("a=x=y", ("a",), "x=y"), ("a=[1, {b: c}]", ("a",), [1, {"b": "c"}]), ("loss.1.name=ce", ("loss", 1, "name"), "ce"),
+        ("a=x=y", ("a",), "x=y"), ("a=[1, {b: c}]", ("a",), [1, {"b": "c"}]),
+        ("loss.1.name=ce", ("loss", 1, "name"), "ce"),
         ("loss.0.weight=2.5", ("loss", 0, "weight"), 2.5), ("m.x.y=3", ("m", "x", "y"), 3),
         ("m.new.deep=3", ("m", "new", "deep"), 3), ("loss.0={name: dice}", ("loss", 0), {"name": "dice"}),
         ("levels.0=1", ("levels", "0"), 1),

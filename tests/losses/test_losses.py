@@ -41,7 +41,8 @@ def make(name: str, weights: torch.Tensor | None = None, **more: float) -> torch
     return load(LOSSES[name])(weights, **more)
 
 
-def loop_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None, smoothing: float) -> float:
+def loop_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None, smoothing: float
+                       ) -> float:
     classes, total, mass = logits.shape[1], 0.0, 0.0
     scale = [1.0] * classes if weights is None else weights.double().tolist()
     for n, y, x in np.ndindex(*targets.shape):
@@ -142,12 +143,14 @@ class TestPromises:
     @CASES
     @settings(max_examples=15)
     @given(st.permutations(range(4)), st.integers(0, 50))
-    def test_classes_may_be_renumbered(self, name: str, weights: torch.Tensor | None, order: list[int], seed: int) -> None:
+    def test_classes_may_be_renumbered(self, name: str, weights: torch.Tensor | None, order: list[int], seed: int
+                                       ) -> None:
         logits, targets = batch(seed)
         table = torch.full((256,), IGNORE)
         table[torch.tensor(order)] = torch.arange(4)
         renumbered = None if weights is None else weights[torch.tensor(order)]
-        torch.testing.assert_close(make(name, renumbered)(logits[:, order], table[targets]), make(name, weights)(logits, targets))
+        expected = make(name, weights)(logits, targets)
+        torch.testing.assert_close(make(name, renumbered)(logits[:, order], table[targets]), expected)
 
     @CASES
     def test_pixels_and_images_may_be_reordered(self, name: str, weights: torch.Tensor | None) -> None:
@@ -245,7 +248,8 @@ class TestBuild:
         logits, targets = batch()
         loss = build_loss([{"name": "ce", "weight": 0.5, "class_weights": "none"},
                            {"name": "dice", "weight": 3, "class_weights": [1, 2, 3, 4], "smooth": 1.0}], self.PIXELS)
-        expected = 0.5 * CrossEntropy()(logits, targets) + 3 * Dice(torch.tensor([1.0, 2, 3, 4]), smooth=1)(logits, targets)
+        dice = Dice(torch.tensor([1.0, 2, 3, 4]), smooth=1)
+        expected = 0.5 * CrossEntropy()(logits, targets) + 3 * dice(logits, targets)
         torch.testing.assert_close(loss(logits, targets), expected)
 
     def test_inverse_frequency(self) -> None:
