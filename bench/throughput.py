@@ -4,11 +4,10 @@
                                [--steps 60] [--rounds 5] [--json]
 
 The config is what `plan` writes for the data (the pictures of `maskwright demo` when left out); weights are
-random, which changes no speed. "bare" is forward,
-backward and update on one batch that lies normalised in memory: no loader, no augmentation, no average of the
-weights, no log. "loop" is `maskwright train` with all of these, between its evaluations, by its own
-`timing.jsonl`. Both take turns in one process, in the precision that the first training has chosen, and each
-pair gives one ratio.
+random, which changes no speed. "bare" is forward, backward and update on one batch that lies normalised in
+memory: no loader, no augmentation, no average of the weights, no log. "loop" is `maskwright train` with all of
+these, between its evaluations, by its own `timing.jsonl`. Both take turns in one process, in the precision that
+the first training has chosen, and each pair gives one ratio.
 """
 
 from __future__ import annotations
@@ -75,7 +74,8 @@ class Bare:
         self.segmenter.model.train()
         dataset = load_dataset(config.data.root)
         samples = training_splits(dataset, config.data.holdout, config.seed)[0][: config.train.batch_size]
-        pairs = list(Source(dataset, samples, self.segmenter.preprocessing.geometry))
+        source = Source(dataset, samples, self.segmenter.preprocessing.geometry)
+        pairs = [source[index] for index in range(len(source))]
         images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
         self.images = self.segmenter.normalise(images)
         self.targets = torch.from_numpy(np.stack([mask for _, mask in pairs])).to(device).long()

@@ -97,7 +97,7 @@ def die_at(operation: int, torn: bool) -> None:
 
     for name in _CALLS:
         setattr(os, name, counting(getattr(os, name)))
-    builtins.open = io.open = counting_open  # type: ignore[assignment]
+    builtins.open = io.open = counting_open
 
 
 def attempt(out: Path, settings: RunConfig, log: Path, prepare: Callable[[], None] = lambda: None) -> int:
@@ -131,7 +131,7 @@ def disturbed(rng: random.Random, out: Path, settings: RunConfig, log: Path, sec
     pause = rng.choice([0.0, 1e9])
 
     def prepare() -> None:
-        training.Plan = partial(training.Plan, state_every_seconds=pause)  # type: ignore[misc,assignment]
+        training.Plan = partial(training.Plan, state_every_seconds=pause)  # type: ignore[attr-defined,assignment]
         if kind == "operation":
             die_at(rng.randint(1, rng.choice([20, 100, 400])), rng.random() < 0.5)
 
@@ -181,7 +181,7 @@ def campaign(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     expected = result_of(whole)
     ends: Counter[str] = Counter()
     problems: list[str] = []
-    runs = mismatches = 0
+    runs = mismatches = early = 0
     while ends["killed"] < kills and not problems:
         out = folder / f"{runs}" / "run"
         out.parent.mkdir()
@@ -189,6 +189,7 @@ def campaign(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         for _ in range(rng.randint(3, 12)):
             end = disturbed(rng, out, settings, log, seconds)
             ends[end] += 1
+            early += end == "killed" and not out.exists()
             problems += leftovers(out)
             if end in ("finished", "failed"):
                 break
@@ -203,7 +204,7 @@ def campaign(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         mismatches += bool(differing)
         problems += [f"run {runs}: {name} differs" for name in differing]
         problems += [f"run {runs}: {path.name} was left" for path in out.rglob(f"{STAGING_PREFIX}*")]
-    return {"kills": ends["killed"], "stops": ends["stopped"], "runs": runs, "mismatches": mismatches,
+    return {"kills": ends["killed"], "early": early, "stops": ends["stopped"], "runs": runs, "mismatches": mismatches,
             "problems": problems, "seconds": round(time.monotonic() - began, 1)}
 
 

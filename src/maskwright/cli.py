@@ -81,13 +81,13 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Detect the layout of DIR and write dataset.yaml, with the reasons."""
-    from maskwright.core.layouts import init, render
+    from maskwright.core.layouts import init
 
     file, detection = init(folder, out=out, images=images, masks=masks)
     _print(
         {"file": str(file), "dataset": detection.file.model_dump(), "reasons": detection.reasons},
         as_json,
-        lambda: f"{render(detection)}\nwritten: {file}",
+        lambda: f"{file.read_text()}\nwritten: {file}",
     )
 
 

@@ -97,8 +97,8 @@ class TestEveryRow:
     def test_image_and_mask_stay_together(self, name: str, border: str, rng: np.random.Generator) -> None:
         """An image in the colours of its mask shows them after the transform too, away from outlines."""
         transform = always(name)
-        if transform.matrix(SIZE, np.random.default_rng(0)) is None:
-            pytest.skip("changes no geometry")
+        if transform.matrix(SIZE, rng) is None:
+            return  # changes no geometry
         mask = np.kron(np.array([[0, 1, 2, 3], [2, 3, 0, 1], [1, 0, 3, 2]], np.uint8), np.ones((20, 20), np.uint8))
         for _ in range(20):
             image, labels = Pipeline([transform], border)(LOOKS[mask], mask, rng)
@@ -199,6 +199,19 @@ class TestRandomSizedCrop:
         shares = (last - first)[:2] / (SIZE[1], SIZE[0])
         assert (shares <= 1 + 1e-9).all() and shares[0] / shares[1] <= ratio + 1e-9
 
+    @pytest.mark.parametrize("end", [0, 1])
+    def test_the_outermost_part_ends_with_the_image(self, end: int) -> None:
+        class Drawn:
+            """Draws the ends of every range."""
+
+            def uniform(self, low: float, high: float, size: int | None = None) -> object:
+                value = (low, high)[end]
+                return value if size is None else np.full(size, value)
+
+        back = np.linalg.inv(RandomSizedCrop(1, (0.4, 0.6), 1.0).matrix(SIZE, Drawn()))  # type: ignore[arg-type]
+        corner = (-0.5, -0.5, 1) if end == 0 else (SIZE[1] - 0.5, SIZE[0] - 0.5, 1)
+        np.testing.assert_allclose(back @ corner, corner)
+
     def test_nothing_is_uncovered(self, rng: np.random.Generator) -> None:
         image, mask = sample()
         pipeline = Pipeline([RandomSizedCrop(1, (0.3, 1.0), 1.5)], "ignore")
@@ -235,6 +248,11 @@ class TestAffine:
         assert 0.8 - 1e-9 <= factor <= 1.25 + 1e-9 and abs(angle) <= 15 + 1e-9
         assert (np.abs(shift) <= np.array([SIZE[1], SIZE[0]]) * 0.06 + 1e-9).all()
         np.testing.assert_allclose(matrix[:2, :2] @ matrix[:2, :2].T, np.eye(2) * factor**2, atol=1e-9)
+
+    def test_without_a_shift_the_middle_stays(self, rng: np.random.Generator) -> None:
+        centre = np.array([(SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2, 1])
+        for _ in range(10):
+            np.testing.assert_allclose(Affine(1, (0.5, 2), 90, 0).matrix(SIZE, rng) @ centre, centre)
 
     def test_the_whole_range_is_used(self) -> None:
         rng = np.random.default_rng(0)

@@ -103,6 +103,7 @@ def test_files_lists_and_globs(images):
     assert find_images([str(images / "**/*.png")]) == {"a": a, "b": b, "c": images / "deep/er/c.png",
                                                        "d.v2": images / "d.v2.png"}
     assert find_images([images, a])["a"] == a
+    assert find_images(str(a)) == find_images(a) == {"a": a}
     assert list(find_images([images])) == sorted(SIZES)
 
 

@@ -115,6 +115,8 @@ class TestBatches:
 
 
 @pytest.mark.usefixtures("opencv_threads")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # Python 3.12 and later
 class TestStream:
     @pytest.mark.parametrize("workers", [0, 1, 2])
     def test_the_same_batches_in_order_with_any_number_of_workers(self, dataset: Dataset, workers: int) -> None:

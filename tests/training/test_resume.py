@@ -1,18 +1,20 @@
 """A run that was killed, stopped or disturbed ends as if nothing had happened, or says clearly why it cannot."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from maskwright.core.storage import exclusive_lock
-from maskwright.errors import DataError, Interrupted, LockedError
+from maskwright.core.storage import atomic_write_json, exclusive_lock
+from maskwright.errors import DataError, Interrupted, LockedError, SetupError
 from maskwright.models.segmenter import read_tensors
 from maskwright.run import Run
 from maskwright.training import loop
@@ -73,11 +75,12 @@ def killed(tmp_path, kills, timeout):
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    print(f"{found['kills']} kills and {found['stops']} stops in {found['runs']} runs: {found['mismatches']} mismatches"
-          f" ({found['seconds']} s)")
+    print(f"{found['kills']} kills ({found['early']} before the run folder appeared) and {found['stops']} stops in "
+          f"{found['runs']} runs: {found['mismatches']} mismatches ({found['seconds']} s)")
     assert found["problems"] == []
     assert found["mismatches"] == 0
     assert found["kills"] >= kills
+    assert 0 < found["early"] < found["kills"]
 
 
 def test_killed_runs_end_with_the_same_bytes(tmp_path):
@@ -111,7 +114,9 @@ def test_a_second_ctrl_c_stops_at_once(settings, tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_stopped_run_with_loader_processes_goes_on_exactly(settings, whole, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_with_loader_processes_goes_on_exactly(settings, whole, tmp_path, monkeypatch, number):
+    """A terminal or a scheduler sends the signal to all of them."""
     settings = settings.model_copy(update={"train": settings.train.model_copy(update={"workers": 2})})
     make = loop.train_step
 
@@ -119,14 +124,17 @@ def test_a_stopped_run_with_loader_processes_goes_on_exactly(settings, whole, tm
         step, done = make(*args), iter(range(12))
 
         def step_and_stop(images, targets):
-            if next(done) == 6:
-                signal.raise_signal(signal.SIGINT)
+            if next(done) == 2:
+                for child in multiprocessing.active_children():
+                    os.kill(child.pid, number)
+                time.sleep(0.1)
+                signal.raise_signal(number)
             return step(images, targets)
         return step_and_stop
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train_step", stopping)
-        with pytest.raises(Interrupted, match="iteration 7 of 12"):
+        with pytest.raises(Interrupted, match="iteration 3 of 12"):
             train(settings, out=tmp_path / "run")
     assert artifacts(resume(tmp_path / "run")) == artifacts(whole)
 
@@ -201,6 +209,22 @@ def test_a_run_belongs_to_one_process(settings, tmp_path, monkeypatch):
         pass  # free again
 
 
+def test_loader_processes_do_not_keep_the_lock_of_a_killed_run(tmp_path):
+    """They live on for some seconds; the run can be resumed at once."""
+    fork = ("import os, sys, time; from pathlib import Path; from maskwright.core.storage import exclusive_lock\n"
+            "with exclusive_lock(Path(sys.argv[1])):\n"
+            "    child = os.fork() or time.sleep(60)\n"
+            "    print(child, flush=True); os.kill(os.getpid(), 9)")
+    with subprocess.Popen([sys.executable, "-c", fork, tmp_path], stdout=subprocess.PIPE) as other:
+        child = int(other.stdout.readline())
+        other.wait()
+    try:
+        with exclusive_lock(tmp_path):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
 def test_a_training_run_is_locked(settings, tmp_path, monkeypatch):
     refused = []
 
@@ -231,6 +255,15 @@ def test_a_changed_dataset_is_refused(settings, data, tmp_path, monkeypatch, cha
     with pytest.raises(DataError, match=r"data: has changed since .*; restore it, or train a new run"):
         resume(run)
     assert snapshot(run) == before
+
+
+def test_a_run_from_a_gpu_is_refused_without_one(whole, tmp_path, monkeypatch):
+    run = Run(shutil.copytree(whole.path, tmp_path / "run"))
+    (run.path / "finished.json").unlink()
+    atomic_write_json(run.info_file, run.info() | {"device": "cuda"})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SetupError, match="began on a GPU, and there is none here"):
+        resume(run)
 
 
 def half(path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from helpers import write
 from maskwright.errors import ConfigError, DataError, SetupError
@@ -347,12 +348,18 @@ def test_a_bad_dataset_is_refused_before_anything_is_written(own_data, tmp_path,
     assert nothing_written(tmp_path / "run")
 
 
-@pytest.mark.parametrize(("weights", "kind"), [("gone.safetensors", SetupError), ("weights.pth", ConfigError)])
-def test_missing_weights_are_refused_before_anything_is_written(data, tmp_path, weights, kind):
+@pytest.mark.parametrize(("weights", "kind", "message"), [
+    ("gone.safetensors", SetupError, "no such file"),
+    ("other.safetensors", SetupError, "these are not weights of resnet18"),
+    ("weights.pth", ConfigError, "other formats can run code"),
+    ("imagenet", SetupError, "are not on this machine")])
+def test_missing_weights_are_refused_before_anything_is_written(data, tmp_path, monkeypatch, weights, kind, message):
+    monkeypatch.setattr("maskwright.models.weights.cached", lambda _: None)
+    save_file({"conv1.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     settings = config(data)
-    model = settings.model.model_copy(update={"name": "Unet", "encoder": "resnet18", "args": {},
-                                              "weights": str(tmp_path / weights)})
-    with pytest.raises(kind, match=re.escape(weights)):
+    path = weights if weights == "imagenet" else str(tmp_path / weights)
+    model = settings.model.model_copy(update={"name": "Unet", "encoder": "resnet18", "args": {}, "weights": path})
+    with pytest.raises(kind, match=message):
         train(settings.model_copy(update={"model": model}), out=tmp_path / "run")
     assert nothing_written(tmp_path / "run")
 

@@ -66,13 +66,13 @@ def load(model: str | Path | Run, *, device: str = "cpu") -> Segmenter:
     return load_segmenter(model_file(model), device)
 
 
-def find_images(inputs: Sequence[str | Path]) -> dict[str, Path]:
+def find_images(inputs: str | Path | Sequence[str | Path]) -> dict[str, Path]:
     """Output name -> file, for files, folders (searched below) and globs.
 
     Raises ConfigError when nothing is found or two inputs would get the same output name.
     """
     found: dict[str, Path] = {}
-    for item in map(str, inputs):
+    for item in map(str, [inputs] if isinstance(inputs, (str, Path)) else inputs):
         root = Path(item)
         if root.is_dir():
             files = [(path.relative_to(root), path) for path in images_below(root)]
@@ -92,8 +92,8 @@ def find_images(inputs: Sequence[str | Path]) -> dict[str, Path]:
     return found
 
 
-def predict(model: str | Path | Run, images: Sequence[str | Path], *, out: str | Path, device: str | None = None
-            ) -> Predictions:
+def predict(model: str | Path | Run, images: str | Path | Sequence[str | Path], *, out: str | Path,
+            device: str | None = None) -> Predictions:
     """Predicts every image and writes `out/masks/NAME.png` (index PNG), `out/overlays/NAME.jpg` and
     `out/predictions.jsonl`.
 
@@ -106,23 +106,20 @@ def predict(model: str | Path | Run, images: Sequence[str | Path], *, out: str |
     segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     folder = Path(out)
     say(f"output folder: {folder}")
-    result = _open(folder, file, segmenter.classes)
+    _open(folder, file, segmenter.classes)
     journal = Journal(folder / "predictions.jsonl")
-    done = {row["mask"]: row["image"] for row in result.rows}
-    todo = {name: path for name, path in found.items() if _mask_name(name) not in done}
-    for name, path in found.items():
-        if name not in todo and done[_mask_name(name)] != str(path):
-            raise ConfigError(f"{path}: {folder} holds the mask of another image with this name "
-                              f"({done[_mask_name(name)]}); choose another --out")
-    with exclusive_lock(folder), progress("predicting", len(found), done=len(found) - len(todo)) as advance:
+    with exclusive_lock(folder):
+        result = Predictions(folder, journal.read())
+        todo = _not_yet(found, result)
         finished = len(found) - len(todo)
-        for names, paths in _chunks(todo):
-            for row in _predict_chunk(segmenter, folder, names, paths):
-                (result.skipped if "reason" in row else result.rows).append(row)
-                if "reason" not in row:
-                    journal.append(row, durable=False)
-            finished += len(names)
-            advance(finished)
+        with progress("predicting", len(found), done=finished) as advance:
+            for names, paths in _chunks(todo):
+                for row in _predict_chunk(segmenter, folder, names, paths):
+                    (result.skipped if "reason" in row else result.rows).append(row)
+                    if "reason" not in row:
+                        journal.append(row, durable=False)
+                finished += len(names)
+                advance(finished)
     for skipped in result.skipped:
         say(f"skipped {skipped['reason']}")
     if not result.rows:
@@ -131,20 +128,30 @@ def predict(model: str | Path | Run, images: Sequence[str | Path], *, out: str |
     return result
 
 
-def _open(folder: Path, file: Path, classes: ClassTree) -> Predictions:
-    """A new output folder, or the rows so far of one that this very model has begun."""
+def _open(folder: Path, file: Path, classes: ClassTree) -> None:
+    """Makes the output folder, unless this very model has begun it. ConfigError for any other folder."""
     with open(file, "rb") as stream:
         digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     marker = folder / "model.json"
     if marker.exists():
         if read_json(marker).get("hash") != digest:
             raise ConfigError(f"{folder}: holds predictions of another model; choose another --out")
-        return Predictions(folder, Journal(folder / "predictions.jsonl").read())
+        return
     # A kill while the marker was written leaves no more than its unfinished file.
     if not folder.is_dir() or any(not path.name.startswith(STAGING_PREFIX) for path in folder.iterdir()):
         require_absent(folder)
     atomic_write_json(marker, {"model": str(file.resolve()), "hash": digest, "classes": classes.to_dict()})
-    return Predictions(folder)
+
+
+def _not_yet(found: dict[str, Path], result: Predictions) -> dict[str, Path]:
+    """The images without a row. ConfigError when a row is that of another image with the same name."""
+    images = {row["mask"]: row["image"] for row in result.rows}
+    for name, path in found.items():
+        other = images.get(_mask_name(name), str(path))
+        if other != str(path):
+            raise ConfigError(f"{path}: {result.folder} holds the mask of another image with this name ({other}); "
+                              "choose another --out")
+    return {name: path for name, path in found.items() if _mask_name(name) not in images}
 
 
 def _mask_name(name: str) -> str:

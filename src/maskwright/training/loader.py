@@ -3,6 +3,7 @@ changes nothing."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 
 import cv2
@@ -100,5 +101,11 @@ def stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[tu
         cv2.setNumThreads(0)
     loader: DataLoader[tuple[torch.Tensor, torch.Tensor]] = DataLoader(
         batches, batch_size=None, sampler=range(start, stop), num_workers=workers,
-        prefetch_factor=4 if workers else None, pin_memory=torch.cuda.is_available())
+        prefetch_factor=4 if workers else None, pin_memory=torch.cuda.is_available(), worker_init_fn=_leave_signals)
     return iter(loader)
+
+
+def _leave_signals(_: int) -> None:
+    """Ctrl-C and a scheduler's SIGTERM reach every process of the group, but only the training decides when to stop."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -30,7 +30,7 @@ from maskwright.core.storage import (
     require_absent,
     staged_folder,
 )
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.losses.build import build_loss
 from maskwright.models import takes_encoder
 from maskwright.models.build import ModelSpec, build_model
@@ -273,6 +273,8 @@ def resume(run: str | Path | Run) -> Run:
         dataset = load_dataset(config.data.root)
         if dataset.version() != info["dataset"]["version"]:
             raise DataError(f"{config.data.root}: has changed since {run.path} began; restore it, or train a new run")
+        if info["device"] == "cuda" and not torch.cuda.is_available():
+            raise SetupError(f"{run.path}: began on a GPU, and there is none here; resume it where it began")
         torch.set_num_threads(info["threads"])
         splits = training_splits(dataset, config.data.holdout, config.seed)
         prepared = _prepare(config, dataset, splits, None, info["device"])
