@@ -196,7 +196,7 @@ def test_help_imports_nothing_heavy():
     modules = imported(
         "from maskwright.cli import main\ntry:\n    main(['train', '--help'])\nexcept SystemExit:\n    pass"
     )
-    assert not modules & {"torch", "numpy", "cv2", "PIL", "pydantic", "timm", "jinja2", "yaml"}
+    assert not modules & {"torch", "numpy", "cv2", "PIL", "timm", "jinja2", "yaml"}
 
 
 def test_the_core_imports_no_torch():

@@ -190,7 +190,7 @@ class RunConfig(StrictModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with every value, which `RunConfig.model_validate` reads back."""
-        return self.model_dump(exclude_none=True)
+        return self.model_dump()
 
 
 def seconds_of(text: str) -> float:

@@ -25,6 +25,7 @@ from maskwright.core.storage import atomic_write_text
 from maskwright.errors import ConfigError, DataError, SetupError
 
 _READ = 200
+_BINS = 64
 # Pixels that one image may have at the model's size, so that a CPU sees each image often enough in minutes.
 _CPU_PIXELS, _GPU_PIXELS = 52_000, 512 * 512
 _MULTIPLE = 32
@@ -58,7 +59,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
     chosen = [train[i] for i in np.unique(np.linspace(0, len(train) - 1, min(len(train), _READ)).astype(int))]
     classes = len(dataset.classes)
     pixels = np.zeros(classes + 1, np.int64)
-    profiles = np.zeros((2, classes, 64))
+    profiles = np.zeros((2, classes, _BINS))
     sizes = []
     grey = all(not np.ptp(dataset.read_image(sample), axis=2).any() for sample in chosen[:: max(1, len(chosen) // 5)])
     with progress("looking", len(chosen)) as advance:
@@ -67,10 +68,10 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
             mask = dataset.read_mask(sample)
             pixels += class_pixels(mask, classes)
             for axis, profile in enumerate(profiles):
-                bins = (np.arange(mask.shape[1 - axis]) * 64) // mask.shape[1 - axis]
+                length = mask.shape[1 - axis]
+                places = (np.arange(_BINS) + 0.5) * length / _BINS - 0.5
                 for index in range(classes):
-                    along = (mask == index).mean(axis=axis)
-                    np.add.at(profile[index], bins, along)
+                    profile[index] += np.interp(places, np.arange(length), (mask == index).mean(axis=axis))
             advance(i)
     height, width = (int(v) for v in np.median(np.array(sizes), axis=0))
     if not pixels[:classes].any():

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -116,25 +115,27 @@ def test_a_second_ctrl_c_stops_at_once(settings, tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_with_loader_processes_goes_on_exactly(settings, whole, tmp_path, monkeypatch, number):
-    """A terminal or a scheduler sends the signal to all of them."""
+    """A terminal or a scheduler sends the signal to all of them. Here the loaders get it so early that the steps
+    until this process gets it need batches which are not made yet."""
     settings = settings.model_copy(update={"train": settings.train.model_copy(update={"workers": 2})})
     make = loop.train_step
 
     def stopping(*args):
-        step, done = make(*args), iter(range(12))
+        step, steps = make(*args), iter(range(12))
 
         def step_and_stop(images, targets):
-            if next(done) == 2:
+            done = next(steps)
+            if done == 0:
                 for child in multiprocessing.active_children():
                     os.kill(child.pid, number)
-                time.sleep(0.1)
+            if done == 10:
                 signal.raise_signal(number)
             return step(images, targets)
         return step_and_stop
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train_step", stopping)
-        with pytest.raises(Interrupted, match="iteration 3 of 12"):
+        with pytest.raises(Interrupted, match="iteration 11 of 12"):
             train(settings, out=tmp_path / "run")
     assert artifacts(resume(tmp_path / "run")) == artifacts(whole)
 
@@ -188,8 +189,12 @@ def test_unfinished_files_of_a_kill_are_cleared(settings, tmp_path, monkeypatch)
     run, _ = interrupted(settings, tmp_path / "run", monkeypatch)
     torn = run.last.with_name(".partial-1-last.safetensors")
     torn.write_bytes(b"half")
+    evaluation = run.evaluations / ".partial-2-val-001/.partial-2-scores.json"
+    evaluation.parent.mkdir(parents=True)
+    evaluation.write_bytes(b"half")
     resume(run)
     assert not torn.exists()
+    assert evaluation.exists()  # another process may be writing it
 
 
 def test_a_run_belongs_to_one_process(settings, tmp_path, monkeypatch):

@@ -142,6 +142,20 @@ def staged_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
+# Locked files of this process. A forked child (a loader process) inherits them, and with them the locks, which
+# would then outlive a parent that is killed; so a child closes them first.
+_held: set[int] = set()
+
+
+def _close_held() -> None:
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_close_held)
+
+
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
     """Holds `folder/.lock` for this process; LockedError names the pid that holds it.
@@ -150,22 +164,24 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
     """
     path = folder / ".lock"
     with disk_errors(path):
-        stream = open(path, "a+")  # noqa: SIM115  # closed by the block below, where errors are the caller's own
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            owner = stream.read().strip() or "unknown"
-            raise LockedError(f"{folder}: in use by another process (pid {owner}); wait for it or stop it") from None
-        stream.seek(0)
-        stream.truncate()
-        stream.write(str(os.getpid()))
-        stream.flush()
-        try:
-            yield
-        finally:
-            stream.truncate(0)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise LockedError(f"{folder}: in use by another process (pid {owner}); wait for it or stop it") from None
+    _held.add(descriptor)
+    try:
+        with disk_errors(path):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        if descriptor in _held:  # not in a child that was forked inside
+            _held.discard(descriptor)
+            os.ftruncate(descriptor, 0)
+            os.close(descriptor)
 
 
 def confine(root: Path, relative: str, source: str) -> Path:

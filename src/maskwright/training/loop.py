@@ -59,7 +59,6 @@ def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batche
 
     Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite.
     """
-    torch.set_flush_denormal(True)  # denormal activations are many times slower on CPUs
     model = segmenter.model
     optimizer = build_optimizer(model, segmenter.spec, plan.groups)
     average = Average(model, plan.ema) if plan.ema else None

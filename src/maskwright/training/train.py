@@ -41,7 +41,7 @@ from maskwright.training.checkpoint import Progress, save_state
 from maskwright.training.loader import Batches, Source
 from maskwright.training.loop import Plan, fit
 from maskwright.training.optimizer import Average, Groups, build_optimizer
-from maskwright.training.precision import Choice, choose
+from maskwright.training.precision import Choice, choose, denormals_flushed
 from maskwright.training.validation import validate
 
 # Of a time budget, what is kept for reading, the last checkpoint and the noise of the clock.
@@ -168,6 +168,7 @@ def _workers(config: RunConfig, device: str) -> int:
     return 0 if device == "cpu" else min(8, os.cpu_count() or 1)
 
 
+@denormals_flushed()
 def train(config: RunConfig | str | Path, *, out: str | Path | None = None, overrides: Sequence[str] = (),
           device: str | None = None) -> Run:
     """Trains a model and returns its finished Run.
@@ -189,7 +190,13 @@ def train(config: RunConfig | str | Path, *, out: str | Path | None = None, over
     splits = training_splits(dataset, config.data.holdout, config.seed)
     prepared = _prepare(config, dataset, splits, weights, device)
     images, targets = prepared.batches[0]
-    choice = choose(prepared.segmenter, prepared.criterion, images, targets, _groups(config), config.train.precision)
+    try:
+        choice = choose(prepared.segmenter, prepared.criterion, images, targets, _groups(config),
+                        config.train.precision)
+    except RuntimeError as error:  # torch's one word for shapes that do not fit, and for memory that is not there
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"model: {config.model.name} cannot make a step with these images ({reason}); change "
+                          "data.image_size, train.batch_size, or the model") from None
     prepared.segmenter.precision = choice.precision
     say(f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms a step")
     workers = _workers(config, device)
@@ -257,6 +264,7 @@ def _finish(run: Run, config: RunConfig, prepared: _Prepared, setup_seconds: flo
     return run
 
 
+@denormals_flushed()
 def resume(run: str | Path | Run) -> Run:
     """Goes on with a run that was stopped or killed, and ends with the same weights and the same log as if
     it never had been. Raises DataError when the dataset has changed since; a finished run is returned as it is.
@@ -267,7 +275,8 @@ def resume(run: str | Path | Run) -> Run:
             say(f"run folder: {run.path}: has finished already")
             return run
         for left_over in run.path.rglob(f"{STAGING_PREFIX}*"):  # files that were being written when it was killed
-            left_over.unlink()
+            if left_over.is_file() and run.evaluations not in left_over.parents:  # `evaluate` may be at work there
+                left_over.unlink()
         began = time.monotonic()
         config, info = run.config(), run.info()
         dataset = load_dataset(config.data.root)
