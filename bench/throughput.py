@@ -33,7 +33,7 @@ from maskwright.planning import ENCODER, plan
 from maskwright.run import Run
 from maskwright.training.loader import Source
 from maskwright.training.optimizer import Groups, build_optimizer
-from maskwright.training.precision import synchronise
+from maskwright.training.precision import denormals_flushed, synchronise
 from maskwright.training.train import train, training_splits
 
 WARM_UP = 10
@@ -93,6 +93,7 @@ class Bare:
         loss.backward()
         self.optimizer.step()
 
+    @denormals_flushed()
     def rate(self, steps: int) -> float:
         """Images per second."""
         for _ in range(WARM_UP):

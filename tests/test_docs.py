@@ -12,7 +12,7 @@ import yaml
 from maskwright import augment, losses, models
 from maskwright.auditing import CHECKS
 from maskwright.cli import app, main
-from maskwright.core.dataset import ClassSpec, DatasetFile
+from maskwright.core.description import ClassSpec, DatasetFile
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassInfo, ClassTree
-from maskwright.core.dataset import DatasetFile
+from maskwright.core.description import DatasetFile
 from maskwright.errors import ConfigError, DataError
 
 

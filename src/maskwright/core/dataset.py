@@ -9,19 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
 from maskwright.core import strictyaml
-from maskwright.core.classes import MAX_ID, ClassInfo, ClassTree
-from maskwright.core.palette import colour_of, from_hex
+from maskwright.core.classes import ClassTree
+from maskwright.core.description import FILE_NAME, MASK_ENDINGS, DatasetFile, images_below
+from maskwright.core.layouts import detect
 from maskwright.core.sample import (
-    IMAGE_SUFFIXES,
     INDEX,
-    Encoding,
     Exif,
     MaskEncoding,
     MaskPixels,
@@ -33,77 +31,6 @@ from maskwright.core.sample import (
 )
 from maskwright.core.storage import confine, dump_json, is_inside
 from maskwright.errors import ConfigError, DataError
-
-FILE_NAME = "dataset.yaml"
-# Endings that annotation tools put behind the image's name.
-MASK_ENDINGS = ("", "_mask", "_seg", "_label", "_labels", "_gt", "-mask", "_segmentation")
-
-
-class ImagesSpec(strictyaml.StrictModel):
-    """Where images are and whether their EXIF orientation was applied when the masks were drawn."""
-
-    folder: str
-    exif: Exif = "apply"
-
-
-class MasksSpec(strictyaml.StrictModel):
-    """Where masks are and what their pixel values mean; see `MaskEncoding`."""
-
-    folder: str | None = None
-    encoding: Encoding = "index"
-    levels: dict[str, int] = Field(default_factory=dict, description="grey value -> class id")
-
-
-class ClassSpec(strictyaml.StrictModel):
-    """A class with an id, or a group with children."""
-
-    id: int | None = Field(None, ge=0, le=MAX_ID)
-    name: str = Field(min_length=1)
-    colour: str | None = Field(None, pattern="^#[0-9A-Fa-f]{6}$")
-    children: list[ClassSpec] = Field(default_factory=list)
-
-
-class DatasetFile(strictyaml.StrictModel):
-    """The contents of `dataset.yaml`."""
-
-    root: str = "."
-    layout: Literal["split_folders", "flat", "table"]
-    images: ImagesSpec
-    masks: MasksSpec = MasksSpec()
-    splits: dict[str, str] = Field(default_factory=dict, description="split -> its folder")
-    table: str | None = None
-    classes: list[ClassSpec] = Field(min_length=1)
-    ignore: int = Field(255, ge=0, le=MAX_ID)
-
-    def class_tree(self) -> ClassTree:
-        """The classes as a tree. Raises ConfigError with everything that is wrong about them."""
-        leaves: list[ClassInfo] = []
-        problems: list[str] = []
-
-        def walk(specs: Sequence[ClassSpec], parents: tuple[str, ...]) -> None:
-            for spec in specs:
-                if bool(spec.children) == (spec.id is not None):
-                    problems.append(f"classes: {spec.name!r} needs either an id (a class) or children (a group)")
-                elif spec.children:
-                    walk(spec.children, (*parents, spec.name))
-                elif spec.id is not None:
-                    colour = from_hex(spec.colour) if spec.colour else colour_of(len(leaves))
-                    leaves.append(ClassInfo(spec.id, spec.name, colour, parents))
-
-        walk(self.classes, ())
-        if problems:
-            raise ConfigError(problems)
-        return ClassTree(tuple(leaves), self.ignore)
-
-    def mask_encoding(self, classes: ClassTree) -> MaskEncoding:
-        """The encoding of the mask files. Raises ConfigError when `levels` does not fit it or `classes`."""
-        levels = {int(grey): id_ for grey, id_ in self.masks.levels.items() if grey.isdecimal()}
-        if len(levels) != len(self.masks.levels) or (self.masks.encoding == "levels") != bool(levels):
-            raise ConfigError("masks.levels: give grey value -> class id pairs with `encoding: levels`, and only there")
-        strange = sorted(set(levels.values()) - {*classes.ids, classes.ignore})
-        if strange:
-            raise ConfigError(f"masks.levels: {strange} are no class ids and not the ignore id; add them to `classes`")
-        return MaskEncoding(self.masks.encoding, levels)
 
 
 @dataclass(frozen=True)
@@ -177,8 +104,6 @@ def load_dataset(path: str | Path) -> Dataset:
 
     Raises ConfigError for a faulty `dataset.yaml`, DataError when the folder holds no dataset.
     """
-    from maskwright.core.layouts import detect  # it builds on this module
-
     path = Path(path)
     file = path if path.is_file() else path / FILE_NAME
     if not file.exists():
@@ -202,13 +127,6 @@ def build(file: DatasetFile, root: Path, name: str) -> Dataset:
     if not samples:
         raise DataError(f"{root}: no images found in {file.images.folder!r}; check `images` in {FILE_NAME}")
     return Dataset(name, root, classes, tuple(samples), encoding, file.images.exif, tuple(orphans))
-
-
-def images_below(folder: Path) -> list[Path]:
-    """Image files below `folder` in the order of their names; hidden files and folders are left out."""
-    return sorted(path for path in folder.rglob("*")
-                  if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-                  and not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def _from_folders(file: DatasetFile, root: Path) -> tuple[list[Sample], list[Path]]:

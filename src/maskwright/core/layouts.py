@@ -14,7 +14,15 @@ import numpy.typing as npt
 import yaml
 from PIL import Image
 
-from maskwright.core.dataset import FILE_NAME, MASK_ENDINGS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec, images_below
+from maskwright.core.description import (
+    FILE_NAME,
+    MASK_ENDINGS,
+    ClassSpec,
+    DatasetFile,
+    ImagesSpec,
+    MasksSpec,
+    images_below,
+)
 from maskwright.core.palette import colour_of, to_hex
 from maskwright.core.sample import LOSSY, integer_pixels, open_image, read_header, refuse_ambiguous
 from maskwright.core.storage import atomic_write_text

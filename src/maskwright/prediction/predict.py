@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from maskwright.core.classes import ClassTree
-from maskwright.core.dataset import images_below
+from maskwright.core.description import images_below
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
 from maskwright.core.progress import progress, say
 from maskwright.core.sample import read_image
