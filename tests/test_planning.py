@@ -82,6 +82,8 @@ def test_the_written_file_loads_to_the_returned_config(tmp_path):
 def test_every_value_has_its_place_in_the_config(tmp_path):
     _, config = plan(make_dataset(tmp_path / "data", layout="flat"), weights="none")
     assert config.data.holdout == 0.1  # few images and no val split
+    assert config.model.name == "UNet" and config.model.encoder is None
+    _, config = plan(tmp_path / "data", weights="none", encoder="resnet18")
     assert config.model.name == "Unet" and config.model.weights == "none"
     assert [term.name for term in config.loss] == ["ce", "dice"]
 

@@ -246,7 +246,7 @@ def doctor(as_json: Json = False) -> None:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the data, the run and the report.")] = Path("demo"),
-    budget: Annotated[str, typer.Option("--budget", help="Wall time of the training.")] = "100s",
+    budget: Annotated[str, typer.Option("--budget", help="Wall time of the training.")] = "200s",
     as_json: Json = False,
 ) -> None:
     """Generate a dataset and run the whole line on it, in a few minutes."""

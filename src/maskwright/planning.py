@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from maskwright.errors import ConfigError, DataError, SetupError
 _READ = 200
 _BINS = 64
 # Pixels that one image may have at the model's size, so that a CPU sees each image often enough in minutes.
-_CPU_PIXELS, _GPU_PIXELS = 52_000, 512 * 512
+_CPU_PIXELS, _CPU_PIXELS_FROM_SCRATCH, _GPU_PIXELS = 52_000, 26_000, 512 * 512
 _MULTIPLE = 32
 # Mean distance of class positions to their mirror image (0 = the same, 1 = disjoint) up to which a flip is natural.
 _SYMMETRIC = 0.3
@@ -107,10 +107,10 @@ def model_size(fingerprint: Fingerprint, most: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Weights:
-    """What `model.weights` becomes, and why."""
+    """What `model.weights` becomes, over which encoder (None: a model without one), and why."""
 
     value: str
-    encoder: str
+    encoder: str | None
     reason: str
 
 
@@ -120,11 +120,8 @@ def choose_weights(encoder: str | None, weights: str | None, download: bool) -> 
     Raises SetupError or ConfigError when a given file does not fit its encoder.
     """
     if importlib.util.find_spec("torch") is None:
-        return Weights(
-            "none",
-            encoder or ENCODER,
-            "torch is not installed here, so nothing could be checked; `pip install maskwright[train]`",
-        )
+        reason = "torch is not installed here, so nothing could be checked; `pip install maskwright[train]`"
+        return Weights("none", encoder, reason)
     from maskwright.models import weights as available
 
     if weights not in (None, "none", "imagenet"):
@@ -133,28 +130,24 @@ def choose_weights(encoder: str | None, weights: str | None, download: bool) -> 
         path = available.resolve(encoder, weights)
         assert path is not None
         available.check_encoder(encoder, path)
-        return Weights(
-            weights,
-            encoder,
-            f"the given file; its tensors fit {encoder}; licence: {available.encoder_info(encoder).licence}",
-        )
-    encoder = encoder or ENCODER
-    info = available.encoder_info(encoder)
+        licence = available.encoder_info(encoder).licence
+        return Weights(weights, encoder, f"the given file; its tensors fit {encoder}; licence: {licence}")
+    info = available.encoder_info(encoder or ENCODER)
     if weights == "none":
         return Weights("none", encoder, "asked for")
     if available.cached(info):
-        return Weights("imagenet", encoder, f"the cached ImageNet weights of {encoder}; licence: {info.licence}")
+        return Weights("imagenet", info.name, f"the cached ImageNet weights of {info.name}; licence: {info.licence}")
     if download:
         available.download(info)
-        return Weights("imagenet", encoder, f"ImageNet weights of {encoder}, just fetched; licence: {info.licence}")
+        return Weights("imagenet", info.name, f"ImageNet weights of {info.name}, just fetched; licence: {info.licence}")
     if weights == "imagenet":
         raise SetupError(
-            f"--weights imagenet: the weights of {encoder} are not on this machine; fetch them with --download"
+            f"--weights imagenet: the weights of {info.name} are not on this machine; fetch them with --download"
         )
     return Weights(
         "none",
         encoder,
-        f"the ImageNet weights of {encoder} are not on this machine; give a file with "
+        f"the ImageNet weights of {info.name} are not on this machine; give a file with "
         "--weights, or fetch them with --download: with few images they help a lot",
     )
 
@@ -197,7 +190,7 @@ def plan(
     folder = Path(out).resolve().parent if out is not None else Path.cwd()
     root = os.path.relpath(data.resolve(), folder)
     if chosen.value not in ("none", "imagenet"):
-        chosen = Weights(os.path.relpath(Path(chosen.value).resolve(), folder), chosen.encoder, chosen.reason)
+        chosen = replace(chosen, value=os.path.relpath(Path(chosen.value).resolve(), folder))
     text = render(dataset, found, chosen, root, budget, _device())
     document = strictyaml.parse(text, str(out or "run.yaml"))
     if overrides:
@@ -243,7 +236,8 @@ def _with_overrides(text: str, data: dict[str, Any], overrides: Sequence[str]) -
 
 def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, budget: str, device: str) -> str:
     """`run.yaml` with a reason for each choice."""
-    height, width = model_size(found, _GPU_PIXELS if device == "cuda" else _CPU_PIXELS)
+    most = _GPU_PIXELS if device == "cuda" else _CPU_PIXELS if weights.encoder else _CPU_PIXELS_FROM_SCRATCH
+    height, width = model_size(found, most)
     rare = int(found.shares.argmin())
     pretrained = weights.value != "none"
     few = found.validation == 0 and found.train < 60
@@ -275,10 +269,7 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
         )
     lines += [
         "model:",
-        "  name: Unet",
-        f"  encoder: {weights.encoder}" + ("  # small and fast enough for a CPU" if weights.encoder == ENCODER else ""),
-        f"  weights: {json.dumps(weights.value)}  # {weights.reason}",
-        "  args: {decoder_channels: [128, 64, 32, 24, 16]}  # half the usual decoder: more steps in the same time",
+        *_model_lines(weights),
         "loss:",
         "  - {name: ce, weight: 1.0}",
         f"  - {{name: dice, weight: 1.0}}  # looks at each class alone: {dataset.classes.names[rare]!r} is only "
@@ -315,3 +306,17 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
     if found.asymmetry[0] <= _SYMMETRIC:
         lines.append("flip_average: true  # predictions are averaged with those of the mirrored image")
     return "\n".join(lines) + "\n"
+
+
+def _model_lines(weights: Weights) -> list[str]:
+    if weights.encoder is None:
+        return [
+            f"  name: UNet  # a small one of our own; {weights.reason}",
+            "  args: {channels: [16, 32, 64, 128], bottleneck: 128}  # learns faster from nothing than a deep encoder",
+        ]
+    return [
+        "  name: Unet",
+        f"  encoder: {weights.encoder}" + ("  # small and fast enough for a CPU" if weights.encoder == ENCODER else ""),
+        f"  weights: {json.dumps(weights.value)}  # {weights.reason}",
+        "  args: {decoder_channels: [128, 64, 32, 24, 16]}  # half the usual decoder: more steps in the same time",
+    ]

@@ -285,3 +285,20 @@ class TestJournal:
         monkeypatch.setattr(storage.os, "fsync", failing(errno.ENOSPC))
         with pytest.raises(SetupError, match="disk is full"):
             Journal(tmp_path / "j").append({})
+
+
+def test_staged_folder_clears_what_a_killed_process_of_the_same_pid_left(tmp_path):
+    left = tmp_path / f".partial-{os.getpid()}-out"
+    left.mkdir()
+    (left / "old.txt").write_text("old")
+    with staged_folder(tmp_path / "out") as staging:
+        (staging / "new.txt").write_text("new")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new.txt"] and not left.exists()
+
+
+def test_of_two_that_stage_the_same_folder_the_second_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="never overwritten"), staged_folder(tmp_path / "out") as staging:
+        (staging / "mine.txt").write_text("mine")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "theirs.txt").write_text("theirs")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["theirs.txt"]

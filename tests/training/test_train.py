@@ -375,3 +375,9 @@ def test_an_existing_folder_is_never_overwritten(data, tmp_path):
     with pytest.raises(ConfigError, match="already exists"):
         train(config(data), out=tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine.png"]
+
+
+def test_overrides_go_with_a_file_only(data, tmp_path):
+    with pytest.raises(ConfigError, match="overrides"):
+        train(config(data), out=tmp_path / "run", overrides=["seed=1"])
+    assert not (tmp_path / "run").exists()

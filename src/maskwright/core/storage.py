@@ -131,9 +131,12 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     require_absent(folder)
     staging = folder.with_name(f"{STAGING_PREFIX}{os.getpid()}-{folder.name}")
     with disk_errors(folder):
+        shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed and had the same pid
         try:
             staging.mkdir(parents=True)
             yield staging
+            os.sync()  # the files reach the disk before their folder's name does
+            require_absent(folder)  # another process may have been faster
             if folder.is_dir():
                 folder.rmdir()
             os.rename(staging, folder)

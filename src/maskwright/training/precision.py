@@ -71,7 +71,8 @@ def _measure(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, t
 @contextmanager
 def denormals_flushed() -> Iterator[None]:
     """Takes numbers too small for full precision as zero: on CPUs they are many times slower. It is a setting of the
-    processor, so it is taken back for whatever else the process does."""
+    thread, so it is taken back for whatever else the process does; torch's helper threads take it over when they are
+    made, which is why exact resumption is promised between fresh processes."""
     torch.set_flush_denormal(True)
     try:
         yield

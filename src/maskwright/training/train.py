@@ -178,8 +178,12 @@ def train(config: RunConfig | str | Path, *, out: str | Path | None = None, over
     config, dataset, weights, and one measured step. Raises MaskwrightError subclasses.
     """
     began = time.monotonic()
-    folder = Path.cwd() if isinstance(config, RunConfig) else Path(config).parent
-    if not isinstance(config, RunConfig):
+    if isinstance(config, RunConfig):
+        if overrides:
+            raise ConfigError("train: overrides go with the path of a config; change the RunConfig itself instead")
+        folder = Path.cwd()
+    else:
+        folder = Path(config).parent
         config = load_config(config, overrides)
     dataset = load_dataset(config.data.root)
     path = Path(out) if out else next_free(folder / "runs", f"{dataset.name}-{config.model.name.lower()}")
