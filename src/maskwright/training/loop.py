@@ -59,6 +59,12 @@ def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batche
 
     Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite.
     """
+    with _graceful() as stop:  # from the start: torch swallows a KeyboardInterrupt while it loads a tensor
+        return _fit(run, plan, segmenter, criterion, batches, validation, stop)
+
+
+def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batches: Batches, validation: Source,
+         stop: _Stop) -> dict[str, Any]:
     model = segmenter.model
     optimizer = build_optimizer(model, segmenter.spec, plan.groups)
     average = Average(model, plan.ema) if plan.ema else None
@@ -124,7 +130,7 @@ def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batche
              "best": better})
         run.timing.append({"iteration": state.step, "evaluation_seconds": time.monotonic() - start}, durable=False)
 
-    with _graceful() as stop, progress("training", plan.iterations, "iterations", first) as advance:
+    with progress("training", plan.iterations, "iterations", first) as advance:
         # A run that was killed between its last state and `finished.json` has nothing left to do.
         for images, targets in stream(batches, state.step, state.step if ended() else plan.iterations, plan.workers):
             factor = poly(state.step, plan.iterations, power=plan.power, warmup=plan.warmup)
