@@ -218,7 +218,11 @@ def test_loader_processes_do_not_keep_the_lock_of_a_killed_run(tmp_path):
     """They live on for some seconds; the run can be resumed at once."""
     fork = ("import os, sys, time; from pathlib import Path; from maskwright.core.storage import exclusive_lock\n"
             "with exclusive_lock(Path(sys.argv[1])):\n"
-            "    child = os.fork() or time.sleep(60)\n"
+            "    ready, say = os.pipe()\n"
+            "    child = os.fork()\n"
+            "    if not child:\n"
+            "        os.write(say, b'.'); time.sleep(60)\n"
+            "    os.read(ready, 1)\n"
             "    print(child, flush=True); os.kill(os.getpid(), 9)")
     with subprocess.Popen([sys.executable, "-c", fork, tmp_path], stdout=subprocess.PIPE) as other:
         child = int(other.stdout.readline())
