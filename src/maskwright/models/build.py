@@ -47,7 +47,7 @@ def build_model(spec: ModelSpec, weights: Path | None = None) -> nn.Module:
         arguments |= {"encoder_name": spec.encoder, "encoder_weights": None} | _FIXED.get(spec.name, {})
     try:
         model: nn.Module = load(MODELS[spec.name])(**arguments)
-    except (ValueError, TypeError, KeyError, RuntimeError, IndexError, AttributeError, NotImplementedError) as error:
+    except (ValueError, TypeError, KeyError, RuntimeError, IndexError, AttributeError) as error:
         over = f" over {spec.encoder}" if spec.encoder else ""
         raise ConfigError(f"model: {spec.name}{over} cannot be built: {error}; correct `model.args` or the encoder"
                           ) from None

@@ -45,7 +45,7 @@ def report(run: str | Path | Run, *, out: Path | None = None) -> Path:
     log = run.metrics.read()
     content = {
         "run": run.path, "name": run.path.resolve().name, "info": info, "config": config, "finished": run.finished,
-        "config_text": (run.config_file).read_text("utf-8"),
+        "config_text": run.config_file.read_text("utf-8"),
         "classes": class_rows(classes),
         "data": _summary(dataset, info) if dataset else None, "data_notes": data_notes,
         "scored": scored, "best": best, "worst": worst, "ranked": ranked,
