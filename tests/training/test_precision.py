@@ -28,6 +28,12 @@ def setting():
     return segmenter, build_loss([{"name": "ce"}], np.array([1, 1])), images, targets, Groups()
 
 
+@pytest.fixture(autouse=True)
+def native(monkeypatch):
+    """A processor that knows bfloat16, whatever runs the tests."""
+    monkeypatch.setattr(precision, "_emulated", lambda: 0.5)
+
+
 def measured(monkeypatch, brain, single, finite=True):
     seconds = {"bfloat16": (brain, finite), "float32": (single, True)}
     monkeypatch.setattr(precision, "_measure", lambda *arguments: seconds[arguments[-1]])
@@ -47,6 +53,27 @@ def test_bfloat16_must_be_clearly_faster_and_finite(monkeypatch, setting, brain,
     assert choice.step_seconds == {"bfloat16": brain, "float32": single}[chosen]
     assert choice.seconds == {"bfloat16": brain, "float32": single}
     assert ("finite" if not finite else f"{single / brain:.2f} times as fast") in choice.reason
+
+
+def test_emulated_bfloat16_is_not_measured(monkeypatch, setting):
+    monkeypatch.setattr(precision, "_emulated", lambda: 60.0)
+    monkeypatch.setattr(precision, "_measure", lambda *arguments: {"float32": (2.0, True)}[arguments[-1]])
+    choice = choose(*setting)
+    assert (choice.precision, choice.step_seconds, choice.seconds) == ("float32", 2.0, {"float32": 2.0})
+    assert "emulated" in choice.reason and "60" in choice.reason
+
+
+def test_the_probe_compares_the_two(monkeypatch):
+    monkeypatch.undo()
+    now, seconds = 0.0, {torch.float32: 1.0, torch.bfloat16: 70.0}
+
+    def product(self, other):
+        nonlocal now
+        now += seconds[self.dtype]
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", product)
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: now)
+    assert precision._emulated() == 70.0
 
 
 @pytest.mark.parametrize("wanted", ["float32", "bfloat16"])

@@ -17,6 +17,8 @@ from maskwright.training.optimizer import Groups, build_optimizer
 _WARM_UP, _TIMED, _SECONDS = 2, 5, 8.0
 # bfloat16 has 8 bits of mantissa: it has to be clearly faster to be worth them.
 _WORTH = 1.1
+# A processor without bfloat16 needs over 100 times as long for a product; one with it less than once.
+_EMULATED = 5.0
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,36 @@ def choose(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, tar
     """Times forward, backward and update on copies of the model; the model itself is not changed.
 
     `images` (N, 3, H, W) uint8, `targets` (N, H, W) uint8. `wanted` fixes the precision, which is then
-    only timed. bfloat16 is taken when it is at least 1.1 times as fast and its loss is finite.
+    only timed. bfloat16 is taken when it is at least 1.1 times as fast and its loss is finite; a processor
+    that only emulates it is told by one small product, since a single step would take many seconds there.
     """
     if wanted != "auto":
         seconds, _ = _measure(segmenter, criterion, images, targets, groups, wanted)
         return Choice(wanted, seconds, "given in the config", {wanted: seconds})
-    brain, finite = _measure(segmenter, criterion, images, targets, groups, "bfloat16")
     single, _ = _measure(segmenter, criterion, images, targets, groups, "float32")
+    if segmenter.device.type == "cpu" and (times := _emulated()) > _EMULATED:
+        return Choice("float32", single, f"bfloat16 is emulated here: a matrix product takes {times:.0f} times as long",
+                      {"float32": single})
+    brain, finite = _measure(segmenter, criterion, images, targets, groups, "bfloat16")
     seconds_by = {"bfloat16": brain, "float32": single}
     if finite and single >= _WORTH * brain:
         return Choice("bfloat16", brain, f"{single / brain:.2f} times as fast as float32 here", seconds_by)
     why = f"is only {single / brain:.2f} times as fast here" if finite else "gives a loss that is not finite"
     return Choice("float32", single, f"bfloat16 {why}", seconds_by)
+
+
+def _emulated() -> float:
+    """How many times as long a product of two 256 x 256 matrices takes in bfloat16 as in float32, on the CPU."""
+    def seconds(dtype: torch.dtype) -> float:
+        matrix = torch.ones(256, 256, dtype=dtype)
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            matrix @ matrix
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    return seconds(torch.bfloat16) / seconds(torch.float32)
 
 
 def _measure(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, groups: Groups,
