@@ -12,9 +12,11 @@ from PIL import Image
 
 from helpers import FOLDERS, draw_pair, encoded, fingerprint, make_dataset, palette_image, write
 from maskwright.core import strictyaml
-from maskwright.core.dataset import DatasetFile, load_dataset
-from maskwright.core.layouts import Detection, detect, init, render
+from maskwright.core.dataset import DatasetFile
+from maskwright.core.description import render
+from maskwright.core.layouts import detect
 from maskwright.errors import ConfigError, DataError, SetupError
+from maskwright.formats.opening import init, load_dataset
 
 Mask = npt.NDArray[np.uint8]
 COLOURS = np.array([(255, 0, 0), (255, 255, 0), (127, 0, 0), (0, 0, 255)], np.uint8)
@@ -268,7 +270,7 @@ class TestWriting:
         evil = 'images_\nroot: "/" #\x01\x85\u2028é😀'
         file = detect(make_dataset(tmp_path, images=4)).file
         file = file.model_copy(update={"images": file.images.model_copy(update={"folder": evil})})
-        text = render(Detection(file, {"images": f"because of {evil}"}), evil)
+        text = render(file, {"images": f"because of {evil}"}, evil)
         read = strictyaml.validate(DatasetFile, strictyaml.parse(text, "x"))
         assert read.images.folder == evil and read.root == evil
 

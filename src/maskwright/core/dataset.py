@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.core import strictyaml
 from maskwright.core.classes import ClassTree
 from maskwright.core.description import FILE_NAME, MASK_ENDINGS, DatasetFile, images_below
-from maskwright.core.layouts import detect
+from maskwright.core.findings import Finding
 from maskwright.core.sample import (
     INDEX,
     Exif,
@@ -26,18 +25,20 @@ from maskwright.core.sample import (
     Provenance,
     Sample,
     Status,
+    read_header,
     read_image,
     read_mask,
 )
 from maskwright.core.storage import confine, dump_json, is_inside
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import DataError
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Samples with their classes. Reading is lazy: nothing is decoded until a sample is asked for.
 
-    `orphans` are mask files that belong to no image.
+    `orphans` are mask files that belong to no image. `notes` are findings from the reading of annotation files:
+    what was left out, and what was taken for what.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Dataset:
     encoding: MaskEncoding = INDEX
     exif: Exif = "apply"
     orphans: tuple[Path, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
     @cached_property
     def splits(self) -> dict[str, list[Sample]]:
@@ -63,30 +65,45 @@ class Dataset:
 
     def read_mask_pixels(self, sample: Sample) -> MaskPixels:
         """Class ids as stored, with the count of pixels that had to be moved to the nearest value."""
-        if sample.mask is None:
+        if sample.mask is not None:
+            return read_mask(sample.mask, INDEX if sample.edited else self.encoding, self.classes)
+        if sample.drawing is None:
             raise DataError(f"{sample.image}: has no mask; add one or exclude the sample")
-        return read_mask(sample.mask, self.encoding, self.classes)
+        height, width = sample.drawing.size or self.image_size(sample)
+        try:
+            return MaskPixels(*sample.drawing.render(height, width))
+        except ValueError as error:
+            raise DataError(f"{sample.drawing.source}: {sample.name}: {error}; draw it again or exclude the sample"
+                            ) from None
+
+    def image_size(self, sample: Sample) -> tuple[int, int]:
+        """(height, width) of the image as read, told from its header."""
+        header = read_header(sample.image)
+        return header.size[::-1] if self.exif == "apply" and header.orientation >= 5 else header.size
 
     def read_mask(self, sample: Sample) -> npt.NDArray[np.uint8]:
         """(H, W) uint8 class indices with `IGNORE`. DataError for unknown ids."""
-        return self.classes.to_indices(self.read_mask_pixels(sample).ids, str(sample.mask))
+        return self.classes.to_indices(self.read_mask_pixels(sample).ids, f"{sample.label_file}")
 
     def read(self, sample: Sample) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         """Image (H, W, 3) and mask (H, W). DataError when their sizes differ."""
         image, mask = self.read_image(sample), self.read_mask(sample)
         if image.shape[:2] != mask.shape:
-            raise DataError(f"{sample.mask}: is {mask.shape[1]}x{mask.shape[0]} but the image {sample.image.name} is "
-                            f"{image.shape[1]}x{image.shape[0]}; draw it again or exclude the sample")
+            sizes = f"is {mask.shape[1]}x{mask.shape[0]} but the image {sample.image.name} is {image.shape[1]}x"
+            raise DataError(f"{sample.label_file}: {sizes}{image.shape[0]}; draw it again or exclude the sample")
         return image, mask
 
     def version(self) -> str:
         """Content hash (BLAKE2b, 32 hex digits) of classes, encoding, splits, statuses and every file's bytes."""
         digest = hashlib.blake2b(digest_size=16)
-        head = [self.classes.to_dict(), self.encoding.kind, dict(self.encoding.levels), self.exif]
+        head: list[Any] = [self.classes.to_dict(), self.encoding.kind, dict(self.encoding.levels), self.exif]
+        if self.encoding.ignore_colour is not None:
+            head.append(self.encoding.ignore_colour)
         digest.update(dump_json(head).encode())
         for sample in self.samples:
             record = [sample.name, sample.split, sample.status, sample.provenance,
-                      _file_hash(sample.image), _file_hash(sample.mask) if sample.mask else None]
+                      _file_hash(sample.image), _file_hash(sample.mask) if sample.mask else
+                      sample.drawing.digest() if sample.drawing else None]
             digest.update(dump_json(record).encode())
         return digest.hexdigest()
 
@@ -97,23 +114,6 @@ def _file_hash(path: Path) -> str:
             return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); restore it") from None
-
-
-def load_dataset(path: str | Path) -> Dataset:
-    """Opens a dataset: a folder with `dataset.yaml` (or the file itself), else a folder in a known layout.
-
-    Raises ConfigError for a faulty `dataset.yaml`, DataError when the folder holds no dataset.
-    """
-    path = Path(path)
-    file = path if path.is_file() else path / FILE_NAME
-    if not file.exists():
-        detection = detect(path)
-        return build(detection.file, path, path.resolve().name)
-    description = strictyaml.validate(DatasetFile, strictyaml.read(file))
-    try:
-        return build(description, file.parent / description.root, file.resolve().parent.name)
-    except ConfigError as error:
-        raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from None
 
 
 def build(file: DatasetFile, root: Path, name: str) -> Dataset:
@@ -155,7 +155,7 @@ def _from_folders(file: DatasetFile, root: Path) -> tuple[list[Sample], list[Pat
             samples.append(Sample(f"{split}/{key}" if split else key, confine_found(root, path),
                                   masks[match] if match else None, split or None))
         orphans += [path for key, path in masks.items() if key not in used]
-    _refuse_same_names(samples)
+    refuse_same_names(samples)
     return sorted(samples, key=lambda sample: sample.name), orphans
 
 
@@ -169,7 +169,8 @@ def confine_found(root: Path, path: Path) -> Path:
     return path
 
 
-def _refuse_same_names(samples: Sequence[Sample]) -> None:
+def refuse_same_names(samples: Sequence[Sample]) -> None:
+    """DataError for two samples of one name, which are then not told apart."""
     first: dict[str, Path] = {}
     for sample in samples:
         if sample.name in first:
@@ -203,7 +204,7 @@ def _from_table(file: DatasetFile, root: Path) -> list[Sample]:
                                   status, provenance))  # type: ignore[arg-type]  # checked just above
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a UTF-8 table ({error}); save it as CSV") from None
-    _refuse_same_names(samples)
+    refuse_same_names(samples)
     return sorted(samples, key=lambda sample: sample.name)
 
 

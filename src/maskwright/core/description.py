@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
+import yaml
 from pydantic import Field
 
 from maskwright.core import strictyaml
 from maskwright.core.classes import MAX_ID, ClassInfo, ClassTree
 from maskwright.core.palette import colour_of, from_hex
+from maskwright.core.regions import BoxRule
 from maskwright.core.sample import IMAGE_SUFFIXES, Encoding, Exif, MaskEncoding
 from maskwright.errors import ConfigError
 
 FILE_NAME = "dataset.yaml"
+# Layouts of image and mask files; every other one is an annotation format.
+FOLDER_LAYOUTS = ("split_folders", "flat", "table")
 # Endings that annotation tools put behind the image's name.
 MASK_ENDINGS = ("", "_mask", "_seg", "_label", "_labels", "_gt", "-mask", "_segmentation")
 
@@ -22,7 +26,7 @@ MASK_ENDINGS = ("", "_mask", "_seg", "_label", "_labels", "_gt", "-mask", "_segm
 class ImagesSpec(strictyaml.StrictModel):
     """Where images are and whether their EXIF orientation was applied when the masks were drawn."""
 
-    folder: str
+    folder: str = "."
     exif: Exif = "apply"
 
 
@@ -32,14 +36,16 @@ class MasksSpec(strictyaml.StrictModel):
     folder: str | None = None
     encoding: Encoding = "index"
     levels: dict[str, int] = Field(default_factory=dict, description="grey value -> class id")
+    ignore_colour: str | None = Field(default=None, pattern="^#[0-9A-Fa-f]{6}$",
+                                      description="of pixels that do not count")
 
 
 class ClassSpec(strictyaml.StrictModel):
     """A class with an id, or a group with children."""
 
-    id: int | None = Field(None, ge=0, le=MAX_ID)
+    id: int | None = Field(default=None, ge=0, le=MAX_ID)
     name: str = Field(min_length=1)
-    colour: str | None = Field(None, pattern="^#[0-9A-Fa-f]{6}$")
+    colour: str | None = Field(default=None, pattern="^#[0-9A-Fa-f]{6}$")
     children: list[ClassSpec] = Field(default_factory=list)
 
 
@@ -47,8 +53,10 @@ class DatasetFile(strictyaml.StrictModel):
     """The contents of `dataset.yaml`."""
 
     root: str = "."
-    layout: Literal["split_folders", "flat", "table"]
-    images: ImagesSpec
+    layout: str = Field(description="split_folders, flat, table, or an annotation format: coco, cvat_images, …")
+    images: ImagesSpec = ImagesSpec()
+    annotations: str | None = Field(default=None, description="their file or folder, where there are several")
+    boxes: BoxRule = BoxRule()
     masks: MasksSpec = MasksSpec()
     splits: dict[str, str] = Field(default_factory=dict, description="split -> its folder")
     table: str | None = None
@@ -76,14 +84,19 @@ class DatasetFile(strictyaml.StrictModel):
         return ClassTree(tuple(leaves), self.ignore)
 
     def mask_encoding(self, classes: ClassTree) -> MaskEncoding:
-        """The encoding of the mask files. Raises ConfigError when `levels` does not fit it or `classes`."""
+        """The encoding of the mask files. Raises ConfigError when `levels` or `ignore_colour` does not fit it or
+        `classes`."""
         levels = {int(grey): id_ for grey, id_ in self.masks.levels.items() if grey.isdecimal()}
         if len(levels) != len(self.masks.levels) or (self.masks.encoding == "levels") != bool(levels):
             raise ConfigError("masks.levels: give grey value -> class id pairs with `encoding: levels`, and only there")
         strange = sorted(set(levels.values()) - {*classes.ids, classes.ignore})
         if strange:
             raise ConfigError(f"masks.levels: {strange} are no class ids and not the ignore id; add them to `classes`")
-        return MaskEncoding(self.masks.encoding, levels)
+        ignore = from_hex(self.masks.ignore_colour) if self.masks.ignore_colour else None
+        taken = {leaf.colour for leaf in classes.leaves}
+        if ignore is not None and (self.masks.encoding != "colour" or ignore in taken):
+            raise ConfigError("masks.ignore_colour: give a colour that no class has, and only with `encoding: colour`")
+        return MaskEncoding(self.masks.encoding, levels, ignore)
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -91,3 +104,55 @@ def images_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*")
                   if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
                   and not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> str:
+    """The text of `dataset.yaml`, with each reason (by its key) as a comment."""
+    # A comment ends with its line, and YAML holds no control characters: names of folders may hold both.
+    notes = {key: "  # " + "".join(c if c.isprintable() else " " for c in reason) for key, reason in reasons.items()}
+    by_files = file.layout in FOLDER_LAYOUTS
+    lines = ["# A Maskwright dataset. Edit the class names; ids are the values in the masks.",
+             f"root: {_quoted(root)}",
+             f"layout: {file.layout}{notes.get('layout', '')}",
+             f"images:{notes.get('images', '')}",
+             f"  folder: {_quoted(file.images.folder)}",
+             f"  exif: {file.images.exif}{notes.get('exif', '  # no rotated image tells; the usual choice')}"]
+    if file.annotations:
+        lines.append(f"annotations: {_quoted(file.annotations)}")
+    if not by_files:
+        rule = file.boxes
+        lines += ["boxes:  # how boxes become masks",
+                  f"  overlap: {rule.overlap}",
+                  f"  shrink: {rule.shrink}  # the share by which each side is pulled in",
+                  f"  outside: {rule.outside}  # of samples that have only boxes"]
+    lines.append(f"masks:{notes.get('masks', '')}")
+    if file.masks.folder:
+        lines.append(f"  folder: {_quoted(file.masks.folder)}")
+    lines.append(f"  encoding: {file.masks.encoding}{notes.get('encoding', '')}")
+    if file.masks.levels:
+        lines.append("  levels: {" + ", ".join(f"{grey}: {id_}" for grey, id_ in file.masks.levels.items()) + "}")
+    if file.masks.ignore_colour:
+        lines.append(f"  ignore_colour: {_quoted(file.masks.ignore_colour)}")
+    if file.splits:
+        pairs = ", ".join(f"{split}: {_quoted(folder)}" for split, folder in file.splits.items())
+        lines.append(f"splits: {{{pairs}}}")
+    if file.table:
+        lines.append(f"table: {_quoted(file.table)}")
+    lines.append(f"classes:{notes.get('classes', '')}")
+    lines += _class_lines(file.classes, "  ")
+    lines.append(f"ignore: {file.ignore}{notes.get('ignore', '  # pixels with this value do not count')}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize)).rstrip("\n")
+
+
+def _class_lines(specs: Iterable[ClassSpec], indent: str) -> Iterator[str]:
+    for spec in specs:
+        if spec.children:
+            yield f"{indent}- name: {_quoted(spec.name)}"
+            yield f"{indent}  children:"
+            yield from _class_lines(spec.children, indent + "    ")
+        else:
+            yield f"{indent}- {{id: {spec.id}, name: {_quoted(spec.name)}, colour: {_quoted(spec.colour or '')}}}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from PIL import Image
 
 from maskwright.core.description import (
@@ -25,7 +23,6 @@ from maskwright.core.description import (
 )
 from maskwright.core.palette import colour_of, to_hex
 from maskwright.core.sample import LOSSY, integer_pixels, open_image, read_header, refuse_ambiguous
-from maskwright.core.storage import atomic_write_text
 from maskwright.errors import ConfigError, DataError
 
 IMAGE_FOLDERS = ("img", "images", "image", "imgs", "img_dir", "jpegimages", "photos")
@@ -38,10 +35,12 @@ _NEAR_LEVEL = 32
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found, and why: `reasons` maps a key of `dataset.yaml` to one sentence."""
+    """What was found, and why: `reasons` maps a key of `dataset.yaml` to one sentence. `has_masks`: mask files are
+    there."""
 
     file: DatasetFile
     reasons: dict[str, str]
+    has_masks: bool = False
 
 
 def detect(root: Path, images: str | None = None, masks: str | None = None) -> Detection:
@@ -75,7 +74,7 @@ def detect(root: Path, images: str | None = None, masks: str | None = None) -> D
         images=ImagesSpec(folder=image_folder, exif=_exif(root, image_folder, mask_files, reasons)),
         masks=MasksSpec(folder=mask_folder, encoding=encoding[0], levels=encoding[1]),
         splits=splits, table=table, classes=classes, ignore=ignore)
-    return Detection(file, reasons)
+    return Detection(file, reasons, bool(mask_files))
 
 
 def _choose(root: Path, folders: Sequence[str], wanted: str | None, known: Sequence[str], role: str,
@@ -236,53 +235,3 @@ def _classes(ids: Iterable[int], root: Path, reasons: dict[str, str]) -> list[Cl
                 reasons["classes"] = f"names from {file}"
     reasons.setdefault("classes", "names are placeholders: give them their own")
     return [ClassSpec(id=i, name=names[i], colour=to_hex(colour_of(k))) for k, i in enumerate(ids)]
-
-
-def render(detection: Detection, root: str = ".") -> str:
-    """The text of `dataset.yaml`, with each reason as a comment."""
-    file, reasons = detection.file, detection.reasons
-    # A comment ends with its line, and YAML holds no control characters: names of folders may hold both.
-    note = {key: "  # " + "".join(c if c.isprintable() else " " for c in reason) for key, reason in reasons.items()}
-
-    def quote(text: str) -> str:
-        return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize)).rstrip("\n")
-
-    lines = ["# A Maskwright dataset. Edit the class names; ids are the values in the mask files.",
-             f"root: {quote(root)}",
-             f"layout: {file.layout}{note.get('layout', '')}",
-             f"images:{note.get('images', '')}",
-             f"  folder: {quote(file.images.folder)}",
-             f"  exif: {file.images.exif}{note.get('exif', '  # no rotated image tells; the usual choice')}",
-             f"masks:{note.get('masks', '')}"]
-    if file.masks.folder:
-        lines.append(f"  folder: {quote(file.masks.folder)}")
-    lines.append(f"  encoding: {file.masks.encoding}{note.get('encoding', '')}")
-    if file.masks.levels:
-        lines.append("  levels: {" + ", ".join(f"{grey}: {id_}" for grey, id_ in file.masks.levels.items()) + "}")
-    if file.splits:
-        pairs = ", ".join(f"{split}: {quote(folder)}" for split, folder in file.splits.items())
-        lines.append(f"splits: {{{pairs}}}")
-    if file.table:
-        lines.append(f"table: {quote(file.table)}")
-    lines.append(f"classes:{note.get('classes', '')}")
-    lines += [f"  - {{id: {spec.id}, name: {quote(spec.name)}, colour: {quote(spec.colour or '')}}}"
-              for spec in file.classes]
-    lines.append(f"ignore: {file.ignore}{note.get('ignore', '  # pixels with this value do not count')}")
-    return "\n".join(lines) + "\n"
-
-
-def init(folder: str | Path, *, out: str | Path | None = None, images: str | None = None, masks: str | None = None
-         ) -> tuple[Path, Detection]:
-    """Detects the layout of `folder` and writes `dataset.yaml` there, or into the folder `out`, which then
-    refers to `folder` (for data that must not be written to, or that has two sets of masks).
-
-    Returns the file written and what was decided. An existing `dataset.yaml` is never overwritten.
-    """
-    folder = Path(folder)
-    target = Path(out if out is not None else folder) / FILE_NAME
-    if target.exists():
-        raise ConfigError(f"{target}: already there and never overwritten; edit it, or move it away to detect again")
-    detection = detect(folder, images, masks)
-    root = "." if out is None or Path(out).resolve() == folder.resolve() else str(folder.resolve())
-    atomic_write_text(target, render(detection, root))
-    return target, detection

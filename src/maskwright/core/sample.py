@@ -21,6 +21,8 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from maskwright.core.classes import ClassTree
+from maskwright.core.palette import Colour
+from maskwright.core.regions import MAX_PIXELS, Drawing
 from maskwright.errors import DataError
 
 Status = Literal["keep", "exclude", "suspect"]
@@ -33,8 +35,6 @@ _DECODERS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 # MPO is what phones write: a JPEG with previews behind it, which are left alone.
 LOSSY = frozenset({"JPEG", "MPO", "WEBP"})
 _MASK_MODES = frozenset({"1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "LA", "PA", "RGB", "RGBA"})
-# Pillow's own limit against decompression bombs, which it checks before it decodes.
-MAX_PIXELS = 89_478_485
 # What Pillow's plug-ins raise for damaged files.
 _DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, KeyError, TypeError,
                    OverflowError, ZeroDivisionError, AttributeError, struct.error, zlib.error)
@@ -42,8 +42,9 @@ _DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, MemoryError, Inde
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its mask. `name` is unique in the dataset; the paths are absolute or relative to the
-    working folder, already confined to the dataset's root."""
+    """One image with its mask, or with a drawing that is rendered as one. `name` is unique in the dataset; the paths
+    are absolute or relative to the working folder, already confined to the dataset's root. An `edited` mask is an
+    index PNG from the journal of edits, whatever the encoding of the dataset."""
 
     name: str
     image: Path
@@ -51,6 +52,18 @@ class Sample:
     split: str | None = None
     status: Status = "keep"
     provenance: Provenance = "hand"
+    drawing: Drawing | None = None
+    edited: bool = False
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it has a mask file or a drawing to make a mask of."""
+        return self.mask is not None or self.drawing is not None
+
+    @property
+    def label_file(self) -> Path | None:
+        """The file that its mask comes from."""
+        return self.mask or (self.drawing.source if self.drawing else None)
 
 
 @dataclass(frozen=True)
@@ -59,11 +72,12 @@ class MaskEncoding:
 
     `index`: the stored value is the id. `levels`: grey values, each taken as the nearest of `levels`
     (grey value -> id), which also reads JPEG masks. `colour`: RGB, each taken as the nearest colour of a
-    class. For the last two, pixels that do not hit a value exactly are counted.
+    class, or `ignore_colour`. For the last two, pixels that do not hit a value exactly are counted.
     """
 
     kind: Encoding = "index"
     levels: Mapping[int, int] = field(default_factory=dict)
+    ignore_colour: Colour | None = None
 
 
 INDEX = MaskEncoding()
@@ -71,10 +85,12 @@ INDEX = MaskEncoding()
 
 @dataclass(frozen=True)
 class MaskPixels:
-    """`ids` (H, W) uint8 or uint16; `inexact` counts pixels that were moved to the nearest level or colour."""
+    """`ids` (H, W) uint8 or uint16; `inexact` counts pixels that were moved to the nearest level or colour,
+    `hidden` those of drawn regions that lie below another class."""
 
     ids: npt.NDArray[Any]
     inexact: int = 0
+    hidden: int = 0
 
 
 @contextmanager
@@ -173,7 +189,7 @@ def read_mask(path: Path, encoding: MaskEncoding, classes: ClassTree) -> MaskPix
             return MaskPixels(_read_index(image, path))
         if encoding.kind == "levels":
             return _read_levels(image, path, encoding.levels)
-        return _read_colour(image, path, classes)
+        return _read_colour(image, path, classes, encoding.ignore_colour)
 
 
 def refuse_ambiguous(image: Image.Image, path: Path, kind: Encoding) -> None:
@@ -231,7 +247,7 @@ def _read_levels(image: Image.Image, path: Path, levels: Mapping[int, int]) -> M
     return MaskPixels(ids, int((values[nearest] != grey).sum()))
 
 
-def _read_colour(image: Image.Image, path: Path, classes: ClassTree) -> MaskPixels:
+def _read_colour(image: Image.Image, path: Path, classes: ClassTree, ignore_colour: Colour | None) -> MaskPixels:
     if image.mode in ("RGBA", "LA", "PA") and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
         raise DataError(f"{path}: a mask with transparent pixels is ambiguous; save it without alpha")
     if image.mode.startswith("I"):
@@ -241,12 +257,14 @@ def _read_colour(image: Image.Image, path: Path, classes: ClassTree) -> MaskPixe
     present, inverse = np.unique(packed, return_inverse=True)
     channels = np.stack([present >> 16, present >> 8 & 255, present & 255], 1).astype(np.int32)
     # At most a few thousand distinct colours: a table of distances is small.
-    palette = classes.colours.astype(np.int32)
+    palette, values = classes.colours.astype(np.int32), classes.ids
+    if ignore_colour is not None:
+        palette, values = np.append(palette, [ignore_colour], 0).astype(np.int32), [*values, classes.ignore]
     nearest = np.concatenate([
         ((block[:, None] - palette[None]) ** 2).sum(2).argmin(1)
         for block in np.array_split(channels, len(channels) // 4096 + 1)
     ])
     exact = (palette[nearest] == channels).all(1)
-    ids = np.array(classes.ids, np.uint16)[nearest][inverse.reshape(packed.shape)]
+    ids = np.array(values, np.uint16)[nearest][inverse.reshape(packed.shape)]
     inexact = int((~exact)[inverse].sum())
     return MaskPixels(ids, inexact)

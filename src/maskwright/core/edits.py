@@ -1,0 +1,159 @@
+"""Edits: changes to a dataset that are kept beside it and can be undone; its own files are never touched.
+
+The journal `.maskwright/edits.jsonl` lies beside `dataset.yaml`. Each line is a batch of edits of samples' splits,
+statuses or masks. A later edit of the same thing replaces an earlier one; undoing is a line too, so nothing is ever
+lost. New masks lie under `.maskwright/masks/` as index PNGs named by their content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.core.classes import ClassTree
+from maskwright.core.dataset import Dataset
+from maskwright.core.masks import mask_png
+from maskwright.core.sample import Sample, Status
+from maskwright.core.storage import Journal, atomic_write_bytes, confine, disk_errors, exclusive_lock
+from maskwright.errors import ConfigError, DataError
+
+FOLDER = ".maskwright"
+Kind = Literal["split", "status", "mask"]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of a sample: `value` is the new split ("" for none), the new status, or the file of the new mask
+    below `.maskwright/`."""
+
+    kind: Kind
+    sample: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Edits that were made together, by whom or what (`reason`), and when (UTC). They are undone together."""
+
+    name: str
+    reason: str
+    time: str
+    edits: tuple[Edit, ...]
+
+
+def home_of(path: Path) -> Path:
+    """The folder of the edits of the dataset at `path`, a folder or a `dataset.yaml`."""
+    return path.parent if path.is_file() else path
+
+
+def edits(folder: str | Path, *, undo: bool = False, batch: str | None = None) -> list[Batch]:
+    """The verb `edits`: the batches that hold, the last one last; with `undo`, the last one, or the one called
+    `batch`, is taken back first. ConfigError when there is none, DataError for a folder that is not there."""
+    home = home_of(Path(folder))
+    if not home.is_dir():
+        raise DataError(f"{home}: no such folder; give the folder of the dataset")
+    if undo:
+        take_back(home, batch)
+    return read_batches(home)
+
+
+def journal_of(home: Path) -> Journal:
+    """The journal of the dataset whose `dataset.yaml` lies, or would lie, in `home`."""
+    return Journal(home / FOLDER / "edits.jsonl")
+
+
+def read_batches(home: Path) -> list[Batch]:
+    """The batches that hold, in the order in which they were made. DataError for a journal that is not ours."""
+    journal = journal_of(home)
+    batches: list[Batch] = []
+    for number, record in enumerate(journal.read(), 1):
+        try:
+            if "undo" in record:
+                batches = [batch for batch in batches if batch.name != record["undo"]]
+            else:
+                batches.append(Batch(str(record["batch"]), str(record["reason"]), str(record["time"]),
+                                     tuple(_checked(Edit(**edit)) for edit in record["edits"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{journal.path}:{number}: is no edit ({error}); restore the file from a copy") from None
+    return batches
+
+
+def _checked(edit: Edit) -> Edit:
+    if edit.kind not in get_args(Kind) or not isinstance(edit.sample, str) or not isinstance(edit.value, str):
+        raise ValueError(f"of kind {edit.kind!r}")
+    if edit.kind == "status" and edit.value not in get_args(Status):
+        raise ValueError(f"status {edit.value!r} is not known")
+    return edit
+
+
+def add_edits(home: Path, edits: Sequence[Edit], reason: str) -> Batch:
+    """Appends `edits` as one batch: all of them hold, or none. LockedError when another process is at it."""
+    journal = journal_of(home)
+    with _locked(home):
+        # Numbered by all that were ever made, so that a name is never used twice.
+        name = str(1 + sum("batch" in record for record in journal.read()))
+        batch = Batch(name, reason, _now(), tuple(edits))
+        journal.append({"batch": name, "reason": reason, "time": batch.time, "edits": [asdict(e) for e in edits]})
+    return batch
+
+
+def take_back(home: Path, name: str | None = None) -> Batch:
+    """Takes back the batch of that name, or the last one that holds. ConfigError when there is none."""
+    with _locked(home):
+        held = {batch.name: batch for batch in read_batches(home)}
+        chosen = name if name is not None else next(reversed(held), None)
+        if chosen is None or chosen not in held:
+            raise ConfigError(f"{journal_of(home).path}: " + (f"no batch {name!r} holds; those that do: "
+                              f"{', '.join(held) or 'none'}" if name is not None else "there is no edit to undo"))
+        journal_of(home).append({"undo": chosen, "time": _now()})
+    return held[chosen]
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    folder = home / FOLDER
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(folder):
+        yield
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def mask_edit(home: Path, sample: Sample, mask: npt.NDArray[np.uint8], classes: ClassTree) -> Edit:
+    """Stores `mask` (H, W) uint8 of class indices below `.maskwright/` and returns the edit that uses it."""
+    data = mask_png(mask, classes)
+    name = f"masks/{hashlib.blake2b(data, digest_size=16).hexdigest()}.png"
+    file = home / FOLDER / name
+    if not file.exists():
+        atomic_write_bytes(file, data)
+    return Edit("mask", sample.name, name)
+
+
+def with_edits(dataset: Dataset, home: Path) -> Dataset:
+    """`dataset` with the edits in the journal of `home`. Edits of samples that are no longer there have no effect."""
+    changes: dict[str, dict[str, Any]] = {}
+    for batch in read_batches(home):
+        for edit in batch.edits:
+            change = changes.setdefault(edit.sample, {})
+            if edit.kind == "split":
+                change["split"] = edit.value or None
+            elif edit.kind == "status":
+                change["status"] = edit.value
+            else:
+                file = confine(home / FOLDER, edit.value, str(journal_of(home).path))
+                change |= {"mask": file, "edited": True, "drawing": None}
+    if not changes:
+        return dataset
+    return replace(dataset, samples=tuple(replace(sample, **changes.get(sample.name, {}))
+                                          for sample in dataset.samples))

@@ -1,0 +1,145 @@
+"""Regions: labelled shapes on an image, and how they become a mask.
+
+Annotation tools store polygons, boxes, ellipses and run lengths. Here each is one of two shapes, and a
+`Drawing` holds those of one image. It is rendered when its mask is asked for, so a dataset of a million
+polygons is listed without a single pixel in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from maskwright.core import strictyaml
+from maskwright.core.polygons import Ring, rasterise
+from maskwright.core.rle import decode_box, decode_counts
+
+# Pillow's own limit against decompression bombs, which it checks before it decodes; sizes in annotation files
+# may be anything too.
+MAX_PIXELS = 89_478_485
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """Rings of points (P, 2) as (x, y) in continuous pixel coordinates, where pixel (row r, column c) covers
+    [c, c + 1) x [r, r + 1). A pixel is inside when its centre is, by the even-odd rule over all rings."""
+
+    rings: tuple[Ring, ...]
+
+    def pixels(self, height: int, width: int) -> npt.NDArray[np.bool_]:
+        """(H, W) bool."""
+        return rasterise(self.rings, height, width)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Run lengths, starting with a run outside: column by column over the image as in COCO (`box` None, `size` the
+    image's height and width), or row by row inside a box as in CVAT (`box` = left, top, width, height)."""
+
+    counts: npt.NDArray[np.uint32]
+    size: tuple[int, int] | None = None
+    box: tuple[int, int, int, int] | None = None
+
+    def pixels(self, height: int, width: int) -> npt.NDArray[np.bool_]:
+        """(H, W) bool; what lies outside the image is cut off. ValueError when the runs do not fit their box."""
+        if self.box is not None:
+            return decode_box(self.counts.tolist(), *self.box, height, width)
+        rows, columns = self.size or (height, width)
+        found = np.zeros((height, width), np.bool_)
+        part = decode_counts(self.counts.tolist(), rows, columns)[:height, :width]
+        found[: part.shape[0], : part.shape[1]] = part
+        return found
+
+
+Shape = Polygon | Runs
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A shape with its class id. Regions of a higher `order` lie on top; `weak` ones are boxes around an object,
+    not its outline."""
+
+    id: int
+    shape: Shape
+    order: int = 0
+    weak: bool = False
+
+
+class BoxRule(strictyaml.StrictModel):
+    """How boxes become masks: which of two overlapping ones is on top, the share by which each side is pulled in
+    towards the centre (0 to below 1), and what pixels outside every box are in a sample that has only boxes."""
+
+    overlap: Literal["smaller_on_top", "larger_on_top", "file_order"] = "smaller_on_top"
+    shrink: float = Field(default=0.0, ge=0, lt=1)
+    outside: Literal["background", "ignore"] = "background"
+
+
+PLAIN_BOXES = BoxRule()
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What is drawn on one image. `fill` is the id of pixels without a region, `size` (height, width) is what the
+    annotation says, None when it does not; `source` is the annotation file."""
+
+    regions: tuple[Region, ...]
+    fill: int
+    source: Path
+    size: tuple[int, int] | None = None
+    rule: BoxRule = PLAIN_BOXES
+
+    def render(self, height: int, width: int) -> tuple[npt.NDArray[np.uint16], int]:
+        """Ids (H, W) uint16, and how many pixels of a region another class hides.
+
+        Later regions lie on top of earlier ones of the same `order`; boxes lie below outlines and among
+        themselves as the rule says. Raises ValueError for run lengths that do not fit.
+        """
+        canvas = np.full((height, width), self.fill, np.uint16)
+        drawn = np.zeros((height, width), np.bool_)
+        hidden = 0
+        for region in sorted(self.regions, key=self._rank):
+            inside = _shrunk(region.shape, self.rule.shrink if region.weak else 0.0).pixels(height, width)
+            hidden += int(np.count_nonzero(inside & drawn & (canvas != region.id)))
+            canvas[inside] = region.id
+            drawn |= inside
+        return canvas, hidden
+
+    def _rank(self, region: Region) -> tuple[int, int, float]:
+        # `sorted` is stable, which keeps the order of the file within a rank.
+        size = 0.0
+        if region.weak and isinstance(region.shape, Polygon):
+            sign = {"smaller_on_top": -1, "larger_on_top": 1, "file_order": 0}[self.rule.overlap]
+            size = sign * sum(_area(ring) for ring in region.shape.rings)
+        return region.order, not region.weak, size
+
+    def digest(self) -> str:
+        """Hex of a BLAKE2b over all that decides about the mask."""
+        found = hashlib.blake2b(digest_size=16)
+        found.update(repr((self.fill, self.size, self.rule)).encode())
+        for region in self.regions:
+            arrays: Sequence[npt.NDArray[Any]] = (
+                region.shape.rings if isinstance(region.shape, Polygon) else (region.shape.counts,))
+            extra = (region.shape.size, region.shape.box) if isinstance(region.shape, Runs) else ()
+            found.update(repr((region.id, region.order, region.weak, extra, [a.shape for a in arrays])).encode())
+            for array in arrays:
+                found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
+
+
+def _area(ring: Ring) -> float:
+    """Of a simple polygon (the shoelace formula)."""
+    x, y = ring[:, 0], ring[:, 1]
+    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+
+
+def _shrunk(shape: Shape, share: float) -> Shape:
+    if share == 0 or not isinstance(shape, Polygon):
+        return shape
+    return Polygon(tuple(ring + (ring.mean(0) - ring) * share for ring in shape.rings))

@@ -1,0 +1,147 @@
+"""What a format's reader returns and its writer gets: the nouns that all formats share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.core.classes import ClassTree
+from maskwright.core.findings import Finding, Severity
+from maskwright.core.palette import Colour
+from maskwright.core.regions import Shape
+from maskwright.core.sample import INDEX, Exif, MaskEncoding, Sample
+
+Mask = npt.NDArray[np.uint8]
+
+# Names that stand for pixels without a class, and for pixels that do not count, in lower case.
+BACKGROUND_NAMES = frozenset({"background", "_background_", "__background__", "bg"})
+IGNORE_NAMES = frozenset({"ignore", "ignored", "__ignore__", "void"})
+
+# What readers find, by code. Their audit is complete only together with these.
+NOTES: dict[str, str] = {
+    "annotation.unknown_label": "regions have a label that is no class in dataset.yaml",
+    "annotation.invalid": "regions cannot be used: no numbers, too few points, run lengths that do not fit",
+    "annotation.no_image": "annotations name image files that are not there",
+    "annotation.conflict": "two statements about the same thing disagree",
+    "annotation.duplicate": "the same image or entry stands there twice",
+    "annotation.dropped": "something is there that a mask cannot hold: tags, attributes, points, instances",
+    "annotation.clipped": "regions reach outside their image and are cut off",
+    "annotation.renamed": "names or paths were changed to be read",
+}
+
+
+@dataclass(frozen=True)
+class Label:
+    """A class as the annotations declare it; `id` is None where the format has none, or none that is a pixel value."""
+
+    name: str
+    id: int | None = None
+    colour: Colour | None = None
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A shape with the name of its class. Marks of a higher `order` lie on top; `weak` ones are boxes around an
+    object, not its outline."""
+
+    label: str
+    shape: Shape
+    order: int = 0
+    weak: bool = False
+
+
+@dataclass(slots=True)
+class Item:
+    """One image of an annotation set: `name` is unique, without the ending, with `/` between folders (begin it with
+    `split/` where the format keeps splits apart); `image` need not exist; `size` is (height, width) as the
+    annotation says. It is labelled by `marks`, or by the file `mask`; with neither it is not labelled, and
+    `labelled` with no marks is an image of nothing but background."""
+
+    name: str
+    image: Path
+    source: Path
+    split: str | None = None
+    size: tuple[int, int] | None = None
+    marks: list[Mark] = field(default_factory=list)
+    mask: Path | None = None
+    labelled: bool = True
+
+
+@dataclass
+class Source:
+    """An annotation set as read. Classes that marks name and `labels` lacks are added behind them, with a finding.
+
+    `notes` say what was left out or taken for something. `ignore` is the pixel value of `encoding` masks that does
+    not count, when the format has one.
+    """
+
+    labels: list[Label]
+    items: list[Item]
+    notes: list[Finding] = field(default_factory=list)
+    encoding: MaskEncoding = INDEX
+    ignore: int | None = None
+
+
+def note(code: str, severity: Severity, message: str, fix: str, sample: str | None = None, **evidence: object
+         ) -> Finding:
+    """A finding of a reader; `code` is one of `NOTES`."""
+    assert code in NOTES, code
+    return Finding(code, severity, message, fix, sample, evidence=evidence)
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """`tolerance`: how far a polygon may leave the outline of its mask, in pixels; 0 keeps every corner.
+    `polygons`: outlines where the format could also hold exact masks. `quality`: of JPEG masks, 1..100. `exif`: as
+    `Dataset.exif`, for formats whose folder says it."""
+
+    tolerance: float = 0.0
+    polygons: bool = False
+    quality: int = 95
+    exif: Exif = "apply"
+
+
+class Writer(Protocol):
+    """Writes one annotation set into an empty folder, sample by sample, so that memory does not grow with masks.
+
+    Made by `writer(folder, classes, options)`. A writer does not copy images: it says where they belong.
+    """
+
+    def image_path(self, sample: Sample) -> str:
+        """Where the image of `sample` belongs, relative to the folder, with `/` and the image's own ending."""
+
+    def add(self, sample: Sample, mask: Mask) -> list[str]:
+        """Writes the mask (H, W) uint8 of class indices with `IGNORE`; returns what of it was dropped, in words."""
+
+    def finish(self) -> None:
+        """Writes what comes last: lists, class names, the common file."""
+
+
+def background_of(classes: ClassTree) -> int | None:
+    """The index of the class that stands for pixels without a region: the one that is called background."""
+    return next((i for i, name in enumerate(classes.names) if name.lower() in BACKGROUND_NAMES), None)
+
+
+def stem_of(sample: Sample) -> str:
+    """The sample's name without the split before it."""
+    return sample.name.removeprefix(f"{sample.split}/") if sample.split else sample.name
+
+
+def image_suffix(sample: Sample) -> str:
+    """`.jpg`, in lower case."""
+    return sample.image.suffix.lower()
+
+
+def present(mask: Mask, classes: ClassTree) -> Iterator[tuple[int, str]]:
+    """(index, name) of the classes that occur in `mask`; background and `IGNORE` are left out."""
+    counts = np.bincount(mask.reshape(-1), minlength=256)
+    background = background_of(classes)
+    for index, name in enumerate(classes.names):
+        if counts[index] and index != background:
+            yield index, name

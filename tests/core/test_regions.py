@@ -1,0 +1,103 @@
+"""Drawings become masks by the rules that they state."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskwright.core.polygons import box_ring
+from maskwright.core.regions import BoxRule, Drawing, Polygon, Region, Runs
+from maskwright.core.rle import encode_box, encode_counts
+
+SIZE = (8, 10)
+
+
+def box(id_, left, top, right, bottom, weak=True, order=0):
+    return Region(id_, Polygon((box_ring(left, top, right, bottom),)), order, weak)
+
+
+def drawn(*regions, fill=0, **rule):
+    return Drawing(regions, fill, Path("a.json"), SIZE, BoxRule(**rule)).render(*SIZE)
+
+
+def painted(*slices, fill=0):
+    mask = np.full(SIZE, fill)
+    for id_, rows, columns in slices:
+        mask[rows, columns] = id_
+    return mask
+
+
+BIG, SMALL = box(1, 1, 1, 9, 7), box(2, 2, 2, 4, 4)
+
+
+@pytest.mark.parametrize(("overlap", "top"), [("smaller_on_top", 2), ("larger_on_top", 1), ("file_order", 1)])
+def test_which_of_two_boxes_is_on_top(overlap, top):
+    ids, hidden = drawn(SMALL, BIG, overlap=overlap)
+    wanted = [(2, slice(2, 4), slice(2, 4)), (1, slice(1, 7), slice(1, 9))]
+    assert (ids == painted(*(wanted if top == 1 else wanted[::-1]))).all()
+    assert hidden == 4
+    assert ids.dtype == np.uint16
+
+
+def test_later_is_on_top_and_order_comes_first():
+    first, second = box(1, 0, 0, 4, 4, weak=False), box(2, 2, 2, 6, 6, weak=False)
+    assert drawn(first, second)[0][3, 3] == 2
+    assert drawn(second, first)[0][3, 3] == 1
+    assert drawn(box(2, 2, 2, 6, 6, weak=False, order=1), first)[0][3, 3] == 2
+
+
+def test_an_outline_lies_above_a_box_in_it_or_around_it():
+    outline = box(3, 3, 3, 8, 6, weak=False)
+    for boxes in ([outline, BIG], [BIG, outline], [outline, box(2, 4, 4, 5, 5)]):
+        assert (drawn(*boxes)[0][3:6, 3:8] == 3).all()
+
+
+def test_overlap_of_the_same_class_hides_nothing():
+    assert drawn(BIG, box(1, 0, 0, 5, 5))[1] == 0
+
+
+def test_shrink_pulls_the_sides_of_boxes_in_and_leaves_outlines_alone():
+    ids, _ = drawn(box(1, 0, 0, 8, 8), shrink=0.5)
+    assert (ids == painted((1, slice(2, 6), slice(2, 6)))).all()
+    ids, _ = drawn(box(1, 0, 0, 8, 8, weak=False), shrink=0.5)
+    assert (ids == painted((1, slice(0, 8), slice(0, 8)))).all()
+
+
+def test_fill_is_what_no_region_covers():
+    assert (drawn(SMALL, fill=255)[0] == painted((2, slice(2, 4), slice(2, 4)), fill=255)).all()
+
+
+def test_run_lengths_by_columns_and_by_rows(rng):
+    mask = rng.random(SIZE) < 0.4
+    by_columns = Runs(np.array(encode_counts(mask), np.uint32), size=SIZE)
+    counts, *place = encode_box(mask)
+    by_rows = Runs(np.array(counts, np.uint32), box=tuple(place))
+    for runs in (by_columns, by_rows):
+        assert (drawn(Region(5, runs))[0] == np.where(mask, 5, 0)).all()
+
+
+def test_run_lengths_of_another_size_are_cut_or_filled(rng):
+    mask = rng.random((12, 6)) < 0.5
+    found = Runs(np.array(encode_counts(mask), np.uint32), size=(12, 6)).pixels(*SIZE)
+    assert (found[:, :6] == mask[:8]).all() and not found[:, 6:].any()
+
+
+def test_run_lengths_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError):
+        drawn(Region(1, Runs(np.array([3, 4], np.uint32), size=SIZE)))
+
+
+def test_the_digest_tells_all_that_changes_the_mask(rng):
+    mask = rng.random(SIZE) < 0.4
+    runs = np.array(encode_counts(mask), np.uint32)
+    drawings = [Drawing((BIG, SMALL), 0, Path("a"), SIZE), Drawing((SMALL, BIG), 0, Path("a"), SIZE),
+                Drawing((BIG,), 0, Path("a"), SIZE), Drawing((BIG, SMALL), 1, Path("a"), SIZE),
+                Drawing((BIG, SMALL), 0, Path("a"), (8, 11)), Drawing((BIG, SMALL), 0, Path("a")),
+                Drawing((BIG, SMALL), 0, Path("a"), SIZE, BoxRule(shrink=0.1)),
+                Drawing((BIG, box(2, 2, 2, 4, 5)), 0, Path("a"), SIZE), Drawing((BIG, box(3, 2, 2, 4, 4)), 0, Path("a"), SIZE),
+                Drawing((BIG, box(2, 2, 2, 4, 4, weak=False)), 0, Path("a"), SIZE),
+                Drawing((BIG, box(2, 2, 2, 4, 4, order=1)), 0, Path("a"), SIZE),
+                Drawing((Region(1, Runs(runs, size=SIZE)),), 0, Path("a"), SIZE),
+                Drawing((Region(1, Runs(runs, box=(0, 0, 10, 8))),), 0, Path("a"), SIZE)]
+    assert len({drawing.digest() for drawing in drawings}) == len(drawings)
+    assert Drawing((BIG, SMALL), 0, Path("elsewhere"), SIZE).digest() == drawings[0].digest()
