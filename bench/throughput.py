@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from maskwright.config import RunConfig
-from maskwright.core.dataset import load_dataset
 from maskwright.demonstration.generator import generate
+from maskwright.formats.opening import load_dataset
 from maskwright.losses.build import build_loss
 from maskwright.models import takes_encoder
 from maskwright.models.segmenter import AUTOCAST, Segmenter, load_segmenter

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from helpers import draw_pair, encoded, fingerprint, make_dataset, palette_image, write
-from maskwright.core.dataset import load_dataset
 from maskwright.core.sample import MAX_PIXELS
 from maskwright.errors import DataError
+from maskwright.formats.opening import load_dataset
 
 IMAGE, MASK = "img/train/000.png", "labels/train/000.png"
 SIZE = (48, 64)

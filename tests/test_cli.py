@@ -14,10 +14,12 @@ import yaml
 
 import maskwright
 from helpers import make_dataset, write
+from maskwright import cli
 from maskwright.cli import app, main
 from maskwright.errors import SetupError
 
-VERBS = ["init", "audit", "plan", "train", "resume", "evaluate", "predict", "report", "doctor", "demo"]
+VERBS = ["init", "audit", "convert", "split", "edits", "plan", "train", "resume", "evaluate", "predict", "report", "doctor",
+         "demo"]
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
@@ -160,7 +162,7 @@ def test_unexpected_errors_are_one_line_without_debug(tmp_path, monkeypatch, cap
     def fail(*_, **__):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("maskwright.core.layouts.init", fail)
+    monkeypatch.setattr("maskwright.formats.opening.init", fail)
     code, _, err = run(capsys, "init", tmp_path)
     assert code == 1 and len(err.splitlines()) == 1 and "--debug" in err
     code, _, err = run(capsys, "--debug", "init", tmp_path)
@@ -185,11 +187,28 @@ def test_every_verb_has_a_function_of_its_name():
         maskwright.nothing  # noqa: B018
 
 
+def test_help_names_every_format():
+    from maskwright.formats import FORMATS
+
+    assert cli._WRITTEN.split(", ") == [name for name, row in FORMATS.items() if row.write]
+    assert cli._READ.split(", ") == [name for name, row in FORMATS.items() if row.read]
+
+
 def imported(code: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"], capture_output=True, text=True, check=True
     )
     return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ({}, {"GOMP_SPINCOUNT": "10000"}),
+    ({"GOMP_SPINCOUNT": "5"}, {"GOMP_SPINCOUNT": "5"}),
+    ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+])
+def test_waiting_threads_sleep_unless_the_user_decided(before, after):
+    cli._wait_politely(before)
+    assert before == after
 
 
 def test_help_imports_nothing_heavy():

@@ -13,6 +13,8 @@ from maskwright import augment, losses, models
 from maskwright.auditing import CHECKS
 from maskwright.cli import app, main
 from maskwright.core.description import ClassSpec, DatasetFile
+from maskwright.formats import FORMATS
+from maskwright.formats.source import NOTES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -31,7 +33,7 @@ def test_the_reference_is_up_to_date():
 
 def test_every_row_is_in_the_reference():
     text = (ROOT / "docs" / "reference.md").read_text()
-    for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, CHECKS):
+    for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, CHECKS, FORMATS, NOTES):
         assert all(f"`{name}`" in text for name in table)
 
 

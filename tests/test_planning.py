@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from helpers import make_dataset, write
 from maskwright.config import load_config
-from maskwright.core.dataset import load_dataset
 from maskwright.errors import ConfigError, DataError, SetupError
+from maskwright.formats.opening import load_dataset
 from maskwright.planning import _CPU_PIXELS, Fingerprint, choose_weights, fingerprint, model_size, plan
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from maskwright import augment, config, losses, models
 from maskwright.auditing import CHECKS
 from maskwright.cli import app, main
+from maskwright.formats import FORMATS
+from maskwright.formats.source import NOTES
 
 TARGET = Path(__file__).parent.parent / "docs" / "reference.md"
 
@@ -58,6 +60,10 @@ def _rows(title: str, table: Any, arguments: Any) -> list[str]:
     return lines
 
 
+def _yes(value: object) -> str:
+    return "yes" if value else "no"
+
+
 def render() -> str:
     """The text of the reference."""
     schema = config.RunConfig.model_json_schema()
@@ -75,8 +81,13 @@ def render() -> str:
         *_rows("Losses", losses.LOSSES, losses.arguments),
         *_rows("Augmentations", augment.AUGMENTATIONS, augment.arguments),
     ]
+    lines += ["\n### Formats\n", "| name | reads | writes | what |", "|---|---|---|---|"]
+    lines += [f"| `{name}` | {_yes(row.read or row.write)} | {_yes(row.write)} | {row.meaning} |"
+              for name, row in FORMATS.items()]
     lines += ["\n## Findings of the audit\n", "| code | severity | meaning |", "|---|---|---|"]
     lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in CHECKS.items()]
+    lines += ["\nFound while annotation files are read:\n", "| code | meaning |", "|---|---|"]
+    lines += [f"| `{code}` | {meaning} |" for code, meaning in NOTES.items()]
     lines += [
         "\n## Exit codes\n",
         "| code | meaning |",

@@ -14,23 +14,26 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from maskwright.auditing import audit as audit
     from maskwright.config import load_config as load_config
-    from maskwright.core.dataset import load_dataset as load_dataset
-    from maskwright.core.layouts import init as init
+    from maskwright.core.edits import edits as edits
     from maskwright.demonstration import demo as demo
     from maskwright.diagnosis import doctor as doctor
+    from maskwright.formats.conversion import convert as convert
+    from maskwright.formats.opening import init as init
+    from maskwright.formats.opening import load_dataset as load_dataset
     from maskwright.planning import plan as plan
     from maskwright.prediction.evaluate import evaluate as evaluate
     from maskwright.prediction.predict import load as load
     from maskwright.prediction.predict import predict as predict
     from maskwright.reporting import report as report
+    from maskwright.splitting.assign import split as split
     from maskwright.training.train import resume as resume
     from maskwright.training.train import train as train
 
 _HOMES = {
-    "audit": "auditing", "demo": "demonstration", "doctor": "diagnosis", "evaluate": "prediction.evaluate",
-    "init": "core.layouts", "load": "prediction.predict", "load_config": "config", "load_dataset": "core.dataset",
-    "plan": "planning", "predict": "prediction.predict", "report": "reporting", "resume": "training.train",
-    "train": "training.train",
+    "audit": "auditing", "convert": "formats.conversion", "demo": "demonstration", "doctor": "diagnosis",
+    "edits": "core.edits", "evaluate": "prediction.evaluate", "init": "formats.opening", "load": "prediction.predict",
+    "load_config": "config", "load_dataset": "formats.opening", "plan": "planning", "predict": "prediction.predict",
+    "report": "reporting", "resume": "training.train", "split": "splitting.assign", "train": "training.train",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
 

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,6 +33,10 @@ Set = Annotated[
 ]
 Dir = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.", show_default=False)]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
+
+# For `--help`, which must not import the formats; a test holds the two together.
+_READ = "cvat_masks, voc, common_semantic, coco, cvat_images, labelme, yolo_seg, yolo"
+_WRITTEN = "index, palette, colour, jpeg, cvat_masks, voc, coco, cvat_images, labelme, yolo_seg, yolo"
 
 
 def _version(asked: bool) -> None:
@@ -78,12 +82,13 @@ def init(
     ] = None,
     images: Annotated[str | None, typer.Option("--images", help="The folder of images inside DIR.")] = None,
     masks: Annotated[str | None, typer.Option("--masks", help="The folder of masks inside DIR.")] = None,
+    format: Annotated[str | None, typer.Option("--format", help=f"What DIR is, if unclear: {_READ}.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Detect the layout of DIR and write dataset.yaml, with the reasons."""
-    from maskwright.core.layouts import init
+    """Detect the layout or annotation format of DIR and write dataset.yaml, with the reasons."""
+    from maskwright.formats.opening import init
 
-    file, detection = init(folder, out=out, images=images, masks=masks)
+    file, detection = init(folder, out=out, images=images, masks=masks, format=format)
     _print(
         {"file": str(file), "dataset": detection.file.model_dump(), "reasons": detection.reasons},
         as_json,
@@ -103,8 +108,8 @@ def audit(
 ) -> None:
     """Check a dataset and say what is wrong with it."""
     from maskwright.auditing import audit, human
-    from maskwright.core.dataset import load_dataset
     from maskwright.core.findings import Severity
+    from maskwright.formats.opening import load_dataset
 
     if out is not None:
         from maskwright.core.storage import require_absent
@@ -120,6 +125,84 @@ def audit(
     _print(result.to_dict(), as_json, lambda: human(result))
     if fail_on and any(finding.severity >= Severity[fail_on.upper()] for finding in result.findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Dataset folder, or a zip file.", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder, or a .zip file.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help=f"The format to write: {_WRITTEN}.", show_default=False)],
+    from_: Annotated[str | None, typer.Option("--from", help=f"What SRC is, if unclear: {_READ}.")] = None,
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Simplify polygons by so many pixels.")] = 0.0,
+    polygons: Annotated[bool, typer.Option("--polygons", help="Outlines, where exact masks would do too.")] = False,
+    quality: Annotated[int, typer.Option("--quality", help="Of JPEG masks, 1 to 100.")] = 95,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Copy the images too.")] = True,
+    overlap: Annotated[
+        Literal["smaller_on_top", "larger_on_top", "file_order"] | None,
+        typer.Option("--overlap", help="Of boxes that are made into masks."),
+    ] = None,
+    shrink: Annotated[float | None, typer.Option("--shrink", help="Pull the sides of boxes in by this share.")] = None,
+    outside: Annotated[
+        Literal["background", "ignore"] | None,
+        typer.Option("--outside", help="What pixels outside every box are, where there are only boxes."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a dataset in another format, and certify what was kept by reading it back."""
+    from maskwright.formats.conversion import convert
+
+    boxes = {"overlap": overlap, "shrink": shrink, "outside": outside}
+    result = convert(source, out, to=to, from_=from_, tolerance=tolerance, polygons=polygons, quality=quality,
+                     images=images, boxes={key: value for key, value in boxes.items() if value is not None})
+    _print(result.to_dict(), as_json, result.human)
+
+
+@app.command()
+def split(
+    folder: Dir,
+    fractions: Annotated[
+        str, typer.Option("--fractions", help="Shares of train, val and test, or train=0.8,test=0.2.")
+    ] = "0.7,0.15,0.15",
+    seed: Annotated[int, typer.Option("--seed", help="Of the random choices.")] = 0,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="REGEX", help="What it catches of a name is the sample's group.")
+    ] = None,
+    group_file: Annotated[
+        Path | None, typer.Option("--group-file", help="CSV with the columns sample and group.")
+    ] = None,
+    trusted: Annotated[int, typer.Option("--trusted", help="Also pick so many images to label by hand.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the lists; below DIR/.maskwright when left out.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Split a dataset: stratified by class, never dividing a group or equal images."""
+    from maskwright.splitting.assign import parse_fractions, split
+
+    result = split(folder, fractions=parse_fractions(fractions), seed=seed, group=group, group_file=group_file,
+                   trusted=trusted, out=out, dry_run=dry_run)
+    _print(result.to_dict(), as_json, result.human)
+
+
+@app.command()
+def edits(
+    folder: Dir,
+    undo: Annotated[bool, typer.Option("--undo", help="Take the last batch back, or the one of --batch.")] = False,
+    batch: Annotated[str | None, typer.Option("--batch", help="The batch to take back.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the edits of a dataset, or take some back."""
+    from dataclasses import asdict
+
+    from maskwright.core.edits import edits
+
+    held = edits(folder, undo=undo, batch=batch)
+    _print(
+        {"batches": [asdict(one) for one in held]},
+        as_json,
+        lambda: "\n".join(f"{b.name}: {len(b.edits)} edits, {b.time}, {b.reason}" for b in held) or "no edits",
+    )
 
 
 @app.command()
@@ -269,9 +352,20 @@ def _need_torch() -> None:
         raise SetupError(f"this verb needs {', '.join(missing)}: not installed; `pip install maskwright[train]`")
 
 
+def _wait_politely(environment: MutableMapping[str, str]) -> None:
+    """Lets torch's threads sleep soon when they wait for each other, unless the user has decided on it.
+
+    By default they spin for milliseconds: beside one busy program on two cores a training step then takes three
+    times as long (docs/decisions/0005). It must be set before torch is loaded.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & environment.keys():
+        environment["GOMP_SPINCOUNT"] = "10000"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits with the code of the contract (see `maskwright.errors`)."""
     warnings.filterwarnings("ignore")  # libraries' notes are not for users; findings and errors are ours to say
+    _wait_politely(os.environ)
     try:
         code = app(arguments, standalone_mode=False, prog_name="maskwright")
     except MaskwrightError as error:

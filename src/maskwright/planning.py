@@ -17,12 +17,13 @@ import numpy.typing as npt
 from maskwright.config import RunConfig, check_document, rebase, seconds_of
 from maskwright.core import strictyaml
 from maskwright.core.classes import IGNORE
-from maskwright.core.dataset import Dataset, load_dataset
+from maskwright.core.dataset import Dataset
 from maskwright.core.masks import class_pixels
 from maskwright.core.progress import progress
 from maskwright.core.sample import read_header
 from maskwright.core.storage import atomic_write_text
 from maskwright.errors import ConfigError, DataError, SetupError
+from maskwright.formats.opening import load_dataset
 
 _READ = 200
 _BINS = 64

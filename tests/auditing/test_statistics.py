@@ -11,13 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 
 from helpers import make_dataset, palette_image, write
 from maskwright.auditing import audit
-from maskwright.auditing.statistics import SplitStatistics, Statistics, channel_levels
+from maskwright.auditing.objects import measure
+from maskwright.auditing.statistics import (
+    GRID,
+    ObjectCounts,
+    SplitStatistics,
+    Statistics,
+    channel_sums,
+    where_classes_lie,
+)
 from maskwright.core.classes import ClassTree
 from maskwright.core.storage import dump_json
-from maskwright.losses.weights import inverse_frequency
+from maskwright.losses.weights import effective_number, inverse_frequency, median_frequency
 
 Pairs = dict[str, list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]]
 
@@ -70,9 +79,15 @@ def test_counts_equal_a_naive_computation(ragged: tuple[Path, Pairs]) -> None:
     for split, part in statistics.splits.items():
         assert_counts(part, pairs[split])
     assert_counts(statistics.total, pairs["train"] + pairs["val"])
-    train = statistics.splits["train"].class_pixels
-    weights = 1 / train / np.mean(1 / train)
-    np.testing.assert_allclose(statistics.class_weights, weights, rtol=1e-6)
+    train = statistics.splits["train"]
+    inside = [np.array([(mask == id_).any() * (mask != 255).sum() for id_ in (0, 1, 3)]) for _, mask in pairs["train"]]
+    assert train.image_pixels.tolist() == np.sum(inside, axis=0).tolist()
+    assert {name: weights.tolist() for name, weights in statistics.class_weights.items()} == {
+        "inverse_frequency": inverse_frequency(train.class_pixels).tolist(),
+        "median_frequency": median_frequency(train.class_pixels, np.sum(inside, axis=0)).tolist(),
+        "effective_number": effective_number(train.class_pixels).tolist()}
+    assert train.objects.counts.tolist() == [
+        sum(ndimage.label(mask == id_, np.ones((3, 3)))[1] for _, mask in pairs["train"]) for id_ in (0, 1, 3)]
 
 
 def test_the_document_says_the_same(ragged: tuple[Path, Pairs]) -> None:
@@ -84,7 +99,9 @@ def test_the_document_says_the_same(ragged: tuple[Path, Pairs]) -> None:
     assert sum(row["share"] for row in total["classes"]) == pytest.approx(1)
     assert sum(row["images"] for row in total["sizes"]["counts"]) == total["images"] == 12
     assert total["channels"]["mean"] == statistics.total.mean_std[0]
-    assert document["class_weights"]["inverse_frequency"] == statistics.class_weights.tolist()
+    assert document["class_weights"] == {name: list(weights) for name, weights in statistics.class_weights.items()}
+    assert [row["objects"] for row in total["objects"]] == statistics.total.objects.counts.tolist()
+    assert [len(row["share"]) for row in document["heat_maps"]["classes"]] == [GRID] * 3
 
 
 def test_unusable_masks_are_not_counted(tmp_path: Path) -> None:
@@ -101,29 +118,85 @@ def test_unusable_masks_are_not_counted(tmp_path: Path) -> None:
     assert (whole.class_pixels - rest.class_pixels).tolist() == np.bincount(lost.reshape(-1), minlength=3).tolist()
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
-def test_levels_count_every_value(height: int, width: int, seed: int) -> None:
-    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    levels = channel_levels(image)
-    assert levels.dtype == np.int64
-    for channel in range(3):
-        assert levels[channel].tolist() == np.bincount(image[..., channel].reshape(-1), minlength=256).tolist()
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 255), st.integers(0, 2**32 - 1))
+def test_sums_are_exact(height: int, width: int, most: int, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, most + 1, (height, width, 3), np.uint8)
+    values = image.reshape(-1, 3).astype(np.int64)
+    assert channel_sums(image).tolist() == [values.sum(0).tolist(), (values * values).sum(0).tolist()]
 
 
-def test_levels_stay_exact_beyond_what_float32_counts() -> None:
-    image = np.broadcast_to(np.array([0, 7, 255], np.uint8), (4099, 4099, 3))
-    assert channel_levels(image)[[0, 1, 2], [0, 7, 255]].tolist() == [4099 * 4099] * 3
+def test_sums_are_exact_in_large_images_that_are_nearly_constant() -> None:
+    image = np.full((3001, 2503, 3), (0, 254, 255), np.uint8)
+    image[3, 4] = 253
+    values = image.reshape(-1, 3).astype(np.int64)
+    assert channel_sums(image).tolist() == [values.sum(0).tolist(), (values * values).sum(0).tolist()]
 
 
 def test_mean_and_deviation_are_stable_over_very_many_pixels() -> None:
     statistics = Statistics(ClassTree.flat(["a"]), ["train"])
-    levels = np.zeros((3, 256), np.int64)
-    levels[:, 255] = 10**14  # a million images of a hundred megapixels, white but for one pixel
-    levels[:, 254] = 1
-    statistics.add("train", (10_000, 10_000), levels, None)
+    # A million images of a hundred megapixels, white but for one pixel.
+    sums = np.repeat([[255 * (10**14 - 1) + 254], [255**2 * (10**14 - 1) + 254**2]], 3, axis=1)
+    statistics.add("train", (10**7, 10**7), sums, None)
     mean, std = statistics.total.mean_std
     np.testing.assert_allclose(mean, 1, rtol=1e-14)
     np.testing.assert_allclose(std, 1e-7 / 255, rtol=1e-12)
+
+
+@given(st.lists(st.integers(1, 10**7), min_size=1, max_size=40))
+def test_the_median_size_of_objects_is_right_to_a_tenth(areas: list[int]) -> None:
+    counts = ObjectCounts.none(2)
+    for area in areas:  # one at a time, as in masks that come one by one
+        part = ObjectCounts.none(2)
+        part.add(np.array([1]), np.array([area]), np.array([-1]))
+        counts.merge(part)
+    exact = sorted(areas)[(len(areas) - 1) // 2]
+    found = counts.median(1)
+    assert found is not None
+    assert abs(found - exact) <= max(0.5, 0.1 * exact)
+    assert counts.median(0) is None
+    assert (counts.least[1], counts.most[1], counts.counts.tolist()) == (min(areas), max(areas), [0, len(areas)])
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (64, 32), (128, 256), (512, 384)])
+def test_heat_counts_the_pixels_of_each_cell(size: tuple[int, int], rng: np.random.Generator) -> None:
+    """Masks whose pixels are the points that are looked at; of larger ones, those with points for pixels."""
+    points = tuple(min(side, 4 * GRID) for side in size)
+    small = rng.choice(np.array([0, 1, 2, 255], np.uint8), points)
+    mask = np.kron(small, np.ones((size[0] // points[0], size[1] // points[1]), np.uint8))
+    down, across = points[0] // GRID, points[1] // GRID
+    expected = [(small == value).reshape(GRID, down, GRID, across).sum((1, 3)) * (16 // (down * across))
+                for value in (0, 1, 2, 255)]
+    np.testing.assert_array_equal(where_classes_lie([mask, mask], 3), 2 * np.array(expected))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 300), (33, 31), (500, 501), (127, 129)])
+def test_heat_of_any_size_has_the_shape_of_the_mask(size: tuple[int, int]) -> None:
+    """A class in the upper left quarter: its share is 1 there, 0 elsewhere, but for the cells at its border."""
+    mask = np.zeros(size, np.uint8)
+    mask[: (size[0] + 1) // 2, : (size[1] + 1) // 2] = 1
+    heat = where_classes_lie([mask], 2)
+    assert (heat.sum(0) == 16).all()
+    half = GRID // 2
+    if min(size) > GRID:
+        assert (heat[1, : half - 1, : half - 1] == 16).all() and not heat[1, half + 1:].any()
+
+
+def test_heat_maps_weigh_images_and_not_pixels() -> None:
+    statistics = Statistics(ClassTree.flat(["a", "b"]), ["train", "val"])
+    for split, mask in (("train", np.ones((500, 500), np.uint8)), ("val", np.zeros((50, 50), np.uint8)),
+                        ("val", np.full((60, 60), 255, np.uint8))):
+        statistics.add_masks(split, [mask], measure([mask]))
+    np.testing.assert_array_equal(statistics.heat_maps, 0.5)
+
+
+def test_parts_add_up_to_the_whole(ragged: tuple[Path, Pairs]) -> None:
+    folder, pairs = ragged
+    whole = audit(folder, progress=False, workers=1).statistics
+    total = SplitStatistics.none(3)
+    for part in whole.splits.values():
+        total.merge(part)
+    assert_counts(total, pairs["train"] + pairs["val"])
+    assert total.objects.counts.tolist() == sum(part.objects.counts for part in whole.splits.values()).tolist()
 
 
 def test_nothing_counted_is_undefined_and_not_zero() -> None:
@@ -133,16 +206,16 @@ def test_nothing_counted_is_undefined_and_not_zero() -> None:
     assert np.isnan(total.ignored_share)
     assert np.isnan(total.mean_std).all()
     assert total.extent(0) == {}
-    assert statistics.class_weights.tolist() == [1, 1]
+    assert {tuple(weights) for weights in statistics.class_weights.values()} == {(1, 1)}
+    assert "heat_maps" not in statistics.to_dict()
     assert '"share": null' in dump_json(statistics.to_dict())
 
 
 @pytest.mark.parametrize(("split", "chosen"), [("train", "train"), ("", ""), ("fold1", "total")])
 def test_weights_come_from_what_training_sees(split: str, chosen: str) -> None:
     statistics = Statistics(ClassTree.flat(["a", "b"]), [split, "test"])
-    levels = np.zeros((3, 256), np.int64)
-    statistics.add(split, (1, 4), levels, np.array([3, 1, 0]))
-    statistics.add("test", (1, 4), levels, np.array([1, 3, 0]))
+    statistics.add(split, (1, 4), None, np.array([3, 1, 0]))
+    statistics.add("test", (1, 4), None, np.array([1, 3, 0]))
     expected = statistics.total if chosen == "total" else statistics.splits[chosen]
-    assert statistics.training is expected
-    assert statistics.class_weights.tolist() == inverse_frequency(expected.class_pixels).tolist()
+    assert statistics.training.class_pixels.tolist() == expected.class_pixels.tolist()
+    assert statistics.class_weights["inverse_frequency"].tolist() == inverse_frequency(expected.class_pixels).tolist()

@@ -13,9 +13,10 @@ import yaml
 
 from helpers import write
 from maskwright.core.classes import ClassTree
-from maskwright.core.dataset import Dataset, load_dataset
+from maskwright.core.dataset import Dataset
 from maskwright.core.masks import mask_png
 from maskwright.core.storage import dump_json
+from maskwright.formats.opening import load_dataset
 from maskwright.metrics import (
     confusion_matrix,
     constant_baseline,

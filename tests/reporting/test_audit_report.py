@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from fake_run import CLASSES, HOSTILE, write_dataset
@@ -12,11 +15,14 @@ from pages import check_promises, read, table
 
 from helpers import write
 from maskwright.auditing import AuditResult, audit
-from maskwright.core.dataset import load_dataset
+from maskwright.auditing.objects import FLAWS
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.storage import jsonable
 from maskwright.errors import ConfigError
+from maskwright.formats.opening import load_dataset
 from maskwright.reporting import audit_report, write_audit
+
+MAPS = 3  # of the classes that occur
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +62,56 @@ def test_the_summary_counts_by_severity(page, result):
 
 
 def test_the_statistics_are_those_of_the_audit(page, result):
-    rows = table(page, "class", "train18 masks", "val3 masks", "test6 masks", "all27 masks", "suggested weight")
+    rows = table(page, "class", "train18 masks", "val3 masks", "test6 masks", "all27 masks", "weight byinverse frequency",
+                 "weight bymedian frequency", "weight byeffective number")
     total = result.statistics.to_dict()["total"]
     for index, name in enumerate(CLASSES):
         cells = rows[index]
         assert cells[0][0] == name
         assert cells[4][1] == [repr(total["classes"][index]["share"]), str(total["classes"][index]["images"])]
-        assert cells[5][1] == [repr(float(result.statistics.class_weights[index]))]
+        weights = [float(values[index]) for values in result.statistics.class_weights.values()]
+        assert [values for _, values in cells[5:]] == [[repr(weight)] for weight in weights]
     mean, std = result.statistics.splits["train"].mean_std
     assert table(page, "split", "red", "green", "blue")[0][1][1] == [repr(mean[0]), repr(std[0])]
     assert table(page, "split", "images", "width", "height")[0][1][0] == "19"
 
 
+def test_objects_are_those_of_the_audit(page, result):
+    rows = table(page, "class", "objects", "per image", "pixels: least", "median", "largest", "specks")
+    for cells, row in zip(rows, result.statistics.to_dict()["total"]["objects"], strict=True):
+        sizes = [row["pixels"].get(key) for key in ("min", "median", "max")]
+        assert [values for _, values in cells[1:2] + cells[3:]] == [
+            [] if value is None else [str(value)] for value in (row["objects"], *sizes, *(row[kind] for kind in FLAWS))]
+    assert rows[3][2][0] == "–"  # of a class that never occurs
+
+
+def test_every_class_that_occurs_has_a_map(page, result):
+    maps = re.findall(r'<img src="(data:image/webp[^"]+)" width="192" height="192" alt="([^"]+)"', page.source)
+    assert len(maps) == 3 and "occurs nowhere" in page.text
+    assert [html.unescape(told).split(": most frequent at the ")[0] for _, told in maps] == CLASSES[:3]
+    pixels = cv2.imdecode(np.frombuffer(base64.b64decode(maps[2][0].partition(",")[2]), np.uint8), cv2.IMREAD_COLOR)
+    share = result.statistics.heat_maps[2]
+    row, column = np.unravel_index(np.nanargmax(share), share.shape)
+    lightness = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[3::6, 3::6]
+    assert lightness[row, column] == lightness.max()  # the brightest place is the most frequent
+    darker = np.argsort(lightness.reshape(-1), kind="stable")
+    assert (np.diff(np.nan_to_num(share).reshape(-1)[darker][lightness.reshape(-1)[darker] != 128]) >= -0.02).all()
+
+
+def test_findings_about_flaws_tell_where_the_worst_are(result, tmp_path):
+    worst = [{"sample": "train/b", "count": 7, "class": "<i>", "region": [3, 4, 1, 1]}]
+    finding = Finding("mask.specks", Severity.INFO, "masks with specks", "remove them",
+                      evidence={"samples": ["train/b", "train/a"], "worst": worst})
+    note = Finding("format.unheard_of", Severity.WARNING, "something was left out", "look", evidence={})
+    page = read(audit_report(replace(result, findings=[note, finding]), tmp_path / "a.html"))
+    check_promises(page)
+    assert "train/b: 7, <i> at x 3, y 4" in page.text and page.text.count("train/a") >= 1
+    assert "format.unheard_of" in page.text
+
+
 def test_the_contact_sheet_shows_at_most_24_samples_and_says_why_not(page):
-    assert page.source.count('<img src="data:image/webp') == 22
-    assert page.source.count("<figcaption><strong>") == 24
+    assert page.source.count('<img src="data:image/webp') == 22 + MAPS
+    assert page.source.count("<figcaption><strong>") == 24 + len(CLASSES)
     assert "no mask" in page.text and "not a readable image" in page.text
 
 
@@ -95,15 +136,15 @@ def test_a_clean_dataset(tmp_path):
     write_dataset(tmp_path / "data", {"train": 3, "val": 2, "test": 2}, CLASSES[:3], "plain")
     found = audit(tmp_path / "data", progress=False)
     page = read(audit_report(replace(found, findings=[]), tmp_path / "audit.html"))
-    assert "Nothing was found" in page.text and page.source.count("<img ") == 7
+    assert "Nothing was found" in page.text and page.source.count("<img ") == 7 + 1 + 3
 
 
 def test_pictures_come_from_the_dataset_that_is_given_or_are_left_out(result, tmp_path):
     moved = replace(result, root=Path("/nowhere"))
     page = read(audit_report(moved, tmp_path / "a.html"))
-    assert "There are no pictures" in page.text and "<img " not in page.source
+    assert "There are no pictures" in page.text and page.source.count("<img ") == 1 + MAPS
     page = read(audit_report(moved, tmp_path / "b.html", dataset=load_dataset(result.root)))
-    assert page.source.count("<img ") == 22
+    assert page.source.count("<img ") == 22 + 1 + MAPS
     write_dataset(tmp_path / "other", {"train": 2, "test": 1}, ["x", "y", "z"])
     page = read(audit_report(replace(result, root=tmp_path / "other"), tmp_path / "c.html"))
     assert "not those that were audited" in page.text

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskwright.auditing import checks
+from maskwright.auditing.checks import classes, images, masks, splits
+from maskwright.auditing.checks.seen import Check
 from maskwright.auditing.statistics import Statistics
 from maskwright.auditing.survey import Survey, survey
 from maskwright.auditing.text import human as human
 from maskwright.core import progress as bar
 from maskwright.core.classes import ClassTree
-from maskwright.core.dataset import Dataset, load_dataset
+from maskwright.core.dataset import Dataset
 from maskwright.core.findings import Finding, Severity, summarise
 from maskwright.errors import DataError
+from maskwright.formats.opening import load_dataset
 
 INFO, WARNING, ERROR = Severity.INFO, Severity.WARNING, Severity.ERROR
 
@@ -31,40 +33,52 @@ class Row:
 
     severity: Severity
     meaning: str
-    check: checks.Check
+    check: Check
 
 
 # Worst first, which is the order of findings.
 CHECKS: dict[str, Row] = {
-    "mask.none": Row(ERROR, "no image has a usable mask", checks.mask_none),
-    "image.unreadable": Row(ERROR, "an image cannot be read", checks.image_unreadable),
-    "mask.unreadable": Row(ERROR, "a mask cannot be read, or cannot mean class ids", checks.mask_unreadable),
-    "mask.size": Row(ERROR, "a mask is not of the size of its image", checks.mask_size),
-    "mask.unknown_ids": Row(ERROR, "a mask holds ids that are no class", checks.mask_unknown_ids),
-    "split.leakage": Row(ERROR, "the same image is in two splits", checks.split_leakage),
-    "class.not_in_train": Row(ERROR, "a class that occurs is never in train", checks.class_not_in_train),
-    "mask.missing": Row(WARNING, "an image has no mask", checks.mask_missing),
-    "mask.orphan": Row(WARNING, "a mask belongs to no image", checks.mask_orphan),
-    "mask.inexact": Row(WARNING, "mask pixels are no class value and were moved to the nearest", checks.mask_inexact),
-    "mask.all_ignore": Row(WARNING, "every pixel of a mask is ignored", checks.mask_all_ignore),
-    "mask.rotated": Row(WARNING, "a mask has an EXIF orientation, which is not applied", checks.mask_rotated),
-    "image.duplicate": Row(WARNING, "the same image occurs twice", checks.image_duplicate),
-    "image.depth": Row(WARNING, "an image of 16 bits is read as 8 bits", checks.image_depth),
-    "image.colour_space": Row(WARNING, "an image in CMYK, Lab or YCbCr is read as RGB", checks.image_colour_space),
-    "split.unlabelled": Row(WARNING, "a split has no mask at all", checks.split_unlabelled),
-    "split.unassigned": Row(WARNING, "a sample is in no split, while others are", checks.split_unassigned),
-    "class.absent": Row(WARNING, "a class has no pixel in any mask", checks.class_absent),
-    "class.not_in_split": Row(WARNING, "a class of train has no pixel in another split", checks.class_not_in_split),
-    "class.imbalance": Row(WARNING, "a class has very few pixels in training", checks.class_imbalance),
-    "mask.all_background": Row(INFO, "a mask holds nothing but the first class", checks.mask_all_background),
-    "mask.palette": Row(INFO, "a mask has a palette", checks.mask_palette),
-    "mask.depth": Row(INFO, "a mask has 16 bits", checks.mask_depth),
-    "mask.colour": Row(INFO, "a grey mask is stored as a colour image", checks.mask_colour),
-    "image.palette": Row(INFO, "an image has a palette", checks.image_palette),
-    "image.alpha": Row(INFO, "an image has an alpha channel, which is dropped", checks.image_alpha),
-    "image.rotated": Row(INFO, "an image has an EXIF orientation", checks.image_rotated),
-    "split.missing": Row(INFO, "there is no train, val or test split", checks.split_missing),
-    "split.same_name": Row(INFO, "a file name occurs in two splits", checks.split_same_name),
+    "mask.none": Row(ERROR, "no image has a usable mask", masks.mask_none),
+    "image.unreadable": Row(ERROR, "an image cannot be read", images.image_unreadable),
+    "mask.unreadable": Row(ERROR, "a mask cannot be read, or cannot mean class ids", masks.mask_unreadable),
+    "mask.size": Row(ERROR, "a mask is not of the size of its image", masks.mask_size),
+    "mask.unknown_ids": Row(ERROR, "a mask holds ids that are no class", masks.mask_unknown_ids),
+    "split.leakage": Row(ERROR, "the same image is in two splits", splits.split_leakage),
+    "class.not_in_train": Row(ERROR, "a class that occurs is never in train", classes.class_not_in_train),
+    "mask.missing": Row(WARNING, "an image has no mask", masks.mask_missing),
+    "mask.orphan": Row(WARNING, "a mask belongs to no image", masks.mask_orphan),
+    "mask.inexact": Row(WARNING, "mask pixels are no class value and were moved to the nearest", masks.mask_inexact),
+    "mask.all_ignore": Row(WARNING, "every pixel of a mask is ignored", masks.mask_all_ignore),
+    "mask.rotated": Row(WARNING, "a mask has an EXIF orientation, which is not applied", masks.mask_rotated),
+    "image.duplicate": Row(WARNING, "the same image occurs twice", splits.image_duplicate),
+    "split.near_leakage": Row(WARNING, "images that look alike are in two splits", splits.split_near_leakage),
+    "image.near_duplicate": Row(WARNING, "images of a split look alike", splits.image_near_duplicate),
+    "mask.duplicate": Row(WARNING, "different images have the same mask", masks.mask_duplicate),
+    "image.constant": Row(WARNING, "an image has a single colour", images.image_constant),
+    "image.tiny": Row(WARNING, "an image has a side below 32 pixels", images.image_tiny),
+    "image.depth": Row(WARNING, "an image of 16 bits is read as 8 bits", images.image_depth),
+    "image.colour_space": Row(WARNING, "an image in CMYK, Lab or YCbCr is read as RGB", images.image_colour_space),
+    "split.unlabelled": Row(WARNING, "a split has no mask at all", splits.split_unlabelled),
+    "split.unassigned": Row(WARNING, "a sample is in no split, while others are", splits.split_unassigned),
+    "class.absent": Row(WARNING, "a class has no pixel in any mask", classes.class_absent),
+    "class.not_in_split": Row(WARNING, "a class of train has no pixel in another split", classes.class_not_in_split),
+    "class.rare_images": Row(WARNING, "a class is in very few training images", classes.class_rare_images),
+    "class.imbalance": Row(WARNING, "a class has very few pixels in training", classes.class_imbalance),
+    "mask.specks": Row(INFO, "a mask has objects of very few pixels", masks.mask_specks),
+    "mask.slivers": Row(INFO, "a mask has long objects that are nowhere thick", masks.mask_slivers),
+    "mask.pinholes": Row(INFO, "a mask has tiny holes", masks.mask_pinholes),
+    "mask.all_background": Row(INFO, "a mask holds nothing but the first class", masks.mask_all_background),
+    "mask.palette": Row(INFO, "a mask has a palette", masks.mask_palette),
+    "mask.depth": Row(INFO, "a mask has 16 bits", masks.mask_depth),
+    "mask.colour": Row(INFO, "a grey mask is stored as a colour image", masks.mask_colour),
+    "image.palette": Row(INFO, "an image has a palette", images.image_palette),
+    "image.alpha": Row(INFO, "an image has an alpha channel, which is dropped", images.image_alpha),
+    "image.rotated": Row(INFO, "an image has an EXIF orientation", images.image_rotated),
+    "image.size_outlier": Row(INFO, "an image has far more or fewer pixels than the rest", images.image_size_outlier),
+    "image.aspect": Row(INFO, "an image is far wider or higher than the rest", images.image_aspect),
+    "name.odd": Row(INFO, "a file name is not safe everywhere", images.name_odd),
+    "split.missing": Row(INFO, "there is no train, val or test split", splits.split_missing),
+    "split.same_name": Row(INFO, "a file name occurs in two splits", splits.split_same_name),
 }
 
 
@@ -90,23 +104,25 @@ class AuditResult:
                 "statistics": self.statistics.to_dict()}
 
 
-def audit(data: str | Path | Dataset, *, progress: bool = True, threads: int | None = None) -> AuditResult:
+def audit(data: str | Path | Dataset, *, progress: bool = True, workers: int | None = None) -> AuditResult:
     """Checks a dataset (or the folder of one) and counts what it consists of; nothing is written.
 
-    Every file is decoded once, by `threads` threads (chosen by the cores when left out), and memory does not
-    grow with the images' pixels. Samples with status `exclude` are left out. Raises ConfigError or DataError
-    when the folder cannot be read as a dataset at all; a broken file is a finding.
+    Every file is decoded once, by `workers` processes (as many as there are cores when left out), and of each
+    sample less than a kilobyte is kept. Samples with status `exclude` are left out. Raises ConfigError or
+    DataError when the folder cannot be read as a dataset at all; a broken file is a finding.
     """
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     kept = sum(sample.status != "exclude" for sample in dataset.samples)
     with bar.progress("auditing", kept) if progress else nullcontext() as advance:
-        seen = survey(dataset, threads=threads, advance=advance)
+        seen = survey(dataset, workers=workers, advance=advance)
     try:
         version = dataset.version()
     except DataError:
         version = None  # a file is missing, which is a finding already
+    # What was noted while annotation files were read comes first among its equals.
+    findings = sorted([*dataset.notes, *_findings(seen)], key=lambda finding: -finding.severity)
     return AuditResult(dataset.name, dataset.root, dataset.classes, version, kept, len(dataset.samples) - kept,
-                       list(_findings(seen)), seen.statistics)
+                       findings, seen.statistics)
 
 
 def _findings(seen: Survey) -> Iterator[Finding]:

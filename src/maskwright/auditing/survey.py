@@ -1,59 +1,82 @@
 """One pass over a dataset: every file is decoded once, and what the checks need is kept in a few numbers.
 
-Decoding releases the interpreter's lock, so a few threads share it; records come back in the order of the
-samples, whatever the number of threads. At any moment one image a thread is in memory.
+Samples are looked at in chunks by several processes, each with one image at a time (threads would wait for one
+another, for small images keep the interpreter's lock most of the time). Records come back in the order of the
+samples and sums are of integers, so the number of processes changes nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import warnings
 import zlib
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageFile
 
-from maskwright.auditing.statistics import SPLITS, Counts, Statistics, channel_levels
+from maskwright.auditing.likeness import Alike, alike, thumbnail
+from maskwright.auditing.objects import NONE, Flaw, measure
+from maskwright.auditing.statistics import SPLITS, Counts, Size, SplitStatistics, Statistics, channel_sums
+from maskwright.auditing.workers import chunk, in_order, worker_count
+from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
+from maskwright.core.masks import Mask
 from maskwright.core.progress import Advance
-from maskwright.core.sample import ImageHeader, Sample, read_header
+from maskwright.core.sample import Sample, open_image
 from maskwright.errors import DataError
 
-T = TypeVar("T")
-R = TypeVar("R")
-_MAX_THREADS = 16
+V = TypeVar("V")
 # Of the ids that are no class: a depth map taken for a mask has thousands.
 _IDS = 50
+_STRIP = 1 << 18  # pixels of small masks that are measured together
 
 
-@dataclass(frozen=True)
+class Kind(NamedTuple):
+    """How a file stores its pixels: Pillow's mode, the EXIF orientation (a TIFF's own is applied by its decoder and
+    not seen), and whether colours of 16 bits a channel are read as 8."""
+
+    mode: str
+    orientation: int
+    deep: bool
+
+
+# Of a mask that is drawn from an annotation file.
+DRAWN = Kind("", 1, False)
+
+
+@dataclass(slots=True)
 class ImageFacts:
-    """A readable image: `size` is (height, width) as read, `digest` is of the decoded pixels."""
+    """A readable image: `size` is (height, width) as read, `digest` is of the decoded pixels, `thumbnail` as
+    `likeness.thumbnail` makes it, `constant` when all pixels are the same."""
 
-    header: ImageHeader
-    size: tuple[int, int]
+    kind: Kind
+    size: Size
     digest: bytes
+    thumbnail: bytes
+    constant: bool
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class MaskFacts:
     """A readable mask. `unknown_ids` of its ids are no class; `unknown` maps the most frequent of them to their
-    pixels. Where there are none, `pixels` (K + 1,) int64 counts each class index, then the ignored. `inexact`
-    pixels were moved to the nearest value."""
+    pixels. Where there are none, `present` holds the class indices that occur and `flaws` what `measure` found.
+    `inexact` pixels were moved to the nearest value."""
 
-    header: ImageHeader
-    size: tuple[int, int]
+    kind: Kind
+    size: Size
     digest: bytes
-    inexact: int
-    unknown_ids: int
-    unknown: dict[int, int]
-    pixels: Counts | None
+    inexact: int = 0
+    unknown_ids: int = 0
+    unknown: dict[int, int] | None = None
+    present: bytes | None = None
+    flaws: tuple[Flaw, ...] = ()
 
     @property
     def area(self) -> int:
@@ -61,7 +84,7 @@ class MaskFacts:
         return self.size[0] * self.size[1]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Record:
     """What one look at a sample told. Text in place of facts is the reader's reason for refusing the file."""
 
@@ -73,7 +96,7 @@ class Record:
     def usable(self) -> bool:
         """Whether training can use it: both files readable, sizes equal, ids known."""
         return (isinstance(self.image, ImageFacts) and isinstance(self.mask, MaskFacts)
-                and self.image.size == self.mask.size and self.mask.pixels is not None)
+                and self.image.size == self.mask.size and not self.mask.unknown_ids)
 
 
 @dataclass(frozen=True)
@@ -94,83 +117,181 @@ class Survey:
         """The readable masks."""
         return [(r.sample, r.mask) for r in self.records if isinstance(r.mask, MaskFacts)]
 
+    @cached_property
+    def by_split(self) -> dict[str, list[Record]]:
+        """The records of each split, in the order of the statistics."""
+        found: dict[str, list[Record]] = {name: [] for name in self.statistics.splits}
+        for record in self.records:
+            found[record.sample.split or ""].append(record)
+        return found
 
-def survey(dataset: Dataset, *, threads: int | None = None, advance: Advance | None = None) -> Survey:
-    """Reads every sample once. `threads` is chosen by the cores of this machine when left out.
+    @cached_property
+    def same(self) -> list[list[Record]]:
+        """Groups of at least two records with equal image pixels."""
+        return repeated(self.records, lambda r: r.image.digest if isinstance(r.image, ImageFacts) else None)
 
-    A file that cannot be read becomes a record that says so; nothing is raised for it.
+    @cached_property
+    def look_alikes(self) -> tuple[list[list[Record]], bool]:
+        """Groups of at least two records whose images look alike but are not equal (of equal ones the first stands
+        for all), and whether the search for them was complete."""
+        first: dict[bytes, Record] = {}
+        for record in self.records:
+            if isinstance(record.image, ImageFacts) and not record.image.constant:
+                first.setdefault(record.image.digest, record)
+        records = list(first.values())
+        found: Alike = alike([r.image.thumbnail for r in records if isinstance(r.image, ImageFacts)])
+        return [[records[index] for index in group] for group in found.groups], found.complete
+
+
+def repeated(records: Iterable[Record], key: Callable[[Record], bytes | None]) -> list[list[Record]]:
+    """Groups of at least two records of the same key, those without one left out."""
+    seen: set[bytes] = set()
+    groups: dict[bytes, list[Record]] = {}
+    records = list(records)
+    for record in records:
+        if (found := key(record)) is not None:
+            if found in seen:
+                groups[found] = []
+            seen.add(found)
+    for record in records:
+        if (found := key(record)) in groups:
+            groups[found].append(record)
+    return list(groups.values())
+
+
+def survey(dataset: Dataset, *, workers: int | None = None, advance: Advance | None = None) -> Survey:
+    """Reads every sample once. `workers` is chosen by the cores of this machine when left out.
+
+    A file that cannot be read becomes a record that says so. Raises DataError when a process that reads them
+    is killed, as by a machine that is out of memory.
     """
     samples = [sample for sample in dataset.samples if sample.status != "exclude"]
     names = {sample.split or "" for sample in samples}
     statistics = Statistics(dataset.classes, [s for s in SPLITS if s in names] + sorted(names.difference(SPLITS)))
-    records = []
-    for record, levels in _in_order(lambda sample: _look(dataset, sample), samples, threads or _threads()):
-        records.append(record)
-        if isinstance(record.image, ImageFacts):
-            pixels = record.mask.pixels if record.usable and isinstance(record.mask, MaskFacts) else None
-            statistics.add(record.sample.split or "", record.image.size, levels, pixels)
+    workers = workers or worker_count()
+    size = chunk(len(samples), workers)
+    records: list[Record] = []
+    for facts, part in in_order(lambda begin: _look(dataset, samples[begin:begin + size]),
+                                range(0, len(samples), size), workers):
+        records += [Record(sample, *found) for sample, found in zip(samples[len(records):], facts, strict=False)]
+        statistics.merge(*part)
         if advance:
             advance(len(records))
     return Survey(dataset, records, statistics)
 
 
-def _threads() -> int:
-    # Two at least: one decodes while the other waits for the disk.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(2, cores), _MAX_THREADS)
+Facts = tuple[ImageFacts | str, MaskFacts | str | None]
 
 
-def _in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """`map` by threads with a short queue, so that results do not pile up."""
-    waiting: deque[Future[R]] = deque()
-    # The reader silences Pillow's warnings by a setting of the whole process, which threads would restore in
-    # the wrong order; silenced around all of them, every order is right.
-    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(threads, "audit") as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _look(dataset: Dataset, samples: Sequence[Sample]) -> tuple[list[Facts], tuple[dict[str, SplitStatistics], Counts]]:
+    """What a look at some samples tells, and their counts as `Statistics.merge` takes them."""
+    table = _index_of_id(dataset.classes)
+    statistics = Statistics(dataset.classes, {sample.split or "": None for sample in samples})
+    facts: list[Facts] = []
+    strip = _Strip(statistics)
+    for sample in samples:
+        image = _look_at_image(dataset, sample, statistics)
+        mask = _look_at_mask(dataset, sample, table)
+        if isinstance(mask, tuple):
+            mask, indices = mask
+            usable = isinstance(image, ImageFacts) and image.size == mask.size
+            strip.add(sample.split or "", usable, mask, indices)
+        facts.append((image, mask))
+    strip.end()
+    return facts, (statistics.splits, statistics.heat)
 
 
-def _look(dataset: Dataset, sample: Sample) -> tuple[Record, Counts]:
-    """The record of a sample, and its channel levels (3, 256), which are not kept."""
-    image: ImageFacts | str
-    levels = np.zeros((3, 256), np.int64)
+def _look_at_image(dataset: Dataset, sample: Sample, statistics: Statistics) -> ImageFacts | str:
     try:
         rgb = dataset.read_image(sample)
-        header = read_header(sample.image)
+        kind = _kind(sample.image)
     except DataError as error:
-        image = str(error)
-    else:
-        levels = channel_levels(rgb)
-        image = ImageFacts(header, (rgb.shape[0], rgb.shape[1]), _digest(rgb, levels))
-    return Record(sample, image, _look_at_mask(dataset, sample)), levels
+        return str(error)
+    size, sums = _shared((rgb.shape[0], rgb.shape[1])), channel_sums(rgb)
+    statistics.add(sample.split or "", size, sums, None)
+    # Without spread in any channel; exact, for sums are integers.
+    constant = all(size[0] * size[1] * second == first * first for first, second in sums.T.tolist())
+    return ImageFacts(kind, size, _digest(rgb, sums), thumbnail(rgb), constant)
 
 
-def _look_at_mask(dataset: Dataset, sample: Sample) -> MaskFacts | str | None:
-    if sample.mask is None:
+def _look_at_mask(dataset: Dataset, sample: Sample, table: Mask
+                  ) -> tuple[MaskFacts, Mask] | MaskFacts | str | None:
+    """The facts of a mask, with its class indices where all are known."""
+    if not sample.labelled:
         return None
     try:
         read = dataset.read_mask_pixels(sample)
-        header = read_header(sample.mask)
+        kind = _kind(sample.mask) if sample.mask else DRAWN
     except DataError as error:
         return str(error)
-    known = [*dataset.classes.ids, dataset.classes.ignore]
-    counts = np.bincount(read.ids.reshape(-1), minlength=max(known) + 1)
-    unknown = Counter({id_: int(counts[id_]) for id_ in np.flatnonzero(counts).tolist() if id_ not in known})
-    return MaskFacts(header, (read.ids.shape[0], read.ids.shape[1]), _digest(read.ids.astype(np.uint16), counts),
-                     read.inexact, len(unknown), dict(unknown.most_common(_IDS)), None if unknown else counts[known])
+    indices = cv2.LUT(np.ascontiguousarray(read.ids), table[:256]) if read.ids.dtype == np.uint8 else table[read.ids]
+    mask = MaskFacts(kind, _shared((indices.shape[0], indices.shape[1])), b"", read.inexact)
+    if not (indices == NONE).any():
+        return mask, indices
+    mask.digest = _digest(read.ids.astype(np.uint16))
+    unknown = Counter(dataset.classes.unknown_ids(read.ids))
+    mask.unknown_ids, mask.unknown = len(unknown), dict(unknown.most_common(_IDS))
+    return mask
 
 
-def _digest(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], counts: Counts) -> bytes:
-    """The same for equal pixels; for others with equal counts of values, by a chance of 1 in 2**32.
+def _index_of_id(classes: ClassTree) -> Mask:
+    """(65536,) uint8 class index of each id, `IGNORE`, or `NONE`."""
+    table = np.full(1 << 16, NONE, np.uint8)
+    table[classes.ids] = np.arange(len(classes))
+    table[classes.ignore] = IGNORE
+    return table
+
+
+def _kind(path: Path) -> Kind:
+    with open_image(path) as image:
+        # A PNG's own `getexif` decodes all pixels to look behind them.
+        exif = Image.Image.getexif(image) if image.format != "TIFF" else {}
+        orientation: Any = exif.get(0x0112)
+        stored = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+        deep = ";16" in str(stored) and not image.mode.startswith("I")
+        kind: Kind = _shared(Kind(image.mode, orientation if orientation in range(1, 9) else 1, deep))
+    return kind
+
+
+@lru_cache(4096)
+def _shared(value: V) -> V:
+    """One object for equal values."""
+    return value
+
+
+class _Strip:
+    """Masks in a row that are of one size and one split, which are measured together."""
+
+    def __init__(self, statistics: Statistics) -> None:
+        self.statistics = statistics
+        self.key: tuple[str, bool, Size] | None = None
+        self.facts: list[MaskFacts] = []
+        self.masks: list[Mask] = []
+
+    def add(self, split: str, usable: bool, facts: MaskFacts, mask: Mask) -> None:
+        key = (split, usable, facts.size)
+        if key != self.key or (len(self.masks) + 1) * facts.area > _STRIP:
+            self.end()
+        self.key = key
+        self.facts.append(facts)
+        self.masks.append(mask)
+
+    def end(self) -> None:
+        if self.masks and self.key:
+            split, usable, _ = self.key
+            measured = measure(self.masks)
+            for facts, mask, pixels, flaws in zip(self.facts, self.masks, measured.pixels, measured.flaws, strict=True):
+                facts.present, facts.flaws = _shared(bytes(np.flatnonzero(pixels[:IGNORE]).tolist())), flaws
+                facts.digest = _digest(mask, pixels)
+            if usable:
+                self.statistics.add_masks(split, self.masks, measured)
+        self.facts, self.masks = [], []
+
+
+def _digest(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], sums: Counts | None = None) -> bytes:
+    """The same for equal pixels; for others of equal size and sums, by a chance of 1 in 2**32.
 
     A cryptographic hash of every pixel would take as long as decoding a large JPEG.
     """
-    head = hashlib.blake2b(repr(pixels.shape).encode() + counts.tobytes(), digest_size=16).digest()
-    return head + zlib.crc32(np.ascontiguousarray(pixels).data).to_bytes(4)
+    told = repr(pixels.shape).encode() + (b"" if sums is None else sums.tobytes())
+    return hashlib.blake2b(told, digest_size=16).digest() + zlib.crc32(np.ascontiguousarray(pixels).data).to_bytes(4)

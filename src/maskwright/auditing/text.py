@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from maskwright.auditing.checks import few
+from maskwright.auditing.checks.seen import few
 from maskwright.auditing.statistics import SplitStatistics, Statistics
 from maskwright.core.findings import Finding, summarise
 
@@ -49,13 +49,16 @@ def _extent(part: SplitStatistics, axis: int) -> str:
 def _classes_table(statistics: Statistics) -> list[list[str]]:
     """The classes with the most pixels and those with the fewest, with their share of pixels and their images."""
     names = statistics.classes.names
-    order = sorted(range(len(names)), key=lambda i: -statistics.total.class_pixels[i])
+    total = statistics.total
+    order = sorted(range(len(names)), key=lambda i: -total.class_pixels[i])
     shown = order if len(order) <= _CLASSES else order[: _CLASSES // 2] + order[-_CLASSES // 2 :]
-    weights = statistics.class_weights
-    rows = [["class", *(f"{split or '(none)'}: pixels, images" for split in _shown(statistics)), "weight"]]
+    weights, objects = statistics.class_weights["inverse_frequency"], total.objects
+    rows = [["class", *(f"{split or '(none)'}: pixels, images" for split in _shown(statistics)), "objects", "median px",
+             "weight"]]
     for i in sorted(shown):
         rows.append([names[i], *(f"{_percent(float(part.shares[i]))} {part.class_images[i]:>5}"
-                                 for part in _shown(statistics).values()), f"{weights[i]:.3g}"])
+                                 for part in _shown(statistics).values()),
+                     str(objects.counts[i]), str(objects.median(i) or "-"), f"{weights[i]:.3g}"])
     if len(shown) < len(order):
         rows.append([f"({len(order) - len(shown)} in between)"])
     return rows

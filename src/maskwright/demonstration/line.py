@@ -10,10 +10,10 @@ from typing import Any
 
 from maskwright.auditing import audit
 from maskwright.auditing import human as audit_text
-from maskwright.core.layouts import init
 from maskwright.core.progress import progress, say
 from maskwright.core.storage import require_absent
 from maskwright.demonstration.generator import generate
+from maskwright.formats.opening import init
 from maskwright.planning import plan
 from maskwright.prediction.evaluate import evaluate
 from maskwright.prediction.evaluate import human as scores_text

@@ -12,9 +12,48 @@ def inverse_frequency(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     A class without pixels gets weight 1.
     """
     counts = pixels.astype(np.float64)
-    weights = np.divide(1.0, counts, out=np.zeros_like(counts), where=counts > 0)
-    present = counts > 0
+    return _mean_one(np.divide(1.0, counts, out=np.zeros_like(counts), where=counts > 0))
+
+
+def median_frequency(pixels: npt.NDArray[np.int64], image_pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """(K,) weights median(f) / f_c, with f_c = `pixels` of class c / all counted pixels of the images that it is in.
+
+    `image_pixels` (K,) are those denominators. So a class that is rare only because few images have it is not
+    raised; the class of median frequency has weight 1. Classes without pixels get weight 1 and do not enter the
+    median. (Eigen and Fergus 2015, section 6.3.2.)
+    """
+    present = pixels > 0
+    weights = np.ones(len(pixels))
     if present.any():
-        weights[present] /= weights[present].mean()
-    weights[~present] = 1.0
+        frequency = pixels[present] / image_pixels[present].astype(np.float64)
+        weights[present] = np.median(frequency) / frequency
     return weights.astype(np.float32)
+
+
+def effective_number(pixels: npt.NDArray[np.int64], beta: float | None = None) -> npt.NDArray[np.float32]:
+    """(K,) weights proportional to (1 - beta) / (1 - beta ** count), with mean 1 over the classes that occur.
+
+    Of many alike samples only N = 1 / (1 - beta) count as different: classes with far more than N pixels get
+    equal weights, those with far fewer get the inverse of their frequency. The paper's betas (0.9 to 0.9999)
+    are for counts of images; with counts of pixels they would weigh all classes the same. Left out, N is the
+    median count of the classes that occur, which depends neither on image size nor on their number. A class
+    without pixels gets weight 1. ValueError unless 0 <= beta < 1. (Cui et al. 2019, class-balanced loss.)
+    """
+    present = pixels > 0
+    if beta is not None and not 0 <= beta < 1:
+        raise ValueError(f"beta is {beta}; give a number from 0 to less than 1")
+    alone = 1.0 - beta if beta is not None else 1.0 / float(np.median(pixels[present])) if present.any() else 1.0
+    weights = np.zeros(len(pixels))
+    # 1 - beta ** n without the cancellation of a power that is nearly 1.
+    decay = np.log1p(-alone) if alone < 1 else -np.inf
+    weights[present] = -1.0 / np.expm1(pixels[present] * decay)
+    return _mean_one(weights)
+
+
+def _mean_one(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Scaled to mean 1 over the positive ones; the others become 1."""
+    present = weights > 0
+    scaled = np.ones(len(weights))
+    if present.any():
+        scaled[present] = weights[present] / weights[present].mean()
+    return scaled.astype(np.float32)

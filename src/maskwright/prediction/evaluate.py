@@ -13,12 +13,13 @@ import numpy.typing as npt
 import torch
 
 from maskwright.core.classes import ClassTree
-from maskwright.core.dataset import Dataset, load_dataset
+from maskwright.core.dataset import Dataset
 from maskwright.core.masks import mask_png
 from maskwright.core.progress import progress, say
 from maskwright.core.sample import Sample
 from maskwright.core.storage import atomic_write_json, dump_json, next_free, staged_folder
 from maskwright.errors import ConfigError, DataError
+from maskwright.formats.opening import load_dataset
 from maskwright.metrics import (
     Interval,
     Scores,

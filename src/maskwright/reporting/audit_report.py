@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 
 from maskwright.auditing import CHECKS, AuditResult
-from maskwright.core.dataset import Dataset, load_dataset
+from maskwright.auditing.statistics import GRID
+from maskwright.core.dataset import Dataset
 from maskwright.core.findings import Finding
 from maskwright.core.progress import progress
 from maskwright.core.sample import Sample
 from maskwright.core.storage import dump_json, require_absent, staged_folder
 from maskwright.errors import MaskwrightError
+from maskwright.formats.opening import load_dataset
 from maskwright.reporting.page import class_rows, plural, write_page
-from maskwright.reporting.pictures import Picture, labelled_overlay, picture, present
+from maskwright.reporting.pictures import Picture, heat_picture, labelled_overlay, picture, present
 
 _PICTURES = 24
+_CELL = 6  # pixels of a cell of a heat map
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ def audit_report(result: AuditResult, out: Path, *, dataset: Dataset | None = No
     tiles, problem = _contact_sheet(result, dataset)
     return write_page(out, "audit.html.j2", {
         **content, "classes": class_rows(result.classes), "splits": splits, "groups": _groups(result.findings),
-        "weights": content["statistics"]["class_weights"]["inverse_frequency"], "tiles": tiles, "problem": problem})
+        "weights": content["statistics"]["class_weights"], "objects": content["statistics"]["total"]["objects"],
+        "heat": _heat(result), "ramp": _ramp(),
+        "tiles": tiles, "problem": problem})
 
 
 def write_audit(result: AuditResult, out: Path, *, dataset: Dataset | None = None) -> Path:
@@ -63,15 +68,24 @@ def _groups(findings: list[Finding]) -> list[dict[str, Any]]:
     by_code: dict[str, list[Finding]] = {}
     for finding in sorted(findings, key=lambda finding: -finding.severity):
         by_code.setdefault(finding.code, []).append(finding)
-    return [{"code": code, "severity": found[0].severity.label, "count": len(found), "meaning": CHECKS[code].meaning,
-             "rows": _rows(found)} for code, found in by_code.items()]
+    return [{"code": code, "severity": found[0].severity.label, "count": len(found),
+             # Notes of the readers of annotation files are in no table of checks.
+             "meaning": CHECKS[code].meaning if code in CHECKS else "", "rows": _rows(found)}
+            for code, found in by_code.items()]
+
+
+def _names(evidence: dict[str, Any]) -> list[str]:
+    """The samples that a finding lists, those first of which it tells where they are worst."""
+    worst = {row["sample"]: "{sample}: {count}, {class} at x {region[0]}, y {region[1]}".format_map(row)
+             for row in evidence.get("worst", [])}
+    return [*worst.values(), *(name for name in evidence.get("samples", []) if name not in worst)]
 
 
 def _rows(findings: list[Finding]) -> list[dict[str, Any]]:
     """Rows of `where`, `message`, `fix` and the names of several samples."""
     rows: dict[tuple[str, str, str | None], list[str]] = {}
     for finding in findings:
-        about = [finding.sample] if finding.sample else finding.evidence.get("samples", [])
+        about = [finding.sample] if finding.sample else _names(finding.evidence)
         rows.setdefault((finding.message, finding.fix, None if finding.sample else finding.split), []).extend(about)
 
     def where(names: list[str], split: str | None) -> str:
@@ -81,6 +95,37 @@ def _rows(findings: list[Finding]) -> list[dict[str, Any]]:
 
     return [{"where": where(names, split), "message": message, "fix": fix, "names": names if len(names) > 1 else []}
             for (message, fix, split), names in rows.items()]
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Where a class lies: the picture of its map, and its share in the cell where it is most frequent."""
+
+    picture: Picture
+    most: float
+
+
+def _heat(result: AuditResult) -> list[Heat | None]:
+    """The map of each class, each on its own scale; None for a class that occurs nowhere."""
+    maps: list[Heat | None] = []
+    for name, share in zip(result.classes.names, result.statistics.heat_maps, strict=True):
+        most = float(np.nanmax(share)) if (share > 0).any() else 0.0
+        rows, columns = np.unravel_index(int(np.nan_to_num(share).argmax()), share.shape)
+        told = f"{name}: most frequent {_place(int(rows), int(columns))}, in {100 * most:.1f} % of the counted pixels"
+        maps.append(Heat(picture(heat_picture(share / most, _CELL), "", told, exact=True), most) if most else None)
+    return maps
+
+
+def _ramp() -> Picture:
+    """The colours of the maps from 0 to 1."""
+    colours = heat_picture(np.linspace(0, 1, 96)[None], 1).repeat(12, axis=0)
+    return picture(colours, "", "from dark blue to yellow", exact=True)
+
+
+def _place(row: int, column: int) -> str:
+    """A cell of the grid in words."""
+    down, across = ("top", "middle", "bottom")[3 * row // GRID], ("left", "centre", "right")[3 * column // GRID]
+    return f"at the {down} {across}"
 
 
 def _contact_sheet(result: AuditResult, dataset: Dataset | None) -> tuple[list[Tile], str]:

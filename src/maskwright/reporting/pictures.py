@@ -13,7 +13,7 @@ from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.masks import Mask, Pixels, differences, overlay
 
 _WIDTH = 320
-_QUALITY = 72
+_QUALITY, _LOSSLESS = 72, 101
 _SMALLEST = 0.004  # share of the picture below which a region gets no number
 
 
@@ -28,13 +28,25 @@ class Picture:
     alt: str
 
 
-def picture(pixels: Pixels, label: str, alt: str, width: int = _WIDTH) -> Picture:
-    """(H, W, 3) uint8 as a picture of at most `width` pixels (and twice as many high)."""
+def picture(pixels: Pixels, label: str, alt: str, width: int = _WIDTH, *, exact: bool = False) -> Picture:
+    """(H, W, 3) uint8 as a picture of at most `width` pixels (and twice as many high), `exact` without loss."""
     small = shrink(pixels, width)
-    done, data = cv2.imencode(".webp", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
+    quality = [cv2.IMWRITE_WEBP_QUALITY, _LOSSLESS if exact else _QUALITY]
+    done, data = cv2.imencode(".webp", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), quality)
     assert done  # uint8 arrays of three channels always encode
     uri = "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()
     return Picture(uri, small.shape[1], small.shape[0], label, alt)
+
+
+def heat_picture(values: npt.NDArray[np.float64], cell: int) -> Pixels:
+    """(H cell, W cell, 3) of values (H, W) in 0..1 from dark blue to yellow; NaN is grey.
+
+    Lightness grows evenly with the value, for every kind of colour vision (cividis: Nunez et al. 2018).
+    """
+    levels = np.rint(np.nan_to_num(values) * 255).astype(np.uint8)
+    pixels = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_CIVIDIS), cv2.COLOR_BGR2RGB)
+    pixels[np.isnan(values)] = 128
+    return np.asarray(pixels.repeat(cell, axis=0).repeat(cell, axis=1), np.uint8)
 
 
 def shrink(pixels: Pixels, width: int = _WIDTH) -> Pixels:

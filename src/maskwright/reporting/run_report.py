@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from maskwright.auditing.statistics import Statistics
 from maskwright.core import strictyaml
 from maskwright.core.classes import ClassTree
-from maskwright.core.dataset import Dataset, load_dataset
+from maskwright.core.dataset import Dataset
 from maskwright.core.masks import class_pixels
 from maskwright.core.palette import to_hex
 from maskwright.core.progress import progress, say
 from maskwright.core.sample import Sample, read_image
 from maskwright.core.storage import require_absent
 from maskwright.errors import MaskwrightError
+from maskwright.formats.opening import load_dataset
 from maskwright.reporting.page import class_rows, free_page, plural, write_page
 from maskwright.reporting.pictures import Picture, picture
 from maskwright.reporting.scored import best_and_worst, evaluations, headline, trivial, verdict
@@ -76,7 +75,6 @@ def _summary(dataset: Dataset, info: dict[str, Any]) -> dict[str, Any]:
     """Statistics of the labelled samples by the splits that the run used, as `Statistics.to_dict` has them."""
     splits = _splits(dataset, info["splits"])
     statistics = Statistics(dataset.classes, splits)
-    no_levels = np.zeros((3, 256), np.int64)  # the images themselves are not decoded
     problems = []
     with progress("reading masks", sum(map(len, splits.values()))) as advance:
         done = 0
@@ -85,7 +83,8 @@ def _summary(dataset: Dataset, info: dict[str, Any]) -> dict[str, Any]:
                 try:
                     mask = dataset.read_mask(sample)
                     pixels = class_pixels(mask, len(dataset.classes))
-                    statistics.add(split, (mask.shape[0], mask.shape[1]), no_levels, pixels)
+                    # The images themselves are not decoded.
+                    statistics.add(split, (mask.shape[0], mask.shape[1]), None, pixels)
                 except MaskwrightError as error:
                     problems.append(str(error))
                 advance(done := done + 1)

@@ -18,7 +18,7 @@ from torch import nn
 from maskwright import __version__
 from maskwright.augment import AUGMENTATIONS, Pipeline
 from maskwright.config import RunConfig, load_config, rebase, seconds_of
-from maskwright.core.dataset import Dataset, load_dataset
+from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.progress import progress, say
 from maskwright.core.sample import Sample
@@ -31,6 +31,7 @@ from maskwright.core.storage import (
     staged_folder,
 )
 from maskwright.errors import ConfigError, DataError, SetupError
+from maskwright.formats.opening import load_dataset
 from maskwright.losses.build import build_loss
 from maskwright.models import takes_encoder
 from maskwright.models.build import ModelSpec, build_model

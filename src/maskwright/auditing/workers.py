@@ -1,0 +1,127 @@
+"""Calls of one function shared by processes, or by threads where processes cannot be forked; results in order."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+import cv2
+
+from maskwright.errors import DataError
+
+T = TypeVar("T")
+R = TypeVar("R")
+_MOST = 16
+_CHUNK = 32
+_FEW = 8  # calls that are not worth a process
+_TERM = 128  # calls after which a process is replaced
+
+
+def worker_count() -> int:
+    """Workers by the cores that this process may use: two at least, so that one decodes while another waits for the
+    disk."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(2, cores), _MOST)
+
+
+def chunk(number: int, workers: int) -> int:
+    """How many of `number` samples make one call: enough to be worth sending, few enough to share evenly."""
+    return max(1, min(_CHUNK, number // (4 * workers)))
+
+
+def in_order(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+    """`map(function, items)` by `workers` processes, or threads where there is no fork or there are few items.
+
+    Neither items nor function are sent to a process: it inherits them. What the function raises is raised here.
+    Raises DataError when a process is killed.
+    """
+    workers = min(workers, len(items))
+    if workers > 1 and len(items) >= _FEW and sys.platform == "linux":
+        return by_processes(function, items, workers)
+    return by_threads(function, items, max(1, workers))
+
+
+def by_threads(function: Callable[[T], R], items: Sequence[T], threads: int) -> Iterator[R]:
+    """`map` by threads with a short queue, so that results do not pile up."""
+    waiting: deque[Future[R]] = deque()
+    # The reader silences Pillow's warnings by a setting of the whole process, which threads would restore in
+    # the wrong order; silenced around all of them, every order is right.
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(threads, "audit") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def by_processes(function: Callable[[T], R], items: Sequence[T], processes: int) -> Iterator[R]:
+    """`map` by forked processes, each with every n-th item. A pipe holds few results, so they do not pile up; when
+    this process dies, the others find their pipes broken and end.
+
+    Memory that a process only reads it copies nevertheless, for Python counts references; so new ones take over
+    after some hundred items.
+    """
+    for begin in range(0, len(items), _TERM * processes):
+        yield from _one_term(function, items[begin:begin + _TERM * processes], processes)
+
+
+def _one_term(function: Callable[[T], R], items: Sequence[T], processes: int) -> Iterator[R]:
+    context = multiprocessing.get_context("fork")
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)  # OpenCV's threads do not survive a fork
+    pipes: list[Connection] = []
+    children = []
+    try:
+        for first in range(processes):
+            receive, send = context.Pipe(duplex=False)
+            pipes.append(receive)
+            child = context.Process(target=_serve, args=(function, items[first::processes], send, tuple(pipes)),
+                                    daemon=True)
+            child.start()
+            send.close()
+            children.append(child)
+        for index in range(len(items)):
+            try:
+                result, error = pipes[index % processes].recv()
+            except EOFError:
+                raise DataError("a process that reads the files was killed; free some memory and try again") from None
+            if error is not None:
+                raise error
+            yield result
+    finally:
+        cv2.setNumThreads(threads)
+        for pipe in pipes:
+            pipe.close()
+        for child in children:
+            child.join()
+
+
+def _serve(function: Callable[[T], R], items: Sequence[T], send: Connection, others: tuple[Connection, ...]) -> None:
+    for pipe in others:
+        pipe.close()  # else a pipe would not break when the process that reads from it dies
+    # Ctrl-C reaches every process of the group, but only the first decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # collecting garbage would copy the pages that are shared
+    try:
+        for item in items:
+            try:
+                answer = (function(item), None)
+            except Exception as error:
+                send.send((None, error))
+                return
+            send.send(answer)
+    except BrokenPipeError:
+        return
