@@ -10,6 +10,7 @@ from typing import Any
 
 from maskwright import augment, config, losses, models
 from maskwright.auditing import CHECKS
+from maskwright.auditing.fixes import FIXES
 from maskwright.cli import app, main
 from maskwright.formats import FORMATS
 from maskwright.formats.source import NOTES
@@ -86,6 +87,8 @@ def render() -> str:
               for name, row in FORMATS.items()]
     lines += ["\n## Findings of the audit\n", "| code | severity | meaning |", "|---|---|---|"]
     lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in CHECKS.items()]
+    lines += ["\n`audit --fix` mends, as edits:\n", "| code | how |", "|---|---|"]
+    lines += [f"| `{code}` | {how} |" for code, (how, _) in FIXES.items()]
     lines += ["\nFound while annotation files are read:\n", "| code | meaning |", "|---|---|"]
     lines += [f"| `{code}` | {meaning} |" for code, meaning in NOTES.items()]
     lines += [

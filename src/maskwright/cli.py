@@ -104,6 +104,13 @@ def audit(
         Literal["info", "warning", "error"] | None,
         typer.Option("--fail-on", help="Exit with 1 when a finding is at least this severe."),
     ] = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what needs no person, as edits that can be undone.")
+    ] = False,
+    overlays: Annotated[
+        int | None,
+        typer.Option("--overlays", min=0, help="With --out: draw so many images with their masks, 0 for all."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check a dataset and say what is wrong with it."""
@@ -115,13 +122,19 @@ def audit(
         from maskwright.core.storage import require_absent
 
         require_absent(out)
+    elif overlays is not None:
+        raise typer.BadParameter("--overlays needs --out, the folder they go into")
     dataset = load_dataset(folder)
-    result = audit(dataset)
+    result = audit(folder, fix=fix)
     if out is not None:
         from maskwright.core.progress import say
         from maskwright.reporting import write_audit
+        from maskwright.reporting.overlays import overlays as draw
 
         say(f"report: {write_audit(result, out, dataset=dataset)}")
+        if overlays is not None:
+            drawn = draw(dataset, out / "overlays", count=overlays or None)
+            say(f"overlays: {drawn.folder} ({len(drawn.overlays)} drawn, {len(drawn.skipped)} skipped)")
     _print(result.to_dict(), as_json, lambda: human(result))
     if fail_on and any(finding.severity >= Severity[fail_on.upper()] for finding in result.findings):
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from PIL import Image
 from helpers import fingerprint, make_dataset, palette_image, write
 from maskwright.auditing import CHECKS, audit
 from maskwright.core.findings import Finding, Severity
+from maskwright.formats.conversion import convert
 from maskwright.formats.opening import load_dataset
 
 # What an audit is to find: codes with the sample (None for a finding about more than one).
@@ -284,6 +286,24 @@ def _(folder: Path) -> Expected:
 def _(folder: Path) -> Expected:
     shutil.copy(folder / "labels/train/000.png", folder / "labels/train/001.png")
     return {("mask.duplicate", "train/000")}
+
+
+@plants("mask.hidden")
+def _(folder: Path) -> Expected:
+    """A region below another one, so that the mask stays as it is."""
+    mask = read(folder / "labels/train/000.png")
+    block = np.argwhere(cv2.erode((mask == 2).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)[0]
+    y, x = map(int, block)
+    convert(folder, folder.parent / "coco", to="coco", progress=False)
+    shutil.rmtree(folder)
+    (folder.parent / "coco").rename(folder)
+    file = folder / "annotations/instances_train.json"
+    content = json.loads(file.read_text())
+    image = next(entry["id"] for entry in content["images"] if entry["file_name"].endswith("000.png"))
+    content["annotations"].insert(0, {"id": 10**6, "image_id": image, "category_id": 1, "bbox": [x, y, 2, 2], "area": 4,
+                                      "segmentation": [[x, y, x + 2, y, x + 2, y + 2, x, y + 2]], "iscrowd": 0})
+    file.write_text(json.dumps(content))
+    return {("mask.hidden", None)}
 
 
 @plants("image.constant")

@@ -58,7 +58,7 @@ def test_the_document_has_the_agreed_keys(tmp_path: Path) -> None:
     (folder / "labels/train/000.png").unlink()
     (folder / "labels/val/002.png").write_bytes(b"")
     document = json.loads(dump_json(audit(folder, progress=False).to_dict()))
-    assert set(document) == {"dataset", "findings", "summary", "statistics"}
+    assert set(document) == {"dataset", "findings", "summary", "statistics", "fixed"}
     assert [finding["code"] for finding in document["findings"]] == ["mask.unreadable", "mask.missing"]
     for finding in document["findings"]:
         assert set(finding) == {"code", "severity", "sample", "split", "message", "fix", "region", "evidence"}

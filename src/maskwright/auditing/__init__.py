@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from maskwright.auditing import fixes
 from maskwright.auditing.checks import classes, images, masks, splits
 from maskwright.auditing.checks.seen import Check
 from maskwright.auditing.statistics import Statistics
@@ -20,8 +21,9 @@ from maskwright.auditing.text import human as human
 from maskwright.core import progress as bar
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
+from maskwright.core.edits import Batch, home_of
 from maskwright.core.findings import Finding, Severity, summarise
-from maskwright.errors import DataError
+from maskwright.errors import ConfigError, DataError
 from maskwright.formats.opening import load_dataset
 
 INFO, WARNING, ERROR = Severity.INFO, Severity.WARNING, Severity.ERROR
@@ -50,6 +52,7 @@ CHECKS: dict[str, Row] = {
     "mask.inexact": Row(WARNING, "mask pixels are no class value and were moved to the nearest", masks.mask_inexact),
     "mask.all_ignore": Row(WARNING, "every pixel of a mask is ignored", masks.mask_all_ignore),
     "mask.rotated": Row(WARNING, "a mask has an EXIF orientation, which is not applied", masks.mask_rotated),
+    "mask.hidden": Row(WARNING, "drawn regions of one class hide those of another", masks.mask_hidden),
     "image.duplicate": Row(WARNING, "the same image occurs twice", splits.image_duplicate),
     "split.near_leakage": Row(WARNING, "images that look alike are in two splits", splits.split_near_leakage),
     "image.near_duplicate": Row(WARNING, "images of a split look alike", splits.image_near_duplicate),
@@ -94,6 +97,7 @@ class AuditResult:
     excluded: int
     findings: list[Finding]
     statistics: Statistics
+    fixed: Batch | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `audit`."""
@@ -101,11 +105,15 @@ class AuditResult:
                             "excluded": self.excluded, "classes": self.classes.to_dict()},
                 "findings": [finding.to_dict() for finding in self.findings],
                 "summary": summarise(self.findings),
+                "fixed": asdict(self.fixed) if self.fixed else None,
                 "statistics": self.statistics.to_dict()}
 
 
-def audit(data: str | Path | Dataset, *, progress: bool = True, workers: int | None = None) -> AuditResult:
-    """Checks a dataset (or the folder of one) and counts what it consists of; nothing is written.
+def audit(data: str | Path | Dataset, *, fix: bool = False, progress: bool = True, workers: int | None = None
+          ) -> AuditResult:
+    """Checks a dataset (or the folder of one) and counts what it consists of; nothing is written, but with `fix`,
+    where `data` is a folder, the edits that mend what needs no person (`fixes.FIXES`); they hold from the next
+    opening on.
 
     Every file is decoded once, by `workers` processes (as many as there are cores when left out), and of each
     sample less than a kilobyte is kept. Samples with status `exclude` are left out. Raises ConfigError or
@@ -121,8 +129,13 @@ def audit(data: str | Path | Dataset, *, progress: bool = True, workers: int | N
         version = None  # a file is missing, which is a finding already
     # What was noted while annotation files were read comes first among its equals.
     findings = sorted([*dataset.notes, *_findings(seen)], key=lambda finding: -finding.severity)
+    fixed = None
+    if fix:
+        if isinstance(data, Dataset):
+            raise ConfigError("audit: fixes are edits beside a folder; give the folder, not an opened Dataset")
+        fixed = fixes.fix(home_of(Path(data)), dataset, findings)
     return AuditResult(dataset.name, dataset.root, dataset.classes, version, kept, len(dataset.samples) - kept,
-                       findings, seen.statistics)
+                       findings, seen.statistics, fixed)
 
 
 def _findings(seen: Survey) -> Iterator[Finding]:

@@ -67,12 +67,13 @@ class ImageFacts:
 class MaskFacts:
     """A readable mask. `unknown_ids` of its ids are no class; `unknown` maps the most frequent of them to their
     pixels. Where there are none, `present` holds the class indices that occur and `flaws` what `measure` found.
-    `inexact` pixels were moved to the nearest value."""
+    `inexact` pixels were moved to the nearest value, `hidden` ones of a drawn region lie below another class."""
 
     kind: Kind
     size: Size
     digest: bytes
     inexact: int = 0
+    hidden: int = 0
     unknown_ids: int = 0
     unknown: dict[int, int] | None = None
     present: bytes | None = None
@@ -225,7 +226,7 @@ def _look_at_mask(dataset: Dataset, sample: Sample, table: Mask
     except DataError as error:
         return str(error)
     indices = cv2.LUT(np.ascontiguousarray(read.ids), table[:256]) if read.ids.dtype == np.uint8 else table[read.ids]
-    mask = MaskFacts(kind, _shared((indices.shape[0], indices.shape[1])), b"", read.inexact)
+    mask = MaskFacts(kind, _shared((indices.shape[0], indices.shape[1])), b"", read.inexact, read.hidden)
     if not (indices == NONE).any():
         return mask, indices
     mask.digest = _digest(read.ids.astype(np.uint16))

@@ -25,7 +25,11 @@ def human(result: AuditResult) -> str:
     mean, std = result.statistics.total.mean_std
     lines.append("  channels (RGB, 0..1): mean " + " ".join(f"{value:.3f}" for value in mean)
                  + ", std " + " ".join(f"{value:.3f}" for value in std))
-    return "\n".join([*lines, *_finding_lines(result.findings)])
+    lines += _finding_lines(result.findings)
+    if result.fixed:
+        lines.append(f"mended by {len(result.fixed.edits)} edits, batch {result.fixed.name} ({result.fixed.reason}); "
+                     "`maskwright edits DIR --undo` takes them back")
+    return "\n".join(lines)
 
 
 def _shown(statistics: Statistics) -> dict[str, SplitStatistics]:

@@ -71,10 +71,11 @@ class Dataset:
             raise DataError(f"{sample.image}: has no mask; add one or exclude the sample")
         height, width = sample.drawing.size or self.image_size(sample)
         try:
-            return MaskPixels(*sample.drawing.render(height, width))
+            ids, hidden = sample.drawing.render(height, width)
         except ValueError as error:
             raise DataError(f"{sample.drawing.source}: {sample.name}: {error}; draw it again or exclude the sample"
                             ) from None
+        return MaskPixels(ids, hidden=hidden)
 
     def image_size(self, sample: Sample) -> tuple[int, int]:
         """(height, width) of the image as read, told from its header."""

@@ -17,6 +17,7 @@ from maskwright.core.sample import Sample
 from maskwright.core.storage import dump_json, require_absent, staged_folder
 from maskwright.errors import MaskwrightError
 from maskwright.formats.opening import load_dataset
+from maskwright.formats.source import NOTES
 from maskwright.reporting.page import class_rows, plural, write_page
 from maskwright.reporting.pictures import Picture, heat_picture, labelled_overlay, picture, present
 
@@ -69,8 +70,7 @@ def _groups(findings: list[Finding]) -> list[dict[str, Any]]:
     for finding in sorted(findings, key=lambda finding: -finding.severity):
         by_code.setdefault(finding.code, []).append(finding)
     return [{"code": code, "severity": found[0].severity.label, "count": len(found),
-             # Notes of the readers of annotation files are in no table of checks.
-             "meaning": CHECKS[code].meaning if code in CHECKS else "", "rows": _rows(found)}
+             "meaning": CHECKS[code].meaning if code in CHECKS else NOTES.get(code, ""), "rows": _rows(found)}
             for code, found in by_code.items()]
 
 

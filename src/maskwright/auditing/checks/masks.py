@@ -84,6 +84,18 @@ def mask_inexact(survey: Survey) -> Iterator[Seen]:
                        evidence={"pixels": mask.inexact, "share": mask.inexact / mask.area})
 
 
+def mask_hidden(survey: Survey) -> Iterator[Seen]:
+    """Drawn regions that overlap with another class, the worst first."""
+    found = sorted(((sample, mask) for sample, mask in survey.masks if mask.hidden),
+                   key=lambda pair: -pair[1].hidden / pair[1].area)
+    if found:
+        worst = found[0][1]
+        yield listed("masks whose regions overlap with another class", [sample for sample, _ in found],
+                     len(survey.masks), f"up to {worst.hidden} pixels ({worst.hidden / worst.area:.2%}) are hidden",
+                     "look at the worst: later regions lie on top, of boxes the smaller; change the order, or `boxes` "
+                     "in dataset.yaml", pixels=sum(mask.hidden for _, mask in found))
+
+
 def mask_all_ignore(survey: Survey) -> Iterator[Seen]:
     """Masks in which nothing counts."""
     for sample, mask in survey.masks:
