@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from maskwright.core.polygons import box_ring
+from maskwright.core.polygons import box_ring, rasterise
 from maskwright.core.regions import BoxRule, Drawing, Polygon, Region, Runs
-from maskwright.core.rle import encode_box, encode_counts
+from maskwright.core.rle import decode_box, encode_box, encode_counts
 
 SIZE = (8, 10)
 
@@ -78,8 +80,29 @@ def test_run_lengths_by_columns_and_by_rows(rng):
 
 def test_run_lengths_of_another_size_are_cut_or_filled(rng):
     mask = rng.random((12, 6)) < 0.5
-    found = Runs(np.array(encode_counts(mask), np.uint32), size=(12, 6)).pixels(*SIZE)
+    found, _ = drawn(Region(1, Runs(np.array(encode_counts(mask), np.uint32), size=(12, 6))))
     assert (found[:, :6] == mask[:8]).all() and not found[:, 6:].any()
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_only_the_window_of_a_region_is_touched_and_nothing_of_it_is_lost(seed):
+    """Against the whole image, decoded at once; regions inside, at the border, outside, and empty ones."""
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(1, 12, 2).tolist()
+    mask = np.zeros((height, width), np.bool_)
+    top, left = rng.integers(0, (height, width))
+    mask[top : top + rng.integers(0, 5), left : left + rng.integers(0, 5)] = True
+    mask &= rng.random(mask.shape) < 0.7
+    counts, *place = encode_box(mask)
+    place[0], place[1] = place[0] + int(rng.integers(-3, 4)), place[1] + int(rng.integers(-3, 4))
+    ring = rng.uniform(-4, 14, (4, 2)).round(1)
+    for shape, whole in ((Runs(np.array(encode_counts(mask), np.uint32), size=(height, width)), mask),
+                         (Runs(np.array(counts, np.uint32), box=tuple(place)), decode_box(counts, *place, height, width)),
+                         (Polygon((ring,)), rasterise([ring], height, width))):
+        inside, top, left = shape.window(height, width)
+        found = np.zeros((height, width), np.bool_)
+        found[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+        assert (found == whole).all()
 
 
 def test_run_lengths_that_do_not_fit_are_refused():

@@ -25,6 +25,9 @@ from maskwright.core.rle import decode_box, decode_counts
 # may be anything too.
 MAX_PIXELS = 89_478_485
 
+# Pixels (h, w) bool of a part of an image, and the row and column where it begins.
+Window = tuple[npt.NDArray[np.bool_], int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Polygon:
@@ -33,9 +36,14 @@ class Polygon:
 
     rings: tuple[Ring, ...]
 
-    def pixels(self, height: int, width: int) -> npt.NDArray[np.bool_]:
-        """(H, W) bool."""
-        return rasterise(self.rings, height, width)
+    def window(self, height: int, width: int) -> Window:
+        """The part of an image (H, W) that holds it."""
+        points = np.concatenate([*self.rings, np.zeros((0, 2))])
+        if not len(points) or not np.isfinite(points).all():
+            return rasterise(self.rings, height, width), 0, 0
+        left, top = (int(side) for side in np.clip(np.floor(points.min(0)), 0, (width, height)))
+        right, bottom = (int(side) for side in np.clip(np.ceil(points.max(0)), (left, top), (width, height)))
+        return rasterise([ring - (left, top) for ring in self.rings], bottom - top, right - left), top, left
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +55,26 @@ class Runs:
     size: tuple[int, int] | None = None
     box: tuple[int, int, int, int] | None = None
 
-    def pixels(self, height: int, width: int) -> npt.NDArray[np.bool_]:
-        """(H, W) bool; what lies outside the image is cut off. ValueError when the runs do not fit their box."""
+    def window(self, height: int, width: int) -> Window:
+        """The part of an image (H, W) that holds it; what lies outside the image is cut off. ValueError when the runs
+        do not fit their box."""
         if self.box is not None:
-            return decode_box(self.counts.tolist(), *self.box, height, width)
+            left, top = max(0, min(self.box[0], width)), max(0, min(self.box[1], height))
+            right, bottom = (max(low, min(start + size, limit)) for low, start, size, limit in (
+                (left, self.box[0], self.box[2], width), (top, self.box[1], self.box[3], height)))
+            return decode_box(self.counts.tolist(), self.box[0] - left, self.box[1] - top, *self.box[2:], bottom - top,
+                              right - left), top, left
         rows, columns = self.size or (height, width)
-        found = np.zeros((height, width), np.bool_)
-        part = decode_counts(self.counts.tolist(), rows, columns)[:height, :width]
-        found[: part.shape[0], : part.shape[1]] = part
-        return found
+        counts = self.counts.astype(np.int64)
+        if rows < 1 or not len(counts) or counts.sum() != rows * columns:
+            raise ValueError(f"run lengths cover {counts.sum()} pixels of an image of {columns}x{rows}")
+        # Columns without a pixel, on both sides, are left out before they take memory.
+        first = int(counts[0]) // rows
+        behind = int(counts[-1]) // rows if len(counts) % 2 and len(counts) > 1 else 0
+        counts[0] -= first * rows
+        counts[-1] -= behind * rows
+        part = decode_counts(counts.tolist(), rows, max(0, columns - first - behind))
+        return part[:height, : max(0, width - first)], 0, min(first, width)
 
 
 Shape = Polygon | Runs
@@ -105,10 +124,11 @@ class Drawing:
         drawn = np.zeros((height, width), np.bool_)
         hidden = 0
         for region in sorted(self.regions, key=self._rank):
-            inside = _shrunk(region.shape, self.rule.shrink if region.weak else 0.0).pixels(height, width)
-            hidden += int(np.count_nonzero(inside & drawn & (canvas != region.id)))
-            canvas[inside] = region.id
-            drawn |= inside
+            inside, top, left = _shrunk(region.shape, self.rule.shrink if region.weak else 0.0).window(height, width)
+            place = slice(top, top + inside.shape[0]), slice(left, left + inside.shape[1])
+            hidden += int(np.count_nonzero(inside & drawn[place] & (canvas[place] != region.id)))
+            canvas[place][inside] = region.id
+            drawn[place] |= inside
         return canvas, hidden
 
     def _rank(self, region: Region) -> tuple[int, int, float]:
