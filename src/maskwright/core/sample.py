@@ -252,19 +252,21 @@ def _read_colour(image: Image.Image, path: Path, classes: ClassTree, ignore_colo
         raise DataError(f"{path}: a mask with transparent pixels is ambiguous; save it without alpha")
     if image.mode.startswith("I"):
         raise DataError(f"{path}: grey values where class colours are expected; set `encoding: index`")
-    rgb = np.asarray(image.convert("RGB")).astype(np.uint32)
-    packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
-    present, inverse = np.unique(packed, return_inverse=True)
-    channels = np.stack([present >> 16, present >> 8 & 255, present & 255], 1).astype(np.int32)
-    # At most a few thousand distinct colours: a table of distances is small.
+    rgb = np.asarray(image.convert("RGB")).astype(np.int32)
+    packed = (rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]).reshape(-1)
     palette, values = classes.colours.astype(np.int32), classes.ids
     if ignore_colour is not None:
         palette, values = np.append(palette, [ignore_colour], 0).astype(np.int32), [*values, classes.ignore]
-    nearest = np.concatenate([
-        ((block[:, None] - palette[None]) ** 2).sum(2).argmin(1)
-        for block in np.array_split(channels, len(channels) // 4096 + 1)
-    ])
-    exact = (palette[nearest] == channels).all(1)
-    ids = np.array(values, np.uint16)[nearest][inverse.reshape(packed.shape)]
-    inexact = int((~exact)[inverse].sum())
-    return MaskPixels(ids, inexact)
+    # Nearly every pixel has the very colour of a class; only the others are worth a search for the nearest.
+    known, first = np.unique(palette @ np.array([1 << 16, 1 << 8, 1], np.int32), return_index=True)
+    place = np.minimum(np.searchsorted(known, packed), len(known) - 1)
+    nearest, strange = first[place], np.flatnonzero(known[place] != packed)
+    if len(strange):
+        present, inverse = np.unique(packed[strange], return_inverse=True)
+        channels = np.stack([present >> 16, present >> 8 & 255, present & 255], 1)
+        # At most a few thousand distinct colours: a table of distances is small.
+        nearest[strange] = np.concatenate([
+            ((block[:, None] - palette[None]) ** 2).sum(2).argmin(1)
+            for block in np.array_split(channels, len(channels) // 4096 + 1)
+        ])[inverse]
+    return MaskPixels(np.array(values, np.uint16)[nearest].reshape(rgb.shape[:2]), len(strange))
