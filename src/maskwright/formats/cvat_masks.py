@@ -178,7 +178,10 @@ def _content(files: Sequence[Path]) -> tuple[set[int] | None, set[Colour | None]
                     values.update(stored)
                     colours.update((value, value, value) for value in stored)
                     continue
-                pixels = np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)
+                rgb = np.asarray(image.convert("RGB")).astype(np.int32)
+                # Packed into one number each: many times as fast as rows.
+                packed = np.unique(rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2])
+                pixels = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1)
                 colours.update((red, green, blue) for red, green, blue in pixels[:_MAX_COLOURS].tolist())
                 plain = image.mode in ("P", "L", "1")
                 real |= not plain and bool((pixels != pixels[:, :1]).any())
