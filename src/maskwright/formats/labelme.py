@@ -34,7 +34,7 @@ from PIL import Image
 from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
 from maskwright.core.dataset import confine_found
 from maskwright.core.description import images_below
-from maskwright.core.findings import Finding, Severity
+from maskwright.core.findings import Severity
 from maskwright.core.layouts import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
 from maskwright.core.polygons import MAX_COORDINATE, Ring, box_ring, ellipse_ring, painted, simplify
 from maskwright.core.regions import MAX_PIXELS, Polygon, Runs, Shape
@@ -44,15 +44,17 @@ from maskwright.core.storage import confine, read_json
 from maskwright.errors import DataError
 from maskwright.formats.source import (
     Item,
+    Kinds,
     Label,
     Mark,
     Mask,
+    Seen,
     Source,
     WriteOptions,
     background_of,
     image_suffix,
-    note,
     stem_of,
+    told,
 )
 
 BACKGROUND, IGNORED = "_background_", "__ignore__"
@@ -66,7 +68,7 @@ _READ = frozenset({"label", "points", "shape_type", "mask", "line_color", "fill_
 _PNG_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 _INFO, _WARNING = Severity.INFO, Severity.WARNING
 # What reading finds: code, severity, what was seen, what to do. One note each, however often it is seen.
-_KINDS: dict[str, tuple[str, Severity, str, str]] = {
+_KINDS: Kinds = {
     "pixels": ("annotation.dropped", _WARNING, "points and lines cover no pixels; left out",
                "draw what should count as polygons"),
     "extras": ("annotation.dropped", _INFO, "groups, flags, descriptions and the like are left out",
@@ -87,7 +89,6 @@ _KINDS: dict[str, tuple[str, Severity, str, str]] = {
     "twice": ("annotation.duplicate", _WARNING, "files annotate an image that another one annotates; the first counts",
               "keep one of them"),
 }
-Seen = dict[str, list[str]]
 
 
 def read(root: Path, annotations: str | None, images: str | None) -> Source:
@@ -119,7 +120,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     if len(names) > MAX_CLASSES + 1:
         raise DataError(f"{root}: {len(names)} labels; at most {MAX_CLASSES} classes are possible, so merge some")
     seen["extras"] = [key for key, count in extras.most_common() for _ in range(count)]
-    return Source([Label(name) for name in names], list(items.values()), _notes(seen))
+    return Source([Label(name) for name in names], list(items.values()), told(_KINDS, seen, ("extras", "other")))
 
 
 def _json_files(place: Path) -> list[Path]:
@@ -133,19 +134,6 @@ def _load(file: Path) -> Any:
     if os.path.getsize(file) > _MAX_JSON:
         raise DataError(f"{file}: larger than {_MAX_JSON >> 20} MiB; save it without imageData")
     return read_json(file)
-
-
-def _notes(seen: Seen) -> list[Finding]:
-    found = []
-    for kind, (code, severity, message, fix) in _KINDS.items():
-        counts = Counter(seen.get(kind, ()))
-        if counts:
-            listed = ", ".join(f"{key} ({count})" if kind == "extras" else key for key, count in
-                               islice(counts.items(), 3)) + (", …" if len(counts) > 3 else "")
-            sample = next(iter(counts)) if len(counts) == 1 and kind not in ("extras", "other") else None
-            found.append(note(code, severity, f"{counts.total()} {message} ({listed})", fix, sample,
-                              count=counts.total(), where=list(counts)[:20]))
-    return found
 
 
 def _name_of(root: Path, path: Path) -> tuple[str, str | None]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -93,6 +95,25 @@ def note(code: str, severity: Severity, message: str, fix: str, sample: str | No
     """A finding of a reader; `code` is one of `NOTES`."""
     assert code in NOTES, code
     return Finding(code, severity, message, fix, sample, evidence=evidence)
+
+
+# What a reader met, by kind: the samples, files or names that it met it in, in order and as often as it did.
+Seen = dict[str, list[str]]
+# How a reader words each kind: code, severity, what stands behind the number, and what to do.
+Kinds = Mapping[str, tuple[str, Severity, str, str]]
+
+
+def told(kinds: Kinds, seen: Seen, general: Container[str] = ()) -> list[Finding]:
+    """One finding for each kind that was seen, with the count and the first three; kinds in `general` are not about
+    samples."""
+    found = []
+    for kind, (code, severity, message, fix) in kinds.items():
+        if counts := Counter(seen.get(kind, ())):
+            first = ", ".join(f"{name} ({n})" if n > 1 else name for name, n in islice(counts.items(), 3))
+            sample = next(iter(counts)) if len(counts) == 1 and kind not in general else None
+            found.append(note(code, severity, f"{counts.total()} {message} ({first}{', …' * (len(counts) > 3)})", fix,
+                              sample, count=counts.total(), where=list(counts)[:20]))
+    return found
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ import numpy.typing as npt
 import yaml
 
 from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
-from maskwright.core.findings import Finding, Severity
+from maskwright.core.findings import Severity
 from maskwright.core.polygons import Ring, box_ring, bridged, outlines, simplify
 from maskwright.core.regions import Polygon
 from maskwright.core.sample import Sample, read_header
@@ -46,24 +46,25 @@ from maskwright.errors import DataError
 from maskwright.formats import yolo_lists as lists
 from maskwright.formats.source import (
     Item,
+    Kinds,
     Label,
     Mark,
     Mask,
+    Seen,
     Source,
     WriteOptions,
     background_of,
     image_suffix,
-    note,
     stem_of,
+    told,
 )
-from maskwright.formats.yolo_lists import Seen
 
 # Shares beyond it are no slips at an edge: they are pixels, or no coordinates at all.
 _FAR = 2.0
 _MAX_NUMBER = 1_000_000
 _INFO, _WARNING = Severity.INFO, Severity.WARNING
 # What reading finds: code, severity, what was seen, what to do. One note each, however often it is seen.
-_KINDS: dict[str, tuple[str, Severity, str, str]] = {
+_KINDS: Kinds = {
     "confidence": ("annotation.dropped", _INFO, "lines end with a confidence, which is dropped",
                    "nothing, if you trust the predictions"),
     "keypoints": ("annotation.dropped", _WARNING, "lines have keypoints; only their boxes are kept",
@@ -169,19 +170,8 @@ def _source(root: Path, entries: Iterable[tuple[str | None, Path, Path | None]],
     labels = names | {number: f"class_{number}" for number in sorted(numbers - set(names))}
     if len(labels) > MAX_CLASSES:
         raise DataError(f"{root}: {len(labels)} classes; at most {MAX_CLASSES} are possible, so merge some")
-    return Source([Label(label) for label in labels.values()], list(items.values()), _notes(seen))
-
-
-def _notes(seen: Seen) -> list[Finding]:
-    found = []
-    for kind, (code, severity, message, fix) in _KINDS.items():
-        names = list(dict.fromkeys(seen.get(kind, ())))
-        if names:
-            listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-            sample = names[0] if len(names) == 1 and kind not in _NOT_OF_SAMPLES else None
-            found.append(note(code, severity, f"{len(seen[kind])} {message} ({listed})", fix, sample,
-                              count=len(seen[kind]), where=names[:20]))
-    return found
+    return Source([Label(label) for label in labels.values()], list(items.values()),
+                  told(_KINDS, seen, _NOT_OF_SAMPLES))
 
 
 def _mark(line: str, item: Item, names: dict[int, str], keypoints: int, seen: Seen) -> tuple[int, Mark] | None:

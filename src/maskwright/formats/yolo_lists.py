@@ -18,8 +18,8 @@ from maskwright.core.dataset import confine_found
 from maskwright.core.description import images_below
 from maskwright.core.layouts import IMAGE_FOLDERS, SPLIT_NAMES
 from maskwright.errors import ConfigError, DataError
+from maskwright.formats.source import Seen
 
-Seen = dict[str, list[str]]
 YAML = (".yaml", ".yml")
 UNSPLIT = "unsplit"  # our own key, for images without a split in a set that has splits
 HEAD = 4 << 10
