@@ -116,7 +116,7 @@ def audit(data: str | Path | Dataset, *, fix: bool = False, progress: bool = Tru
     opening on.
 
     Every file is decoded once, by `workers` processes (as many as there are cores when left out), and of each
-    sample less than a kilobyte is kept. Samples with status `exclude` are left out. Raises ConfigError or
+    sample about a kilobyte is kept. Samples with status `exclude` are left out. Raises ConfigError or
     DataError when the folder cannot be read as a dataset at all; a broken file is a finding.
     """
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
@@ -124,7 +124,7 @@ def audit(data: str | Path | Dataset, *, fix: bool = False, progress: bool = Tru
     with bar.progress("auditing", kept) if progress else nullcontext() as advance:
         seen = survey(dataset, workers=workers, advance=advance)
     try:
-        version = dataset.version()
+        version = seen.version()
     except DataError:
         version = None  # a file is missing, which is a finding already
     # What was noted while annotation files were read comes first among its equals.

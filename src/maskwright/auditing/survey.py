@@ -13,8 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -26,10 +25,10 @@ from maskwright.auditing.objects import NONE, Flaw, measure
 from maskwright.auditing.statistics import SPLITS, Counts, Size, SplitStatistics, Statistics, channel_sums
 from maskwright.auditing.workers import chunk, in_order, worker_count
 from maskwright.core.classes import IGNORE, ClassTree
-from maskwright.core.dataset import Dataset
+from maskwright.core.dataset import Dataset, stream_hash
 from maskwright.core.masks import Mask
 from maskwright.core.progress import Advance
-from maskwright.core.sample import Sample, open_image
+from maskwright.core.sample import Sample, header_of
 from maskwright.errors import DataError
 
 V = TypeVar("V")
@@ -53,10 +52,11 @@ DRAWN = Kind("", 1, False)
 
 @dataclass(slots=True)
 class ImageFacts:
-    """A readable image: `size` is (height, width) as read, `digest` is of the decoded pixels, `thumbnail` as
-    `likeness.thumbnail` makes it, `constant` when all pixels are the same."""
+    """A readable image: `file` is the hash of its bytes, `size` is (height, width) as read, `digest` is of the decoded
+    pixels, `thumbnail` as `likeness.thumbnail` makes it, `constant` when all pixels are the same."""
 
     kind: Kind
+    file: bytes
     size: Size
     digest: bytes
     thumbnail: bytes
@@ -65,11 +65,13 @@ class ImageFacts:
 
 @dataclass(slots=True)
 class MaskFacts:
-    """A readable mask. `unknown_ids` of its ids are no class; `unknown` maps the most frequent of them to their
-    pixels. Where there are none, `present` holds the class indices that occur and `flaws` what `measure` found.
-    `inexact` pixels were moved to the nearest value, `hidden` ones of a drawn region lie below another class."""
+    """A readable mask; `file` is the hash of its bytes, empty when it is drawn. `unknown_ids` of its ids are no class;
+    `unknown` maps the most frequent of them to their pixels. Where there are none, `present` holds the class indices
+    that occur and `flaws` what `measure` found. `inexact` pixels were moved to the nearest value, `hidden` ones of a
+    drawn region lie below another class."""
 
     kind: Kind
+    file: bytes
     size: Size
     digest: bytes
     inexact: int = 0
@@ -117,6 +119,19 @@ class Survey:
     def masks(self) -> list[tuple[Sample, MaskFacts]]:
         """The readable masks."""
         return [(r.sample, r.mask) for r in self.records if isinstance(r.mask, MaskFacts)]
+
+    def version(self) -> str:
+        """The content version of the dataset, without reading again what was read. DataError for files that are not
+        there."""
+        records = {record.sample.name: record for record in self.records}
+
+        def known(sample: Sample) -> tuple[str | None, str | None]:
+            record = records.get(sample.name)
+            image, mask = (record.image, record.mask) if record else (None, None)
+            return (image.file.hex() if isinstance(image, ImageFacts) else None,
+                    mask.file.hex() or None if isinstance(mask, MaskFacts) else None)
+
+        return self.dataset.version(known)
 
     @cached_property
     def by_split(self) -> dict[str, list[Record]]:
@@ -203,16 +218,16 @@ def _look(dataset: Dataset, samples: Sequence[Sample]) -> tuple[list[Facts], tup
 
 
 def _look_at_image(dataset: Dataset, sample: Sample, statistics: Statistics) -> ImageFacts | str:
+    file = _File()
     try:
-        rgb = dataset.read_image(sample)
-        kind = _kind(sample.image)
+        rgb = dataset.read_image(sample, file)
     except DataError as error:
         return str(error)
     size, sums = _shared((rgb.shape[0], rgb.shape[1])), channel_sums(rgb)
     statistics.add(sample.split or "", size, sums, None)
     # Without spread in any channel; exact, for sums are integers.
     constant = all(size[0] * size[1] * second == first * first for first, second in sums.T.tolist())
-    return ImageFacts(kind, size, _digest(rgb, sums), thumbnail(rgb), constant)
+    return ImageFacts(file.kind, file.hash, size, _digest(rgb, sums), thumbnail(rgb), constant)
 
 
 def _look_at_mask(dataset: Dataset, sample: Sample, table: Mask
@@ -220,13 +235,14 @@ def _look_at_mask(dataset: Dataset, sample: Sample, table: Mask
     """The facts of a mask, with its class indices where all are known."""
     if not sample.labelled:
         return None
+    file = _File()
     try:
-        read = dataset.read_mask_pixels(sample)
-        kind = _kind(sample.mask) if sample.mask else DRAWN
+        read = dataset.read_mask_pixels(sample, file)
     except DataError as error:
         return str(error)
     indices = cv2.LUT(np.ascontiguousarray(read.ids), table[:256]) if read.ids.dtype == np.uint8 else table[read.ids]
-    mask = MaskFacts(kind, _shared((indices.shape[0], indices.shape[1])), b"", read.inexact, read.hidden)
+    size = _shared((indices.shape[0], indices.shape[1]))
+    mask = MaskFacts(file.kind, file.hash, size, b"", read.inexact, read.hidden)
     if not (indices == NONE).any():
         return mask, indices
     mask.digest = _digest(read.ids.astype(np.uint16))
@@ -243,15 +259,20 @@ def _index_of_id(classes: ClassTree) -> Mask:
     return table
 
 
-def _kind(path: Path) -> Kind:
-    with open_image(path) as image:
-        # A PNG's own `getexif` decodes all pixels to look behind them.
-        exif = Image.Image.getexif(image) if image.format != "TIFF" else {}
-        orientation: Any = exif.get(0x0112)
+class _File:
+    """Learns about a file while it is opened to be decoded: how it stores its pixels, and the hash of its bytes."""
+
+    def __init__(self) -> None:
+        self.kind, self.hash = DRAWN, b""
+
+    def __call__(self, image: Image.Image, stream: BinaryIO) -> None:
         stored = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
         deep = ";16" in str(stored) and not image.mode.startswith("I")
-        kind: Kind = _shared(Kind(image.mode, orientation if orientation in range(1, 9) else 1, deep))
-    return kind
+        self.kind = _shared(Kind(image.mode, header_of(image).orientation, deep))
+        position = stream.tell()
+        stream.seek(0)
+        self.hash = bytes.fromhex(stream_hash(stream))
+        stream.seek(position)
 
 
 @lru_cache(4096)

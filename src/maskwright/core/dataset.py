@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from maskwright.core.sample import (
     Provenance,
     Sample,
     Status,
+    Tell,
     read_header,
     read_image,
     read_mask,
@@ -59,14 +60,15 @@ class Dataset:
                 found.setdefault(sample.split or "", []).append(sample)
         return found
 
-    def read_image(self, sample: Sample) -> npt.NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB."""
-        return read_image(sample.image, self.exif)
+    def read_image(self, sample: Sample, tell: Tell | None = None) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB; `tell` is shown the opened file."""
+        return read_image(sample.image, self.exif, tell)
 
-    def read_mask_pixels(self, sample: Sample) -> MaskPixels:
-        """Class ids as stored, with the count of pixels that had to be moved to the nearest value."""
+    def read_mask_pixels(self, sample: Sample, tell: Tell | None = None) -> MaskPixels:
+        """Class ids as stored, with the count of pixels that had to be moved to the nearest value; `tell` is shown the
+        opened file, if there is one."""
         if sample.mask is not None:
-            return read_mask(sample.mask, INDEX if sample.edited else self.encoding, self.classes)
+            return read_mask(sample.mask, INDEX if sample.edited else self.encoding, self.classes, tell)
         if sample.drawing is None:
             raise DataError(f"{sample.image}: has no mask; add one or exclude the sample")
         height, width = sample.drawing.size or self.image_size(sample)
@@ -94,25 +96,40 @@ class Dataset:
             raise DataError(f"{sample.label_file}: {sizes}{image.shape[0]}; draw it again or exclude the sample")
         return image, mask
 
-    def version(self) -> str:
-        """Content hash (BLAKE2b, 32 hex digits) of classes, encoding, splits, statuses and every file's bytes."""
+    def version(self, known: Callable[[Sample], tuple[str | None, str | None]] = lambda _: (None, None)) -> str:
+        """Content hash (BLAKE2b, 32 hex digits) of classes, encoding, splits, statuses and every file's bytes.
+
+        `known` gives the hashes of a sample's image and mask file (see `stream_hash`) where they were read already.
+        """
         digest = hashlib.blake2b(digest_size=16)
         head: list[Any] = [self.classes.to_dict(), self.encoding.kind, dict(self.encoding.levels), self.exif]
         if self.encoding.ignore_colour is not None:
             head.append(self.encoding.ignore_colour)
         digest.update(dump_json(head).encode())
         for sample in self.samples:
-            record = [sample.name, sample.split, sample.status, sample.provenance,
-                      _file_hash(sample.image), _file_hash(sample.mask) if sample.mask else
-                      sample.drawing.digest() if sample.drawing else None]
+            image, mask = known(sample)
+            if sample.mask:
+                mask = mask or _file_hash(sample.mask)
+            elif sample.drawing:
+                mask = sample.drawing.digest()
+            image = image or _file_hash(sample.image)
+            record = [sample.name, sample.split, sample.status, sample.provenance, image, mask]
             digest.update(dump_json(record).encode())
         return digest.hexdigest()
+
+
+def stream_hash(stream: BinaryIO) -> str:
+    """BLAKE2b (32 hex digits) of what lies behind the position of a file."""
+    found = hashlib.blake2b(digest_size=16)
+    while block := stream.read(1 << 20):
+        found.update(block)
+    return found.hexdigest()
 
 
 def _file_hash(path: Path) -> str:
     try:
         with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            return stream_hash(stream)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); restore it") from None
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -93,8 +93,12 @@ class MaskPixels:
     hidden: int = 0
 
 
+# Is shown an opened file before its pixels are decoded; the position of the stream has to stay.
+Tell = Callable[[Image.Image, BinaryIO], None]
+
+
 @contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
+def open_image(path: Path, tell: Tell | None = None) -> Iterator[Image.Image]:
     """Opens an image file with the allow-listed decoders. DataError for everything that cannot be read."""
     try:
         # Pillow warns of odd metadata, and of sizes that are refused here. From a path it would map some TIFFs
@@ -105,6 +109,8 @@ def open_image(path: Path) -> Iterator[Image.Image]:
                 raise Image.DecompressionBombError
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
                 raise DataError(f"{path}: holds several frames; save one image per file")
+            if tell:
+                tell(image, stream)
             yield image
     except DataError:
         raise
@@ -134,10 +140,11 @@ class ImageHeader:
 def read_header(path: Path) -> ImageHeader:
     """The header of an image file; no pixels are decoded."""
     with open_image(path) as image:
-        return _header(image)
+        return header_of(image)
 
 
-def _header(image: Image.Image) -> ImageHeader:
+def header_of(image: Image.Image) -> ImageHeader:
+    """The header of an opened image."""
     # A PNG's own `getexif` decodes all pixels to look behind them.
     exif = Image.Image.getexif(image) if image.format != "TIFF" else {}
     orientation: Any = exif.get(0x0112)
@@ -145,17 +152,17 @@ def _header(image: Image.Image) -> ImageHeader:
                        orientation if orientation in range(1, 9) else 1)
 
 
-def read_image(path: Path, exif: Exif = "apply") -> npt.NDArray[np.uint8]:
+def read_image(path: Path, exif: Exif = "apply", tell: Tell | None = None) -> npt.NDArray[np.uint8]:
     """Reads an image as (H, W, 3) uint8 RGB.
 
     Grey is repeated, alpha is dropped, CMYK is converted, 16-bit values are divided by 256, and the
     EXIF orientation is applied or ignored as the dataset says. Float images are refused.
     """
-    with open_image(path) as image:
+    with open_image(path, tell) as image:
         if image.mode.startswith("I"):
             grey = integer_pixels(image, path)
             array = np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
-            return array if exif == "ignore" else _orient(array, _header(image).orientation)
+            return array if exif == "ignore" else _orient(array, header_of(image).orientation)
         if image.mode == "F":
             raise DataError(f"{path}: float pixels have no agreed range; save it as 8- or 16-bit")
         upright = ImageOps.exif_transpose(image) if exif == "apply" else image
@@ -181,9 +188,9 @@ def _orient(array: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.ui
     return np.ascontiguousarray(array)
 
 
-def read_mask(path: Path, encoding: MaskEncoding, classes: ClassTree) -> MaskPixels:
+def read_mask(path: Path, encoding: MaskEncoding, classes: ClassTree, tell: Tell | None = None) -> MaskPixels:
     """Reads a mask file as class ids (H, W). DataError where the file cannot mean what `encoding` says."""
-    with open_image(path) as image:
+    with open_image(path, tell) as image:
         refuse_ambiguous(image, path, encoding.kind)
         if encoding.kind == "index":
             return MaskPixels(_read_index(image, path))
