@@ -75,7 +75,9 @@ def alike(thumbnails: Sequence[bytes]) -> Alike:
     # Equal ones are compared once.
     number: dict[bytes, int] = {}
     of = np.array([number.setdefault(one, len(number)) if _shows(one) else -1 for one in thumbnails], np.int64)
-    groups = _Groups(np.frombuffer(b"".join(number), np.uint8).reshape(-1, SIDE * SIDE))
+    pixels = np.frombuffer(b"".join(number), np.uint8).reshape(-1, SIDE * SIDE)
+    del number  # before the search takes memory
+    groups = _Groups(pixels)
     complete = groups.search()
     shown = np.flatnonzero(of >= 0)
     root = groups.root[of[shown]]

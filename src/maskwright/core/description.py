@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -100,10 +101,14 @@ class DatasetFile(strictyaml.StrictModel):
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Image files below `folder` in the order of their names; hidden files and folders are left out."""
-    return sorted(path for path in folder.rglob("*")
-                  if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-                  and not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    """Image files below `folder` in the order of their names; hidden files and folders are left out, and links to
+    folders are not followed."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in files
+                  if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
+    return sorted((path for path in found if path.is_file()), key=lambda path: path.parts)
 
 
 def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> str:

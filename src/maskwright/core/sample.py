@@ -40,7 +40,7 @@ _DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, MemoryError, Inde
                    OverflowError, ZeroDivisionError, AttributeError, struct.error, zlib.error)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One image with its mask, or with a drawing that is rendered as one. `name` is unique in the dataset; the paths
     are absolute or relative to the working folder, already confined to the dataset's root. An `edited` mask is an
