@@ -113,7 +113,7 @@ def audit(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a dataset and say what is wrong with it."""
+    """Check a dataset and say what is wrong with it. With --out, one that was stopped goes on where it was."""
     from maskwright.auditing import audit, human
     from maskwright.core.findings import Severity
     from maskwright.formats.opening import load_dataset
@@ -125,7 +125,8 @@ def audit(
     elif overlays is not None:
         raise typer.BadParameter("--overlays needs --out, the folder they go into")
     dataset = load_dataset(folder)
-    result = audit(folder, fix=fix)
+    # Beside the output, for the data may be read-only; outputs appear only when they are whole.
+    result = audit(folder, fix=fix, unfinished=out.with_name(f"{out.name}.unfinished") if out else None)
     if out is not None:
         from maskwright.core.progress import say
         from maskwright.reporting import write_audit

@@ -87,7 +87,7 @@ def test_masks_in_a_strip_do_not_touch() -> None:
 def test_objects_that_touch_by_a_corner_are_one() -> None:
     measured = measure([np.eye(6, dtype=np.uint8) + 1])
     # The diagonal, and the two triangles beside it, which touch across it.
-    assert list(zip(measured.index.tolist(), measured.area.tolist(), strict=True)) == [(1, 30), (2, 6)]
+    assert set(zip(measured.index.tolist(), measured.area.tolist(), strict=True)) == {(1, 30), (2, 6)}
 
 
 def test_the_worst_is_told_with_its_box() -> None:

@@ -6,8 +6,9 @@ finding code, how bad that is, and what it means in one sentence.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import Batch, home_of
 from maskwright.core.findings import Finding, Severity, summarise
-from maskwright.errors import ConfigError, DataError
+from maskwright.core.storage import disk_errors, exclusive_lock
+from maskwright.errors import ConfigError, DataError, Interrupted
 from maskwright.formats.opening import load_dataset
 
 INFO, WARNING, ERROR = Severity.INFO, Severity.WARNING, Severity.ERROR
@@ -109,20 +111,22 @@ class AuditResult:
                 "statistics": self.statistics.to_dict()}
 
 
-def audit(data: str | Path | Dataset, *, fix: bool = False, progress: bool = True, workers: int | None = None
-          ) -> AuditResult:
+def audit(data: str | Path | Dataset, *, fix: bool = False, progress: bool = True, workers: int | None = None,
+          unfinished: Path | None = None) -> AuditResult:
     """Checks a dataset (or the folder of one) and counts what it consists of; nothing is written, but with `fix`,
     where `data` is a folder, the edits that mend what needs no person (`fixes.FIXES`); they hold from the next
     opening on.
 
     Every file is decoded once, by `workers` processes (as many as there are cores when left out), and of each
-    sample about a kilobyte is kept. Samples with status `exclude` are left out. Raises ConfigError or
-    DataError when the folder cannot be read as a dataset at all; a broken file is a finding.
+    sample about a kilobyte is kept. With a folder `unfinished`, what was seen so far is kept there: the same call goes
+    on where it was stopped, and the folder is gone when it ends. Samples with status `exclude` are left out. Raises
+    ConfigError or DataError when the folder cannot be read as a dataset at all; a broken file is a finding.
     """
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     kept = sum(sample.status != "exclude" for sample in dataset.samples)
-    with bar.progress("auditing", kept) if progress else nullcontext() as advance:
-        seen = survey(dataset, workers=workers, advance=advance)
+    with (_kept(unfinished) if unfinished else nullcontext(),
+          bar.progress("auditing", kept) if progress else nullcontext() as advance):
+        seen = survey(dataset, workers=workers, advance=advance, unfinished=unfinished)
     try:
         version = seen.version()
     except DataError:
@@ -136,6 +140,19 @@ def audit(data: str | Path | Dataset, *, fix: bool = False, progress: bool = Tru
         fixed = fixes.fix(home_of(Path(data)), dataset, findings)
     return AuditResult(dataset.name, dataset.root, dataset.classes, version, kept, len(dataset.samples) - kept,
                        findings, seen.statistics, fixed)
+
+
+@contextmanager
+def _kept(folder: Path) -> Iterator[None]:
+    """Keeps the folder of an unfinished audit when it is stopped, and removes it when it has ended."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(folder):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Interrupted(f"{folder}: holds what was seen so far; the same command goes on from there") from None
+        shutil.rmtree(folder)
 
 
 def _findings(seen: Survey) -> Iterator[Finding]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import cc3d
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,8 @@ FLAWS = ("specks", "slivers", "pinholes")
 PINHOLE = 4  # pixels at most
 SLIVER = 10  # pixels that it is longer than
 _CORE = np.ones((3, 3), np.uint8)
+# Components are sought among values above 0: each class one up, `NONE` and `IGNORE` nowhere.
+_SHIFTED = np.where(np.arange(256) < NONE, np.arange(256) + 1, 0).astype(np.uint8)
 
 
 class Flaw(NamedTuple):
@@ -77,17 +80,8 @@ def measure(masks: Sequence[Mask]) -> Measured:
     pixels = counts.astype(np.int64).reshape(len(masks), 256)
     pixels[:, NONE] = height * width - np.delete(pixels, NONE, axis=1).sum(1)
 
-    parts = [_objects(strip, runs, int(index), height) for index in np.flatnonzero(pixels[:, :NONE].any(0))]
-    found: list[dict[str, Flaw]] = [{} for _ in masks]
-    for part in parts:
-        part.tell(found, height)
-
-    def joined(arrays: list[Ints]) -> Ints:
-        return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
-
-    return Measured(pixels, joined([np.full(len(part.area), part.index) for part in parts]),
-                    joined([part.mask for part in parts]), joined([part.area for part in parts]),
-                    joined([part.flaw for part in parts]), [tuple(flaws.values()) for flaws in found])
+    index, mask, area, flaw, label, own = _objects(strip, runs, height)
+    return Measured(pixels, index, mask, area, flaw, _tell(own, label, index, mask, area, flaw, len(masks), height))
 
 
 @dataclass(frozen=True)
@@ -107,9 +101,9 @@ class _Runs:
         start = np.flatnonzero(flat[1:] != flat[:-1]) + 1
         return cls(start, np.diff(start, append=flat.size), flat[start], start // strip.shape[1], strip.shape[1])
 
-    def only(self, value: int) -> _Runs:
-        """Those of one value."""
-        here = np.flatnonzero(self.value == value)
+    def below(self, value: int) -> _Runs:
+        """Those of smaller values."""
+        here = np.flatnonzero(self.value < value)
         return _Runs(self.start[here], self.length[here], self.value[here], self.row[here], self.width)
 
     def pixels(self, label: Ints, chosen: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
@@ -137,62 +131,54 @@ class _Runs:
         return box
 
 
-@dataclass(frozen=True)
-class _Objects:
-    """The objects of one class, with the runs that they consist of."""
-
-    index: int
-    runs: _Runs
-    label: Ints
-    area: Ints
-    mask: Ints
-    flaw: Ints
-
-    def tell(self, found: list[dict[str, Flaw]], height: int) -> None:
-        """Adds the flaws to those of each mask, whose rows begin at multiples of height + 1."""
-        flawed = np.flatnonzero(self.flaw >= 0)
-        if not flawed.size:
-            return
-        # The smallest speck, the largest sliver and the largest pinhole of each mask come first.
-        badness = np.where(self.flaw[flawed] == 0, self.area[flawed], -self.area[flawed])
-        flawed = flawed[np.lexsort((badness, self.flaw[flawed], self.mask[flawed]))]
-        _, first, count = np.unique(self.mask[flawed] * len(FLAWS) + self.flaw[flawed], return_index=True,
-                                    return_counts=True)
-        boxes = self.runs.boxes(self.label, flawed[first])
-        boxes[:, 1] = (boxes[:, 1] - 1) % (height + 1)
-        for at, times, (x, y, wide, high) in zip(flawed[first].tolist(), count.tolist(), boxes.tolist(), strict=True):
-            flaws, kind = found[self.mask[at]], FLAWS[self.flaw[at]]
-            other = flaws.get(kind)
-            if other is None:
-                flaws[kind] = Flaw(kind, times, self.index, (x, y, wide, high))
-            else:
-                flaws[kind] = other._replace(times=other.times + times)
-
-
-def _objects(strip: Mask, runs: _Runs, index: int, height: int) -> _Objects:
-    own = runs.only(index)
-    inside = cv2.compare(strip, float(index), cv2.CMP_EQ)
-    number, labels = cv2.connectedComponents(inside, connectivity=8, ltype=cv2.CV_32S)
+def _objects(strip: Mask, runs: _Runs, height: int) -> tuple[Ints, Ints, Ints, Ints, Ints, _Runs]:
+    """Of the objects of a strip: class, mask, pixels and flaw (M,), and the object of each run (R,) with these runs."""
+    own = runs.below(NONE)
+    labels = cc3d.connected_components(cv2.LUT(strip, _SHIFTED), connectivity=8, out_dtype=np.uint32)
     label = labels.reshape(-1)[own.start].astype(np.int64) - 1
-    area = np.bincount(label, weights=own.length).astype(np.int64)
-    first = np.zeros(number - 1, np.int64)
-    first[label[::-1]] = own.row[::-1]
-    flaw = np.full(number - 1, -1)
-    if index == 0:
-        flaw[_pinholes(strip, own, label, area)] = FLAWS.index("pinholes")
-    else:
-        flaw[_slivers(inside, labels, own, label, area)] = FLAWS.index("slivers")
-        flaw[area <= speck_limit(height * (strip.shape[1] - 1))] = FLAWS.index("specks")
-    return _Objects(index, own, label, area, (first - 1) // (height + 1), flaw)
+    number = int(label.max()) + 1 if label.size else 0
+    area = np.bincount(label, weights=own.length, minlength=number).astype(np.int64)
+    first = np.zeros(number, np.int64)
+    first[label[::-1]] = np.arange(len(label))[::-1]  # of the runs of an object the first in the strip
+    index, row = own.value[first].astype(np.int64), own.row[first]
+    flaw = np.full(number, -1)
+    flaw[_pinholes(strip, own, label, (area <= PINHOLE) & (index == 0))] = FLAWS.index("pinholes")
+    flaw[_slivers(strip, labels, own, label, (area > SLIVER) & (index > 0))] = FLAWS.index("slivers")
+    flaw[(area <= speck_limit(height * (strip.shape[1] - 1))) & (index > 0)] = FLAWS.index("specks")
+    return index, (row - 1) // (height + 1), area, flaw, label, own
 
 
-def _slivers(inside: Mask, labels: npt.NDArray[np.int32], runs: _Runs, label: Ints, area: Ints) -> Ints:
-    thin = area > SLIVER
+def _tell(runs: _Runs, label: Ints, index: Ints, mask: Ints, area: Ints, flaw: Ints, masks: int, height: int
+          ) -> list[tuple[Flaw, ...]]:
+    """The flaws of each mask, whose rows begin at multiples of height + 1."""
+    found: list[list[Flaw]] = [[] for _ in range(masks)]
+    flawed = np.flatnonzero(flaw >= 0)
+    if flawed.size:
+        # The smallest speck, the largest sliver and the largest pinhole of each mask come first.
+        badness = np.where(flaw[flawed] == 0, area[flawed], -area[flawed])
+        flawed = flawed[np.lexsort((badness, flaw[flawed], mask[flawed]))]
+        _, first, count = np.unique(mask[flawed] * len(FLAWS) + flaw[flawed], return_index=True, return_counts=True)
+        worst = flawed[first]
+        boxes = runs.boxes(label, worst)
+        boxes[:, 1] = (boxes[:, 1] - 1) % (height + 1)
+        for at, times, (x, y, wide, high) in zip(worst.tolist(), count.tolist(), boxes.tolist(), strict=True):
+            found[mask[at]].append(Flaw(FLAWS[flaw[at]], times, int(index[at]), (x, y, wide, high)))
+    return [tuple(flaws) for flaws in found]
+
+
+def _slivers(strip: Mask, labels: npt.NDArray[Any], runs: _Runs, label: Ints, thin: npt.NDArray[np.bool_]
+             ) -> Ints:
+    """Those of the objects that may be `thin` (M,) that are."""
     if not thin.any():
         return np.flatnonzero(thin)
-    cores = cv2.erode(inside, _CORE, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    # The middles of 3 x 3 equal pixels.
+    cores = cv2.compare(cv2.erode(strip, _CORE),
+                        cv2.dilate(strip, _CORE, borderType=cv2.BORDER_CONSTANT, borderValue=IGNORE), cv2.CMP_EQ)
     # Every ninth pixel shows nearly all thick objects to be thick; the few others are looked at in full.
-    thin[labels[::3, ::3][cores[::3, ::3] > 0] - 1] = False
+    shown = labels[::3, ::3][cores[::3, ::3] > 0]
+    thin[shown[shown > 0] - 1] = False
+    if not thin.any():
+        return np.flatnonzero(thin)
     pixel, of = runs.pixels(label, thin)
     thin[of[cores.reshape(-1)[pixel] > 0]] = False
     candidates = np.flatnonzero(thin)
@@ -201,14 +187,14 @@ def _slivers(inside: Mask, labels: npt.NDArray[np.int32], runs: _Runs, label: In
     return np.asarray(candidates[runs.boxes(label, candidates)[:, 2:].max(1) > SLIVER])
 
 
-def _pinholes(strip: Mask, runs: _Runs, label: Ints, area: Ints) -> Ints:
-    small = area <= PINHOLE
+def _pinholes(strip: Mask, runs: _Runs, label: Ints, small: npt.NDArray[np.bool_]) -> Ints:
+    """Those of the `small` objects (M,) that lie inside one other class."""
     if not small.any():
         return np.flatnonzero(small)
     pixel, of = runs.pixels(label, small)
     around = np.array([row * runs.width + column for row in (-1, 0, 1) for column in (-1, 0, 1)])
     values = strip.reshape(-1)[pixel[:, None] + around].astype(np.int64)
-    least, most = np.full(len(area), IGNORE), np.zeros(len(area), np.int64)
+    least, most = np.full(len(small), IGNORE), np.zeros(len(small), np.int64)
     np.minimum.at(least, of, np.where(values == 0, IGNORE, values).min(1))
     np.maximum.at(most, of, values.max(1))
     return np.flatnonzero(small & (least == most) & (most < NONE))

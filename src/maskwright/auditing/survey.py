@@ -12,17 +12,20 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import BinaryIO, NamedTuple, TypeVar
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
+from maskwright.auditing.facts import DRAWN, Facts, ImageFacts, Kind, MaskFacts, shared
 from maskwright.auditing.likeness import Alike, alike, thumbnail
-from maskwright.auditing.objects import NONE, Flaw, measure
-from maskwright.auditing.statistics import SPLITS, Counts, Size, SplitStatistics, Statistics, channel_sums
+from maskwright.auditing.objects import NONE, measure
+from maskwright.auditing.statistics import SPLITS, Counts, Size, Statistics, channel_sums
+from maskwright.auditing.unfinished import Part, Unfinished
 from maskwright.auditing.workers import chunk, in_order, worker_count
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import Dataset, stream_hash
@@ -31,60 +34,9 @@ from maskwright.core.progress import Advance
 from maskwright.core.sample import Sample, header_of
 from maskwright.errors import DataError
 
-V = TypeVar("V")
 # Of the ids that are no class: a depth map taken for a mask has thousands.
 _IDS = 50
 _STRIP = 1 << 18  # pixels of small masks that are measured together
-
-
-class Kind(NamedTuple):
-    """How a file stores its pixels: Pillow's mode, the EXIF orientation (a TIFF's own is applied by its decoder and
-    not seen), and whether colours of 16 bits a channel are read as 8."""
-
-    mode: str
-    orientation: int
-    deep: bool
-
-
-# Of a mask that is drawn from an annotation file.
-DRAWN = Kind("", 1, False)
-
-
-@dataclass(slots=True)
-class ImageFacts:
-    """A readable image: `file` is the hash of its bytes, `size` is (height, width) as read, `digest` is of the decoded
-    pixels, `thumbnail` as `likeness.thumbnail` makes it, `constant` when all pixels are the same."""
-
-    kind: Kind
-    file: bytes
-    size: Size
-    digest: bytes
-    thumbnail: bytes
-    constant: bool
-
-
-@dataclass(slots=True)
-class MaskFacts:
-    """A readable mask; `file` is the hash of its bytes, empty when it is drawn. `unknown_ids` of its ids are no class;
-    `unknown` maps the most frequent of them to their pixels. Where there are none, `present` holds the class indices
-    that occur and `flaws` what `measure` found. `inexact` pixels were moved to the nearest value, `hidden` ones of a
-    drawn region lie below another class."""
-
-    kind: Kind
-    file: bytes
-    size: Size
-    digest: bytes
-    inexact: int = 0
-    hidden: int = 0
-    unknown_ids: int = 0
-    unknown: dict[int, int] | None = None
-    present: bytes | None = None
-    flaws: tuple[Flaw, ...] = ()
-
-    @property
-    def area(self) -> int:
-        """Pixels in all."""
-        return self.size[0] * self.size[1]
 
 
 @dataclass(slots=True)
@@ -175,9 +127,11 @@ def repeated(records: Iterable[Record], key: Callable[[Record], bytes | None]) -
     return list(groups.values())
 
 
-def survey(dataset: Dataset, *, workers: int | None = None, advance: Advance | None = None) -> Survey:
+def survey(dataset: Dataset, *, workers: int | None = None, advance: Advance | None = None,
+           unfinished: Path | None = None) -> Survey:
     """Reads every sample once. `workers` is chosen by the cores of this machine when left out.
 
+    `unfinished` is a folder that keeps what was seen so far: a survey that was stopped or killed goes on from it.
     A file that cannot be read becomes a record that says so. Raises DataError when a process that reads them
     is killed, as by a machine that is out of memory.
     """
@@ -187,19 +141,29 @@ def survey(dataset: Dataset, *, workers: int | None = None, advance: Advance | N
     workers = workers or worker_count()
     size = chunk(len(samples), workers)
     records: list[Record] = []
-    for facts, part in in_order(lambda begin: _look(dataset, samples[begin:begin + size]),
-                                range(0, len(samples), size), workers):
-        records += [Record(sample, *found) for sample, found in zip(samples[len(records):], facts, strict=False)]
+
+    def take(facts: list[Facts], part: Part) -> None:
+        records.extend(Record(sample, *found) for sample, found in zip(samples[len(records):], facts, strict=False))
         statistics.merge(*part)
         if advance:
             advance(len(records))
+
+    journal = Unfinished(unfinished, dataset, samples) if unfinished else None
+    for facts, part in journal.seen() if journal else ():
+        take(facts, part)
+    try:
+        for facts, part in in_order(lambda begin: _look(dataset, samples[begin:begin + size]),
+                                    range(len(records), len(samples), size), workers):
+            take(facts, part)
+            if journal:
+                journal.add(facts, part)
+    finally:
+        if journal:
+            journal.flush()
     return Survey(dataset, records, statistics)
 
 
-Facts = tuple[ImageFacts | str, MaskFacts | str | None]
-
-
-def _look(dataset: Dataset, samples: Sequence[Sample]) -> tuple[list[Facts], tuple[dict[str, SplitStatistics], Counts]]:
+def _look(dataset: Dataset, samples: Sequence[Sample]) -> tuple[list[Facts], Part]:
     """What a look at some samples tells, and their counts as `Statistics.merge` takes them."""
     table = _index_of_id(dataset.classes)
     statistics = Statistics(dataset.classes, {sample.split or "": None for sample in samples})
@@ -223,7 +187,7 @@ def _look_at_image(dataset: Dataset, sample: Sample, statistics: Statistics) -> 
         rgb = dataset.read_image(sample, file)
     except DataError as error:
         return str(error)
-    size, sums = _shared((rgb.shape[0], rgb.shape[1])), channel_sums(rgb)
+    size, sums = shared((rgb.shape[0], rgb.shape[1])), channel_sums(rgb)
     statistics.add(sample.split or "", size, sums, None)
     # Without spread in any channel; exact, for sums are integers.
     constant = all(size[0] * size[1] * second == first * first for first, second in sums.T.tolist())
@@ -241,7 +205,7 @@ def _look_at_mask(dataset: Dataset, sample: Sample, table: Mask
     except DataError as error:
         return str(error)
     indices = cv2.LUT(np.ascontiguousarray(read.ids), table[:256]) if read.ids.dtype == np.uint8 else table[read.ids]
-    size = _shared((indices.shape[0], indices.shape[1]))
+    size = shared((indices.shape[0], indices.shape[1]))
     mask = MaskFacts(file.kind, file.hash, size, b"", read.inexact, read.hidden)
     if not (indices == NONE).any():
         return mask, indices
@@ -268,17 +232,11 @@ class _File:
     def __call__(self, image: Image.Image, stream: BinaryIO) -> None:
         stored = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
         deep = ";16" in str(stored) and not image.mode.startswith("I")
-        self.kind = _shared(Kind(image.mode, header_of(image).orientation, deep))
+        self.kind = shared(Kind(image.mode, header_of(image).orientation, deep))
         position = stream.tell()
         stream.seek(0)
         self.hash = bytes.fromhex(stream_hash(stream))
         stream.seek(position)
-
-
-@lru_cache(4096)
-def _shared(value: V) -> V:
-    """One object for equal values."""
-    return value
 
 
 class _Strip:
@@ -303,7 +261,7 @@ class _Strip:
             split, usable, _ = self.key
             measured = measure(self.masks)
             for facts, mask, pixels, flaws in zip(self.facts, self.masks, measured.pixels, measured.flaws, strict=True):
-                facts.present, facts.flaws = _shared(bytes(np.flatnonzero(pixels[:IGNORE]).tolist())), flaws
+                facts.present, facts.flaws = shared(bytes(np.flatnonzero(pixels[:IGNORE]).tolist())), flaws
                 facts.digest = _digest(mask, pixels)
             if usable:
                 self.statistics.add_masks(split, self.masks, measured)

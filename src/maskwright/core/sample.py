@@ -34,6 +34,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 _DECODERS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 # MPO is what phones write: a JPEG with previews behind it, which are left alone.
 LOSSY = frozenset({"JPEG", "MPO", "WEBP"})
+_ORIENTATION = 0x0112  # the EXIF tag
 _MASK_MODES = frozenset({"1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "LA", "PA", "RGB", "RGBA"})
 # What Pillow's plug-ins raise for damaged files.
 _DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, KeyError, TypeError,
@@ -147,7 +148,7 @@ def header_of(image: Image.Image) -> ImageHeader:
     """The header of an opened image."""
     # A PNG's own `getexif` decodes all pixels to look behind them.
     exif = Image.Image.getexif(image) if image.format != "TIFF" else {}
-    orientation: Any = exif.get(0x0112)
+    orientation: Any = exif.get(_ORIENTATION)
     return ImageHeader((image.height, image.width), image.mode, image.format or "",
                        orientation if orientation in range(1, 9) else 1)
 
@@ -165,8 +166,10 @@ def read_image(path: Path, exif: Exif = "apply", tell: Tell | None = None) -> np
             return array if exif == "ignore" else _orient(array, header_of(image).orientation)
         if image.mode == "F":
             raise DataError(f"{path}: float pixels have no agreed range; save it as 8- or 16-bit")
-        upright = ImageOps.exif_transpose(image) if exif == "apply" else image
-        return np.asarray(upright.convert("RGB"))
+        image.load()  # a TIFF's own orientation is gone then, and a PNG's may lie behind its pixels
+        # Each step copies all pixels, which for a photograph takes as long as decoding it: only where it has to be.
+        upright = ImageOps.exif_transpose(image) if exif == "apply" and image.getexif().get(_ORIENTATION) else image
+        return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
 def integer_pixels(image: Image.Image, path: Path) -> npt.NDArray[np.uint16]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from maskwright.auditing.checks.images import ALPHA
 from maskwright.auditing.checks.seen import Seen, few, listed, of_kind, refused, wide
+from maskwright.auditing.facts import ImageFacts, MaskFacts
 from maskwright.auditing.objects import PINHOLE, SLIVER
-from maskwright.auditing.survey import ImageFacts, MaskFacts, Record, Survey, repeated
+from maskwright.auditing.survey import Record, Survey, repeated
 
 # Of the masks with the most flaws, those that are described.
 _WORST = 20

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from maskwright.auditing.survey import ImageFacts, MaskFacts, Survey
+from maskwright.auditing.facts import ImageFacts, MaskFacts
+from maskwright.auditing.survey import Survey
 from maskwright.core.sample import Sample
 
 Facts = TypeVar("Facts", ImageFacts, MaskFacts)

@@ -7,8 +7,9 @@ from itertools import combinations
 from typing import Any
 
 from maskwright.auditing.checks.seen import Seen, few, listed
+from maskwright.auditing.facts import MaskFacts
 from maskwright.auditing.statistics import SPLITS
-from maskwright.auditing.survey import MaskFacts, Record, Survey
+from maskwright.auditing.survey import Record, Survey
 
 _NAMES = 50
 
