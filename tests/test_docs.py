@@ -15,6 +15,7 @@ from maskwright.cli import app, main
 from maskwright.core.description import ClassSpec, DatasetFile
 from maskwright.formats import FORMATS
 from maskwright.formats.source import NOTES
+from maskwright.training.doctor import SYMPTOMS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -33,7 +34,7 @@ def test_the_reference_is_up_to_date():
 
 def test_every_row_is_in_the_reference():
     text = (ROOT / "docs" / "reference.md").read_text()
-    for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, CHECKS, FORMATS, NOTES):
+    for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, CHECKS, FORMATS, NOTES, SYMPTOMS):
         assert all(f"`{name}`" in text for name in table)
 
 

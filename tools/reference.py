@@ -14,6 +14,7 @@ from maskwright.auditing.fixes import FIXES
 from maskwright.cli import app, main
 from maskwright.formats import FORMATS
 from maskwright.formats.source import NOTES
+from maskwright.training.doctor import NOT_FINITE, SYMPTOMS
 
 TARGET = Path(__file__).parent.parent / "docs" / "reference.md"
 
@@ -91,6 +92,9 @@ def render() -> str:
     lines += [f"| `{code}` | {how} |" for code, (how, _) in FIXES.items()]
     lines += ["\nFound while annotation files are read:\n", "| code | meaning |", "|---|---|"]
     lines += [f"| `{code}` | {meaning} |" for code, meaning in NOTES.items()]
+    lines += ["\n## Findings of the training doctor\n", "| code | severity | meaning |", "|---|---|---|",
+              f"| `{NOT_FINITE}` | error | the loss was not finite, and training stopped |"]
+    lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in SYMPTOMS.items()]
     lines += [
         "\n## Exit codes\n",
         "| code | meaning |",

@@ -332,11 +332,14 @@ def report(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
-    """Check this machine and installation, with a fix for what is missing."""
+def doctor(
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Also say how its training went.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check this machine and installation, and the training of a run, with a fix for what is wrong."""
     from maskwright.diagnosis import doctor, human
 
-    result = doctor()
+    result = doctor(run)
     _print(result.to_dict(), as_json, lambda: human(result))
 
 

@@ -21,6 +21,10 @@ from typing import Any, Literal
 import psutil
 
 from maskwright import __version__
+from maskwright.core.findings import Finding, summarise
+from maskwright.run import Run
+from maskwright.training.doctor import examine
+from maskwright.training.doctor import human as in_words
 
 Status = Literal["ok", "warning", "missing"]
 
@@ -44,19 +48,24 @@ class Row:
 
 @dataclass(frozen=True)
 class DoctorReport:
-    """All examinations, in a fixed order."""
+    """All examinations, in a fixed order, and what was found about a run if one was given."""
 
     rows: list[Row]
+    findings: list[Finding] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `doctor`."""
         return {"version": __version__, "ok": all(row.status == "ok" for row in self.rows),
-                "rows": [asdict(row) for row in self.rows]}
+                "rows": [asdict(row) for row in self.rows]} | (
+                    {} if self.findings is None else {"findings": [finding.to_dict() for finding in self.findings],
+                                                      "summary": summarise(self.findings)})
 
 
-def doctor() -> DoctorReport:
-    """Examines versions, extras, device, bfloat16, cores, memory, disk and pretrained weights. Never raises."""
-    return DoctorReport([row for name, look in EXAMINATIONS.items() for row in _safely(name, look)])
+def doctor(run: str | Path | Run | None = None) -> DoctorReport:
+    """Examines versions, extras, device, bfloat16, cores, memory, disk and pretrained weights, none of which raises;
+    with a run, also how its training went (`training.doctor`): DataError where that is no run folder."""
+    findings = None if run is None else examine(run if isinstance(run, Run) else Run.open(run))
+    return DoctorReport([row for name, look in EXAMINATIONS.items() for row in _safely(name, look)], findings)
 
 
 def _safely(name: str, look: Callable[[], Iterator[Row]]) -> list[Row]:
@@ -268,4 +277,6 @@ def human(report: DoctorReport) -> str:
         lines.append(f"{row.status:<7}  {row.name:<{width}}  {row.value}")
         if row.fix:
             lines.append(f"{'':<7}  {'':<{width}}  -> {row.fix}")
+    if report.findings is not None:
+        lines += ["", in_words(report.findings) or "the run: nothing wrong is seen in its log"]
     return "\n".join(lines)

@@ -7,6 +7,7 @@
     RUN/checkpoints/           best.safetensors (a model file), last.safetensors (the whole training state)
     RUN/samples/               image, mask and prediction side by side, at each evaluation
     RUN/finished.json          present once training has ended; says how
+    RUN/stopped.json           present while training cannot go on because its loss was not finite; says where
     RUN/evaluations/SPLIT-001/ predictions and scores.json, one folder per evaluation
     RUN/report-001.html
 """
@@ -87,6 +88,16 @@ class Run:
     def finish(self, facts: dict[str, Any]) -> None:
         """Marks training as ended."""
         atomic_write_json(self.path / "finished.json", facts)
+
+    @property
+    def stopped_file(self) -> Path:
+        """Present while training cannot go on."""
+        return self.path / "stopped.json"
+
+    @property
+    def stopped(self) -> dict[str, Any] | None:
+        """Why training cannot go on (`message`, `fix`, `evidence`), or None where nothing keeps it from it."""
+        return read_json(self.stopped_file) if self.stopped_file.exists() else None
 
     def info(self) -> dict[str, Any]:
         """`run.json`."""

@@ -21,6 +21,7 @@ from maskwright.reporting.pictures import Picture, picture
 from maskwright.reporting.scored import best_and_worst, evaluations, headline, trivial, verdict
 from maskwright.reporting.svg import Series, line_chart
 from maskwright.run import Run
+from maskwright.training.doctor import examine
 
 _LINES = 8  # classes in one chart
 _SAMPLE_WIDTH = 960
@@ -47,7 +48,7 @@ def report(run: str | Path | Run, *, out: Path | None = None) -> Path:
         "config_text": run.config_file.read_text("utf-8"),
         "classes": class_rows(classes),
         "data": _summary(dataset, info) if dataset else None, "data_notes": data_notes,
-        "scored": scored, "best": best, "worst": worst, "ranked": ranked,
+        "doctor": examine(run), "scored": scored, "best": best, "worst": worst, "ranked": ranked,
         "validations": [row for row in log if "val_loss" in row],
         "charts": _charts(log, classes, config["train"]["batch_size"]), "samples": _samples(run, log),
         "validation_seconds": [row["evaluation_seconds"] for row in run.timing.read() if "evaluation_seconds" in row],

@@ -20,18 +20,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from maskwright.core.progress import progress
+from maskwright.core.progress import progress, say
+from maskwright.core.storage import atomic_write_json
 from maskwright.errors import DataError, Interrupted
 from maskwright.metrics import scores
 from maskwright.models.segmenter import Segmenter, with_model
 from maskwright.run import Run
 from maskwright.training.checkpoint import load_state, save_state
+from maskwright.training.doctor import examine, human
 from maskwright.training.loader import Batches, Source, stream
 from maskwright.training.optimizer import Average, Groups, build_optimizer
 from maskwright.training.precision import train_step
 from maskwright.training.schedule import poly
 from maskwright.training.validation import validate
 
+Batch = tuple[torch.Tensor, torch.Tensor]
 _LOG_EVERY = 10
 _STATE_EVERY_SECONDS = 60.0
 
@@ -70,6 +73,7 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
     average = Average(model, plan.ema) if plan.ema else None
     averaged = average.model if average else None
     state = load_state(run.last, model, averaged, optimizer)
+    run.stopped_file.unlink(missing_ok=True)
     run.metrics.truncate(state.log_bytes)
     judged = with_model(segmenter, averaged) if averaged else segmenter
     step_once = train_step(segmenter, criterion, optimizer)
@@ -82,8 +86,11 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
             plan.early_stopping is not None and state.evaluations_since_best >= plan.early_stopping)
 
     def refuse(what: str, step: int) -> DataError:
-        return DataError(f"{run.path}: {what} is not finite at iteration {step + 1}; its images: "
-                         f"{', '.join(batches.names(step))}; lower optimizer.lr or check these. The last good state is "
+        names = batches.names(step)
+        message, fix = f"{what} is not finite at iteration {step + 1}", "lower optimizer.lr or check these"
+        atomic_write_json(run.stopped_file, {"message": f"{message}; its images: {', '.join(names)}", "fix": fix,
+                                             "evidence": {"iteration": step + 1, "samples": names}})
+        return DataError(f"{run.path}: {message}; its images: {', '.join(names)}; {fix}. The last good state is "
                          f"kept in {run.last.name}")
 
     def save() -> None:
@@ -110,7 +117,9 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
                 first_bad = next(i for i, loss in enumerate(losses) if not math.isfinite(loss))
                 raise refuse("the loss", state.step - len(losses) + first_bad)
             log({"iteration": state.step, "epoch": round(state.step * plan.batch_size / len(batches.source), 3),
-                 "loss": sum(losses) / len(losses), "lr": optimizer.param_groups[0]["lr"]})
+                 "loss": sum(losses) / len(losses), "loss_max": max(losses),
+                 **({"loss_first": losses[0]} if state.step == len(losses) else {}),  # before anything was learnt
+                 "lr": optimizer.param_groups[0]["lr"]})
 
     def evaluate() -> None:
         start = time.monotonic()
@@ -129,10 +138,14 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
              "val_mIoU": result.mIoU, "val_mDice": result.mDice, "val_iou": [c.iou for c in result.classes],
              "best": better})
         run.timing.append({"iteration": state.step, "evaluation_seconds": time.monotonic() - start}, durable=False)
+        number = state.step // plan.evaluate_every
+        if number >= 4 and number & (number - 1) == 0 and state.step < plan.iterations and (found := examine(run)):
+            say(f"so far: {human(found)}")  # after 4, 8, 16, … evaluations: the log is read only a few times
 
     with progress("training", plan.iterations, "iterations", first) as advance:
         # A run that was killed between its last state and `finished.json` has nothing left to do.
-        for images, targets in stream(batches, state.step, state.step if ended() else plan.iterations, plan.workers):
+        steps = Waits(stream(batches, state.step, state.step if ended() else plan.iterations, plan.workers))
+        for images, targets in steps:
             factor = poly(state.step, plan.iterations, power=plan.power, warmup=plan.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
@@ -145,9 +158,11 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
             due = state.step % plan.evaluate_every == 0 or state.step == plan.iterations
             if due or len(pending) == _LOG_EVERY:
                 log_losses()
-                run.timing.append({"iteration": state.step, "seconds": time.monotonic() - began}, durable=False)
+                run.timing.append({"iteration": state.step, "seconds": time.monotonic() - began, **steps.taken()},
+                                  durable=False)
             if due:
                 evaluate()
+                steps.taken()  # an evaluation is no waiting
             advance(state.step, f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "")
             if due or stop.is_set() or time.monotonic() - saved > plan.state_every_seconds:
                 save()
@@ -160,6 +175,30 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
     images_per_second = (state.step - first) * plan.batch_size / seconds if seconds else 0.0
     return {"iterations": state.step, "early_stopped": state.step < plan.iterations, "best_iteration": state.best_step,
             "best_val_mIoU": state.best_miou, "seconds": seconds, "images_per_second": images_per_second}
+
+
+class Waits:
+    """Batches, and how long each was waited for."""
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self._batches = batches
+        self._since, self._waited = time.monotonic(), 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            start = time.monotonic()
+            batch = next(self._batches, None)
+            self._waited += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
+
+    def taken(self) -> dict[str, float]:
+        """The seconds since the last call, and those of them that were waited for batches."""
+        now = time.monotonic()
+        told = {"seconds_since": now - self._since, "waited": self._waited}
+        self._since, self._waited = now, 0.0
+        return told
 
 
 class _Stop:

@@ -39,6 +39,7 @@ from maskwright.models.segmenter import Preprocessing, Segmenter
 from maskwright.models.weights import encoder_info, resolve
 from maskwright.run import Run
 from maskwright.training.checkpoint import Progress, save_state
+from maskwright.training.doctor import examine, human
 from maskwright.training.loader import Batches, Source
 from maskwright.training.loop import Plan, fit
 from maskwright.training.optimizer import Average, Groups, build_optimizer
@@ -265,6 +266,8 @@ def _finish(run: Run, config: RunConfig, prepared: _Prepared, setup_seconds: flo
     say(f"trained {facts['iterations']} iterations in {facts['seconds']:.0f} s "
         f"({facts['images_per_second']:.1f} images/s); "
         f"best val mIoU {facts['best_val_mIoU']:.4f} at iteration {facts['best_iteration']}")
+    if findings := examine(run):
+        say(human(findings))
     say(f"run folder: {run.path}")
     return run
 

@@ -1,0 +1,256 @@
+"""The training doctor: what a run's log says about how it went, in one sentence each, with what to do.
+
+Every symptom is a function of the log alone and a row of the table here, so that the doctor can look at a run while
+it trains, when it has ended, or years later, without torch. Likely causes come first and speak alone: a learning rate
+that is far too high also ends in one class, or in a plateau.
+
+The limits were set on 100 planted and 100 healthy small runs and judged on others (`bench/doctor.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.core.findings import Finding, Severity
+from maskwright.run import Run
+
+Floats = npt.NDArray[np.float64]
+# Records of the loss and evaluations below which nothing can be told of a course.
+_RECORDS, _EVALUATIONS = 8, 3
+
+
+@dataclass(frozen=True)
+class Course:
+    """A run's log as arrays.
+
+    `start` is the loss of the first batch, before anything was learnt. Of R loss records: `iteration` (R,) at their
+    ends, `loss` (R,) the mean since the record before, `peak` (R,) the largest of a single batch, `lr` (R,). Of V
+    evaluations: `evaluated` (V,) iterations, `val_loss` (V,), `miou` (V,) and `ious` (V, K), NaN for a class without
+    pixels. `waited` is the share of the time that went into waiting for batches, NaN when it was not taken.
+    `per_epoch` is the iterations of an epoch.
+    """
+
+    start: float
+    iteration: Floats
+    loss: Floats
+    peak: Floats
+    lr: Floats
+    evaluated: Floats
+    val_loss: Floats
+    miou: Floats
+    ious: Floats
+    classes: Sequence[str]
+    waited: float
+    per_epoch: float
+
+    @classmethod
+    def of(cls, run: Run) -> Course:
+        """The course of a run, finished or not."""
+        log, info = run.metrics.read(), run.info()
+        steps, scores = [row for row in log if "loss" in row], [row for row in log if "val_loss" in row]
+
+        def column(rows: list[dict[str, Any]], key: str) -> Floats:
+            return np.array([row.get(key) for row in rows], np.float64)
+
+        names = [leaf["name"] for leaf in info["classes"]["leaves"]]
+        times = [row for row in run.timing.read() if "waited" in row]
+        busy = sum(row["seconds_since"] for row in times)
+        epochs = steps[-1]["epoch"] if steps else 0.0
+        start = steps[0].get("loss_first", steps[0]["loss"]) if steps else float("nan")
+        return cls(start, column(steps, "iteration"), column(steps, "loss"),
+                   np.fmax(column(steps, "loss_max"), column(steps, "loss")), column(steps, "lr"),
+                   column(scores, "iteration"), column(scores, "val_loss"), column(scores, "val_mIoU"),
+                   np.array([row["val_iou"] for row in scores], np.float64).reshape(len(scores), len(names)), names,
+                   sum(row["waited"] for row in times) / busy if busy else float("nan"),
+                   steps[-1]["iteration"] / epochs if epochs else float("nan"))
+
+    def when(self, iteration: float) -> str:
+        """An iteration in words."""
+        return f"iteration {iteration:,.0f} (epoch {iteration / self.per_epoch:.1f})"
+
+
+class Seen(NamedTuple):
+    """What was seen, what to do, and the numbers behind it."""
+
+    message: str
+    fix: str
+    evidence: dict[str, Any]
+
+
+def _smooth(values: Floats, width: int) -> Floats:
+    """Running medians of an odd width, shorter at the ends."""
+    half = width // 2
+    return np.array([np.median(values[max(0, i - half):i + half + 1]) for i in range(len(values))])
+
+
+def _level(values: Floats, begin: float, end: float) -> float:
+    """The median of a part of a course, given as shares of its length; of three values at least."""
+    first = min(int(begin * len(values)), len(values) - 3)
+    return float(np.median(values[first:max(int(np.ceil(end * len(values))), first + 3)]))
+
+
+def collapse(course: Course) -> Iterator[Seen]:
+    """All validation pixels get one class, in the last evaluations."""
+    present = ~np.isnan(course.ious)
+    alone = ((course.ious > 0).sum(1) <= 1) & (present.sum(1) > 1)
+    if len(alone) < 2 or not alone[-2:].all():
+        return
+    first = len(alone) - int(np.argmin(alone[::-1])) if not alone.all() else 0
+    only = int(np.nan_to_num(course.ious[-1]).argmax())
+    yield Seen(f"every validation pixel is predicted as {course.classes[only]!r} since "
+               f"{course.when(course.evaluated[first])}: the model has collapsed to one class",
+               "add a dice term to the loss or class_weights: inverse_frequency, lower optimizer.lr, and look at the "
+               "masks with `maskwright audit`", {"class": course.classes[only], "since": course.evaluated[first]})
+
+
+def rate_too_high(course: Course) -> Iterator[Seen]:
+    """The loss rises far above where it began, or keeps jumping up while the rate is high."""
+    loss, start = _smooth(course.loss, 3), course.start
+    most, end = float(loss.max()), _level(loss, 0.75, 1)
+    # How much it rises, from record to record, in the part where the rate is high; without the one largest rise,
+    # which a single bad batch may have made.
+    rises = np.maximum(np.diff(np.log(np.maximum(course.loss, 1e-12))), 0)[: 2 * len(loss) // 3]
+    jump = float((rises.sum() - rises.max()) / len(rises))
+    late = course.val_loss[len(course.val_loss) // 4:]
+    wild = bool(late.max() > 20 * max(np.median(late), start))
+    # A model that ends in one class after it was thrown about has been thrown there.
+    thrown = course.peak.max() > 1.5 * start or course.val_loss.max() > 5 * start
+    if (most > 2 * start and end > 0.7 * start) or jump > 0.05 or wild or (thrown and any(collapse(course))):
+        yield Seen(f"the training loss began at {start:.3g}, rose to {most:.3g} and ended at {end:.3g}: the learning "
+                   f"rate of {course.lr.max():.3g} is too high",
+                   "divide optimizer.lr by 10, or let `maskwright plan --lr-find` choose it",
+                   {"first": start, "most": most, "last": end, "jump": jump})
+
+
+def rate_too_low(course: Course) -> Iterator[Seen]:
+    """The loss falls little and as steadily at the end as at the beginning: it follows the learning rate."""
+    loss = _smooth(course.loss, 5)
+    start, middle, end = course.start, _level(loss, 0.45, 0.55), _level(loss, 0.9, 1)
+    fall = start - end
+    order = np.corrcoef(np.arange(len(loss)), loss)[0, 1] if np.ptp(loss) > 0 else 0.0
+    # Of a rate that decays to zero over the run the second half has a quarter; a loss that was learnt has less left.
+    if 0 < fall < 0.25 * abs(start) and order < -0.8 and middle - end > 0.15 * fall:
+        yield Seen(f"the training loss fell only from {start:.3g} to {end:.3g}, and evenly all the while: the learning "
+                   f"rate of {course.lr.max():.3g} is too low for this length",
+                   "multiply optimizer.lr by 10, or let `maskwright plan --lr-find` choose it; or train for longer",
+                   {"first": start, "middle": middle, "last": end})
+
+
+def plateau(course: Course) -> Iterator[Seen]:
+    """Nothing gets better over the second half, though the loss is still high and the rate is not."""
+    if len(course.miou) < 4:
+        return
+    loss = _smooth(course.loss, 5)
+    start, middle, end = course.start, _level(loss, 0.4, 0.6), _level(loss, 0.9, 1)
+    half = len(course.miou) // 2
+    better = float(np.max(course.miou[half:]) - np.max(course.miou[:half]))
+    if end > 0.4 * start and middle - end < 0.02 * abs(start) and better < 0.01:
+        since = course.evaluated[int(np.argmax(course.miou))]
+        yield Seen(f"nothing has got better since {course.when(since)}: the training loss stays at {end:.3g} "
+                   f"(it began at {start:.3g}) and the best validation mIoU at {np.max(course.miou):.3f}",
+                   "check that masks belong to their images (`maskwright audit --overlays`), raise optimizer.lr, or "
+                   "take a larger model or image_size", {"first": start, "middle": middle, "last": end})
+
+
+def overfitting(course: Course) -> Iterator[Seen]:
+    """The validation loss rises while the training loss falls, and the scores do not gain by it."""
+    if len(course.val_loss) < 4:
+        return
+    smooth = _smooth(course.val_loss, 3)
+    best = int(np.argmin(smooth[:-1]))
+    least, end = float(smooth[best]), float(np.median(course.val_loss[-2:]))
+    at = course.evaluated[best]
+    before, after = course.loss[course.iteration <= at], course.loss[course.iteration > at]
+    if len(before) < 2 or len(after) < 4 or best >= len(smooth) - 2:
+        return
+    fall = (float(np.median(before[-3:])) - float(np.median(after[-3:]))) / abs(float(np.median(before[-3:])))
+    gained = float(np.median(course.miou[-2:]) - np.max(course.miou[: best + 1]))
+    if end > 1.1 * least and fall > 0.1 and gained < 0.01:
+        yield Seen(f"overfitting since {course.when(at)}: the validation loss rose from {least:.3g} to {end:.3g} while "
+                   f"the training loss fell by {100 * fall:.0f} %; the best checkpoint is kept",
+                   "add images or augmentation, set train.early_stopping, or take a smaller model",
+                   {"since": at, "least": least, "last": end, "fall": fall})
+
+
+def spike(course: Course) -> Iterator[Seen]:
+    """A batch whose loss stands far out of those around it."""
+    worst: tuple[float, int, float] | None = None
+    for i in range(2, len(course.peak)):
+        around = np.concatenate([course.peak[max(0, i - 8):i - 1], course.peak[i + 2:i + 9]])
+        middle = float(np.median(around))
+        spread = 1.4826 * float(np.median(np.abs(around - middle)))
+        height = (course.peak[i] - middle) / max(spread, 0.08 * abs(middle), 1e-12)
+        jumped = course.peak[i] > 2 * max(middle, course.peak[i - 1], 0.02 * course.start)
+        if height > 12 and jumped and (worst is None or height > worst[0]):
+            worst = height, i, middle
+    if worst:
+        _, i, middle = worst
+        since = course.iteration[i - 1] + 1
+        yield Seen(f"the loss jumped to {course.peak[i]:.3g} between iterations {since:,.0f} and "
+                   f"{course.iteration[i]:,.0f} (around it: {middle:.3g})",
+                   "look at the masks of those batches (`maskwright audit`), or lower optimizer.lr",
+                   {"iterations": [since, course.iteration[i]], "loss": course.peak[i], "around": middle})
+
+
+def loader_bound(course: Course) -> Iterator[Seen]:
+    """The model waits for its batches."""
+    if course.waited > 0.2:
+        yield Seen(f"{100 * course.waited:.0f} % of the training time went into waiting for batches: loading the data "
+                   "is the bottleneck", "set train.workers, drop costly augmentation, or store smaller images",
+                   {"waited": course.waited})
+
+
+class Row(NamedTuple):
+    """A symptom with the severity of its findings, what they mean in one sentence, and whether it may be no more than
+    a consequence of one above it in the table, which then speaks alone."""
+
+    severity: Severity
+    meaning: str
+    look: Callable[[Course], Iterator[Seen]]
+    consequence: bool = True
+
+
+# Likely causes before consequences.
+SYMPTOMS: dict[str, Row] = {
+    "train.rate_high": Row(Severity.ERROR, "the learning rate is too high", rate_too_high),
+    "train.rate_low": Row(Severity.WARNING, "the learning rate is too low", rate_too_low),
+    "train.collapse": Row(Severity.ERROR, "the model predicts one class only", collapse),
+    "train.plateau": Row(Severity.WARNING, "training no longer gets better, far from done", plateau),
+    "train.overfitting": Row(Severity.WARNING, "validation gets worse while training gets better", overfitting),
+    "train.spike": Row(Severity.WARNING, "the loss of a batch stands far out", spike),
+    "train.loader": Row(Severity.WARNING, "the model waits for its data", loader_bound,
+                        consequence=False),
+}
+NOT_FINITE = "train.not_finite"
+
+
+def examine(run: Run) -> list[Finding]:
+    """What the log of a run tells, the likely cause first; empty when nothing is wrong.
+
+    A run that was stopped because its loss was not finite says so alone: what it logged before is of no use.
+    """
+    if (stopped := run.stopped) is not None:
+        return [Finding(NOT_FINITE, Severity.ERROR, stopped["message"], stopped["fix"], evidence=stopped["evidence"])]
+    return diagnose(Course.of(run))
+
+
+def diagnose(course: Course) -> list[Finding]:
+    """What the course of a run tells, the likely cause first."""
+    short = len(course.loss) < _RECORDS or len(course.val_loss) < _EVALUATIONS
+    found: list[Finding] = []
+    for code, row in SYMPTOMS.items():
+        if row.consequence and (short or found):
+            continue
+        found += [Finding(code, row.severity, seen.message, seen.fix, evidence=seen.evidence)
+                  for seen in row.look(course)]
+    return found
+
+
+def human(findings: Sequence[Finding]) -> str:
+    """One line each."""
+    return "\n".join(f"{finding.severity.label}: {finding.message}; {finding.fix}" for finding in findings)

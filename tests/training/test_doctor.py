@@ -1,0 +1,115 @@
+"""The training doctor: each symptom on a course that has it and only it, and none on a healthy one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from maskwright import doctor
+from maskwright.cli import main
+from maskwright.errors import DataError
+from maskwright.run import Run
+from maskwright.training.doctor import NOT_FINITE, SYMPTOMS, Course, diagnose, examine
+from maskwright.training.train import train
+from tiny import config, write_dataset
+
+RECORDS, EVALUATIONS = 60, 12
+
+
+def course(**changes) -> Course:
+    """A healthy one: the loss falls to a fifth, the scores rise, with some noise."""
+    rng = np.random.default_rng(1)
+    steps, evaluated = np.arange(1, RECORDS + 1) * 10.0, np.arange(1, EVALUATIONS + 1) * 50.0
+    loss = 0.2 + 0.8 * np.exp(-steps / 100) + rng.normal(0, 0.01, RECORDS)
+    gain = 1 - np.exp(-evaluated / 120)
+    healthy = Course(1.0, steps, loss, loss + np.abs(rng.normal(0, 0.02, RECORDS)), 0.01 * (1 - steps / 601) ** 0.9, evaluated,
+                     0.25 + 0.75 * np.exp(-evaluated / 100), 0.3 + 0.5 * gain,
+                     np.stack([0.5 + 0.4 * gain, 0.1 + 0.6 * gain], 1), ["sky", "bird"], 0.02, 25.0)
+    return dataclasses.replace(healthy, **changes)
+
+
+STEPS = np.arange(RECORDS) / RECORDS
+ILL = {
+    "train.rate_high": course(loss=0.9 + 3 * np.sin(np.pi * STEPS), peak=0.9 + 3 * np.sin(np.pi * STEPS)),
+    "train.rate_low": course(loss=1 - 0.1 * STEPS, peak=1 - 0.1 * STEPS, val_loss=np.linspace(1, 0.9, 12),
+                             miou=np.full(12, 0.3)),
+    "train.collapse": course(ious=np.stack([np.full(12, 0.7), np.where(np.arange(12) < 7, 0.2, 0)], 1)),
+    "train.plateau": course(loss=0.9 + 0.1 * np.exp(-20 * STEPS), peak=0.9 + 0.1 * np.exp(-20 * STEPS),
+                            val_loss=np.full(12, 0.9), miou=np.full(12, 0.3)),
+    "train.overfitting": course(val_loss=np.concatenate([np.linspace(0.8, 0.4, 5), np.linspace(0.45, 0.9, 7)]),
+                                miou=np.concatenate([np.linspace(0.3, 0.6, 5), np.full(7, 0.58)])),
+    "train.spike": course(peak=np.where(np.arange(RECORDS) == 40, 3.0, course().peak)),
+    "train.loader": course(waited=0.6),
+}
+
+
+def test_a_healthy_course_is_not_called_ill():
+    assert diagnose(course()) == []
+
+
+def test_every_symptom_has_its_example():
+    assert ILL.keys() == SYMPTOMS.keys()
+
+
+@pytest.mark.parametrize("code", ILL)
+def test_each_symptom_is_seen_alone(code):
+    findings = diagnose(ILL[code])
+    assert [finding.code for finding in findings] == [code]
+    assert findings[0].fix and findings[0].severity == SYMPTOMS[code].severity
+    json.dumps(findings[0].to_dict() | {"evidence": {k: float(v) for k, v in findings[0].evidence.items()
+                                                     if isinstance(v, (int, float))}})
+
+
+def test_it_says_when():
+    assert "since iteration 250 (epoch 10.0)" in diagnose(ILL["train.overfitting"])[0].message
+    assert "'sky' since iteration 400 (epoch 16.0)" in diagnose(ILL["train.collapse"])[0].message
+    assert "between iterations 401 and 410" in diagnose(ILL["train.spike"])[0].message
+    assert "60 %" in diagnose(ILL["train.loader"])[0].message
+
+
+def test_consequences_are_left_out():
+    both = dataclasses.replace(ILL["train.rate_high"], ious=ILL["train.collapse"].ious, waited=0.6)
+    assert [finding.code for finding in diagnose(both)] == ["train.rate_high", "train.loader"]
+
+
+def test_a_class_without_pixels_is_no_collapse():
+    assert diagnose(course(ious=np.stack([np.full(12, 0.7), np.full(12, np.nan)], 1))) == []
+
+
+def test_of_a_short_log_only_the_loading_is_told():
+    short = course(loss=np.ones(3), peak=np.ones(3), iteration=np.arange(3.0), lr=np.ones(3), waited=0.5)
+    assert [finding.code for finding in diagnose(short)] == ["train.loader"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("doctor") / "data", {"train": 8, "val": 3})
+
+
+def test_a_real_run_is_examined_by_command_and_python(data, tmp_path, capsys):
+    run = train(config(data, train={"iterations": 90, "evaluate_every": 9, "batch_size": 4, "ema": None},
+                       optimizer={"lr": 30.0}), out=tmp_path / "run")
+    assert "learning rate of 30 is too high" in capsys.readouterr().err
+    found = Course.of(run)
+    assert len(found.loss) == 18 and len(found.val_loss) == 10 and found.per_epoch == 2 and 0 <= found.waited < 1
+    assert (found.peak >= found.loss).all() and found.iteration[-1] == 90
+    findings = doctor(run.path).findings
+    assert [finding.code for finding in findings] == ["train.rate_high"]
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", str(run.path), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert ended.value.code == 0 and told["findings"][0]["code"] == "train.rate_high"
+    assert told["summary"]["by_severity"]["error"] == 1
+    assert doctor().findings is None
+
+
+def test_a_loss_that_is_not_finite_names_the_files_until_it_is_mended(data, tmp_path):
+    with pytest.raises(DataError, match="not finite"):
+        train(config(data, train={"iterations": 60, "batch_size": 4}, optimizer={"lr": 1e25}), out=tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    (finding,) = examine(run)
+    assert finding.code == NOT_FINITE and set(finding.evidence["samples"]) <= {f"train/train_{i:02d}" for i in range(8)}
+    assert len(finding.evidence["samples"]) == 4 and run.last.is_file()
