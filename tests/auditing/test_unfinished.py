@@ -115,7 +115,7 @@ def test_two_audits_do_not_share_a_folder(data: Path, tmp_path: Path):
 
 
 def test_the_command_goes_on_after_ctrl_c_and_kill(tmp_path: Path):
-    data = make_dataset(tmp_path / "data", 80, (160, 160), describe=True)
+    data = make_dataset(tmp_path / "data", 80, (500, 600), describe=True)
     command = [sys.executable, "-m", "maskwright", "audit", str(data), "--out", str(tmp_path / "out"), "--json"]
     for number in (signal.SIGINT, signal.SIGKILL):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
