@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ IGNORE = 255
 MAX_CLASSES = 254
 MAX_ID = 65535
 NamePath = tuple[str, ...]
+Number = TypeVar("Number", np.int64, np.float64)
 
 # How probabilities of leaves become one class a pixel at each level.
 Selector = Literal["leaf", "levels", "top_down"]
@@ -197,8 +198,8 @@ class Level:
         """Leaf indices (H, W) uint8 to the indices of this level, same shape; `IGNORE` stays."""
         return self.table[leaves]
 
-    def pixels(self, leaves: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Counts (..., K) of leaves to those of this level (..., M): sums over the leaves of each class."""
+    def sums(self, leaves: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """Counts or shares (..., K) of leaves to those of this level (..., M): sums over the leaves of each class."""
         return np.stack([leaves[..., list(members)].sum(-1) for members in self.members], -1)
 
 

@@ -93,6 +93,6 @@ def hierarchical(make: Callable[[Any, npt.NDArray[np.int64]], nn.Module], wanted
             raise ConfigError(f"{where}.class_weights: with `levels`, give one list of weights for each of the "
                               f"{len(levels)} levels ({named})")
         each = class_weights
-    return Hierarchical(levels, weights, [make(one, level.pixels(pixels))
+    return Hierarchical(levels, weights, [make(one, level.sums(pixels))
                                           for level, weight, one in zip(levels, weights, each, strict=True)
                                           if weight > 0])

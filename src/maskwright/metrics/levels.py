@@ -23,7 +23,7 @@ def level_confusion(confusions: Counts, level: Level) -> Counts:
     if confusions.shape[-2:] != (leaves, leaves):
         raise DataError(f"level {level.number}: counts of shape {confusions.shape} do not belong to {leaves} leaves; "
                         "give what confusion_matrix returned for them")
-    return level.pixels(level.pixels(confusions).swapaxes(-1, -2)).swapaxes(-1, -2)
+    return level.sums(level.sums(confusions).swapaxes(-1, -2)).swapaxes(-1, -2)
 
 
 def level_confusions(truth: Mask, found: Sequence[Mask], classes: ClassTree, *, implied: bool) -> list[Counts]:
