@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from fake_run import CLASSES, HOSTILE, write_dataset
 from pages import check_promises, read, table
 
@@ -21,6 +22,7 @@ from maskwright.core.storage import jsonable
 from maskwright.errors import ConfigError
 from maskwright.formats.opening import load_dataset
 from maskwright.reporting import audit_report, write_audit
+from maskwright.reporting.page import percent
 
 MAPS = 3  # of the classes that occur
 
@@ -137,6 +139,21 @@ def test_a_clean_dataset(tmp_path):
     found = audit(tmp_path / "data", progress=False)
     page = read(audit_report(replace(found, findings=[]), tmp_path / "audit.html"))
     assert "Nothing was found" in page.text and page.source.count("<img ") == 7 + 1 + 3
+
+
+def test_a_tree_has_the_shares_of_each_level(tmp_path):
+    write_dataset(tmp_path / "data", {"train": 3, "val": 2}, CLASSES[:3], "plain")
+    file = tmp_path / "data/dataset.yaml"
+    description = yaml.safe_load(file.read_text())
+    first, *others = description["classes"]
+    file.write_text(yaml.safe_dump(description | {"classes": [first, {"name": HOSTILE + "s", "children": others}]}))
+    found = audit(tmp_path / "data", progress=False)
+    page = read(audit_report(found, tmp_path / "audit.html"))
+    check_promises(page)
+    rows = next(rows for rows in page.tables if rows[-1][0][0] == HOSTILE + "s")
+    assert [cell[0] for cell in rows[0]] == ["class", "train", "val", "all"]
+    share = found.statistics.splits["train"].shares[1:].sum()
+    assert rows[2][1][0].strip() == percent(share)
 
 
 def test_pictures_come_from_the_dataset_that_is_given_or_are_left_out(result, tmp_path):

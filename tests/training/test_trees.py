@@ -1,10 +1,12 @@
 """Training on a class tree: logged scores, exact resumption, and flat runs that know nothing of it."""
 
+import json
 import math
 
 import pytest
 from test_resume import artifacts, interrupted
 
+from maskwright.cli import main
 from maskwright.core.classes import SELECTORS
 from maskwright.core.storage import read_json
 from maskwright.errors import ConfigError
@@ -46,6 +48,21 @@ def test_the_log_has_the_levels_that_evaluate_finds(data, tmp_path, selector):
     assert found.selector == load_segmenter(run.best).selector == selector
     assert [level.scores.mIoU for level in found.levels] == best["val_mIoU_levels"]
     assert read_json(run.info_file)["classes"]["leaves"][2]["parents"] == ["in", "rest"]
+
+
+def test_selectors_and_levels_from_the_command_line(data, tmp_path, capsys):
+    run = train(settings(data), out=tmp_path / "run")
+    for selector in SELECTORS:
+        with pytest.raises(SystemExit):
+            main(["evaluate", str(run.path), "--split", "val", "--selector", selector, "--json"])
+        found = json.loads(capsys.readouterr().out)
+        assert found["selector"] == selector and [level["level"] for level in found["levels"]] == [1, 2, 3]
+    with pytest.raises(SystemExit):
+        main(["predict", str(run.path), str(data / "images/val"), "--out", str(tmp_path / "out"), "--levels",
+              "--selector", "levels", "--json"])
+    rows = json.loads(capsys.readouterr().out)["predictions"]
+    assert [len(row["levels"]) for row in rows] == [2] * 3
+    assert all((tmp_path / "out" / file).is_file() for row in rows for file in row["levels"])
 
 
 def test_class_weights_come_from_the_training_pixels_of_each_level(data, tmp_path, monkeypatch):
