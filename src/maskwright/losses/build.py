@@ -47,7 +47,6 @@ def build_loss(terms: Sequence[Mapping[str, Any]], pixels: npt.NDArray[np.int64]
         arguments = dict(term)
         name, weight = arguments.pop("name"), arguments.pop("weight", 1.0)
         wanted, levels = arguments.pop("class_weights", "none"), arguments.pop("levels", None)
-
         make = partial(_loss, name, arguments, f"loss.{i}.class_weights")
         if levels is None:
             built.append((float(weight), make(wanted, pixels)))

@@ -167,8 +167,7 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
     except (RuntimeError, KeyError, TypeError):
         raise DataError(f"{path}: its header and tensors do not fit together; restore the file") from None
     model = model.to(device).to(memory_format=torch.channels_last).eval()
-    return Segmenter(model, spec, ClassTree.from_dict(classes), preprocessing, precision, flip_average,
-                     selector)
+    return Segmenter(model, spec, ClassTree.from_dict(classes), preprocessing, precision, flip_average, selector)
 
 
 def with_model(segmenter: Segmenter, model: nn.Module) -> Segmenter:
