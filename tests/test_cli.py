@@ -71,6 +71,8 @@ def test_the_whole_line(tmp_path, tiny_config, capsys):
     assert {"id", "name", "iou", "dice", "precision", "recall", "true_pixels", "predicted_pixels"} <= set(
         scores["classes"][0]
     )
+    for verb in (["evaluate", trained], ["predict", trained, data, "--out", tmp_path / "x", "--levels"]):
+        assert run(capsys, *verb, "--selector", "top_down")[0] == 2  # the classes are a flat list
     code, out, _ = run(capsys, "predict", trained, data / "img" / "test", "--out", tmp_path / "out", "--json")
     assert code == 0 and len(json.loads(out)["predictions"]) == 3
     code, out, _ = run(capsys, "report", trained, "--json")

@@ -12,7 +12,10 @@ import yaml
 from maskwright import augment, losses, models
 from maskwright.auditing import CHECKS
 from maskwright.cli import app, main
+from maskwright.config import check_document
+from maskwright.core.classes import SELECTORS
 from maskwright.core.description import ClassSpec, DatasetFile
+from maskwright.core.strictyaml import Document
 from maskwright.formats import FORMATS
 from maskwright.formats.source import NOTES
 from maskwright.training.doctor import SYMPTOMS
@@ -34,7 +37,7 @@ def test_the_reference_is_up_to_date():
 
 def test_every_row_is_in_the_reference():
     text = (ROOT / "docs" / "reference.md").read_text()
-    for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, CHECKS, FORMATS, NOTES, SYMPTOMS):
+    for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, CHECKS, FORMATS, NOTES, SELECTORS, SYMPTOMS):
         assert all(f"`{name}`" in text for name in table)
 
 
@@ -65,11 +68,15 @@ def test_make_targets_in_the_readme_exist():
 
 
 def test_yaml_in_the_pages_is_valid():
+    base = {"data": {"root": "x", "image_size": [32, 32]}, "model": "UNet", "loss": "ce", "train": {"iterations": 1}}
     for block in blocks("yaml"):
         data = yaml.safe_load(block)
+        if "classes" not in data:
+            check_document(Document("guide.md", base | data))
+            continue
         assert [ClassSpec.model_validate(item) for item in data["classes"]]
         tree = DatasetFile(layout="flat", images={"folder": "images"}, classes=data["classes"]).class_tree()
-        assert tree.depth == 3 and tree.groups(2).keys() == {"background", "hair", "face"}
+        assert tree.depth == 3 and tree.levels[1].classes.names == ["background", "hair", "face"]
 
 
 def test_python_in_the_readme_names_real_things(tmp_path):

@@ -88,6 +88,18 @@ def test_every_value_has_its_place_in_the_config(tmp_path):
     assert [term.name for term in config.loss] == ["ce", "dice"]
 
 
+def test_a_tree_keeps_the_flat_loss_and_is_told_of_levels(tmp_path):
+    data = make_dataset(tmp_path / "data", describe=True)
+    assert "levels" not in plan(data, weights="none")[0]
+    file = data / "dataset.yaml"
+    head, _, rest = file.read_text().partition("classes:")
+    classes = "  - {id: 0, name: a}\n  - name: g\n    children: [{id: 1, name: b}, {id: 2, name: c}]\n"
+    file.write_text(f"{head}classes:\n{classes}ignore{rest.partition('ignore')[2]}")
+    text, config = plan(data, weights="none")
+    assert "# the classes are a tree of 2 levels: `levels: equal`" in text
+    assert all(term.levels is None for term in config.loss)
+
+
 def test_weights_given_as_a_file(tmp_path):
     import timm
 

@@ -12,6 +12,7 @@ from maskwright import augment, config, losses, models
 from maskwright.auditing import CHECKS
 from maskwright.auditing.fixes import FIXES
 from maskwright.cli import app, main
+from maskwright.core.classes import SELECTORS
 from maskwright.formats import FORMATS
 from maskwright.formats.source import NOTES
 from maskwright.training.doctor import NOT_FINITE, SYMPTOMS
@@ -83,6 +84,8 @@ def render() -> str:
         *_rows("Losses", losses.LOSSES, losses.arguments),
         *_rows("Augmentations", augment.AUGMENTATIONS, augment.arguments),
     ]
+    lines += ["\n### Selectors of class trees\n", "| name | how a pixel is labelled |", "|---|---|"]
+    lines += [f"| `{name}` | {how} |" for name, how in SELECTORS.items()]
     lines += ["\n### Formats\n", "| name | reads | writes | what |", "|---|---|---|---|"]
     lines += [f"| `{name}` | {_yes(row.read or row.write)} | {_yes(row.write)} | {row.meaning} |"
               for name, row in FORMATS.items()]

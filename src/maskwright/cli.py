@@ -32,6 +32,10 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change one value of the config; repeatable.")
 ]
 Dir = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.", show_default=False)]
+Selector = Annotated[
+    Literal["leaf", "levels", "top_down"] | None,
+    typer.Option("--selector", help="How the levels of a class tree are labelled; the run's own when left out."),
+]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
 
 # For `--help`, which must not import the formats; a test holds the two together.
@@ -289,13 +293,14 @@ def evaluate(
     run: RunDir,
     split: Annotated[str, typer.Option("--split", help="train, val, test or another.")] = "test",
     data: Annotated[Path | None, typer.Option("--data", help="Another dataset with the same classes.")] = None,
+    selector: Selector = None,
     as_json: Json = False,
 ) -> None:
     """Score a run on a split, with intervals and trivial baselines."""
     _need_torch()
     from maskwright.prediction.evaluate import evaluate, human
 
-    result = evaluate(run, split=split, data=data)
+    result = evaluate(run, split=split, data=data, selector=selector)
     _print(result.to_dict(), as_json, lambda: human(result))
 
 
@@ -308,13 +313,17 @@ def predict(
     out: Annotated[
         Path, typer.Option("--out", help="Folder for masks, overlays and predictions.jsonl.", show_default=False)
     ],
+    levels: Annotated[
+        bool, typer.Option("--levels", help="Also write the masks of a class tree's levels: levels/1/, …")
+    ] = False,
+    selector: Selector = None,
     as_json: Json = False,
 ) -> None:
     """Predict masks for images; the same command goes on where it was stopped."""
     _need_torch()
     from maskwright.prediction.predict import predict
 
-    result = predict(model, images, out=out)
+    result = predict(model, images, out=out, levels=levels, selector=selector)
     _print(result.to_dict(), as_json, lambda: "")
 
 

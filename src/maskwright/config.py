@@ -26,10 +26,12 @@ from pydantic import (
 
 from maskwright import augment, losses, models
 from maskwright.core import strictyaml
+from maskwright.core.classes import Selector
 from maskwright.core.strictyaml import Document, StrictModel, did_you_mean
 from maskwright.errors import ConfigError
 
-ClassWeights = Literal["none", "inverse_frequency"] | list[Annotated[float, Field(gt=0)]]
+Weight = Annotated[float, Field(gt=0)]
+ClassWeights = Literal["none", "inverse_frequency"] | list[Weight | list[Weight]]
 Positive = Annotated[int, Field(gt=0)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 
@@ -87,7 +89,10 @@ class LossTerm(_Named):
     """A row of the loss table with its weight in the sum."""
 
     weight: float = Field(1.0, gt=0)
-    class_weights: ClassWeights = "none"
+    class_weights: ClassWeights = Field("none", description="a kind, or a number for each class; with `levels`, a list "
+                                                            "of numbers for each level")
+    levels: Literal["equal"] | list[Annotated[float, Field(ge=0)]] | None = Field(
+        None, description="of a class tree: a weight for each level, top first, or `equal`; leaves only when left out")
 
     @field_validator("name")
     @classmethod
@@ -95,6 +100,13 @@ class LossTerm(_Named):
         if name not in losses.LOSSES:
             raise ValueError(f"the loss {name!r} is not known" + did_you_mean(name, losses.LOSSES))
         return name
+
+    @field_validator("levels")
+    @classmethod
+    def _some_level(cls, levels: str | list[float] | None) -> str | list[float] | None:
+        if levels is not None and levels != "equal" and not any(levels):
+            raise ValueError("no level has a weight above 0; give one to the last level at least")
+        return levels
 
 
 class AugmentTerm(_Named):
@@ -168,6 +180,7 @@ class RunConfig(StrictModel):
     augment: list[AugmentTerm] = Field(default_factory=list)
     border: Literal["reflect", "ignore"] = Field("reflect", description="what fills the places that geometry uncovers")
     flip_average: bool = Field(False, description="average predictions over the mirrored image: twice the work")
+    selector: Selector = Field("leaf", description="how a class tree's levels are labelled; see the table of selectors")
     trackers: list[str] = Field(default_factory=list, description="empty: this version has no tracker yet",
                                 json_schema_extra={"maxItems": 0})
 
@@ -243,7 +256,7 @@ def _argument_problems(document: Document) -> list[str]:
                 problems.append(document.problem(location, str(error)))
 
     for section, table, arguments, own, needs_torch in (
-            ("loss", losses.LOSSES, losses.arguments, {"name", "weight", "class_weights"}, True),
+            ("loss", losses.LOSSES, losses.arguments, {"name", "weight", "class_weights", "levels"}, True),
             ("augment", augment.AUGMENTATIONS, augment.arguments, {"name"}, False)):
         entries = document.data.get(section, [])
         for i, entry in enumerate(entries if isinstance(entries, list) else [entries]):

@@ -276,6 +276,9 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
         f"  - {{name: dice, weight: 1.0}}  # looks at each class alone: {dataset.classes.names[rare]!r} is only "
         f"{100 * found.shares[rare]:.2g} % of the pixels",
     ]
+    if dataset.classes.depth > 1:
+        lines.append(f"  # the classes are a tree of {dataset.classes.depth} levels: `levels: equal` in a term counts "
+                     "its errors at each of them; whether that helps, only a comparison on your data can tell")
     if pretrained:
         lines.append(
             "optimizer: {name: adamw, lr: 6.0e-4, head_lr_mult: 3.33, weight_decay: 0.01}  "

@@ -27,6 +27,7 @@ from maskwright.auditing.statistics import (
 from maskwright.core.classes import ClassTree
 from maskwright.core.storage import dump_json
 from maskwright.losses.weights import effective_number, inverse_frequency, median_frequency
+from nested import FACES
 
 Pairs = dict[str, list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]]
 
@@ -102,6 +103,17 @@ def test_the_document_says_the_same(ragged: tuple[Path, Pairs]) -> None:
     assert document["class_weights"] == {name: list(weights) for name, weights in statistics.class_weights.items()}
     assert [row["objects"] for row in total["objects"]] == statistics.total.objects.counts.tolist()
     assert [len(row["share"]) for row in document["heat_maps"]["classes"]] == [GRID] * 3
+
+
+def test_levels_of_a_tree_are_sums_over_leaves() -> None:
+    statistics = Statistics(FACES, ["train"])
+    statistics.add("train", (4, 4), None, np.array([60, 20, 10, 6, 3, 1, 7]))
+    document = statistics.to_dict()["splits"]["train"]
+    assert [[(row["name"], row["pixels"]) for row in level["classes"]] for level in document["levels"]] == [
+        [("background", 60), ("head", 40)], [("background", 60), ("hair", 20), ("face", 20)]]
+    assert [row["share"] for row in document["levels"][0]["classes"]] == pytest.approx([0.6, 0.4])
+    flat = Statistics(ClassTree.flat(["a"]), ["train"])
+    assert "levels" not in flat.to_dict()["splits"]["train"]
 
 
 def test_unusable_masks_are_not_counted(tmp_path: Path) -> None:

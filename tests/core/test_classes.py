@@ -1,8 +1,9 @@
-"""ClassTree: ids, indices and groups, and what it refuses."""
+"""ClassTree: ids, indices and levels, and what it refuses."""
 
 from __future__ import annotations
 
 import json
+from random import Random
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from hypothesis.extra import numpy as hnp
 
 from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassInfo, ClassTree
 from maskwright.core.description import DatasetFile
+from maskwright.core.palette import colour_of
 from maskwright.errors import ConfigError, DataError
+from nested import nested, nested_trees
 
 
 @st.composite
@@ -86,16 +89,26 @@ class TestTree:
 
     def test_levels_of_a_ragged_tree(self) -> None:
         tree = self.tree()
-        assert tree.depth == 3
+        assert tree.depth == len(tree.levels) == 3
         assert tree.ids == [0, 2, 1, 3, 4, 5]  # in the order written; ids are not shifted
-        assert tree.groups(1) == {"background": [0], "head": [1, 2, 3, 4, 5]}
-        assert tree.groups(2) == {"background": [0], "hair": [1], "face": [2, 3, 4, 5]}
-        leaves = {"background": [0], "hair": [1], "skin": [2], "eyes": [3], "mouth": [4], "nose": [5]}
-        assert tree.groups(3) == leaves == tree.groups(9)
+        top, middle, bottom = tree.levels
+        assert [level.number for level in tree.levels] == [1, 2, 3]
+        assert top.classes.names == ["background", "head"] and top.members == ((0,), (1, 2, 3, 4, 5))
+        assert middle.classes.names == ["background", "hair", "face"] and middle.members == ((0,), (1,), (2, 3, 4, 5))
+        assert bottom.classes.names == tree.names and bottom.class_of == (0, 1, 2, 3, 4, 5)
+        assert (top.parent_of, middle.parent_of, bottom.parent_of) == ((0, 1), (0, 1, 1), (0, 1, 2, 2, 2, 2))
+        # Leaves keep their ids and colours on every level; groups get the first free ids.
+        assert [level.classes.ids for level in tree.levels] == [[0, 6], [0, 2, 7], [0, 2, 1, 3, 4, 5]]
+        assert bottom.classes.leaves[1].colour == middle.classes.leaves[1].colour == tree.leaves[1].colour
 
-    def test_every_level_is_a_partition(self) -> None:
-        for level in (1, 2, 3):
-            assert sorted(i for group in self.tree().groups(level).values() for i in group) == list(range(6))
+    def test_masks_and_counts_of_a_level(self) -> None:
+        mask = np.array([[0, 1, 2], [5, 255, 1]], np.uint8)
+        top, middle, bottom = self.tree().levels
+        assert top.mask(mask).tolist() == [[0, 1, 1], [1, 255, 1]]
+        assert middle.mask(mask).tolist() == [[0, 1, 2], [2, 255, 1]]
+        assert bottom.mask(mask).tolist() == mask.tolist() and top.mask(mask).dtype == np.uint8
+        assert top.mask(np.array([[6, 200]], np.uint8)).tolist() == [[254, 254]]  # stays what it is: no class
+        assert middle.sums(np.array([[9, 8, 1, 2, 3, 4]])).tolist() == [[9, 8, 10]]
 
     def test_colours_follow_the_position(self) -> None:
         assert len({tuple(c) for c in self.tree().colours.tolist()}) == 6
@@ -109,6 +122,13 @@ class TestTree:
         with pytest.raises(ConfigError, match="'x' is given twice"):
             DatasetFile.model_validate(twice).class_tree()
 
+    def test_a_group_that_stands_twice_and_a_group_with_a_colour_are_refused(self) -> None:
+        groups = [{"name": "x", "children": [{"id": i, "name": f"n{i}"}]} for i in (1, 2)]
+        with pytest.raises(ConfigError, match="the group 'x' stands twice at one place; put its children together"):
+            DatasetFile.model_validate(FACES | {"classes": groups}).class_tree()
+        with pytest.raises(ConfigError, match="'x' is a group, whose colour is made; remove `colour`"):
+            DatasetFile.model_validate(FACES | {"classes": [groups[0] | {"colour": "#010203"}]}).class_tree()
+
     def test_round_trip_through_json(self) -> None:
         tree = self.tree()
         assert ClassTree.from_dict(json.loads(json.dumps(tree.to_dict()))) == tree
@@ -116,5 +136,49 @@ class TestTree:
 
 def test_a_flat_list_is_a_tree_of_depth_one() -> None:
     tree = ClassTree((ClassInfo(4, "a", (1, 2, 3)), ClassInfo(2, "b", (3, 4, 5))), ignore=0)
-    assert tree.depth == 1 and tree.groups(1) == {"a": [0], "b": [1]}
+    assert tree.depth == len(tree.levels) == 1
+    assert tree.levels[0].classes == tree and tree.levels[0].parent_of == tree.levels[0].class_of == (0, 1)
     assert tree.colours.tolist() == [[1, 2, 3], [3, 4, 5]]
+
+
+def test_groups_of_one_name_at_different_places_are_told_apart() -> None:
+    tree = nested(("car", "parts", "wheel"), ("bus", "parts", "seat"), ("bus", "parts", "door"), ("car / parts",))
+    top, middle, _ = tree.levels
+    assert top.classes.names == ["car", "bus", "car / parts"]
+    assert middle.paths == (("car", "parts"), ("bus", "parts"), ("car / parts",))
+    assert middle.classes.names == ["car / parts*", "bus / parts", "car / parts"]  # a leaf has that very name
+    assert middle.members == ((0,), (1, 2), (3,))
+    assert nested(("a", "a", "x"), ("a", "b", "y")).levels[1].classes.names == ["a", "b"]
+
+
+def test_a_colour_is_found_for_every_group_of_a_wide_tree() -> None:
+    tree = ClassTree(tuple(ClassInfo(i, f"n{i}", colour_of(i), (f"g{i // 2}",)) for i in range(MAX_CLASSES)), 255)
+    assert len({leaf.colour for leaf in tree.levels[0].classes.leaves}) == MAX_CLASSES // 2
+    assert tree.levels[0].classes.ids[:3] == [254, 256, 257]  # neither a leaf nor ignored
+
+
+@given(nested_trees())
+def test_every_level_is_a_partition_that_the_next_one_refines(tree: ClassTree) -> None:
+    known: dict[int, tuple[str, ...]] = {}
+    for level in tree.levels:
+        assert sorted(leaf for members in level.members for leaf in members) == list(range(len(tree)))
+        for index, path in enumerate(level.paths):
+            assert level.members[index] == tuple(i for i, leaf in enumerate(tree.leaves)
+                                                 if (*leaf.parents, leaf.name)[: level.number] == path)
+            assert known.setdefault(level.classes.ids[index], path) == path  # an id means one thing in the whole tree
+        colours = [leaf.colour for leaf in level.classes.leaves]
+        assert len(set(colours)) == len(level) == len(set(level.paths)) == len(set(level.classes.names))
+        above = tree.levels[max(level.number - 2, 0)]
+        assert all(above.class_of[leaf] == level.parent_of[own] for leaf, own in enumerate(level.class_of))
+    assert tree.levels[-1].classes.names == tree.names and tree.levels[-1].classes.ids == tree.ids
+    assert not {*tree.ids, tree.ignore} & {id_ for id_, path in known.items() if path not in tree.levels[-1].paths}
+
+
+@given(nested_trees(), st.randoms(use_true_random=False))
+def test_the_order_of_the_leaves_does_not_matter(tree: ClassTree, random: Random) -> None:
+    order = random.sample(range(len(tree)), len(tree))
+    other = ClassTree(tuple(tree.leaves[i] for i in order), tree.ignore)
+    for before, after in zip(tree.levels, other.levels, strict=True):
+        assert {path: {tree.names[i] for i in members} for path, members in zip(before.paths, before.members, strict=True)
+                } == {path: {other.names[i] for i in members}
+                      for path, members in zip(after.paths, after.members, strict=True)}

@@ -61,7 +61,8 @@ def test_labels_that_only_marks_name_become_classes(monkeypatch, tmp_path):
 def test_parents_become_a_tree(monkeypatch, tmp_path):
     labels = [Label("hair", 1, parents=("head",)), Label("car", 2), Label("skin", 3, parents=("head", "face"))]
     classes = opened(monkeypatch, tmp_path, labels).classes
-    assert classes.groups(1) == {"background": [0], "head": [1, 2], "car": [3]}
+    top = classes.levels[0]
+    assert top.classes.names == ["background", "head", "car"] and top.members == ((0,), (1, 2), (3,))
     assert [leaf.parents for leaf in classes.leaves] == [(), ("head",), ("head", "face"), ()]
 
 

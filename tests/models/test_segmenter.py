@@ -16,7 +16,15 @@ from maskwright.core.classes import IGNORE, ClassInfo, ClassTree
 from maskwright.core.geometry import Geometry
 from maskwright.errors import DataError
 from maskwright.models.build import ModelSpec, build_model
-from maskwright.models.segmenter import HEADER, Preprocessing, Segmenter, load_segmenter, read_tensors, with_model
+from maskwright.models.segmenter import (
+    HEADER,
+    Preprocessing,
+    Segmenter,
+    load_segmenter,
+    read_tensors,
+    with_model,
+    with_selector,
+)
 
 SPEC = ModelSpec("UNet", 2, None, {"channels": [4, 4], "bottleneck": 4})
 TREE = ClassTree((ClassInfo(7, "a", (1, 2, 3), ("group",)), ClassInfo(0, "b", (4, 5, 6))), ignore=9)
@@ -94,6 +102,19 @@ def test_everything_is_in_the_file(tmp_path: Path) -> None:
     header, tensors = read_tensors(tmp_path / "m.safetensors")
     assert header == json.loads(json.dumps(segmenter.header())) and set(tensors) == set(segmenter.model.state_dict())
     assert header["version"]
+
+
+def test_the_selector_is_in_the_file_unless_it_is_the_usual_one(tmp_path: Path) -> None:
+    assert "selector" not in small().header()
+    segmenter = small(selector="top_down")
+    segmenter.save(tmp_path / "m.safetensors")
+    assert load_segmenter(tmp_path / "m.safetensors").selector == "top_down"
+    assert with_selector(segmenter, None).selector == "top_down" and with_selector(segmenter, "leaf").coherent
+    assert not with_selector(segmenter, "levels").coherent
+    save_file(segmenter.model.state_dict(), tmp_path / "n.safetensors",
+              {HEADER: json.dumps(segmenter.header() | {"selector": "newer"})})
+    with pytest.raises(DataError, match="do not fit together"):
+        load_segmenter(tmp_path / "n.safetensors")
 
 
 def test_with_model_shares_all_but_the_weights() -> None:

@@ -14,6 +14,7 @@ from maskwright.core.storage import atomic_write_json
 from maskwright.errors import ConfigError, DataError
 from maskwright.models.segmenter import Segmenter
 from maskwright.prediction.evaluate import evaluate, human
+from maskwright.prediction.predict import predict
 from maskwright.run import Run
 from maskwright.training.train import train
 from tiny import config, write_dataset
@@ -141,11 +142,53 @@ def test_baselines_are_what_one_class_everywhere_would_reach(run, result):
 
 def test_levels_of_the_tree_merge_classes(run, result):
     truth, found = (np.where(values == 0, 0, 1) for values in counted(run, result))
-    assert list(result.levels) == [1]
-    assert [row.name for row in result.levels[1].classes] == ["background", "mouth"]
-    np.testing.assert_allclose([row.iou for row in result.levels[1].classes],
-                               sklearn.metrics.jaccard_score(truth, found, average=None), rtol=1e-12)
-    assert result.levels[1].mIoU >= result.scores.mIoU
+    top, leaves = result.levels
+    assert (top.level, leaves.level) == (1, 2)
+    assert [(row.id, row.name) for row in top.scores.classes] == [(0, "background"), (1, "mouth")]
+    expected = sklearn.metrics.jaccard_score(truth, found, average=None)
+    np.testing.assert_allclose([row.iou for row in top.scores.classes], expected, rtol=1e-12)
+    assert top.scores.aAcc == pytest.approx(sklearn.metrics.accuracy_score(truth, found), rel=1e-12)
+    assert top.intervals["mIoU"].low < top.scores.mIoU < top.intervals["mIoU"].high
+    assert top.baselines["first_class"].aAcc == pytest.approx((truth == 0).mean(), rel=1e-12)
+    assert leaves.scores == result.scores and leaves.intervals == result.intervals
+    np.testing.assert_array_equal(np.load(result.folder / "confusions-level-1.npy", allow_pickle=False), top.confusions)
+    assert (result.selector, result.incoherent_share) == ("leaf", 0.0)
+
+
+def test_levels_decided_for_themselves(run, result):
+    """The masks at the top are those of `predict --levels`; the leaves are as ever."""
+    found = evaluate(run, selector="levels")
+    np.testing.assert_array_equal(found.confusions, result.confusions)
+    images = [data_of(run) / f"images/{name}.png" for name in found.names]
+    predicted = predict(run, images, out=run.path.parent / "levels", levels=True, selector="levels")
+    contradicted = 0
+    for confusion, row, (truth, leaves) in zip(found.levels[0].confusions, predicted.rows, pairs(run, found), strict=True):
+        top = pixels(predicted.folder / row["levels"][0])
+        kept = truth != 255
+        np.testing.assert_array_equal(pixels(predicted.folder / row["mask"]), leaves)
+        np.testing.assert_array_equal(confusion, sklearn.metrics.confusion_matrix(truth[kept] != 0, top[kept]))
+        contradicted += ((leaves != 0) != top)[kept].sum()
+    assert contradicted and found.incoherent_share == contradicted / found.scores.pixels
+    assert f"selector levels: labels of {100 * found.incoherent_share:.2f} % of the pixels" in human(found)
+
+
+def test_top_down_never_contradicts(run, result):
+    found = evaluate(run, selector="top_down")
+    assert (found.confusions != result.confusions).any() and found.incoherent_share == 0
+    np.testing.assert_array_equal(found.levels[0].confusions, evaluate(run, selector="levels").levels[0].confusions)
+
+
+def test_the_tree_is_that_of_the_dataset(own, result):
+    file = data_of(own) / "dataset.yaml"
+    head, _, rest = file.read_text().partition("classes:\n")
+    flat = "".join(f"  - {{id: {id_}, name: {name}}}\n" for id_, name in zip(IDS, NAMES, strict=True))
+    file.write_text(f"{head}classes:\n{flat}ignore{rest.partition('ignore')[2]}")
+    found = evaluate(own)
+    assert found.scores == result.scores and found.levels == []
+    assert "the class tree is not the one that the run was trained with" in found.notes
+    assert {"selector", "incoherent_share"}.isdisjoint(found.to_dict()) and found.to_dict()["levels"] == []
+    with pytest.raises(ConfigError, match="selector: top_down is for class trees, and the classes are a flat list"):
+        evaluate(own, selector="top_down")
 
 
 def test_the_json_has_the_promised_keys(result):
@@ -155,13 +198,17 @@ def test_the_json_has_the_promised_keys(result):
     for name in ("aAcc", "mAcc", "mIoU", "mDice"):
         assert set(document["scores"][name]) == {"value", "low", "high"}
     assert [row["name"] for row in document["classes"]] == NAMES
+    for level, names in zip(document["levels"], [["background", "mouth"], NAMES], strict=True):
+        assert level["names"] == [row["name"] for row in level["classes"]] == names
+        assert set(level["scores"]["mIoU"]) == {"value", "low", "high"}
+    assert document["levels"][1]["scores"] == document["scores"]
     for row in document["classes"]:
         assert {"id", "name", "iou", "dice", "precision", "recall", "true_pixels", "predicted_pixels"} <= set(row)
 
 
 def test_the_text_for_people_holds_the_numbers(result):
     text = human(result)
-    for value in (result.scores.mIoU, result.intervals["mIoU"].low, result.levels[1].mIoU):
+    for value in (result.scores.mIoU, result.intervals["mIoU"].low, result.levels[0].scores.mIoU):
         assert f"{value:.4f}" in text
     for line in (*NAMES, *(f"note: {note}" for note in result.notes)):
         assert line in text
@@ -215,7 +262,8 @@ def test_an_absent_class_is_noted_and_not_counted(own):
 
 def test_a_model_that_is_no_better_than_one_class_is_noted(own, monkeypatch, result):
     assert not any("no better than" in note for note in result.notes)
-    monkeypatch.setattr(Segmenter, "label", lambda _, images: [np.zeros(i.shape[:2], np.uint8) for i in images])
+    monkeypatch.setattr(Segmenter, "label_levels", lambda _, images: [[np.zeros(i.shape[:2], np.uint8)] * 2
+                                                                      for i in images])
     assert any("mIoU is no better than predicting one class everywhere" in note for note in evaluate(own).notes)
 
 

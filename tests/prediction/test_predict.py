@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,44 @@ def test_the_mask_lies_on_the_image(images, tmp_path, rng, keep_ratio):
     difference = found != (image[..., 0] > 0)
     assert difference.mean() < 0.04
     assert not difference[:8].any() and not difference[:, :56].any() and not difference[14:, 64:].any()
+
+
+class TestLevels:
+    @pytest.fixture
+    def tree(self, tmp_path):
+        segmenter = segmenter_of(ids=[0, 7, 200, 3])
+        leaves = segmenter.classes.leaves
+        segmenter.classes = ClassTree((leaves[0], *(replace(leaf, parents=("group",)) for leaf in leaves[1:])))
+        segmenter.selector = "top_down"
+        segmenter.save(tmp_path / "tree.safetensors")
+        return tmp_path / "tree.safetensors"
+
+    def test_levels_lie_beside_the_masks(self, tree, images, tmp_path):
+        result = predict(tree, [images], out=tmp_path / "out", levels=True)
+        for row in result.rows:
+            assert row["levels"] == ["levels/1/" + row["mask"].removeprefix("masks/")]
+            mask, top = pixels(result.folder / row["mask"]), pixels(result.folder / row["levels"][0])
+            np.testing.assert_array_equal(top, np.where(mask == 0, 0, 1))  # 1 is the first id that no leaf has
+        marker = json.loads((result.folder / "model.json").read_text())
+        assert marker["selector"] == "top_down" and [level["level"] for level in marker["levels"]] == [1]
+        assert [leaf["name"] for leaf in marker["levels"][0]["classes"]["leaves"]] == ["class 0", "group"]
+
+    def test_what_was_begun_in_another_way_is_refused(self, tree, images, tmp_path):
+        predict(tree, [images], out=tmp_path / "out")
+        assert not (tmp_path / "out/levels").exists()
+        before = fingerprint(tmp_path / "out")
+        assert len(predict(tree, [images], out=tmp_path / "out", selector="top_down").rows) == 4
+        for other in ({"levels": True}, {"selector": "leaf"}):
+            with pytest.raises(ConfigError, match="holds predictions with another --selector or --levels"):
+                predict(tree, [images], out=tmp_path / "out", **other)
+        assert fingerprint(tmp_path / "out") == before
+
+    def test_a_flat_list_has_none(self, model, images, tmp_path):
+        with pytest.raises(ConfigError, match="--levels: the classes of this model are a flat list"):
+            predict(model, [images], out=tmp_path / "out", levels=True)
+        with pytest.raises(ConfigError, match="selector: levels is for class trees"):
+            predict(model, [images], out=tmp_path / "out", selector="levels")
+        assert not (tmp_path / "out").exists()
 
 
 def test_files_lists_and_globs(images):

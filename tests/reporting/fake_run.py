@@ -92,7 +92,7 @@ def evaluation(split: str, confusions: np.ndarray, classes: ClassTree, version: 
             "aggregation": "dataset: counts summed over images, then divided; intervals: 95 % bootstrap over images",
             "mean_image_iou": mean_image_iou(confusions).tolist(),
             "baselines": {name: baseline.to_dict()["scores"] for name, baseline in baselines.items()},
-            "levels": {}, "notes": notes, "dataset_version": version, "folder": folder}
+            "levels": [], "notes": notes, "dataset_version": version, "folder": folder}
 
 
 def write_run(run: Path, data: Path, dataset: Dataset) -> None:

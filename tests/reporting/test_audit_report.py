@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from fake_run import CLASSES, HOSTILE, write_dataset
 from pages import check_promises, read, table
 
@@ -137,6 +138,20 @@ def test_a_clean_dataset(tmp_path):
     found = audit(tmp_path / "data", progress=False)
     page = read(audit_report(replace(found, findings=[]), tmp_path / "audit.html"))
     assert "Nothing was found" in page.text and page.source.count("<img ") == 7 + 1 + 3
+
+
+def test_a_tree_has_the_shares_of_each_level(tmp_path):
+    write_dataset(tmp_path / "data", {"train": 3, "val": 2}, CLASSES[:3], "plain")
+    file = tmp_path / "data/dataset.yaml"
+    description = yaml.safe_load(file.read_text())
+    first, *others = description["classes"]
+    file.write_text(yaml.safe_dump(description | {"classes": [first, {"name": HOSTILE + "s", "children": others}]}))
+    found = audit(tmp_path / "data", progress=False)
+    page = read(audit_report(found, tmp_path / "audit.html"))
+    check_promises(page)
+    rows = next(rows for rows in page.tables if rows[-1][0][0] == HOSTILE + "s")
+    assert [cell[0] for cell in rows[0]] == ["class", "train", "val", "all"]
+    assert rows[2][1][1] == [repr(float(found.statistics.splits["train"].shares[1:].sum()))]
 
 
 def test_pictures_come_from_the_dataset_that_is_given_or_are_left_out(result, tmp_path):

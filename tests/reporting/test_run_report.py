@@ -8,11 +8,13 @@ import sys
 
 import numpy as np
 import pytest
-from fake_run import HOSTILE, evaluation
+import yaml
+from fake_run import HOSTILE, Fake, evaluation, write_run
 from pages import check_promises, read, table
 
-from maskwright.core.storage import read_json
 from maskwright.errors import ConfigError, DataError
+from maskwright.formats.opening import load_dataset
+from maskwright.metrics import level_confusion
 from maskwright.reporting import report
 from maskwright.reporting.page import duration, free_page, percent, plural, score, ticked, write_page
 from maskwright.reporting.scored import evaluations, trivial, verdict
@@ -193,7 +195,7 @@ def test_the_fake_evaluation_is_what_the_verb_writes(fake):
     confusions = np.random.default_rng(1).integers(0, 50, (5, 4, 4))
     confusions[:, 3] = 0
     folder, classes = fake.run / "evaluations/test-001", fake.dataset.classes
-    real = verb.score(folder, "test", list("abcde"), confusions, classes, "v").to_dict()
+    real = verb.score(folder, "test", list("abcde"), [confusions], classes, "v").to_dict()
     mine = evaluation("test", confusions, classes, "v", str(folder))
     assert json.dumps(real, sort_keys=True) == json.dumps(mine, sort_keys=True)
 
@@ -208,10 +210,39 @@ def test_numbers_as_text():
     assert ticked("set `a: <b>` & go") == "set <code>a: &lt;b&gt;</code> &amp; go"
 
 
-def test_scores_of_a_tree_have_a_table_a_level(fake):
-    result = fake.evaluate()
-    group = {**result["classes"][0], "name": "animal"}
-    level = {"scores": result["scores"], "classes": [group]}
-    file = fake.run / "evaluations/test-001/scores.json"
-    file.write_text(json.dumps(read_json(file) | {"levels": {"1": level}}))
-    assert table(read(report(fake.run)), "group", "IoU")[0][0][0] == "animal"
+def test_a_tree_has_scores_shares_and_a_curve_for_each_level(fake):
+    """`background`, and a group of all other classes."""
+    file = fake.data / "dataset.yaml"
+    description = yaml.safe_load(file.read_text())
+    first, *others = description["classes"]
+    file.write_text(yaml.safe_dump(description | {"classes": [first, {"name": "any <i>", "children": others}]}))
+    dataset = load_dataset(fake.data)
+    write_run(fake.run, fake.data, dataset)
+    log = [json.loads(line) for line in (fake.run / "metrics.jsonl").read_text().splitlines()]
+    (fake.run / "metrics.jsonl").write_text("".join(json.dumps(
+        row | ({"val_mIoU_levels": [0.75, row["val_mIoU"]]} if "val_loss" in row else {})) + "\n" for row in log))
+    Fake(fake.run, fake.data, dataset).evaluate()
+    verb = pytest.importorskip("maskwright.prediction.evaluate")
+    folder = fake.run / "evaluations/test-001"
+    counts = np.random.default_rng(1).integers(1, 50, (5, 4, 4))
+    levels = [level_confusion(counts, level) for level in dataset.classes.levels]
+    result = verb.score(folder, "test", list("abcde"), levels, dataset.classes, "v", "levels", 12).to_dict()
+    (folder / "scores.json").write_text(json.dumps(result))
+    page = read(report(fake.run))
+    check_promises(page)
+    rows = table(page, "level", "classes", "mIoU", "95 % interval")
+    for cells, found in zip(rows, result["levels"], strict=True):
+        assert cells[0][0] == str(found["level"]) and cells[1][0] == str(len(found["classes"]))
+        assert cells[2][1] == [repr(found["scores"]["mIoU"]["value"])]
+        assert cells[3][1] == [repr(found["scores"]["mIoU"][end]) for end in ("low", "high")]
+    groups = table(page, "group", "IoU")
+    assert [cells[0][0] for cells in groups] == ["background", "any <i>"]
+    assert [cells[1][1] for cells in groups] == [[repr(row["iou"])] for row in result["levels"][0]["classes"]]
+    shares = [rows for rows in page.tables if rows[0][0][0] == "class" and rows[-1][0][0] == "any <i>"]
+    assert len(shares) == 1 and len(shares[0]) == 3
+    assert "Validation mIoU by level" in page.source and "levels" in page.text
+
+
+def test_a_flat_list_has_nothing_about_levels(fake):
+    fake.evaluate()
+    assert "level" not in read(report(fake.run)).text.lower()

@@ -95,7 +95,7 @@ def test_a_real_run_is_examined_by_command_and_python(data, tmp_path, capsys):
                        optimizer={"lr": 30.0}), out=tmp_path / "run")
     assert re.search(r"learning rate of 2\d\.?\d* is too high", capsys.readouterr().err)
     found = Course.of(run)
-    assert len(found.loss) == 18 and len(found.val_loss) == 10 and found.per_epoch == 2 and 0 <= found.waited < 1
+    assert len(found.loss) == 10 and len(found.val_loss) == 10 and found.per_epoch == 2 and 0 <= found.waited < 1
     assert (found.peak >= found.loss).all() and found.iteration[-1] == 90
     findings = doctor(run.path).findings
     assert [finding.code for finding in findings] == ["train.rate_high"]

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from maskwright.auditing.objects import FLAWS, Measured
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.masks import Mask
+from maskwright.core.palette import to_hex
 from maskwright.losses.weights import effective_number, inverse_frequency, median_frequency
 
 Counts = npt.NDArray[np.int64]
@@ -179,15 +180,25 @@ class SplitStatistics:
         values = np.repeat([size[axis] for size in self.sizes], list(self.sizes.values()))
         return {"min": int(values.min()), "median": float(np.median(values)), "max": int(values.max())}
 
+    def levels(self, classes: ClassTree) -> list[dict[str, Any]]:
+        """For JSON: the balance at the levels of a class tree above the leaves, top first; empty for a flat list."""
+        return [{"level": level.number, "classes": [
+            {"id": node.id, "name": node.name, "colour": to_hex(node.colour), "pixels": pixels, "share": share}
+            for node, pixels, share in zip(level.classes.leaves, level.sums(self.class_pixels).tolist(),
+                                           level.sums(self.shares).tolist(), strict=True)]}
+            for level in classes.levels[:-1]]
+
     def to_dict(self, classes: ClassTree) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON. `levels` is there for class trees only."""
         mean, std = self.mean_std
+        levels = self.levels(classes)
         return {
             "images": self.images, "labelled": self.labelled,
             "ignored_pixels": self.ignored_pixels, "ignored_share": self.ignored_share,
             "classes": [{"id": leaf.id, "name": leaf.name, "pixels": int(self.class_pixels[i]),
                          "share": float(self.shares[i]), "images": int(self.class_images[i])}
                         for i, leaf in enumerate(classes.leaves)],
+            **({"levels": levels} if levels else {}),
             "objects": self.objects.to_dict(classes),
             "sizes": {"height": self.extent(0), "width": self.extent(1),
                       "counts": [{"height": h, "width": w, "images": n} for (h, w), n in sorted(

@@ -1,4 +1,4 @@
-"""ClassTree: the ids, names, colours and parents of a dataset's classes.
+"""ClassTree: the ids, names, colours and parents of a dataset's classes, and the levels that they make.
 
 Three numbers name a class and are never mixed up:
 
@@ -6,14 +6,19 @@ Three numbers name a class and are never mixed up:
 - its *index* is its position 0..K-1 among the leaves: the channel of a model, the row of a
   confusion matrix;
 - `IGNORE` (255) is the index of pixels that do not count, whatever value marks them in the files.
+
+A model, a mask and a confusion matrix know leaves only. What holds above them (masks, scores and losses of a
+level) is made from them by the tables of a `Level`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import count
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +29,17 @@ from maskwright.errors import ConfigError, DataError
 IGNORE = 255
 MAX_CLASSES = 254
 MAX_ID = 65535
+NamePath = tuple[str, ...]
+Number = TypeVar("Number", np.int64, np.float64)
+
+# How probabilities of leaves become one class a pixel at each level.
+Selector = Literal["leaf", "levels", "top_down"]
+SELECTORS: dict[Selector, str] = {
+    "leaf": "the most probable leaf; its groups are implied",
+    "levels": "at each level the most probable class, a group's probability being the sum over its leaves; levels may "
+              "contradict each other, and the share of such pixels is reported",
+    "top_down": "from the top, the most probable of the chosen group's children, down to a leaf; never a contradiction",
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +97,11 @@ class ClassTree:
         return [leaf.name for leaf in self.leaves]
 
     @property
+    def parents(self) -> list[NamePath]:
+        """The groups of each leaf by index, from the root down."""
+        return [leaf.parents for leaf in self.leaves]
+
+    @property
     def colours(self) -> npt.NDArray[np.uint8]:
         """(K, 3) uint8 RGB by index."""
         return np.array([leaf.colour for leaf in self.leaves], np.uint8).reshape(-1, 3)
@@ -121,12 +142,10 @@ class ClassTree:
         """Levels of the tree; 1 for a flat list."""
         return max(len(leaf.parents) for leaf in self.leaves) + 1
 
-    def groups(self, level: int) -> dict[str, list[int]]:
-        """Names at `level` (1 = top) with the indices of their leaves; a shallow leaf stands for itself."""
-        groups: dict[str, list[int]] = {}
-        for index, leaf in enumerate(self.leaves):
-            groups.setdefault((*leaf.parents, leaf.name)[:level][-1], []).append(index)
-        return groups
+    @cached_property
+    def levels(self) -> tuple[Level, ...]:
+        """The levels from the top to the leaves; one for a flat list."""
+        return tuple(_levels(self))
 
     def to_dict(self) -> dict[str, Any]:
         """For checkpoints and reports; `from_dict` reads it back."""
@@ -139,3 +158,85 @@ class ClassTree:
         """The inverse of `to_dict`."""
         return cls(tuple(ClassInfo(int(leaf["id"]), str(leaf["name"]), from_hex(leaf["colour"]),
                                    tuple(map(str, leaf["parents"]))) for leaf in data["leaves"]), int(data["ignore"]))
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of a tree: its classes, and the tables that lead to them from the leaves and from the level above.
+
+    A class of a level is a group, or a leaf that lies at this level or above: a shallow leaf stands for itself on
+    every deeper level. They stand in the order of their first leaves, so the last level is the leaves themselves.
+    `classes` is the flat list of them: leaves as they are; groups with the smallest ids that no leaf has, one colour
+    of the palette each, and their name, with its parents where the level has that name twice. `paths` are their names
+    from the root down. `class_of` (K,) is the class of each leaf, `parent_of` (M,) the one above (itself at level 1).
+    """
+
+    number: int
+    classes: ClassTree
+    paths: tuple[NamePath, ...]
+    class_of: tuple[int, ...]
+    parent_of: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @cached_property
+    def members(self) -> tuple[tuple[int, ...], ...]:
+        """The leaf indices of each class."""
+        return tuple(tuple(leaf for leaf, own in enumerate(self.class_of) if own == index)
+                     for index in range(len(self)))
+
+    @cached_property
+    def table(self) -> npt.NDArray[np.uint8]:
+        """(256,) leaf index to class index; `IGNORE` stays, and what is no leaf becomes 254, which is no class."""
+        table = np.full(256, 254, np.uint8)
+        table[: len(self.class_of)] = self.class_of
+        table[IGNORE] = IGNORE
+        return table
+
+    def mask(self, leaves: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Leaf indices (H, W) uint8 to the indices of this level, same shape; `IGNORE` stays."""
+        return self.table[leaves]
+
+    def sums(self, leaves: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """Counts or shares (..., K) of leaves to those of this level (..., M): sums over the leaves of each class."""
+        return np.stack([leaves[..., list(members)].sum(-1) for members in self.members], -1)
+
+
+def _levels(tree: ClassTree) -> Iterator[Level]:
+    full = {(*leaf.parents, leaf.name): leaf for leaf in tree.leaves}
+    free_ids = (id_ for id_ in count() if id_ not in {*tree.ids, tree.ignore})
+    palette = [colour_of(position) for position in range(MAX_CLASSES)]
+    used = {leaf.colour for leaf in tree.leaves}
+    above: dict[NamePath, int] = {}
+    for number in range(1, tree.depth + 1):
+        paths = list(dict.fromkeys(path[:number] for path in full))
+        names = _names(paths)
+        colours = {full[path].colour for path in paths if path in full}
+        classes = []
+        for path, name in zip(paths, names, strict=True):
+            if path in full:
+                classes.append(full[path])
+                continue
+            # A colour that this level does not have always exists; one that no other class has is better still.
+            colour = min(palette, key=lambda colour: (colour in colours, colour in used))
+            colours.add(colour)
+            used.add(colour)
+            classes.append(ClassInfo(next(free_ids), name, colour))
+        own = {path: index for index, path in enumerate(paths)}
+        flat = ClassTree(tuple(ClassInfo(one.id, one.name, one.colour) for one in classes), tree.ignore)
+        parents = (above[path if path in above else path[:-1]] if above else own[path] for path in paths)
+        yield Level(number, flat, tuple(paths), tuple(own[path[:number]] for path in full), tuple(parents))
+        above = own
+
+
+def _names(paths: Sequence[NamePath]) -> list[str]:
+    """The last part of each path, or all of it where that part is not the only one; never the same text twice."""
+    seen = Counter(path[-1] for path in paths)
+    names: list[str] = []
+    for path in paths:
+        name = path[-1] if seen[path[-1]] == 1 else " / ".join(path)
+        while name != path[-1] and (name in seen or name in names):  # a class may have just this text as its name
+            name += "*"
+        names.append(name)
+    return names

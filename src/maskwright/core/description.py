@@ -70,10 +70,15 @@ class DatasetFile(strictyaml.StrictModel):
         problems: list[str] = []
 
         def walk(specs: Sequence[ClassSpec], parents: tuple[str, ...]) -> None:
+            groups = [spec.name for spec in specs if spec.children]
+            problems.extend(f"classes: the group {name!r} stands twice at one place; put its children together"
+                            for name in sorted({name for name in groups if groups.count(name) > 1}))
             for spec in specs:
                 if bool(spec.children) == (spec.id is not None):
                     problems.append(f"classes: {spec.name!r} needs either an id (a class) or children (a group)")
                 elif spec.children:
+                    if spec.colour:
+                        problems.append(f"classes: {spec.name!r} is a group, whose colour is made; remove `colour`")
                     walk(spec.children, (*parents, spec.name))
                 elif spec.id is not None:
                     colour = from_hex(spec.colour) if spec.colour else colour_of(len(leaves))

@@ -8,6 +8,7 @@ result.to_dict(headline(counts))
 from maskwright.metrics.baselines import constant_baseline, constant_confusions, most_frequent_baseline
 from maskwright.metrics.bootstrap import bootstrap, headline
 from maskwright.metrics.confusion import confusion_matrix
+from maskwright.metrics.levels import incoherent_pixels, level_confusion, level_confusions
 from maskwright.metrics.scores import (
     ClassScores,
     ImageScores,
@@ -39,7 +40,10 @@ __all__ = [
     "dice",
     "headline",
     "image_scores",
+    "incoherent_pixels",
     "iou",
+    "level_confusion",
+    "level_confusions",
     "mAcc",
     "mDice",
     "mIoU",

@@ -21,12 +21,13 @@ from torch import nn
 from torch.nn import functional
 
 from maskwright import __version__
-from maskwright.core.classes import ClassTree
+from maskwright.core.classes import SELECTORS, ClassTree, Selector
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Exif
 from maskwright.core.storage import atomic_write_bytes
-from maskwright.errors import DataError
+from maskwright.errors import ConfigError, DataError
 from maskwright.models.build import ModelSpec, build_model, size_multiple
+from maskwright.models.selectors import select
 from maskwright.models.unet import pad_to_multiple
 
 FORMAT = "maskwright-model-1"
@@ -48,7 +49,8 @@ class Preprocessing:
 
 @dataclass
 class Segmenter:
-    """A model with its classes and preprocessing. `flip_average` averages over the mirrored image."""
+    """A model with its classes and preprocessing. `flip_average` averages over the mirrored image; `selector` is how
+    the levels of a class tree are labelled (see `SELECTORS`)."""
 
     model: nn.Module
     spec: ModelSpec
@@ -56,6 +58,12 @@ class Segmenter:
     preprocessing: Preprocessing
     precision: str = "float32"
     flip_average: bool = False
+    selector: Selector = "leaf"
+
+    @property
+    def coherent(self) -> bool:
+        """Whether the labels of all levels follow from the leaf's, so that they never contradict each other."""
+        return self.selector != "levels"
 
     @property
     def device(self) -> torch.device:
@@ -89,21 +97,28 @@ class Segmenter:
         self.model.eval()
         return self.mirrored(images, self.logits(images).softmax(1))
 
-    def index_map(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-        """(K, H, W) at the model's size to class indices (h, w) uint8 at an image's own `size`, padding cut off."""
+    def level_maps(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> list[npt.NDArray[np.uint8]]:
+        """(K, H, W) at the model's size to indices (h, w) uint8 at an image's own `size`, padding cut off: one map for
+        each level of the classes by `selector`, top first. The last one is that of the leaves."""
         height, width = self.preprocessing.geometry.inner((size[0], size[1]))
-        own = functional.interpolate(probabilities[None, :, :height, :width], size, mode="bilinear")
-        return own[0].argmax(0).to(torch.uint8).cpu().numpy()
+        own = functional.interpolate(probabilities[None, :, :height, :width], size, mode="bilinear")[0]
+        return select(own, self.classes.levels, self.selector)
+
+    def label_levels(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[list[npt.NDArray[np.uint8]]]:
+        """Images (H, W, 3) uint8 of any sizes to the indices (H, W) uint8 of each level at the same sizes, top
+        first."""
+        resized = [self.preprocessing.geometry.image(image) for image in images]
+        batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
+        return [self.level_maps(p, image.shape[:2]) for p, image in zip(self.probabilities(batch), images, strict=True)]
 
     def label(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:
         """Images (H, W, 3) uint8 of any sizes to class indices (H, W) uint8 at the same sizes."""
-        resized = [self.preprocessing.geometry.image(image) for image in images]
-        batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
-        return [self.index_map(p, image.shape[:2]) for p, image in zip(self.probabilities(batch), images, strict=True)]
+        return [maps[-1] for maps in self.label_levels(images)]
 
     def header(self) -> dict[str, Any]:
-        """Everything but the tensors."""
-        return {"format": FORMAT, "version": __version__, "model": self.spec.to_dict(),
+        """Everything but the tensors. The usual selector is left out, as files from before there was another do."""
+        selector = {} if self.selector == "leaf" else {"selector": self.selector}
+        return selector | {"format": FORMAT, "version": __version__, "model": self.spec.to_dict(),
                 "classes": self.classes.to_dict(), "preprocessing": asdict(self.preprocessing),
                 "precision": self.precision, "flip_average": self.flip_average}
 
@@ -146,12 +161,25 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
         preprocessing = Preprocessing(geometry, tuple(stored["mean"]), tuple(stored["std"]),
                                       stored.get("exif", "apply"))
         classes, precision, flip_average = header["classes"], header["precision"], header["flip_average"]
+        selector = header.get("selector", "leaf")
+        if selector not in SELECTORS:
+            raise KeyError(selector)
     except (RuntimeError, KeyError, TypeError):
         raise DataError(f"{path}: its header and tensors do not fit together; restore the file") from None
     model = model.to(device).to(memory_format=torch.channels_last).eval()
-    return Segmenter(model, spec, ClassTree.from_dict(classes), preprocessing, precision, flip_average)
+    return Segmenter(model, spec, ClassTree.from_dict(classes), preprocessing, precision, flip_average, selector)
 
 
 def with_model(segmenter: Segmenter, model: nn.Module) -> Segmenter:
     """The same segmenter around other weights (the averaged ones)."""
     return replace(segmenter, model=model)
+
+
+def with_selector(segmenter: Segmenter, selector: Selector | None, classes: ClassTree | None = None) -> Segmenter:
+    """The same segmenter with another selector, or with other `classes` of the same leaves. ConfigError when the
+    selector is for a class tree and the classes are flat."""
+    changed = replace(segmenter, selector=selector or segmenter.selector, classes=classes or segmenter.classes)
+    if changed.selector != "leaf" and changed.classes.depth == 1:
+        raise ConfigError(f"selector: {changed.selector} is for class trees, and the classes are a flat list; nest "
+                          "them in dataset.yaml (`children`), or choose the selector leaf")
+    return changed

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from maskwright.core.classes import ClassTree
+from maskwright.core.classes import ClassTree, Selector
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import mask_png
 from maskwright.core.progress import progress, say
@@ -23,17 +23,35 @@ from maskwright.formats.opening import load_dataset
 from maskwright.metrics import (
     Interval,
     Scores,
-    confusion_matrix,
     constant_baseline,
     headline,
     image_scores,
+    incoherent_pixels,
+    level_confusions,
     mean_image_iou,
     most_frequent_baseline,
     scores,
 )
-from maskwright.models.segmenter import load_segmenter
+from maskwright.models.segmenter import load_segmenter, with_selector
 from maskwright.prediction.predict import model_file
 from maskwright.run import Run
+
+
+@dataclass(frozen=True)
+class LevelScores:
+    """Scores of one level of a class tree (1 is the top), made as those of `Evaluation` are: `confusions` (N, M, M)
+    int64, one matrix an image."""
+
+    level: int
+    confusions: npt.NDArray[np.int64]
+    scores: Scores
+    intervals: dict[str, Interval]
+    baselines: dict[str, Scores]
+
+    def to_dict(self) -> dict[str, Any]:
+        """One entry of `levels` in the JSON of `evaluate`."""
+        return {"level": self.level, "names": [row.name for row in self.scores.classes],
+                **self.scores.to_dict(self.intervals), "baselines": _headlines(self.baselines)}
 
 
 @dataclass(frozen=True)
@@ -42,8 +60,9 @@ class Evaluation:
 
     `scores` are aggregated over the dataset (counts summed over images, then divided); `intervals` are
     95 % bootstrap intervals over images; `mean_image_iou` averages each class's IoU over the images whose
-    truth has it. `baselines` are what trivial predictions would reach. `levels` holds the scores of each
-    level of a class tree above the leaves. `notes` say what to keep in mind about the numbers.
+    truth has it. `baselines` are what trivial predictions would reach. Of a class tree, `levels` holds the scores of
+    each level, the leaves' again last, and `incoherent_share` (0..1) how many of the counted pixels have labels that
+    contradict each other; of a flat list, neither is there. `notes` say what to keep in mind about the numbers.
     """
 
     folder: Path
@@ -54,19 +73,25 @@ class Evaluation:
     intervals: dict[str, Interval]
     mean_image_iou: list[float]
     baselines: dict[str, Scores]
-    levels: dict[int, Scores]
+    levels: list[LevelScores]
+    selector: Selector
+    incoherent_share: float | None
     notes: list[str]
     dataset_version: str
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `evaluate`."""
+        tree = {"selector": self.selector, "incoherent_share": self.incoherent_share} if self.levels else {}
         return {"split": self.split, "images": len(self.names), **self.scores.to_dict(self.intervals),
                 "aggregation": "dataset: counts summed over images, then divided; "
                                "intervals: 95 % bootstrap over images",
-                "mean_image_iou": self.mean_image_iou,
-                "baselines": {name: baseline.to_dict()["scores"] for name, baseline in self.baselines.items()},
-                "levels": {str(level): found.to_dict() for level, found in self.levels.items()},
+                "mean_image_iou": self.mean_image_iou, "baselines": _headlines(self.baselines),
+                "levels": [level.to_dict() for level in self.levels], **tree,
                 "notes": self.notes, "dataset_version": self.dataset_version, "folder": str(self.folder)}
+
+
+def _headlines(baselines: dict[str, Scores]) -> dict[str, Any]:
+    return {name: baseline.to_dict()["scores"] for name, baseline in baselines.items()}
 
 
 def samples_of(run: Run, dataset: Dataset, split: str) -> list[Sample]:
@@ -88,64 +113,75 @@ def samples_of(run: Run, dataset: Dataset, split: str) -> list[Sample]:
     return found
 
 
-def evaluate(run: str | Path | Run, *, split: str = "test", data: str | Path | None = None, device: str | None = None
-             ) -> Evaluation:
+def evaluate(run: str | Path | Run, *, split: str = "test", data: str | Path | None = None,
+             selector: Selector | None = None, device: str | None = None) -> Evaluation:
     """Predicts a split with the run's best checkpoint and scores it; the result goes to `RUN/evaluations/SPLIT-001`.
 
-    `data` is another dataset with the same classes. Raises ConfigError for an empty split, DataError when
-    classes differ.
+    `data` is another dataset with the same classes; the tree over them is that of the dataset. `selector` is how the
+    levels of a tree are labelled, the run's own when left out. Raises ConfigError for an empty split and for a
+    selector of trees where there is none, DataError when classes differ.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     segmenter = load_segmenter(model_file(run), device or ("cuda" if torch.cuda.is_available() else "cpu"))
     config = run.config()
     dataset = load_dataset(data or config.data.root)
-    if dataset.classes.names != segmenter.classes.names:
-        raise DataError(f"{dataset.root}: its classes ({', '.join(dataset.classes.names)}) are not those of the run "
-                        f"({', '.join(segmenter.classes.names)}); use the dataset.yaml that the run was trained with")
+    classes, trained = dataset.classes, segmenter.classes
+    if classes.names != trained.names:
+        raise DataError(f"{dataset.root}: its classes ({', '.join(classes.names)}) are not those of the run "
+                        f"({', '.join(trained.names)}); use the dataset.yaml that the run was trained with")
+    segmenter = with_selector(segmenter, selector, classes)
     samples = samples_of(run, dataset, split)
     batch = config.train.batch_size  # as in training, so that the scores of val are exactly those of the log
     folder = next_free(run.evaluations, split)
     say(f"evaluation folder: {folder}")
-    confusions = np.zeros((len(samples), len(dataset.classes), len(dataset.classes)), np.int64)
+    confusions = [np.zeros((len(samples), len(level), len(level)), np.int64) for level in classes.levels]
+    incoherent = 0
     with staged_folder(folder) as staging:
         with progress("evaluating", len(samples)) as advance:
             for start in range(0, len(samples), batch):
                 chosen = samples[start : start + batch]
                 pairs = [dataset.read(sample) for sample in chosen]
-                predicted = segmenter.label([image for image, _ in pairs])
+                predicted = segmenter.label_levels([image for image, _ in pairs])
                 for i, (sample, (_, truth), found) in enumerate(zip(chosen, pairs, predicted, strict=True), start):
-                    confusions[i] = confusion_matrix(truth, found, len(dataset.classes))
+                    counts = level_confusions(truth, found, classes, implied=segmenter.coherent)
+                    for level, one in zip(confusions, counts, strict=True):
+                        level[i] = one
+                    incoherent += 0 if segmenter.coherent else incoherent_pixels(truth, found, classes)
                     file = staging / "predictions" / f"{sample.name}.png"
                     file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_bytes(mask_png(found, dataset.classes))
+                    file.write_bytes(mask_png(found[-1], classes))
                 advance(start + len(chosen))
         version = dataset.version()
-        result = score(folder, split, [sample.name for sample in samples], confusions, dataset.classes, version)
-        result = replace(result, notes=[*result.notes, *_run_notes(run, split, version, data is not None)])
+        result = score(folder, split, [sample.name for sample in samples], confusions, classes, version,
+                       segmenter.selector, incoherent)
+        notes = [*result.notes, *_run_notes(run, split, version, data is not None)]
+        if classes.parents != trained.parents:
+            notes.append("the class tree is not the one that the run was trained with")
+        result = replace(result, notes=notes)
         _write(staging, result)
     say(f"evaluation folder: {folder}")
     return result
 
 
-def score(folder: Path, split: str, names: Sequence[str], confusions: npt.NDArray[np.int64], classes: ClassTree,
-          version: str) -> Evaluation:
-    """All scores from (N, K, K) int64 confusion counts, one matrix an image."""
-    total = confusions.sum(0)
-    if not total.any():
+def score(folder: Path, split: str, names: Sequence[str], confusions: Sequence[npt.NDArray[np.int64]],
+          classes: ClassTree, version: str, selector: Selector = "leaf", incoherent: int = 0) -> Evaluation:
+    """All scores from the confusion counts of each level, top first: (N, M, M) int64, one matrix an image; the last
+    are the leaves'. `incoherent` is the number of pixels with labels that contradict each other."""
+    if not confusions[-1].any():
         raise DataError(f"{split}: no pixel counts (all are ignored); check the masks")
-    overall = scores(total, classes.names, classes.ids)
-    baselines = {"first_class": constant_baseline(total, classes.names, classes.ids[0], classes.ids),
-                 "most_frequent": most_frequent_baseline(total, classes.names, classes.ids)}
-    levels = {}
-    for level in range(1, classes.depth):
-        groups = classes.groups(level)
-        member = np.zeros((len(groups), len(classes)), np.int64)
-        for row, indices in enumerate(groups.values()):
-            member[row, indices] = 1
-        levels[level] = scores(member @ total @ member.T, list(groups))
-    notes = _notes(overall, baselines, len(names))
-    return Evaluation(folder, split, list(names), confusions, overall, headline(confusions),
-                      mean_image_iou(confusions).tolist(), baselines, levels, notes, version)
+    levels = []
+    for level, counts in zip(classes.levels, confusions, strict=True):
+        total, known = counts.sum(0), level.classes
+        levels.append(LevelScores(
+            level.number, counts, scores(total, known.names, known.ids), headline(counts),
+            {"first_class": constant_baseline(total, known.names, known.ids[0], known.ids),
+             "most_frequent": most_frequent_baseline(total, known.names, known.ids)}))
+    leaves = levels[-1]
+    tree = len(levels) > 1
+    return Evaluation(folder, split, list(names), leaves.confusions, leaves.scores, leaves.intervals,
+                      mean_image_iou(leaves.confusions).tolist(), leaves.baselines, levels if tree else [], selector,
+                      incoherent / leaves.scores.pixels if tree else None,
+                      _notes(leaves.scores, leaves.baselines, len(names)), version)
 
 
 def _notes(overall: Scores, baselines: dict[str, Scores], images: int) -> list[str]:
@@ -181,14 +217,14 @@ def _write(folder: Path, result: Evaluation) -> None:
             for name, confusion in zip(result.names, result.confusions, strict=True)]
     (folder / "images.jsonl").write_bytes("".join(dump_json(row) + "\n" for row in rows).encode())
     np.save(folder / "confusions.npy", result.confusions, allow_pickle=False)
+    for level in result.levels[:-1]:
+        np.save(folder / f"confusions-level-{level.level}.npy", level.confusions, allow_pickle=False)
 
 
 def human(result: Evaluation) -> str:
     """The scores as text for a terminal."""
     lines = [f"{result.split}: {len(result.names)} images"]
-    for name, interval in result.intervals.items():
-        between = f"  [{interval.low:.4f}, {interval.high:.4f}]" if not math.isnan(interval.low) else ""
-        lines.append(f"  {name:<6} {interval.value:.4f}{between}")
+    lines += [f"  {name:<6} {_between(interval)}" for name, interval in result.intervals.items()]
     width = max(len(row.name) for row in result.scores.classes)
     lines.append(f"  {'class':<{width}}    IoU   Dice  precision  recall  mean image IoU")
     for row, image_iou in zip(result.scores.classes, result.mean_image_iou, strict=True):
@@ -196,5 +232,14 @@ def human(result: Evaluation) -> str:
                      f"           {image_iou:.3f}")
     lines.append("  trivial baselines (mIoU): " + ", ".join(
         f"{name.replace('_', ' ')} everywhere {baseline.mIoU:.3f}" for name, baseline in result.baselines.items()))
-    lines += [f"  level {level} mIoU {found.mIoU:.4f}" for level, found in result.levels.items()]
+    lines += [f"  level {found.level} mIoU {_between(found.intervals['mIoU'])} ({', '.join(row.name for row in rows)})"
+              for found in result.levels if (rows := found.scores.classes)]
+    if result.incoherent_share is not None:
+        lines.append(f"  selector {result.selector}: labels of {100 * result.incoherent_share:.2f} % of the pixels "
+                     "contradict each other")
     return "\n".join([*lines, *(f"  note: {note}" for note in result.notes)])
+
+
+def _between(interval: Interval) -> str:
+    ends = "" if math.isnan(interval.low) else f"  [{interval.low:.4f}, {interval.high:.4f}]"
+    return f"{interval.value:.4f}{ends}"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskwright.core.classes import ClassTree
+from maskwright.core.classes import Level, Selector
 from maskwright.core.description import images_below
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
 from maskwright.core.progress import progress, say
@@ -27,7 +27,7 @@ from maskwright.core.storage import (
     require_absent,
 )
 from maskwright.errors import ConfigError, DataError
-from maskwright.models.segmenter import Segmenter, load_segmenter
+from maskwright.models.segmenter import Segmenter, load_segmenter, with_selector
 from maskwright.run import Run
 
 _BATCH = 8
@@ -37,8 +37,8 @@ _BATCH = 8
 class Predictions:
     """What `predict` wrote: a folder with `masks/`, `overlays/` and `predictions.jsonl`.
 
-    `rows` hold `image`, `mask`, `overlay`, `height`, `width` and `pixels` (name -> count); `skipped` hold
-    `image` and `reason`.
+    `rows` hold `image`, `mask`, `overlay`, `height`, `width` and `pixels` (name -> count), and where levels were asked
+    for `levels`, the files of the levels above the leaves, top first; `skipped` hold `image` and `reason`.
     """
 
     folder: Path
@@ -93,20 +93,26 @@ def find_images(inputs: str | Path | Sequence[str | Path]) -> dict[str, Path]:
 
 
 def predict(model: str | Path | Run, images: str | Path | Sequence[str | Path], *, out: str | Path,
-            device: str | None = None) -> Predictions:
+            levels: bool = False, selector: Selector | None = None, device: str | None = None) -> Predictions:
     """Predicts every image and writes `out/masks/NAME.png` (index PNG), `out/overlays/NAME.jpg` and
     `out/predictions.jsonl`.
 
-    `model` is a run or a model file. Files that cannot be read are skipped and listed. A folder that the
-    same model was writing when it was stopped is continued; any other existing folder is refused.
-    Raises DataError when no image at all could be read.
+    `model` is a run or a model file. With `levels`, the masks of the levels of its class tree above the leaves go to
+    `out/levels/1/NAME.png`, …; `out/model.json` says what their ids are. `selector` is how levels are labelled, the
+    model's own when left out. Files that cannot be read are skipped and listed. A folder that the same model was
+    writing in the same way when it was stopped is continued; any other existing folder is refused. Raises ConfigError
+    for `levels` or a selector of trees where classes are flat, DataError when no image at all could be read.
     """
     file = model_file(model)
     found = find_images(images)
     segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    segmenter = with_selector(segmenter, selector)
+    above = segmenter.classes.levels[:-1] if levels else ()
+    if levels and not above:
+        raise ConfigError("--levels: the classes of this model are a flat list, and have no levels; leave it out")
     folder = Path(out)
     say(f"output folder: {folder}")
-    _open(folder, file, segmenter.classes)
+    _open(folder, file, segmenter, above)
     journal = Journal(folder / "predictions.jsonl")
     with exclusive_lock(folder):
         result = Predictions(folder, journal.read())
@@ -114,7 +120,7 @@ def predict(model: str | Path | Run, images: str | Path | Sequence[str | Path], 
         finished = len(found) - len(todo)
         with progress("predicting", len(found), done=finished) as advance:
             for names, paths in _chunks(todo):
-                for row in _predict_chunk(segmenter, folder, names, paths):
+                for row in _predict_chunk(segmenter, folder, names, paths, above):
                     (result.skipped if "reason" in row else result.rows).append(row)
                     if "reason" not in row:
                         journal.append(row, durable=False)
@@ -128,19 +134,26 @@ def predict(model: str | Path | Run, images: str | Path | Sequence[str | Path], 
     return result
 
 
-def _open(folder: Path, file: Path, classes: ClassTree) -> None:
-    """Makes the output folder, unless this very model has begun it. ConfigError for any other folder."""
+def _open(folder: Path, file: Path, segmenter: Segmenter, above: Sequence[Level]) -> None:
+    """Makes the output folder, unless this very model has begun it in the same way. ConfigError for any other one."""
     with open(file, "rb") as stream:
         digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    facts: dict[str, Any] = {"hash": digest}
+    if segmenter.classes.depth > 1:
+        facts |= {"selector": segmenter.selector,
+                  "levels": [{"level": level.number, "classes": level.classes.to_dict()} for level in above]}
     marker = folder / "model.json"
     if marker.exists():
-        if read_json(marker).get("hash") != digest:
+        found = read_json(marker)
+        if found.get("hash") != digest:
             raise ConfigError(f"{folder}: holds predictions of another model; choose another --out")
+        if {key: found.get(key) for key in facts} != facts:
+            raise ConfigError(f"{folder}: holds predictions with another --selector or --levels; choose another --out")
         return
     # A kill while the marker was written leaves no more than its unfinished file.
     if not folder.is_dir() or any(not path.name.startswith(STAGING_PREFIX) for path in folder.iterdir()):
         require_absent(folder)
-    atomic_write_json(marker, {"model": str(file.resolve()), "hash": digest, "classes": classes.to_dict()})
+    atomic_write_json(marker, {"model": str(file.resolve()), "classes": segmenter.classes.to_dict(), **facts})
 
 
 def _not_yet(found: dict[str, Path], result: Predictions) -> dict[str, Path]:
@@ -165,7 +178,8 @@ def _chunks(files: dict[str, Path]) -> Iterator[tuple[list[str], list[Path]]]:
         yield list(names), list(paths)
 
 
-def _predict_chunk(segmenter: Segmenter, folder: Path, names: list[str], paths: list[Path]) -> Iterator[dict[str, Any]]:
+def _predict_chunk(segmenter: Segmenter, folder: Path, names: list[str], paths: list[Path], above: Sequence[Level]
+                   ) -> Iterator[dict[str, Any]]:
     readable = []
     for name, path in zip(names, paths, strict=True):
         try:
@@ -174,12 +188,16 @@ def _predict_chunk(segmenter: Segmenter, folder: Path, names: list[str], paths: 
             yield {"image": str(path), "reason": str(error)}
     if not readable:
         return
-    masks = segmenter.label([image for _, _, image in readable])
-    for (name, path, image), mask in zip(readable, masks, strict=True):
-        mask_file, overlay_file = folder / _mask_name(name), folder / "overlays" / f"{name}.jpg"
-        atomic_write_bytes(mask_file, mask_png(mask, segmenter.classes))
+    found = segmenter.label_levels([image for _, _, image in readable])
+    for (name, path, image), maps in zip(readable, found, strict=True):
+        mask, overlay_file = maps[-1], folder / "overlays" / f"{name}.jpg"
+        levels = [f"levels/{level.number}/{name}.png" for level in above]
+        for file, level, level_mask in zip(levels, above, maps, strict=False):
+            atomic_write_bytes(folder / file, mask_png(level_mask, level.classes))
+        atomic_write_bytes(folder / _mask_name(name), mask_png(mask, segmenter.classes))
         atomic_write_bytes(overlay_file, jpeg_bytes(overlay(image, mask, segmenter.classes.colours)))
         counts = class_pixels(mask, len(segmenter.classes))
         yield {"image": str(path), "mask": _mask_name(name),
                "overlay": overlay_file.relative_to(folder).as_posix(), "height": mask.shape[0], "width": mask.shape[1],
-               "pixels": dict(zip(segmenter.classes.names, np.asarray(counts[:-1]).tolist(), strict=True))}
+               "pixels": dict(zip(segmenter.classes.names, np.asarray(counts[:-1]).tolist(), strict=True)),
+               **({"levels": levels} if levels else {})}

@@ -10,7 +10,7 @@ from maskwright.core import strictyaml
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import class_pixels
-from maskwright.core.palette import to_hex
+from maskwright.core.palette import colour_of, to_hex
 from maskwright.core.progress import progress, say
 from maskwright.core.sample import Sample, read_image
 from maskwright.core.storage import require_absent
@@ -121,13 +121,18 @@ def _charts(log: list[dict[str, Any]], classes: ClassTree, batch_size: int) -> l
     ious = [Series(classes.names[i], [(row["iteration"], row["val_iou"][i]) for row in validations],
                    to_hex(classes.leaves[i].colour)) for i in shown]
     few = f" The {_LINES} of {len(order)} classes with the lowest IoU at the end." * (len(order) > _LINES)
+    levels = [Series(f"level {number}", [(row["iteration"], row["val_mIoU_levels"][number - 1]) for row in validations],
+                     to_hex(colour_of(number)))
+              for number in range(1, classes.depth + 1) if validations and "val_mIoU_levels" in validations[-1]]
     charts = [
         ("loss", "Loss", [series("training", "loss", 1), series("validation", "val_loss", 2)], "loss (no unit)",
          "Training: mean over the last few batches, augmented. Validation: the whole split, unaugmented, with "
          "averaged weights where that is set (EMA)."),
         ("scores", "Validation scores", [series("mIoU", "val_mIoU", 1), series("mDice", "val_mDice", 2)],
          "score (0 to 1)", "Over the whole validation split, at the images' own sizes."),
-        ("class-iou", "Validation IoU by class", ious, "IoU (0 to 1)", "Over the whole validation split." + few)]
+        ("class-iou", "Validation IoU by class", ious, "IoU (0 to 1)", "Over the whole validation split." + few),
+        ("level-miou", "Validation mIoU by level", levels, "mIoU (0 to 1)",
+         "Levels of the class tree; level 1 is the top, the last one holds the classes of the masks.")]
     return [{"title": title, "caption": caption, "svg": drawn} for key, title, lines, unit, caption in charts
             if (drawn := line_chart(key, title, lines, x_label=steps, y_label=unit, mark=mark))]
 

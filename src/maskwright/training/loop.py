@@ -23,7 +23,7 @@ from torch import nn
 from maskwright.core.progress import progress, say
 from maskwright.core.storage import atomic_write_json
 from maskwright.errors import DataError, Interrupted
-from maskwright.metrics import scores
+from maskwright.metrics import mIoU, scores
 from maskwright.models.segmenter import Segmenter, with_model
 from maskwright.run import Run
 from maskwright.training.checkpoint import load_state, save_state
@@ -123,10 +123,10 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
 
     def evaluate() -> None:
         start = time.monotonic()
-        confusion, loss = validate(judged, validation, criterion, plan.batch_size, run.sample_file(state.step))
+        confusions, loss = validate(judged, validation, criterion, plan.batch_size, run.sample_file(state.step))
         if not math.isfinite(loss):  # the weights have run away in the last step
             raise refuse("the validation loss", state.step - 1)
-        result = scores(confusion, segmenter.classes.names, segmenter.classes.ids)
+        result = scores(confusions[-1], segmenter.classes.names, segmenter.classes.ids)
         miou = result.mIoU if math.isfinite(result.mIoU) else 0.0
         better = state.best_miou is None or miou > state.best_miou
         if better:
@@ -134,9 +134,10 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
             judged.save(run.best)
         else:
             state.evaluations_since_best += 1
+        levels = {"val_mIoU_levels": [float(mIoU(counts)) for counts in confusions]} if len(confusions) > 1 else {}
         log({"iteration": state.step, "val_loss": loss, "val_aAcc": result.aAcc, "val_mAcc": result.mAcc,
              "val_mIoU": result.mIoU, "val_mDice": result.mDice, "val_iou": [c.iou for c in result.classes],
-             "best": better})
+             **levels, "best": better})
         run.timing.append({"iteration": state.step, "evaluation_seconds": time.monotonic() - start}, durable=False)
         number = state.step // plan.evaluate_every
         if number >= 4 and number & (number - 1) == 0 and state.step < plan.iterations and (found := examine(run)):

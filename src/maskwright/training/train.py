@@ -35,7 +35,7 @@ from maskwright.formats.opening import load_dataset
 from maskwright.losses.build import build_loss
 from maskwright.models import takes_encoder
 from maskwright.models.build import ModelSpec, build_model
-from maskwright.models.segmenter import Preprocessing, Segmenter
+from maskwright.models.segmenter import Preprocessing, Segmenter, with_selector
 from maskwright.models.weights import encoder_info, resolve
 from maskwright.run import Run
 from maskwright.training.checkpoint import Progress, save_state
@@ -96,7 +96,8 @@ def _prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], li
     geometry = Geometry((config.data.image_size[0], config.data.image_size[1]), config.data.keep_ratio,
                         config.data.resample)
     preprocessing = Preprocessing(geometry, tuple(mean), tuple(std), dataset.exif)
-    segmenter = Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average)
+    segmenter = with_selector(
+        Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector)
     train, validation = (Source(dataset, samples, geometry) for samples in splits)
     with progress("reading", len(train) + len(validation)) as advance:
         counts = train.fill(lambda done, _: advance(done))
@@ -104,7 +105,7 @@ def _prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], li
     pixels = counts[: len(dataset.classes)]
     if not pixels.any():
         raise DataError(f"{dataset.root}: no training pixel has a class (all are ignored); check the masks")
-    criterion = build_loss([term.model_dump() for term in config.loss], pixels).to(device)
+    criterion = build_loss([term.model_dump() for term in config.loss], pixels, dataset.classes).to(device)
     pipeline = Pipeline([AUGMENTATIONS[term.name](**_tuples(term.arguments)) for term in config.augment], config.border)
     batches = Batches(train, pipeline, config.train.batch_size, config.seed)
     return _Prepared(dataset, segmenter, criterion, batches, validation)

@@ -13,7 +13,7 @@ from torch import nn
 
 from maskwright.core.masks import differences, overlay, png_bytes
 from maskwright.core.storage import atomic_write_bytes
-from maskwright.metrics import confusion_matrix
+from maskwright.metrics import level_confusions
 from maskwright.models.segmenter import Segmenter
 from maskwright.training.loader import Source
 
@@ -21,14 +21,15 @@ _PICTURED, _PICTURE_HEIGHT = 4, 224
 
 
 def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_size: int, picture: Path | None = None
-             ) -> tuple[npt.NDArray[np.int64], float]:
-    """(K, K) confusion counts at the images' own sizes, and the mean loss at the model's size.
+             ) -> tuple[list[npt.NDArray[np.int64]], float]:
+    """(M, M) confusion counts of each level of the classes at the images' own sizes, top first (the last are the
+    leaves' (K, K); a flat list has no others), and the mean loss at the model's size.
 
     The loss is averaged over batches by their number of images; `flip_average` is left to the final evaluation,
     to save time. `picture` gets a few samples as rows of image, truth, prediction, differences.
     """
-    classes = len(segmenter.classes)
-    confusion = np.zeros((classes, classes), np.int64)
+    classes = segmenter.classes
+    confusions = [np.zeros((len(level), len(level)), np.int64) for level in classes.levels]
     total = 0.0
     rows: list[npt.NDArray[np.uint8]] = []
     shown = set(np.linspace(0, len(source) - 1, min(_PICTURED, len(source))).astype(int).tolist())
@@ -44,14 +45,15 @@ def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_s
             found = logits.softmax(1)
         for i, scores in zip(chosen, found, strict=True):
             truth = source.dataset.read_mask(source.samples[i])
-            predicted = segmenter.index_map(scores, truth.shape)
-            confusion += confusion_matrix(truth, predicted, classes)
+            predicted = segmenter.level_maps(scores, truth.shape)
+            counts = level_confusions(truth, predicted, classes, implied=segmenter.coherent)
+            confusions = [sums + more for sums, more in zip(confusions, counts, strict=True)]
             if picture is not None and i in shown:
                 image = source.dataset.read_image(source.samples[i])
-                rows.append(_row(image, truth, predicted, segmenter.classes.colours))
+                rows.append(_row(image, truth, predicted[-1], classes.colours))
     if picture is not None:
         write_rows(picture, rows)
-    return confusion, total / len(source)
+    return confusions, total / len(source)
 
 
 def _row(image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.uint8],
