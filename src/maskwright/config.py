@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
@@ -110,13 +111,15 @@ class LossTerm(_Named):
 
 
 class AugmentTerm(_Named):
-    """A row of the augmentation table."""
+    """A row of the augmentation table, or `Albumentations` with the `file` of a pipeline saved by it."""
 
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in augment.AUGMENTATIONS:
-            raise ValueError(f"the augmentation {name!r} is not known" + did_you_mean(name, augment.AUGMENTATIONS))
+        if name not in (*augment.AUGMENTATIONS, augment.PASS_THROUGH):
+            elsewhere = augment.ELSEWHERE.get(name)
+            raise ValueError(f"the augmentation {name!r} is not known" + (
+                f"; {elsewhere}" if elsewhere else did_you_mean(name, augment.AUGMENTATIONS)))
         return name
 
 
@@ -178,7 +181,8 @@ class RunConfig(StrictModel):
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig
     augment: list[AugmentTerm] = Field(default_factory=list)
-    border: Literal["reflect", "ignore"] = Field("reflect", description="what fills the places that geometry uncovers")
+    border: Literal["reflect", "ignore"] = Field(
+        "reflect", description="labels where geometry uncovers places: mirrored like the image there, or ignored")
     flip_average: bool = Field(False, description="average predictions over the mirrored image: twice the work")
     selector: Selector = Field("leaf", description="how a class tree's levels are labelled; see the table of selectors")
     trackers: list[str] = Field(default_factory=list, description="empty: this version has no tracker yet",
@@ -195,6 +199,13 @@ class RunConfig(StrictModel):
         if trackers:
             raise ValueError("no tracker is available yet; write `trackers: []`, the run folder holds every metric")
         return trackers
+
+    @field_validator("augment")
+    @classmethod
+    def _alone(cls, terms: list[AugmentTerm]) -> list[AugmentTerm]:
+        if len(terms) > 1 and any(term.name == augment.PASS_THROUGH for term in terms):
+            raise ValueError(f"{augment.PASS_THROUGH} is a whole pipeline and stands alone; remove the other entries")
+        return terms
 
     @field_validator("loss", "augment", mode="before")
     @classmethod
@@ -236,7 +247,7 @@ def _row(entry: dict[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _argument_problems(document: Document) -> list[str]:
+def _argument_problems(document: Document, folder: Path) -> list[str]:
     """Arguments that table rows do not take, found on the raw values so that they join the other problems."""
     problems: list[str] = []
     has_torch = importlib.util.find_spec("torch") is not None
@@ -252,12 +263,15 @@ def _argument_problems(document: Document) -> list[str]:
         if build is not None:
             try:
                 build(**given)
+            except ConfigError as error:
+                problems.extend(document.problem(location, problem) for problem in error.problems)
             except ValueError as error:
                 problems.append(document.problem(location, str(error)))
 
     for section, table, arguments, own, needs_torch in (
             ("loss", losses.LOSSES, losses.arguments, {"name", "weight", "class_weights", "levels"}, True),
-            ("augment", augment.AUGMENTATIONS, augment.arguments, {"name"}, False)):
+            ("augment", augment.AUGMENTATIONS | {augment.PASS_THROUGH: partial(_check_pipeline, folder)},
+             augment.arguments, {"name"}, False)):
         entries = document.data.get(section, [])
         for i, entry in enumerate(entries if isinstance(entries, list) else [entries]):
             entry = _by_name(entry)
@@ -274,15 +288,23 @@ def _argument_problems(document: Document) -> list[str]:
     return problems
 
 
-def check_document(document: Document) -> RunConfig:
-    """The config of a parsed file. Raises ConfigError with every problem at once."""
+def _check_pipeline(folder: Path, file: str | None = None, pipeline: dict[str, Any] | None = None) -> None:
+    """Raises ConfigError when a pipeline of albumentations, in a file relative to `folder`, cannot be used."""
+    data = augment.pass_through(None if file is None else str(folder / file), pipeline)
+    if found := augment.passthrough.problems(data):
+        raise ConfigError([f"{file}: {problem}" if file else problem for problem in found])
+
+
+def check_document(document: Document, folder: Path = Path()) -> RunConfig:
+    """The config of a parsed file whose relative paths start from `folder`. Raises ConfigError with every problem at
+    once."""
     problems: list[str] = []
     config = None
     try:
         config = RunConfig.model_validate(document.data)
     except ValidationError as error:
         problems = strictyaml.problems_of(RunConfig, document, error)
-    problems += _argument_problems(document)
+    problems += _argument_problems(document, folder)
     if problems or config is None:
         raise ConfigError(problems)
     return config
@@ -296,7 +318,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     path = Path(path)
     document = strictyaml.read(path)
     strictyaml.apply_overrides(document, overrides)
-    config = check_document(document)
+    config = check_document(document, path.parent)
     return rebase(config, path.parent)
 
 
@@ -306,7 +328,16 @@ def rebase(config: RunConfig, folder: Path) -> RunConfig:
     model = config.model
     if model.weights not in ("none", "imagenet"):
         model = model.model_copy(update={"weights": str(folder / model.weights)})
-    return config.model_copy(update={"data": data, "model": model})
+    terms = [term.model_copy(update={"file": str(folder / term.arguments["file"])})
+             if term.name == augment.PASS_THROUGH and term.arguments.get("file") else term for term in config.augment]
+    return config.model_copy(update={"data": data, "model": model, "augment": terms})
+
+
+def with_pipelines(config: RunConfig) -> RunConfig:
+    """The config with the content of the pipeline file that it names, so that a run depends on no other file."""
+    terms = [AugmentTerm.model_validate({"name": term.name, "pipeline": augment.pass_through(**term.arguments)})
+             if term.name == augment.PASS_THROUGH else term for term in config.augment]
+    return config.model_copy(update={"augment": terms})
 
 
 def json_schema() -> dict[str, Any]:
@@ -316,7 +347,7 @@ def json_schema() -> dict[str, Any]:
     definitions["ModelConfig"]["properties"]["name"]["enum"] = sorted(models.MODELS)
     for definition, table, section in (("LossTerm", losses.LOSSES, "loss"),
                                        ("AugmentTerm", augment.AUGMENTATIONS, "augment")):
-        names = sorted(table)
+        names = sorted([*table, augment.PASS_THROUGH] if section == "augment" else table)
         definitions[definition]["properties"]["name"]["enum"] = names
         item = {"anyOf": [{"enum": names}, {"$ref": f"#/$defs/{definition}"}]}
         listed = schema["properties"][section] | {"items": item}

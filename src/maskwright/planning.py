@@ -198,7 +198,7 @@ def plan(
         strictyaml.apply_overrides(document, overrides)
         text = _with_overrides(text, document.data, overrides)
         document = strictyaml.parse(text, str(out or "run.yaml"))
-    config = check_document(document)
+    config = check_document(document, folder)
     if out is not None:
         atomic_write_text(Path(out), text)
     return text, rebase(config, folder)

@@ -105,7 +105,6 @@ class TestEveryRow:
             inner = inside(labels, 3)
             assert inner.mean() > 0.2
             np.testing.assert_allclose(image[inner], LOOKS[labels[inner]].astype(float), atol=1)
-            assert (image[(labels == IGNORE) & ~boundary(labels, 3)] == 0).all()
 
     @pytest.mark.parametrize("border", BORDERS)
     def test_background_is_never_invented(self, name: str, border: str, rng: np.random.Generator) -> None:
@@ -138,7 +137,8 @@ def test_a_step_to_the_side_is_not_taken_for_a_flip(rng: np.random.Generator) ->
     changed, labels = Pipeline([moved], "ignore")(image, mask, rng)
     np.testing.assert_array_equal(changed[:, 3:], image[:, :-3])
     np.testing.assert_array_equal(labels[:, 3:], mask[:, :-3])
-    assert (labels[:, :3] == IGNORE).all() and (changed[:, :3] == 0).all()
+    assert (labels[:, :3] == IGNORE).all()
+    np.testing.assert_array_equal(changed[:, :3], image[:, 3:0:-1])
     changed, labels = Pipeline([moved], "reflect")(image, mask, rng)
     np.testing.assert_array_equal(changed[:, :3], image[:, 3:0:-1])
     np.testing.assert_array_equal(labels[:, :3], mask[:, 3:0:-1])

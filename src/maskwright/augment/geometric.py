@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from maskwright.augment.pipeline import Matrix, Size, Transform
 
@@ -49,11 +50,8 @@ class Affine(Transform):
         angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate))
         shift = rng.uniform(-self.translate_percent, self.translate_percent, 2) * (size[1], size[0])
         cosine, sine = factor * np.cos(angle), factor * np.sin(angle)
-        centre = np.array([size[1] - 1, size[0] - 1]) / 2
-        linear = np.array([[cosine, -sine], [sine, cosine]])
-        result = np.eye(3)
-        result[:2, :2] = linear
-        result[:2, 2] = centre - linear @ centre + shift
+        result = _about_the_middle(np.array([[cosine, -sine], [sine, cosine]]), size)
+        result[:2, 2] += shift
         return result
 
 
@@ -83,3 +81,54 @@ class RandomSizedCrop(Transform):
         result = np.diag([*factor, 1.0])
         result[:2, 2] = (0.5 - corner) * factor - 0.5
         return result
+
+
+@dataclass(frozen=True)
+class Rotate(Transform):
+    """Turned by up to `limit` degrees about the middle of the image."""
+
+    limit: float = 90.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.limit <= 180:
+            raise ValueError(f"limit must be within 0..180 degrees (given {self.limit})")
+
+    def matrix(self, size: Size, rng: np.random.Generator) -> Matrix:
+        """See `Transform.matrix`."""
+        angle = np.deg2rad(rng.uniform(-self.limit, self.limit))
+        return _about_the_middle(np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]), size)
+
+
+@dataclass(frozen=True)
+class RandomRotate90(Transform):
+    """Turned by no, one, two or three right angles, without resampling.
+
+    The size stays. If it is not square, a turn to the side is one about the middle: what comes to lie outside is
+    lost, and what is uncovered is filled as `border` tells. Nothing is stretched.
+    """
+
+    def matrix(self, size: Size, rng: np.random.Generator) -> Matrix:
+        """See `Transform.matrix`."""
+        return _about_the_middle(np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), int(rng.integers(4))), size)
+
+
+@dataclass(frozen=True)
+class Transpose(Transform):
+    """Rows and columns exchanged, without resampling; a size that is not square is treated as by RandomRotate90."""
+
+    def matrix(self, size: Size, rng: np.random.Generator) -> Matrix:
+        """See `Transform.matrix`."""
+        return _about_the_middle(np.array([[0, 1], [1, 0]]), size)
+
+
+def _about_the_middle(linear: npt.NDArray[np.number], size: Size) -> Matrix:
+    """The map that is `linear` (2, 2) about the middle of the image. Whole numbers stay whole: where the middle of
+    turned pixels would lie between pixels, it is moved by half a pixel."""
+    centre = np.array([size[1] - 1, size[0] - 1]) / 2
+    result = np.eye(3)
+    result[:2, :2] = linear
+    result[:2, 2] = centre - linear @ centre
+    if np.issubdtype(linear.dtype, np.integer):
+        result[:2, 2] = np.floor(result[:2, 2])
+    return result

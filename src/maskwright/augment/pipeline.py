@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import cv2
@@ -12,13 +12,72 @@ import numpy.typing as npt
 from maskwright.core.classes import IGNORE
 
 Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
 Size = tuple[int, int]
+Mean = Callable[[], np.float32]
+
+_SWAP = np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, 1]])  # rows and columns exchanged
+
+
+class Canvas:
+    """A sample while its colours are changed: the image (H, W, 3) as bytes or as float32, whatever a transform asks
+    for, and its mask (H, W), in which pixels may become `IGNORE`.
+
+    Floats may leave 0..255; they are clipped and rounded when bytes are asked for. What changes equal values equally
+    is gathered in one table of 256 values until somebody asks for pixels, which costs a fraction of float arithmetic
+    on every pixel and gives the same bytes.
+    """
+
+    def __init__(self, image: Pixels, mask: Pixels) -> None:
+        self.mask = mask
+        self._bytes: Pixels | None = image
+        self._floats: Floats | None = None
+        self._table: Floats | None = None  # (256, 1, 1 or 3): what becomes of each byte of each channel
+
+    def bytes(self) -> Pixels:
+        """The image as uint8; not to be written to."""
+        if self._bytes is None:
+            assert self._floats is not None
+            self._floats += np.float32(0.5)
+            self._bytes = np.clip(self._floats, 0, 255, out=self._floats).astype(np.uint8)
+        elif self._table is not None:
+            table = np.clip(self._table + np.float32(0.5), 0, 255).astype(np.uint8)
+            self._bytes = np.asarray(cv2.LUT(self._bytes, table), np.uint8)
+        self._floats = self._table = None
+        return self._bytes
+
+    def floats(self) -> Floats:
+        """The image as float32, for the caller to change in place."""
+        if self._floats is None:
+            assert self._bytes is not None
+            self._floats = self._looked_up(self._bytes)
+        self._bytes = self._table = None
+        return self._floats
+
+    def _looked_up(self, image: Pixels) -> Floats:
+        return image.astype(np.float32) if self._table is None else np.asarray(cv2.LUT(image, self._table), np.float32)
+
+    def put(self, image: Pixels) -> None:
+        """Replaces the image by a new one."""
+        self._bytes, self._floats, self._table = image, None, None
+
+    def tone(self, curve: Callable[[Floats, Mean], Floats]) -> None:
+        """Replaces values (..., 3) or (..., 1) by those that `curve` gives; its second argument tells the mean of the
+        whole image."""
+        if self._floats is not None:
+            floats = self._floats
+            self._floats = curve(floats, lambda: floats.mean(dtype=np.float32))
+            return
+        assert self._bytes is not None
+        image = self._bytes
+        table = np.arange(256, dtype=np.float32).reshape(256, 1, 1) if self._table is None else self._table
+        self._table = curve(table, lambda: self._looked_up(image).mean(dtype=np.float32))
 
 
 @dataclass(frozen=True)
 class Transform:
-    """One random change, applied with probability `p`. A transform overrides one of the two methods."""
+    """One random change, applied with probability `p`. A transform overrides one of the three methods."""
 
     p: float = 0.5
 
@@ -26,57 +85,99 @@ class Transform:
         if not 0 <= self.p <= 1:
             raise ValueError(f"p must be within 0..1 (given {self.p})")
         for field in fields(self):
-            if not np.isfinite(getattr(self, field.name)).all():
-                raise ValueError(f"{field.name} must be finite (given {getattr(self, field.name)})")
+            value = getattr(self, field.name)
+            if not isinstance(value, (str, type(None))) and not np.isfinite(value).all():
+                raise ValueError(f"{field.name} must be finite (given {value})")
 
     def matrix(self, size: Size, rng: np.random.Generator) -> Matrix | None:
         """A (3, 3) map of source to output pixel coordinates (x, y, 1) for `size` = (H, W), or None."""
         return None
 
-    def pixels(self, image: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
-        """Changes colours of (H, W, 3) float32, 0..255; values outside are clipped at the end."""
-        return image
+    def field(self, size: Size, rng: np.random.Generator) -> Floats | None:
+        """(2, H, W) float32: how far beside itself, in pixels (x, y), each output pixel is taken from; or None."""
+        return None
+
+    def paint(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Changes colours, after all geometry, in the order of the list."""
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """`border`: what fills the places that geometry uncovers. `reflect` mirrors image and mask; `ignore`
-    leaves the image black and the mask `IGNORE`, so that nothing is learnt there. Never background."""
+    """Geometry first: the maps are multiplied, displacement fields are added up and act after the maps, and the
+    sample is resampled once. Then colours.
+
+    `border` is about the places that geometry uncovers. The image is mirrored there in any case, so that no black is
+    mixed into pixels that count. `reflect` mirrors the labels too; `ignore` makes them `IGNORE`, so that nothing is
+    learnt there. Never background.
+    """
 
     transforms: Sequence[Transform]
     border: str = "reflect"
 
     def __call__(self, image: Pixels, mask: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-        """Image (H, W, 3) uint8 and mask (H, W) uint8 to the same sizes."""
+        """Image (H, W, 3) uint8 and mask (H, W) uint8 to the same sizes. Where nothing acts, they are returned."""
         size = mask.shape[0], mask.shape[1]
         # Which ones act is drawn first, so that adding a parameter to one does not shift the others.
         acting = [t for t, draw in zip(self.transforms, rng.random(len(self.transforms)), strict=True) if draw < t.p]
         total = np.eye(3)
+        displacement: Floats | None = None
         for transform in acting:
             matrix = transform.matrix(size, rng)
             if matrix is not None:
                 total = matrix @ total
-        image, mask = self._warp(image, mask, total)
-        changed = image.astype(np.float32)
+            field = transform.field(size, rng)
+            if field is not None:
+                displacement = field if displacement is None else displacement + field
+        canvas = Canvas(*self._warp(image, mask, total, displacement))
         for transform in acting:
-            changed = transform.pixels(changed, rng)
-        return np.clip(changed + 0.5, 0, 255).astype(np.uint8), mask
+            transform.paint(canvas, rng)
+        return canvas.bytes(), canvas.mask
 
-    def _warp(self, image: Pixels, mask: Pixels, matrix: Matrix) -> tuple[Pixels, Pixels]:
+    def _warp(self, image: Pixels, mask: Pixels, matrix: Matrix, displacement: Floats | None) -> tuple[Pixels, Pixels]:
         height, width = mask.shape
-        if np.array_equal(matrix, np.eye(3)):
-            return image, mask
-        if np.array_equal(np.abs(matrix[:2, :2]), np.eye(2)) and np.array_equal(matrix[:2, 2] % 1, [0, 0]):
+        labels_mode = cv2.BORDER_REFLECT_101 if self.border == "reflect" else cv2.BORDER_CONSTANT
+        if displacement is not None:
+            x, y = _sources(np.asarray(np.linalg.inv(matrix)), displacement, (height, width))
+            warped = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+            labels = cv2.remap(mask, x, y, cv2.INTER_NEAREST, borderMode=labels_mode, borderValue=IGNORE)
+            return np.asarray(warped, np.uint8), np.asarray(labels, np.uint8)
+        if height == width and np.array_equal(np.abs(matrix[:2, :2]), _SWAP[:2, :2]):
+            image, mask = np.asarray(cv2.transpose(image), np.uint8), np.asarray(cv2.transpose(mask), np.uint8)
+            matrix = matrix @ _SWAP
+        if np.array_equal(np.abs(matrix[:2, :2]), np.eye(2)):
             flip_x, flip_y = matrix[0, 0] < 0, matrix[1, 1] < 0
-            expected = [(width - 1) * flip_x, (height - 1) * flip_y]
-            if np.array_equal(matrix[:2, 2], expected):  # flips are exact: no resampling at all
-                step_x, step_y = -1 if flip_x else 1, -1 if flip_y else 1
-                return (np.ascontiguousarray(image[::step_y, ::step_x]),
-                        np.ascontiguousarray(mask[::step_y, ::step_x]))
-        reflect = self.border == "reflect"
-        mode = cv2.BORDER_REFLECT_101 if reflect else cv2.BORDER_CONSTANT
+            if np.array_equal(matrix[:2, 2], [(width - 1) * flip_x, (height - 1) * flip_y]):
+                # Flips are exact: no resampling at all.
+                if not flip_x and not flip_y:
+                    return image, mask
+                code = int(flip_x) if flip_x != flip_y else -1
+                return np.asarray(cv2.flip(image, code), np.uint8), np.asarray(cv2.flip(mask, code), np.uint8)
         affine = matrix[:2]
-        warped = cv2.warpAffine(image, affine, (width, height), flags=cv2.INTER_LINEAR, borderMode=mode)
-        labels = cv2.warpAffine(mask, affine, (width, height), flags=cv2.INTER_NEAREST, borderMode=mode,
+        warped = cv2.warpAffine(image, affine, (width, height), flags=cv2.INTER_LINEAR,
+                                borderMode=cv2.BORDER_REFLECT_101)
+        labels = cv2.warpAffine(mask, affine, (width, height), flags=cv2.INTER_NEAREST, borderMode=labels_mode,
                                 borderValue=IGNORE)
         return np.asarray(warped, np.uint8), np.asarray(labels, np.uint8)
+
+
+def _sources(inverse: npt.NDArray[np.floating], displacement: Floats, size: Size) -> tuple[Floats, Floats]:
+    """Where each output pixel comes from: `inverse` of its place and `displacement` (2, H, W); x and y, (H, W) each."""
+    x = displacement[0] + np.arange(size[1], dtype=np.float32)
+    y = displacement[1] + np.arange(size[0], dtype=np.float32)[:, None]
+    (a, b, c), (d, e, f) = inverse[:2].astype(np.float32)
+    return a * x + b * y + c, d * x + e * y + f
+
+
+def require_share(**values: float) -> None:
+    """ValueError unless each is within 0..1."""
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be within 0..1 (given {value})")
+
+
+def require_order(least: float, most: float | None, **ranges: tuple[float, float]) -> None:
+    """ValueError unless each is two numbers in order, from `least` up to `most`."""
+    for name, (low, high) in ranges.items():
+        if not least <= low <= high or (most is not None and high > most):
+            bounds = f"of at least {least}" if most is None else f"within {least}..{most}"
+            raise ValueError(f"{name} must be two numbers {bounds} in order (given {(low, high)})")

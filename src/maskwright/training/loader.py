@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from maskwright.augment import Pipeline
+from maskwright.augment import Augmentation
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Sample
@@ -74,19 +74,22 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
     `rank` and `world` take every world-th place of it for one of several processes.
     """
 
-    def __init__(self, source: Source, pipeline: Pipeline, batch_size: int, seed: int, *, rank: int = 0, world: int = 1
-                 ) -> None:
-        self.source, self.pipeline, self.batch_size, self.seed = source, pipeline, batch_size, seed
+    def __init__(self, source: Source, augmentation: Augmentation, batch_size: int, seed: int, *, rank: int = 0,
+                 world: int = 1) -> None:
+        self.source, self.augmentation, self.batch_size, self.seed = source, augmentation, batch_size, seed
         self.rank, self.world = rank, world
 
     def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         images, masks = [], []
         for epoch, index in batch_indices(self.seed, step, self.batch_size, len(self.source))[self.rank::self.world]:
-            rng = np.random.default_rng((self.seed, 1, epoch, index))
-            image, mask = self.pipeline(*self.source[index], rng)
+            image, mask = self.pair(epoch, index)
             images.append(image)
             masks.append(mask)
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(np.stack(masks))
+
+    def pair(self, epoch: int, index: int) -> Pair:
+        """The sample `index` as it is seen in `epoch`: image (H, W, 3) and mask (H, W), uint8."""
+        return self.augmentation(*self.source[index], np.random.default_rng((self.seed, 1, epoch, index)))
 
     def names(self, step: int) -> list[str]:
         """The samples in the batch of `step`."""

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from maskwright import __version__
-from maskwright.augment import AUGMENTATIONS, Pipeline
-from maskwright.config import RunConfig, load_config, rebase, seconds_of
+from maskwright import __version__, augment
+from maskwright.config import AugmentTerm, RunConfig, load_config, rebase, seconds_of, with_pipelines
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.progress import progress, say
@@ -93,8 +92,7 @@ def _prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], li
         mean, std = config.data.mean or list(info.mean), config.data.std or list(info.std)
     else:
         mean, std = config.data.mean or [0.5] * 3, config.data.std or [0.25] * 3
-    geometry = Geometry((config.data.image_size[0], config.data.image_size[1]), config.data.keep_ratio,
-                        config.data.resample)
+    geometry = geometry_of(config)
     preprocessing = Preprocessing(geometry, tuple(mean), tuple(std), dataset.exif)
     segmenter = with_selector(
         Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector)
@@ -106,14 +104,19 @@ def _prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], li
     if not pixels.any():
         raise DataError(f"{dataset.root}: no training pixel has a class (all are ignored); check the masks")
     criterion = build_loss([term.model_dump() for term in config.loss], pixels, dataset.classes).to(device)
-    pipeline = Pipeline([AUGMENTATIONS[term.name](**_tuples(term.arguments)) for term in config.augment], config.border)
-    batches = Batches(train, pipeline, config.train.batch_size, config.seed)
-    return _Prepared(dataset, segmenter, criterion, batches, validation)
+    return _Prepared(dataset, segmenter, criterion, batches_of(config, train), validation)
 
 
-def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:
-    """YAML lists as the tuples that transforms take."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+def geometry_of(config: RunConfig) -> Geometry:
+    """How images come to the model's size."""
+    return Geometry((config.data.image_size[0], config.data.image_size[1]), config.data.keep_ratio,
+                    config.data.resample)
+
+
+def batches_of(config: RunConfig, source: Source) -> Batches:
+    """The batches of a training on `source`, augmented."""
+    augmentation = augment.build([term.model_dump() for term in config.augment], config.border)
+    return Batches(source, augmentation, config.train.batch_size, config.seed)
 
 
 def _groups(config: RunConfig) -> Groups:
@@ -171,23 +174,34 @@ def _workers(config: RunConfig, device: str) -> int:
     return 0 if device == "cpu" else min(8, os.cpu_count() or 1)
 
 
-@denormals_flushed()
-def train(config: RunConfig | str | Path, *, out: str | Path | None = None, overrides: Sequence[str] = (),
-          device: str | None = None) -> Run:
-    """Trains a model and returns its finished Run.
-
-    `config` is a RunConfig or the path of a `run.yaml`. The run goes to `out`, or to `runs/NAME-001` beside
-    the config; an existing folder is never overwritten. Before the folder appears, everything is checked:
-    config, dataset, weights, and one measured step. Raises MaskwrightError subclasses.
-    """
-    began = time.monotonic()
+def settle(config: RunConfig | str | Path, overrides: Sequence[str] = (), augmentation: object = None
+           ) -> tuple[RunConfig, Path]:
+    """The config that the arguments of `train` mean, which depends on no further file, and the folder it is from."""
     if isinstance(config, RunConfig):
         if overrides:
-            raise ConfigError("train: overrides go with the path of a config; change the RunConfig itself instead")
+            raise ConfigError("overrides go with the path of a config; change the RunConfig itself instead")
         folder = Path.cwd()
     else:
         folder = Path(config).parent
         config = load_config(config, overrides)
+    if augmentation is not None:
+        entry = {"name": augment.PASS_THROUGH, "pipeline": augment.passthrough.describe(augmentation)}
+        config = config.model_copy(update={"augment": [AugmentTerm.model_validate(entry)]})
+    return with_pipelines(config), folder
+
+
+@denormals_flushed()
+def train(config: RunConfig | str | Path, *, out: str | Path | None = None, overrides: Sequence[str] = (),
+          device: str | None = None, augmentation: object = None) -> Run:
+    """Trains a model and returns its finished Run.
+
+    `config` is a RunConfig or the path of a `run.yaml`. The run goes to `out`, or to `runs/NAME-001` beside
+    the config; an existing folder is never overwritten. `augmentation` is a pipeline of albumentations
+    (`A.Compose`) in place of what the config has. Before the folder appears, everything is checked:
+    config, dataset, weights, and one measured step. Raises MaskwrightError subclasses.
+    """
+    began = time.monotonic()
+    config, folder = settle(config, overrides, augmentation)
     dataset = load_dataset(config.data.root)
     path = Path(out) if out else next_free(folder / "runs", f"{dataset.name}-{config.model.name.lower()}")
     require_absent(path)
