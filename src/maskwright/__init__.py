@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from maskwright.prediction.predict import load as load
     from maskwright.prediction.predict import predict as predict
     from maskwright.reporting import report as report
+    from maskwright.reporting.preview import preview as preview
     from maskwright.splitting.assign import split as split
     from maskwright.training.train import resume as resume
     from maskwright.training.train import train as train
@@ -33,7 +34,8 @@ _HOMES = {
     "audit": "auditing", "convert": "formats.conversion", "demo": "demonstration", "doctor": "diagnosis",
     "edits": "core.edits", "evaluate": "prediction.evaluate", "init": "formats.opening", "load": "prediction.predict",
     "load_config": "config", "load_dataset": "formats.opening", "plan": "planning", "predict": "prediction.predict",
-    "report": "reporting", "resume": "training.train", "split": "splitting.assign", "train": "training.train",
+    "preview": "reporting.preview", "report": "reporting", "resume": "training.train", "split": "splitting.assign",
+    "train": "training.train",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
 

@@ -266,10 +266,20 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="run.yaml", show_default=False)],
     out: Out = None,
     changes: Set = None,
+    preview: Annotated[
+        int | None,
+        typer.Option("--preview", metavar="[N]", min=1, help="Only draw what the model will see, of N images (8)."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a model; the run folder is printed first and last."""
     _need_torch()
+    if preview is not None:
+        from maskwright.reporting.preview import preview as draw
+
+        drawn = draw(config, images=preview, out=out, overrides=changes or ())
+        _print(drawn.to_dict(), as_json, lambda: f"next: maskwright train {config}")
+        return
     from maskwright.training.train import train
 
     run = train(config, out=out, overrides=changes or ())
@@ -388,8 +398,16 @@ def _wait_politely(environment: MutableMapping[str, str]) -> None:
         environment["GOMP_SPINCOUNT"] = "10000"
 
 
+def _with_counts(arguments: list[str]) -> list[str]:
+    """`--preview` without a number as `--preview 8`; Typer knows no options whose value may be left out."""
+    following = [*arguments[1:], ""]
+    return [part for argument, after in zip(arguments, following, strict=True) for part in (
+        (argument, "8") if argument == "--preview" and not after.lstrip("-").isdigit() else (argument,))]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits with the code of the contract (see `maskwright.errors`)."""
+    arguments = _with_counts(sys.argv[1:] if arguments is None else arguments)
     warnings.filterwarnings("ignore")  # libraries' notes are not for users; findings and errors are ours to say
     _wait_politely(os.environ)
     try:

@@ -215,7 +215,7 @@ def test_thumbnails_are_of_one_size_and_show_an_object_of_one_pixel() -> None:
 
 def test_a_sheet_holds_thirty_and_the_next_one_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
-    monkeypatch.setattr(module, "_write", lambda draw, at, text, room, letters, tail="": written.append(text + tail))
+    monkeypatch.setattr(module, "write_text", lambda draw, at, text, room, letters, tail="": written.append(text + tail))
     dataset = named(tmp_path / "data", [f"n{i:02d}" for i in range(31)], provenance="box", status="exclude", edited=True)
     plain = replace(dataset.samples[30], provenance="hand", status="keep", edited=False)
     assert plain.mask

@@ -80,7 +80,7 @@ class RGBShift(Tone):
 @dataclass(frozen=True)
 class HueSaturationValue(Transform):
     """Hue, saturation and value moved by up to so much: `hue_shift_limit` in steps of 2 degrees, as OpenCV counts
-    them (0..180), the others of 255."""
+    them (0..180), the others of 255. Grey stays grey."""
 
     hue_shift_limit: float = 20
     sat_shift_limit: float = 30
@@ -96,7 +96,7 @@ class HueSaturationValue(Transform):
         """See `Transform.paint`."""
         limits = np.array([self.hue_shift_limit, self.sat_shift_limit, self.val_shift_limit])
         hue, saturation, value = rng.uniform(-limits, limits)
-        _change_hsv(canvas, _BYTES + hue, _BYTES + saturation, _BYTES + value)
+        _change_hsv(canvas, _BYTES + hue, np.where(_BYTES > 0, _BYTES + saturation, 0), _BYTES + value)
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def full_size(image: Pixels, mask: Mask, classes: ClassTree, colours: Colours) -
     letters = min(max(_LETTERS, max(mask.shape) // 60), 64)
     strip = _legend(_entries(classes, class_pixels(mask, len(classes)), mask.size), colours,
                     max(drawn.width, 26 * letters), letters)
-    return _stack([drawn, strip])
+    return stack([drawn, strip])
 
 
 def _ringed(pixels: Pixels, mask: Mask, colours: Colours, unit: int = 1) -> Pixels:
@@ -257,11 +257,12 @@ class _Sheet:
             x, y = _GAP + column * (wide + _GAP), sum(heights[:row]) + row * (line + _GAP)
             sheet.paste(Image.fromarray(small), (x, y))
             sheet.paste(Image.fromarray(drawn), (x + small.shape[1] + 2, y))
-            _write(draw, (x, y + heights[row] + line // 2), sample.name, wide, _LETTERS, _marks(sample))
+            write_text(draw, (x, y + heights[row] + line // 2), sample.name, wide, _LETTERS, _marks(sample))
         width = max(sheet.width, 30 * _LETTERS)
         head = Image.new("RGB", (width, 2 * line), _PAPER)
-        _write(ImageDraw.Draw(head), (_GAP, line), f"{self.title}, sheet {self.number}", width - 2 * _GAP, _LETTERS + 4)
-        whole = _stack([head, sheet, _legend(_entries(self.classes, self.counts), self.colours, width, _LETTERS)])
+        title = f"{self.title}, sheet {self.number}"
+        write_text(ImageDraw.Draw(head), (_GAP, line), title, width - 2 * _GAP, _LETTERS + 4)
+        whole = stack([head, sheet, _legend(_entries(self.classes, self.counts), self.colours, width, _LETTERS)])
         self.number, self.tiles, self.counts = self.number + 1, [], np.zeros_like(self.counts)
         return whole
 
@@ -279,8 +280,8 @@ def full_legend(classes: ClassTree, colours: Colours, own: bool) -> Image.Image:
     texts += ["in the colours of the palette, as the classes' own are too much alike, or grey"] * (not own)
     notes = Image.new("RGB", (strip.width, 30 * len(texts)), _PAPER)
     for line, text in enumerate(texts):
-        _write(ImageDraw.Draw(notes), (9, 15 + 30 * line), text, strip.width - 18, 16)
-    return _stack([strip, notes])
+        write_text(ImageDraw.Draw(notes), (9, 15 + 30 * line), text, strip.width - 18, 16)
+    return stack([strip, notes])
 
 
 def _entries(classes: ClassTree, counts: npt.NDArray[np.int64], pixels: int | None = None) -> list[tuple[int, str]]:
@@ -318,7 +319,7 @@ def _legend(entries: Iterable[tuple[int, str]], colours: Colours, width: int, le
     return strip
 
 
-def _stack(pictures: Sequence[Image.Image]) -> Image.Image:
+def stack(pictures: Sequence[Image.Image]) -> Image.Image:
     """One above the other, at the left of white paper."""
     tops = np.cumsum([0] + [picture.height for picture in pictures]).tolist()
     paper = Image.new("RGB", (max(picture.width for picture in pictures), tops[-1]), _PAPER)
@@ -327,7 +328,8 @@ def _stack(pictures: Sequence[Image.Image]) -> Image.Image:
     return paper
 
 
-def _write(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, letters: int, tail: str = "") -> None:
+def write_text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, letters: int, tail: str = ""
+               ) -> None:
     """Writes `text` and `tail` from the middle of their left side on, `text` shortened to what fits in `room`."""
     _draw(draw, at, *_lettered(text, letters, room, tail))
 
