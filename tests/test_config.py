@@ -171,6 +171,12 @@ def test_every_problem_at_once() -> None:
     ("epochs: 2.5", "budget: 5 minutes", "'5 minutes' is not a time such as 90s, 5m or 1.5h"),
     ("epochs: 2.5", "budget: 300", "train.budget: input should be a valid string"),
     ("epochs: 2.5", "epochs: 2.5, workers: -1", "train.workers"),
+    ("loss: dice", "loss: dice\naugment: ShiftScaleRotate", "'ShiftScaleRotate' is not known; Affine does it"),
+    ("loss: dice", "loss: dice\naugment: [HorizontalFlip, Normalize]", "data.mean and data.std do it"),
+    ("loss: dice", "loss: dice\naugment: Albumentations", "give `file`"),
+    ("loss: dice", "loss: dice\naugment: {name: Albumentations, file: no.yaml}", "no.yaml: no such file"),
+    ("loss: dice", "loss: dice\naugment: {name: Albumentations, file: 3}", "file: input should be a valid string"),
+    ("loss: dice", "loss: dice\naugment: {name: CoarseDropout, fill_mask: background}", "augment.fill_mask: 'background' is not known"),
     ("epochs: 2.5", "epochs: 2.5, ema: 1", "train.ema"),
 ])
 def test_one_fault_gives_one_line(old: str, new: str, what: str) -> None:

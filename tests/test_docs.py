@@ -67,12 +67,13 @@ def test_make_targets_in_the_readme_exist():
     assert targets and all(re.search(rf"^{target}:", makefile, re.M) for target in targets)
 
 
-def test_yaml_in_the_pages_is_valid():
+def test_yaml_in_the_pages_is_valid(tmp_path):
+    (tmp_path / "pipeline.yaml").write_text("transform: {__class_fullname__: HorizontalFlip, p: 0.5}\n")
     base = {"data": {"root": "x", "image_size": [32, 32]}, "model": "UNet", "loss": "ce", "train": {"iterations": 1}}
     for block in blocks("yaml"):
         data = yaml.safe_load(block)
         if "classes" not in data:
-            check_document(Document("guide.md", base | data))
+            check_document(Document("guide.md", base | data), tmp_path)
             continue
         assert [ClassSpec.model_validate(item) for item in data["classes"]]
         tree = DatasetFile(layout="flat", images={"folder": "images"}, classes=data["classes"]).class_tree()

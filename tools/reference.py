@@ -82,7 +82,9 @@ def render() -> str:
         "\n## Tables",
         *_rows("Models", models.MODELS, models.arguments),
         *_rows("Losses", losses.LOSSES, losses.arguments),
-        *_rows("Augmentations", augment.AUGMENTATIONS, augment.arguments),
+        *_rows("Augmentations", [*augment.AUGMENTATIONS, augment.PASS_THROUGH], augment.arguments),
+        "",
+        *(f"- `{name}`: {' '.join((row.__doc__ or '').split())}" for name, row in augment.AUGMENTATIONS.items()),
     ]
     lines += ["\n### Selectors of class trees\n", "| name | how a pixel is labelled |", "|---|---|"]
     lines += [f"| `{name}` | {how} |" for name, how in SELECTORS.items()]

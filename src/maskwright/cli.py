@@ -400,8 +400,8 @@ def _wait_politely(environment: MutableMapping[str, str]) -> None:
 
 def _with_counts(arguments: list[str]) -> list[str]:
     """`--preview` without a number as `--preview 8`; Typer knows no options whose value may be left out."""
-    following = [*arguments[1:], ""]
-    return [part for argument, after in zip(arguments, following, strict=True) for part in (
+    following = [*arguments, ""][1:]
+    return [part for argument, after in zip(arguments, following, strict=False) for part in (
         (argument, "8") if argument == "--preview" and not after.lstrip("-").isdigit() else (argument,))]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
@@ -75,3 +77,55 @@ def test_the_same_size_is_the_same_array() -> None:
     assert resize_image(image, (4, 5), "lanczos") is image
     assert resize_mask(image[..., 0], (4, 5)).shape == (4, 5)
     assert pad_to(image, (4, 5), 0) is image
+
+
+def triangle(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.clip(1 - np.abs(x), 0, None)
+
+
+def cubic(x: npt.NDArray[np.float64], a: float = -0.5) -> npt.NDArray[np.float64]:
+    """Keys 1981."""
+    x = np.abs(x)
+    near, far = (a + 2) * x**3 - (a + 3) * x**2 + 1, a * (x**3 - 5 * x**2 + 8 * x - 4)
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+def lanczos(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
+
+
+def box(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return ((x > -0.5) & (x <= 0.5)).astype(float)
+
+
+KERNELS = {"bilinear": triangle, "bicubic": cubic, "lanczos": lanczos, "area": box}
+
+
+def weights(source: int, target: int, resample: str) -> npt.NDArray[np.float64]:
+    """(target, source): a kernel around each new pixel centre, as wide as the new pixel where it is larger."""
+    scale = max(1.0, source / target)
+    centres = (np.arange(target) + 0.5) * source / target
+    places = (np.arange(source) + 0.5)[None] - centres[:, None]
+    found = KERNELS[resample](places / scale)
+    return np.asarray(found / found.sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("resample", RESAMPLING)
+@pytest.mark.parametrize("target", [(20, 36), (13, 17), (80, 108), (55, 90), (40, 54)])
+def test_every_way_is_its_kernel(resample: str, target: tuple[int, int], rng: np.random.Generator) -> None:
+    """Pillow's resampling beside a sum over the kernel in float64."""
+    image = cv2.GaussianBlur(rng.integers(0, 256, (40, 54, 3), np.uint8), (0, 0), 1)
+    rows, columns = (weights(s, t, resample) for s, t in zip(image.shape[:2], target, strict=True))
+    expected = np.clip(np.einsum("ar,bc,rcx->abx", rows, columns, image.astype(float)), 0, 255)
+    error = np.abs(resize_image(image, target, resample) - expected)
+    if resample == "area" and any(s % t for s, t in zip(image.shape[:2], target, strict=True)):
+        assert np.quantile(error, 0.9) <= 1  # a centre on the edge of the box falls to either side
+    else:
+        assert error.max() <= 1.25  # it rounds after each of the two passes
+
+
+def test_ways_that_opencv_has_too(rng: np.random.Generator) -> None:
+    image = cv2.GaussianBlur(rng.integers(0, 256, (40, 56, 3), np.uint8), (0, 0), 1)
+    for resample, target, flag in (("bilinear", (80, 112), cv2.INTER_LINEAR), ("area", (20, 14), cv2.INTER_AREA)):
+        expected = cv2.resize(image, target[::-1], interpolation=flag)
+        assert np.abs(resize_image(image, target, resample).astype(int) - expected).max() <= 1

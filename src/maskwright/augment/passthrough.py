@@ -8,7 +8,7 @@ draws from generators of its own, which are equal in every loader process.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import inspect
 import json
 import os
@@ -68,10 +68,20 @@ _DEEPEST = 10  # less than what the config of a run, which holds it, can be nest
 _BACK = np.append(np.roll(np.arange(256), 1)[:255], IGNORE).astype(np.uint8)
 
 
+def _installed() -> str | None:
+    """The version here. A successor that goes by the same import name, and calls home, is another distribution."""
+    try:
+        return importlib.metadata.version("albumentations")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def library() -> Any:
-    """The package. SetupError when it is missing. Its look for a newer version on the network is switched off."""
-    if importlib.util.find_spec("albumentations") is None:
-        raise SetupError(f"augment: {PASS_THROUGH} needs albumentations {VERSION}: not installed; "
+    """The package. SetupError unless it is here in its version. Its look for a newer one on the network is switched
+    off."""
+    if (found := _installed()) != VERSION:
+        raise SetupError(f"augment: {PASS_THROUGH} needs albumentations {VERSION}: "
+                         f"{'not installed' if found is None else f'{found} is installed'}; "
                          "`pip install maskwright[albumentations]`")
     before = os.environ.get("NO_ALBUMENTATIONS_UPDATE")
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -113,7 +123,7 @@ def problems(data: Any) -> list[str]:
     if not isinstance(data, dict) or not isinstance(data.get("transform"), dict):
         return ["is not what `albumentations.save` writes (a key `transform`); save the pipeline again"]
     found = list(_structure(data["transform"], "transform", 0))
-    if not found and importlib.util.find_spec("albumentations") is not None:
+    if not found and _installed() == VERSION:
         found = list(_arguments(library(), data["transform"], "transform"))
         if found and data.get("__version__") != VERSION:
             found.append(f"it was written by albumentations {data.get('__version__')}; save it again with {VERSION}")
