@@ -85,11 +85,13 @@ def test_light_imports() -> None:
 
 def test_requirements_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["numpy>=2.0", "jinja2", "torch>=2.6; extra == 'train'", "uvicorn[standard]>=0.30 ; extra == \"web-ui\"",
-             "x>=1; python_version >= '3.11' and extra == 'train'", "y<3,>=2.1"]
+             "x>=1; python_version >= '3.11' and extra == 'train'", "y<3,>=2.1",
+             "z==2.0.8; extra == 'z'"]
     monkeypatch.setattr(metadata, "requires", lambda name: lines)
     assert requirements() == [
         Requirement("numpy", "2.0", ""), Requirement("jinja2", "", ""), Requirement("torch", "2.6", "train"),
-        Requirement("uvicorn", "0.30", "web-ui"), Requirement("x", "1", "train"), Requirement("y", "2.1", "")]
+        Requirement("uvicorn", "0.30", "web-ui"), Requirement("x", "1", "train"), Requirement("y", "2.1", ""),
+        Requirement("z", "2.0.8", "z")]
 
 
 def test_requirements_of_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ _MIN_MEMORY, _MIN_SHM, _MIN_DISK = 2 * GIB, GIB // 4, GIB
 CPUINFO, CGROUPS, CGROUP_MOUNT = Path("/proc/cpuinfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 # Instruction sets in which a processor multiplies bfloat16, as Linux lists them (x86, then ARM).
 _BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
-_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^>;]*(?:>=\s*([\d.]+))?[^;]*(?:;.*extra\s*==\s*['\"]([\w-]+)['\"])?")
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:[^;]*?[>=]=\s*([\d.]+))?[^;]*(?:;.*extra\s*==\s*['\"]([\w-]+)['\"])?")
 
 
 @dataclass(frozen=True)
