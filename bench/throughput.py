@@ -79,8 +79,8 @@ class Bare:
         images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
         self.images = self.segmenter.normalise(images)
         self.targets = torch.from_numpy(np.stack([mask for _, mask in pairs])).to(device).long()
-        pixels = np.ones(len(dataset.classes), np.int64)
-        self.criterion = build_loss([term.model_dump() for term in config.loss], pixels).to(device)
+        counts = np.ones((1, len(dataset.classes)), np.int64)
+        self.criterion = build_loss([term.model_dump() for term in config.loss], counts).to(device)
         groups = Groups(config.optimizer.lr, config.optimizer.head_lr_mult, config.optimizer.weight_decay)
         self.optimizer = build_optimizer(self.segmenter.model, self.segmenter.spec, groups)
 

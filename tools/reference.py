@@ -63,6 +63,10 @@ def _rows(title: str, table: Any, arguments: Any) -> list[str]:
     return lines
 
 
+def _unweighted() -> list[str]:
+    return [f"`{name}`" for name in losses.LOSSES if not losses.takes_class_weights(name)]
+
+
 def _yes(value: object) -> str:
     return "yes" if value else "no"
 
@@ -82,6 +86,7 @@ def render() -> str:
         "\n## Tables",
         *_rows("Models", models.MODELS, models.arguments),
         *_rows("Losses", losses.LOSSES, losses.arguments),
+        f"\nAll but {', '.join(_unweighted())} take `class_weights`.",
         *_rows("Augmentations", [*augment.AUGMENTATIONS, augment.PASS_THROUGH], augment.arguments),
         "",
         *(f"- `{name}`: {' '.join((row.__doc__ or '').split())}" for name, row in augment.AUGMENTATIONS.items()),

@@ -32,7 +32,8 @@ from maskwright.core.strictyaml import Document, StrictModel, did_you_mean
 from maskwright.errors import ConfigError
 
 Weight = Annotated[float, Field(gt=0)]
-ClassWeights = Literal["none", "inverse_frequency"] | list[Weight | list[Weight]]
+ClassWeights = (Literal["none", "inverse_frequency", "median_frequency", "effective_number"]
+                | list[Weight | list[Weight]])
 Positive = Annotated[int, Field(gt=0)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 
@@ -280,6 +281,10 @@ def _argument_problems(document: Document, folder: Path) -> list[str]:
                 row = table[entry["name"]]
                 check((section, i), entry["name"], arguments(entry["name"]), given,
                       models.load(row) if isinstance(row, str) else row)
+                if (section == "loss" and entry.get("class_weights", "none") != "none"
+                        and not losses.takes_class_weights(entry["name"])):
+                    problems.append(document.problem((section, i, "class_weights"),
+                                                     f"{entry['name']} does not look at classes; remove it"))
     model = document.data.get("model")
     if has_torch and isinstance(model, dict) and _row(model) in models.MODELS:
         given = model.get("args", {})

@@ -10,18 +10,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from loss_cases import freeze_structural_errors
 
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.errors import ConfigError
 from maskwright.losses import LOSSES
 from maskwright.losses.build import build_loss
 from maskwright.losses.hierarchy import Hierarchical, level_logits
-from maskwright.losses.weights import inverse_frequency
+from maskwright.losses.weights import inverse_frequency, median_frequency
 from maskwright.models import load
 from nested import FACES, nested, nested_trees
 
 NAMES = pytest.mark.parametrize("name", LOSSES)
-PIXELS = np.array([900, 300, 500, 20, 30, 0])
+# Of two images.
+COUNTS = np.array([[500, 300, 0, 20, 0, 0], [400, 0, 500, 0, 30, 0]])
 
 
 def batch(classes: int = 6, seed: int = 0, ignored: float = 0.2) -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,7 +34,7 @@ def batch(classes: int = 6, seed: int = 0, ignored: float = 0.2) -> tuple[torch.
 
 
 def build(levels: Any, classes: ClassTree = FACES, **term: Any) -> torch.nn.Module:
-    return build_loss([{"name": "ce", **term, "levels": levels}], np.resize(PIXELS, len(classes)), classes)
+    return build_loss([{"name": "ce", **term, "levels": levels}], np.resize(COUNTS, (2, len(classes))), classes)
 
 
 @given(nested_trees(), st.integers(0, 99))
@@ -65,7 +67,8 @@ def test_any_loss_is_the_flat_loss_on_aggregated_probabilities(name: str) -> Non
     logits, targets = batch()
     expected = torch.zeros((), dtype=torch.float64)
     for weight, level in zip((0.5, 2.0, 1.0), FACES.levels, strict=True):
-        sums = torch.stack([logits.softmax(1)[:, list(members)].sum(1) for members in level.members], 1)
+        # Odds, whose softmax is that sum; a sigmoid, unlike a softmax, would not forgive a division.
+        sums = torch.stack([logits.exp()[:, list(members)].sum(1) for members in level.members], 1)
         mapped = torch.tensor([IGNORE if t == IGNORE else level.class_of[t] for t in targets.reshape(-1).tolist()])
         expected = expected + weight * load(LOSSES[name])()(sums.log(), mapped.view_as(targets))
     torch.testing.assert_close(build([0.5, 2.0, 1.0], name=name)(logits, targets), expected)
@@ -74,7 +77,7 @@ def test_any_loss_is_the_flat_loss_on_aggregated_probabilities(name: str) -> Non
 @NAMES
 def test_the_level_of_the_leaves_alone_is_the_flat_loss_to_the_last_bit(name: str) -> None:
     logits, targets = batch()
-    flat = build_loss([{"name": name}], PIXELS)
+    flat = build_loss([{"name": name}], COUNTS)
     assert torch.equal(build([0, 0, 1], name=name)(logits.float(), targets), flat(logits.float(), targets))
 
 
@@ -109,7 +112,8 @@ class TestEveryLoss:
             loss.backward()
             assert torch.isfinite(loss) and values.grad is not None and torch.isfinite(values.grad).all()
 
-    def test_gradients(self, name: str) -> None:
+    def test_gradients(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        freeze_structural_errors(monkeypatch)
         logits, targets = (values[..., :3, :3] for values in batch())
         loss = build("equal", name=name)
         assert torch.autograd.gradcheck(lambda z: loss(z, targets), logits.clone().requires_grad_())
@@ -122,16 +126,19 @@ def test_equal_counts_each_different_level_the_same_and_one_in_all() -> None:
     tree = nested(("x",), ("g", "h", "a", "one"), ("g", "h", "b"))
     logits, targets = batch(3)
     torch.testing.assert_close(build("equal", tree)(logits, targets), build([0, 0.5, 0, 0.5], tree)(logits, targets))
-    flat = build_loss([{"name": "ce"}], PIXELS[:3])(logits, targets)
+    flat = build_loss([{"name": "ce"}], COUNTS[:, :3])(logits, targets)
     assert build([0, 0, 1, 1], tree)(logits, targets) == pytest.approx(2 * flat.item())  # asked for
 
 
 class TestClassWeights:
-    def test_kinds_are_computed_from_the_pixels_of_each_level(self) -> None:
+    @pytest.mark.parametrize(("kind", "weigh"), [
+        ("inverse_frequency", lambda pixels, _: inverse_frequency(pixels)), ("median_frequency", median_frequency)])
+    def test_kinds_are_computed_from_the_pixels_of_each_level(self, kind: str, weigh: Any) -> None:
         logits, targets = batch()
-        sums = ([900, 850], [900, 300, 550], PIXELS.tolist())
-        explicit = [inverse_frequency(np.array(one)).tolist() for one in sums]
-        torch.testing.assert_close(build("equal", class_weights="inverse_frequency")(logits, targets),
+        levels = (([900, 850], [1750, 1750]), ([900, 300, 550], [1750, 820, 1750]),
+                  (COUNTS.sum(0), [1750, 820, 930, 820, 930, 0]))
+        explicit = [weigh(np.array(pixels), np.array(image_pixels)).tolist() for pixels, image_pixels in levels]
+        torch.testing.assert_close(build("equal", class_weights=kind)(logits, targets),
                                    build("equal", class_weights=explicit)(logits, targets))
         assert explicit[1] != [1.0, 1.0, 1.0]
 

@@ -25,7 +25,7 @@ def setting():
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 256, (2, 3, 16, 16), dtype=np.uint8))
     targets = torch.from_numpy(rng.integers(0, 2, (2, 16, 16), dtype=np.uint8))
-    return segmenter, build_loss([{"name": "ce"}], np.array([1, 1])), images, targets, Groups()
+    return segmenter, build_loss([{"name": "ce"}], np.array([[1, 1]])), images, targets, Groups()
 
 
 @pytest.fixture(autouse=True)

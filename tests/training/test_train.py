@@ -239,17 +239,21 @@ def test_a_loss_that_is_not_finite_names_its_images(data, tmp_path, monkeypatch,
     assert load_segmenter(Run(tmp_path / "run").best).spec.name == "UNet"
 
 
-def test_class_weights_are_the_inverse_frequency_of_the_training_pixels(data, tmp_path, monkeypatch):
+def test_class_weights_come_from_the_training_pixels(data, tmp_path, monkeypatch):
     built = []
     build = training.build_loss
     monkeypatch.setattr(training, "build_loss", lambda *arguments: built.append(build(*arguments)) or built[0])
-    train(config(data, train={"iterations": 1}, loss=[{"name": "ce", "class_weights": "inverse_frequency"}, "dice"]),
+    train(config(data, train={"iterations": 1}, loss=[{"name": "ce", "class_weights": "inverse_frequency"}, "dice",
+                                                     {"name": "focal", "class_weights": "median_frequency"}]),
           out=tmp_path / "run")
     masks = np.stack([np.asarray(Image.open(path)) for path in sorted((data / "masks/train").iterdir())])
-    inverse = 1 / np.array([(masks == id_).sum() for id_ in (0, 7, 200)])
-    weighted, plain = built[0].losses
+    here = np.array([(masks == id_).sum((1, 2)) for id_ in (0, 7, 200)])
+    inverse = 1 / here.sum(1)
+    share = here.sum(1) / np.where(here > 0, here.sum(0), 0).sum(1)
+    weighted, plain, by_median = built[0].losses
     np.testing.assert_allclose(weighted.class_weights.numpy(), inverse / inverse.mean(), rtol=1e-6)
     assert plain.class_weights is None
+    np.testing.assert_allclose(by_median.class_weights.numpy(), np.median(share) / share, rtol=1e-6)
 
 
 def test_images_without_a_counted_pixel_do_no_harm(own_data, tmp_path):

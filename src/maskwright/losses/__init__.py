@@ -1,23 +1,41 @@
 """The losses: one table, one file each; rows are `module:class`, so that listing them imports no torch.
 
-Every loss takes logits (N, K, H, W) float32 and targets (N, H, W) int64 class indices in which
-`IGNORE` (255) does not count, and returns a scalar. A batch in which every pixel is ignored gives
-exactly zero with zero gradient.
+Every loss takes logits (N, K, H, W) floats and targets (N, H, W) int64 class indices in which
+`IGNORE` (255) does not count, and returns a scalar in float32 at least. A batch in which every pixel is
+ignored gives exactly zero with zero gradient.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 
 from maskwright.models import load
 
 LOSSES: dict[str, str] = {
     "ce": "maskwright.losses.cross_entropy:CrossEntropy",
+    "bce": "maskwright.losses.binary_cross_entropy:BinaryCrossEntropy",
+    "focal": "maskwright.losses.focal:Focal",
     "dice": "maskwright.losses.dice:Dice",
+    "jaccard": "maskwright.losses.jaccard:Jaccard",
+    "tversky": "maskwright.losses.tversky:Tversky",
+    "lovasz": "maskwright.losses.lovasz:Lovasz",
+    "correlation": "maskwright.losses.correlation:Correlation",
+    "boundary": "maskwright.losses.boundary:Boundary",
+    "total_variation": "maskwright.losses.total_variation:TotalVariation",
 }
 
 
 def arguments(name: str) -> dict[str, inspect.Parameter]:
     """What a term of this loss may hold beside its name, weight and class weights. Imports torch."""
-    return {key: parameter for key, parameter in inspect.signature(load(LOSSES[name]), eval_str=True).parameters.items()
-            if key != "class_weights"}
+    return {key: parameter for key, parameter in _parameters(name).items() if key != "class_weights"}
+
+
+def takes_class_weights(name: str) -> bool:
+    """Whether classes can be weighed in this loss; one that does not look at them has no such argument. Imports
+    torch."""
+    return "class_weights" in _parameters(name)
+
+
+def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(load(LOSSES[name]), eval_str=True).parameters

@@ -13,9 +13,9 @@ from torch import nn
 
 from maskwright.core.classes import ClassTree
 from maskwright.errors import ConfigError
-from maskwright.losses import LOSSES
+from maskwright.losses import LOSSES, takes_class_weights
 from maskwright.losses.hierarchy import hierarchical
-from maskwright.losses.weights import inverse_frequency
+from maskwright.losses.weights import class_weights, occurrence
 from maskwright.models import load
 
 
@@ -35,12 +35,13 @@ class WeightedSum(nn.Module):
         return total
 
 
-def build_loss(terms: Sequence[Mapping[str, Any]], pixels: npt.NDArray[np.int64], classes: ClassTree | None = None
+def build_loss(terms: Sequence[Mapping[str, Any]], counts: npt.NDArray[np.int64], classes: ClassTree | None = None
                ) -> WeightedSum:
     """Builds the sum of `terms`: each a mapping with `name`, `weight`, `class_weights`, `levels` and arguments.
 
-    `pixels` (K,) int64 are the training pixels of each class, from which class weights are computed; terms with
-    `levels` need `classes`. Raises ConfigError when a list of weights has the wrong length.
+    `counts` (M, K) int64 are the pixels of each class in each training image, from which class weights are computed;
+    terms with `levels` need `classes`. Raises ConfigError when a list of weights has the wrong length, and for class
+    weights of a loss that takes none.
     """
     built: list[tuple[float, nn.Module]] = []
     for i, term in enumerate(terms):
@@ -49,27 +50,23 @@ def build_loss(terms: Sequence[Mapping[str, Any]], pixels: npt.NDArray[np.int64]
         wanted, levels = arguments.pop("class_weights", "none"), arguments.pop("levels", None)
         make = partial(_loss, name, arguments, f"loss.{i}.class_weights")
         if levels is None:
-            built.append((float(weight), make(wanted, pixels)))
+            built.append((float(weight), make(wanted, counts)))
         else:
             assert classes is not None
-            built.append((float(weight), hierarchical(make, levels, wanted, pixels, classes, f"loss.{i}")))
+            built.append((float(weight), hierarchical(make, levels, wanted, counts, classes, f"loss.{i}")))
     return WeightedSum(built)
 
 
-def _loss(name: str, arguments: Mapping[str, Any], where: str, wanted: Any, pixels: npt.NDArray[np.int64]) -> nn.Module:
-    loss: nn.Module = load(LOSSES[name])(_class_weights(wanted, pixels, where), **arguments)
+def _loss(name: str, arguments: Mapping[str, Any], where: str, wanted: Any, counts: npt.NDArray[np.int64]) -> nn.Module:
+    """A loss with class weights of a kind, or with one number a class."""
+    given = dict(arguments)
+    try:
+        weights = class_weights(wanted, *occurrence(counts))
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    if weights is not None:
+        if not takes_class_weights(name):
+            raise ConfigError(f"{where}: {name} does not look at classes; remove them")
+        given["class_weights"] = torch.from_numpy(weights)
+    loss: nn.Module = load(LOSSES[name])(**given)
     return loss
-
-
-def _class_weights(wanted: Any, pixels: npt.NDArray[np.int64], where: str) -> torch.Tensor | None:
-    """A kind, or one number a class, as a tensor (K,) float32."""
-    if wanted == "none":
-        return None
-    if wanted == "inverse_frequency":
-        return torch.from_numpy(inverse_frequency(pixels))
-    if any(isinstance(weight, list | tuple) for weight in wanted):
-        raise ConfigError(f"{where}: lists of weights are for the levels of a class tree; add `levels`, or give one "
-                          "number for each class")
-    if len(wanted) != len(pixels):
-        raise ConfigError(f"{where}: {len(wanted)} weights given for {len(pixels)} classes; give one each")
-    return torch.tensor(wanted, dtype=torch.float32)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from maskwright.core.classes import IGNORE
+from maskwright.losses.shared import ClassWeighted, widened
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(ClassWeighted):
     """Mean over counted pixels of -w[y] log softmax(z)[y], divided by the mean weight of those pixels.
 
     `class_weights` (K,) float32 or None. `label_smoothing` in 0..1 mixes the one-hot target with the
@@ -17,16 +17,14 @@ class CrossEntropy(nn.Module):
     """
 
     def __init__(self, class_weights: torch.Tensor | None = None, *, label_smoothing: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(class_weights)
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing must be within 0..1 (given {label_smoothing})")
         self.label_smoothing = label_smoothing
-        self.class_weights: torch.Tensor | None
-        self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Logits (N, K, H, W) floats and targets (N, H, W) int64 to a scalar, float32 at least."""
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # sums overflow in half precision
+        logits = widened(logits)
         weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
         total = functional.cross_entropy(logits, targets, weights, ignore_index=IGNORE, reduction="sum",
                                          label_smoothing=self.label_smoothing)

@@ -62,13 +62,14 @@ def level_logits(logits: torch.Tensor, level: Level) -> torch.Tensor:
 
 
 def hierarchical(make: Callable[[Any, npt.NDArray[np.int64]], nn.Module], wanted: LevelWeights, class_weights: Any,
-                 pixels: npt.NDArray[np.int64], classes: ClassTree, where: str) -> Hierarchical:
-    """Wraps what `make` builds from class weights (a kind, or one number a class) and the pixels of each class.
+                 counts: npt.NDArray[np.int64], classes: ClassTree, where: str) -> Hierarchical:
+    """Wraps what `make` builds from class weights (a kind, or one number a class) and the pixels of each class in each
+    training image.
 
     wanted: a weight for each level, top first; or `equal`: the same for each, 1 in all. A level that divides the
         pixels just as the next one does (every group has one child) would count twice: `equal` passes over it.
-    class_weights: a kind, which is then computed from each level's own pixels (sums of the leaves' `pixels` (K,)), or
-        one list for each level.
+    class_weights: a kind, which is then computed from each level's own pixels (sums of the leaves' `counts` (M, K)),
+        or one list for each level.
     where: the term's place in the config, for errors.
 
     Raises ConfigError for flat classes, and for wrong numbers of weights.
@@ -93,6 +94,6 @@ def hierarchical(make: Callable[[Any, npt.NDArray[np.int64]], nn.Module], wanted
             raise ConfigError(f"{where}.class_weights: with `levels`, give one list of weights for each of the "
                               f"{len(levels)} levels ({named})")
         each = class_weights
-    return Hierarchical(levels, weights, [make(one, level.sums(pixels))
+    return Hierarchical(levels, weights, [make(one, level.sums(counts))
                                           for level, weight, one in zip(levels, weights, each, strict=True)
                                           if weight > 0])

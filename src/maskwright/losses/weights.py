@@ -2,8 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+
+
+def class_weights(kind: str | Sequence[Any], pixels: npt.NDArray[np.int64], image_pixels: npt.NDArray[np.int64]
+                  ) -> npt.NDArray[np.float32] | None:
+    """(K,) weights of a `kind` in a config: the name of one of the functions below, `none` for None, or the weights
+    themselves. `pixels` and `image_pixels` are those of `occurrence`. ValueError unless a list has K numbers."""
+    if kind == "none":
+        return None
+    if kind == "inverse_frequency":
+        return inverse_frequency(pixels)
+    if kind == "median_frequency":
+        return median_frequency(pixels, image_pixels)
+    if kind == "effective_number":
+        return effective_number(pixels)
+    if any(isinstance(weight, list | tuple) for weight in kind):
+        raise ValueError("lists of weights are for the levels of a class tree; add `levels`, or give one number for "
+                         "each class")
+    if len(kind) != len(pixels):
+        raise ValueError(f"{len(kind)} weights given for {len(pixels)} classes; give one each")
+    return np.array(kind, np.float32)
+
+
+def occurrence(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """From the pixels (M, K) of each class in M images, `pixels` (K,) in all of them and `image_pixels` (K,): all
+    counted pixels of the images that have the class."""
+    return counts.sum(0), ((counts > 0) * counts.sum(1, keepdims=True)).sum(0)
 
 
 def inverse_frequency(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

@@ -47,10 +47,11 @@ class Source:
         return pair
 
     def fill(self, progress: Callable[[int, int], None] | None = None) -> npt.NDArray[np.int64]:
-        """Reads everything once, which checks every file; returns (256,) int64 counts of mask values."""
-        counts = np.zeros(256, np.int64)
+        """Reads everything once, which checks every file; returns the (M, 256) int64 counts of mask values of each
+        of the M samples."""
+        counts = np.zeros((len(self), 256), np.int64)
         for index in range(len(self)):
-            counts += np.bincount(self[index][1].reshape(-1), minlength=256)
+            counts[index] = np.bincount(self[index][1].reshape(-1), minlength=256)
             if progress:
                 progress(index + 1, len(self))
         return counts

@@ -100,10 +100,10 @@ def _prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], li
     with progress("reading", len(train) + len(validation)) as advance:
         counts = train.fill(lambda done, _: advance(done))
         validation.fill(lambda done, _: advance(len(train) + done))
-    pixels = counts[: len(dataset.classes)]
-    if not pixels.any():
+    counts = counts[:, : len(dataset.classes)]
+    if not counts.any():
         raise DataError(f"{dataset.root}: no training pixel has a class (all are ignored); check the masks")
-    criterion = build_loss([term.model_dump() for term in config.loss], pixels, dataset.classes).to(device)
+    criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
     return _Prepared(dataset, segmenter, criterion, batches_of(config, train), validation)
 
 
