@@ -9,10 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from maskwright import trackers
-from maskwright.delivery import process, spool
+from maskwright.delivery import process
 from maskwright.trackers.base import Facts, Record, Scores, Tracker
 
 
@@ -64,6 +62,12 @@ class Recorder(Tracker):
             stream.write(json.dumps(row) + "\n")
 
 
+class Missing(Recorder):
+    """What is not installed."""
+
+    package = "not_installed_anywhere"
+
+
 class Anew(Recorder):
     """Like the tools that confirm at the end only: each session replaces what the one before has left."""
 
@@ -76,14 +80,6 @@ class Anew(Recorder):
 
 ROWS = {"recorder": "recorder:Recorder", "second": "recorder:Recorder", "anew": "recorder:Anew"}
 COMMAND = (sys.executable, str(Path(__file__)))
-
-
-@pytest.fixture
-def recorders(monkeypatch):
-    """The rows above, here and in the delivery processes."""
-    for name, row in ROWS.items():
-        monkeypatch.setitem(trackers.TRACKERS, name, row)
-    monkeypatch.setattr(spool, "COMMAND", COMMAND)
 
 
 def rows(store: Path) -> list[dict]:

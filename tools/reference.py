@@ -8,7 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
-from maskwright import augment, config, losses, models
+from maskwright import augment, config, losses, models, trackers
 from maskwright.auditing import CHECKS
 from maskwright.auditing.fixes import FIXES
 from maskwright.cli import app, main
@@ -83,6 +83,7 @@ def render() -> str:
         *_rows("Models", models.MODELS, models.arguments),
         *_rows("Losses", losses.LOSSES, losses.arguments),
         *_rows("Augmentations", augment.AUGMENTATIONS, augment.arguments),
+        *_rows("Trackers", trackers.TRACKERS, trackers.arguments),
     ]
     lines += ["\n### Selectors of class trees\n", "| name | how a pixel is labelled |", "|---|---|"]
     lines += [f"| `{name}` | {how} |" for name, how in SELECTORS.items()]

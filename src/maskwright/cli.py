@@ -329,7 +329,7 @@ def predict(
 
 @app.command()
 def sync(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.", show_default=False)],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.", show_default=False)],
     timeout: Annotated[str, typer.Option("--timeout", help="Time for each run: 90s, 5m.")] = "30s",
     as_json: Json = False,
 ) -> None:

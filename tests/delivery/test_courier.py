@@ -13,9 +13,7 @@ from maskwright.delivery import courier as module
 from maskwright.delivery.courier import Courier, TooLong, said
 from maskwright.delivery.cursor import Cursor, statuses
 from maskwright.errors import DataError
-from recorder import Recorder, recorders, rows, values  # noqa: F401
-
-pytestmark = pytest.mark.usefixtures("recorders")
+from recorder import Recorder, rows, values
 
 
 @pytest.fixture

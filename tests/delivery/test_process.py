@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -17,9 +18,7 @@ from maskwright.delivery import spool
 from maskwright.delivery.courier import Courier, TooLong
 from maskwright.delivery.cursor import statuses
 from maskwright.delivery.process import _bounded, follow
-from recorder import recorders, rows, values  # noqa: F401
-
-pytestmark = pytest.mark.usefixtures("recorders")
+from recorder import rows, values
 
 
 @pytest.fixture
@@ -55,10 +54,8 @@ def test_pauses_grow_while_a_server_is_down_and_it_is_said_once(tmp_path, store)
 def test_what_hangs_is_ended():
     with pytest.raises(TooLong), _bounded(0.05):
         while True:
-            try:
+            with suppress(Exception):
                 time.sleep(10)
-            except Exception:
-                pass
     time.sleep(0.05)
     with _bounded(5.0):
         pass
@@ -70,10 +67,8 @@ def test_what_hangs_for_good_ends_the_process():
     if not pid:
         with _bounded(0.05):
             while True:
-                try:
+                with suppress(BaseException):
                     time.sleep(10)
-                except BaseException:
-                    pass
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 

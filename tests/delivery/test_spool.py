@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from made_runs import logged, make_run
+from maskwright import trackers
 from maskwright.core.storage import atomic_write_text
 from maskwright.delivery import spool
 from maskwright.delivery.cursor import statuses
@@ -22,10 +23,8 @@ from maskwright.delivery.sync import sync
 from maskwright.errors import ConfigError, SetupError
 from maskwright.run import Run
 from maskwright.training.train import resume, train
-from recorder import COMMAND, ROWS, recorders, rows, values  # noqa: F401
+from recorder import COMMAND, ROWS, rows, values
 from tiny import config, write_dataset
-
-pytestmark = pytest.mark.usefixtures("recorders")
 
 
 @pytest.fixture(scope="module")
@@ -114,19 +113,12 @@ def test_errors_of_the_training_pass_through(tmp_path):
 
 
 def test_everything_is_checked_before_the_folder_appears(data, tmp_path, monkeypatch):
-    monkeypatch.setitem(ROWS, "recorder", "test_spool:Missing")
-    from maskwright import trackers
-
-    monkeypatch.setitem(trackers.TRACKERS, "recorder", "test_spool:Missing")
+    monkeypatch.setitem(trackers.TRACKERS, "recorder", "recorder:Missing")
     with pytest.raises(SetupError, match=r"recorder is not installed; `pip install maskwright\[recorder\]`"):
         train(config(data, trackers=[{"name": "recorder", "store": "s"}]), out=tmp_path / "run")
     with pytest.raises(ConfigError, match="password") as refused:
         train(config(data, trackers=[{"name": "mlflow", "uri": "http://me:hidden@host"}]), out=tmp_path / "run")
     assert "hidden" not in str(refused.value) and not (tmp_path / "run").exists()
-
-
-class Missing(__import__("recorder").Recorder):
-    package = "not_installed_anywhere"
 
 
 @pytest.mark.slow

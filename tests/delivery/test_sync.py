@@ -13,9 +13,7 @@ from maskwright import sync, trackers
 from maskwright.cli import main
 from maskwright.delivery import sync as module
 from maskwright.errors import ConfigError, DataError, SetupError
-from recorder import recorders, rows, values  # noqa: F401
-
-pytestmark = pytest.mark.usefixtures("recorders")
+from recorder import values
 
 
 def command(capsys, *arguments):
@@ -64,11 +62,7 @@ def test_what_cannot_be_synced(tmp_path, monkeypatch):
         sync(run, timeout="3")
     with pytest.raises(DataError, match="not a run folder"):
         sync(tmp_path)
-    monkeypatch.setitem(trackers.TRACKERS, "recorder", "test_sync:Missing")
+    monkeypatch.setitem(trackers.TRACKERS, "recorder", "recorder:Missing")
     run = make_run(tmp_path / "other", [{"name": "recorder", "store": "s"}])
     with pytest.raises(SetupError, match=r"pip install maskwright\[recorder\]"):
         sync(run)
-
-
-class Missing(__import__("recorder").Recorder):
-    package = "not_installed_anywhere"

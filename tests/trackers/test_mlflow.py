@@ -98,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer({"run": run})
         return self.answer({"error_code": "ENDPOINT_NOT_FOUND", "message": path}, 404)
 
-    do_GET = do_POST = do_PUT = do_PATCH = handle_any  # noqa: N815
+    do_GET = do_POST = do_PUT = do_PATCH = handle_any
 
 
 @pytest.fixture

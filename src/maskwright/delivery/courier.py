@@ -162,12 +162,11 @@ def _scores(folder: Path) -> Scores:
 
 
 def said(error: BaseException) -> str:
-    """The innermost cause of an error in one line, without the secrets that an address may hold."""
-    if isinstance(error, TooLong):
-        return "no answer in time"
-    seen = {id(error)}
-    while (cause := error.__cause__ or error.__context__) is not None and id(cause) not in seen:
+    """The innermost cause that an error tells in one line, without the secrets that an address may hold."""
+    text, seen = "", set[int]()
+    cause: BaseException | None = TimeoutError("no answer in time") if isinstance(error, TooLong) else error
+    while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
-        error = cause
-    text = (getattr(error, "strerror", None) or str(error)).strip() or type(error).__name__
-    return re.sub(r"://[^/\s@]+@", "://", text.splitlines()[0])[:200]
+        text = (getattr(cause, "strerror", None) or str(cause)).strip() or text
+        cause = cause.__cause__ or cause.__context__
+    return re.sub(r"://[^/\s@]+@", "://", (text or type(error).__name__).splitlines()[0])[:200]
