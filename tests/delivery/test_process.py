@@ -47,7 +47,7 @@ def test_pauses_grow_while_a_server_is_down_and_it_is_said_once(tmp_path, store)
 
     follow(Courier(run, "recorder"), ended, told.append, 5.0)
     assert pauses == [0.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 2.0, 2.0]
-    assert told == ["cannot be reached (Connection refused); it is tried again", "can be reached again"]
+    assert told == ["deliveries fail (Connection refused) and are tried again", "deliveries arrive again"]
     assert values(store) == logged(run) and rows(store)[-1]["close"] is True
 
 
@@ -128,5 +128,5 @@ def test_a_black_hole_is_noted(tmp_path, store):
         run = make_run(tmp_path / "run", [{"name": "recorder", "store": str(store), "silent": port}])
         with spool.start(run, "recorder", 0.2, follow=False) as child:
             assert child.wait(10) == 0 and child.stdout
-            assert child.stdout.read() == "cannot be reached (no answer in time); it is tried again\n"
+            assert child.stdout.read() == "deliveries fail (no answer in time) and are tried again\n"
     assert statuses(run)[0].problem == "no answer in time"

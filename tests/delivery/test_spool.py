@@ -45,7 +45,7 @@ def bytes_of(run):
 class Endless:
     """A process that never ends."""
 
-    stdin = open(os.devnull)  # noqa: SIM115
+    stdin = open(os.devnull, "w")  # noqa: SIM115
 
     def poll(self):
         return None

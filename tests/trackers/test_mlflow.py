@@ -39,6 +39,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.experiments, self.runs, self.metrics, self.params, self.files = {}, {}, Counter(), {}, {}
         self.requests: list[str] = []
+        self.takes_files = True
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -59,6 +60,8 @@ class Handler(BaseHTTPRequestHandler):
         server.requests.append(path)
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.command == "PUT" and path.startswith("mlflow-artifacts/artifacts/"):
+            if not server.takes_files:
+                return self.answer({"error_code": "PERMISSION_DENIED", "message": "no files here"}, 403)
             server.files[path.removeprefix("mlflow-artifacts/artifacts/")] = raw
             return self.answer({})
         given = json.loads(raw) if raw else {key: value[0] for key, value in parse_qs(urlsplit(self.path).query).items()}
@@ -134,6 +137,16 @@ def test_against_a_small_server(tmp_path, server, monkeypatch):
     assert not any(b"hidden" in path.read_bytes() for path in run.path.rglob("*") if path.is_file())
     requests = len(server.requests)
     assert sync(run, timeout="120s").complete and len(server.requests) == requests
+
+
+@pytest.mark.slow
+def test_a_server_that_takes_no_files_gets_the_rest(tmp_path, server):
+    server.takes_files = False
+    uri = f"http://127.0.0.1:{server.server_port}"
+    run = make_run(tmp_path / "run", [{"name": "mlflow", "uri": uri}])
+    result = sync(run, timeout="120s")
+    assert result.complete and "without pictures (" in result.human() and not server.files
+    assert Counter((name, step, value) for name, step, value, _ in server.metrics) == expected(run)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ class Courier:
     def __init__(self, run: Run, name: str, clock: Callable[[], float] = time.time) -> None:
         self.run, self.name, self.clock = run, name, clock
         self.cursor = Cursor.read(run, name)
-        self.arguments = next(entry.arguments for entry in run.config().trackers if entry.name == name)
+        self._arguments = next(entry.arguments for entry in run.config().trackers if entry.name == name)
         info = run.info()
         self._classes = ClassTree.from_dict(info["classes"]).names
         self._tags = {"dataset": info["dataset"]["name"], "dataset_version": info["dataset"]["version"],
@@ -96,7 +96,7 @@ class Courier:
             self._note()  # the key, before anything is made under it
         folder = self.run.trackers / self.name
         folder.mkdir(parents=True, exist_ok=True)
-        self._tracker = build(self.name, self.arguments)
+        self._tracker = build(self.name, self._arguments)
         self._tracker.state = dict(self.cursor.state)
         self._records, self._evaluations = self.cursor.records, list(self.cursor.evaluations)
         if self._tracker.anew:
@@ -158,7 +158,8 @@ def _scores(folder: Path) -> Scores:
     values = {name: score["value"] for name, score in result["scores"].items()}
     values |= {f"iou/{row['name']}": row["iou"] for row in result["classes"]}
     return Scores(result["split"], int(folder.name.rpartition("-")[2]),
-                  {name: value for name, value in values.items() if value is not None})
+                  {name: value for name, value in values.items() if value is not None},
+                  (folder / "scores.json").stat().st_mtime)
 
 
 def said(error: BaseException) -> str:

@@ -38,7 +38,7 @@ def follow(courier: Courier, ended: Callable[[float], bool], tell: Callable[[str
             good = courier.deliver(last)
         if courier.cursor.problem != problem:
             problem = courier.cursor.problem
-            tell(f"cannot be reached ({problem}); it is tried again" if problem else "can be reached again")
+            tell(f"deliveries fail ({problem}) and are tried again" if problem else "deliveries arrive again")
         if last:
             return
         pause = _PAUSE if good else min(max(2 * pause, _PAUSE), _LONGEST_PAUSE)

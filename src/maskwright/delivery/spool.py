@@ -8,13 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from maskwright.core.progress import say
 from maskwright.delivery.cursor import statuses
 from maskwright.run import Run
 
-# What the end of a training waits for all trackers together, and how long they may then go on by themselves.
+# What the end of a training waits for all trackers together, and how long each may then go on by itself.
 LAST_WAIT, _BACKGROUND = 1.0, 60.0
 # Without the working folder on the path, where a file could have the name of a tool.
 COMMAND = (sys.executable, "-P", "-m", "maskwright.delivery.process")
@@ -71,6 +71,9 @@ def _end(run: Run, children: Mapping[str, Child]) -> None:
     deadline = time.monotonic() + LAST_WAIT
     for child in children.values():
         assert child.stdin is not None
+        with suppress(OSError):  # it may have ended by itself
+            # Loader processes may still hold the pipe, whose end alone would then say nothing.
+            os.write(child.stdin.fileno(), b".")
         child.stdin.close()
     while any(child.poll() is None for child in children.values()) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -78,7 +81,7 @@ def _end(run: Run, children: Mapping[str, Child]) -> None:
         if status.tracker not in children or status.complete:
             rest = ""
         elif children[status.tracker].poll() is None:
-            rest = f"; this goes on in the background for up to a minute; `maskwright sync {run.path}` completes it"
+            rest = f"; this goes on in the background for a while; `maskwright sync {run.path}` completes it"
         else:
             rest = f"; `maskwright sync {run.path}` delivers the rest"
         say(f"tracker {status.human()}{rest}")

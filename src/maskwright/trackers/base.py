@@ -39,11 +39,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Scores:
-    """What the n-th `evaluate` on a split found."""
+    """What the n-th `evaluate` on a split found; `at` in seconds since 1970."""
 
     split: str
     number: int
     values: Mapping[str, float]
+    at: float
 
 
 class Tracker(ABC):

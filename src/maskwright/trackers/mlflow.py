@@ -43,9 +43,10 @@ class MLflow(Tracker):
     @property
     def where(self) -> str:
         """The run's page on the server, or the database."""
-        if self._uri.startswith("http"):
-            return f"{self._uri}/#/experiments/{self.state['experiment_id']}/runs/{self.state['run_id']}"
-        return self._uri
+        where = re.sub("://[^/@]+@", "://", self._uri)  # the environment's may hold a password
+        if where.startswith("http"):
+            where += f"/#/experiments/{self.state['experiment_id']}/runs/{self.state['run_id']}"
+        return where + (f", without pictures ({self.state['no_files']})" if "no_files" in self.state else "")
 
     def open(self, facts: Facts) -> None:
         """Finds the run by its key or makes it. A run that goes on is set to RUNNING."""
@@ -69,20 +70,28 @@ class MLflow(Tracker):
         run = found[0] if found else self._client.create_run(
             where, start_time=round(facts.started * 1000), tags={**facts.tags, _KEY: facts.key}, run_name=facts.name)
         params = [Param(_name(key), str(value)[:_TEXT]) for key, value in facts.params.items()]
-        for start in range(0, len(params), _PARAMS):
-            self._client.log_batch(run.info.run_id, params=params[start : start + _PARAMS])
+        for part in _parts(params, _PARAMS):
+            self._client.log_batch(run.info.run_id, params=part)
         self.state = {"experiment_id": where, "run_id": run.info.run_id}
 
     def send(self, records: Sequence[Record], at: float) -> None:
-        """Logs values in batches, then pictures as `samples/ITERATION.png`."""
+        """Logs values in batches, then pictures as `samples/ITERATION.png`.
+
+        A server whose file store cannot be used from here (no rights, no library for it) gets no more pictures.
+        """
         self._log([(name, value, record.iteration) for record in records for name, value in record.values.items()], at)
-        for record in records:
-            if record.picture:
-                self._client.log_artifact(self.state["run_id"], str(record.picture), "samples")
+        try:
+            for record in records:
+                if record.picture and "no_files" not in self.state:
+                    self._client.log_artifact(self.state["run_id"], str(record.picture), "samples")
+        except Exception as error:
+            self._client.get_run(self.state["run_id"])  # raises when it is the server that is gone
+            self.state["no_files"] = str(error).splitlines()[0][:100]
 
     def score(self, scores: Scores) -> None:
         """Metrics named `SPLIT/…`, at the number of the evaluation."""
-        self._log([(f"{scores.split}/{name}", value, scores.number) for name, value in scores.values.items()], 0.0)
+        self._log([(f"{scores.split}/{name}", value, scores.number) for name, value in scores.values.items()],
+                  scores.at)
 
     def close(self, finished: bool, best: Path | None) -> None:
         """Sets the status, names the best model, and uploads it if asked for."""

@@ -53,7 +53,7 @@ class TensorBoard(Tracker):
     def score(self, scores: Scores) -> None:
         """Scalars named `SPLIT/…`, at the number of the evaluation."""
         values = {f"{scores.split}/{name}": value for name, value in scores.values.items()}
-        self._write([_scalars(0.0, scores.number, values)])
+        self._write([_scalars(scores.at, scores.number, values)])
 
     def close(self, finished: bool, best: Path | None) -> None:
         """Nothing is left to do: the file is complete after every call."""

@@ -60,7 +60,8 @@ class WeightsAndBiases(Tracker):
         self._run = wandb.init(
             project=self.project, entity=self.entity, id=facts.key, name=facts.name, dir=self._staging,
             config={**facts.params, **{f"run.{key}": value for key, value in facts.tags.items()}},
-            mode="offline" if self.offline else "online", resume=None if self.offline else "allow", settings=settings)
+            mode="offline" if self.offline else "online", resume=None if self.offline else "allow",
+            reinit="create_new", settings=settings)
         self.state = {"where": str(self._store) if self.offline else self._run.url}
 
     def send(self, records: Sequence[Record], at: float) -> None:
