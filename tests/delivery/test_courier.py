@@ -28,6 +28,7 @@ def run(tmp_path, store):
 
 def test_what_is_sent(run, store):
     add_evaluation(run, "test-002")
+    add_evaluation(run, ".partial-7-test-003")  # being written
     assert Courier(run, "recorder").deliver(True)
     assert values(store) == logged(run) and len(logged(run)) == 18
     opened, *_, closed = rows(store)
