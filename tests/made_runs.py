@@ -39,7 +39,8 @@ def log(run: Run, steps: range) -> None:
         if step % 20 == 0:
             write(run.sample_file(step), np.full((6, 8, 3), step % 256, np.uint8))
             run.metrics.append({"iteration": step, "val_loss": 2 / step, "val_mIoU": step / 100,
-                                "val_iou": [None, step / 100], "best": True}, durable=False)
+                                "val_iou": [None, step / 100], "val_mIoU_levels": [0.5, step / 100],
+                                "best": True}, durable=False)
 
 
 def add_evaluation(run: Run, name: str, miou: float = 0.5) -> None:
@@ -59,6 +60,8 @@ def logged(run: Run) -> Counter:
             if name == "val_iou":
                 found.update((f"val_iou/{key}", step, one) for key, one in zip(classes, value, strict=True)
                              if one is not None)
+            elif name == "val_mIoU_levels":
+                found.update((f"{name}/{level}", step, one) for level, one in enumerate(value))
             elif name != "best":
                 found[name, step, value] += 1
     return found

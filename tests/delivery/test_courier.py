@@ -30,7 +30,7 @@ def test_what_is_sent(run, store):
     add_evaluation(run, "test-002")
     add_evaluation(run, ".partial-7-test-003")  # being written
     assert Courier(run, "recorder").deliver(True)
-    assert values(store) == logged(run) and len(logged(run)) == 18
+    assert values(store) == logged(run) and len(logged(run)) == 22
     opened, *_, closed = rows(store)
     assert opened["params"]["model.args.channels"] == "4" and opened["params"]["loss.1.name"] == "dice"
     assert not any("tracker" in name or value is None for name, value in opened["params"].items())

@@ -130,12 +130,12 @@ class Courier:
 
 
 def _values(logged: Any, classes: Sequence[str], name: str = "") -> Iterator[tuple[str, float]]:
-    """Numbers by name; those of a list as `NAME/CLASS`, of a mapping as `NAME/KEY`. JSON has no NaN: null is none."""
+    """Numbers by name; those of a list as `NAME/0`, or for IoUs as `NAME/CLASS`. JSON has no NaN: null is none."""
     if isinstance(logged, dict):
         for key, value in logged.items():
             yield from _values(value, classes, f"{name}/{key}" if name else key)
     elif isinstance(logged, list):
-        keys = classes if len(classes) == len(logged) else range(len(logged))
+        keys = classes if name.endswith("_iou") and len(classes) == len(logged) else range(len(logged))
         yield from _values(dict(zip(map(str, keys), logged, strict=True)), classes, name)
     elif isinstance(logged, (int, float)) and not isinstance(logged, bool):
         yield name, float(logged)
