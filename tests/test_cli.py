@@ -18,7 +18,7 @@ from maskwright import cli
 from maskwright.cli import app, main
 from maskwright.errors import SetupError
 
-VERBS = ["init", "audit", "convert", "split", "edits", "plan", "train", "resume", "evaluate", "predict", "report", "doctor",
+VERBS = ["init", "audit", "convert", "split", "edits", "plan", "train", "resume", "evaluate", "predict", "sync", "report", "doctor",
          "demo"]
 
 

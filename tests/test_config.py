@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from maskwright import augment, losses, models
+from maskwright import augment, losses, models, trackers
 from maskwright.config import RunConfig, _as_model, check_document, json_schema, load_config, rebase, seconds_of
 from maskwright.core.strictyaml import parse
 from maskwright.errors import ConfigError
@@ -68,7 +68,10 @@ def test_short_forms_and_defaults() -> None:
     config = check(SMALLEST)
     assert config.model.name == "UNet" and config.loss[0].name == "dice" and config.seed == 0
     assert config.train.epochs == 2.5 and config.train.batch_size == 8 and config.border == "reflect"
-    config = check(SMALLEST + "optimizer: adamw\nschedule: poly\naugment: HorizontalFlip\n")
+    config = check(SMALLEST + "optimizer: adamw\nschedule: poly\naugment: HorizontalFlip\n"
+                   "trackers: [tensorboard, {name: mlflow, uri: 'http://127.0.0.1:5000'}]\n")
+    assert [(term.name, term.arguments) for term in config.trackers] == [
+        ("tensorboard", {}), ("mlflow", {"uri": "http://127.0.0.1:5000"})]
     assert [term.name for term in config.augment] == ["HorizontalFlip"]
 
 
@@ -103,7 +106,7 @@ augment:
   - HorizontalFlp
   - {name: GaussNoise, p: 2, std: .5, sigma: 3}
 border: black
-trackers: [mlflow]
+trackers: [mlfow, {name: mlflow, url: "http://h", artifacts: 1}, {name: mlflow, uri: "http://me:hidden@h"}]
 tracker: []
 """
 
@@ -137,7 +140,11 @@ def test_every_problem_at_once() -> None:
         "19:5: augment.4: the augmentation 'HorizontalFlp' is not known; did you mean 'HorizontalFlip'?",
         "20:39: augment.5.sigma: no such key; known: p, std",
         "21:1: border: 'black' is not known; known: ignore, reflect",
-        "22:1: trackers: no tracker is available yet; write `trackers: []`, the run folder holds every metric",
+        "22:12: trackers.0: the tracker 'mlfow' is not known; did you mean 'mlflow'?",
+        "22:34: trackers.1.url: no such key; did you mean 'uri'?",
+        "22:51: trackers.1.artifacts: input should be a valid boolean (given 1)",
+        "22:66: trackers.2: uri holds a user, a password or a token, and the config is copied into the run; set "
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead",
         "23:1: tracker: no such key; did you mean 'trackers'?",
     ]
     found = problems(BAD)
@@ -183,6 +190,7 @@ def test_every_problem_at_once() -> None:
     ("loss: dice", "loss: dice\naugment: {name: Albumentations, file: 3}", "file: input should be a valid string"),
     ("loss: dice", "loss: dice\naugment: {name: CoarseDropout, fill_mask: background}", "augment.fill_mask: 'background' is not known"),
     ("epochs: 2.5", "epochs: 2.5, ema: 1", "train.ema"),
+    ("loss: dice", "loss: dice\ntrackers: [wandb, {name: wandb, offline: true}]", "trackers: wandb: given twice"),
 ])
 def test_one_fault_gives_one_line(old: str, new: str, what: str) -> None:
     found = problems(SMALLEST.replace(old, new))
@@ -221,7 +229,8 @@ def test_what_is_no_time(text: str) -> None:
 
 
 @pytest.mark.parametrize(("table", "arguments"), [
-    (losses.LOSSES, losses.arguments), (augment.AUGMENTATIONS, augment.arguments), (models.MODELS, models.arguments)])
+    (losses.LOSSES, losses.arguments), (augment.AUGMENTATIONS, augment.arguments), (models.MODELS, models.arguments),
+    (trackers.TRACKERS, trackers.arguments)])
 def test_arguments_of_every_row_can_be_checked(table: dict[str, Any], arguments: Any) -> None:
     for name in table:
         parameters = arguments(name)
@@ -252,7 +261,7 @@ class TestSchema:
     @pytest.mark.parametrize(("key", "value"), [
         ("model", {"name": "Unett", "encoder": "x"}), ("model", "Unett"), ("loss", "dices"),
         ("loss", [{"name": "dices"}]),
-        ("augment", ["Flip"]), ("augment", [{"name": "Flip"}]), ("optimizer", "sgd"), ("trackers", ["mlflow"]),
+        ("augment", ["Flip"]), ("augment", [{"name": "Flip"}]), ("optimizer", "sgd"), ("trackers", ["mlflo"]),
     ])
     def test_names_of_the_tables(self, key: str, value: Any) -> None:
         data = parse(SMALLEST, "x").data

@@ -8,7 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
-from maskwright import augment, config, losses, models
+from maskwright import augment, config, losses, models, trackers
 from maskwright.auditing import CHECKS
 from maskwright.auditing.fixes import FIXES
 from maskwright.cli import app, main
@@ -90,6 +90,7 @@ def render() -> str:
         *_rows("Augmentations", [*augment.AUGMENTATIONS, augment.PASS_THROUGH], augment.arguments),
         "",
         *(f"- `{name}`: {' '.join((row.__doc__ or '').split())}" for name, row in augment.AUGMENTATIONS.items()),
+        *_rows("Trackers", trackers.TRACKERS, trackers.arguments),
     ]
     lines += ["\n### Selectors of class trees\n", "| name | how a pixel is labelled |", "|---|---|"]
     lines += [f"| `{name}` | {how} |" for name, how in SELECTORS.items()]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from maskwright.auditing import audit as audit
     from maskwright.config import load_config as load_config
     from maskwright.core.edits import edits as edits
+    from maskwright.delivery.sync import sync as sync
     from maskwright.demonstration import demo as demo
     from maskwright.diagnosis import doctor as doctor
     from maskwright.formats.conversion import convert as convert
@@ -35,6 +36,7 @@ _HOMES = {
     "edits": "core.edits", "evaluate": "prediction.evaluate", "init": "formats.opening", "load": "prediction.predict",
     "load_config": "config", "load_dataset": "formats.opening", "plan": "planning", "predict": "prediction.predict",
     "preview": "reporting.preview", "report": "reporting", "resume": "training.train", "split": "splitting.assign",
+    "sync": "delivery.sync",
     "train": "training.train",
 }
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -338,6 +338,22 @@ def predict(
 
 
 @app.command()
+def sync(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.", show_default=False)],
+    timeout: Annotated[str, typer.Option("--timeout", help="Time for each run: 90s, 5m.")] = "30s",
+    as_json: Json = False,
+) -> None:
+    """Deliver to the trackers of runs what has not arrived there yet; exits with 4 when something is left."""
+    from maskwright.delivery.sync import sync
+    from maskwright.errors import SetupError
+
+    result = sync(runs, timeout=timeout)
+    _print(result.to_dict(), as_json, result.human)
+    if not result.complete:
+        raise typer.Exit(SetupError.exit_code)
+
+
+@app.command()
 def report(
     run: RunDir,
     out: Annotated[Path | None, typer.Option("--out", help="File; RUN/report-001.html when left out.")] = None,

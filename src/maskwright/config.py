@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from maskwright import augment, losses, models
+from maskwright import augment, losses, models, trackers
 from maskwright.core import strictyaml
 from maskwright.core.classes import Selector
 from maskwright.core.strictyaml import Document, StrictModel, did_you_mean
@@ -124,6 +124,17 @@ class AugmentTerm(_Named):
         return name
 
 
+class TrackerTerm(_Named):
+    """A row of the tracker table."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in trackers.TRACKERS:
+            raise ValueError(f"the tracker {name!r} is not known" + did_you_mean(name, trackers.TRACKERS))
+        return name
+
+
 class OptimizerConfig(StrictModel):
     """`lr` is that of the encoder (of everything, for a model without one); decoder and head get
     `lr * head_lr_mult`. Weight decay is not applied to biases and normalisation."""
@@ -186,8 +197,7 @@ class RunConfig(StrictModel):
         "reflect", description="labels where geometry uncovers places: mirrored like the image there, or ignored")
     flip_average: bool = Field(False, description="average predictions over the mirrored image: twice the work")
     selector: Selector = Field("leaf", description="how a class tree's levels are labelled; see the table of selectors")
-    trackers: list[str] = Field(default_factory=list, description="empty: this version has no tracker yet",
-                                json_schema_extra={"maxItems": 0})
+    trackers: list[TrackerTerm] = Field(default_factory=list, description="tools that show the run; each at most once")
 
     @field_validator("model", "optimizer", "schedule", mode="before")
     @classmethod
@@ -196,10 +206,11 @@ class RunConfig(StrictModel):
 
     @field_validator("trackers")
     @classmethod
-    def _no_tracker(cls, trackers: list[str]) -> list[str]:
-        if trackers:
-            raise ValueError("no tracker is available yet; write `trackers: []`, the run folder holds every metric")
-        return trackers
+    def _each_once(cls, terms: list[TrackerTerm]) -> list[TrackerTerm]:
+        names = [term.name for term in terms]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(repeated)}: given twice; keep one")
+        return terms
 
     @field_validator("augment")
     @classmethod
@@ -208,7 +219,7 @@ class RunConfig(StrictModel):
             raise ValueError(f"{augment.PASS_THROUGH} is a whole pipeline and stands alone; remove the other entries")
         return terms
 
-    @field_validator("loss", "augment", mode="before")
+    @field_validator("loss", "augment", "trackers", mode="before")
     @classmethod
     def _short_list(cls, value: Any) -> Any:
         return [_by_name(item) for item in (value if isinstance(value, list) else [value])]
@@ -272,7 +283,8 @@ def _argument_problems(document: Document, folder: Path) -> list[str]:
     for section, table, arguments, own, needs_torch in (
             ("loss", losses.LOSSES, losses.arguments, {"name", "weight", "class_weights", "levels"}, True),
             ("augment", augment.AUGMENTATIONS | {augment.PASS_THROUGH: partial(_check_pipeline, folder)},
-             augment.arguments, {"name"}, False)):
+             augment.arguments, {"name"}, False),
+            ("trackers", trackers.TRACKERS, trackers.arguments, {"name"}, False)):
         entries = document.data.get(section, [])
         for i, entry in enumerate(entries if isinstance(entries, list) else [entries]):
             entry = _by_name(entry)
@@ -351,7 +363,8 @@ def json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     definitions["ModelConfig"]["properties"]["name"]["enum"] = sorted(models.MODELS)
     for definition, table, section in (("LossTerm", losses.LOSSES, "loss"),
-                                       ("AugmentTerm", augment.AUGMENTATIONS, "augment")):
+                                       ("AugmentTerm", augment.AUGMENTATIONS, "augment"),
+                                       ("TrackerTerm", trackers.TRACKERS, "trackers")):
         names = sorted([*table, augment.PASS_THROUGH] if section == "augment" else table)
         definitions[definition]["properties"]["name"]["enum"] = names
         item = {"anyOf": [{"enum": names}, {"$ref": f"#/$defs/{definition}"}]}

@@ -8,6 +8,7 @@
     RUN/samples/               image, mask and prediction side by side, at each evaluation
     RUN/finished.json          present once training has ended; says how
     RUN/stopped.json           present while training cannot go on because its loss was not finite; says where
+    RUN/trackers/              NAME.json: what has arrived at a tracker; NAME/: what its tool keeps here
     RUN/evaluations/SPLIT-001/ predictions and scores.json, one folder per evaluation
     RUN/report-001.html
 """
@@ -74,6 +75,11 @@ class Run:
     def evaluations(self) -> Path:
         """Folder of evaluations."""
         return self.path / "evaluations"
+
+    @property
+    def trackers(self) -> Path:
+        """Folder of deliveries to trackers."""
+        return self.path / "trackers"
 
     def sample_file(self, iteration: int) -> Path:
         """The picture of an evaluation."""

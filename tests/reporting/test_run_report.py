@@ -12,6 +12,7 @@ import yaml
 from fake_run import HOSTILE, Fake, evaluation, write_run
 from pages import check_promises, read, table
 
+from maskwright.delivery.cursor import Cursor
 from maskwright.errors import ConfigError, DataError
 from maskwright.formats.opening import load_dataset
 from maskwright.metrics import level_confusion
@@ -126,6 +127,19 @@ def test_without_the_dataset_everything_else_is_there(fake):
     assert table(page, "class", "IoU")[0][1][1] == [repr(result["classes"][0]["iou"])]
     assert page.source.count("No pictures: ") == 12
     assert "6 images for training, 4 images for validation" in page.text
+
+
+def test_what_has_not_arrived_at_a_tracker_is_said(fake):
+    run = Run(fake.run)
+    run.config_file.write_text(run.config_file.read_text() + "trackers: [mlflow, wandb]\n")
+    Cursor(records=len(run.metrics.read()), finished=True, where="http://host").write(run, "mlflow")
+    Cursor(problem=f"{HOSTILE} refused").write(run, "wandb")
+    page = read(report(fake.run))
+    check_promises(page)
+    text = " ".join(page.text.split())
+    assert "records delivered to http://host" in text
+    assert f"wandb: 0 of {len(run.metrics.read())} records delivered ({HOSTILE} refused)" in text
+    assert f"maskwright sync {fake.run} delivers the rest" in text
 
 
 def test_an_unfinished_run_without_a_log(fake):

@@ -14,6 +14,7 @@ from maskwright.core.palette import colour_of, to_hex
 from maskwright.core.progress import progress, say
 from maskwright.core.sample import Sample, read_image
 from maskwright.core.storage import require_absent
+from maskwright.delivery.cursor import statuses
 from maskwright.errors import MaskwrightError
 from maskwright.formats.opening import load_dataset
 from maskwright.reporting.page import class_rows, free_page, plural, write_page
@@ -45,6 +46,7 @@ def report(run: str | Path | Run, *, out: Path | None = None) -> Path:
     log = run.metrics.read()
     content = {
         "run": run.path, "name": run.path.resolve().name, "info": info, "config": config, "finished": run.finished,
+        "trackers": statuses(run) if config.get("trackers") else [],
         "config_text": run.config_file.read_text("utf-8"),
         "classes": class_rows(classes),
         "data": _summary(dataset, info) if dataset else None, "data_notes": data_notes,

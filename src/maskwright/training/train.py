@@ -29,6 +29,7 @@ from maskwright.core.storage import (
     require_absent,
     staged_folder,
 )
+from maskwright.delivery.spool import deliveries
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.formats.opening import load_dataset
 from maskwright.losses.build import build_loss
@@ -37,6 +38,7 @@ from maskwright.models.build import ModelSpec, build_model
 from maskwright.models.segmenter import Preprocessing, Segmenter, with_selector
 from maskwright.models.weights import encoder_info, resolve
 from maskwright.run import Run
+from maskwright.trackers import require
 from maskwright.training.checkpoint import Progress, save_state
 from maskwright.training.doctor import examine, human
 from maskwright.training.loader import Batches, Source
@@ -202,6 +204,7 @@ def train(config: RunConfig | str | Path, *, out: str | Path | None = None, over
     """
     began = time.monotonic()
     config, folder = settle(config, overrides, augmentation)
+    require({entry.name: entry.arguments for entry in config.trackers})
     dataset = load_dataset(config.data.root)
     path = Path(out) if out else next_free(folder / "runs", f"{dataset.name}-{config.model.name.lower()}")
     require_absent(path)
@@ -276,8 +279,9 @@ def _finish(run: Run, config: RunConfig, prepared: _Prepared, setup_seconds: flo
     plan = Plan(train_config.iterations, train_config.evaluate_every, train_config.batch_size, config.seed,
                 _groups(config), config.schedule.power, config.schedule.warmup, train_config.ema,
                 train_config.early_stopping, train_config.workers)
-    facts = fit(run, plan, prepared.segmenter, prepared.criterion, prepared.batches, prepared.validation)
-    run.finish(facts | {"setup_seconds": setup_seconds})
+    with deliveries(run, [entry.name for entry in config.trackers]):
+        facts = fit(run, plan, prepared.segmenter, prepared.criterion, prepared.batches, prepared.validation)
+        run.finish(facts | {"setup_seconds": setup_seconds})
     say(f"trained {facts['iterations']} iterations in {facts['seconds']:.0f} s "
         f"({facts['images_per_second']:.1f} images/s); "
         f"best val mIoU {facts['best_val_mIoU']:.4f} at iteration {facts['best_iteration']}")
@@ -298,7 +302,8 @@ def resume(run: str | Path | Run) -> Run:
             say(f"run folder: {run.path}: has finished already")
             return run
         for left_over in run.path.rglob(f"{STAGING_PREFIX}*"):  # files that were being written when it was killed
-            if left_over.is_file() and run.evaluations not in left_over.parents:  # `evaluate` may be at work there
+            # In these `evaluate`, or a delivery, may be at work.
+            if left_over.is_file() and not {run.evaluations, run.trackers} & set(left_over.parents):
                 left_over.unlink()
         began = time.monotonic()
         config, info = run.config(), run.info()
