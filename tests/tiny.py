@@ -37,7 +37,8 @@ def write_dataset(root: Path, counts: Mapping[str, int], *, size: tuple[int, int
 def config(root: Path, *, train: Mapping[str, Any] | None = None, model: Mapping[str, Any] | None = None,
            **sections: Any) -> RunConfig:
     """A config for 10 iterations of a UNet of a few hundred weights; `train` and `model` change single values."""
-    length = {"iterations": 10, "batch_size": 4, "evaluate_every": 5, "precision": "float32", **(train or {})}
+    length = {"iterations": 10, "batch_size": 4, "evaluate_every": 5, "precision": "float32",
+              "channels_last": True, **(train or {})}
     return RunConfig.model_validate({
         "data": {"root": str(root), "image_size": [32, 32]}, "loss": ["ce", "dice"],
         "model": {"name": "UNet", "args": {"channels": [4], "bottleneck": 4, **(model or {})}},

@@ -65,9 +65,12 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def _print(value: Any, as_json: bool, human: Callable[[], str]) -> None:
-    if as_json:
-        from maskwright.core.storage import dump_json
+    from maskwright.core.progress import speaks
+    from maskwright.core.storage import dump_json
 
+    if not speaks():
+        return
+    if as_json:
         print(dump_json(value, indent=2))
     elif text := human():
         print(text)
@@ -272,7 +275,8 @@ def train(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a model; the run folder is printed first and last."""
+    """Train a model; the run folder is printed first and last. With several processes or hosts: `torchrun
+    --nproc-per-node N -m maskwright train run.yaml`."""
     _need_torch()
     if preview is not None:
         from maskwright.reporting.preview import preview as draw
@@ -431,7 +435,8 @@ def main(arguments: list[str] | None = None) -> None:
     except MaskwrightError as error:
         if _state["debug"]:
             traceback.print_exc()
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        if not error.quiet:
+            print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         code = error.exit_code
     except UsageError as error:
         error.show(sys.stderr)  # type: ignore[attr-defined]

@@ -164,6 +164,10 @@ class TrainConfig(StrictModel):
     early_stopping: Positive | None = Field(None, description="evaluations without a better val mIoU")
     ema: float | None = Field(0.99, gt=0, lt=1, description="decay of the average of the weights")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    channels_last: bool | Literal["auto"] = Field("auto", description="layout of images in memory; measured if auto")
+    threads: Positive | None = Field(None, description="of the CPU; torch's own number or fewer when left out")
+    compile: Literal["none", "default", "reduce-overhead"] = Field(
+        "none", description="torch.compile of the step; reduce-overhead: with CUDA graphs")
     workers: int | None = Field(None, ge=0, description="loader processes; chosen by device when left out")
 
     @field_validator("budget")

@@ -13,6 +13,7 @@ class MaskwrightError(Exception):
     """Base of all errors that are meant for the user."""
 
     exit_code = 1
+    quiet = False  # another process says it
 
 
 class ConfigError(MaskwrightError):
@@ -41,6 +42,10 @@ class LockedError(MaskwrightError):
     """Another process owns the folder; its pid is in the message."""
 
     exit_code = 5
+
+
+class LostError(SetupError):
+    """Another process of the same training has ended or does not answer."""
 
 
 class Interrupted(MaskwrightError):

@@ -3,6 +3,7 @@ of loader processes."""
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,16 @@ class TestStream:
         found = list(stream(batches, 0, 7, workers))
         assert len(found) == 7
         assert all(same(batch, batches[step]) for step, batch in enumerate(found))
+
+    def test_threads_change_nothing(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+        plain = list(stream(batches_of(dataset), 0, 7, 0))
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+        used: set[str] = set()
+        pair = Batches.pair
+        monkeypatch.setattr(Batches, "pair", lambda *place: (used.add(threading.current_thread().name), pair(*place))[1])
+        batches = batches_of(dataset)
+        assert all(same(a, b) for a, b in zip(stream(batches, 0, 7, 0), plain, strict=True))
+        assert used and threading.main_thread().name not in used
 
     def test_a_later_start_gives_the_rest(self, dataset: Dataset) -> None:
         whole = list(stream(batches_of(dataset), 0, 9, 0))

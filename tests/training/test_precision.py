@@ -13,7 +13,7 @@ from maskwright.models.build import ModelSpec, build_model
 from maskwright.models.segmenter import Preprocessing, Segmenter
 from maskwright.training import precision
 from maskwright.training.optimizer import Groups, build_optimizer
-from maskwright.training.precision import choose
+from maskwright.training.precision import Wanted, choose
 
 
 @pytest.fixture
@@ -34,9 +34,22 @@ def native(monkeypatch):
     monkeypatch.setattr(precision, "_emulated", lambda: 0.5)
 
 
-def measured(monkeypatch, brain, single, finite=True):
-    seconds = {"bfloat16": (brain, finite), "float32": (single, True)}
-    monkeypatch.setattr(precision, "_measure", lambda *arguments: seconds[arguments[-1]])
+def measured(monkeypatch, brain, single, finite=True, first=1.0, threads=None):
+    """A clock that says so: `first` is what channels-first multiplies the time by, `threads` what so many threads do."""
+    tried = []
+
+    def measure(*arguments):
+        way = arguments[-1]
+        tried.append((way.precision, way.channels_last, way.threads))
+        seconds = brain if way.precision == "bfloat16" else single
+        good = finite or way.precision != "bfloat16"
+        return seconds * (1.0 if way.channels_last else first) * (threads or {}).get(way.threads, 1.0), good
+
+    monkeypatch.setattr(precision, "_measure", measure)
+    return tried
+
+
+LAST = Wanted(channels_last=True)
 
 
 @pytest.mark.parametrize(("brain", "single", "finite", "chosen"), [
@@ -48,7 +61,7 @@ def measured(monkeypatch, brain, single, finite=True):
 ])
 def test_bfloat16_must_be_clearly_faster_and_finite(monkeypatch, setting, brain, single, finite, chosen):
     measured(monkeypatch, brain, single, finite)
-    choice = choose(*setting)
+    choice = choose(*setting, LAST)
     assert choice.precision == chosen
     assert choice.step_seconds == {"bfloat16": brain, "float32": single}[chosen]
     assert choice.seconds == {"bfloat16": brain, "float32": single}
@@ -57,8 +70,9 @@ def test_bfloat16_must_be_clearly_faster_and_finite(monkeypatch, setting, brain,
 
 def test_emulated_bfloat16_is_not_measured(monkeypatch, setting):
     monkeypatch.setattr(precision, "_emulated", lambda: 60.0)
-    monkeypatch.setattr(precision, "_measure", lambda *arguments: {"float32": (2.0, True)}[arguments[-1]])
-    choice = choose(*setting)
+    tried = measured(monkeypatch, 0.0, 2.0)
+    choice = choose(*setting, LAST)
+    assert tried == [("float32", True, 1)]
     assert (choice.precision, choice.step_seconds, choice.seconds) == ("float32", 2.0, {"float32": 2.0})
     assert "emulated" in choice.reason and "60" in choice.reason
 
@@ -79,7 +93,7 @@ def test_the_probe_compares_the_two(monkeypatch):
 @pytest.mark.parametrize("wanted", ["float32", "bfloat16"])
 def test_a_given_precision_is_only_timed(monkeypatch, setting, wanted):
     measured(monkeypatch, 1.0, 2.0, finite=False)
-    choice = choose(*setting, wanted)
+    choice = choose(*setting, Wanted(wanted, channels_last=True))
     assert choice.precision == wanted
     assert list(choice.seconds) == [wanted]
 
@@ -102,7 +116,7 @@ def test_the_faster_one_by_the_clock_is_taken(monkeypatch, setting):
     monkeypatch.setattr(precision, "train_step", slow)
     monkeypatch.setattr(precision.time, "perf_counter", lambda: now)
     before = copy.deepcopy(segmenter.model.state_dict())
-    choice = choose(*setting)
+    choice = choose(*setting, LAST)
     assert (choice.precision, choice.step_seconds) == ("bfloat16", 1.0)
     assert segmenter.precision == "float32"
     for key, value in segmenter.model.state_dict().items():
@@ -110,11 +124,60 @@ def test_the_faster_one_by_the_clock_is_taken(monkeypatch, setting):
     assert all(p.grad is None for p in segmenter.model.parameters())
 
 
+@pytest.mark.parametrize(("first", "chosen"), [(0.9, False), (0.97, True), (1.2, True)])
+def test_channels_first_is_taken_where_it_is_faster(monkeypatch, setting, first, chosen):
+    tried = measured(monkeypatch, 1.0, 2.0, first=first)
+    choice = choose(*setting)
+    assert tried[-1] == ("bfloat16", False, 1)
+    assert (choice.precision, choice.channels_last) == ("bfloat16", chosen)
+    assert choice.step_seconds == (1.0 if chosen else first)
+    assert choice.seconds == {"bfloat16": 1.0, "float32": 2.0, "channels first": first}
+    assert ("channels first" in choice.reason) is not chosen
+
+
+def test_threads_are_halved_as_long_as_it_helps(monkeypatch, setting):
+    """As in a container that sees many cores and may use few."""
+    monkeypatch.setattr(precision, "_threads", lambda _: 16)
+    tried = measured(monkeypatch, 2.0, 1.0, threads={16: 1.0, 8: 0.5, 4: 0.4, 2: 0.39})
+    choice = choose(*setting, LAST)
+    assert [threads for *_, threads in tried] == [16, 16, 8, 4, 2]
+    assert choice.threads == 4 and choice.step_seconds == 0.4
+    assert "4 threads: 1.25 times as fast" in choice.reason
+
+
+def test_what_the_config_fixes_is_not_tried(monkeypatch, setting):
+    tried = measured(monkeypatch, 1.0, 2.0, first=0.1)
+    choice = choose(*setting, Wanted("bfloat16", channels_last=True, threads=5))
+    assert tried == [("bfloat16", True, 5)] and choice.threads == 5
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_choice_is_applied_to_model_and_images(setting, last):
+    segmenter, *_ = setting
+    precision.Choice("bfloat16", 0.0, "", {}, last, 1).apply(segmenter)
+    layout = torch.channels_last if last else torch.contiguous_format
+    assert segmenter.precision == "bfloat16"
+    assert segmenter.normalise(setting[2]).is_contiguous(memory_format=layout)
+    assert all(value.is_contiguous(memory_format=layout) for value in segmenter.model.parameters() if value.ndim == 4)
+
+
+def test_settings_for_speed_are_taken_back():
+    def settings():
+        tiny = torch.tensor([1e-40]) + 0
+        return (float(tiny) == 0, torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32,
+                torch.backends.cudnn.benchmark)
+
+    before = settings()
+    with precision.fast_arithmetic():
+        assert settings()[1:] == ("high", True, True)
+    assert settings() == before
+
+
 def test_a_loss_that_is_not_finite_in_bfloat16_is_noticed(setting):
     segmenter, criterion, images, targets, groups = setting
     with torch.no_grad():
         segmenter.model.head.bias[0] = torch.nan
-    choice = choose(segmenter, criterion, images, targets, groups)
+    choice = choose(segmenter, criterion, images, targets, groups, LAST)
     assert choice.precision == "float32"
     assert "finite" in choice.reason
 

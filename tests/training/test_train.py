@@ -212,8 +212,8 @@ def test_a_loss_that_is_not_finite_names_its_images(data, tmp_path, monkeypatch,
     """The weights become infinite in iteration 8; the state of the last evaluation (or of iteration 7) is kept."""
     step_of, seen = loop.train_step, []
 
-    def spoilt(segmenter, criterion, optimizer):
-        step = step_of(segmenter, criterion, optimizer)
+    def spoilt(segmenter, *arguments):
+        step = step_of(segmenter, *arguments)
 
         def counted(images, targets):
             if len(seen) == 7:
@@ -385,3 +385,15 @@ def test_overrides_go_with_a_file_only(data, tmp_path):
     with pytest.raises(ConfigError, match="overrides"):
         train(config(data), out=tmp_path / "run", overrides=["seed=1"])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_model_trains_as_the_plain_one(data, tmp_path):
+    plain, compiled = (train(config(data, train={"compile": mode, "ema": 0.9}), out=tmp_path / mode)
+                       for mode in ("none", "default"))
+    for a, b in zip(plain.metrics.read(), compiled.metrics.read(), strict=True):
+        for key in a.keys() & {"loss", "val_loss", "val_mIoU"}:
+            assert b[key] == pytest.approx(a[key], rel=1e-3, abs=5e-3), key
+    assert read_tensors(compiled.best)[1].keys() == read_tensors(plain.best)[1].keys()
+    assert compiled.config().train.compile == "default"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -19,15 +20,21 @@ class Advance(Protocol):
 _LINE_EVERY = 10.0
 
 
+def speaks() -> bool:
+    """Whether this process reports: of several that torchrun has started only the first one does."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK") == "0"
+
+
 def say(text: str) -> None:
     """One line for the person who waits; stdout is left to results."""
-    print(text, file=sys.stderr, flush=True)
+    if speaks():
+        print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def progress(what: str, total: int, unit: str = "images", done: int = 0) -> Iterator[Advance]:
     """Yields `advance(done, note)`, which takes the number done so far and a short note."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and speaks():
         with _bar(what, total, unit, done) as advance:
             yield advance
         return

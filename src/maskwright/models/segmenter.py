@@ -50,7 +50,8 @@ class Preprocessing:
 @dataclass
 class Segmenter:
     """A model with its classes and preprocessing. `flip_average` averages over the mirrored image; `selector` is how
-    the levels of a class tree are labelled (see `SELECTORS`)."""
+    the levels of a class tree are labelled (see `SELECTORS`); `channels_last` is how the images that the model gets lie
+    in memory."""
 
     model: nn.Module
     spec: ModelSpec
@@ -59,6 +60,7 @@ class Segmenter:
     precision: str = "float32"
     flip_average: bool = False
     selector: Selector = "leaf"
+    channels_last: bool = True
 
     @property
     def coherent(self) -> bool:
@@ -71,12 +73,13 @@ class Segmenter:
         return next(self.model.parameters()).device
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) uint8 to float32, channels last, on the model's device."""
+        """(N, 3, H, W) uint8 to float32 on the model's device, in the layout that the model works with."""
         device = self.device
         mean = torch.tensor(self.preprocessing.mean, device=device).view(1, 3, 1, 1) * 255
         std = torch.tensor(self.preprocessing.std, device=device).view(1, 3, 1, 1) * 255
-        floats = images.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last)
-        return (floats - mean) / std
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        floats = images.to(device, non_blocking=True).to(torch.float32, memory_format=layout)
+        return floats.sub_(mean).div_(std)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) uint8 at the model's size to logits (N, K, H, W) float32."""

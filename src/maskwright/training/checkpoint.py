@@ -13,6 +13,7 @@ from torch import nn
 from maskwright.core.storage import atomic_write_bytes
 from maskwright.errors import DataError
 from maskwright.models.segmenter import HEADER, read_tensors
+from maskwright.training.world import World
 
 
 @dataclass
@@ -44,9 +45,13 @@ def save_state(path: Path, progress: Progress, model: nn.Module, average: nn.Mod
     atomic_write_bytes(path, save(tensors, {HEADER: json.dumps(asdict(progress), sort_keys=True)}))
 
 
-def load_state(path: Path, model: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer) -> Progress:
-    """Restores what `save_state` wrote, in place. DataError when the file is damaged or of another training."""
-    header, tensors = read_tensors(path)
+def load_state(path: Path, model: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer,
+               world: World) -> Progress:
+    """Restores what `save_state` wrote, in place; of several processes only the first one reads it. DataError when
+    the file is damaged or of another training."""
+    with world.together():
+        header, tensors = read_tensors(path) if world.first else ({}, {})
+    header, tensors = world.share(header), world.share_tensors(tensors)
 
     def part(prefix: str) -> dict[str, torch.Tensor]:
         return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
@@ -64,8 +69,8 @@ def load_state(path: Path, model: nn.Module, average: nn.Module | None, optimize
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
         return Progress(**header)
     except (RuntimeError, TypeError, ValueError, IndexError):
-        raise DataError(f"{path}: is not the training state of this run; restore it, or train a new run (the best "
-                        "checkpoint stays usable)") from None
+        raise world.common(DataError(f"{path}: is not the training state of this run; restore it, or train a new run "
+                                     "(the best checkpoint stays usable)")) from None
 
 
 def _laid_out_like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,10 @@ changes nothing."""
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -14,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from maskwright.augment import Augmentation
+from maskwright.augment import Augmentation, Pipeline
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Sample
@@ -25,12 +28,13 @@ _CACHE_SHARE = 0.25
 
 
 class Source:
-    """Samples decoded and resized, kept in memory as far as a quarter of the free memory reaches."""
+    """Samples decoded and resized, kept in memory as far as a quarter of the free memory reaches, which is divided
+    among so many `processes` that do the same on this host."""
 
-    def __init__(self, dataset: Dataset, samples: Sequence[Sample], geometry: Geometry) -> None:
+    def __init__(self, dataset: Dataset, samples: Sequence[Sample], geometry: Geometry, processes: int = 1) -> None:
         self.dataset, self.samples, self.geometry = dataset, list(samples), geometry
         pixels = geometry.size[0] * geometry.size[1]
-        self._room = int(psutil.virtual_memory().available * _CACHE_SHARE) // (4 * pixels)
+        self._room = int(psutil.virtual_memory().available * _CACHE_SHARE / processes) // (4 * pixels)
         self._cache: dict[int, Pair] = {}
 
     def __len__(self) -> int:
@@ -64,9 +68,12 @@ def batch_indices(seed: int, step: int, batch_size: int, samples: int) -> list[t
     batches of exactly `batch_size`: no short batch, and every sample equally often.
     """
     places = range(step * batch_size, (step + 1) * batch_size)
-    orders = {epoch: np.random.default_rng((seed, 0, epoch)).permutation(samples)
-              for epoch in {place // samples for place in places}}
-    return [(place // samples, int(orders[place // samples][place % samples])) for place in places]
+    return [(place // samples, int(_order(seed, place // samples, samples)[place % samples])) for place in places]
+
+
+@lru_cache(2)
+def _order(seed: int, epoch: int, samples: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng((seed, 0, epoch)).permutation(samples)
 
 
 class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -79,13 +86,11 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
                  world: int = 1) -> None:
         self.source, self.augmentation, self.batch_size, self.seed = source, augmentation, batch_size, seed
         self.rank, self.world = rank, world
+        self.map: Callable[..., Iterable[Pair]] = map
 
     def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        images, masks = [], []
-        for epoch, index in batch_indices(self.seed, step, self.batch_size, len(self.source))[self.rank::self.world]:
-            image, mask = self.pair(epoch, index)
-            images.append(image)
-            masks.append(mask)
+        places = batch_indices(self.seed, step, self.batch_size, len(self.source))[self.rank::self.world]
+        images, masks = zip(*self.map(self.pair, *zip(*places, strict=True)), strict=True)
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(np.stack(masks))
 
     def pair(self, epoch: int, index: int) -> Pair:
@@ -99,14 +104,21 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The batches of steps start..stop-1 in order, made by `workers` processes (0: by this one)."""
+    """The batches of steps start..stop-1 in order, made by `workers` processes (0: by this one, each by as many threads
+    as torch has, which wait meanwhile; numpy and OpenCV let threads run side by side, but a pipeline of albumentations
+    keeps its random state in itself)."""
+    alone = workers > 0 or not isinstance(batches.augmentation, Pipeline)
+    threads = 1 if alone else torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads) if threads > 1 else None
+    batches.map = pool.map if pool else map
     if workers:
         # OpenCV's threads do not survive the fork, and a child that touches their number waits for ever.
         cv2.setNumThreads(0)
     loader: DataLoader[tuple[torch.Tensor, torch.Tensor]] = DataLoader(
         batches, batch_size=None, sampler=range(start, stop), num_workers=workers,
         prefetch_factor=4 if workers else None, pin_memory=torch.cuda.is_available(), worker_init_fn=_leave_signals)
-    return iter(loader)
+    with pool or nullcontext():
+        yield from loader
 
 
 def _leave_signals(_: int) -> None:

@@ -33,6 +33,7 @@ from maskwright.training.optimizer import Average, Groups, build_optimizer
 from maskwright.training.precision import train_step
 from maskwright.training.schedule import poly
 from maskwright.training.validation import validate
+from maskwright.training.world import ALONE, World
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 _LOG_EVERY = 10
@@ -53,30 +54,35 @@ class Plan:
     ema: float | None = None
     early_stopping: int | None = None
     workers: int = 0
+    compile: str = "none"
     state_every_seconds: float = _STATE_EVERY_SECONDS
 
 
-def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batches: Batches, validation: Source
-        ) -> dict[str, Any]:
-    """Trains from the state in `run` to the end; returns how it ended.
+def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batches: Batches, validation: Source,
+        world: World = ALONE) -> dict[str, Any]:
+    """Trains from the state in `run` to the end; returns how it ended. Several processes train as one: the first one
+    writes, and the others need no folder of the run.
 
     Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite.
     """
     with _graceful() as stop:  # from the start: torch swallows a KeyboardInterrupt while it loads a tensor
-        return _fit(run, plan, segmenter, criterion, batches, validation, stop)
+        return _fit(run, plan, segmenter, criterion, batches, validation, world, stop)
 
 
 def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batches: Batches, validation: Source,
-         stop: _Stop) -> dict[str, Any]:
+         world: World, stop: _Stop) -> dict[str, Any]:
     model = segmenter.model
     optimizer = build_optimizer(model, segmenter.spec, plan.groups)
     average = Average(model, plan.ema) if plan.ema else None
     averaged = average.model if average else None
-    state = load_state(run.last, model, averaged, optimizer)
-    run.stopped_file.unlink(missing_ok=True)
-    run.metrics.truncate(state.log_bytes)
+    state = load_state(run.last, model, averaged, optimizer, world)
+    if world.first:
+        run.stopped_file.unlink(missing_ok=True)
+        run.metrics.truncate(state.log_bytes)
     judged = with_model(segmenter, averaged) if averaged else segmenter
-    step_once = train_step(segmenter, criterion, optimizer)
+    if plan.compile != "none":
+        model.compile(mode=plan.compile)
+    step_once = train_step(segmenter, criterion, optimizer, world)
     pending: list[torch.Tensor] = [torch.tensor(loss) for loss in state.pending_losses]
     saved = began = time.monotonic()
     first = state.step
@@ -88,26 +94,33 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
     def refuse(what: str, step: int) -> DataError:
         names = batches.names(step)
         message, fix = f"{what} is not finite at iteration {step + 1}", "lower optimizer.lr or check these"
-        atomic_write_json(run.stopped_file, {"message": f"{message}; its images: {', '.join(names)}", "fix": fix,
-                                             "evidence": {"iteration": step + 1, "samples": names}})
-        return DataError(f"{run.path}: {message}; its images: {', '.join(names)}; {fix}. The last good state is "
-                         f"kept in {run.last.name}")
+        if world.first:
+            atomic_write_json(run.stopped_file, {"message": f"{message}; its images: {', '.join(names)}", "fix": fix,
+                                                 "evidence": {"iteration": step + 1, "samples": names}})
+        return world.common(DataError(f"{run.path}: {message}; its images: {', '.join(names)}; {fix}. The last good "
+                                      f"state is kept in {run.last.name}"))
 
     def save() -> None:
         nonlocal saved
         state.pending_losses = [float(loss) for loss in pending]
         if not all(map(math.isfinite, state.pending_losses)):
             log_losses()  # raises: a state that is spoilt never replaces a good one
-        if state.log_bytes:  # the state counts on these bytes, so they reach the disk before it does
+        if world.first and state.log_bytes:  # the state counts on these bytes, so they reach the disk before it does
             with open(run.metrics.path, "rb") as stream:
                 os.fsync(stream.fileno())
-        save_state(run.last, state, model, averaged, optimizer)
+        if world.first:
+            save_state(run.last, state, model, averaged, optimizer)
         saved = time.monotonic()
 
     def log(record: dict[str, Any]) -> None:
-        # Not flushed to the disk each time: what a crash loses is written again from the saved state.
-        run.metrics.append(record, durable=False)
-        state.log_bytes = run.metrics.size
+        if world.first:
+            # Not flushed to the disk each time: what a crash loses is written again from the saved state.
+            run.metrics.append(record, durable=False)
+            state.log_bytes = run.metrics.size
+
+    def log_time(record: dict[str, Any]) -> None:
+        if world.first:
+            run.timing.append(record, durable=False)
 
     def log_losses() -> None:
         losses = [float(loss) for loss in pending]
@@ -123,7 +136,7 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
 
     def evaluate() -> None:
         start = time.monotonic()
-        confusions, loss = validate(judged, validation, criterion, plan.batch_size, run.sample_file(state.step))
+        confusions, loss = validate(judged, validation, criterion, plan.batch_size, run.sample_file(state.step), world)
         if not math.isfinite(loss):  # the weights have run away in the last step
             raise refuse("the validation loss", state.step - 1)
         result = scores(confusions[-1], segmenter.classes.names, segmenter.classes.ids)
@@ -131,16 +144,18 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
         better = state.best_miou is None or miou > state.best_miou
         if better:
             state.best_miou, state.best_step, state.evaluations_since_best = miou, state.step, 0
-            judged.save(run.best)
+            if world.first:
+                judged.save(run.best)
         else:
             state.evaluations_since_best += 1
         levels = {"val_mIoU_levels": [float(mIoU(counts)) for counts in confusions]} if len(confusions) > 1 else {}
         log({"iteration": state.step, "val_loss": loss, "val_aAcc": result.aAcc, "val_mAcc": result.mAcc,
              "val_mIoU": result.mIoU, "val_mDice": result.mDice, "val_iou": [c.iou for c in result.classes],
              **levels, "best": better})
-        run.timing.append({"iteration": state.step, "evaluation_seconds": time.monotonic() - start}, durable=False)
+        log_time({"iteration": state.step, "evaluation_seconds": time.monotonic() - start})
         number = state.step // plan.evaluate_every
-        if number >= 4 and number & (number - 1) == 0 and state.step < plan.iterations and (found := examine(run)):
+        if world.first and number >= 4 and number & (number - 1) == 0 and state.step < plan.iterations and (
+                found := examine(run)):
             say(f"so far: {human(found)}")  # after 4, 8, 16, … evaluations: the log is read only a few times
 
     with progress("training", plan.iterations, "iterations", first) as advance:
@@ -150,7 +165,8 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
             factor = poly(state.step, plan.iterations, power=plan.power, warmup=plan.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
-            torch.manual_seed(plan.seed * 1_000_003 + state.step)  # dropout: a function of (seed, step)
+            # Dropout: a function of (seed, step, process).
+            torch.manual_seed(plan.seed * 1_000_003 + state.step + (world.rank << 52))
             model.train()
             pending.append(step_once(images, targets))
             if average:
@@ -159,19 +175,20 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
             due = state.step % plan.evaluate_every == 0 or state.step == plan.iterations
             if due or len(pending) == _LOG_EVERY:
                 log_losses()
-                run.timing.append({"iteration": state.step, "seconds": time.monotonic() - began, **steps.taken()},
-                                  durable=False)
+                log_time({"iteration": state.step, "seconds": time.monotonic() - began, **steps.taken()})
             if due:
                 evaluate()
                 steps.taken()  # an evaluation is no waiting
             advance(state.step, f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "")
-            if due or stop.is_set() or time.monotonic() - saved > plan.state_every_seconds:
+            stopping, old = world.any(stop.is_set(), time.monotonic() - saved > plan.state_every_seconds)
+            if due or stopping or old:
                 save()
             if ended():
                 break
-            if stop.is_set():
-                raise Interrupted(f"{run.path}: stopped at iteration {state.step} of {plan.iterations}, state saved; "
-                                  f"go on with `maskwright resume {run.path}`")
+            if stopping:
+                raise world.common(Interrupted(
+                    f"{run.path}: stopped at iteration {state.step} of {plan.iterations}, state saved; go on with "
+                    f"`maskwright resume {run.path}`"))
     seconds = time.monotonic() - began
     images_per_second = (state.step - first) * plan.batch_size / seconds if seconds else 0.0
     return {"iterations": state.step, "early_stopped": state.step < plan.iterations, "best_iteration": state.best_step,

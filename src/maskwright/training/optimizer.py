@@ -49,14 +49,15 @@ class Average:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
+        self._mine = list(self.model.state_dict().values())
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Takes in the weights after `step` (0 for the first)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        mine, theirs = list(self.model.state_dict().values()), list(model.state_dict().values())
-        floats = [i for i, value in enumerate(mine) if value.is_floating_point()]
-        torch._foreach_lerp_([mine[i] for i in floats], [theirs[i] for i in floats], 1 - decay)
-        for value, other in zip(mine, theirs, strict=True):
-            if not value.is_floating_point():
-                value.copy_(other)
+        pairs = list(zip(self._mine, model.state_dict().values(), strict=True))
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        counters = [pair for pair in pairs if not pair[0].is_floating_point()]
+        torch._foreach_lerp_([mine for mine, _ in floats], [theirs for _, theirs in floats], 1 - decay)
+        if counters:
+            torch._foreach_copy_([mine for mine, _ in counters], [theirs for _, theirs in counters])

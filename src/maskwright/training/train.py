@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 import platform
+import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +46,9 @@ from maskwright.training.doctor import examine, human
 from maskwright.training.loader import Batches, Source
 from maskwright.training.loop import Plan, fit
 from maskwright.training.optimizer import Average, Groups, build_optimizer
-from maskwright.training.precision import Choice, choose, denormals_flushed
+from maskwright.training.precision import Choice, Wanted, choose, fast_arithmetic
 from maskwright.training.validation import validate
+from maskwright.training.world import ALONE, World, joined
 
 # Of a time budget, what is kept for reading, the last checkpoint and the noise of the clock.
 _BUDGET_MARGIN = 0.04
@@ -79,10 +82,11 @@ class _Prepared:
     criterion: nn.Module
     batches: Batches
     validation: Source
+    world: World
 
 
 def _prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], list[Sample]], weights: Path | None,
-             device: str) -> _Prepared:
+             device: str, world: World) -> _Prepared:
     model = config.model
     spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args)
     torch.manual_seed(config.seed)
@@ -98,7 +102,7 @@ def _prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], li
     preprocessing = Preprocessing(geometry, tuple(mean), tuple(std), dataset.exif)
     segmenter = with_selector(
         Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector)
-    train, validation = (Source(dataset, samples, geometry) for samples in splits)
+    train, validation = (Source(dataset, samples, geometry, world.local_size) for samples in splits)
     with progress("reading", len(train) + len(validation)) as advance:
         counts = train.fill(lambda done, _: advance(done))
         validation.fill(lambda done, _: advance(len(train) + done))
@@ -106,7 +110,7 @@ def _prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], li
     if not counts.any():
         raise DataError(f"{dataset.root}: no training pixel has a class (all are ignored); check the masks")
     criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
-    return _Prepared(dataset, segmenter, criterion, batches_of(config, train), validation)
+    return _Prepared(dataset, segmenter, criterion, batches_of(config, train, world), validation, world)
 
 
 def geometry_of(config: RunConfig) -> Geometry:
@@ -115,10 +119,10 @@ def geometry_of(config: RunConfig) -> Geometry:
                     config.data.resample)
 
 
-def batches_of(config: RunConfig, source: Source) -> Batches:
-    """The batches of a training on `source`, augmented."""
+def batches_of(config: RunConfig, source: Source, world: World = ALONE) -> Batches:
+    """The batches of a training on `source`, augmented; this process's share of each."""
     augmentation = augment.build([term.model_dump() for term in config.augment], config.border)
-    return Batches(source, augmentation, config.train.batch_size, config.seed)
+    return Batches(source, augmentation, config.train.batch_size, config.seed, rank=world.rank, world=world.size)
 
 
 def _groups(config: RunConfig) -> Groups:
@@ -136,12 +140,14 @@ def _iterations(config: RunConfig, prepared: _Prepared, choice: Choice, workers:
         return max(1, math.ceil(train.epochs * len(prepared.batches.source) / train.batch_size))
     assert train.budget is not None
     start = time.monotonic()
-    validate(prepared.segmenter, prepared.validation, prepared.criterion, train.batch_size, run.sample_file(0))
-    prepared.segmenter.save(run.best)
-    _write_start(run, config, prepared)
+    validate(prepared.segmenter, prepared.validation, prepared.criterion, train.batch_size, run.sample_file(0),
+             prepared.world)
+    if prepared.world.first:
+        prepared.segmenter.save(run.best)
+        _write_start(run, config, prepared)
+        run.sample_file(0).unlink(missing_ok=True)
+        run.best.unlink()
     evaluation = time.monotonic() - start
-    run.sample_file(0).unlink(missing_ok=True)
-    run.best.unlink()
     model = prepared.segmenter.model
     step = choice.step_seconds
     if train.ema:
@@ -169,11 +175,11 @@ def _seconds(work: Callable[[int], object]) -> float:
     return (time.monotonic() - start) / _TIMED
 
 
-def _workers(config: RunConfig, device: str) -> int:
+def _workers(config: RunConfig, device: str, world: World) -> int:
     """Loader processes. On a CPU they would take cores from the step; making a batch is a small part of its time."""
     if config.train.workers is not None:
         return config.train.workers
-    return 0 if device == "cpu" else min(8, os.cpu_count() or 1)
+    return 0 if device == "cpu" else min(8, max(1, (os.cpu_count() or 1) // world.local_size))
 
 
 def settle(config: RunConfig | str | Path, overrides: Sequence[str] = (), augmentation: object = None
@@ -192,7 +198,7 @@ def settle(config: RunConfig | str | Path, overrides: Sequence[str] = (), augmen
     return with_pipelines(config), folder
 
 
-@denormals_flushed()
+@fast_arithmetic()
 def train(config: RunConfig | str | Path, *, out: str | Path | None = None, overrides: Sequence[str] = (),
           device: str | None = None, augmentation: object = None) -> Run:
     """Trains a model and returns its finished Run.
@@ -200,67 +206,124 @@ def train(config: RunConfig | str | Path, *, out: str | Path | None = None, over
     `config` is a RunConfig or the path of a `run.yaml`. The run goes to `out`, or to `runs/NAME-001` beside
     the config; an existing folder is never overwritten. `augmentation` is a pipeline of albumentations
     (`A.Compose`) in place of what the config has. Before the folder appears, everything is checked:
-    config, dataset, weights, and one measured step. Raises MaskwrightError subclasses.
+    config, dataset, weights, and one measured step. Processes that torchrun has started train as one; config,
+    weights and run folder are matters of the first one. Raises MaskwrightError subclasses.
     """
-    began = time.monotonic()
-    config, folder = settle(config, overrides, augmentation)
-    require({entry.name: entry.arguments for entry in config.trackers})
-    dataset = load_dataset(config.data.root)
-    path = Path(out) if out else next_free(folder / "runs", f"{dataset.name}-{config.model.name.lower()}")
-    require_absent(path)
-    say(f"run folder: {path}")
-    weights = resolve(config.model.encoder, config.model.weights) if config.model.encoder else None
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    splits = training_splits(dataset, config.data.holdout, config.seed)
-    prepared = _prepare(config, dataset, splits, weights, device)
-    images, targets = prepared.batches[0]
+    with joined(device) as world:
+        return _train(lambda: settle(config, overrides, augmentation), Path(out) if out else None, device, world)
+
+
+def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, device: str, world: World) -> Run:
+    began = time.monotonic()
+    path, folder, weights = Path(), Path(), None
+    given: RunConfig | None = None
+    with world.together():
+        if world.first:
+            given, folder = settled()
+            require({entry.name: entry.arguments for entry in given.trackers})
+            given = rebase(given, Path.cwd())  # absolute paths: the run folder can lie anywhere
+    config = world.share(given)
+    assert config
+    with world.together():
+        _suits(config, world)
+        dataset = load_dataset(config.data.root)
+        if world.first:
+            path = out or next_free(folder / "runs", f"{dataset.name}-{config.model.name.lower()}")
+            require_absent(path)
+            say(f"run folder: {path}")
+            weights = resolve(config.model.encoder, config.model.weights) if config.model.encoder else None
+    path = world.share(path)
+    version = _version(dataset, world)
+    with world.together():
+        splits = training_splits(dataset, config.data.holdout, config.seed)
+        prepared = _prepare(config, dataset, splits, weights, device, world)
+    choice = _choose(config, prepared)
+    workers = _workers(config, device, world)
+    with ExitStack() as stack:
+        run = Run(stack.enter_context(staged_folder(path)) if world.first else path)
+        with world.together():
+            iterations = _iterations(config, prepared, choice, workers, run, began)
+        resolved = world.share(_resolve(config, prepared, choice, iterations, workers))
+        if world.first:
+            run.write_config(resolved)
+            atomic_write_json(run.info_file, _info(dataset, version, splits, choice, device, world))
+            _write_start(run, resolved, prepared)
+    say(f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations of "
+        f"{config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
+    with _locked(path, world):
+        return _finish(Run(path), resolved, prepared, time.monotonic() - began)
+
+
+def _suits(config: RunConfig, world: World) -> None:
+    """ConfigError where so many processes cannot train so."""
+    if rest := config.train.batch_size % world.size:
+        more = config.train.batch_size - rest + world.size
+        raise ConfigError(f"train.batch_size: {config.train.batch_size} images cannot be shared evenly by {world.size} "
+                          f"processes; `--set train.batch_size={more}`, or another multiple")
+    if world.size > 1 and config.train.compile != "none":
+        raise ConfigError("train.compile: a compiled model cannot be shared by several processes; set it to none")
+
+
+@contextmanager
+def _locked(path: Path, world: World) -> Iterator[None]:
+    """The first process holds the run's lock for all."""
+    with ExitStack() as stack:
+        with world.together():
+            if world.first:
+                stack.enter_context(exclusive_lock(path))
+        yield
+
+
+def _version(dataset: Dataset, world: World) -> str:
+    """The dataset's version. DataError when a process, perhaps on another host, reads a different one."""
+    with world.together():
+        version = dataset.version()
+    first = world.share(version)
+    with world.together():
+        if version != first:
+            raise DataError(f"{dataset.root}: is not the same on {socket.gethostname()} as for the first process; copy "
+                            "it again, or use a folder that all hosts share")
+    return version
+
+
+def _choose(config: RunConfig, prepared: _Prepared) -> Choice:
+    """The fastest way to make a step, which the model takes from now on."""
+    train = config.train
+    wanted = Wanted(train.precision, None if train.channels_last == "auto" else train.channels_last, train.threads)
     try:
-        choice = choose(prepared.segmenter, prepared.criterion, images, targets, _groups(config),
-                        config.train.precision)
+        choice = choose(prepared.segmenter, prepared.criterion, *prepared.batches[0], _groups(config), wanted,
+                        prepared.world)
     except RuntimeError as error:  # torch's one word for shapes that do not fit, and for memory that is not there
         reason = str(error).splitlines()[0]
         raise ConfigError(f"model: {config.model.name} cannot make a step with these images ({reason}); change "
                           "data.image_size, train.batch_size, or the model") from None
-    prepared.segmenter.precision = choice.precision
+    choice.apply(prepared.segmenter)
     say(f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms a step")
-    workers = _workers(config, device)
-    with staged_folder(path) as staging:
-        run = Run(staging)
-        iterations = _iterations(config, prepared, choice, workers, run, began)
-        resolved = _resolve(config, prepared, choice, iterations, workers)
-        run.write_config(rebase_absolute(resolved))
-        atomic_write_json(run.info_file, _info(dataset, splits, choice, device))
-        _write_start(run, resolved, prepared)
-    say(f"{len(splits[0])} training and {len(splits[1])} validation images, {iterations} iterations of "
-        f"{config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
-    with exclusive_lock(path):
-        return _finish(Run(path), resolved, prepared, time.monotonic() - began)
+    return choice
 
 
 def _epochs(config: RunConfig, samples: int) -> float:
     return (config.train.iterations or 0) * config.train.batch_size / samples
 
 
-def rebase_absolute(config: RunConfig) -> RunConfig:
-    """The config with absolute paths, so that the run folder can lie anywhere."""
-    return rebase(config, Path.cwd())
-
-
 def _resolve(config: RunConfig, prepared: _Prepared, choice: Choice, iterations: int, workers: int) -> RunConfig:
     """The config with every measured and default value filled in; training it again gives the same model."""
     preprocessing = prepared.segmenter.preprocessing
     train_config = config.train.model_copy(update={
-        "iterations": iterations, "epochs": None, "budget": None, "precision": choice.precision, "workers": workers,
+        "iterations": iterations, "epochs": None, "budget": None, "precision": choice.precision,
+        "channels_last": choice.channels_last, "threads": choice.threads, "workers": workers,
         "evaluate_every": config.train.evaluate_every or max(1, math.ceil(iterations / _EVALUATIONS))})
     data = config.data.model_copy(update={"mean": list(preprocessing.mean), "std": list(preprocessing.std)})
     return config.model_copy(update={"train": train_config, "data": data})
 
 
-def _info(dataset: Dataset, splits: tuple[list[Sample], list[Sample]], choice: Choice, device: str) -> dict[str, Any]:
+def _info(dataset: Dataset, version: str, splits: tuple[list[Sample], list[Sample]], choice: Choice, device: str,
+          world: World) -> dict[str, Any]:
     return {"maskwright": __version__, "dataset": {"name": dataset.name, "root": str(dataset.root.resolve()),
-                                                   "version": dataset.version()},
+                                                   "version": version},
             "splits": {"train": [s.name for s in splits[0]], "val": [s.name for s in splits[1]]},
-            "classes": dataset.classes.to_dict(), "device": device, "threads": torch.get_num_threads(),
+            "classes": dataset.classes.to_dict(), "device": device, "processes": world.size, "threads": choice.threads,
             "precision": {"chosen": choice.precision, "reason": choice.reason, "step_seconds": choice.seconds},
             "environment": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
                             "machine": platform.machine()}}
@@ -278,42 +341,68 @@ def _finish(run: Run, config: RunConfig, prepared: _Prepared, setup_seconds: flo
     assert train_config.iterations and train_config.evaluate_every and train_config.workers is not None
     plan = Plan(train_config.iterations, train_config.evaluate_every, train_config.batch_size, config.seed,
                 _groups(config), config.schedule.power, config.schedule.warmup, train_config.ema,
-                train_config.early_stopping, train_config.workers)
-    with deliveries(run, [entry.name for entry in config.trackers]):
-        facts = fit(run, plan, prepared.segmenter, prepared.criterion, prepared.batches, prepared.validation)
-        run.finish(facts | {"setup_seconds": setup_seconds})
+                train_config.early_stopping, train_config.workers, train_config.compile)
+    world = prepared.world
+    with deliveries(run, [entry.name for entry in config.trackers if world.first]):
+        facts = fit(run, plan, prepared.segmenter, prepared.criterion, prepared.batches, prepared.validation, world)
+        if world.first:
+            run.finish(facts | {"setup_seconds": setup_seconds})
     say(f"trained {facts['iterations']} iterations in {facts['seconds']:.0f} s "
         f"({facts['images_per_second']:.1f} images/s); "
         f"best val mIoU {facts['best_val_mIoU']:.4f} at iteration {facts['best_iteration']}")
-    if findings := examine(run):
+    if world.first and (findings := examine(run)):
         say(human(findings))
     say(f"run folder: {run.path}")
     return run
 
 
-@denormals_flushed()
+@fast_arithmetic()
 def resume(run: str | Path | Run) -> Run:
     """Goes on with a run that was stopped or killed, and ends with the same weights and the same log as if
     it never had been. Raises DataError when the dataset has changed since; a finished run is returned as it is.
+
+    Several processes go on as they began; another number of them trains the same model but for rounding and dropout.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
-    with exclusive_lock(run.path):
-        if run.finished:
+    run = run if isinstance(run, Run) else Run(Path(run))
+    with joined("cuda" if torch.cuda.is_available() else "cpu") as world, ExitStack() as stack:
+        finished = False
+        with world.together():
+            if world.first:
+                stack.enter_context(exclusive_lock(Run.open(run.path).path))
+                finished = run.finished is not None
+        if world.share(finished):
             say(f"run folder: {run.path}: has finished already")
             return run
-        for left_over in run.path.rglob(f"{STAGING_PREFIX}*"):  # files that were being written when it was killed
-            # In these `evaluate`, or a delivery, may be at work.
-            if left_over.is_file() and not {run.evaluations, run.trackers} & set(left_over.parents):
-                left_over.unlink()
-        began = time.monotonic()
-        config, info = run.config(), run.info()
+        return _resume(run, world)
+
+
+def _resume(run: Run, world: World) -> Run:
+    began = time.monotonic()
+    found = None
+    with world.together():
+        if world.first:
+            for left_over in run.path.rglob(f"{STAGING_PREFIX}*"):  # being written when it was killed
+                # In these `evaluate`, or a delivery, may be at work.
+                if left_over.is_file() and not {run.evaluations, run.trackers} & set(left_over.parents):
+                    left_over.unlink()
+            found = run.config(), run.info()
+    found = world.share(found)
+    assert found
+    config, info = found
+    if world.size != info["processes"]:
+        say(f"{run.path}: began with {info['processes']} processes and goes on with {world.size}: the same training, "
+            "but not the same bytes")
+    with world.together():
+        _suits(config, world)
         dataset = load_dataset(config.data.root)
-        if dataset.version() != info["dataset"]["version"]:
+        version = dataset.version()
+        if version != info["dataset"]["version"]:
             raise DataError(f"{config.data.root}: has changed since {run.path} began; restore it, or train a new run")
         if info["device"] == "cuda" and not torch.cuda.is_available():
             raise SetupError(f"{run.path}: began on a GPU, and there is none here; resume it where it began")
-        torch.set_num_threads(info["threads"])
         splits = training_splits(dataset, config.data.holdout, config.seed)
-        prepared = _prepare(config, dataset, splits, None, info["device"])
-        prepared.segmenter.precision = config.train.precision
-        return _finish(run, config, prepared, time.monotonic() - began)
+        prepared = _prepare(config, dataset, splits, None, info["device"], world)
+    train = config.train
+    assert train.precision != "auto" and train.channels_last != "auto" and train.threads
+    Choice(train.precision, 0.0, "as it began", {}, train.channels_last, train.threads).apply(prepared.segmenter)
+    return _finish(run, config, prepared, time.monotonic() - began)

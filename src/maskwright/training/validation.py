@@ -16,32 +16,36 @@ from maskwright.core.storage import atomic_write_bytes
 from maskwright.metrics import level_confusions
 from maskwright.models.segmenter import Segmenter
 from maskwright.training.loader import Source
+from maskwright.training.world import ALONE, World
 
 _PICTURED, _PICTURE_HEIGHT = 4, 224
 
 
-def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_size: int, picture: Path | None = None
-             ) -> tuple[list[npt.NDArray[np.int64]], float]:
+def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_size: int, picture: Path | None = None,
+             world: World = ALONE) -> tuple[list[npt.NDArray[np.int64]], float]:
     """(M, M) confusion counts of each level of the classes at the images' own sizes, top first (the last are the
     leaves' (K, K); a flat list has no others), and the mean loss at the model's size.
 
     The loss is averaged over batches by their number of images; `flip_average` is left to the final evaluation,
-    to save time. `picture` gets a few samples as rows of image, truth, prediction, differences.
+    to save time. `picture` gets a few samples as rows of image, truth, prediction, differences. Several processes take
+    batches in turn: all get what one would have found with the same weights.
     """
     classes = segmenter.classes
     confusions = [np.zeros((len(level), len(level)), np.int64) for level in classes.levels]
-    total = 0.0
-    rows: list[npt.NDArray[np.uint8]] = []
+    starts = range(0, len(source), batch_size)
+    losses = np.zeros(len(starts))
+    rows: dict[int, npt.NDArray[np.uint8]] = {}
     shown = set(np.linspace(0, len(source) - 1, min(_PICTURED, len(source))).astype(int).tolist())
     segmenter.model.eval()
-    for start in range(0, len(source), batch_size):
+    for number in world.own(range(len(starts))):
+        start = starts[number]
         chosen = range(start, min(start + batch_size, len(source)))
         pairs = [source[i] for i in chosen]
         images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
         masks = torch.from_numpy(np.stack([mask for _, mask in pairs]))
         with torch.inference_mode():
             logits = segmenter.logits(images)
-            total += float(criterion(logits, masks.to(segmenter.device).long())) * len(pairs)
+            losses[number] = float(criterion(logits, masks.to(segmenter.device).long())) * len(pairs)
             found = logits.softmax(1)
         for i, scores in zip(chosen, found, strict=True):
             truth = source.dataset.read_mask(source.samples[i])
@@ -50,10 +54,13 @@ def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_s
             confusions = [sums + more for sums, more in zip(confusions, counts, strict=True)]
             if picture is not None and i in shown:
                 image = source.dataset.read_image(source.samples[i])
-                rows.append(_row(image, truth, predicted[-1], classes.colours))
+                rows[i] = _row(image, truth, predicted[-1], classes.colours)
     if picture is not None:
-        write_rows(picture, rows)
-    return confusions, total / len(source)
+        everywhere = {i: row for part in world.gather(rows) for i, row in part.items()}
+        if world.first:
+            write_rows(picture, [everywhere[i] for i in sorted(everywhere)])
+    # Added one after the other, whichever process has found them.
+    return [world.total(counts) for counts in confusions], float(world.total(losses).cumsum()[-1]) / len(source)
 
 
 def _row(image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.uint8],
