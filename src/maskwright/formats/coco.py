@@ -162,8 +162,9 @@ class _Reader:
         file.add_images(data["images"])
         for entry in data["annotations"]:
             file.add_annotation(entry)
-        if file.items and not entries:
-            file.tally("empty", "images without regions")
+        if not entries:
+            for item in file.items.values():
+                file.tally("empty", "images without regions", item.name)
         self.notes += file.findings()
 
     def source(self) -> Source:
