@@ -352,6 +352,5 @@ def _is_tree(labels: Iterable[Label]) -> bool:
 
 
 def _shown(text: str) -> str:
-    """Words of a file as part of a message of one line."""
-    text = text if len(text) <= 200 else text[:199] + "…"
-    return text if text.isprintable() else ascii(text)
+    """Words of a file as part of a message."""
+    return text if len(text) <= 200 else text[:199] + "…"
