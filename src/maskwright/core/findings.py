@@ -28,9 +28,9 @@ class Severity(IntEnum):
 class Finding:
     """One thing that was seen in a dataset.
 
-    `message` is made one line, since parts of it come from files. `code` is stable (`mask.size`), `sample` is None for a finding about the whole dataset, `region`
-    is (x, y, width, height) in pixels of the stored image or None for all of it, `evidence` holds the
-    numbers behind the message and `fix` says what to do.
+    `message` is made one line, since parts of it come from files. `code` is stable (`mask.size`), `sample` is None for
+    a finding about the whole dataset, `region` is (x, y, width, height) in pixels of the stored image or None for all
+    of it, `evidence` holds the numbers behind the message and `fix` says what to do.
     """
 
     code: str
