@@ -30,8 +30,8 @@ import numpy as np
 import psutil
 
 from maskwright.auditing import audit
-from maskwright.auditing.workers import chunk, in_order, worker_count
 from maskwright.core.dataset import Dataset
+from maskwright.core.workers import chunk, in_order, worker_count
 from maskwright.formats.opening import load_dataset
 
 CHUNK, TURNS, CLASSES = 100, 5, 4

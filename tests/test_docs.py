@@ -35,6 +35,13 @@ def test_the_reference_is_up_to_date():
     assert reference.TARGET.read_text() == reference.render(), "run: python tools/reference.py"
 
 
+def test_the_table_of_broken_inputs_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("broken_inputs", ROOT / "tools" / "broken_inputs.py")
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    assert page.TARGET.read_text() == page.render(), "run: python tools/broken_inputs.py"
+
+
 def test_every_row_is_in_the_reference():
     text = (ROOT / "docs" / "reference.md").read_text()
     for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, trackers.TRACKERS, CHECKS, FORMATS, NOTES,

@@ -101,7 +101,7 @@ def render() -> str:
     lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in CHECKS.items()]
     lines += ["\n`audit --fix` mends, as edits:\n", "| code | how |", "|---|---|"]
     lines += [f"| `{code}` | {how} |" for code, (how, _) in FIXES.items()]
-    lines += ["\nFound while annotation files are read:\n", "| code | meaning |", "|---|---|"]
+    lines += ["\nFound while files are listed and annotations are read:\n", "| code | meaning |", "|---|---|"]
     lines += [f"| `{code}` | {meaning} |" for code, meaning in NOTES.items()]
     lines += ["\n## Findings of the training doctor\n", "| code | severity | meaning |", "|---|---|---|",
               f"| `{NOT_FINITE}` | error | the loss was not finite, and training stopped |"]

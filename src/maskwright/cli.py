@@ -73,7 +73,8 @@ def _print(value: Any, as_json: bool, human: Callable[[], str]) -> None:
     if as_json:
         print(dump_json(value, indent=2))
     elif text := human():
-        print(text)
+        # Names in files may hold what steers a terminal.
+        print("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text))
 
 
 @app.command()

@@ -8,12 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_LONGEST = 1500
+
+
+def one_line(text: str) -> str:
+    """`text` for a terminal, whatever file its parts came from: what is not printable (line breaks, and what steers a
+    terminal) is shown as an escape, and the middle of more than 1,500 characters is left out."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+
 
 class MaskwrightError(Exception):
     """Base of all errors that are meant for the user."""
 
     exit_code = 1
     quiet = False  # another process says it
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class ConfigError(MaskwrightError):
@@ -22,8 +35,9 @@ class ConfigError(MaskwrightError):
     exit_code = 2
 
     def __init__(self, problems: str | Iterable[str]) -> None:
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
-        super().__init__("\n".join(self.problems))
+        # Text with line breaks is what another process sent.
+        self.problems = [*map(one_line, problems.split("\n") if isinstance(problems, str) else problems)]
+        Exception.__init__(self, "\n".join(self.problems))
 
 
 class DataError(MaskwrightError):

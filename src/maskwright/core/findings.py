@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from maskwright.errors import one_line
+
 
 class Severity(IntEnum):
     """Ordered, so that `--fail-on warning` means warning or worse."""
@@ -26,9 +28,9 @@ class Severity(IntEnum):
 class Finding:
     """One thing that was seen in a dataset.
 
-    `code` is stable (`mask.size`), `sample` is None for a finding about the whole dataset, `region`
-    is (x, y, width, height) in pixels of the stored image or None for all of it, `evidence` holds the
-    numbers behind the message and `fix` says what to do.
+    `message` is made one line, since parts of it come from files. `code` is stable (`mask.size`), `sample` is None for
+    a finding about the whole dataset, `region` is (x, y, width, height) in pixels of the stored image or None for all
+    of it, `evidence` holds the numbers behind the message and `fix` says what to do.
     """
 
     code: str
@@ -39,6 +41,9 @@ class Finding:
     split: str | None = None
     region: tuple[int, int, int, int] | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", one_line(self.message))
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, with the severity by name."""

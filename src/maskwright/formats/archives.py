@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from maskwright.core.storage import STAGING_PREFIX, confine, disk_errors
-from maskwright.errors import DataError
+from maskwright.errors import ConfigError, DataError
 
 # Above these a small file would fill the disk: the sum of unpacked sizes, the growth of one file and of all together
 # (below some size anything may grow), and the number of files.
@@ -31,7 +31,8 @@ _NAME_ERRORS = frozenset({errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAME
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """`path` itself when it is no zip file, else a temporary folder with what it holds, removed afterwards.
+    """`path` itself when it is no zip file, else a temporary folder with what it holds, removed afterwards. Errors
+    about files in that folder name the archive in its place.
 
     DataError for entries that lead outside or stand there twice, symbolic links, encrypted or damaged archives, and
     archives that would grow more than 200 times (in one file above 10 MiB, or above 1 GiB in all) or beyond 64 GiB.
@@ -41,7 +42,12 @@ def unpacked(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="maskwright-") as folder:
         _unpack(path, Path(folder))
-        yield Path(folder)
+        try:
+            yield Path(folder)
+        except DataError as error:
+            raise DataError(str(error).replace(folder, str(path))) from None
+        except ConfigError as error:
+            raise ConfigError([problem.replace(folder, str(path)) for problem in error.problems]) from None
 
 
 def _unpack(path: Path, folder: Path) -> None:

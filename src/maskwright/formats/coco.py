@@ -162,8 +162,9 @@ class _Reader:
         file.add_images(data["images"])
         for entry in data["annotations"]:
             file.add_annotation(entry)
-        if file.items and not entries:
-            file.tally("empty", "images without regions")
+        if not entries:
+            for item in file.items.values():
+                file.tally("empty", "images without regions", item.name)
         self.notes += file.findings()
 
     def source(self) -> Source:
@@ -351,6 +352,5 @@ def _is_tree(labels: Iterable[Label]) -> bool:
 
 
 def _shown(text: str) -> str:
-    """Words of a file as part of a message of one line."""
-    text = text if len(text) <= 200 else text[:199] + "…"
-    return text if text.isprintable() else ascii(text)
+    """Words of a file as part of a message."""
+    return text if len(text) <= 200 else text[:199] + "…"

@@ -53,7 +53,8 @@ class ImageFiles:
         """Where it lies, or would lie. DataError, naming `source`, when a symbolic link leads out of the root."""
         found = self._paths.get(place)
         if found is None:
-            return confine(self.root, place, str(source))
+            # No file system takes parts of any length.
+            return confine(self.root, "/".join(part[-60:] for part in place.split("/")[-32:]), str(source))
         return confine_found(self.root, found) if found.is_symlink() else found
 
 

@@ -230,7 +230,8 @@ class _Task:
                 try:
                     mask = self._fitting(sample)
                 except DataError as error:
-                    self.left_out[sample.name] = str(error)
+                    # Of an archive its name is told, not that of the folder it is unpacked in.
+                    self.left_out[sample.name] = str(error).replace(str(self.dataset.root), self.source)
                 else:
                     self._place(place, writer.image_path(sample), sample)
                     self.dropped[sample.name] = writer.add(sample, mask)

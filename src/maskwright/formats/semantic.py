@@ -109,7 +109,8 @@ def read_meta(path: Path) -> Meta:
     names = _names(data, path)
     given = data.get("segmentation_colors") or []
     if not isinstance(given, list) or not (len(given) in (0, len(names)) or len(given) > max(names, default=0)):
-        raise DataError(f"{path}: segmentation_colors needs one colour for each of the {len(names)} labels")
+        raise DataError(f"{path}: segmentation_colors needs one colour for each of the {len(names)} labels; "
+                        "complete it, or remove it")
     colours = dict(zip(names, given, strict=True)) if len(given) == len(names) else dict(enumerate(given))
     labels = [Label(name, id_, _colour(colours.get(id_), id_, path)) for id_, name in names.items()]
     return Meta(labels, _background(data.get("background_label"), labels))
@@ -122,7 +123,7 @@ def _names(data: dict[str, Any], path: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     for key, name in ({str(i): name for i, name in enumerate(in_order)} | mapped).items():
         if not key.strip().isdecimal() or len(key) > 6 or int(key) > MAX_ID:
-            raise DataError(f"{path}: label_map: {key[:40]!r} is no class id of 0 to {MAX_ID}")
+            raise DataError(f"{path}: label_map: {key[:40]!r} is no class id of 0 to {MAX_ID}; correct it")
         if not isinstance(name, str) or not name.strip():
             raise DataError(f"{path}: the name of class {key} is no text; give it one")
         if int(key) in names or name.strip() in names.values():
@@ -138,7 +139,8 @@ def _colour(value: Any, id_: int, path: Path) -> Colour:
         return voc_colour(id_ % 256)
     if not (isinstance(value, list) and len(value) == 3 and all(type(part) is int and 0 <= part <= 255
                                                                 for part in value)):
-        raise DataError(f"{path}: segmentation_colors: the one of class {id_} is not three numbers of 0 to 255")
+        raise DataError(f"{path}: segmentation_colors: the one of class {id_} is not three numbers of 0 to 255; "
+                        "correct it")
     return value[0], value[1], value[2]
 
 

@@ -24,8 +24,10 @@ Mask = npt.NDArray[np.uint8]
 BACKGROUND_NAMES = frozenset({"background", "_background_", "__background__", "bg"})
 IGNORE_NAMES = frozenset({"ignore", "ignored", "__ignore__", "void"})
 
-# What readers find, by code. Their audit is complete only together with these.
+# What listing and reading find, by code. An audit is complete only together with these.
 NOTES: dict[str, str] = {
+    "image.unlisted": "image files lie beside the folders of the splits, or are not in labels.csv",
+    "image.linked": "folders are symbolic links, which are not entered",
     "annotation.unknown_label": "regions have a label that is no class in dataset.yaml",
     "annotation.invalid": "regions cannot be used: no numbers, too few points, run lengths that do not fit",
     "annotation.no_image": "annotations name image files that are not there",

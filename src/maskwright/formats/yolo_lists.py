@@ -111,7 +111,7 @@ def _yaml_names(file: Path, data: dict[str, Any], seen: Seen) -> dict[int, str] 
     pairs = list(given.items() if isinstance(given, dict) else enumerate(given) if isinstance(given, list) else ())
     right = all(re.fullmatch(r"\d{1,6}", str(key)) and isinstance(name, str | int | float) for key, name in pairs)
     if not right or (given and not pairs):
-        raise DataError(f"{file}: names: expected a list of names, or numbers with their names")
+        raise DataError(f"{file}: names: expected a list of names, or numbers with their names; correct it")
     if isinstance(count, int) and count != len(pairs):
         seen.setdefault("nc", []).append(file.name)
     return {int(key): str(name) for key, name in pairs}

@@ -103,9 +103,9 @@ def samples_of(run: Run, dataset: Dataset, split: str) -> list[Sample]:
     same = str(dataset.root.resolve()) == run.info()["dataset"]["root"]
     if split in recorded and same:
         wanted = set(recorded[split])
-        found = [sample for sample in dataset.samples if sample.name in wanted and sample.mask is not None]
+        found = [sample for sample in dataset.samples if sample.name in wanted and sample.labelled]
     else:
-        found = [sample for sample in dataset.splits.get(split, []) if sample.mask is not None]
+        found = [sample for sample in dataset.splits.get(split, []) if sample.labelled]
     if not found:
         usable = sorted({*(recorded if same else ()), *(name for name in dataset.splits if name)})
         raise ConfigError(f"--split {split}: {dataset.root} has no labelled samples in it; "

@@ -148,7 +148,7 @@ def _contact_sheet(result: AuditResult, dataset: Dataset | None) -> tuple[list[T
 
 def _tile(dataset: Dataset, sample: Sample) -> Tile:
     try:
-        if sample.mask is None:
+        if not sample.labelled:
             return Tile(sample, picture(dataset.read_image(sample), "", f"{sample.name}: no mask"), "no mask")
         image, mask = dataset.read(sample)
     except MaskwrightError as error:

@@ -96,7 +96,7 @@ def _summary(dataset: Dataset, info: dict[str, Any]) -> dict[str, Any]:
 
 def _splits(dataset: Dataset, recorded: dict[str, list[str]]) -> dict[str, list[Sample]]:
     """Labelled samples by split: those that the run recorded (validation may be a part of `train`), then the others."""
-    known = {sample.name: sample for sample in dataset.samples if sample.mask is not None}
+    known = {sample.name: sample for sample in dataset.samples if sample.labelled}
     used = {split: [known[name] for name in names if name in known] for split, names in recorded.items()}
     taken = {name for names in recorded.values() for name in names}
     for split, samples in dataset.splits.items():

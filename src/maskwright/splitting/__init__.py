@@ -7,10 +7,7 @@ written: a Proposal says what to do.
 from __future__ import annotations
 
 import hashlib
-import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -22,6 +19,7 @@ from maskwright.core import progress as bar
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import class_pixels
 from maskwright.core.sample import Sample
+from maskwright.core.workers import in_order, worker_count
 from maskwright.errors import ConfigError, DataError
 from maskwright.splitting import table as tables
 from maskwright.splitting.grouping import group_of, joined
@@ -30,7 +28,6 @@ from maskwright.splitting.table import SplitShare
 from maskwright.splitting.trusted import divide, features, pick
 
 Half = Literal["baseline", "eval"]
-_BATCH, _MAX_THREADS = 256, 16
 
 
 @dataclass(frozen=True)
@@ -137,18 +134,9 @@ def _groups(names: Sequence[str], groups: Mapping[str, str] | None, pattern: str
 
 
 def _read(dataset: Dataset, samples: Sequence[Sample], looks: bool) -> Iterator[tuple[Sample, _Seen | str]]:
-    """Each sample with what was seen of it, or with the reader's reason for refusing it.
-
-    Decoding releases the interpreter's lock, so a few threads share it; each holds one image.
-    """
-    # At least two: one decodes while the other waits for the disk.
-    threads = min(max(2, os.cpu_count() or 1), _MAX_THREADS)
-    # The reader silences Pillow's warnings by a setting of the whole process, which threads would restore in the
-    # wrong order; silenced around all of them, every order is right.
-    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(threads, "split") as pool:
-        for start in range(0, len(samples), _BATCH):
-            batch = samples[start:start + _BATCH]
-            yield from zip(batch, pool.map(lambda sample: _look(dataset, sample, looks), batch), strict=True)
+    """Each sample with what was seen of it, or with the reader's reason for refusing it."""
+    seen = in_order(lambda sample: _look(dataset, sample, looks), samples, worker_count())
+    yield from zip(samples, seen, strict=True)
 
 
 def _look(dataset: Dataset, sample: Sample, looks: bool) -> _Seen | str:

@@ -59,7 +59,7 @@ _TIMED = 3
 def training_splits(dataset: Dataset, holdout: float, seed: int) -> tuple[list[Sample], list[Sample]]:
     """Training and validation samples: the splits `train` and `val`, else a seeded share of `train` (or of
     the samples without a split). Only samples with a mask count. Raises DataError when one is empty."""
-    splits = {name: [s for s in samples if s.mask is not None] for name, samples in dataset.splits.items()}
+    splits = {name: [s for s in samples if s.labelled] for name, samples in dataset.splits.items()}
     train = splits.get("train") or splits.get("", [])
     validation = splits.get("val", [])
     if not validation and len(train) > 1:

@@ -55,7 +55,7 @@ def by_threads(function: Callable[[T], R], items: Sequence[T], threads: int) -> 
     waiting: deque[Future[R]] = deque()
     # The reader silences Pillow's warnings by a setting of the whole process, which threads would restore in
     # the wrong order; silenced around all of them, every order is right.
-    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(threads, "audit") as pool:
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(threads, "files") as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))

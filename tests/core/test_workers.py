@@ -15,7 +15,7 @@ import cv2
 import psutil
 import pytest
 
-from maskwright.auditing.workers import by_processes, by_threads, in_order
+from maskwright.core.workers import by_processes, by_threads, in_order
 from maskwright.errors import DataError
 
 BOTH = pytest.mark.parametrize("share", [by_processes, by_threads])
@@ -71,7 +71,7 @@ def test_a_process_that_is_killed_is_an_error() -> None:
 
 
 def test_processes_end_when_the_first_one_is_killed(tmp_path: Path) -> None:
-    code = ("import os, time\nfrom pathlib import Path\nfrom maskwright.auditing.workers import by_processes\n"
+    code = ("import os, time\nfrom pathlib import Path\nfrom maskwright.core.workers import by_processes\n"
             f"def work(item):\n    Path({str(tmp_path)!r}, str(os.getpid())).touch()\n    time.sleep(0.05)\n"
             "    return b'x' * 100_000\n"
             "for result in by_processes(work, range(10_000), 2):\n    pass\n")
