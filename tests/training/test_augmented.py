@@ -158,7 +158,7 @@ def test_padding_teaches_nothing(tmp_path: Path) -> None:
     batches = batches_of(made, Source(dataset, dataset.splits["train"], geometry_of(made)))
     _, targets = batches[0]
     assert (targets[:, 19:] == IGNORE).all() and (targets[:, :19] != IGNORE).all()
-    criterion = build_loss([term.model_dump() for term in made.loss], np.array([1, 1]))
+    criterion = build_loss([term.model_dump() for term in made.loss], np.array([[1, 1]]))
     logits = torch.randn(4, 2, 32, 32)
     loss = criterion(logits, targets.long())
     logits[:, :, 19:] += 100 * torch.randn(4, 2, 13, 32)
