@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from maskwright.models.unet import UNet, pad_to_multiple
+from maskwright.models.blocks import pad_to_multiple
+from maskwright.models.unet import UNet
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (16, 50), (1, 1), (5, 64)])

@@ -187,9 +187,9 @@ def train_step(segmenter: Segmenter, criterion: nn.Module, optimizer: torch.opti
     """
     def step(images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         with WholeBatchNorm(world) if world.size > 1 else nullcontext():
-            logits = segmenter.logits(images)
-        truth = targets.to(segmenter.device, non_blocking=True)
-        loss: torch.Tensor = criterion(world.whole(logits), world.whole(truth).long())
+            heads = segmenter.weighted_logits(images)
+        truth = world.whole(targets.to(segmenter.device, non_blocking=True)).long()
+        loss = torch.stack([weight * criterion(world.whole(logits), truth) for weight, logits in heads]).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         world.add_gradients(optimizer)
