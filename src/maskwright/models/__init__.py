@@ -35,7 +35,8 @@ OVER_ENCODER: dict[str, str] = {
 }
 MODELS = WHOLE | OVER_ENCODER
 # Set by the tool itself, so not arguments of the user's.
-_OURS = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params"}
+_OURS = {"encoder_name", "encoder_weights", "in_channels", "classes"}
+_OURS_OF_SMP = {"activation", "aux_params"}  # of the output, and a classifier of whole images
 
 
 def takes_encoder(name: str) -> bool:
@@ -51,6 +52,7 @@ def load(row: str) -> Callable[..., Any]:
 
 def arguments(name: str) -> dict[str, inspect.Parameter]:
     """What `model.args` may hold for this model. Imports torch."""
+    hidden = _OURS | _OURS_OF_SMP if MODELS[name].startswith(SMP) else _OURS
     parameters = inspect.signature(load(MODELS[name]), eval_str=True).parameters
     return {key: parameter for key, parameter in parameters.items()
-            if key not in _OURS and parameter.kind is not parameter.VAR_KEYWORD}
+            if key not in hidden and parameter.kind is not parameter.VAR_KEYWORD}
