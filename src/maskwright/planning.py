@@ -170,7 +170,7 @@ def _named_like(path: Path) -> str:
     raise ConfigError(f"--weights {path}: name its encoder with --encoder, such as {ENCODER}")
 
 
-class Plan(NamedTuple):
+class Planned(NamedTuple):
     """The text of a commented `run.yaml`, its config, and the size of its model (None without torch)."""
 
     text: str
@@ -188,7 +188,7 @@ def plan(
     weights: str | None = None,
     download: bool = False,
     overrides: Sequence[str] = (),
-) -> Plan:
+) -> Planned:
     """A commented `run.yaml` for a dataset; written to `out` if given.
 
     `budget` is the training's wall time. `model` is a row of the model table, `encoder` what it goes over; left out,
@@ -230,7 +230,7 @@ def plan(
         text = re.sub("^model:", f"# The model has {size}.\nmodel:", text, count=1, flags=re.MULTILINE)
     if out is not None:
         atomic_write_text(Path(out), text)
-    return Plan(text, rebase(config, folder), size)
+    return Planned(text, rebase(config, folder), size)
 
 
 def measure_model(config: RunConfig, classes: int) -> Size | None:
