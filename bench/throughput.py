@@ -47,7 +47,7 @@ NETWORKS = (("UNet", None), ("Unet", "resnet34"), ("Segformer", "mit_b0"), ("Dee
 
 def planned(data: Path, options: argparse.Namespace) -> RunConfig:
     """What `plan` chooses for the data, with the model and size that were asked for."""
-    _, config = plan(data, encoder=ENCODER, weights="none")
+    config = plan(data, encoder=ENCODER, weights="none").config
     changes: dict[str, Any] = {}
     if options.model != config.model.name or options.encoder or options.args is not None:
         encoder = (options.encoder or ENCODER) if takes_encoder(options.model) else None

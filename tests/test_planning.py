@@ -11,7 +11,10 @@ from helpers import make_dataset, write
 from maskwright.config import load_config
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.formats.opening import load_dataset
+from maskwright.models.build import ModelSpec, build_model
+from maskwright.models.size import measure
 from maskwright.planning import _CPU_PIXELS, Fingerprint, choose_weights, fingerprint, model_size, plan
+from tiny import write_dataset
 
 
 def some(height, width):
@@ -55,7 +58,7 @@ def one_sided(folder, axis):
 @pytest.mark.parametrize(("axis", "natural"), [(0, "HorizontalFlip"), (1, "VerticalFlip")])
 def test_flips_follow_where_classes_lie(tmp_path, axis, natural):
     data = one_sided(tmp_path / "data", axis)
-    text, config = plan(data, weights="none")
+    text, config, _ = plan(data, weights="none")
     names = [term.name for term in config.augment]
     assert natural in names and len({"HorizontalFlip", "VerticalFlip"} & set(names)) == 1
     assert "do not lie alike" in text
@@ -65,7 +68,7 @@ def test_flips_follow_where_classes_lie(tmp_path, axis, natural):
 
 def test_the_written_file_loads_to_the_returned_config(tmp_path):
     data = make_dataset(tmp_path / "data")
-    text, config = plan(
+    text, config, _ = plan(
         data,
         out=tmp_path / "sub" / "run.yaml",
         budget="90s",
@@ -80,10 +83,10 @@ def test_the_written_file_loads_to_the_returned_config(tmp_path):
 
 
 def test_every_value_has_its_place_in_the_config(tmp_path):
-    _, config = plan(make_dataset(tmp_path / "data", layout="flat"), weights="none")
+    config = plan(make_dataset(tmp_path / "data", layout="flat"), weights="none").config
     assert config.data.holdout == 0.1  # few images and no val split
     assert config.model.name == "UNet" and config.model.encoder is None
-    _, config = plan(tmp_path / "data", weights="none", encoder="resnet18")
+    config = plan(tmp_path / "data", weights="none", encoder="resnet18").config
     assert config.model.name == "Unet" and config.model.weights == "none"
     assert [term.name for term in config.loss] == ["ce", "dice"]
 
@@ -95,9 +98,46 @@ def test_a_tree_keeps_the_flat_loss_and_is_told_of_levels(tmp_path):
     head, _, rest = file.read_text().partition("classes:")
     classes = "  - {id: 0, name: a}\n  - name: g\n    children: [{id: 1, name: b}, {id: 2, name: c}]\n"
     file.write_text(f"{head}classes:\n{classes}ignore{rest.partition('ignore')[2]}")
-    text, config = plan(data, weights="none")
+    text, config, _ = plan(data, weights="none")
     assert "# the classes are a tree of 2 levels: `levels: equal`" in text
     assert all(term.levels is None for term in config.loss)
+
+
+def test_the_size_of_the_model_is_stated(tmp_path):
+    data = make_dataset(tmp_path / "data")
+    state = torch.get_rng_state()
+    text, config, size = plan(data, weights="none", out=tmp_path / "run.yaml")
+    assert torch.equal(torch.get_rng_state(), state)
+    model = build_model(ModelSpec("UNet", 3, args=config.model.args))
+    assert size == measure(model, config.data.image_size)
+    assert size.parameters == sum(p.numel() for p in model.parameters()) and size.macs > 10**7
+    assert f"# The model has {size}.\nmodel:\n" in text
+    text, _, smaller = plan(data, weights="none", overrides=["model.args={channels: [4], bottleneck: 4}"])
+    assert smaller.parameters < size.parameters and f"# The model has {smaller}.\nmodel: {{" in text
+    with pytest.raises(ConfigError, match="SegNet cannot be built: decoder_channels"):
+        plan(data, model="SegNet", overrides=["model.args={decoder_channels: [8]}"])
+
+
+@pytest.mark.parametrize(("model", "encoder", "expected"), [
+    ("UNet", None, None), ("UNet2", None, None), ("SegNet", None, None), ("UNetFCN", None, None),
+    ("AttentionUNet", None, "resnet34"), ("AttentionUNet", "resnet18", "resnet18"), ("Segformer", None, "mit_b0"),
+    ("FPN", None, "tu-mobilenetv2_100"), ("DPT", None, "tu-vit_tiny_patch16_224")])
+def test_any_model_can_be_asked_for(tmp_path, monkeypatch, model, encoder, expected):
+    monkeypatch.setattr("maskwright.models.weights.cached", lambda info: None)
+    monkeypatch.setattr("maskwright.planning.measure_model", lambda *_: None)
+    text, config, _ = plan(make_dataset(tmp_path / "data", images=4), model=model, encoder=encoder)
+    assert (config.model.name, config.model.encoder, config.model.weights) == (model, expected, "none")
+    assert ("NVIDIA Source Code License" in text) == (model == "Segformer")
+
+
+def test_what_does_not_go_with_the_model_is_refused(tmp_path):
+    data = make_dataset(tmp_path / "data", images=4)
+    with pytest.raises(ConfigError, match="--model: 'Segnet' is not known; did you mean 'SegNet'"):
+        plan(data, model="Segnet")
+    with pytest.raises(ConfigError, match="--model SegNet: has no separate encoder"):
+        plan(data, model="SegNet", encoder="resnet18")
+    with pytest.raises(DataError, match="has one class, 'class_0', and a model tells classes apart"):
+        plan(write_dataset(tmp_path / "one", {"train": 2, "val": 1}, ids=(0,)))
 
 
 def test_weights_given_as_a_file(tmp_path):

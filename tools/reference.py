@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -55,12 +56,17 @@ def _keys(name: str, schema: dict[str, Any]) -> list[str]:
 
 def _rows(title: str, table: Any, arguments: Any) -> list[str]:
     lines = [f"\n### {title}\n", "| name | arguments |", "|---|---|"]
-    for name in table:
-        found = ", ".join(
-            f"`{p.name}`" + ("" if p.default is p.empty else f" = {p.default}") for p in arguments(name).values()
-        )
-        lines.append(f"| `{name}` | {found} |")
-    return lines
+    return lines + [f"| `{name}` | {_arguments(arguments(name))} |" for name in table]
+
+
+def _models() -> list[str]:
+    lines = ["\n### Models\n", "| name | over an encoder | arguments |", "|---|---|---|"]
+    return lines + [f"| `{name}` | {_yes(models.takes_encoder(name))} | {_arguments(models.arguments(name))} |"
+                    for name in models.MODELS]
+
+
+def _arguments(parameters: dict[str, inspect.Parameter]) -> str:
+    return ", ".join(f"`{p.name}`" + ("" if p.default is p.empty else f" = {p.default}") for p in parameters.values())
 
 
 def _unweighted() -> list[str]:
@@ -84,7 +90,7 @@ def render() -> str:
         lines += _keys(name, definition)
     lines += [
         "\n## Tables",
-        *_rows("Models", models.MODELS, models.arguments),
+        *_models(),
         *_rows("Losses", losses.LOSSES, losses.arguments),
         f"\nAll but {', '.join(_unweighted())} take `class_weights`.",
         *_rows("Augmentations", [*augment.AUGMENTATIONS, augment.PASS_THROUGH], augment.arguments),

@@ -232,6 +232,7 @@ def plan(
     folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Dataset folder.", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; stdout when left out.")] = None,
     budget: Annotated[str, typer.Option("--budget", help="Wall time of the training: 90s, 5m, 1.5h.")] = "5m",
+    model: Annotated[str | None, typer.Option("--model", help="UNet, SegNet, AttentionUNet, Segformer, …")] = None,
     encoder: Annotated[str | None, typer.Option("--encoder", help="resnet34, tu-mobilenetv2_100, …")] = None,
     weights: Annotated[str | None, typer.Option("--weights", help="imagenet, none, or a .safetensors file.")] = None,
     download: Annotated[
@@ -255,11 +256,13 @@ def plan(
         raise typer.BadParameter("DIR is missing")
     from maskwright.planning import plan
 
-    text, config = plan(
-        folder, out=out, budget=budget, encoder=encoder, weights=weights, download=download, overrides=changes or ()
+    text, config, size = plan(
+        folder, out=out, budget=budget, model=model, encoder=encoder, weights=weights, download=download,
+        overrides=changes or (),
     )
     _print(
-        {"file": str(out) if out else None, "config": config.to_dict(), "text": text},
+        {"file": str(out) if out else None, "config": config.to_dict(), "text": text,
+         "size": size.to_dict() if size else None},
         as_json,
         lambda: f"written: {out}; next: maskwright train {out}" if out else text,
     )

@@ -6,14 +6,16 @@ import importlib.util
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from maskwright import models
 from maskwright.config import RunConfig, check_document, rebase, seconds_of
 from maskwright.core import strictyaml
 from maskwright.core.classes import IGNORE
@@ -25,6 +27,9 @@ from maskwright.core.storage import atomic_write_text
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.formats.opening import load_dataset
 
+if TYPE_CHECKING:
+    from maskwright.models.size import Size
+
 _READ = 200
 _BINS = 64
 # Pixels that one image may have at the model's size, so that a CPU sees each image often enough in minutes.
@@ -33,6 +38,8 @@ _MULTIPLE = 32
 # Mean distance of class positions to their mirror image (0 = the same, 1 = disjoint) up to which a flip is natural.
 _SYMMETRIC = 0.3
 ENCODER = "tu-mobilenetv2_100"
+# Of models that another encoder is usual for, or that take no other kind.
+_ENCODERS = {"AttentionUNet": "resnet34", "DPT": "tu-vit_tiny_patch16_224", "Segformer": "mit_b0"}
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ def choose_weights(encoder: str | None, weights: str | None, download: bool) -> 
         return Weights(weights, encoder, f"the given file; its tensors fit {encoder}; licence: {licence}")
     info = available.encoder_info(encoder or ENCODER)
     if weights == "none":
-        return Weights("none", encoder, "asked for")
+        return Weights("none", encoder, "asked for" + (f"; licence of {encoder}: {info.licence}" if encoder else ""))
     if available.cached(info):
         return Weights("imagenet", info.name, f"the cached ImageNet weights of {info.name}; licence: {info.licence}")
     if download:
@@ -149,7 +156,7 @@ def choose_weights(encoder: str | None, weights: str | None, download: bool) -> 
         "none",
         encoder,
         f"the ImageNet weights of {info.name} are not on this machine; give a file with "
-        "--weights, or fetch them with --download: with few images they help a lot",
+        f"--weights, or fetch them with --download: with few images they help a lot (licence: {info.licence})",
     )
 
 
@@ -163,19 +170,29 @@ def _named_like(path: Path) -> str:
     raise ConfigError(f"--weights {path}: name its encoder with --encoder, such as {ENCODER}")
 
 
+class Planned(NamedTuple):
+    """The text of a commented `run.yaml`, its config, and the size of its model (None without torch)."""
+
+    text: str
+    config: RunConfig
+    size: Size | None
+
+
 def plan(
     data: str | Path,
     *,
     out: str | Path | None = None,
     budget: str = "5m",
+    model: str | None = None,
     encoder: str | None = None,
     weights: str | None = None,
     download: bool = False,
     overrides: Sequence[str] = (),
-) -> tuple[str, RunConfig]:
-    """The text of a commented `run.yaml` for a dataset, and its config; written to `out` if given.
+) -> Planned:
+    """A commented `run.yaml` for a dataset; written to `out` if given.
 
-    `budget` is the training's wall time. `weights` is `imagenet`, `none` or a .safetensors file; left out,
+    `budget` is the training's wall time. `model` is a row of the model table, `encoder` what it goes over; left out,
+    both are chosen. `weights` is `imagenet`, `none` or a .safetensors file; left out,
     the best that is available here is taken. Never overwrites a file.
     """
     data = Path(data)
@@ -185,23 +202,50 @@ def plan(
         seconds_of(budget)
     except ValueError as error:
         raise ConfigError(f"--budget: {error}") from None
+    if model is not None and model not in models.MODELS:
+        raise ConfigError(f"--model: {model!r} is not known" + strictyaml.did_you_mean(model, models.MODELS))
     dataset = load_dataset(data)
+    dataset.require_contrast()
     found = fingerprint(dataset)
-    chosen = choose_weights(encoder, weights, download)
+    if model is None or models.takes_encoder(model):
+        usual = _ENCODERS.get(model, ENCODER) if model and weights in (None, "none", "imagenet") else None
+        chosen = choose_weights(encoder or usual, weights, download)
+    elif encoder or weights not in (None, "none"):
+        raise ConfigError(f"--model {model}: has no separate encoder and no pretrained weights; leave --encoder and "
+                          "--weights out")
+    else:
+        chosen = Weights("none", None, "asked for")
     folder = Path(out).resolve().parent if out is not None else Path.cwd()
     root = os.path.relpath(data.resolve(), folder)
     if chosen.value not in ("none", "imagenet"):
         chosen = replace(chosen, value=os.path.relpath(Path(chosen.value).resolve(), folder))
-    text = render(dataset, found, chosen, root, budget, _device())
+    text = render(dataset, found, chosen, root, budget, _device(), model)
     document = strictyaml.parse(text, str(out or "run.yaml"))
     if overrides:
         strictyaml.apply_overrides(document, overrides)
         text = _with_overrides(text, document.data, overrides)
         document = strictyaml.parse(text, str(out or "run.yaml"))
     config = check_document(document, folder)
+    if size := measure_model(config, len(dataset.classes)):
+        text = re.sub("^model:", f"# The model has {size}.\nmodel:", text, count=1, flags=re.MULTILINE)
     if out is not None:
         atomic_write_text(Path(out), text)
-    return text, rebase(config, folder)
+    return Planned(text, rebase(config, folder), size)
+
+
+def measure_model(config: RunConfig, classes: int) -> Size | None:
+    """The size of the config's model, built with random weights; None without torch. ConfigError when it cannot be
+    built."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    import torch
+
+    from maskwright.models.build import ModelSpec, build_model
+    from maskwright.models.size import measure
+
+    with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator
+        model = build_model(ModelSpec(config.model.name, classes, config.model.encoder, config.model.args))
+    return measure(model, config.data.image_size)
 
 
 def _device() -> str:
@@ -235,7 +279,8 @@ def _with_overrides(text: str, data: dict[str, Any], overrides: Sequence[str]) -
     return "\n".join(lines) + "\n"
 
 
-def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, budget: str, device: str) -> str:
+def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, budget: str, device: str,
+           model: str | None = None) -> str:
     """`run.yaml` with a reason for each choice."""
     most = _GPU_PIXELS if device == "cuda" else _CPU_PIXELS if weights.encoder else _CPU_PIXELS_FROM_SCRATCH
     height, width = model_size(found, most)
@@ -270,7 +315,7 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
         )
     lines += [
         "model:",
-        *_model_lines(weights),
+        *_model_lines(weights, model),
         "loss:",
         "  - {name: ce, weight: 1.0}",
         f"  - {{name: dice, weight: 1.0}}  # looks at each class alone: {dataset.classes.names[rare]!r} is only "
@@ -312,15 +357,18 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
     return "\n".join(lines) + "\n"
 
 
-def _model_lines(weights: Weights) -> list[str]:
+def _model_lines(weights: Weights, model: str | None) -> list[str]:
+    if weights.encoder is None and model not in (None, "UNet"):
+        return [f"  name: {model}  # {weights.reason}"]
     if weights.encoder is None:
         return [
             f"  name: UNet  # a small one of our own; {weights.reason}",
             "  args: {channels: [16, 32, 64, 128], bottleneck: 128}  # learns faster from nothing than a deep encoder",
         ]
     return [
-        "  name: Unet",
+        f"  name: {model or 'Unet'}" + ("  # asked for" if model else ""),
         f"  encoder: {weights.encoder}" + ("  # small and fast enough for a CPU" if weights.encoder == ENCODER else ""),
         f"  weights: {json.dumps(weights.value)}  # {weights.reason}",
-        "  args: {decoder_channels: [128, 64, 32, 24, 16]}  # half the usual decoder: more steps in the same time",
+        *["  args: {decoder_channels: [128, 64, 32, 24, 16]}  # half the usual decoder: more steps in the same time"]
+        * (model in (None, "Unet")),
     ]

@@ -182,6 +182,21 @@ def test_a_loss_that_is_not_finite_in_bfloat16_is_noticed(setting):
     assert "finite" in choice.reason
 
 
+def test_the_loss_of_an_auxiliary_head_is_added_with_its_weight(setting):
+    _, criterion, images, targets, _ = setting
+    spec = ModelSpec("UNetFCN", 2, args={"base": 4, "stages": 3, "head_dropout": 0.0, "aux_weight": 0.25})
+    model = build_model(spec)
+    segmenter = Segmenter(model, spec, ClassTree.flat(["a", "b"]), Preprocessing(Geometry((16, 16)), (0.5,) * 3, (0.25,) * 3))
+    loss = precision.step_loss(segmenter, criterion, images, targets)
+    (_, main), (_, auxiliary) = model((images.float() - 127.5) / 63.75)
+    cross_entropy = torch.nn.functional.cross_entropy
+    torch.testing.assert_close(loss, cross_entropy(main, targets.long()) + 0.25 * cross_entropy(auxiliary, targets.long()))
+    model.eval()
+    logits = model((images.float() - 127.5) / 63.75)
+    alone = precision.step_loss(segmenter, criterion, images, targets)
+    torch.testing.assert_close(alone, cross_entropy(logits, targets.long()))
+
+
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])
 def test_the_step_is_the_gradient_step_it_says(setting, name):
     """`train_step` against the same step written out."""

@@ -105,6 +105,18 @@ def test_a_stopped_run_saves_its_state_and_goes_on_exactly(settings, whole, tmp_
     assert run.finished["iterations"] == 12
 
 
+def test_a_model_with_an_auxiliary_head_goes_on_exactly(data, tmp_path, monkeypatch):
+    settings = config(data, train={"iterations": 8, "evaluate_every": 4})
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update={
+        "name": "UNetFCN", "args": {"base": 4, "stages": 3, "dropout": 0.2}})})
+    whole = train(settings, out=tmp_path / "whole")
+    run, _ = interrupted(settings, tmp_path / "run", monkeypatch, step=5)
+    resume(run)
+    assert artifacts(run) == artifacts(whole)
+    first, last = (read_tensors(path)[1] for path in (whole.best, whole.last))
+    assert any(key.startswith("auxiliary.") for key in first) and "optimizer/0/exp_avg" in last
+
+
 def test_a_second_ctrl_c_stops_at_once(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "validate", lambda *_: signal.raise_signal(signal.SIGINT))
     stop_in_batch(monkeypatch, 4, signal.SIGINT)

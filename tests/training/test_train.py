@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from helpers import write
+from maskwright.config import RunConfig
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.models.segmenter import load_segmenter, read_tensors
 from maskwright.prediction.evaluate import evaluate
@@ -254,6 +255,38 @@ def test_class_weights_come_from_the_training_pixels(data, tmp_path, monkeypatch
     np.testing.assert_allclose(weighted.class_weights.numpy(), inverse / inverse.mean(), rtol=1e-6)
     assert plain.class_weights is None
     np.testing.assert_allclose(by_median.class_weights.numpy(), np.median(share) / share, rtol=1e-6)
+
+
+def test_the_size_of_the_model_is_in_the_run_and_in_its_scores(data, tmp_path, capsys):
+    run = train(config(data, train={"iterations": 1}), out=tmp_path / "run")
+    size, model = run.info()["size"], load_segmenter(run.best).model
+    assert size["parameters"] == sum(p.numel() for p in model.parameters())
+    # Blocks of two 3 x 3 layers with 4 channels, at 32 x 32 and 16 x 16; a transposed layer; a head of 3 classes.
+    macs = 1024 * 4 * 9 * (3 + 4) + 256 * 4 * 9 * (4 + 4) + 256 * 4 * 4 * 4 + 1024 * 4 * 9 * (8 + 4) + 1024 * 4 * 3
+    assert size["macs"] == macs and size["image_size"] == [32, 32]
+    assert size["batch_size"] == 4 and size["step_seconds"] == run.info()["precision"]["step_seconds"]["float32"]
+    # At least what each of the 8 convolutions takes in, in float32: 3, 4, 8 (two joined), 4 and 4 channels of full
+    # size, and 4, 4 and 4 of half of it.
+    assert size["kept_bytes"] > 4 * 4 * (1024 * (3 + 4 + 8 + 4 + 4) + 256 * (4 + 4 + 4))
+    assert f"{size['parameters']:,} parameters" in capsys.readouterr().err
+    assert evaluate(run, split="val").to_dict()["size"] == size
+
+
+def test_a_dataset_of_one_class_is_refused(tmp_path):
+    root = write_dataset(tmp_path / "data", {"train": 2, "val": 1}, ids=(3,))
+    with pytest.raises(DataError, match="has one class, 'class_3', and a model tells classes apart; give what lies "):
+        train(config(root), out=tmp_path / "run")
+    assert nothing_written(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("settings", "reason"), [
+    ({"name": "PSPNet", "encoder": "tu-mobilenetv3_small_050"}, "more than 1 value per channel"),
+    ({"name": "UNet", "args": {"channels": [4] * 5, "bottleneck": 4, "norm": "instance"}}, "more than 1 spatial")])
+def test_a_model_that_cannot_make_a_step_is_a_config_error(data, tmp_path, settings, reason):
+    wanted = RunConfig.model_validate(config(data, train={"batch_size": 1}).to_dict() | {"model": settings})
+    with pytest.raises(ConfigError, match=f"cannot make a step with these images .*{reason}.*; change data.image_size"):
+        train(wanted, out=tmp_path / "run")
+    assert nothing_written(tmp_path / "run")
 
 
 def test_images_without_a_counted_pixel_do_no_harm(own_data, tmp_path):

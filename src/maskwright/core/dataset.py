@@ -61,6 +61,12 @@ class Dataset:
                 found.setdefault(sample.split or "", []).append(sample)
         return found
 
+    def require_contrast(self) -> None:
+        """DataError for a dataset of one class: probabilities over one class are 1 everywhere, whatever is learnt."""
+        if len(self.classes) < 2:
+            raise DataError(f"{self.root}: has one class, {self.classes.names[0]!r}, and a model tells classes apart; "
+                            "give what lies around it a class of its own in dataset.yaml, such as background")
+
     def read_image(self, sample: Sample, tell: Tell | None = None) -> npt.NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB; `tell` is shown the opened file."""
         return read_image(sample.image, self.exif, tell)

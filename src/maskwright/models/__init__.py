@@ -1,7 +1,7 @@
 """The models: one table, rows are `module:callable`, so that listing them imports no torch.
 
-`UNet` is our own; the others are the architectures of segmentation_models_pytorch, over any of its
-encoders or any timm encoder (`tu-NAME`).
+Our own networks stand alone. The others are decoders over a separate encoder: any of
+segmentation_models_pytorch (SegFormer is `Segformer` over `mit_b0` to `mit_b5`) or of timm (`tu-NAME`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 SMP = "segmentation_models_pytorch"
-MODELS: dict[str, str] = {
+WHOLE: dict[str, str] = {
+    "SegNet": "maskwright.models.segnet:SegNet",
     "UNet": "maskwright.models.unet:UNet",
+    "UNet2": "maskwright.models.unet2:UNet2",
+    "UNetFCN": "maskwright.models.unet_fcn:UNetFCN",
+}
+OVER_ENCODER: dict[str, str] = {
+    "AttentionUNet": "maskwright.models.attention_unet:AttentionUNet",
     "DeepLabV3": f"{SMP}:DeepLabV3",
     "DeepLabV3Plus": f"{SMP}:DeepLabV3Plus",
     "DPT": f"{SMP}:DPT",
@@ -27,13 +33,15 @@ MODELS: dict[str, str] = {
     "Unet": f"{SMP}:Unet",
     "UnetPlusPlus": f"{SMP}:UnetPlusPlus",
 }
+MODELS = WHOLE | OVER_ENCODER
 # Set by the tool itself, so not arguments of the user's.
-_OURS = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params"}
+_OURS = {"encoder_name", "encoder_weights", "in_channels", "classes"}
+_OURS_OF_SMP = {"activation", "aux_params"}  # of the output, and a classifier of whole images
 
 
 def takes_encoder(name: str) -> bool:
-    """Whether the model is a decoder over a separate encoder (all but our own)."""
-    return MODELS[name].startswith(SMP)
+    """Whether the model is a decoder over a separate encoder, which may have pretrained weights."""
+    return name in OVER_ENCODER
 
 
 def load(row: str) -> Callable[..., Any]:
@@ -44,6 +52,7 @@ def load(row: str) -> Callable[..., Any]:
 
 def arguments(name: str) -> dict[str, inspect.Parameter]:
     """What `model.args` may hold for this model. Imports torch."""
+    hidden = _OURS | _OURS_OF_SMP if MODELS[name].startswith(SMP) else _OURS
     parameters = inspect.signature(load(MODELS[name]), eval_str=True).parameters
     return {key: parameter for key, parameter in parameters.items()
-            if key not in _OURS and parameter.kind is not parameter.VAR_KEYWORD}
+            if key not in hidden and parameter.kind is not parameter.VAR_KEYWORD}

@@ -26,9 +26,9 @@ from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Exif
 from maskwright.core.storage import atomic_write_bytes
 from maskwright.errors import ConfigError, DataError
+from maskwright.models.blocks import cropped, pad_to_multiple
 from maskwright.models.build import ModelSpec, build_model, size_multiple
 from maskwright.models.selectors import select
-from maskwright.models.unet import pad_to_multiple
 
 FORMAT = "maskwright-model-1"
 # A single header key: the order of several would not be the same in every file.
@@ -83,10 +83,16 @@ class Segmenter:
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) uint8 at the model's size to logits (N, K, H, W) float32."""
+        return self.weighted_logits(images)[0][1]
+
+    def weighted_logits(self, images: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
+        """As `logits`, with their weight in the loss. A model with auxiliary heads gives several such pairs while it
+        trains, the main one first; all others give one of weight 1."""
         dtype = AUTOCAST[self.precision]
         with torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
-            result: torch.Tensor = self.model(pad_to_multiple(self.normalise(images), size_multiple(self.model)))
-        return result[..., :images.shape[-2], :images.shape[-1]].float()
+            result = self.model(pad_to_multiple(self.normalise(images), size_multiple(self.model)))
+        heads = [(1.0, result)] if isinstance(result, torch.Tensor) else result
+        return [(weight, cropped(logits, images).float()) for weight, logits in heads]
 
     def mirrored(self, images: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
         """The probabilities averaged with those of the mirrored images, if `flip_average` asks for it."""

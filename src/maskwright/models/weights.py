@@ -14,6 +14,8 @@ from maskwright.core.strictyaml import did_you_mean
 from maskwright.errors import ConfigError, SetupError
 
 TIMM = "tu-"
+# Encoders of segmentation_models_pytorch by the beginning of their names; what it says in their source.
+_LICENCES = {"mit_b": "NVIDIA Source Code License for SegFormer, which allows no commercial use of code and weights"}
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,13 @@ def encoder_info(encoder: str) -> EncoderInfo:
     if encoder not in encoders:
         raise ConfigError(f"model.encoder: {encoder!r} is not known" + did_you_mean(encoder, encoders)
                           + " (write tu-NAME for an encoder of timm)")
+    licence = next((text for start, text in _LICENCES.items() if encoder.startswith(start)), None)
     settings = encoders[encoder].get("pretrained_settings", {}).get("imagenet")
     if settings is None:
-        return EncoderInfo(encoder, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), None, None, "not stated")
+        return EncoderInfo(encoder, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), None, None, licence or "not stated")
     return EncoderInfo(encoder, tuple(settings.get("mean", (0.485, 0.456, 0.406))),
                        tuple(settings.get("std", (0.229, 0.224, 0.225))), settings.get("repo_id"),
-                       settings.get("revision"), "as stated on the model's page")
+                       settings.get("revision"), licence or "as stated on the model's page")
 
 
 def cached(info: EncoderInfo) -> Path | None:

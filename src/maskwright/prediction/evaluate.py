@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ class Evaluation:
     95 % bootstrap intervals over images; `mean_image_iou` averages each class's IoU over the images whose
     truth has it. `baselines` are what trivial predictions would reach. Of a class tree, `levels` holds the scores of
     each level, the leaves' again last, and `incoherent_share` (0..1) how many of the counted pixels have labels that
-    contradict each other; of a flat list, neither is there. `notes` say what to keep in mind about the numbers.
+    contradict each other; of a flat list, neither is there. `notes` say what to keep in mind about the numbers. `size`
+    is what the model costs (see `models.size`), as `run.json` has it.
     """
 
     folder: Path
@@ -78,6 +79,7 @@ class Evaluation:
     incoherent_share: float | None
     notes: list[str]
     dataset_version: str
+    size: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `evaluate`."""
@@ -86,8 +88,8 @@ class Evaluation:
                 "aggregation": "dataset: counts summed over images, then divided; "
                                "intervals: 95 % bootstrap over images",
                 "mean_image_iou": self.mean_image_iou, "baselines": _headlines(self.baselines),
-                "levels": [level.to_dict() for level in self.levels], **tree,
-                "notes": self.notes, "dataset_version": self.dataset_version, "folder": str(self.folder)}
+                "levels": [level.to_dict() for level in self.levels], **tree, "notes": self.notes, "size": self.size,
+                "dataset_version": self.dataset_version, "folder": str(self.folder)}
 
 
 def _headlines(baselines: dict[str, Scores]) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def evaluate(run: str | Path | Run, *, split: str = "test", data: str | Path | N
         notes = [*result.notes, *_run_notes(run, split, version, data is not None)]
         if classes.parents != trained.parents:
             notes.append("the class tree is not the one that the run was trained with")
-        result = replace(result, notes=notes)
+        result = replace(result, notes=notes, size=run.info().get("size", {}))
         _write(staging, result)
     say(f"evaluation folder: {folder}")
     return result

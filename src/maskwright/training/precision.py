@@ -186,10 +186,7 @@ def train_step(segmenter: Segmenter, criterion: nn.Module, optimizer: torch.opti
     normalisation and the gradients.
     """
     def step(images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        with WholeBatchNorm(world) if world.size > 1 else nullcontext():
-            logits = segmenter.logits(images)
-        truth = targets.to(segmenter.device, non_blocking=True)
-        loss: torch.Tensor = criterion(world.whole(logits), world.whole(truth).long())
+        loss = step_loss(segmenter, criterion, images, targets, world)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         world.add_gradients(optimizer)
@@ -197,6 +194,16 @@ def train_step(segmenter: Segmenter, criterion: nn.Module, optimizer: torch.opti
         return loss.detach()
 
     return step
+
+
+def step_loss(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor,
+              world: World = ALONE) -> torch.Tensor:
+    """The loss of a batch, images (N, 3, H, W) and targets (N, H, W) uint8, summed over the model's heads with their
+    weights; each process gives its share of the batch."""
+    with WholeBatchNorm(world) if world.size > 1 else nullcontext():
+        heads = segmenter.weighted_logits(images)
+    truth = world.whole(targets.to(segmenter.device, non_blocking=True)).long()
+    return torch.stack([weight * criterion(world.whole(logits), truth) for weight, logits in heads]).sum()
 
 
 def synchronise(device: torch.device) -> None:

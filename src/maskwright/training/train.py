@@ -37,7 +37,8 @@ from maskwright.formats.opening import load_dataset
 from maskwright.losses.build import build_loss
 from maskwright.models import takes_encoder
 from maskwright.models.build import ModelSpec, build_model
-from maskwright.models.segmenter import Preprocessing, Segmenter, with_selector
+from maskwright.models.segmenter import Preprocessing, Segmenter, with_model, with_selector
+from maskwright.models.size import kept_bytes, measure
 from maskwright.models.weights import encoder_info, resolve
 from maskwright.run import Run
 from maskwright.trackers import require
@@ -46,7 +47,7 @@ from maskwright.training.doctor import examine, human
 from maskwright.training.loader import Batches, Source
 from maskwright.training.loop import Plan, fit
 from maskwright.training.optimizer import Average, Groups, build_optimizer
-from maskwright.training.precision import Choice, Wanted, choose, fast_arithmetic
+from maskwright.training.precision import Choice, Wanted, choose, fast_arithmetic, step_loss
 from maskwright.training.validation import validate
 from maskwright.training.world import ALONE, World, joined
 
@@ -228,17 +229,21 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
     with world.together():
         _suits(config, world)
         dataset = load_dataset(config.data.root)
+        dataset.require_contrast()
         if world.first:
             path = out or next_free(folder / "runs", f"{dataset.name}-{config.model.name.lower()}")
             require_absent(path)
             say(f"run folder: {path}")
             weights = resolve(config.model.encoder, config.model.weights) if config.model.encoder else None
+            if config.model.encoder and weights:
+                say(f"encoder weights: {weights}; licence: {encoder_info(config.model.encoder).licence}")
     path = world.share(path)
     version = _version(dataset, world)
     with world.together():
         splits = training_splits(dataset, config.data.holdout, config.seed)
         prepared = _prepare(config, dataset, splits, weights, device, world)
     choice = _choose(config, prepared)
+    size = _size(prepared, choice) if world.first else {}
     workers = _workers(config, device, world)
     with ExitStack() as stack:
         run = Run(stack.enter_context(staged_folder(path)) if world.first else path)
@@ -247,7 +252,8 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
         resolved = world.share(_resolve(config, prepared, choice, iterations, workers))
         if world.first:
             run.write_config(resolved)
-            atomic_write_json(run.info_file, _info(dataset, version, splits, choice, device, world))
+            info = _info(dataset, version, splits, choice, device, world)
+            atomic_write_json(run.info_file, info | {"size": size})
             _write_start(run, resolved, prepared)
     say(f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations of "
         f"{config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
@@ -294,7 +300,7 @@ def _choose(config: RunConfig, prepared: _Prepared) -> Choice:
     try:
         choice = choose(prepared.segmenter, prepared.criterion, *prepared.batches[0], _groups(config), wanted,
                         prepared.world)
-    except RuntimeError as error:  # torch's one word for shapes that do not fit, and for memory that is not there
+    except (RuntimeError, ValueError) as error:  # torch's words for shapes that do not fit, and for lack of memory
         reason = str(error).splitlines()[0]
         raise ConfigError(f"model: {config.model.name} cannot make a step with these images ({reason}); change "
                           "data.image_size, train.batch_size, or the model") from None
@@ -329,6 +335,17 @@ def _info(dataset: Dataset, version: str, splits: tuple[list[Sample], list[Sampl
                             "machine": platform.machine()}}
 
 
+def _size(prepared: _Prepared, choice: Choice) -> dict[str, Any]:
+    """What the model costs, and a training step of one batch (of several processes, the share of one)."""
+    segmenter = prepared.segmenter
+    images, targets = prepared.batches[0]
+    kept = kept_bytes(segmenter.model, lambda model: step_loss(with_model(segmenter, model), prepared.criterion, images,
+                                                               targets))
+    size = measure(segmenter.model, segmenter.preprocessing.geometry.size)
+    say(f"model: {size}")
+    return size.to_dict() | {"batch_size": len(images), "kept_bytes": kept, "step_seconds": choice.step_seconds}
+
+
 def _write_start(run: Run, config: RunConfig, prepared: _Prepared) -> None:
     """The state before the first step, so that resuming never needs the pretrained weights again."""
     model = prepared.segmenter.model
@@ -343,8 +360,11 @@ def _finish(run: Run, config: RunConfig, prepared: _Prepared, setup_seconds: flo
                 _groups(config), config.schedule.power, config.schedule.warmup, train_config.ema,
                 train_config.early_stopping, train_config.workers, train_config.compile)
     world = prepared.world
+    if cuda := prepared.segmenter.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     with deliveries(run, [entry.name for entry in config.trackers if world.first]):
         facts = fit(run, plan, prepared.segmenter, prepared.criterion, prepared.batches, prepared.validation, world)
+        facts |= {"peak_bytes": torch.cuda.max_memory_allocated()} if cuda else {}
         if world.first:
             run.finish(facts | {"setup_seconds": setup_seconds})
     say(f"trained {facts['iterations']} iterations in {facts['seconds']:.0f} s "
