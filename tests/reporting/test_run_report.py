@@ -13,6 +13,7 @@ from fake_run import HOSTILE, Fake, evaluation, write_run
 from pages import check_promises, read, table
 
 from maskwright.delivery.cursor import Cursor
+from maskwright.core.storage import read_json
 from maskwright.errors import ConfigError, DataError
 from maskwright.formats.opening import load_dataset
 from maskwright.metrics import level_confusion

@@ -64,9 +64,10 @@ class Blocks:
 
 
 class UShaped(nn.Module):
-    """Abstract: an encoder with a stage for each of `channels`, a bottleneck, and a decoder that upsamples by transposed
-    convolutions and joins the encoder's maps. A stage is `pool` times smaller than the one above; `down`, given its
-    channels, makes the module that leads from it to the next. Subclasses add heads and end with `initialise`."""
+    """Abstract: an encoder with a stage for each of `channels`, a bottleneck, and a decoder that upsamples by
+    transposed convolutions and joins the encoder's maps. A stage is `pool` times smaller than the one above; `down`,
+    given its channels, makes the module that leads from it to the next. Subclasses add heads and end with
+    `initialise`."""
 
     def __init__(self, in_channels: int, channels: Sequence[int], bottleneck: int, pool: int, block: Blocks,
                  down: Callable[[int], nn.Module]) -> None:
