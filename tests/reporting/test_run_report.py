@@ -12,8 +12,8 @@ import yaml
 from fake_run import HOSTILE, Fake, evaluation, write_run
 from pages import check_promises, read, table
 
-from maskwright.delivery.cursor import Cursor
 from maskwright.core.storage import read_json
+from maskwright.delivery.cursor import Cursor
 from maskwright.errors import ConfigError, DataError
 from maskwright.formats.opening import load_dataset
 from maskwright.metrics import level_confusion
