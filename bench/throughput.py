@@ -33,10 +33,10 @@ from maskwright.formats.opening import load_dataset
 from maskwright.losses.build import build_loss
 from maskwright.models import takes_encoder
 from maskwright.models.segmenter import AUTOCAST, Segmenter, load_segmenter
+from maskwright.optim.build import Groups, build_optimizer
 from maskwright.planning import ENCODER, plan
 from maskwright.run import Run
 from maskwright.training.loader import Source
-from maskwright.training.optimizer import Groups, build_optimizer
 from maskwright.training.precision import fast_arithmetic, synchronise
 from maskwright.training.train import batches_of, train, training_splits
 
@@ -47,7 +47,7 @@ NETWORKS = (("UNet", None), ("Unet", "resnet34"), ("Segformer", "mit_b0"), ("Dee
 
 def planned(data: Path, options: argparse.Namespace) -> RunConfig:
     """What `plan` chooses for the data, with the model and size that were asked for."""
-    _, config = plan(data, encoder=ENCODER, weights="none")
+    config = plan(data, encoder=ENCODER, weights="none").config
     changes: dict[str, Any] = {}
     if options.model != config.model.name or options.encoder or options.args is not None:
         encoder = (options.encoder or ENCODER) if takes_encoder(options.model) else None

@@ -55,7 +55,7 @@ def one_sided(folder, axis):
 @pytest.mark.parametrize(("axis", "natural"), [(0, "HorizontalFlip"), (1, "VerticalFlip")])
 def test_flips_follow_where_classes_lie(tmp_path, axis, natural):
     data = one_sided(tmp_path / "data", axis)
-    text, config = plan(data, weights="none")
+    text, config, _ = plan(data, weights="none")
     names = [term.name for term in config.augment]
     assert natural in names and len({"HorizontalFlip", "VerticalFlip"} & set(names)) == 1
     assert "do not lie alike" in text
@@ -65,7 +65,7 @@ def test_flips_follow_where_classes_lie(tmp_path, axis, natural):
 
 def test_the_written_file_loads_to_the_returned_config(tmp_path):
     data = make_dataset(tmp_path / "data")
-    text, config = plan(
+    text, config, _ = plan(
         data,
         out=tmp_path / "sub" / "run.yaml",
         budget="90s",
@@ -80,10 +80,10 @@ def test_the_written_file_loads_to_the_returned_config(tmp_path):
 
 
 def test_every_value_has_its_place_in_the_config(tmp_path):
-    _, config = plan(make_dataset(tmp_path / "data", layout="flat"), weights="none")
+    _, config, _ = plan(make_dataset(tmp_path / "data", layout="flat"), weights="none")
     assert config.data.holdout == 0.1  # few images and no val split
     assert config.model.name == "UNet" and config.model.encoder is None
-    _, config = plan(tmp_path / "data", weights="none", encoder="resnet18")
+    _, config, _ = plan(tmp_path / "data", weights="none", encoder="resnet18")
     assert config.model.name == "Unet" and config.model.weights == "none"
     assert [term.name for term in config.loss] == ["ce", "dice"]
 
@@ -95,7 +95,7 @@ def test_a_tree_keeps_the_flat_loss_and_is_told_of_levels(tmp_path):
     head, _, rest = file.read_text().partition("classes:")
     classes = "  - {id: 0, name: a}\n  - name: g\n    children: [{id: 1, name: b}, {id: 2, name: c}]\n"
     file.write_text(f"{head}classes:\n{classes}ignore{rest.partition('ignore')[2]}")
-    text, config = plan(data, weights="none")
+    text, config, _ = plan(data, weights="none")
     assert "# the classes are a tree of 2 levels: `levels: equal`" in text
     assert all(term.levels is None for term in config.loss)
 
@@ -139,3 +139,18 @@ def test_clear_refusals(tmp_path):
         plan(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="resnet34"):
         plan(data, encoder="resnet43")
+
+
+def test_a_range_test_sets_the_learning_rate_and_nothing_else(tmp_path):
+    data = make_dataset(tmp_path / "data", size=(32, 32))
+    plain = plan(data, weights="none", overrides=["optimizer={name: sgd, momentum: 0.8}"])
+    text, config, tested = plan(data, out=tmp_path / "run.yaml", weights="none", lr_find=True,
+                                overrides=["optimizer={name: sgd, momentum: 0.8}"])
+    assert plain.range_test is None and tested is not None
+    assert config.optimizer.lr == tested.suggested != plain.config.optimizer.lr
+    assert config.optimizer.arguments == {"momentum": 0.8}
+    assert f'"lr": {tested.suggested}' in text and f"# {tested.reason}" in text
+    changed = config.model_copy(update={"optimizer": plain.config.optimizer, "data": plain.config.data})
+    assert changed == plain.config
+    assert load_config(tmp_path / "run.yaml") == config
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run.yaml"]
