@@ -10,6 +10,7 @@ from maskwright.errors import ConfigError
 from maskwright.formats.opening import load_dataset
 from maskwright.training import train as training
 from maskwright.training.range_test import HIGHEST, LOWEST, STEPS, range_test, suggestion
+from maskwright.training.world import ALONE
 from tiny import config, write_dataset
 
 RATES = np.geomspace(LOWEST, HIGHEST, STEPS)
@@ -57,7 +58,7 @@ def settings(tmp_path_factory):
 
 def prepared(settings):
     dataset = load_dataset(settings.data.root)
-    return training._prepare(settings, dataset, training.training_splits(dataset, 0.2, 0), None, "cpu")
+    return training._prepare(settings, dataset, training.training_splits(dataset, 0.2, 0), None, "cpu", ALONE)
 
 
 def test_the_same_each_time_and_nothing_is_changed(settings):
