@@ -33,10 +33,10 @@ from maskwright.formats.opening import load_dataset
 from maskwright.losses.build import build_loss
 from maskwright.models import takes_encoder
 from maskwright.models.segmenter import AUTOCAST, Segmenter, load_segmenter
+from maskwright.optim.build import Groups, build_optimizer
 from maskwright.planning import ENCODER, plan
 from maskwright.run import Run
 from maskwright.training.loader import Source
-from maskwright.training.optimizer import Groups, build_optimizer
 from maskwright.training.precision import fast_arithmetic, synchronise
 from maskwright.training.train import batches_of, train, training_splits
 

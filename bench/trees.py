@@ -158,7 +158,7 @@ def main() -> None:
         dataset = describe(given.data, folder / "data")
         left_out = copies(dataset)
         overrides = [f"data.image_size=[{given.size[0]}, {given.size[1]}]"] if given.size else []
-        _, config = plan(folder / "data", budget=given.budget, weights=given.weights, overrides=overrides)
+        config = plan(folder / "data", budget=given.budget, weights=given.weights, overrides=overrides).config
         found, facts = measure(config, given.seeds, set(left_out), folder)
     result = {"seeds": given.seeds, "left_out": left_out, "model": config.model.model_dump(),
               "image_size": config.data.image_size, **facts, "rows": compare(found)}

@@ -35,8 +35,10 @@ from maskwright.core.dataset import Dataset
 from maskwright.errors import MaskwrightError
 from maskwright.models.segmenter import read_tensors
 from maskwright.run import Run
+from maskwright.training import loop
 from maskwright.training import train as training
 from maskwright.training.loader import Batches
+from maskwright.training.precision import Choice
 from maskwright.training.wholebatch import WholeBatchNorm
 from maskwright.training.world import joined
 from tiny import EVERY_AUGMENTATION, config, write_dataset
@@ -212,6 +214,36 @@ def stopped_and_killed(folder: Path) -> dict[str, Any]:
     found["alone"] = {"said": (logs / "0.log").read_text(), "log": Run(alone).metrics.read()}
     found["log"] = Run(whole).metrics.read()
     return found
+
+
+def budgeted(folder: Path) -> dict[str, Any]:
+    """A budget by the clock of the first process, whose steps take a second and then three; the second one's stands."""
+    run = settings(folder, dropout=0.2, iterations=None, evaluate_every=None, budget="60s")
+    out, again, logs = folder / "run", folder / "again", folder / "logs"
+
+    def work(rank: int) -> None:
+        told, clock, make = 0.0, time.monotonic, loop.train_step
+
+        def slow(*arguments: Any) -> Any:
+            step = make(*arguments)
+
+            def timed(*batch: Any) -> Any:
+                nonlocal told
+                told += 0 if rank else 1 if told < 15 else 3
+                return step(*batch)
+            return timed
+
+        loop.train_step = slow  # type: ignore[assignment]
+        time.monotonic = lambda: clock() + told  # type: ignore[assignment]
+        training.choose = lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0})  # type: ignore[assignment]
+        remembering(folder, rank)
+        training.train(run, out=out)
+
+    found: dict[str, Any] = {"codes": together(2, work, logs), "finished": Run(out).finished,
+                             "planned": Run(out).config().to_dict()["train"],
+                             "weights": [(folder / f"weights{rank}").read_text() for rank in range(2)]}
+    together(2, lambda _: training.train(out / "config.yaml", out=again), logs)
+    return found | {"result": result(out), "again": result(again)}
 
 
 def refused(folder: Path) -> dict[str, Any]:

@@ -118,6 +118,19 @@ def test_text_output_and_reasons(tmp_path, capsys):
     assert code == 0 and json.loads(out)
 
 
+def test_the_range_test_is_drawn_beside_the_config(tmp_path, capsys):
+    data = make_dataset(tmp_path / "data", size=(32, 32))
+    code, out, _ = run(capsys, "plan", data, "-o", tmp_path / "run.yaml", "--weights", "none", "--lr-find", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["config"]["optimizer"]["lr"] == found["range_test"]["suggested"]
+    assert len(found["range_test"]["rates"]) == len(found["range_test"]["losses"]) > 20
+    assert found["range_test"]["picture"] == str(tmp_path / "run.lr-find.svg")
+    assert (tmp_path / "run.lr-find.svg").read_text().startswith("<svg xmlns")
+    (tmp_path / "run.yaml").unlink()
+    code, _, err = run(capsys, "plan", data, "-o", tmp_path / "run.yaml", "--weights", "none", "--lr-find")
+    assert code == 2 and "run.lr-find.svg: already exists" in err and not (tmp_path / "run.yaml").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from maskwright import augment, losses, models, trackers
+from maskwright import augment, losses, models, optim, trackers
 from maskwright.config import RunConfig, _as_model, check_document, json_schema, load_config, rebase, seconds_of
 from maskwright.core.strictyaml import parse
 from maskwright.errors import ConfigError
@@ -75,6 +75,20 @@ def test_short_forms_and_defaults() -> None:
     assert [term.name for term in config.augment] == ["HorizontalFlip"]
 
 
+def test_optimizers_and_schedules_have_defaults_of_their_own() -> None:
+    for name in optim.OPTIMIZERS:
+        config, row = check(SMALLEST + f"optimizer: {name}\n").optimizer, optim.OPTIMIZERS[name]()
+        assert (config.name, config.lr, config.weight_decay, config.arguments) == (name, row.lr, row.weight_decay, {})
+    assert check(SMALLEST + "optimizer: adamw\nschedule: poly\n") == check(SMALLEST)
+    config = check(SMALLEST + "optimizer: {name: sgd, lr: 0.1, momentum: 0.8, groups: {encoder: {lr_mult: 0.1}}}\n"
+                   "schedule: {name: step, at: [0.3, 0.6], gamma: 0.5}\n")
+    assert config.optimizer.arguments == {"momentum": 0.8} and config.optimizer.weight_decay == 1e-4
+    assert config.optimizer.groups["encoder"].lr_mult == 0.1
+    assert config.schedule.arguments == {"at": [0.3, 0.6], "gamma": 0.5} and config.schedule.warmup == 50
+    assert check(SMALLEST + "schedule: one_cycle\n").schedule.warmup == 0
+    assert RunConfig.model_validate(config.to_dict()) == config
+
+
 @pytest.mark.parametrize("text", [EXAMPLE, SMALLEST])
 def test_round_trip_through_plain_data_and_yaml(text: str) -> None:
     config = check(text)
@@ -95,8 +109,8 @@ loss:
   - {name: dice, smooth: -1}
   - {name: [1]}
   - foo
-optimizer: {name: adam, weight_decay: x}
-schedule: {warmup: 1.5}
+optimizer: {name: adamm, weight_decay: x}
+schedule: {warmup: 1.5, powr: 2}
 train: {iterations: 8000, epochs: 3}
 augment:
   - {name: HorizontalFlip, p: "0.5"}
@@ -129,9 +143,10 @@ def test_every_problem_at_once() -> None:
         "9:6: loss.4.name: input should be a valid string",
         "10:5: loss.5: the loss 'foo' is not known; known: bce, boundary, ce, correlation, dice, focal, "
         "jaccard, lovasz, total_variation, tversky",
-        "11:13: optimizer.name: 'adam' is not known; did you mean 'adamw'?",
-        "11:25: optimizer.weight_decay: input should be a valid number (given 'x')",
+        "11:13: optimizer.name: the optimizer 'adamm' is not known; did you mean 'adam'?",
+        "11:26: optimizer.weight_decay: input should be a valid number (given 'x')",
         "12:12: schedule.warmup: input should be a valid integer (given 1.5)",
+        "12:25: schedule.powr: no such key; did you mean 'power'?",
         "13:1: train: give one of iterations, epochs and budget (given: iterations, epochs)",
         "15:28: augment.0.p: input should be a valid number (given '0.5')",
         "16:29: augment.1.scale.1: is missing; add it",
@@ -177,6 +192,18 @@ def test_every_problem_at_once() -> None:
      "loss.1.class_weights: total_variation does not look at classes; remove it"),
     ("loss: dice", "loss: {name: total_variation, class_weights: none, smooth: 1}", "loss.smooth: no such key"),
     ("loss: dice", "loss: {name: tversky, alpha: 0, beta: 0}", "alpha and beta must not both be 0"),
+    ("loss: dice", "loss: dice\noptimizer: {name: sgd, betas: [0.9, 0.99]}", "optimizer.betas: no such key"),
+    ("loss: dice", "loss: dice\noptimizer: {betas: [0.9, 1.5]}", "betas must be two numbers from 0 to less than 1"),
+    ("loss: dice", "loss: dice\noptimizer: {betas: [0.9]}", "optimizer.betas.1: is missing"),
+    ("loss: dice", "loss: dice\noptimizer: {name: sgd, weight_decy: 1}", "did you mean 'weight_decay'?"),
+    ("loss: dice", "loss: dice\noptimizer: {name: sgd, momentum: '1'}", "momentum: input should be a valid number"),
+    ("loss: dice", "loss: dice\noptimizer: {groups: {encoder: {lr_mul: 1}}}", "did you mean 'lr_mult'?"),
+    ("loss: dice", "loss: dice\noptimizer: [sgd]", "optimizer: input should be a valid dictionary"),
+    ("loss: dice", "loss: dice\nschedule: cosin", "did you mean 'cosine'?"),
+    ("loss: dice", "loss: dice\nschedule: {name: cosine, power: 1}", "schedule.power: no such key; known: floor, name"),
+    ("loss: dice", "loss: dice\nschedule: {power: 0}", "schedule: power must be above 0 (given 0)"),
+    ("loss: dice", "loss: dice\nschedule: {name: one_cycle, warmup: 5}", "leave warmup out"),
+    ("epochs: 2.5", "epochs: 2.5, refits: [{iteration: 1, iterations: 2, evaluate_every: 1}]", "refits belong"),
     ("epochs: 2.5", "epochs: 0", "train.epochs: input should be greater than 0"),
     ("epochs: 2.5", "epochs: no", "train.epochs: input should be a valid number (given 'no')"),
     ("epochs: 2.5", "batch_size: 8", "give one of iterations, epochs and budget"),
@@ -230,6 +257,7 @@ def test_what_is_no_time(text: str) -> None:
 
 @pytest.mark.parametrize(("table", "arguments"), [
     (losses.LOSSES, losses.arguments), (augment.AUGMENTATIONS, augment.arguments), (models.MODELS, models.arguments),
+    (optim.OPTIMIZERS, optim.optimizer_arguments), (optim.SCHEDULES, optim.schedule_arguments),
     (trackers.TRACKERS, trackers.arguments)])
 def test_arguments_of_every_row_can_be_checked(table: dict[str, Any], arguments: Any) -> None:
     for name in table:
@@ -261,7 +289,8 @@ class TestSchema:
     @pytest.mark.parametrize(("key", "value"), [
         ("model", {"name": "Unett", "encoder": "x"}), ("model", "Unett"), ("loss", "dices"),
         ("loss", [{"name": "dices"}]),
-        ("augment", ["Flip"]), ("augment", [{"name": "Flip"}]), ("optimizer", "sgd"), ("trackers", ["mlflo"]),
+        ("augment", ["Flip"]), ("augment", [{"name": "Flip"}]), ("optimizer", "sdg"), ("schedule", {"name": "linear"}),
+        ("trackers", ["mlflo"]),
     ])
     def test_names_of_the_tables(self, key: str, value: Any) -> None:
         data = parse(SMALLEST, "x").data

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from maskwright import augment, losses, models, trackers
+from maskwright import augment, losses, models, optim, trackers
 from maskwright.auditing import CHECKS
 from maskwright.cli import app, main
 from maskwright.config import check_document
@@ -44,8 +44,8 @@ def test_the_table_of_broken_inputs_is_up_to_date():
 
 def test_every_row_is_in_the_reference():
     text = (ROOT / "docs" / "reference.md").read_text()
-    for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, trackers.TRACKERS, CHECKS, FORMATS, NOTES,
-                  SELECTORS, SYMPTOMS):
+    for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, optim.OPTIMIZERS, optim.SCHEDULES,
+                  trackers.TRACKERS, CHECKS, FORMATS, NOTES, SELECTORS, SYMPTOMS):
         assert all(f"`{name}`" in text for name in table)
 
 

@@ -58,7 +58,7 @@ def one_sided(folder, axis):
 @pytest.mark.parametrize(("axis", "natural"), [(0, "HorizontalFlip"), (1, "VerticalFlip")])
 def test_flips_follow_where_classes_lie(tmp_path, axis, natural):
     data = one_sided(tmp_path / "data", axis)
-    text, config, _ = plan(data, weights="none")
+    text, config, *_ = plan(data, weights="none")
     names = [term.name for term in config.augment]
     assert natural in names and len({"HorizontalFlip", "VerticalFlip"} & set(names)) == 1
     assert "do not lie alike" in text
@@ -68,7 +68,7 @@ def test_flips_follow_where_classes_lie(tmp_path, axis, natural):
 
 def test_the_written_file_loads_to_the_returned_config(tmp_path):
     data = make_dataset(tmp_path / "data")
-    text, config, _ = plan(
+    text, config, *_ = plan(
         data,
         out=tmp_path / "sub" / "run.yaml",
         budget="90s",
@@ -98,7 +98,7 @@ def test_a_tree_keeps_the_flat_loss_and_is_told_of_levels(tmp_path):
     head, _, rest = file.read_text().partition("classes:")
     classes = "  - {id: 0, name: a}\n  - name: g\n    children: [{id: 1, name: b}, {id: 2, name: c}]\n"
     file.write_text(f"{head}classes:\n{classes}ignore{rest.partition('ignore')[2]}")
-    text, config, _ = plan(data, weights="none")
+    text, config, *_ = plan(data, weights="none")
     assert "# the classes are a tree of 2 levels: `levels: equal`" in text
     assert all(term.levels is None for term in config.loss)
 
@@ -106,7 +106,7 @@ def test_a_tree_keeps_the_flat_loss_and_is_told_of_levels(tmp_path):
 def test_the_size_of_the_model_is_stated(tmp_path):
     data = make_dataset(tmp_path / "data")
     state = torch.get_rng_state()
-    text, config, size = plan(data, weights="none", out=tmp_path / "run.yaml")
+    text, config, size, _ = plan(data, weights="none", out=tmp_path / "run.yaml")
     assert torch.equal(torch.get_rng_state(), state)
     model = build_model(ModelSpec("UNet", 3, args=config.model.args))
     assert size == measure(model, config.data.image_size)
@@ -125,7 +125,7 @@ def test_the_size_of_the_model_is_stated(tmp_path):
 def test_any_model_can_be_asked_for(tmp_path, monkeypatch, model, encoder, expected):
     monkeypatch.setattr("maskwright.models.weights.cached", lambda info: None)
     monkeypatch.setattr("maskwright.planning.measure_model", lambda *_: None)
-    text, config, _ = plan(make_dataset(tmp_path / "data", images=4), model=model, encoder=encoder)
+    text, config, *_ = plan(make_dataset(tmp_path / "data", images=4), model=model, encoder=encoder)
     assert (config.model.name, config.model.encoder, config.model.weights) == (model, expected, "none")
     assert ("NVIDIA Source Code License" in text) == (model == "Segformer")
 
@@ -179,3 +179,18 @@ def test_clear_refusals(tmp_path):
         plan(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="resnet34"):
         plan(data, encoder="resnet43")
+
+
+def test_a_range_test_sets_the_learning_rate_and_nothing_else(tmp_path):
+    data = make_dataset(tmp_path / "data", size=(32, 32))
+    plain = plan(data, weights="none", overrides=["optimizer={name: sgd, momentum: 0.8}"])
+    text, config, _, tested = plan(data, out=tmp_path / "run.yaml", weights="none", lr_find=True,
+                                overrides=["optimizer={name: sgd, momentum: 0.8}"])
+    assert plain.range_test is None and tested is not None
+    assert config.optimizer.lr == tested.suggested != plain.config.optimizer.lr
+    assert config.optimizer.arguments == {"momentum": 0.8}
+    assert f'"lr": {tested.suggested}' in text and f"# {tested.reason}" in text
+    changed = config.model_copy(update={"optimizer": plain.config.optimizer, "data": plain.config.data})
+    assert changed == plain.config
+    assert load_config(tmp_path / "run.yaml") == config
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run.yaml"]

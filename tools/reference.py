@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import io
 import sys
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
-from maskwright import augment, config, losses, models, trackers
+from maskwright import augment, config, losses, models, optim, trackers
 from maskwright.auditing import CHECKS
 from maskwright.auditing.fixes import FIXES
 from maskwright.cli import app, main
@@ -73,6 +74,11 @@ def _unweighted() -> list[str]:
     return [f"`{name}`" for name in losses.LOSSES if not losses.takes_class_weights(name)]
 
 
+def _told(table: Mapping[str, Any]) -> list[str]:
+    """What each row says of itself."""
+    return [f"- `{name}`: {' '.join((row.__doc__ or '').split())}" for name, row in table.items()]
+
+
 def _yes(value: object) -> str:
     return "yes" if value else "no"
 
@@ -93,9 +99,15 @@ def render() -> str:
         *_models(),
         *_rows("Losses", losses.LOSSES, losses.arguments),
         f"\nAll but {', '.join(_unweighted())} take `class_weights`.",
+        *_rows("Optimizers", optim.OPTIMIZERS, optim.optimizer_arguments),
+        "",
+        *_told(optim.OPTIMIZERS),
+        *_rows("Schedules", optim.SCHEDULES, optim.schedule_arguments),
+        "",
+        *_told(optim.SCHEDULES),
         *_rows("Augmentations", [*augment.AUGMENTATIONS, augment.PASS_THROUGH], augment.arguments),
         "",
-        *(f"- `{name}`: {' '.join((row.__doc__ or '').split())}" for name, row in augment.AUGMENTATIONS.items()),
+        *_told(augment.AUGMENTATIONS),
         *_rows("Trackers", trackers.TRACKERS, trackers.arguments),
     ]
     lines += ["\n### Selectors of class trees\n", "| name | how a pixel is labelled |", "|---|---|"]

@@ -242,6 +242,10 @@ def plan(
             help="Fetch the encoder's ImageNet weights into the cache. The only command that uses the network.",
         ),
     ] = False,
+    lr_find: Annotated[
+        bool,
+        typer.Option("--lr-find", help="Set the learning rate by a range test of 100 steps, drawn beside -o."),
+    ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of run.yaml and stop.")] = False,
     changes: Set = None,
     as_json: Json = False,
@@ -256,16 +260,28 @@ def plan(
         raise typer.BadParameter("DIR is missing")
     from maskwright.planning import plan
 
-    text, config, size = plan(
+    picture = None
+    if lr_find:
+        from maskwright.core.storage import require_absent
+
+        _need_torch()
+        picture = require_absent(out.with_suffix(".lr-find.svg")) if out else None
+    text, config, size, found = plan(
         folder, out=out, budget=budget, model=model, encoder=encoder, weights=weights, download=download,
-        overrides=changes or (),
+        overrides=changes or (), lr_find=lr_find,
     )
-    _print(
-        {"file": str(out) if out else None, "config": config.to_dict(), "text": text,
-         "size": size.to_dict() if size else None},
-        as_json,
-        lambda: f"written: {out}; next: maskwright train {out}" if out else text,
-    )
+    result: dict[str, Any] = {"file": str(out) if out else None, "config": config.to_dict(), "text": text,
+                              "size": size.to_dict() if size else None}
+    if found:
+        from dataclasses import asdict
+
+        result["range_test"] = asdict(found) | {"picture": str(picture) if picture else None}
+        if picture:
+            from maskwright.reporting.rates import draw_rates
+
+            draw_rates(found, picture)
+    said = f"optimizer.lr: {config.optimizer.lr:g} ({found.reason}); drawn: {picture}\n" if found else ""
+    _print(result, as_json, lambda: f"{said}written: {out}; next: maskwright train {out}" if out else text)
 
 
 @app.command()

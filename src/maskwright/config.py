@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from maskwright import augment, losses, models, trackers
+from maskwright import augment, losses, models, optim, trackers
 from maskwright.core import strictyaml
 from maskwright.core.classes import Selector
 from maskwright.core.strictyaml import Document, StrictModel, did_you_mean
@@ -41,6 +41,12 @@ Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 def _by_name(value: Any) -> Any:
     """The short form: `dice` for `{name: dice}`."""
     return {"name": value} if isinstance(value, str) else value
+
+
+def _row(entry: dict[str, Any]) -> str:
+    """The name of an entry; empty when it is no text, which the model of the config reports."""
+    name = entry.get("name")
+    return name if isinstance(name, str) else ""
 
 
 class DataConfig(StrictModel):
@@ -135,22 +141,73 @@ class TrackerTerm(_Named):
         return name
 
 
-class OptimizerConfig(StrictModel):
-    """`lr` is that of the encoder (of everything, for a model without one); decoder and head get
-    `lr * head_lr_mult`. Weight decay is not applied to biases and normalisation."""
+class GroupConfig(StrictModel):
+    """What is different for a part of the model."""
 
-    name: Literal["adamw"] = "adamw"
+    lr_mult: float = Field(1.0, ge=0, description="on top of head_lr_mult; 0 keeps it as it is")
+    weight_decay: float | None = Field(None, ge=0, description="that of the optimizer when left out")
+
+
+class OptimizerConfig(_Named):
+    """A row of the optimizer table. `lr` is that of the encoder (of everything, for a model without one); decoder
+    and head get `lr * head_lr_mult`. Weight decay is not applied to biases and normalisation. Left out, `lr` and
+    `weight_decay` are those of the row."""
+
+    name: str = "adamw"
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     head_lr_mult: float = Field(default=1.0, gt=0)
+    groups: dict[str, GroupConfig] = Field(
+        default_factory=dict, description="parts of the model, by how the names of their parameters begin")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_row(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or _row(value) not in optim.OPTIMIZERS:
+            return value
+        own = optim.optimizer_arguments(_row(value))
+        return {key: own[key].default for key in ("lr", "weight_decay")} | value
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in optim.OPTIMIZERS:
+            raise ValueError(f"the optimizer {name!r} is not known" + did_you_mean(name, optim.OPTIMIZERS))
+        return name
 
 
-class ScheduleConfig(StrictModel):
-    """`poly`: lr * (1 - step / steps) ** power, after a linear warm-up over `warmup` steps."""
+class ScheduleConfig(_Named):
+    """A row of the schedule table: a factor on the learning rate, times a linear warm-up over `warmup` iterations
+    (at most a fifth of all). one_cycle rises by itself and has no warm-up."""
 
-    name: Literal["poly"] = "poly"
-    power: float = Field(default=0.9, gt=0)
+    name: str = "poly"
     warmup: int = Field(default=50, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rising(cls, value: Any) -> Any:
+        return {"warmup": 0} | value if isinstance(value, dict) and _row(value) == "one_cycle" else value
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in optim.SCHEDULES:
+            raise ValueError(f"the schedule {name!r} is not known" + did_you_mean(name, optim.SCHEDULES))
+        return name
+
+    @model_validator(mode="after")
+    def _one_rise(self) -> ScheduleConfig:
+        if self.name == "one_cycle" and self.warmup:
+            raise ValueError("one_cycle rises by itself, over the share `rise` of the run; leave warmup out")
+        return self
+
+
+class RefitConfig(StrictModel):
+    """A new length, decided by a budget after `iteration`."""
+
+    iteration: Positive
+    iterations: Positive
+    evaluate_every: Positive
 
 
 class TrainConfig(StrictModel):
@@ -159,6 +216,8 @@ class TrainConfig(StrictModel):
     iterations: Positive | None = None
     epochs: Annotated[float, Field(gt=0)] | None = None
     budget: str | None = Field(None, description="wall time such as 90s, 5m or 1.5h, evaluation included")
+    refits: list[RefitConfig] = Field(
+        default_factory=list, description="what a budget made of `iterations` while it trained; written by the run")
     batch_size: Positive = 8
     evaluate_every: Positive | None = Field(None, description="iterations; an eighth of the run when left out")
     early_stopping: Positive | None = Field(None, description="evaluations without a better val mIoU")
@@ -183,6 +242,8 @@ class TrainConfig(StrictModel):
         if len(given) != 1:
             raise ValueError("give one of iterations, epochs and budget"
                              + (f" (given: {', '.join(given)})" if given else ""))
+        if self.refits and not self.iterations:
+            raise ValueError("refits belong to the iterations they were written with; remove them")
         return self
 
 
@@ -257,20 +318,16 @@ def _from_yaml(annotation: Any) -> Any:
     return Annotated[annotation, Strict(False)] if get_origin(annotation) is tuple else annotation
 
 
-def _row(entry: dict[str, Any]) -> str:
-    """The name of an entry; empty when it is no text, which the model of the config reports."""
-    name = entry.get("name")
-    return name if isinstance(name, str) else ""
-
-
 def _argument_problems(document: Document, folder: Path) -> list[str]:
     """Arguments that table rows do not take, found on the raw values so that they join the other problems."""
     problems: list[str] = []
     has_torch = importlib.util.find_spec("torch") is not None
 
     def check(location: tuple[str | int, ...], name: str, parameters: dict[str, inspect.Parameter],
-              given: dict[str, Any], build: Callable[..., Any] | None = None) -> None:
-        model = _as_model(name, parameters)
+              given: dict[str, Any], build: Callable[..., Any] | None = None, own: Collection[str] = ()) -> None:
+        """`own` are keys of the entry itself, which are checked elsewhere: here they are only known."""
+        known = dict.fromkeys(own, inspect.Parameter("own", inspect.Parameter.KEYWORD_ONLY, default=None))
+        model = _as_model(name, parameters | known)
         try:
             model.model_validate(given)
         except ValidationError as error:
@@ -278,7 +335,7 @@ def _argument_problems(document: Document, folder: Path) -> list[str]:
             return
         if build is not None:
             try:
-                build(**given)
+                build(**{key: value for key, value in given.items() if key not in own})
             except ConfigError as error:
                 problems.extend(document.problem(location, problem) for problem in error.problems)
             except ValueError as error:
@@ -301,6 +358,14 @@ def _argument_problems(document: Document, folder: Path) -> list[str]:
                         and not losses.takes_class_weights(entry["name"])):
                     problems.append(document.problem((section, i, "class_weights"),
                                                      f"{entry['name']} does not look at classes; remove it"))
+    builders: dict[str, dict[str, Callable[..., Any]]] = {
+        "optimizer": dict(optim.OPTIMIZERS),
+        "schedule": {name: partial(schedule, 0, 1) for name, schedule in optim.SCHEDULES.items()}}
+    for section, owner, row_arguments in (("optimizer", OptimizerConfig, optim.optimizer_arguments),
+                                          ("schedule", ScheduleConfig, optim.schedule_arguments)):
+        entry = document.data.get(section)
+        if isinstance(entry, dict) and (name := _row({"name": owner().name} | entry)) in builders[section]:
+            check((section,), name, row_arguments(name), entry, builders[section][name], owner.model_fields)
     model = document.data.get("model")
     if has_torch and isinstance(model, dict) and _row(model) in models.MODELS:
         given = model.get("args", {})
@@ -365,7 +430,6 @@ def json_schema() -> dict[str, Any]:
     """JSON Schema of `run.yaml` for editors, with the names of all tables."""
     schema = RunConfig.model_json_schema()
     definitions = schema["$defs"]
-    definitions["ModelConfig"]["properties"]["name"]["enum"] = sorted(models.MODELS)
     for definition, table, section in (("LossTerm", losses.LOSSES, "loss"),
                                        ("AugmentTerm", augment.AUGMENTATIONS, "augment"),
                                        ("TrackerTerm", trackers.TRACKERS, "trackers")):
@@ -375,7 +439,8 @@ def json_schema() -> dict[str, Any]:
         listed = schema["properties"][section] | {"items": item}
         schema["properties"][section] = {"anyOf": [item, listed]}
     for section, definition, names in (("model", "ModelConfig", sorted(models.MODELS)),
-                                       ("optimizer", "OptimizerConfig", ["adamw"]),
-                                       ("schedule", "ScheduleConfig", ["poly"])):
+                                       ("optimizer", "OptimizerConfig", sorted(optim.OPTIMIZERS)),
+                                       ("schedule", "ScheduleConfig", sorted(optim.SCHEDULES))):
+        definitions[definition]["properties"]["name"]["enum"] = names
         schema["properties"][section] = {"anyOf": [{"enum": names}, {"$ref": f"#/$defs/{definition}"}]}
     return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Maskwright run.yaml"}

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +29,7 @@ from maskwright.formats.opening import load_dataset
 
 if TYPE_CHECKING:
     from maskwright.models.size import Size
+    from maskwright.training.range_test import RangeTest
 
 _READ = 200
 _BINS = 64
@@ -171,11 +172,13 @@ def _named_like(path: Path) -> str:
 
 
 class Planned(NamedTuple):
-    """The text of a commented `run.yaml`, its config, and the size of its model (None without torch)."""
+    """The text of a commented `run.yaml`, its config, the size of its model (None without torch), and the range test
+    that its learning rate comes from, if one was asked for."""
 
     text: str
     config: RunConfig
     size: Size | None
+    range_test: RangeTest | None = None
 
 
 def plan(
@@ -188,12 +191,14 @@ def plan(
     weights: str | None = None,
     download: bool = False,
     overrides: Sequence[str] = (),
+    lr_find: bool = False,
 ) -> Planned:
     """A commented `run.yaml` for a dataset; written to `out` if given.
 
     `budget` is the training's wall time. `model` is a row of the model table, `encoder` what it goes over; left out,
     both are chosen. `weights` is `imagenet`, `none` or a .safetensors file; left out,
-    the best that is available here is taken. Never overwrites a file.
+    the best that is available here is taken. `lr_find` sets the learning rate by a range test of the planned
+    training, which takes 100 steps and changes nothing else. Never overwrites a file.
     """
     data = Path(data)
     if out is not None and Path(out).exists():
@@ -223,14 +228,25 @@ def plan(
     document = strictyaml.parse(text, str(out or "run.yaml"))
     if overrides:
         strictyaml.apply_overrides(document, overrides)
-        text = _with_overrides(text, document.data, overrides)
+        touched = [override.split("=")[0].split(".")[0] for override in overrides]
+        text = _rewritten(text, document.data, dict.fromkeys(touched, "with --set"))
         document = strictyaml.parse(text, str(out or "run.yaml"))
     config = check_document(document, folder)
     if size := measure_model(config, len(dataset.classes)):
-        text = re.sub("^model:", f"# The model has {size}.\nmodel:", text, count=1, flags=re.MULTILINE)
+        text = re.sub("^model:", f"# The model has {size}.\\nmodel:", text, count=1, flags=re.MULTILINE)
+    tested = None
+    if lr_find:
+        from maskwright.training.train import find_rate
+
+        tested = find_rate(rebase(config, folder))
+        rate = {"lr": tested.suggested or config.optimizer.lr}
+        written = document.data["optimizer"]
+        optimizer = ({"name": written} if isinstance(written, str) else written) | rate
+        text = _rewritten(text, {"optimizer": optimizer}, {"optimizer": tested.reason})
+        config = check_document(strictyaml.parse(text, str(out or "run.yaml")), folder)
     if out is not None:
         atomic_write_text(Path(out), text)
-    return Planned(text, rebase(config, folder), size)
+    return Planned(text, rebase(config, folder), size, tested)
 
 
 def measure_model(config: RunConfig, classes: int) -> Size | None:
@@ -256,27 +272,27 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _with_overrides(text: str, data: dict[str, Any], overrides: Sequence[str]) -> str:
-    """The sections that `--set` touched are written again from their values; the others keep their comments."""
-    touched = {override.split("=")[0].split(".")[0]: override for override in overrides}
+def _rewritten(text: str, data: dict[str, Any], reasons: Mapping[str, str]) -> str:
+    """The sections in `reasons` are written again from their values; the others keep their comments."""
     lines: list[str] = []
     skipping = False
     for line in text.splitlines():
         key = line.split(":")[0]
         if not line.startswith((" ", "#", "-")) and ":" in line:
-            skipping = key in touched
+            skipping = key in reasons
             if skipping:
-                lines.append(f"{key}: {json.dumps(data[key])}  # with --set")
+                lines.append(_section(key, data[key], reasons[key]))
         elif line.startswith("#"):
             skipping = False
         if not skipping:
             lines.append(line)
-    lines += [
-        f"{key}: {json.dumps(data[key])}  # with --set"
-        for key in touched
-        if not any(line.startswith(f"{key}:") for line in lines)
-    ]
+    lines += [_section(key, data[key], reason) for key, reason in reasons.items()
+              if not any(line.startswith(f"{key}:") for line in lines)]
     return "\n".join(lines) + "\n"
+
+
+def _section(key: str, value: Any, reason: str) -> str:
+    return f"{key}: {json.dumps(value)}  # {reason}"
 
 
 def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, budget: str, device: str,

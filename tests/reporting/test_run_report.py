@@ -143,6 +143,16 @@ def test_what_has_not_arrived_at_a_tracker_is_said(fake):
     assert f"maskwright sync {fake.run} delivers the rest" in text
 
 
+def test_how_well_a_budget_was_met(fake):
+    assert "taken (" not in read(report(fake.run)).text
+    file = fake.run / "finished.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {
+        "budget": {"seconds": 300.0, "used": 292.0, "error": 292 / 300 - 1},
+        "refits": [{"iteration": 5, "iterations": 40, "evaluate_every": 10}]}))
+    text = read(report(fake.run)).text
+    assert "5 min 00 s; 4 min 52 s taken (-2.7 %); the length was fitted again 1 time while it trained" in text
+
+
 def test_an_unfinished_run_without_a_log(fake):
     (fake.run / "finished.json").unlink()
     (fake.run / "metrics.jsonl").unlink()

@@ -11,8 +11,8 @@ from maskwright.core.geometry import Geometry
 from maskwright.losses.build import build_loss
 from maskwright.models.build import ModelSpec, build_model
 from maskwright.models.segmenter import Preprocessing, Segmenter
+from maskwright.optim.build import Groups, build_optimizer
 from maskwright.training import precision
-from maskwright.training.optimizer import Groups, build_optimizer
 from maskwright.training.precision import Wanted, choose
 
 

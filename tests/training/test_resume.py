@@ -191,6 +191,21 @@ def test_without_an_average_of_the_weights_a_run_goes_on_exactly(settings, tmp_p
     assert artifacts(resume(run)) == expected
 
 
+@pytest.mark.parametrize(("optimizer", "schedule"), [
+    ({"name": "adamw", "groups": {"head": {"lr_mult": 0.1}}}, {"name": "cosine", "floor": 0.1}),
+    ({"name": "adam", "betas": [0.8, 0.9], "weight_decay": 0.1}, {"name": "one_cycle"}),
+    ({"name": "sgd"}, {"name": "step", "at": [0.2, 0.6]}),
+    ({"name": "sgd", "nesterov": True}, {"name": "poly", "power": 2.0}),
+    ({"name": "sgd", "momentum": 0.0}, {"name": "constant"})])
+def test_every_optimizer_and_schedule_goes_on_exactly(data, tmp_path, monkeypatch, optimizer, schedule):
+    settings = config(data, train={"iterations": 12, "evaluate_every": 5, "ema": 0.9}, model={"dropout": 0.2},
+                      optimizer={"lr": 0.02, **optimizer}, schedule=schedule)
+    expected = artifacts(train(settings, out=tmp_path / "whole"))
+    run, _ = interrupted(settings, tmp_path / "run", monkeypatch)
+    assert artifacts(resume(run)) == expected
+    assert artifacts(train(run.path / "config.yaml", out=tmp_path / "again")) == expected
+
+
 def test_a_finished_run_is_left_alone(whole):
     before = snapshot(whole)
     assert resume(whole.path).path == whole.path

@@ -15,7 +15,7 @@ import torch
 from maskwright.errors import SetupError
 from maskwright.training.world import ALONE, World
 
-FAST = ("same_model", "stopped_and_killed", "refused", "normalisation")
+FAST = ("same_model", "stopped_and_killed", "budgeted", "refused", "normalisation")
 
 
 def several(folder: Path, *scenarios: str, timeout: float = 300) -> dict:
@@ -82,6 +82,15 @@ class TestStopAndKill:
         assert [record["iteration"] for record in found["alone"]["log"]] == [5, 5, 10, 10, 12, 12]
         before = [record for record in found["log"] if record["iteration"] < 9]
         assert before and found["alone"]["log"][: len(before)] == before
+
+
+def test_a_budget_is_fitted_by_the_first_process_for_all(seen):
+    found = seen["budgeted"]
+    assert found["codes"] == [0, 0] and found["weights"][0] == found["weights"][1]
+    assert found["planned"]["refits"] == found["finished"]["refits"] != []
+    assert found["finished"]["iterations"] < 0.7 * found["planned"]["iterations"]
+    assert abs(found["finished"]["budget"]["error"]) < 0.1
+    assert found["again"] == found["result"]
 
 
 @pytest.mark.parametrize(("name", "code", "message"), [

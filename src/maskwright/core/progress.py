@@ -11,9 +11,9 @@ from typing import Protocol
 
 
 class Advance(Protocol):
-    """Told how many are done so far, with a short note."""
+    """Told how many are done so far, with a short note, and of how many if that has changed."""
 
-    def __call__(self, done: int, note: str = "") -> None:
+    def __call__(self, done: int, note: str = "", of: int | None = None) -> None:
         """`done`: how many in all."""
 
 
@@ -41,8 +41,9 @@ def progress(what: str, total: int, unit: str = "images", done: int = 0) -> Iter
     began = said = time.monotonic()
     first = done
 
-    def line(done: int, note: str = "") -> None:
-        nonlocal said
+    def line(done: int, note: str = "", of: int | None = None) -> None:
+        nonlocal said, total
+        total = of or total
         now = time.monotonic()
         if now - said >= _LINE_EVERY or (done == total and now - began >= _LINE_EVERY):
             said = now
@@ -69,8 +70,8 @@ def _bar(what: str, total: int, unit: str, done: int) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total, completed=done, rate="", note="")
 
-        def advance(done: int, note: str = "") -> None:
+        def advance(done: int, note: str = "", of: int | None = None) -> None:
             rate = (done - first) / max(time.monotonic() - began, 1e-9)
-            bar.update(task, completed=done, rate=f"{rate:.1f} {unit}/s", note=note)
+            bar.update(task, total=of, completed=done, rate=f"{rate:.1f} {unit}/s", note=note)
 
         yield advance

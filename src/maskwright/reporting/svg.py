@@ -8,7 +8,7 @@ as a phone: charts stand side by side on a larger screen instead of growing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -20,6 +20,15 @@ _MARKED = 40  # a line of more points than this has no markers
 _DASHES = ("", "7 3", "2 3", "9 3 2 3")
 _MARKERS = ("M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0-6.8 0z", "M-3-3h6v6h-6z", "M0-4l4 7h-8z",
             "M0-4.4l4.4 4.4-4.4 4.4-4.4-4.4z")
+
+# What the page's style sheet says about charts, for one that stands alone.
+_STYLE = """
+:root { --series-1: #0072b2; --series-2: #d55e00; font-family: system-ui, sans-serif; }
+text { font-size: 13px; fill: #55606b; } .name { fill: #1a2026; font-weight: 600; }
+path { fill: none; } .grid { stroke: #dde2e7; } .axis, .mark { stroke: #55606b; } .mark { stroke-dasharray: 3 3; }
+.line { stroke: var(--line-colour); stroke-width: 2.2; stroke-linejoin: round; }
+.dot { fill: var(--line-colour); } .lead { stroke: #55606b; stroke-opacity: .55; }
+"""
 
 
 @dataclass(frozen=True)
@@ -54,10 +63,11 @@ class _Frame:
 
 
 def line_chart(key: str, title: str, series: Sequence[Series], *, x_label: str, y_label: str,
-               mark: tuple[float, str] | None = None) -> Markup:
+               mark: tuple[float, str] | None = None, x_text: Callable[[float], str] | None = None) -> Markup:
     """Lines of ONE quantity over x >= 0; empty text when no point is defined.
 
-    `key` makes the ids of the chart unique in the page; `mark` is a vertical line at x with a name.
+    `key` makes the ids of the chart unique in the page; `mark` is a vertical line at x with a name. `x_text`
+    words the whole numbers on the x axis.
     """
     lines = [line for line in series if line.defined]
     if not lines:
@@ -67,7 +77,7 @@ def line_chart(key: str, title: str, series: Sequence[Series], *, x_label: str, 
     furthest = max(x for line in lines for x, _ in line.defined) or 1.0
     names = _LETTER * max(min(len(line.name), _LONGEST) for line in lines)
     frame = _Frame(_WIDTH - _LEFT - names - 18, furthest, rows[0], rows[-1])
-    parts = [_axes(frame, rows, x_label, y_label)]
+    parts = [_axes(frame, rows, x_label, y_label, x_text)]
     if mark:
         anchor = "end" if mark[0] > furthest / 2 else "start"
         parts.append(Markup('<path class="mark" d="M{0} {1}V{2}"/><text x="{0}" y="{3}" text-anchor="{4}">{5}</text>')
@@ -80,7 +90,15 @@ def line_chart(key: str, title: str, series: Sequence[Series], *, x_label: str, 
     return chart.format(_WIDTH, _HEIGHT, key, title, y_label, told, Markup("").join(parts))
 
 
-def _axes(frame: _Frame, rows: list[float], x_label: str, y_label: str) -> Markup:
+def standalone(chart: Markup) -> str:
+    """A chart as a file of its own, with the colours of a page on white."""
+    return str(chart).replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * _WIDTH}" '
+                              f'height="{2 * _HEIGHT}" style="background:#fff" ', 1).replace(
+                                  "</title>", f"</title><style>{_STYLE}</style>", 1) + "\n"
+
+
+def _axes(frame: _Frame, rows: list[float], x_label: str, y_label: str, x_text: Callable[[float], str] | None
+          ) -> Markup:
     bottom, end = _HEIGHT - _BOTTOM, round(_LEFT + frame.width, 1)
     row_mark = Markup('<path class="grid" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>')
     parts = [row_mark.format(_LEFT, frame.y(row), end, _LEFT - 7, frame.y(row) + 4, text)
@@ -89,7 +107,7 @@ def _axes(frame: _Frame, rows: list[float], x_label: str, y_label: str) -> Marku
     columns = [column for column in ticks(0, frame.x_end, 4) if column <= frame.x_end and column == int(column)]
     column_mark = Markup('<path class="axis" d="M{0} {1}v4"/><text x="{0}" y="{2}" text-anchor="middle">{3}</text>')
     parts += [column_mark.format(frame.x(column), bottom, bottom + 18, text)
-              for column, text in zip(columns, _texts(columns), strict=True)]
+              for column, text in zip(columns, map(x_text, columns) if x_text else _texts(columns), strict=True)]
     parts.append(Markup('<path class="axis" d="M{0} {1}H{2}"/><text x="{2}" y="{3}" text-anchor="end">{4}</text>'
                         '<text x="0" y="13">{5}</text>').format(_LEFT, bottom, end, _HEIGHT - 8, x_label, y_label))
     return Markup("").join(parts)

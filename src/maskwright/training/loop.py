@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any
 
@@ -25,13 +25,14 @@ from maskwright.core.storage import atomic_write_json
 from maskwright.errors import DataError, Interrupted
 from maskwright.metrics import mIoU, scores
 from maskwright.models.segmenter import Segmenter, with_model
+from maskwright.optim.build import Groups, Schedule, build_optimizer
 from maskwright.run import Run
+from maskwright.training.average import Average
 from maskwright.training.checkpoint import load_state, save_state
 from maskwright.training.doctor import examine, human
+from maskwright.training.length import Budget, Length, Refit
 from maskwright.training.loader import Batches, Source, stream
-from maskwright.training.optimizer import Average, Groups, build_optimizer
 from maskwright.training.precision import train_step
-from maskwright.training.schedule import poly
 from maskwright.training.validation import validate
 from maskwright.training.world import ALONE, World
 
@@ -42,19 +43,21 @@ _STATE_EVERY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What `fit` is told: lengths in iterations."""
+    """What `fit` is told: lengths in iterations. `refits` are those that are known before; more are found when there
+    is a `budget`."""
 
     iterations: int
     evaluate_every: int
     batch_size: int
     seed: int
     groups: Groups
-    power: float = 0.9
-    warmup: int = 0
+    schedule: Schedule
     ema: float | None = None
     early_stopping: int | None = None
     workers: int = 0
     compile: str = "none"
+    refits: tuple[Refit, ...] = ()
+    budget: Budget | None = None
     state_every_seconds: float = _STATE_EVERY_SECONDS
 
 
@@ -79,6 +82,8 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
     if world.first:
         run.stopped_file.unlink(missing_ok=True)
         run.metrics.truncate(state.log_bytes)
+    length = Length(plan.iterations, plan.evaluate_every, plan.refits, plan.budget, world)
+    length.go_to(state.step, run)
     judged = with_model(segmenter, averaged) if averaged else segmenter
     if plan.compile != "none":
         model.compile(mode=plan.compile)
@@ -88,7 +93,7 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
     first = state.step
 
     def ended() -> bool:
-        return state.step == plan.iterations or (
+        return state.step == length.iterations or (
             plan.early_stopping is not None and state.evaluations_since_best >= plan.early_stopping)
 
     def refuse(what: str, step: int) -> DataError:
@@ -152,17 +157,18 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
         log({"iteration": state.step, "val_loss": loss, "val_aAcc": result.aAcc, "val_mAcc": result.mAcc,
              "val_mIoU": result.mIoU, "val_mDice": result.mDice, "val_iou": [c.iou for c in result.classes],
              **levels, "best": better})
+        length.evaluated(time.monotonic() - start)
         log_time({"iteration": state.step, "evaluation_seconds": time.monotonic() - start})
-        number = state.step // plan.evaluate_every
-        if world.first and number >= 4 and number & (number - 1) == 0 and state.step < plan.iterations and (
+        number = state.step // length.evaluate_every
+        if world.first and number >= 4 and number & (number - 1) == 0 and state.step < length.iterations and (
                 found := examine(run)):
             say(f"so far: {human(found)}")  # after 4, 8, 16, … evaluations: the log is read only a few times
 
-    with progress("training", plan.iterations, "iterations", first) as advance:
+    with progress("training", length.iterations, "iterations", first) as advance:
         # A run that was killed between its last state and `finished.json` has nothing left to do.
-        steps = Waits(stream(batches, state.step, state.step if ended() else plan.iterations, plan.workers))
+        steps = Waits(stream(batches, state.step, state.step if ended() else length.furthest, plan.workers))
         for images, targets in steps:
-            factor = poly(state.step, plan.iterations, power=plan.power, warmup=plan.warmup)
+            factor = length.factor(plan.schedule, state.step)
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
             # Dropout: a function of (seed, step, process).
@@ -172,27 +178,34 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
             if average:
                 average.update(model, state.step)
             state.step += 1
-            due = state.step % plan.evaluate_every == 0 or state.step == plan.iterations
+            due = state.step % length.evaluate_every == 0 or state.step == length.iterations
             if due or len(pending) == _LOG_EVERY:
                 log_losses()
-                log_time({"iteration": state.step, "seconds": time.monotonic() - began, **steps.taken()})
+                log_time({"iteration": state.step, "seconds": time.monotonic() - began, **steps.taken(),
+                          **length.used()})
             if due:
                 evaluate()
                 steps.taken()  # an evaluation is no waiting
-            advance(state.step, f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "")
+            if refit := length.refit(state.step):
+                log_losses()
+                log(asdict(refit))
+            advance(state.step, f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "",
+                    length.iterations)
             stopping, old = world.any(stop.is_set(), time.monotonic() - saved > plan.state_every_seconds)
-            if due or stopping or old:
+            if due or refit or stopping or old:
                 save()
             if ended():
                 break
             if stopping:
                 raise world.common(Interrupted(
-                    f"{run.path}: stopped at iteration {state.step} of {plan.iterations}, state saved; go on with "
+                    f"{run.path}: stopped at iteration {state.step} of {length.iterations}, state saved; go on with "
                     f"`maskwright resume {run.path}`"))
     seconds = time.monotonic() - began
     images_per_second = (state.step - first) * plan.batch_size / seconds if seconds else 0.0
-    return {"iterations": state.step, "early_stopped": state.step < plan.iterations, "best_iteration": state.best_step,
-            "best_val_mIoU": state.best_miou, "seconds": seconds, "images_per_second": images_per_second}
+    refits = {"refits": [asdict(refit) for refit in length.refits]} if length.refits else {}
+    return refits | {
+        "iterations": state.step, "early_stopped": state.step < length.iterations, "best_iteration": state.best_step,
+        "best_val_mIoU": state.best_miou, "seconds": seconds, "images_per_second": images_per_second}
 
 
 class Waits:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from maskwright.models.segmenter import Segmenter, with_model
-from maskwright.training.optimizer import Groups, build_optimizer
+from maskwright.optim.build import Groups, build_optimizer
 from maskwright.training.wholebatch import WholeBatchNorm
 from maskwright.training.world import ALONE, World
 

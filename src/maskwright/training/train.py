@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from maskwright import __version__, augment
-from maskwright.config import AugmentTerm, RunConfig, load_config, rebase, seconds_of, with_pipelines
+from maskwright.config import AugmentTerm, RefitConfig, RunConfig, load_config, rebase, seconds_of, with_pipelines
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.progress import progress, say
@@ -40,20 +40,20 @@ from maskwright.models.build import ModelSpec, build_model
 from maskwright.models.segmenter import Preprocessing, Segmenter, with_model, with_selector
 from maskwright.models.size import kept_bytes, measure
 from maskwright.models.weights import encoder_info, resolve
+from maskwright.optim.build import Groups, Part, Schedule, build_optimizer
 from maskwright.run import Run
 from maskwright.trackers import require
+from maskwright.training.average import Average
 from maskwright.training.checkpoint import Progress, save_state
 from maskwright.training.doctor import examine, human
+from maskwright.training.length import Budget, Refit, fitted, spacing
 from maskwright.training.loader import Batches, Source
 from maskwright.training.loop import Plan, fit
-from maskwright.training.optimizer import Average, Groups, build_optimizer
 from maskwright.training.precision import Choice, Wanted, choose, fast_arithmetic, step_loss
+from maskwright.training.range_test import RangeTest, range_test
 from maskwright.training.validation import validate
 from maskwright.training.world import ALONE, World, joined
 
-# Of a time budget, what is kept for reading, the last checkpoint and the noise of the clock.
-_BUDGET_MARGIN = 0.04
-_EVALUATIONS = 8
 _TIMED = 3
 
 
@@ -128,17 +128,20 @@ def batches_of(config: RunConfig, source: Source, world: World = ALONE) -> Batch
 
 def _groups(config: RunConfig) -> Groups:
     optimizer = config.optimizer
-    return Groups(optimizer.lr, optimizer.head_lr_mult, optimizer.weight_decay)
+    parts = {name: Part(**group.model_dump()) for name, group in optimizer.groups.items()}
+    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in optimizer.arguments.items()}
+    return Groups(optimizer.lr, optimizer.head_lr_mult, optimizer.weight_decay, optimizer.name, arguments, parts)
 
 
-def _iterations(config: RunConfig, prepared: _Prepared, choice: Choice, workers: int, run: Run, began: float) -> int:
-    """The length in iterations; for a budget, what fits in the time that is left at the measured speed. An
-    evaluation with all that it writes is tried in the folder of `run`."""
+def _iterations(config: RunConfig, prepared: _Prepared, choice: Choice, workers: int, run: Run, began: float
+                ) -> tuple[int, Budget | None]:
+    """The length in iterations, and the budget if it follows from one: then it is what fits in the time that is left
+    at the measured speed. An evaluation with all that it writes is tried in the folder of `run`."""
     train = config.train
     if train.iterations is not None:
-        return train.iterations
+        return train.iterations, None
     if train.epochs is not None:
-        return max(1, math.ceil(train.epochs * len(prepared.batches.source) / train.batch_size))
+        return max(1, math.ceil(train.epochs * len(prepared.batches.source) / train.batch_size)), None
     assert train.budget is not None
     start = time.monotonic()
     validate(prepared.segmenter, prepared.validation, prepared.criterion, train.batch_size, run.sample_file(0),
@@ -156,15 +159,12 @@ def _iterations(config: RunConfig, prepared: _Prepared, choice: Choice, workers:
         step += _seconds(lambda index: average.update(model, index))
     batch = _seconds(lambda index: prepared.batches[index])
     step = max(step, batch / workers) if workers else step + batch
-    left = seconds_of(train.budget) * (1 - _BUDGET_MARGIN) - (time.monotonic() - began)
-    if train.evaluate_every:
-        iterations = int(left / (step + evaluation / train.evaluate_every))
-    else:
-        iterations = int((left - _EVALUATIONS * evaluation) / step)
+    budget = Budget(seconds_of(train.budget), evaluation, train.evaluate_every, began)
+    iterations = fitted(0, budget.left, step, evaluation, train.evaluate_every)
     if iterations < 1:
         raise ConfigError(f"train.budget: {train.budget} is too short: a step takes {step:.2f} s and an evaluation "
                           f"{evaluation:.1f} s here; give more time or a smaller model")
-    return iterations
+    return iterations, budget
 
 
 def _seconds(work: Callable[[int], object]) -> float:
@@ -248,12 +248,12 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
     with ExitStack() as stack:
         run = Run(stack.enter_context(staged_folder(path)) if world.first else path)
         with world.together():
-            iterations = _iterations(config, prepared, choice, workers, run, began)
+            iterations, budget = _iterations(config, prepared, choice, workers, run, began)
         resolved = world.share(_resolve(config, prepared, choice, iterations, workers))
         if world.first:
             run.write_config(resolved)
-            info = _info(dataset, version, splits, choice, device, world)
-            atomic_write_json(run.info_file, info | {"size": size})
+            info = _info(dataset, version, splits, choice, device, world) | {"size": size}
+            atomic_write_json(run.info_file, info | ({"budget": budget.stored} if budget else {}))
             _write_start(run, resolved, prepared)
     say(f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations of "
         f"{config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
@@ -319,7 +319,7 @@ def _resolve(config: RunConfig, prepared: _Prepared, choice: Choice, iterations:
     train_config = config.train.model_copy(update={
         "iterations": iterations, "epochs": None, "budget": None, "precision": choice.precision,
         "channels_last": choice.channels_last, "threads": choice.threads, "workers": workers,
-        "evaluate_every": config.train.evaluate_every or max(1, math.ceil(iterations / _EVALUATIONS))})
+        "evaluate_every": config.train.evaluate_every or spacing(iterations)})
     data = config.data.model_copy(update={"mean": list(preprocessing.mean), "std": list(preprocessing.std)})
     return config.model_copy(update={"train": train_config, "data": data})
 
@@ -356,24 +356,49 @@ def _write_start(run: Run, config: RunConfig, prepared: _Prepared) -> None:
 def _finish(run: Run, config: RunConfig, prepared: _Prepared, setup_seconds: float) -> Run:
     train_config = config.train
     assert train_config.iterations and train_config.evaluate_every and train_config.workers is not None
-    plan = Plan(train_config.iterations, train_config.evaluate_every, train_config.batch_size, config.seed,
-                _groups(config), config.schedule.power, config.schedule.warmup, train_config.ema,
-                train_config.early_stopping, train_config.workers, train_config.compile)
     world = prepared.world
+    schedule = Schedule(config.schedule.name, config.schedule.warmup, config.schedule.arguments)
+    budget = world.share(Budget.of(run, setup_seconds) if world.first else None)
+    plan = Plan(train_config.iterations, train_config.evaluate_every, train_config.batch_size, config.seed,
+                _groups(config), schedule, train_config.ema, train_config.early_stopping, train_config.workers,
+                train_config.compile, tuple(Refit(**refit.model_dump()) for refit in train_config.refits), budget)
     if cuda := prepared.segmenter.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with deliveries(run, [entry.name for entry in config.trackers if world.first]):
         facts = fit(run, plan, prepared.segmenter, prepared.criterion, prepared.batches, prepared.validation, world)
         facts |= {"peak_bytes": torch.cuda.max_memory_allocated()} if cuda else {}
+        if budget:
+            facts |= {"budget": budget.result()}
         if world.first:
+            if "refits" in facts:
+                followed = {"refits": [RefitConfig(**refit) for refit in facts["refits"]]}
+                run.write_config(config.model_copy(update={"train": train_config.model_copy(update=followed)}))
             run.finish(facts | {"setup_seconds": setup_seconds})
     say(f"trained {facts['iterations']} iterations in {facts['seconds']:.0f} s "
         f"({facts['images_per_second']:.1f} images/s); "
         f"best val mIoU {facts['best_val_mIoU']:.4f} at iteration {facts['best_iteration']}")
     if world.first and (findings := examine(run)):
         say(human(findings))
+    if budget:
+        say("budget {seconds:.0f} s: took {used:.0f} s, {error:+.1%}".format(**facts["budget"])
+            + " (stopped early)" * facts["early_stopped"])
     say(f"run folder: {run.path}")
     return run
+
+
+@fast_arithmetic()
+def find_rate(config: RunConfig) -> RangeTest:
+    """The learning-rate range test of a training, with its model, data, batches, loss and optimiser; nothing is
+    written. In float32 unless the config names a precision, since measuring one may choose another next time."""
+    config = with_pipelines(config)
+    dataset = load_dataset(config.data.root)
+    weights = resolve(config.model.encoder, config.model.weights) if config.model.encoder else None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    splits = training_splits(dataset, config.data.holdout, config.seed)
+    with torch.random.fork_rng([device] if device == "cuda" else []):
+        prepared = _prepare(config, dataset, splits, weights, device, ALONE)
+    prepared.segmenter.precision = "bfloat16" if config.train.precision == "bfloat16" else "float32"
+    return range_test(prepared.segmenter, prepared.criterion, prepared.batches, _groups(config), config.seed)
 
 
 @fast_arithmetic()

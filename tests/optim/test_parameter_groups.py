@@ -1,12 +1,11 @@
-"""Parameter groups, and the average of the weights against a recomputation in float64."""
+"""Parameter groups: their rates and decays."""
 
-import numpy as np
 import pytest
-import torch
 from torch import nn
 
+from maskwright.errors import ConfigError
 from maskwright.models.build import ModelSpec, build_model
-from maskwright.training.optimizer import Average, Groups, build_optimizer
+from maskwright.optim.build import Groups, Part, build_optimizer
 
 
 def groups_of(model, spec, groups):
@@ -57,22 +56,21 @@ def test_frozen_parameters_are_left_out():
     assert optimised == {id(p) for name, p in model.named_parameters() if not name.startswith("head")}
 
 
-def test_the_average_follows_its_formula():
-    model = build_model(ModelSpec("UNet", 2, args={"channels": [4], "bottleneck": 4}))
-    average = Average(model, 0.9)
-    expected = {key: value.numpy().astype(np.float64) for key, value in model.state_dict().items()}
-    rng = np.random.default_rng(0)
-    for step in range(120):
-        decay = min(0.9, (1 + step) / (10 + step))
-        for key, value in model.state_dict().items():
-            if value.is_floating_point():
-                value.copy_(torch.from_numpy(rng.normal(size=value.shape)))
-                expected[key] = decay * expected[key] + (1 - decay) * value.numpy().astype(np.float64)
-            else:
-                value.fill_(step)
-                expected[key] = np.float64(step)
-        average.update(model, step)
-    assert not average.model.training
-    assert not any(p.requires_grad for p in average.model.parameters())
-    for key, value in average.model.state_dict().items():
-        np.testing.assert_allclose(value.numpy(), expected[key], rtol=0, atol=1e-6, err_msg=key)
+def test_parts_have_rates_and_decays_of_their_own(over_encoder):
+    model, spec = over_encoder
+    parts = {"encoder": Part(0.5), "encoder.model.layer1": Part(0.1, 0.2), "decoder": Part(weight_decay=0.0)}
+    found = groups_of(model, spec, Groups(1e-3, 10.0, 0.05, parts=parts))
+    for name, group in found.items():
+        rate, decay = ((1e-4, 0.2) if name.startswith("encoder.model.layer1.") else
+                       (5e-4, 0.05) if name.startswith("encoder.") else
+                       (1e-2, 0.0) if name.startswith("decoder.") else (1e-2, 0.05))
+        assert group["lr"] == group["base_lr"] == pytest.approx(rate), name
+        assert group["weight_decay"] == (decay if dict(model.named_parameters())[name].ndim > 1 else 0.0), name
+    assert any(name.startswith("encoder.model.layer1.") for name in found)
+
+
+@pytest.mark.parametrize(("part", "hint"), [("encodr", "'encoder'"), ("encoder.model.layer", "'encoder.model.layer")])
+def test_a_part_that_the_model_has_not_is_refused(over_encoder, part, hint):
+    model, spec = over_encoder
+    with pytest.raises(ConfigError, match=rf"optimizer\.groups\.{part}: .*did you mean {hint}"):
+        build_optimizer(model, spec, Groups(parts={part: Part(0.1), "decoder": Part(2.0)}))

@@ -1,0 +1,194 @@
+"""How long a run is, in iterations; with a time budget, fitted again and again while it trains.
+
+A machine's speed changes while other programs come and go, so what was measured before the first step is only a
+guess. After every fortieth of the length the speed is measured, and when the end would miss the budget by more than
+2 % of it and a tenth of what is left, the length is set anew. Each such refit is a record in `metrics.jsonl` and the
+state is saved with it, so that a resumed run follows what was decided; in the end `config.yaml` names them all, so
+that training it again gives the same model. The schedule goes on from where it is and is stretched over what is left.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from maskwright.optim.build import Schedule
+from maskwright.optim.schedules import warm_up
+from maskwright.run import Run
+from maskwright.training.world import ALONE, World
+
+EVALUATIONS = 8
+# Of a budget: what is kept for the last checkpoint, and the miss of the end that is let be; of the time that is left:
+# the miss that is let be, since there is time to mend it.
+_MARGIN, _TOLERANCE, _EARLY_TOLERANCE = 0.02, 0.02, 0.1
+_STRETCHES = 40
+_ENDLESS = 1 << 31
+
+
+@dataclass(frozen=True)
+class Refit:
+    """After `iteration` the length became `iterations`, and evaluations `evaluate_every` apart."""
+
+    iteration: int
+    iterations: int
+    evaluate_every: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`seconds` of wall time, set-up included. `began` is when that was on the monotonic clock, had the run never been
+    stopped; `evaluate_every` is what the user asked for, if anything."""
+
+    seconds: float
+    evaluation_seconds: float
+    evaluate_every: int | None
+    began: float
+
+    @classmethod
+    def of(cls, run: Run, setup_seconds: float) -> Budget | None:
+        """That of a run which was set up in `setup_seconds` until now. Attempts before this one count as far as
+        `timing.jsonl` knows of them; the time between them does not."""
+        stored = run.info().get("budget")
+        if stored is None:
+            return None
+        used = max((record["used_seconds"] for record in run.timing.read() if "used_seconds" in record), default=0.0)
+        return cls(**stored, began=time.monotonic() - setup_seconds - used)
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """What `of` needs in `run.json`."""
+        return {key: value for key, value in asdict(self).items() if key != "began"}
+
+    @property
+    def used(self) -> float:
+        """Seconds so far."""
+        return time.monotonic() - self.began
+
+    @property
+    def left(self) -> float:
+        """Seconds for steps and evaluations from now on."""
+        return self.seconds * (1 - _MARGIN) - self.used
+
+    def result(self) -> dict[str, float]:
+        """How well it was met, at the end: `error` is the share of it that was too much (above 0) or unused."""
+        used = self.used
+        return {"seconds": self.seconds, "used": used, "error": used / self.seconds - 1}
+
+
+def spacing(iterations: int) -> int:
+    """Iterations between evaluations where nothing is said."""
+    return max(1, math.ceil(iterations / EVALUATIONS))
+
+
+def needed(step: int, iterations: int, step_seconds: float, evaluation_seconds: float, every: int | None) -> float:
+    """Seconds from `step` to the end after `iterations`, where evaluations are `every` apart (None: `spacing`)."""
+    apart = every or spacing(iterations)
+    evaluations = (iterations - 1) // apart - step // apart + 1
+    return (iterations - step) * step_seconds + evaluations * evaluation_seconds
+
+
+def fitted(step: int, seconds: float, step_seconds: float, evaluation_seconds: float, every: int | None) -> int:
+    """The length that ends `seconds` after `step` at these speeds; `step` itself when there is no time for more."""
+    lengths = range(step, step + max(0, int(seconds / step_seconds)) + 1)
+    fitting = bisect_right(lengths, seconds, key=lambda iterations: needed(
+        step, iterations, step_seconds, evaluation_seconds, every))
+    return lengths[max(0, fitting - 1)]
+
+
+class Length:
+    """The length of a run as it stands at a step, and where in its schedule that step lies."""
+
+    def __init__(self, iterations: int, evaluate_every: int, refits: Sequence[Refit] = (),
+                 budget: Budget | None = None, world: World = ALONE) -> None:
+        self.iterations, self.evaluate_every, self.refits = iterations, evaluate_every, list[Refit]()
+        self._first, self._known, self._budget = iterations, {refit.iteration: refit for refit in refits}, budget
+        self._world = world
+        self._start, self._position = 0, 0.0
+        self._step_seconds: float | None = None
+        self._evaluation_seconds = budget.evaluation_seconds if budget else 0.0
+        self._next = 0
+        self._restart(0)
+
+    @property
+    def furthest(self) -> int:
+        """A length that is never exceeded."""
+        return _ENDLESS if self._budget or self._known else self.iterations
+
+    def go_to(self, step: int, run: Run) -> None:
+        """To be at `step` of a run whose log ends there, with the refits that the log holds; measuring begins."""
+        if self._budget:
+            self._known |= self._world.share(_logged(run) if self._world.first else {})
+        for refit in sorted(self._known.values(), key=lambda refit: refit.iteration):
+            if refit.iteration <= step:
+                self._apply(refit)
+        self._restart(step)
+        # A kill between the picture of an evaluation and its state may have left a new best checkpoint. Only the same
+        # evaluation again makes it true, so nothing may change before it.
+        evaluation = min(self.iterations, (step // self.evaluate_every + 1) * self.evaluate_every)
+        if self._budget and self._world.share(self._world.first and run.sample_file(evaluation).exists()):
+            self._next = max(self._next, evaluation)
+
+    def factor(self, schedule: Schedule, step: int) -> float:
+        """The factor on the base learning rate at `step`. The warm-up is that of the first length."""
+        return schedule.shape(self._at(step), self.iterations) * warm_up(step, self._first, schedule.warmup)
+
+    def refit(self, step: int) -> Refit | None:
+        """The refit after `step` iterations and their evaluation, if there is one: known from before, or found now by
+        the clock."""
+        refit = self._known.get(step)
+        if refit is None and self._budget and self._next <= step < self.iterations:
+            refit = self._world.share(self._measured(step, self._budget) if self._world.first else None)
+            self._restart(step)
+        if refit:
+            self._apply(refit)
+            self._restart(step)
+        return refit
+
+    def evaluated(self, seconds: float) -> None:
+        """To be told how long an evaluation took."""
+        self._evaluation_seconds = seconds
+        self._paused += seconds
+
+    def used(self) -> dict[str, float]:
+        """What `Budget.of` finds again in a record of `timing.jsonl`."""
+        return {"used_seconds": self._budget.used} if self._budget else {}
+
+    def _at(self, step: int) -> float:
+        """The place in the schedule: the step itself until a refit, then stretched so that it ends with the run."""
+        stretch = (self.iterations - self._position) / (self.iterations - self._start)
+        return self._position + (step - self._start) * stretch
+
+    def _apply(self, refit: Refit) -> None:
+        # The share of the schedule that is done stays what it is.
+        self._position = self._at(refit.iteration) / self.iterations * refit.iterations
+        self._start, self.iterations, self.evaluate_every = refit.iteration, refit.iterations, refit.evaluate_every
+        self.refits.append(refit)
+
+    def _restart(self, step: int) -> None:
+        self._from, self._since, self._paused = step, time.monotonic(), 0.0
+        self._next = step + max(1, self.iterations // _STRETCHES)
+
+    def _measured(self, step: int, budget: Budget) -> Refit | None:
+        """What the clock of the first process says."""
+        recent = (time.monotonic() - self._since - self._paused) / (step - self._from)
+        # Half new, half old: a busy moment counts less, a lasting change soon counts in full.
+        self._step_seconds = recent if self._step_seconds is None else (self._step_seconds + recent) / 2
+        speeds = self._step_seconds, self._evaluation_seconds, budget.evaluate_every
+        left = budget.left
+        let_be = max(_TOLERANCE * budget.seconds, _EARLY_TOLERANCE * left)
+        if abs(left - needed(step, self.iterations, *speeds)) <= let_be:
+            return None
+        iterations = max(step + 1, fitted(step, left, *speeds))  # the end is evaluated, and this step may not have been
+        if iterations == self.iterations:
+            return None
+        return Refit(step, iterations, budget.evaluate_every or spacing(iterations))
+
+
+def _logged(run: Run) -> dict[int, Refit]:
+    """The refits in the log of a run, by their iteration."""
+    return {record["iteration"]: Refit(**record) for record in run.metrics.read()
+            if record.keys() == Refit.__dataclass_fields__.keys()}
