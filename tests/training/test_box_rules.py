@@ -50,7 +50,7 @@ def make(folder: Path, rule: str, images: int = 4) -> Path:
 def test_audit_and_training_count_the_same_pixels(tmp_path: Path, rule: str) -> None:
     dataset = load_dataset(make(tmp_path, rule))
     found = audit(dataset, progress=False).statistics.total
-    counts = Source(dataset, dataset.samples, Geometry((SIDE, SIDE))).fill()
+    counts = Source(dataset, dataset.samples, Geometry((SIDE, SIDE))).fill().sum(0)
     wanted = [4 * pixels for pixels in RULES[rule]]
     assert [*found.class_pixels, found.ignored_pixels] == wanted
     assert [*counts[:3], counts[255]] == wanted and counts.sum() == 4 * SIDE * SIDE

@@ -60,8 +60,9 @@ def build_loss(terms: Sequence[Mapping[str, Any]], counts: npt.NDArray[np.int64]
 def _loss(name: str, arguments: Mapping[str, Any], where: str, wanted: Any, counts: npt.NDArray[np.int64]) -> nn.Module:
     """A loss with class weights of a kind, or with one number a class."""
     given = dict(arguments)
+    pixels, image_pixels = occurrence(counts)
     try:
-        weights = class_weights(wanted, *occurrence(counts))
+        weights = class_weights(wanted, pixels, image_pixels)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None
     if weights is not None:
