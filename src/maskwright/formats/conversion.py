@@ -242,7 +242,7 @@ class _Task:
 
     def _fitting(self, sample: Sample) -> Mask:
         if max(len(part.encode("utf-8", "replace")) for part in sample.name.split("/")) > _LONGEST_NAME:
-            raise DataError(f"{sample.label_file}: the name {sample.name[:60]}… is too long for a file; rename the image")
+            raise DataError(f"{sample.label_file}: the name {sample.name[:60]}… is too long for a file; shorten it")
         mask = self.dataset.read_mask(sample)
         if sample.image.exists() and (size := self.dataset.image_size(sample)) != mask.shape:
             raise DataError(f"{sample.label_file}: is {mask.shape[1]}x{mask.shape[0]} but its image is "
