@@ -187,6 +187,7 @@ SEMANTIC_ROWS = [
         ("class id that is a word", meta(label_map={"x": "cat"}), "is no class id"),
         ("class id beyond 16 bits", meta(label_map={"70000": "cat"}), "is no class id"),
         ("class name that is a number", meta(label_map={"0": 5}), "is no text"),
+        ("class name of half a character", meta(label_map={"0": "\ud800"}), "is no text"),
         ("two classes of one name", meta(label_map={"0": "cat", "1": "cat"}), "stands there twice"),
         ("fewer colours than classes", meta(segmentation_colors=[[1, 2, 3]]), "one colour for each"),
         ("colour with NaN", meta(segmentation_colors=[[NAN, 0, 0]] * 3), "not three numbers"),

@@ -20,7 +20,7 @@ from maskwright.formats.opening import load_dataset
 
 _SEVERITY = {"error": "error", "warning": "warning", "note": "info"}
 _SECONDS = 20.0  # for a row; a hundred times what most take, for slow and busy machines
-_LONGEST = 700  # of a message
+_LONGEST = 1510  # of a message; its middle is left out beyond
 
 
 def judge(row: Row, good: Path, place: Path) -> None:

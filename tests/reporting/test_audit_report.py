@@ -71,7 +71,9 @@ def test_the_statistics_are_those_of_the_audit(page, result):
         assert cells[0][0] == name
         assert cells[4][1] == [repr(total["classes"][index]["share"]), str(total["classes"][index]["images"])]
         weights = [float(values[index]) for values in result.statistics.class_weights.values()]
-        assert [values for _, values in cells[5:]] == [[repr(weight)] for weight in weights]
+        seen = result.statistics.training.class_pixels[index]  # nothing can be told of the weight of a class without
+        assert cells[5:] == [("–", [])] * 3 if not seen else [
+            values for _, values in cells[5:]] == [[repr(weight)] for weight in weights]
     mean, std = result.statistics.splits["train"].mean_std
     assert table(page, "split", "red", "green", "blue")[0][1][1] == [repr(mean[0]), repr(std[0])]
     assert table(page, "split", "images", "width", "height")[0][1][0] == "19"
@@ -88,7 +90,7 @@ def test_objects_are_those_of_the_audit(page, result):
 
 def test_every_class_that_occurs_has_a_map(page, result):
     maps = re.findall(r'<img src="(data:image/webp[^"]+)" width="192" height="192" alt="([^"]+)"', page.source)
-    assert len(maps) == 3 and "occurs nowhere" in page.text
+    assert len(maps) == 3 and f"Occurs nowhere: {CLASSES[3]}." in page.text
     assert [html.unescape(told).split(": most frequent at the ")[0] for _, told in maps] == CLASSES[:3]
     pixels = cv2.imdecode(np.frombuffer(base64.b64decode(maps[2][0].partition(",")[2]), np.uint8), cv2.IMREAD_COLOR)
     share = result.statistics.heat_maps[2]
@@ -110,9 +112,17 @@ def test_findings_about_flaws_tell_where_the_worst_are(result, tmp_path):
     assert "format.unheard_of" in page.text
 
 
+def test_findings_of_one_code_and_two_severities_stand_apart(result, tmp_path):
+    findings = [Finding("annotation.dropped", severity, f"{severity.label}: left out", "look", evidence={})
+                for severity in (Severity.INFO, Severity.WARNING, Severity.INFO)]
+    page = read(audit_report(replace(result, findings=findings), tmp_path / "a.html"))
+    assert re.findall(r'severity (\w+)">\w+</span>annotation\.dropped(?: × <data value="(\d)">)?', page.source) == [
+        ("warning", ""), ("info", "2")]
+
+
 def test_the_contact_sheet_shows_at_most_24_samples_and_says_why_not(page):
     assert page.source.count('<img src="data:image/webp') == 22 + MAPS
-    assert page.source.count("<figcaption><strong>") == 24 + len(CLASSES)
+    assert page.source.count("<figcaption><strong>") == 24 + 3  # and the maps of the classes that occur
     assert "no mask" in page.text and "not a readable image" in page.text
 
 

@@ -16,6 +16,7 @@ from maskwright.core.layouts import SPLIT_NAMES
 from maskwright.core.sample import IMAGE_SUFFIXES
 from maskwright.core.storage import confine
 from maskwright.formats.coco_values import text_of
+from maskwright.formats.source import takeable
 
 
 class ImageFiles:
@@ -53,8 +54,7 @@ class ImageFiles:
         """Where it lies, or would lie. DataError, naming `source`, when a symbolic link leads out of the root."""
         found = self._paths.get(place)
         if found is None:
-            # No file system takes parts of any length.
-            return confine(self.root, "/".join(part[-60:] for part in place.split("/")[-32:]), str(source))
+            return confine(self.root, takeable(place.split("/")), str(source))
         return confine_found(self.root, found) if found.is_symlink() else found
 
 

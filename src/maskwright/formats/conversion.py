@@ -41,6 +41,7 @@ from maskwright.formats.opening import describe, load_dataset
 from maskwright.formats.source import BACKGROUND_NAMES, Mask, WriteOptions, background_of
 
 CERTIFICATE = "certificate.json"
+_LONGEST_NAME = 240  # bytes; file systems take 255, with the ending
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,8 @@ class _Task:
         writer.finish()
 
     def _fitting(self, sample: Sample) -> Mask:
+        if max(len(part.encode("utf-8", "replace")) for part in sample.name.split("/")) > _LONGEST_NAME:
+            raise DataError(f"{sample.label_file}: the name {sample.name[:60]}… is too long for a file; shorten it")
         mask = self.dataset.read_mask(sample)
         if sample.image.exists() and (size := self.dataset.image_size(sample)) != mask.shape:
             raise DataError(f"{sample.label_file}: is {mask.shape[1]}x{mask.shape[0]} but its image is "

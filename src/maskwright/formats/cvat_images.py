@@ -39,6 +39,7 @@ from maskwright.formats.source import (
     image_suffix,
     note,
     stem_of,
+    takeable,
 )
 
 # What XML 1.0 can hold.
@@ -118,7 +119,7 @@ def _item(image: Image, finder: ImageFinder, source: Path) -> Item:
     folders = [f"images/{image.subset}", image.subset] if image.subset else []
     found = finder.find(image.name, [*folders, "images", ""])
     place = f"images/{image.subset}/{image.name}" if image.subset else f"images/{image.name}"
-    path = found or confine(finder.folder, place, str(source))
+    path = found or confine(finder.folder, takeable(place.split("/")), str(source))
     return Item(image.sample, path, source, split_of(image.subset), image.size, image.marks)
 
 

@@ -40,6 +40,7 @@ from maskwright.formats.source import (
     background_of,
     image_suffix,
     note,
+    takeable,
 )
 from maskwright.formats.vocfiles import IGNORE_LABELS, LABEL_MAP, folders_in, key_of, read_label_map, read_lists
 
@@ -87,7 +88,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     for key, split in splits.items():
         found = finder.find(key, ["JPEGImages", "images", ""])
         name = key if split is None or key.startswith(f"{split}/") else f"{split}/{key}"
-        image = found or confine(finder.folder, f"JPEGImages/{key}.jpg", LABEL_MAP)
+        image = found or confine(finder.folder, takeable(f"JPEGImages/{key}.jpg".split("/")), LABEL_MAP)
         if found is None:
             missing.append(name)
         items.append(Item(name, image, home / LABEL_MAP, split, mask=usable.get(key), labelled=key in usable))

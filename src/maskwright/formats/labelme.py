@@ -54,6 +54,7 @@ from maskwright.formats.source import (
     background_of,
     image_suffix,
     stem_of,
+    takeable,
     told,
 )
 
@@ -163,8 +164,7 @@ def _image_of(root: Path, file: Path, data: dict[str, Any], image_root: Path | N
             seen.setdefault("moved", []).append(name)
         return confine_found(root, path)
     seen.setdefault("missing", []).append(name)
-    # No file system takes parts of any length.
-    return root.joinpath(*(part[-60:] for part in inside[-32:])) if inside else file.with_suffix(".jpg")
+    return root / takeable(inside) if inside else file.with_suffix(".jpg")
 
 
 def _inside(folder: tuple[str, ...], path: PureWindowsPath) -> list[str] | None:

@@ -24,6 +24,7 @@ from maskwright.core.palette import Colour
 from maskwright.core.sample import MaskEncoding
 from maskwright.core.storage import confine, read_json
 from maskwright.errors import DataError
+from maskwright.formats.coco_values import text_of
 from maskwright.formats.maskfiles import by_key, listed, other_kind, survey, voc_colour
 from maskwright.formats.source import Item, Label, Source, note
 
@@ -124,7 +125,7 @@ def _names(data: dict[str, Any], path: Path) -> dict[int, str]:
     for key, name in ({str(i): name for i, name in enumerate(in_order)} | mapped).items():
         if not key.strip().isdecimal() or len(key) > 6 or int(key) > MAX_ID:
             raise DataError(f"{path}: label_map: {key[:40]!r} is no class id of 0 to {MAX_ID}; correct it")
-        if not isinstance(name, str) or not name.strip():
+        if not isinstance(name, str) or text_of(name.strip()) is None:
             raise DataError(f"{path}: the name of class {key} is no text; give it one")
         if int(key) in names or name.strip() in names.values():
             raise DataError(f"{path}: class {key} {name.strip()[:40]!r} stands there twice; ids and names must differ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -149,6 +149,11 @@ class Writer(Protocol):
 def background_of(classes: ClassTree) -> int | None:
     """The index of the class that stands for pixels without a region: the one that is called background."""
     return next((i for i, name in enumerate(classes.names) if name.lower() in BACKGROUND_NAMES), None)
+
+
+def takeable(parts: Iterable[str]) -> str:
+    """A path of the parts of one that leads to no file: no file system takes parts of any length and number."""
+    return "/".join(part[-60:] for part in [*parts][-32:])
 
 
 def stem_of(sample: Sample) -> str:

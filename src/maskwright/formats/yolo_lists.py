@@ -18,7 +18,7 @@ from maskwright.core.dataset import confine_found
 from maskwright.core.description import images_below
 from maskwright.core.layouts import IMAGE_FOLDERS, SPLIT_NAMES
 from maskwright.errors import ConfigError, DataError
-from maskwright.formats.source import Seen
+from maskwright.formats.source import Seen, takeable
 
 YAML = (".yaml", ".yml")
 UNSPLIT = "unsplit"  # our own key, for images without a split in a set that has splits
@@ -148,8 +148,7 @@ def _images(root: Path, bases: list[Path], text: str, key: str, seen: Seen) -> l
     for line in filter(None, read_lines(found)):
         near = [found.parent, *bases]
         parts = _parts(line)[0]
-        # No file system takes parts of any length.
-        path = _located(root, near, line, seen) or bases[0].joinpath(*(part[-60:] for part in parts))
+        path = _located(root, near, line, seen) or bases[0] / takeable(parts)
         if parts and not os.path.isdir(path):
             listed.append(path)
         else:

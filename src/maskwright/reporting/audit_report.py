@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from maskwright.auditing import CHECKS, AuditResult
-from maskwright.auditing.statistics import GRID
+from maskwright.auditing.statistics import GRID, Statistics
 from maskwright.core.dataset import Dataset
-from maskwright.core.findings import Finding
+from maskwright.core.findings import Finding, Severity
 from maskwright.core.progress import progress
 from maskwright.core.sample import Sample
 from maskwright.core.storage import dump_json, require_absent, staged_folder
@@ -46,10 +46,12 @@ def audit_report(result: AuditResult, out: Path, *, dataset: Dataset | None = No
     if len(splits) > 1:
         splits["all"] = content["statistics"]["total"]
     tiles, problem = _contact_sheet(result, dataset)
+    heat = _heat(result)
     return write_page(out, "audit.html.j2", {
         **content, "classes": class_rows(result.classes), "splits": splits, "groups": _groups(result.findings),
-        "weights": content["statistics"]["class_weights"], "objects": content["statistics"]["total"]["objects"],
-        "heat": _heat(result), "ramp": _ramp(),
+        "weights": _weights(result.statistics), "objects": content["statistics"]["total"]["objects"],
+        "heat": heat, "nowhere": [name for name, found in zip(result.classes.names, heat, strict=True) if not found],
+        "ramp": _ramp(),
         "tiles": tiles, "problem": problem})
 
 
@@ -65,13 +67,20 @@ def write_audit(result: AuditResult, out: Path, *, dataset: Dataset | None = Non
 
 
 def _groups(findings: list[Finding]) -> list[dict[str, Any]]:
-    """Findings of one code together, worst first, as rows of those that say the same."""
-    by_code: dict[str, list[Finding]] = {}
+    """Findings of one code and severity together, worst first, as rows of those that say the same."""
+    groups: dict[tuple[Severity, str], list[Finding]] = {}
     for finding in sorted(findings, key=lambda finding: -finding.severity):
-        by_code.setdefault(finding.code, []).append(finding)
-    return [{"code": code, "severity": found[0].severity.label, "count": len(found),
+        groups.setdefault((finding.severity, finding.code), []).append(finding)
+    return [{"code": code, "severity": severity.label, "count": len(found),
              "meaning": CHECKS[code].meaning if code in CHECKS else NOTES.get(code, ""), "rows": _rows(found)}
-            for code, found in by_code.items()]
+            for (severity, code), found in groups.items()]
+
+
+def _weights(statistics: Statistics) -> dict[str, list[float | None]]:
+    """The suggested weights of each kind; None for a class without a training pixel, of which nothing can be told."""
+    seen = statistics.training.class_pixels.tolist()
+    return {kind: [weight if pixels else None for weight, pixels in zip(weights.tolist(), seen, strict=True)]
+            for kind, weights in statistics.class_weights.items()}
 
 
 def _names(evidence: dict[str, Any]) -> list[str]:
