@@ -242,10 +242,10 @@ class Document:
 
     def notes(self) -> list[Finding]:
         """One note for each kind of thing that was left out."""
-        found = [note("annotation.dropped", _DROPPED[kind][1], f"{count} {_DROPPED[kind][0]} are left out, since masks "
-                      "cannot hold them", "draw them as polygons or masks if they are needed" if _DROPPED[kind][1] is Severity.WARNING else
-                      "nothing, if they are not needed", kind=kind, count=count)
-                 for kind, count in self.dropped.items() if count]
+        fixes = {Severity.WARNING: "draw them as polygons or masks if they are needed"}
+        found = [note("annotation.dropped", severity, f"{count} {what} are left out, since masks cannot hold them",
+                      fixes.get(severity, "nothing, if they are not needed"), kind=kind, count=count)
+                 for kind, count in self.dropped.items() if count for what, severity in [_DROPPED[kind]]]
         found += self.invalid.note(
             "annotation.invalid", Severity.WARNING, "{count} entries cannot be used and are left out ({reasons}; in "
             "{samples})", "correct them in CVAT and export again")
