@@ -166,6 +166,7 @@ def test_what_an_error_says():
         failing()
     assert said(caught.value) == "Connection refused"
     assert said(ValueError("cannot use http://me:secret@host/x\nand more")) == "cannot use http://host/x"
+    assert said(ValueError("steers a terminal: \x1b[2J")) == "steers a terminal: \\x1b[2J"
     assert said(TooLong()) == "no answer in time" and said(KeyError()) == "KeyError"
 
 

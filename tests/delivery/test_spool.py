@@ -45,7 +45,8 @@ def bytes_of(run):
 class Endless:
     """A process that never ends."""
 
-    stdin = open(os.devnull, "w")  # noqa: SIM115
+    def __init__(self):
+        self.stdin = open(os.devnull, "w")  # noqa: SIM115
 
     def poll(self):
         return None
@@ -114,7 +115,7 @@ def test_errors_of_the_training_pass_through(tmp_path):
 
 def test_everything_is_checked_before_the_folder_appears(data, tmp_path, monkeypatch):
     monkeypatch.setitem(trackers.TRACKERS, "recorder", "recorder:Missing")
-    with pytest.raises(SetupError, match=r"recorder is not installed; `pip install maskwright\[recorder\]`"):
+    with pytest.raises(SetupError, match=r"not installed: recorder; `pip install maskwright\[recorder\]`"):
         train(config(data, trackers=[{"name": "recorder", "store": "s"}]), out=tmp_path / "run")
     with pytest.raises(ConfigError, match="password") as refused:
         train(config(data, trackers=[{"name": "mlflow", "uri": "http://me:hidden@host"}]), out=tmp_path / "run")

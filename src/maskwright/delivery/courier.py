@@ -17,6 +17,7 @@ from maskwright.core import strictyaml
 from maskwright.core.classes import ClassTree
 from maskwright.core.storage import read_json
 from maskwright.delivery.cursor import Cursor, Sending, evaluations
+from maskwright.errors import one_line
 from maskwright.run import Run
 from maskwright.trackers import Tracker, build
 from maskwright.trackers.base import Facts, Record, Scalar, Scores
@@ -170,4 +171,4 @@ def said(error: BaseException) -> str:
         seen.add(id(cause))
         text = (getattr(cause, "strerror", None) or str(cause)).strip() or text
         cause = cause.__cause__ or cause.__context__
-    return re.sub(r"://[^/\s@]+@", "://", (text or type(error).__name__).splitlines()[0])[:200]
+    return one_line(re.sub(r"://[^/\s@]+@", "://", (text or type(error).__name__).splitlines()[0])[:200])

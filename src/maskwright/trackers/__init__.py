@@ -51,7 +51,7 @@ def require(entries: Mapping[str, Mapping[str, Any]]) -> None:
         except (TypeError, ValueError) as error:
             raise ConfigError(f"trackers: {name}: {error}") from None
         if importlib.util.find_spec(load(name).package) is None:
-            missing.append(f"trackers: {name} is not installed; `pip install maskwright[{name}]`, or take it out of "
-                           "the config")
+            missing.append(name)
     if missing:
-        raise SetupError("\n".join(missing))
+        raise SetupError(f"trackers: not installed: {', '.join(missing)}; `pip install "
+                         f"maskwright[{','.join(missing)}]`, or take out of the config what is not wanted")
