@@ -112,7 +112,7 @@ def test_the_size_of_the_model_is_stated(tmp_path):
     assert size == measure(model, config.data.image_size)
     assert size.parameters == sum(p.numel() for p in model.parameters()) and size.macs > 10**7
     assert f"# The model has {size}.\nmodel:\n" in text
-    text, _, smaller = plan(data, weights="none", overrides=["model.args={channels: [4], bottleneck: 4}"])
+    text, _, smaller, _ = plan(data, weights="none", overrides=["model.args={channels: [4], bottleneck: 4}"])
     assert smaller.parameters < size.parameters and f"# The model has {smaller}.\nmodel: {{" in text
     with pytest.raises(ConfigError, match="SegNet cannot be built: decoder_channels"):
         plan(data, model="SegNet", overrides=["model.args={decoder_channels: [8]}"])

@@ -90,7 +90,12 @@ def _one_term(function: Callable[[T], R], items: Sequence[T], processes: int) ->
             pipes.append(receive)
             child = context.Process(target=_serve, args=(function, items[first::processes], send, tuple(pipes)),
                                     daemon=True)
-            child.start()
+            # Python runs hooks around a fork, and a Ctrl-C that is raised inside one of them is lost.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                child.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             send.close()
             children.append(child)
         for index in range(len(items)):
