@@ -183,6 +183,22 @@ def same_model(folder: Path) -> dict[str, Any]:
     return found
 
 
+def two_heads(folder: Path) -> dict[str, Any]:
+    """The first gradient of a model with an auxiliary head, by one process and by two: size and difference."""
+    run = settings(folder, dropout=0.0, iterations=1)
+    model = {"name": "UNetFCN", "args": {"base": 4, "stages": 3, "head_dropout": 0.0, "aux_weight": 2.0}}
+    # With the usual seed an activation is so near to 0 that another order of sums decides on its gradient.
+    run = run.model_copy(update={"model": run.model.model_copy(update=model), "seed": 6})
+    gradients = []
+    for size in (1, 2):
+        out = folder / f"of{size}" / "run"
+        together(size, trained(run, out), out.parent / "logs")
+        state = read_tensors(Run(out).last)[1]
+        gradients.append(torch.cat([value.flatten() for key, value in sorted(state.items()) if key.endswith("exp_avg")]))
+    one, two = gradients
+    return {"largest": float(one.abs().max()), "apart": float((one - two).abs().max())}
+
+
 def stopped_and_killed(folder: Path) -> dict[str, Any]:
     """A run that was stopped by a signal to its second process, then lost its second process, then its first one."""
     run = settings(folder, dropout=0.2)

@@ -15,7 +15,7 @@ import torch
 from maskwright.errors import SetupError
 from maskwright.training.world import ALONE, World
 
-FAST = ("same_model", "stopped_and_killed", "budgeted", "refused", "normalisation")
+FAST = ("same_model", "two_heads", "stopped_and_killed", "budgeted", "refused", "normalisation")
 
 
 def several(folder: Path, *scenarios: str, timeout: float = 300) -> dict:
@@ -40,6 +40,9 @@ class TestSameModel:
             assert a.keys() == b.keys()
             for key, value in a.items():
                 assert b[key] == pytest.approx(value, rel=1e-4, abs=2e-3 if key.startswith("val") else 1e-9), key
+
+    def test_gradients_of_auxiliary_heads_too(self, seen):
+        assert 0 <= seen["two_heads"]["apart"] < 1e-4 * seen["two_heads"]["largest"]
 
     def test_weights_averages_and_buffers_are_those_of_one_process_but_for_rounding(self, seen):
         apart = seen["same_model"]["apart"]
