@@ -100,6 +100,7 @@ COCO_ROWS = [
     Row("annotation", "coco", "polygon with 1e9", region([[15, 5, 1e9, 5, 1e9, 1e9, 15, 1e9]]), "note", "shapes (1)", changes=True),
     Row("annotation", "coco", "polygon that reaches outside", region([[-5, -5, 6, -5, 6, 5, -5, 5]]), "note", "shapes (1)", changes=True),
     Row("annotation", "coco", "only a box", region([], bbox=[1, 2, 3, 4]), "note", "boxes (1)", changes=True),
+    Row("annotation", "coco", "run lengths beside the segmentation", region([SQUARE], counts=[1, 2, 3]), "note", "counts (1)", changes=True),
     Row("annotation", "coco", "crowd, score and keypoints", region([SQUARE], iscrowd=1, score=0.5, keypoints=[1, 2, 2]), "note", "crowds, drawn below single objects (1)", changes=True),
 ]
 

@@ -22,6 +22,8 @@ from pathlib import Path, PurePosixPath
 from re import compile
 from typing import Any
 
+import numpy as np
+
 from maskwright.core.classes import MAX_ID
 from maskwright.core.dataset import confine_found
 from maskwright.core.description import FILE_NAME
@@ -316,7 +318,8 @@ class _File:
         if category not in self.categories:
             self.add_category({"id": entry["category_id"]}, category)
         for key, value in entry.items():
-            if key not in _USED_KEYS and value:
+            # `slim` makes arrays of run lengths, wherever they stand.
+            if key not in _USED_KEYS and (value.size if isinstance(value, np.ndarray) else value):
                 self.tally("dropped", key, item.name)
         order = -1 if entry.get("iscrowd") in (1, "1") else 0
         if order:
