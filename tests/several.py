@@ -43,7 +43,7 @@ from maskwright.training.wholebatch import WholeBatchNorm
 from maskwright.training.world import joined
 from tiny import EVERY_AUGMENTATION, config, write_dataset
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 Work = Callable[[int], Any]
 
 
@@ -85,14 +85,21 @@ def _be(rank: int, work: Work, log: Path) -> None:
         os._exit(code)
 
 
-def wait(pids: list[int], logs: Path) -> list[int]:
-    """Exit codes of the processes, which must all end within a minute."""
+def wait(pids: list[int], logs: Path, orphans: float = PATIENCE) -> list[int]:
+    """Exit codes of the processes, which must all end within some minutes. When one has failed, the others get a SIGTERM
+    after `orphans` seconds, as torchrun sends it: they may wait for one that died before they had met."""
     deadline = time.monotonic() + PATIENCE
     codes: dict[int, int] = {}
+    failed: float | None = None
     while len(codes) < len(pids) and time.monotonic() < deadline:
         for pid in pids:
             if pid not in codes and (ended := os.waitpid(pid, os.WNOHANG))[0]:
                 codes[pid] = os.waitstatus_to_exitcode(ended[1])
+                failed = failed or (time.monotonic() if codes[pid] else None)
+        if failed and time.monotonic() > failed + orphans:
+            failed = float("inf")
+            for pid in set(pids) - codes.keys():
+                os.kill(pid, signal.SIGTERM)
         time.sleep(0.005)
     for pid in set(pids) - codes.keys():
         os.kill(pid, signal.SIGKILL)
@@ -367,7 +374,7 @@ def campaign(folder: Path, kills: int = 40) -> dict[str, Any]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pids[rng.randrange(3)], number)
             hit = time.monotonic()
-            codes = wait(pids, logs)
+            codes = wait(pids, logs, orphans=3)
             found["killed" if -9 in codes else "stopped"] += any(codes)
             found["slowest"] = max(found["slowest"], time.monotonic() - hit) if -9 in codes else found["slowest"]
             found["codes"] = sorted({*found["codes"], *codes})

@@ -18,7 +18,7 @@ from maskwright.training.world import ALONE, World
 FAST = ("same_model", "two_heads", "stopped_and_killed", "budgeted", "refused", "normalisation")
 
 
-def several(folder: Path, *scenarios: str, timeout: float = 300) -> dict:
+def several(folder: Path, *scenarios: str, timeout: float = 900) -> dict:
     command = [sys.executable, Path(__file__).parents[1] / "several.py", folder, *scenarios]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False,
                           env=os.environ | {"GOMP_SPINCOUNT": "10000"})
@@ -154,5 +154,5 @@ def test_three_processes_killed_at_random_end_with_the_same_bytes(tmp_path):
     found = several(tmp_path, "campaign", timeout=3000)["campaign"]
     print(found)
     assert found["mismatches"] == 0 and found["killed"] >= 40 and found["runs"] > 3
-    assert set(found["codes"]) <= {-9, 0, 4, 130}
+    assert set(found["codes"]) <= {-9, -15, 0, 4, 130}
     assert found["slowest"] < 30
