@@ -2,7 +2,7 @@
 
 All that processes say to each other goes through `World`; with a single process each of its methods gives back what
 it got, so there is one training code. The first process (rank 0) owns the run folder: it decides, reads the
-state and writes, and the others get its word. docs/decisions/0007 has the reasons.
+state and writes, and the others get its word. docs/decisions/0008 has the reasons.
 """
 
 from __future__ import annotations
