@@ -118,7 +118,9 @@ def test_the_command_goes_on_after_ctrl_c_and_kill(tmp_path: Path):
     data = make_dataset(tmp_path / "data", 80, (500, 600), describe=True)
     command = [sys.executable, "-m", "maskwright", "audit", str(data), "--out", str(tmp_path / "out"), "--json"]
     for number in (signal.SIGINT, signal.SIGKILL):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # A shell starts what runs in its background without Ctrl-C, and tests may run there.
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         deadline = time.monotonic() + 60
         while not (tmp_path / "out.unfinished/survey.jsonl").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
