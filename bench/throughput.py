@@ -38,7 +38,8 @@ from maskwright.planning import ENCODER, plan
 from maskwright.run import Run
 from maskwright.training.loader import Source
 from maskwright.training.precision import fast_arithmetic, synchronise
-from maskwright.training.train import batches_of, train, training_splits
+from maskwright.training.prepare import batches_of, training_splits
+from maskwright.training.train import train
 
 WARM_UP = 10
 BAR = 0.97

@@ -118,7 +118,7 @@ def test_missing_and_old_libraries_name_the_extra(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(module, "requirements", lambda: [
         Requirement("a", "2.9", ""), Requirement("b", "1.9.9", "fine"), Requirement("b", "1.10", "old"),
-        Requirement("a", "", "gone"), Requirement("c", "1", "gone")])
+        Requirement("a", "", "gone"), Requirement("c", "1", "gone"), Requirement("c", "1", "tool"), Requirement("c", "1", "train")])
     rows = rows_of("libraries")
     assert (rows["libraries"].status, rows["libraries"].value, rows["libraries"].fix) == ("ok", "a 2.10.0", "")
     assert rows["extra fine"].status == "ok"
@@ -127,6 +127,8 @@ def test_missing_and_old_libraries_name_the_extra(monkeypatch: pytest.MonkeyPatc
     assert rows["extra gone"].status == "missing"
     assert rows["extra gone"].value == "a 2.10.0; not installed: c"
     assert rows["extra gone"].fix.endswith("maskwright[gone]")
+    assert rows["extra tool"].status == "ok" and rows["extra tool"].value == "not installed: c"
+    assert rows["extra train"].status == "missing" and rows["extra tool"].fix.endswith("maskwright[tool]")
 
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:

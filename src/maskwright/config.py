@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_origin
 
 from pydantic import (
     BaseModel,
@@ -82,10 +82,19 @@ class ModelConfig(StrictModel):
 
 
 class _Named(StrictModel):
-    """An entry whose further keys are arguments of a table row."""
+    """An entry whose further keys are arguments of a row of its `table`, which holds rows of that `kind`. Abstract."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
+    kind: ClassVar[str]
+    table: ClassVar[Mapping[str, Any]]
     name: str
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in cls.table:
+            raise ValueError(f"the {cls.kind} {name!r} is not known" + did_you_mean(name, cls.table))
+        return name
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -96,18 +105,12 @@ class _Named(StrictModel):
 class LossTerm(_Named):
     """A row of the loss table with its weight in the sum."""
 
+    kind, table = "loss", losses.LOSSES
     weight: float = Field(1.0, gt=0)
     class_weights: ClassWeights = Field("none", description="a kind, or a number for each class; with `levels`, a list "
                                                             "of numbers for each level")
     levels: Literal["equal"] | list[Annotated[float, Field(ge=0)]] | None = Field(
         None, description="of a class tree: a weight for each level, top first, or `equal`; leaves only when left out")
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in losses.LOSSES:
-            raise ValueError(f"the loss {name!r} is not known" + did_you_mean(name, losses.LOSSES))
-        return name
 
     @field_validator("levels")
     @classmethod
@@ -120,25 +123,20 @@ class LossTerm(_Named):
 class AugmentTerm(_Named):
     """A row of the augmentation table, or `Albumentations` with the `file` of a pipeline saved by it."""
 
+    kind, table = "augmentation", augment.AUGMENTATIONS
+
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in (*augment.AUGMENTATIONS, augment.PASS_THROUGH):
-            elsewhere = augment.ELSEWHERE.get(name)
-            raise ValueError(f"the augmentation {name!r} is not known" + (
-                f"; {elsewhere}" if elsewhere else did_you_mean(name, augment.AUGMENTATIONS)))
-        return name
+        if elsewhere := augment.ELSEWHERE.get(name):
+            raise ValueError(f"the augmentation {name!r} is not known; {elsewhere}")
+        return name if name == augment.PASS_THROUGH else super()._known(name)
 
 
 class TrackerTerm(_Named):
     """A row of the tracker table."""
 
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in trackers.TRACKERS:
-            raise ValueError(f"the tracker {name!r} is not known" + did_you_mean(name, trackers.TRACKERS))
-        return name
+    kind, table = "tracker", trackers.TRACKERS
 
 
 class GroupConfig(StrictModel):
@@ -153,6 +151,7 @@ class OptimizerConfig(_Named):
     and head get `lr * head_lr_mult`. Weight decay is not applied to biases and normalisation. Left out, `lr` and
     `weight_decay` are those of the row."""
 
+    kind, table = "optimizer", optim.OPTIMIZERS
     name: str = "adamw"
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -168,18 +167,12 @@ class OptimizerConfig(_Named):
         own = optim.optimizer_arguments(_row(value))
         return {key: own[key].default for key in ("lr", "weight_decay")} | value
 
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in optim.OPTIMIZERS:
-            raise ValueError(f"the optimizer {name!r} is not known" + did_you_mean(name, optim.OPTIMIZERS))
-        return name
-
 
 class ScheduleConfig(_Named):
     """A row of the schedule table: a factor on the learning rate, times a linear warm-up over `warmup` iterations
     (at most a fifth of all). one_cycle rises by itself and has no warm-up."""
 
+    kind, table = "schedule", optim.SCHEDULES
     name: str = "poly"
     warmup: int = Field(default=50, ge=0)
 
@@ -187,13 +180,6 @@ class ScheduleConfig(_Named):
     @classmethod
     def _rising(cls, value: Any) -> Any:
         return {"warmup": 0} | value if isinstance(value, dict) and _row(value) == "one_cycle" else value
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in optim.SCHEDULES:
-            raise ValueError(f"the schedule {name!r} is not known" + did_you_mean(name, optim.SCHEDULES))
-        return name
 
     @model_validator(mode="after")
     def _one_rise(self) -> ScheduleConfig:

@@ -13,7 +13,7 @@ import tempfile
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from maskwright.training.doctor import human as in_words
 Status = Literal["ok", "warning", "missing"]
 
 GIB = 1 << 30
+_ABSENT = "not installed: "
 _MIN_MEMORY, _MIN_SHM, _MIN_DISK = 2 * GIB, GIB // 4, GIB
 CPUINFO, CGROUPS, CGROUP_MOUNT = Path("/proc/cpuinfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 # Instruction sets in which a processor multiplies bfloat16, as Linux lists them (x86, then ARM).
@@ -109,8 +110,10 @@ def _libraries() -> Iterator[Row]:
     needed = requirements()
     yield _library_row("libraries", [item for item in needed if not item.extra], "pip install --upgrade maskwright")
     for extra in dict.fromkeys(item.extra for item in needed if item.extra):
-        yield _library_row(f"extra {extra}", [item for item in needed if item.extra == extra],
+        row = _library_row(f"extra {extra}", [item for item in needed if item.extra == extra],
                            f"pip install --upgrade maskwright[{extra}]")
+        # Only training is a part of the line; the other tools are a matter of choice.
+        yield replace(row, status="ok") if extra != "train" and row.value.startswith(_ABSENT) else row
 
 
 def _library_row(name: str, needed: list[Requirement], fix: str) -> Row:
@@ -124,7 +127,7 @@ def _library_row(name: str, needed: list[Requirement], fix: str) -> Row:
         found.append(f"{item.name} {version}")
         if _numbers(version) < _numbers(item.least):
             old.append(f"{item.name} {version} is older than {item.least}")
-    value = "; ".join(filter(None, [", ".join(found), "not installed: " + ", ".join(missing) if missing else "", *old]))
+    value = "; ".join(filter(None, [", ".join(found), _ABSENT + ", ".join(missing) if missing else "", *old]))
     return Row(name, value, "missing" if missing else "warning" if old else "ok", fix if missing or old else "")
 
 

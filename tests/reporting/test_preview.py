@@ -13,6 +13,7 @@ from maskwright.core.classes import IGNORE
 from maskwright.errors import ConfigError
 from maskwright.reporting import preview as module
 from maskwright.reporting.preview import preview
+from maskwright.training import prepare
 from maskwright.training import train as training
 from maskwright.training.loader import Batches, batch_indices
 from maskwright.training.train import train
@@ -83,7 +84,7 @@ def test_tiles_can_be_looked_at(size: list[int], tile: tuple[int, int]) -> None:
 
 def test_no_weights_are_needed_and_nothing_is_trained(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
                                                       ) -> None:
-    monkeypatch.setattr(training, "build_model", None)
+    monkeypatch.setattr(prepare, "build_model", None)
     monkeypatch.setattr(training, "resolve", None)
     settings = config(data)
     model = settings.model.model_copy(update={"name": "Unet", "encoder": "resnet34", "weights": "imagenet"})

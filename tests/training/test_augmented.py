@@ -152,7 +152,7 @@ def test_padding_teaches_nothing(tmp_path: Path) -> None:
     from maskwright.formats.opening import load_dataset
     from maskwright.losses.build import build_loss
     from maskwright.training.loader import Source
-    from maskwright.training.train import batches_of, geometry_of
+    from maskwright.training.prepare import batches_of, geometry_of
 
     dataset = load_dataset(root)
     batches = batches_of(made, Source(dataset, dataset.splits["train"], geometry_of(made)))

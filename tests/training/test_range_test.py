@@ -58,7 +58,7 @@ def settings(tmp_path_factory):
 
 def prepared(settings):
     dataset = load_dataset(settings.data.root)
-    return training._prepare(settings, dataset, training.training_splits(dataset, 0.2, 0), None, "cpu", ALONE)
+    return training.prepare(settings, dataset, training.training_splits(dataset, 0.2, 0), None, "cpu", ALONE)
 
 
 def test_the_same_each_time_and_nothing_is_changed(settings):
@@ -67,10 +67,10 @@ def test_the_same_each_time_and_nothing_is_changed(settings):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first = range_test(parts.segmenter, parts.criterion, parts.batches, training._groups(settings), 3, steps=30)
+    first = range_test(parts.segmenter, parts.criterion, parts.batches, training.groups_of(settings), 3, steps=30)
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(value, before[key]) for key, value in parts.segmenter.model.state_dict().items())
-    again = range_test(parts.segmenter, parts.criterion, parts.batches, training._groups(settings), 3, steps=30)
+    again = range_test(parts.segmenter, parts.criterion, parts.batches, training.groups_of(settings), 3, steps=30)
     assert first == again
     np.testing.assert_allclose(first.rates, np.geomspace(LOWEST, HIGHEST, 30)[: len(first.rates)])
     around = [np.mean(first.losses[max(0, i - 5): i + 6]) for i in range(len(first.losses))]
@@ -79,7 +79,7 @@ def test_the_same_each_time_and_nothing_is_changed(settings):
 
 def test_it_stops_when_the_loss_runs_away(settings):
     parts = prepared(settings)
-    found = range_test(parts.segmenter, parts.criterion, parts.batches, training._groups(settings), 3, steps=60,
+    found = range_test(parts.segmenter, parts.criterion, parts.batches, training.groups_of(settings), 3, steps=60,
                        highest=1e9)
     assert 5 < len(found.rates) < 60
     assert np.isfinite(found.losses).all()

@@ -16,7 +16,7 @@ from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.models.segmenter import load_segmenter, read_tensors
 from maskwright.prediction.evaluate import evaluate
 from maskwright.run import Run
-from maskwright.training import loop
+from maskwright.training import loop, prepare
 from maskwright.training import train as training
 from maskwright.training.precision import Choice
 from maskwright.training.train import train
@@ -227,8 +227,8 @@ def test_a_loss_that_is_not_finite_names_its_images(data, tmp_path, monkeypatch,
     plan_of, batches = training.Plan, []
     monkeypatch.setattr(training, "Plan", lambda *arguments: plan_of(*arguments, state_every_seconds=pause))
     monkeypatch.setattr(loop, "train_step", spoilt)
-    prepare = training._prepare
-    monkeypatch.setattr(training, "_prepare", lambda *arguments: batches.append(prepare(*arguments)) or batches[0])
+    monkeypatch.setattr(training, "prepare",
+                        lambda *arguments: batches.append(prepare.prepare(*arguments)) or batches[0])
     with pytest.raises(DataError) as caught:
         train(config(data), out=tmp_path / "run")
     names = batches[0].batches.names(7)
@@ -242,8 +242,8 @@ def test_a_loss_that_is_not_finite_names_its_images(data, tmp_path, monkeypatch,
 
 def test_class_weights_come_from_the_training_pixels(data, tmp_path, monkeypatch):
     built = []
-    build = training.build_loss
-    monkeypatch.setattr(training, "build_loss", lambda *arguments: built.append(build(*arguments)) or built[0])
+    build = prepare.build_loss
+    monkeypatch.setattr(prepare, "build_loss", lambda *arguments: built.append(build(*arguments)) or built[0])
     train(config(data, train={"iterations": 1}, loss=[{"name": "ce", "class_weights": "inverse_frequency"}, "dice",
                                                      {"name": "focal", "class_weights": "median_frequency"}]),
           out=tmp_path / "run")

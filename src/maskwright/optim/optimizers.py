@@ -7,6 +7,7 @@ strides are, so that moments must be laid out like their parameter (`training.ch
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(ABC):
     """`lr` is the base learning rate, `weight_decay` the decay of tensors that are decayed. Abstract."""
 
     lr: float
@@ -28,9 +29,9 @@ class Optimizer:
         if not 0 <= self.weight_decay < float("inf"):
             raise ValueError(f"weight_decay must be at least 0 (given {self.weight_decay})")
 
+    @abstractmethod
     def build(self, groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
         """Over parameter groups as torch takes them; their own `lr` and `weight_decay` win."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

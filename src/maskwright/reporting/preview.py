@@ -19,7 +19,8 @@ from maskwright.errors import ConfigError
 from maskwright.formats.opening import load_dataset
 from maskwright.reporting.overlays import Colours, full_legend, safe_colours, shrink_mask, stack, write_text
 from maskwright.training.loader import Source
-from maskwright.training.train import batches_of, geometry_of, settle, training_splits
+from maskwright.training.prepare import batches_of, geometry_of, training_splits
+from maskwright.training.train import settle
 
 _DRAWS, _ROWS = 4, 4
 _SMALLEST, _LARGEST = 160, 320  # of a tile's long side, in pixels; in between it has the model's own size

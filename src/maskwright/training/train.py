@@ -9,19 +9,16 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from maskwright import __version__, augment
 from maskwright.config import AugmentTerm, RefitConfig, RunConfig, load_config, rebase, seconds_of, with_pipelines
 from maskwright.core.dataset import Dataset
-from maskwright.core.geometry import Geometry
-from maskwright.core.progress import progress, say
+from maskwright.core.progress import say
 from maskwright.core.sample import Sample
 from maskwright.core.storage import (
     STAGING_PREFIX,
@@ -34,22 +31,19 @@ from maskwright.core.storage import (
 from maskwright.delivery.spool import deliveries
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.formats.opening import load_dataset
-from maskwright.losses.build import build_loss
-from maskwright.models import takes_encoder
-from maskwright.models.build import ModelSpec, build_model
-from maskwright.models.segmenter import Preprocessing, Segmenter, with_model, with_selector
+from maskwright.models.segmenter import with_model
 from maskwright.models.size import kept_bytes, measure
 from maskwright.models.weights import encoder_info, resolve
-from maskwright.optim.build import Groups, Part, Schedule, build_optimizer
+from maskwright.optim.build import Schedule, build_optimizer
 from maskwright.run import Run
 from maskwright.trackers import require
 from maskwright.training.average import Average
 from maskwright.training.checkpoint import Progress, save_state
 from maskwright.training.doctor import examine, human
 from maskwright.training.length import Budget, Refit, fitted, spacing
-from maskwright.training.loader import Batches, Source
 from maskwright.training.loop import Plan, fit
 from maskwright.training.precision import Choice, Wanted, choose, fast_arithmetic, step_loss
+from maskwright.training.prepare import Prepared, groups_of, prepare, training_splits
 from maskwright.training.range_test import RangeTest, range_test
 from maskwright.training.validation import validate
 from maskwright.training.world import ALONE, World, joined
@@ -57,83 +51,7 @@ from maskwright.training.world import ALONE, World, joined
 _TIMED = 3
 
 
-def training_splits(dataset: Dataset, holdout: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Training and validation samples: the splits `train` and `val`, else a seeded share of `train` (or of
-    the samples without a split). Only samples with a mask count. Raises DataError when one is empty."""
-    splits = {name: [s for s in samples if s.labelled] for name, samples in dataset.splits.items()}
-    train = splits.get("train") or splits.get("", [])
-    validation = splits.get("val", [])
-    if not validation and len(train) > 1:
-        order = np.random.default_rng((seed, 2)).permutation(len(train))
-        chosen = set(order[: max(1, round(holdout * len(train)))].tolist())
-        validation = [sample for i, sample in enumerate(train) if i in chosen]
-        train = [sample for i, sample in enumerate(train) if i not in chosen]
-    if not train or not validation:
-        raise DataError(f"{dataset.root}: {len(train)} training and {len(validation)} validation samples with a mask; "
-                        "at least one of each is needed")
-    return train, validation
-
-
-@dataclass
-class _Prepared:
-    """Everything that `fit` needs, built from a config."""
-
-    dataset: Dataset
-    segmenter: Segmenter
-    criterion: nn.Module
-    batches: Batches
-    validation: Source
-    world: World
-
-
-def _prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], list[Sample]], weights: Path | None,
-             device: str, world: World) -> _Prepared:
-    model = config.model
-    spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args)
-    torch.manual_seed(config.seed)
-    network = build_model(spec, weights).to(device).to(memory_format=torch.channels_last)
-    if config.data.mean and config.data.std:
-        mean, std = config.data.mean, config.data.std
-    elif takes_encoder(model.name):
-        info = encoder_info(model.encoder or "")
-        mean, std = config.data.mean or list(info.mean), config.data.std or list(info.std)
-    else:
-        mean, std = config.data.mean or [0.5] * 3, config.data.std or [0.25] * 3
-    geometry = geometry_of(config)
-    preprocessing = Preprocessing(geometry, tuple(mean), tuple(std), dataset.exif)
-    segmenter = with_selector(
-        Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector)
-    train, validation = (Source(dataset, samples, geometry, world.local_size) for samples in splits)
-    with progress("reading", len(train) + len(validation)) as advance:
-        counts = train.fill(lambda done, _: advance(done))
-        validation.fill(lambda done, _: advance(len(train) + done))
-    counts = counts[:, : len(dataset.classes)]
-    if not counts.any():
-        raise DataError(f"{dataset.root}: no training pixel has a class (all are ignored); check the masks")
-    criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
-    return _Prepared(dataset, segmenter, criterion, batches_of(config, train, world), validation, world)
-
-
-def geometry_of(config: RunConfig) -> Geometry:
-    """How images come to the model's size."""
-    return Geometry((config.data.image_size[0], config.data.image_size[1]), config.data.keep_ratio,
-                    config.data.resample)
-
-
-def batches_of(config: RunConfig, source: Source, world: World = ALONE) -> Batches:
-    """The batches of a training on `source`, augmented; this process's share of each."""
-    augmentation = augment.build([term.model_dump() for term in config.augment], config.border)
-    return Batches(source, augmentation, config.train.batch_size, config.seed, rank=world.rank, world=world.size)
-
-
-def _groups(config: RunConfig) -> Groups:
-    optimizer = config.optimizer
-    parts = {name: Part(**group.model_dump()) for name, group in optimizer.groups.items()}
-    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in optimizer.arguments.items()}
-    return Groups(optimizer.lr, optimizer.head_lr_mult, optimizer.weight_decay, optimizer.name, arguments, parts)
-
-
-def _iterations(config: RunConfig, prepared: _Prepared, choice: Choice, workers: int, run: Run, began: float
+def _iterations(config: RunConfig, prepared: Prepared, choice: Choice, workers: int, run: Run, began: float
                 ) -> tuple[int, Budget | None]:
     """The length in iterations, and the budget if it follows from one: then it is what fits in the time that is left
     at the measured speed. An evaluation with all that it writes is tried in the folder of `run`."""
@@ -241,7 +159,7 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
     version = _version(dataset, world)
     with world.together():
         splits = training_splits(dataset, config.data.holdout, config.seed)
-        prepared = _prepare(config, dataset, splits, weights, device, world)
+        prepared = prepare(config, dataset, splits, weights, device, world)
     choice = _choose(config, prepared)
     size = _size(prepared, choice) if world.first else {}
     workers = _workers(config, device, world)
@@ -293,12 +211,12 @@ def _version(dataset: Dataset, world: World) -> str:
     return version
 
 
-def _choose(config: RunConfig, prepared: _Prepared) -> Choice:
+def _choose(config: RunConfig, prepared: Prepared) -> Choice:
     """The fastest way to make a step, which the model takes from now on."""
     train = config.train
     wanted = Wanted(train.precision, None if train.channels_last == "auto" else train.channels_last, train.threads)
     try:
-        choice = choose(prepared.segmenter, prepared.criterion, *prepared.batches[0], _groups(config), wanted,
+        choice = choose(prepared.segmenter, prepared.criterion, *prepared.batches[0], groups_of(config), wanted,
                         prepared.world)
     except (RuntimeError, ValueError) as error:  # torch's words for shapes that do not fit, and for lack of memory
         reason = str(error).splitlines()[0]
@@ -313,7 +231,7 @@ def _epochs(config: RunConfig, samples: int) -> float:
     return (config.train.iterations or 0) * config.train.batch_size / samples
 
 
-def _resolve(config: RunConfig, prepared: _Prepared, choice: Choice, iterations: int, workers: int) -> RunConfig:
+def _resolve(config: RunConfig, prepared: Prepared, choice: Choice, iterations: int, workers: int) -> RunConfig:
     """The config with every measured and default value filled in; training it again gives the same model."""
     preprocessing = prepared.segmenter.preprocessing
     train_config = config.train.model_copy(update={
@@ -335,7 +253,7 @@ def _info(dataset: Dataset, version: str, splits: tuple[list[Sample], list[Sampl
                             "machine": platform.machine()}}
 
 
-def _size(prepared: _Prepared, choice: Choice) -> dict[str, Any]:
+def _size(prepared: Prepared, choice: Choice) -> dict[str, Any]:
     """What the model costs, and a training step of one batch (of several processes, the share of one)."""
     segmenter = prepared.segmenter
     images, targets = prepared.batches[0]
@@ -346,21 +264,21 @@ def _size(prepared: _Prepared, choice: Choice) -> dict[str, Any]:
     return size.to_dict() | {"batch_size": len(images), "kept_bytes": kept, "step_seconds": choice.step_seconds}
 
 
-def _write_start(run: Run, config: RunConfig, prepared: _Prepared) -> None:
+def _write_start(run: Run, config: RunConfig, prepared: Prepared) -> None:
     """The state before the first step, so that resuming never needs the pretrained weights again."""
     model = prepared.segmenter.model
     average = Average(model, config.train.ema).model if config.train.ema else None
-    save_state(run.last, Progress(), model, average, build_optimizer(model, prepared.segmenter.spec, _groups(config)))
+    save_state(run.last, Progress(), model, average, build_optimizer(model, prepared.segmenter.spec, groups_of(config)))
 
 
-def _finish(run: Run, config: RunConfig, prepared: _Prepared, setup_seconds: float) -> Run:
+def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: float) -> Run:
     train_config = config.train
     assert train_config.iterations and train_config.evaluate_every and train_config.workers is not None
     world = prepared.world
     schedule = Schedule(config.schedule.name, config.schedule.warmup, config.schedule.arguments)
     budget = world.share(Budget.of(run, setup_seconds) if world.first else None)
     plan = Plan(train_config.iterations, train_config.evaluate_every, train_config.batch_size, config.seed,
-                _groups(config), schedule, train_config.ema, train_config.early_stopping, train_config.workers,
+                groups_of(config), schedule, train_config.ema, train_config.early_stopping, train_config.workers,
                 train_config.compile, tuple(Refit(**refit.model_dump()) for refit in train_config.refits), budget)
     if cuda := prepared.segmenter.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -396,9 +314,9 @@ def find_rate(config: RunConfig) -> RangeTest:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     splits = training_splits(dataset, config.data.holdout, config.seed)
     with torch.random.fork_rng([device] if device == "cuda" else []):
-        prepared = _prepare(config, dataset, splits, weights, device, ALONE)
+        prepared = prepare(config, dataset, splits, weights, device, ALONE)
     prepared.segmenter.precision = "bfloat16" if config.train.precision == "bfloat16" else "float32"
-    return range_test(prepared.segmenter, prepared.criterion, prepared.batches, _groups(config), config.seed)
+    return range_test(prepared.segmenter, prepared.criterion, prepared.batches, groups_of(config), config.seed)
 
 
 @fast_arithmetic()
@@ -446,7 +364,7 @@ def _resume(run: Run, world: World) -> Run:
         if info["device"] == "cuda" and not torch.cuda.is_available():
             raise SetupError(f"{run.path}: began on a GPU, and there is none here; resume it where it began")
         splits = training_splits(dataset, config.data.holdout, config.seed)
-        prepared = _prepare(config, dataset, splits, None, info["device"], world)
+        prepared = prepare(config, dataset, splits, None, info["device"], world)
     train = config.train
     assert train.precision != "auto" and train.channels_last != "auto" and train.threads
     Choice(train.precision, 0.0, "as it began", {}, train.channels_last, train.threads).apply(prepared.segmenter)

@@ -1,0 +1,105 @@
+"""What a training is made of, built from its config: samples, model, loss and batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from maskwright import augment
+from maskwright.config import RunConfig
+from maskwright.core.dataset import Dataset
+from maskwright.core.geometry import Geometry
+from maskwright.core.progress import progress
+from maskwright.core.sample import Sample
+from maskwright.errors import DataError
+from maskwright.losses.build import build_loss
+from maskwright.models import takes_encoder
+from maskwright.models.build import ModelSpec, build_model
+from maskwright.models.segmenter import Preprocessing, Segmenter, with_selector
+from maskwright.models.weights import encoder_info
+from maskwright.optim.build import Groups, Part
+from maskwright.training.loader import Batches, Source
+from maskwright.training.world import ALONE, World
+
+
+def training_splits(dataset: Dataset, holdout: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Training and validation samples: the splits `train` and `val`, else a seeded share of `train` (or of
+    the samples without a split). Only samples with a mask count. Raises DataError when one is empty."""
+    splits = {name: [s for s in samples if s.labelled] for name, samples in dataset.splits.items()}
+    train = splits.get("train") or splits.get("", [])
+    validation = splits.get("val", [])
+    if not validation and len(train) > 1:
+        order = np.random.default_rng((seed, 2)).permutation(len(train))
+        chosen = set(order[: max(1, round(holdout * len(train)))].tolist())
+        validation = [sample for i, sample in enumerate(train) if i in chosen]
+        train = [sample for i, sample in enumerate(train) if i not in chosen]
+    if not train or not validation:
+        raise DataError(f"{dataset.root}: {len(train)} training and {len(validation)} validation samples with a mask; "
+                        "at least one of each is needed")
+    return train, validation
+
+
+@dataclass
+class Prepared:
+    """Everything that `fit` needs, built from a config."""
+
+    dataset: Dataset
+    segmenter: Segmenter
+    criterion: nn.Module
+    batches: Batches
+    validation: Source
+    world: World
+
+
+def prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], list[Sample]], weights: Path | None,
+            device: str, world: World) -> Prepared:
+    """Builds all of it and reads every sample once. Raises DataError for files that cannot be used, ConfigError for
+    settings that do not fit together."""
+    model = config.model
+    spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args)
+    torch.manual_seed(config.seed)
+    network = build_model(spec, weights).to(device).to(memory_format=torch.channels_last)
+    if config.data.mean and config.data.std:
+        mean, std = config.data.mean, config.data.std
+    elif takes_encoder(model.name):
+        info = encoder_info(model.encoder or "")
+        mean, std = config.data.mean or list(info.mean), config.data.std or list(info.std)
+    else:
+        mean, std = config.data.mean or [0.5] * 3, config.data.std or [0.25] * 3
+    geometry = geometry_of(config)
+    preprocessing = Preprocessing(geometry, tuple(mean), tuple(std), dataset.exif)
+    segmenter = with_selector(
+        Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector)
+    train, validation = (Source(dataset, samples, geometry, world.local_size) for samples in splits)
+    with progress("reading", len(train) + len(validation)) as advance:
+        counts = train.fill(lambda done, _: advance(done))
+        validation.fill(lambda done, _: advance(len(train) + done))
+    counts = counts[:, : len(dataset.classes)]
+    if not counts.any():
+        raise DataError(f"{dataset.root}: no training pixel has a class (all are ignored); check the masks")
+    criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
+    return Prepared(dataset, segmenter, criterion, batches_of(config, train, world), validation, world)
+
+
+def geometry_of(config: RunConfig) -> Geometry:
+    """How images come to the model's size."""
+    return Geometry((config.data.image_size[0], config.data.image_size[1]), config.data.keep_ratio,
+                    config.data.resample)
+
+
+def batches_of(config: RunConfig, source: Source, world: World = ALONE) -> Batches:
+    """The batches of a training on `source`, augmented; this process's share of each."""
+    augmentation = augment.build([term.model_dump() for term in config.augment], config.border)
+    return Batches(source, augmentation, config.train.batch_size, config.seed, rank=world.rank, world=world.size)
+
+
+def groups_of(config: RunConfig) -> Groups:
+    """How the optimiser treats the parts of the model."""
+    optimizer = config.optimizer
+    parts = {name: Part(**group.model_dump()) for name, group in optimizer.groups.items()}
+    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in optimizer.arguments.items()}
+    return Groups(optimizer.lr, optimizer.head_lr_mult, optimizer.weight_decay, optimizer.name, arguments, parts)
