@@ -13,7 +13,7 @@ from maskwright.errors import ConfigError
 from maskwright.losses.hierarchy import Hierarchical
 from maskwright.models.segmenter import load_segmenter
 from maskwright.prediction.evaluate import evaluate
-from maskwright.training import train as module
+from maskwright.training import prepare as module
 from maskwright.training.train import resume, train
 from tiny import config, write_dataset
 
