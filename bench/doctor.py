@@ -108,11 +108,12 @@ def ill(code: str, root: Path, rng: Rng) -> tuple[dict[str, Any], Any]:
     if code == "train.collapse":  # hardly a pixel of the second class, and hardly to be seen
         noise, shapes = float(rng.uniform(120, 160)), {"radius": (1, 2)}
     elif code == "train.plateau":
-        noise, shapes = 2.0, {"radius": (8, 13), "margin": 11, "blank": True}
+        # Nothing of the masks is in the images, and nothing by which an image could be told from another.
+        noise, shapes = 0.0, {"radius": (8, 13), "margin": 11, "blank": True}
     write(root, rng, classes, counts, noise, mixed=code == "train.overfitting", **shapes)
     config = settings(root, rng, classes)
     if code == "train.rate_high":
-        config["optimizer"]["lr"] = float(10 ** rng.uniform(0.5, 2))
+        config["optimizer"]["lr"] = float(10 ** rng.uniform(1, 2))
     elif code == "train.rate_low":
         config["optimizer"]["lr"] = float(10 ** rng.uniform(-5.5, -4.7))
     elif code == "train.collapse":

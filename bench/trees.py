@@ -1,6 +1,6 @@
 """Class trees on faces: flat cross entropy against cross entropy at every level, under each selector.
 
-    python bench/trees.py --data FACES [--budget 5m] [--seeds 3] [--weights FILE] [--size H W] [--out DIR]
+    python bench/trees.py --data FACES [--budget 5m] [--seeds 3] [--weights FILE] [--set a.b=c] [--out DIR]
 
 FACES holds `img/{train,test}` and `labels_precise/{train,test}` with the ids 0 background, 1 skin, 2 hair, 3 eyes,
 4 mouth, 5 nose, taken as the tree background, head{hair, face{skin, eyes, mouth, nose}}. Nothing is written there.
@@ -150,15 +150,14 @@ def main() -> None:
     parser.add_argument("--budget", default="5m", help="wall time of the first training")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--weights", default="none", help="imagenet, none, or a .safetensors file")
-    parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of the model's input")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="change a value of the config")
     parser.add_argument("--out", type=Path, help="keep the runs here, or go on with them")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.out or Path(scratch)
         dataset = describe(given.data, folder / "data")
         left_out = copies(dataset)
-        overrides = [f"data.image_size=[{given.size[0]}, {given.size[1]}]"] if given.size else []
-        config = plan(folder / "data", budget=given.budget, weights=given.weights, overrides=overrides).config
+        config = plan(folder / "data", budget=given.budget, weights=given.weights, overrides=given.set).config
         found, facts = measure(config, given.seeds, set(left_out), folder)
     result = {"seeds": given.seeds, "left_out": left_out, "model": config.model.model_dump(),
               "image_size": config.data.image_size, **facts, "rows": compare(found)}

@@ -22,6 +22,8 @@ from maskwright.run import Run
 Floats = npt.NDArray[np.float64]
 # Records of the loss and evaluations below which nothing can be told of a course.
 _RECORDS, _EVALUATIONS = 8, 3
+# The share of a loss's fall that comes in the second half, below which it has come to rest.
+_LATE = 0.1
 
 
 @dataclass(frozen=True)
@@ -128,15 +130,17 @@ def rate_too_high(course: Course) -> Iterator[Seen]:
 
 
 def rate_too_low(course: Course) -> Iterator[Seen]:
-    """The loss falls little and as steadily at the end as at the beginning: it follows the learning rate."""
+    """The loss hardly moves, or falls little and as steadily at the end as at the beginning: it follows the rate."""
     loss = _smooth(course.loss, 5)
     start, middle, end = course.start, _level(loss, 0.45, 0.55), _level(loss, 0.9, 1)
     fall = start - end
     order = np.corrcoef(np.arange(len(loss)), loss)[0, 1] if np.ptp(loss) > 0 else 0.0
     # Of a rate that decays to zero over the run the second half has a quarter; a loss that was learnt has less left.
-    if 0 < fall < 0.25 * abs(start) and order < -0.8 and middle - end > 0.15 * fall:
-        yield Seen(f"the training loss fell only from {start:.3g} to {end:.3g}, and evenly all the while: the learning "
-                   f"rate of {course.lr.max():.3g} is too low for this length",
+    evenly = 0 < fall < 0.25 * start and order < -0.8 and middle - end > _LATE * (loss[0] - end)
+    # Any sane rate learns at least how frequent the classes are.
+    if evenly or abs(fall) < 0.05 * start:
+        yield Seen(f"the training loss only went from {start:.3g} to {end:.3g}: the learning rate of "
+                   f"{course.lr.max():.3g} is too low for this length",
                    "multiply optimizer.lr by 10, or let `maskwright plan --lr-find` choose it; or train for longer",
                    {"first": start, "middle": middle, "last": end})
 
@@ -149,7 +153,7 @@ def plateau(course: Course) -> Iterator[Seen]:
     start, middle, end = course.start, _level(loss, 0.4, 0.6), _level(loss, 0.9, 1)
     half = len(course.miou) // 2
     better = float(np.max(course.miou[half:]) - np.max(course.miou[:half]))
-    if end > 0.4 * start and middle - end < 0.02 * abs(start) and better < 0.01:
+    if end > 0.25 * start and middle - end < _LATE * max(start - end, 0.2 * start) and better < 0.02:
         since = course.evaluated[int(np.argmax(course.miou))]
         yield Seen(f"nothing has got better since {course.when(since)}: the training loss stays at {end:.3g} "
                    f"(it began at {start:.3g}) and the best validation mIoU at {np.max(course.miou):.3f}",
@@ -169,8 +173,9 @@ def overfitting(course: Course) -> Iterator[Seen]:
     if len(before) < 2 or len(after) < 4 or best >= len(smooth) - 2:
         return
     fall = (float(np.median(before[-3:])) - float(np.median(after[-3:]))) / abs(float(np.median(before[-3:])))
-    gained = float(np.median(course.miou[-2:]) - np.max(course.miou[: best + 1]))
-    if end > 1.1 * least and fall > 0.1 and gained < 0.01:
+    # The smallest of running medians may stand one before that of the values.
+    gained = float(np.median(course.miou[-2:]) - np.max(course.miou[: best + 2]))
+    if end > 1.1 * least and fall > 0.1 and gained < 0.02:
         yield Seen(f"overfitting since {course.when(at)}: the validation loss rose from {least:.3g} to {end:.3g} while "
                    f"the training loss fell by {100 * fall:.0f} %; the best checkpoint is kept",
                    "add images or augmentation, set train.early_stopping, or take a smaller model",
@@ -185,7 +190,7 @@ def spike(course: Course) -> Iterator[Seen]:
         middle = float(np.median(around))
         spread = 1.4826 * float(np.median(np.abs(around - middle)))
         height = (course.peak[i] - middle) / max(spread, 0.08 * abs(middle), 1e-12)
-        jumped = course.peak[i] > 2 * max(middle, course.peak[i - 1], 0.02 * course.start)
+        jumped = course.peak[i] > 2 * max(middle, course.peak[i - 1], 0.1 * course.start)
         if height > 12 and jumped and (worst is None or height > worst[0]):
             worst = height, i, middle
     if worst:
@@ -219,9 +224,9 @@ class Row(NamedTuple):
 SYMPTOMS: dict[str, Row] = {
     "train.rate_high": Row(Severity.ERROR, "the learning rate is too high", rate_too_high),
     "train.rate_low": Row(Severity.WARNING, "the learning rate is too low", rate_too_low),
+    "train.overfitting": Row(Severity.WARNING, "validation gets worse while training gets better", overfitting),
     "train.collapse": Row(Severity.ERROR, "the model predicts one class only", collapse),
     "train.plateau": Row(Severity.WARNING, "training no longer gets better, far from done", plateau),
-    "train.overfitting": Row(Severity.WARNING, "validation gets worse while training gets better", overfitting),
     "train.spike": Row(Severity.WARNING, "the loss of a batch stands far out", spike),
     "train.loader": Row(Severity.WARNING, "the model waits for its data", loader_bound,
                         consequence=False),
