@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from maskwright.delivery.sync import sync as sync
     from maskwright.demonstration import demo as demo
     from maskwright.diagnosis import doctor as doctor
+    from maskwright.explaining import explain as explain
     from maskwright.formats.conversion import convert as convert
     from maskwright.formats.opening import init as init
     from maskwright.formats.opening import load_dataset as load_dataset
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "audit": "auditing", "convert": "formats.conversion", "demo": "demonstration", "doctor": "diagnosis",
-    "edits": "core.edits", "evaluate": "prediction.evaluate", "init": "formats.opening", "load": "prediction.predict",
+    "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "explaining",
+    "init": "formats.opening", "load": "prediction.predict",
     "load_config": "config", "load_dataset": "formats.opening", "plan": "planning", "predict": "prediction.predict",
     "preview": "reporting.preview", "report": "reporting", "resume": "training.train", "split": "splitting.assign",
     "sync": "delivery.sync",

@@ -339,6 +339,40 @@ def evaluate(
 
 
 @app.command()
+def explain(
+    run: RunDir,
+    split: Annotated[str, typer.Option("--split", help="The newest evaluation of it is explained.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the page; in RUN/explanations when left out.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=0, help="How many of the worst and of the best images to draw.")] = 6,
+    by: Annotated[str | None, typer.Option("--by", metavar="CLASS", help="Rank images by the Dice of one class.")] = None,
+    background: Annotated[
+        str | None,
+        typer.Option("--background", metavar="CLASS", help="What stands for no object, or none; else the first class."),
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option("--tolerance", min=0, help="Of boundaries, in pixels; by the image's size if left out.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The dataset, if it is not the run's own.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong in an evaluation, of which kind, where, and what mending it would be worth."""
+    from maskwright.core.progress import say
+    from maskwright.core.storage import next_free, require_absent
+    from maskwright.explaining import explain, human
+    from maskwright.reporting import write_explanation
+    from maskwright.run import Run
+
+    folder = require_absent(out) if out else next_free(Run.open(run).explanations, split)
+    say(f"explanation: {folder}")
+    result = explain(run, split=split, data=data, top=top, by=by, background=background, tolerance=tolerance)
+    page = write_explanation(result, folder)
+    _print({**result.to_dict(), "page": str(page)}, as_json, lambda: human(result))
+    say(f"explanation: {page}")
+
+
+@app.command()
 def predict(
     model: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or model file.", show_default=False)],
     images: Annotated[

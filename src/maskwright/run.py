@@ -10,6 +10,7 @@
     RUN/stopped.json           present while training cannot go on because its loss was not finite; says where
     RUN/trackers/              NAME.json: what has arrived at a tracker; NAME/: what its tool keeps here
     RUN/evaluations/SPLIT-001/ predictions and scores.json, one folder per evaluation
+    RUN/explanations/SPLIT-001/ what `explain` made of the newest one: a page, its JSON, overlays
     RUN/report-001.html
 """
 
@@ -75,6 +76,11 @@ class Run:
     def evaluations(self) -> Path:
         """Folder of evaluations."""
         return self.path / "evaluations"
+
+    @property
+    def explanations(self) -> Path:
+        """Folder of explanations."""
+        return self.path / "explanations"
 
     @property
     def trackers(self) -> Path:

@@ -87,17 +87,17 @@ def overlays(dataset: Dataset, out: Path, *, split: str | None = None, count: in
     with staged_folder(out) as staging, (
             bar.progress("drawing", sum(map(len, chosen.values()))) if progress else nullcontext()) as advance:
         for name, samples in chosen.items():
-            title = _file_name([name], taken)
+            title = file_name([name], taken)
             sheet = _Sheet(dataset.classes, colours, f"{dataset.name}: {name}")
             for sample in samples:
                 try:
                     image, mask = dataset.read(sample)
-                    data = _jpeg(full_size(image, mask, dataset.classes, colours), sample)
+                    data = jpeg(full_size(image, mask, dataset.classes, colours), sample)
                 except MaskwrightError as error:
                     skipped[sample.name] = str(error)
                 else:
                     inner = sample.name.removeprefix(f"{name}/") if sample.split else sample.name
-                    path = Path("overlays", _file_name([title, *re.split(r"[\\/]", inner)], taken, ".jpg"))
+                    path = Path("overlays", file_name([title, *re.split(r"[\\/]", inner)], taken, ".jpg"))
                     (staging / path).parent.mkdir(parents=True, exist_ok=True)
                     (staging / path).write_bytes(data)
                     files[sample.name] = path
@@ -106,7 +106,7 @@ def overlays(dataset: Dataset, out: Path, *, split: str | None = None, count: in
                 if sheet.tiles and (len(sheet.tiles) == _COLUMNS * _ROWS or sample is samples[-1]):
                     paper.append(Path("sheets", f"{title}-{sheet.number:03d}.jpg"))
                     (staging / "sheets").mkdir(exist_ok=True)
-                    (staging / paper[-1]).write_bytes(_jpeg(sheet.finish()))
+                    (staging / paper[-1]).write_bytes(jpeg(sheet.finish()))
                 if advance:
                     advance(len(files) + len(skipped))
         if not files:
@@ -133,7 +133,7 @@ def _choose(dataset: Dataset, split: str | None, count: int | None) -> dict[str,
     return chosen
 
 
-def _file_name(parts: Sequence[str], taken: set[str], ending: str = "") -> str:
+def file_name(parts: Sequence[str], taken: set[str], ending: str = "") -> str:
     """A relative path of `parts` that stays below its folder and is new in `taken`, which gets it.
 
     It is portable: without characters that some system refuses, different from others in more than case.
@@ -392,7 +392,8 @@ def _has(number: int, letter: str) -> bool:
     return (drawn.size, bytes(drawn)) != (lacking.size, bytes(lacking))
 
 
-def _jpeg(picture: Image.Image, sample: Sample | None = None) -> bytes:
+def jpeg(picture: Image.Image, sample: Sample | None = None) -> bytes:
+    """The bytes of a file. DataError, which names `sample`, for a picture that is too long for the format."""
     if max(picture.size) > _JPEG_SIDE:
         raise DataError(f"{sample.image if sample else 'sheet'}: {picture.width}x{picture.height} is too long for a "
                         f"JPEG (at most {_JPEG_SIDE}); tile it")

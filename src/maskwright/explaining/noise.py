@@ -1,0 +1,162 @@
+"""What could be chance: the bootstrap over images for any table of counts, and tests that know how many they are.
+
+A table holds what a score is made of, of each image: `hit`, `true` and `predicted` pixels of some classes, (N, 3, C).
+Images are drawn again and not pixels or objects, for those of one image are not independent (see `metrics.bootstrap`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.metrics import Interval
+
+Counts = npt.NDArray[np.integer[Any]]
+Floats = npt.NDArray[np.float64]
+Score = Callable[[npt.NDArray[Any]], Floats]
+
+RESAMPLES = 2000
+_BLOCK_BYTES = 32 << 20
+
+
+def mean_iou(counts: npt.NDArray[Any]) -> Floats:
+    """(..., 3, C) hit, true, predicted -> (...): mean IoU over the classes that are true or predicted, as
+    `metrics.mIoU` has it from confusion counts; nan without one."""
+    hit, true, predicted = (counts[..., row, :] for row in range(3))
+    return _mean_ratio(hit, true + predicted - hit)
+
+
+def mean_dice(counts: npt.NDArray[Any]) -> Floats:
+    """(..., 3, C) -> (...): mean Dice, as `metrics.mDice`."""
+    return _mean_ratio(2 * counts[..., 0, :], counts[..., 1, :] + counts[..., 2, :])
+
+
+def mean_recall(counts: npt.NDArray[Any]) -> Floats:
+    """(..., 3, C) -> (...): mean over the classes with true pixels of their share that was hit."""
+    return _mean_ratio(counts[..., 0, :], counts[..., 1, :])
+
+
+def _mean_ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Floats:
+    known = whole > 0
+    ratio = np.divide(part, whole, out=np.zeros(whole.shape), where=known)
+    number = known.sum(-1)
+    return np.divide(ratio.sum(-1), number, out=np.full(number.shape, np.nan), where=number > 0)
+
+
+def resampled(table: Counts, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """The sums of a table (N, ...) over images drawn with replacement, (resamples, ...) float64.
+
+    Tables of the same N are drawn alike, so that what is made of several of them is paired. Same seed, same result.
+    """
+    images = len(table)
+    flat = table.reshape(images, -1).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    block = max(1, _BLOCK_BYTES // (8 * images))
+    sums = []
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        cells = rng.integers(images, size=(size, images)) + images * np.arange(size)[:, None]
+        weights = np.bincount(cells.ravel(), minlength=size * images).reshape(size, images).astype(np.float64)
+        sums.append(weights @ flat)
+    return np.concatenate(sums).reshape(resamples, *table.shape[1:])
+
+
+def interval(value: float, drawn: Floats, images: int, level: float = 0.95) -> Interval:
+    """The percentile interval of (resamples,) values; one image has none, nor has what is undefined."""
+    drawn = drawn[~np.isnan(drawn)]
+    if images < 2 or not drawn.size or math.isnan(value):
+        return Interval(value, math.nan, math.nan)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return Interval(value, low, high)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A part against the rest: its `score`, by how much that is below (< 0) or above the score of the rest, and `p`, the
+    probability of a part so far below by chance alone (one-sided)."""
+
+    score: Interval
+    difference: Interval
+    p: float
+
+
+def compare(table: Counts, score: Score, *, pooled: bool = True) -> list[Comparison]:
+    """Each of P parts against the rest. table: (N, P, 3, C), zeros where an image has nothing of a part.
+
+    The rest are the counts of the other parts together, over the classes that are true both in it and in the part; where
+    not `pooled`, their scores are averaged instead. `p` is that of a t test whose standard error is the bootstrap's and
+    whose degrees of freedom are those of the side with fewer images: with a dozen images, a normal distribution would
+    call too much worse.
+    """
+    totals, drawn = table.sum(0, dtype=np.int64), resampled(table)
+    images = (table[:, :, 1].sum(-1) > 0).sum(0)
+    found = []
+    for part in range(table.shape[1]):
+        others = [other for other in range(table.shape[1]) if other != part]
+        fewest = int(min(images[part], (table[:, others, 1].sum((1, 2)) > 0).sum()))
+        sides: list[tuple[float, Floats]] = []
+        if pooled:
+            common = (totals[part, 1] > 0) & (totals[others, 1].sum(0) > 0)
+            for chosen in ([part], others):
+                one, many = (counts[..., chosen, :, :].sum(-3)[..., common] for counts in (totals, drawn))
+                sides.append((float(score(one)), score(many)))
+        else:
+            alone, often = score(totals), score(drawn)
+            sides = [(float(alone[part]), often[:, part]), (_mean(alone[others]), _mean_of_each(often[:, others]))]
+        (value, values), (rest, rests) = sides
+        spread = values - rests
+        error = float(np.nanstd(spread)) * math.sqrt(fewest / (fewest - 1)) if fewest > 1 else math.nan
+        found.append(Comparison(interval(value, values, int(images[part])), interval(value - rest, spread, fewest),
+                                _below(value - rest, error, fewest - 1)))
+    return found
+
+
+def _mean(values: Floats) -> float:
+    return float(_mean_of_each(values[None])[0])
+
+
+def _mean_of_each(values: Floats) -> Floats:
+    """(R, C) -> (R,): means of what is not nan."""
+    number = (~np.isnan(values)).sum(1)
+    return np.divide(np.nansum(values, 1), number, out=np.full(len(values), np.nan), where=number > 0)
+
+
+def _below(difference: float, error: float, freedom: int) -> float:
+    if math.isnan(difference) or math.isnan(error):
+        return math.nan
+    if error == 0:
+        return 0.0 if difference < 0 else 1.0
+    return t_below(difference / error, freedom)
+
+
+def t_below(t: float, freedom: int) -> float:
+    """The probability that Student's t with whole degrees of freedom is below `t` (Abramowitz and Stegun, 26.7.3 and
+    26.7.4)."""
+    angle = math.atan(t / math.sqrt(freedom))
+    cosine = math.cos(angle)
+    odd = freedom % 2
+    term = total = cosine if odd else 1.0
+    for step in range(2 + odd, freedom - 1 + odd, 2):
+        term *= cosine**2 * (step - 1) / step
+        total += term
+    within = math.sin(angle) * total
+    if odd:
+        within = 2 / math.pi * (angle + (within if freedom > 1 else 0.0))
+    return (1 + within) / 2
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Probabilities corrected for their number (Holm, 1979): those below 0.05 are then all true but for a chance of at
+    most 5 %. nan stays and does not count."""
+    known = sorted((p, place) for place, p in enumerate(chances) if not math.isnan(p))
+    corrected = [math.nan] * len(chances)
+    highest = 0.0
+    for rank, (p, place) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(known) - rank)))
+        corrected[place] = highest
+    return corrected
