@@ -345,14 +345,14 @@ def explain(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the page; in RUN/explanations when left out.")
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=0, help="How many of the worst and of the best images to draw.")] = 6,
-    by: Annotated[str | None, typer.Option("--by", metavar="CLASS", help="Rank images by the Dice of one class.")] = None,
+    top: Annotated[int, typer.Option("--top", min=0, help="How many of the worst and best images to draw.")] = 6,
+    by: Annotated[str | None, typer.Option("--by", metavar="CLASS", help="Rank images by the Dice of a class.")] = None,
     background: Annotated[
         str | None,
         typer.Option("--background", metavar="CLASS", help="What stands for no object, or none; else the first class."),
     ] = None,
     tolerance: Annotated[
-        float | None, typer.Option("--tolerance", min=0, help="Of boundaries, in pixels; by the image's size if left out.")
+        float | None, typer.Option("--tolerance", min=0, help="Of boundaries, in pixels; by image size if left out.")
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", help="The dataset, if it is not the run's own.")] = None,
     as_json: Json = False,

@@ -1,9 +1,9 @@
 """The verb `explain`: what is wrong in an evaluation, of which kind, where, and what mending it would be worth.
 
-Only files are read: the predictions of the newest evaluation of a split, and the dataset. Every image is looked at once,
-by several processes, and of each some counts are kept (about twenty for each class); pictures are drawn by `reporting`.
-The kinds of errors are defined in `kinds`, found by `anatomy` and `labels`, and weighed by `worth`; `slices` are the
-parts that may be worse than others, and `noise` says what could be chance.
+Only files are read: the predictions of the newest evaluation of a split, and the dataset. Every image is looked at
+once, by several processes, and of each some counts are kept (about twenty for each class); pictures are drawn by
+`reporting`. The kinds of errors are defined in `kinds`, found by `anatomy` and `labels`, and weighed by `worth`;
+`slices` are the parts that may be worse than others, and `noise` says what could be chance.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from maskwright.core import progress as bar
 from maskwright.core.classes import ClassTree
@@ -44,10 +43,10 @@ def explain(run: str | Path | Run, *, split: str = "test", data: str | Path | No
             workers: int | None = None) -> Explanation:
     """Explains the newest evaluation of a split; nothing is written.
 
-    `data` is the dataset that was evaluated, the run's own when left out. `top` is how many of the best and of the worst
-    images are named, ranked by mean Dice or by the Dice of the class `by`. `background` is the class that stands for "no
-    object": the first one when left out, "none" where every class is an object. `tolerance` of boundaries is in pixels;
-    see `anatomy.tolerance_of` for when it is left out. The number of `workers` changes nothing.
+    `data` is the dataset that was evaluated, the run's own when left out. `top` is how many of the best and of the
+    worst images are named, ranked by mean Dice or by the Dice of the class `by`. `background` is the class that stands
+    for "no object": the first one when left out, "none" where every class is an object. `tolerance` of boundaries is in
+    pixels; see `anatomy.tolerance_of` for when it is left out. The number of `workers` changes nothing.
 
     Raises ConfigError where there is no evaluation of the split or no such class, DataError where what was evaluated
     cannot be read any more, or has changed since: the counts of every image must be those that were scored.
@@ -114,7 +113,8 @@ def _kind(place: int, records: Sequence[Record], names: Sequence[str], errors: C
     after = mended(confusion, errors, name)
     gain = iou(after) - iou(confusion)
     whole = sum(int(record.whole[place]) for record in records) if place + 1 in (MISSED, HALLUCINATED) else None
-    regions = [ErrorRegion(sample, found.pixels, found.region, classes.names[found.true], classes.names[found.predicted])
+    leaf = classes.names
+    regions = [ErrorRegion(sample, found.pixels, found.region, leaf[found.true], leaf[found.predicted])
                for sample, record in zip(names, records, strict=True) if (found := record.largest[place])]
     regions.sort(key=lambda region: (-region.pixels, region.sample))
     return KindResult(

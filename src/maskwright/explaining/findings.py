@@ -19,8 +19,8 @@ FINDINGS = {**{f"error.{name}": kind.meaning for name, kind in KINDS.items()},
 
 def findings_of(kinds: Sequence[KindResult], slices: Sequence[Slice], splits: Mapping[str, str | None]
                 ) -> list[Finding]:
-    """One finding for each kind of errors that matters, those first whose mending is worth most, then one for each worse
-    slice. `splits` are those of the samples by name."""
+    """One finding for each kind of errors that matters, those first whose mending is worth most, then one for each
+    worse slice. `splits` are those of the samples by name."""
     worth = sorted(kinds, key=lambda kind: -kind.worth["mIoU"].value)
     return [*_kinds(worth, splits), *map(_slice, (one for one in slices if one.worse))]
 

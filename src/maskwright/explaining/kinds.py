@@ -4,8 +4,9 @@ Let t be the true class of a wrong pixel and p the predicted one. The first rule
 
 1. *Label suspect*: it lies in an error region (pixels of the same t and p that touch) whose label is more likely wrong
    than the prediction; see `labels`. The region as a whole is of this kind.
-2. *Boundary*: moving an outline by no more than the tolerance would mend it. There is both true p and predicted t within
-   the tolerance, and the objects on both sides were found; see `anatomy` for what that means beside the background.
+2. *Boundary*: moving an outline by no more than the tolerance would mend it. There is both true p and predicted t
+   within the tolerance, and the objects on both sides were found; see `anatomy` for what that means beside the
+   background.
 3. *Missed*: t is an object's class and p the background.
 4. *Hallucinated*: t is the background and p an object's class.
 5. *Confused*: both are objects' classes. Where there is no background, all that is left.
@@ -33,8 +34,8 @@ class Kind(NamedTuple):
 KINDS = {
     "boundary": Kind(
         "the outline of something that was found is off by no more than the tolerance",
-        "try a larger `data.image_size` or a loss on boundaries; annotators may differ by as much, so label a few images "
-        "twice before you spend time on it"),
+        "try a larger `data.image_size` or a loss on boundaries; annotators may differ by as much, so label some "
+        "images twice before you spend time on it"),
     "missed": Kind(
         "an object, or a part of one, was taken for background",
         "look at the images with the largest regions; more examples like them, class weights or a Tversky loss that "
@@ -45,8 +46,8 @@ KINDS = {
         "prediction"),
     "confused": Kind(
         "an object of one class was taken for another class",
-        "check whether both classes are labelled consistently; more examples that tell them apart, or one group for both "
-        "in a class tree"),
+        "check whether both classes are labelled consistently; more examples that tell them apart, or one group for "
+        "both in a class tree"),
     "label_suspect": Kind(
         "the image speaks for the prediction and against the label (weak evidence: colours and edges alone)",
         "look at these regions with your own eyes; correct the labels that are wrong and evaluate again"),

@@ -1,11 +1,11 @@
 """Error regions where the label rather than the model is likely wrong, by what the image itself shows.
 
-Without models that have never seen an image, and without probabilities, two pieces of evidence are at hand, and an error
-region (labelled t, predicted p) is suspect only when both speak against its label:
+Without models that have never seen an image, and without probabilities, two pieces of evidence are at hand, and an
+error region (labelled t, predicted p) is suspect only when both speak against its label:
 
 - *Colour*: the region looks like the pixels around it on which label and prediction agree to be p, not like those on
   which they agree to be t.
-- *Edges*: the outline of the prediction runs along edges of the image, that of the label does not.
+- *Edges*: the outline of the prediction runs along edges of the image, that of the label does not; or both are the same.
 
 This is weak. It finds nothing where classes do not differ in colour, or where the image holds no agreed pixel of one of
 them; it believes a model that was taken in by a look-alike; it cannot see which side is right within the tolerance of
@@ -36,8 +36,8 @@ def suspects(image: Pixels, truth: Mask, prediction: Mask, counted: Bools, wrong
              ) -> Bools:
     """(H, W) bool: the pixels of suspect regions.
 
-    image: (H, W, 3) uint8 RGB; truth, prediction: (H, W) class indices; counted, wrong, outline: (H, W), the pixels that
-    count, those of them that are wrong, and those of them that are boundary; reach: the tolerance in pixels.
+    image: (H, W, 3) uint8 RGB; truth, prediction: (H, W) class indices; counted, wrong, outline: (H, W), the pixels
+    that count, those of them that are wrong, and those of them that are boundary; reach: the tolerance in pixels.
     """
     result = np.zeros(truth.shape, np.bool_)
     pairs = np.where(wrong, truth.astype(np.uint16) << 8 | prediction, 0).astype(np.uint16)  # never 0 where t is not p
@@ -97,7 +97,8 @@ class _Look:
         return None
 
     def _edges(self, inside: Bools, window: tuple[slice, slice]) -> bool:
-        """The outlines are compared where they part; where one of the two has none, with what is around."""
+        """The outlines are compared where they part; where one of the two has none, with what is around. Where they are
+        the same (a wrong class), edges say nothing against either."""
         rim = _grown(inside)
         true, told = (outline[window] & rim for outline in self.outlines)
         edge = self.edge[window]
@@ -105,7 +106,7 @@ class _Look:
         at_true = _mean(edge, true & ~_grown(told))
         at_told = _mean(edge, told & ~_grown(true))
         if at_told is None:
-            return at_true is not None and at_true < _SHARP * around
+            return at_true is None or at_true < _SHARP * around
         return at_told >= _SHARP * (around if at_true is None else at_true)
 
 

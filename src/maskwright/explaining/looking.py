@@ -20,8 +20,8 @@ Cells = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Largest:
-    """The largest region of a kind in an image: pixels, box (x, y, width, height), and the class indices that most of it
-    has and was predicted as."""
+    """The largest region of a kind in an image: pixels, box (x, y, width, height), and the class indices that most of
+    it has and was predicted as."""
 
     pixels: int
     region: tuple[int, int, int, int]
@@ -44,7 +44,7 @@ class Record:
     @property
     def pixels(self) -> Ints:
         """(5,) wrong pixels by kind."""
-        return self.lost.sum(1, dtype=np.int32)
+        return np.asarray(self.lost.sum(1, dtype=np.int32))
 
 
 def look_at(image: Pixels, truth: Mask, prediction: Mask, classes: int, background: int | None = 0,

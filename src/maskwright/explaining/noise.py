@@ -45,7 +45,7 @@ def _mean_ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Floats:
     known = whole > 0
     ratio = np.divide(part, whole, out=np.zeros(whole.shape), where=known)
     number = known.sum(-1)
-    return np.divide(ratio.sum(-1), number, out=np.full(number.shape, np.nan), where=number > 0)
+    return np.asarray(np.divide(ratio.sum(-1), number, out=np.full(number.shape, np.nan), where=number > 0))
 
 
 def resampled(table: Counts, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
@@ -77,8 +77,8 @@ def interval(value: float, drawn: Floats, images: int, level: float = 0.95) -> I
 
 @dataclass(frozen=True)
 class Comparison:
-    """A part against the rest: its `score`, by how much that is below (< 0) or above the score of the rest, and `p`, the
-    probability of a part so far below by chance alone (one-sided)."""
+    """A part against the rest: its `score`, by how much that is below (< 0) or above the score of the rest, and `p`,
+    the probability of a part so far below by chance alone (one-sided)."""
 
     score: Interval
     difference: Interval
@@ -88,10 +88,10 @@ class Comparison:
 def compare(table: Counts, score: Score, *, pooled: bool = True) -> list[Comparison]:
     """Each of P parts against the rest. table: (N, P, 3, C), zeros where an image has nothing of a part.
 
-    The rest are the counts of the other parts together, over the classes that are true both in it and in the part; where
-    not `pooled`, their scores are averaged instead. `p` is that of a t test whose standard error is the bootstrap's and
-    whose degrees of freedom are those of the side with fewer images: with a dozen images, a normal distribution would
-    call too much worse.
+    The rest are the counts of the other parts together, over the classes that are true both in it and in the part;
+    where not `pooled`, their scores are averaged instead. `p` is that of a t test whose standard error is the
+    bootstrap's and whose degrees of freedom are those of the side with fewer images: with a dozen images, a normal
+    distribution would call too much worse.
     """
     totals, drawn = table.sum(0, dtype=np.int64), resampled(table)
     images = (table[:, :, 1].sum(-1) > 0).sum(0)
@@ -123,7 +123,7 @@ def _mean(values: Floats) -> float:
 def _mean_of_each(values: Floats) -> Floats:
     """(R, C) -> (R,): means of what is not nan."""
     number = (~np.isnan(values)).sum(1)
-    return np.divide(np.nansum(values, 1), number, out=np.full(len(values), np.nan), where=number > 0)
+    return np.asarray(np.divide(np.nansum(values, 1), number, out=np.full(len(values), np.nan), where=number > 0))
 
 
 def _below(difference: float, error: float, freedom: int) -> float:

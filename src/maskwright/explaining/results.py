@@ -36,9 +36,9 @@ class KindResult:
     """All wrong pixels of a kind. `share` is of all wrong pixels; `whole` of them belong to whole objects, None where
     that has no meaning; `images` have some.
 
-    `lost` and `invented` (K,) count them by true and by predicted class. `worth` is what mending all of them, and nothing
-    else, adds to mIoU and mDice, `class_worth` (K,) to the IoU of each class (None where it has none). `related` counts
-    those that are right at each level above the leaves, the top first. `regions` are the largest.
+    `lost` and `invented` (K,) count them by true and by predicted class. `worth` is what mending all of them, and
+    nothing else, adds to mIoU and mDice, `class_worth` (K,) to the IoU of each class (None where it has none).
+    `related` counts those that are right at each level above the leaves, the top first. `regions` are the largest.
     """
 
     name: str
@@ -76,8 +76,8 @@ class Explanation:
 
     `confusion` (K, K) int64 is that of the evaluation in `folder`, `kinds` are in the order of `KINDS`. `empty` is the
     index of the class that stands for "no object", None where every class is one. `tolerances` are the smallest and the
-    largest tolerance of boundaries in pixels that an image had, `tolerance` the one that was asked for. `best` and `worst`
-    are ranked by mean Dice, or by the Dice of the class `by`; no image is in both, and `ranked` have a rank.
+    largest tolerance of boundaries in pixels that an image had, `tolerance` the one that was asked for. `best` and
+    `worst` are ranked by mean Dice, or by the Dice of the class `by`; no image is in both, and `ranked` have a rank.
     """
 
     folder: Path
@@ -156,8 +156,8 @@ class Explanation:
 
 
 def percentages(counts: Sequence[int]) -> list[float]:
-    """Shares of whole numbers in per cent, to one decimal, so that they add up to 100.0 as written (largest remainders);
-    zeros where all are 0."""
+    """Shares of whole numbers in per cent, to one decimal, so that they add up to 100.0 as written (largest
+    remainders); zeros where all are 0."""
     total = sum(counts)
     if not total:
         return [0.0] * len(counts)

@@ -1,8 +1,8 @@
 """Slices: the same evaluation looked at in parts, to see where it is worse than elsewhere.
 
-Of each image a few counts are kept (see `Facts`), so images are looked at one by one. Slices of one axis divide the same
-pixels, objects, images or classes; those of different axes overlap (small objects may be those of one class), so one
-cause can show in several of them.
+Of each image a few counts are kept (see `Facts`), so images are looked at one by one. Slices of one axis divide the
+same pixels, objects, images or classes; those of different axes overlap (small objects may be those of one class), so
+one cause can show in several of them.
 
 Each slice is compared with the rest of its axis. That it is worse is said only where that is beyond noise, after a
 correction for the number of slices compared (Holm), and where there are enough images and objects to tell.
@@ -33,9 +33,9 @@ CHANCE = 0.05
 
 @dataclass(frozen=True)
 class Facts:
-    """What is kept of an image of K classes. `counts` (3, K): hit, true and predicted pixels; `zones` (Z, 3, K): the same
-    in each zone; `sizes` (S, 4): of the objects of each size hit pixels, true pixels, their number and how many were
-    found; `brightness` and `contrast`: mean and standard deviation of lightness, 0..1."""
+    """What is kept of an image of K classes. `counts` (3, K): hit, true and predicted pixels; `zones` (Z, 3, K): the
+    same in each zone; `sizes` (S, 4): of the objects of each size hit pixels, true pixels, their number and how many
+    were found; `brightness` and `contrast`: mean and standard deviation of lightness, 0..1."""
 
     counts: npt.NDArray[np.int32]
     zones: npt.NDArray[np.int32]
@@ -52,8 +52,8 @@ def facts_of(image: Pixels, truth: Mask, prediction: Mask, anatomy: Anatomy, cla
               for zone in range(len(ZONES))]
     light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     mean, deviation = cv2.meanStdDev(light)
-    return Facts(np.sum(within, axis=0, dtype=np.int32), np.stack(within), _sizes(truth, prediction, anatomy, background),
-                 float(mean[0, 0]) / 255, float(deviation[0, 0]) / 255)
+    return Facts(np.sum(within, axis=0, dtype=np.int32), np.stack(within),
+                 _sizes(truth, prediction, anatomy, background), float(mean[0, 0]) / 255, float(deviation[0, 0]) / 255)
 
 
 def condensed(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
@@ -63,7 +63,8 @@ def condensed(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
 
 def zone_map(height: int, width: int) -> npt.NDArray[np.uint8]:
     """(H, W) the place in `ZONES` of each pixel, by its distance from the centre as a share of the way to the border: a
-    distance below 0.5 is the quarter of the image around its centre, one from 0.8 on the frame with 36 % of its area."""
+    distance below 0.5 is the quarter of the image around its centre, one from 0.8 on the frame with 36 % of its
+    area."""
     rows, columns = (np.abs((np.arange(side) + 0.5) * 2 / side - 1) for side in (height, width))
     distance = np.maximum(rows[:, None], columns[None])
     return (np.searchsorted([*ZONES.values()], distance, "right") - 1).astype(np.uint8)
@@ -84,14 +85,6 @@ def _sizes(truth: Mask, prediction: Mask, anatomy: Anatomy, background: int | No
     return table
 
 
-class Axis(NamedTuple):
-    """What the slices of an axis divide, and the score by which they are compared."""
-
-    meaning: str
-    measure: str
-    make: Callable[[Sequence[Facts], Mapping[int, str]], Parts]
-
-
 class Parts(NamedTuple):
     """The slices of an axis: names and counts (N, P, 3, C), how these are compared, and by slice the number of objects
     and of found ones, where they are objects."""
@@ -104,10 +97,23 @@ class Parts(NamedTuple):
     found: list[int] | None = None
 
 
+# From the facts of all images, and the names by index of the classes that are objects.
+Make = Callable[[Sequence[Facts], Mapping[int, str]], Parts]
+
+
+class Axis(NamedTuple):
+    """What the slices of an axis divide, and the score by which they are compared."""
+
+    meaning: str
+    measure: str
+    make: Make
+
+
 @dataclass(frozen=True)
 class Slice:
-    """One slice. `score` is of what `AXES` says for its axis, `difference` is to the rest; `p` is the probability, corrected
-    for all slices, of being so far below it by chance. `few`: there is too little to tell; `worse`: beyond noise."""
+    """One slice. `score` is of what `AXES` says for its axis, `difference` is to the rest; `p` is the probability,
+    corrected for all slices, of being so far below it by chance. `few`: there is too little to tell; `worse`: beyond
+    noise."""
 
     axis: str
     name: str
@@ -127,8 +133,8 @@ class Slice:
 
 
 def slices(facts: Sequence[Facts], classes: Sequence[str], background: int | None = 0) -> list[Slice]:
-    """The slices of all axes of at least one image, empty ones left out; an axis needs two of them. The background is no
-    slice of the classes: that it is easier than they are goes without saying."""
+    """The slices of all axes of at least one image, empty ones left out; an axis needs two of them. The background is
+    no slice of the classes: that it is easier than they are goes without saying."""
     solid = {index: name for index, name in enumerate(classes) if index != background}
     found: list[Slice] = []
     for name, axis in AXES.items():
@@ -169,7 +175,7 @@ def _by_class(facts: Sequence[Facts], classes: Mapping[int, str]) -> Parts:
     return Parts([*classes.values()], counts.transpose(0, 2, 1)[..., None], mean_iou, pooled=False)
 
 
-def _by_light(names: Sequence[str], value: Callable[[Facts], float]) -> Callable[[Sequence[Facts], Mapping[int, str]], Parts]:
+def _by_light(names: Sequence[str], value: Callable[[Facts], float]) -> Make:
     def make(facts: Sequence[Facts], _: Mapping[int, str]) -> Parts:
         values = np.array([value(one) for one in facts])
         # By value and not by rank: equal images stay together.
@@ -181,8 +187,8 @@ def _by_light(names: Sequence[str], value: Callable[[Facts], float]) -> Callable
 
 AXES = {
     "size": Axis("objects by their share of the image: how much of their pixels was found", "recall", _by_size),
-    "position": Axis("pixels by their distance from the centre, as a share of the way to the border: below 0.5, below 0.8, "
-                     "and the rest", "mIoU", _by_position),
+    "position": Axis("pixels by their distance from the centre, as a share of the way to the border: below 0.5, from "
+                     "0.8 on, and in between", "mIoU", _by_position),
     "brightness": Axis("images by their mean lightness, a third each", "mIoU",
                        _by_light(["dark", "medium", "bright"], lambda one: one.brightness)),
     "contrast": Axis("images by the standard deviation of their lightness, a third each", "mIoU",

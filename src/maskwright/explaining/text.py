@@ -61,7 +61,8 @@ def _directions(result: Explanation) -> Iterator[str]:
         share = invented / max(1, lost + invented)
         if name != result.background and lost + invented >= 0.1 * boundary.pixels and not 0.2 < share < 0.8:
             yield (f"  outlines of {name!r} are too {'far out' if share > 0.5 else 'far in'}: "
-                   f"{_percent(max(share, 1 - share))} of its boundary pixels are {'invented' if share > 0.5 else 'lost'}")
+                   f"{_percent(max(share, 1 - share))} of its boundary pixels lie "
+                   f"{'outside' if share > 0.5 else 'inside'} of it")
 
 
 def _image(row: Ranked) -> str:

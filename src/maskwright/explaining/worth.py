@@ -1,8 +1,8 @@
 """What mending a kind of error would be worth, from counts alone.
 
-Every wrong pixel is in one cell of the confusion matrix, off its diagonal. Mending the prediction moves it along its row
-to the diagonal, mending the label along its column. So the scores after mending are exact, without a mask: the tests
-mend the pixels themselves and score again, with the same result.
+Every wrong pixel is in one cell of the confusion matrix, off its diagonal. Mending the prediction moves it along its
+row to the diagonal, mending the label along its column. So the scores after mending are exact, without a mask: the
+tests mend the pixels themselves and score again, with the same result.
 
 IoU does not add up: what two kinds are worth together is in general not the sum of what each is worth alone, since the
 worth of each depends on what is left of the others. All of them together are worth what is missing to 1.
@@ -28,8 +28,8 @@ def mended(confusion: npt.NDArray[Any], errors: npt.NDArray[Any], kind: str) -> 
 
 def mended_counts(counts: npt.NDArray[Any], lost: npt.NDArray[Any], invented: npt.NDArray[Any], kind: str
                   ) -> npt.NDArray[Any]:
-    """The same from condensed counts (..., 3, K), hit, true and predicted: `lost` (..., K) are the errors of the kind by
-    true class, `invented` (..., K) by predicted class."""
+    """The same from condensed counts (..., 3, K), hit, true and predicted: `lost` (..., K) are the errors of the kind
+    by true class, `invented` (..., K) by predicted class."""
     right = invented if _label(kind) else lost
     hit, true, predicted = (counts[..., row, :] for row in range(3))
     return np.stack([hit + right, true - lost + right, predicted - invented + right], -2)

@@ -6,6 +6,7 @@ The colours are of the palette of Okabe and Ito, and the patterns tell the kinds
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,23 +21,24 @@ from maskwright.reporting.overlays import Colours, full_size, shrink_mask, stack
 from maskwright.reporting.pictures import Picture, labelled_overlay, picture, present, shrink
 
 Kinds = npt.NDArray[np.uint8]
-Pattern = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.bool_]]
+Pattern = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[np.bool_]]
 
 # Colours, and which pixels of a tile of 6 x 6 are black.
 LOOKS: dict[str, tuple[Colour, Pattern]] = {
-    "boundary": ((240, 228, 66), lambda row, column: np.zeros(row.shape, np.bool_)),
+    "boundary": ((240, 228, 66), lambda row, column: (row + column) < 0),
     "missed": ((230, 159, 0), lambda row, column: (row + column) % 6 < 2),
-    "hallucinated": ((86, 180, 233), lambda row, column: row % 6 < 2),
+    "hallucinated": ((86, 180, 233), lambda row, column: (row + 0 * column) % 6 < 2),
     "confused": ((204, 121, 167), lambda row, column: (row - column) % 6 < 2),
     "label_suspect": ((0, 158, 115), lambda row, column: (row % 6 < 2) & (column % 6 < 2)),
 }
 
 
 def draw_kinds(image: Pixels, kinds: Kinds, unit: int = 1) -> Pixels:
-    """(H, W, 3): the image (H, W, 3) in grey with its wrong pixels by kind, (H, W) as in `anatomy.Anatomy`. A pixel of a
-    pattern is `unit` pixels wide."""
+    """(H, W, 3): the image (H, W, 3) in grey with its wrong pixels by kind, (H, W) as in `anatomy.Anatomy`. A pixel of
+    a pattern is `unit` pixels wide."""
     result = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) // 2 + 64
-    row, column = np.indices(kinds.shape) // unit
+    row, column = np.ogrid[: kinds.shape[0], : kinds.shape[1]]
+    row, column = row // unit, column // unit
     for code, name in enumerate(NAMES, 1):
         colour, pattern = LOOKS[name]
         here = kinds == code
@@ -48,8 +50,8 @@ def draw_kinds(image: Pixels, kinds: Kinds, unit: int = 1) -> Pixels:
 def swatches() -> dict[str, Picture]:
     """What each kind looks like."""
     tile = np.zeros((18, 24, 3), np.uint8)
-    return {name: picture(draw_kinds(tile, np.full(tile.shape[:2], code, np.uint8)), "", name.replace("_", " "), exact=True)
-            for code, name in enumerate(NAMES, 1)}
+    drawn = (draw_kinds(tile, np.full(tile.shape[:2], code, np.uint8)) for code in range(1, len(NAMES) + 1))
+    return {name: picture(one, "", name.replace("_", " "), exact=True) for name, one in zip(NAMES, drawn, strict=True)}
 
 
 def error_views(name: str, image: Pixels, truth: Mask, prediction: Mask, kinds: Kinds, classes: ClassTree
@@ -93,7 +95,8 @@ def _legend(counts: Mapping[str, int], letters: int) -> Image.Image:
     for name, pixels in counts.items():
         line = _line("", 26 * letters, letters)
         patch = np.full((letters, 2 * letters), NAMES.index(name) + 1, np.uint8)
-        line.paste(Image.fromarray(draw_kinds(np.zeros((*patch.shape, 3), np.uint8), patch)), (letters // 2, letters // 2))
+        drawn = draw_kinds(np.zeros((*patch.shape, 3), np.uint8), patch)
+        line.paste(Image.fromarray(drawn), (letters // 2, letters // 2))
         write_text(ImageDraw.Draw(line), (3 * letters, letters), f"{name.replace('_', ' ')}: {pixels:,} pixels",
                    23 * letters, letters)
         lines.append(line)

@@ -13,8 +13,8 @@ from markupsafe import Markup
 from maskwright.core.progress import progress
 from maskwright.core.storage import dump_json, staged_folder
 from maskwright.errors import MaskwrightError
-from maskwright.explaining.kinds import KINDS
 from maskwright.explaining.anatomy import dissect
+from maskwright.explaining.kinds import KINDS
 from maskwright.explaining.results import Explanation, Ranked, percentages
 from maskwright.explaining.scored import read
 from maskwright.explaining.slices import AXES, FEW_IMAGES, FEW_OBJECTS, Slice
@@ -88,13 +88,13 @@ def _content(result: Explanation, cards: dict[str, list[Card]]) -> dict[str, Any
 
 
 def _class_rows(result: Explanation, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Of each class what it has lost and invented by each of the kinds `names`, and whether its outlines lie too far out
-    (1) or too far in (0)."""
+    """Of each class what it has lost and invented by each of the kinds `names`, and whether its outlines lie too far
+    out (1) or too far in (0)."""
     kinds = {kind.name: kind for kind in result.kinds}
     boundary = result.kinds[0]
     rows = []
     for index, row in enumerate(result.scores.classes):
-        off = boundary.lost[index] + boundary.invented[index]
+        off = 0 if index == result.empty else boundary.lost[index] + boundary.invented[index]
         rows.append({"name": row.name, "iou": row.iou, "outside": boundary.invented[index] / off if off else None,
                      "kinds": [{"lost": kinds[name].lost[index], "invented": kinds[name].invented[index],
                                 "worth": kinds[name].class_worth[index]} for name in names]})
@@ -116,5 +116,5 @@ def _strip(one: Slice) -> Markup:
     score = one.score
     if math.isnan(score.value):
         return Markup("")
-    bounds = (None, None) if math.isnan(score.low) else (score.low, score.high)
-    return interval_strip(score.value, *bounds, baselines=[])
+    known = not math.isnan(score.low)
+    return interval_strip(score.value, score.low if known else None, score.high if known else None, [])

@@ -1,0 +1,82 @@
+"""Evaluated runs made by hand: a dataset, predictions, and what `evaluate` leaves of them, without torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import yaml
+
+from helpers import write
+from maskwright.core.masks import mask_png
+from maskwright.core.storage import atomic_write_json, dump_json
+from maskwright.formats.opening import load_dataset
+from maskwright.metrics import confusion_matrix, image_scores
+from maskwright.run import Run
+from tiny import config
+
+IDS = [0, 7, 200, 9]
+TREE = [{"id": 0, "name": "ground"},
+        {"name": "plant", "children": [{"id": 7, "name": "grass"}, {"id": 200, "name": "tree"}]},
+        {"id": 9, "name": "stone"}]
+
+
+def load_bench() -> ModuleType:
+    """`bench/explain.py`, whose scenes and planted errors the tests share."""
+    spec = util.spec_from_file_location("bench_explain", Path(__file__).parents[2] / "bench" / "explain.py")
+    module = util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
+BENCH = load_bench()
+
+
+def write_data(root: Path, images: int, classes: list | None = None, seed: int = 0) -> Path:
+    """`images` scenes of the bench as the split `test`, with a strip of ignored pixels."""
+    rng = np.random.default_rng(seed)
+    for index in range(images):
+        image, mask = BENCH.scene(rng)
+        image, mask = image[:130, :200], np.array(IDS, np.uint8)[mask[:130, :200]]
+        mask[:, :5] = 255
+        write(root / f"img/test/{index:02d}.png", image)
+        write(root / f"labels/test/{index:02d}.png", mask)
+    (root / "dataset.yaml").write_text(yaml.safe_dump({
+        "layout": "split_folders", "images": {"folder": "img"}, "masks": {"folder": "labels"},
+        "splits": {"test": "test"}, "classes": classes or TREE}))
+    return root
+
+
+def evaluated(path: Path, root: Path, predict: Callable[[int, np.ndarray, np.ndarray], np.ndarray],
+              name: str = "test-001") -> Run:
+    """The run `path` with the evaluation of predictions (H, W) that `predict` makes of the number of an image, the image
+    and its truth in indices."""
+    dataset, run = load_dataset(root), Run(path)
+    if not run.info_file.is_file():
+        run.write_config(config(root))
+        atomic_write_json(run.info_file, {"dataset": {"root": str(root)}, "classes": dataset.classes.to_dict()})
+    folder = run.evaluations / name
+    confusions, rows = [], []
+    for index, sample in enumerate(dataset.splits["test"]):
+        image, truth = dataset.read(sample)
+        predicted = predict(index, image, truth).astype(np.uint8)
+        file = folder / "predictions" / f"{sample.name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(mask_png(predicted, dataset.classes))
+        confusions.append(confusion_matrix(truth, predicted, len(dataset.classes)))
+        rows.append({"sample": sample.name, **image_scores(confusions[-1]).to_dict()})
+    (folder / "images.jsonl").write_text("".join(dump_json(row) + "\n" for row in rows))
+    np.save(folder / "confusions.npy", np.stack(confusions))
+    atomic_write_json(folder / "scores.json", {"split": "test"})
+    return run
+
+
+def distorted(index: int, image: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """A different planted error in every object."""
+    clean = np.where(truth == 255, 0, truth)
+    return BENCH.planted(clean, 4, np.random.default_rng(index), label=False)[1]
