@@ -1,6 +1,6 @@
 """Does `explain` name what went wrong? Planted errors: what they are, and what they are found to be.
 
-    python bench/explain.py [--scenes 40] [--data DIR] [--json]
+python bench/explain.py [--scenes 40] [--data DIR [--hurried DIR]] [--json]
 
 Into masks that are right, one error is planted in every object, in the prediction (model errors) or in the label (label
 errors). Each has a kind that it ought to be found as: displacements within the tolerance of boundaries are boundary,
@@ -8,6 +8,10 @@ whoever made them; the pixels that an object loses by more are missed, those tha
 has a row for each plant and a column for each kind, in per cent of the planted pixels; below stand recall and precision
 of each kind over all pixels. The scenes are noisy ellipses of three classes on a textured ground; with `--data`, the
 images and masks of a dataset take their place, whose own label errors count against the result.
+
+With `--hurried`, a dataset of the same samples whose masks were drawn in a hurry, there are real errors too: the
+careful masks as prediction on hurried labels (what is called label suspect then is right), and the other way round (it
+is wrong). Both have the same wrong pixels.
 """
 
 from __future__ import annotations
@@ -52,8 +56,8 @@ def shifted(shape: Bools, pixels: int) -> Bools:
 
 @dataclass(frozen=True)
 class Plant:
-    """What becomes of an object (H, W) by so many pixels (`far` beyond twice the tolerance), and as what the pixels that
-    it loses and gains ought to be found. `swap` changes its class instead, `copy` puts a copy of it elsewhere."""
+    """What becomes of an object (H, W) by so many pixels (`far` beyond twice the tolerance), and as what the pixels
+    that it loses and gains ought to be found. `swap` changes its class instead, `copy` puts a copy of it elsewhere."""
 
     change: Callable[[Bools, int], Bools]
     lost: int
@@ -86,7 +90,7 @@ def scene(rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], Mask]:
     for top in range(0, SIZE[0], 64):
         for left in range(0, SIZE[1], 64):
             if rng.random() < 0.6:
-                centre = tuple((rng.integers(28, 37, 2) + (left, top)).tolist())
+                centre = tuple(np.add(rng.integers(28, 37, 2), (left, top)).tolist())
                 axes = tuple(rng.integers(11, 18, 2).tolist())
                 cv2.ellipse(mask, centre, axes, float(rng.uniform(0, 180)), 0, 360, int(rng.integers(1, 4)), -1)
     texture = cv2.GaussianBlur(rng.normal(0, 60, (*SIZE, 3)), (0, 0), 6)
@@ -96,8 +100,8 @@ def scene(rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], Mask]:
 
 def planted(mask: Mask, classes: int, rng: np.random.Generator, *, label: bool, names: list[str] | None = None
             ) -> tuple[Mask, Mask, npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Label and prediction (H, W) made of a right mask (H, W), the kind (H, W) that each planted pixel ought to be found
-    as, and the place in `PLANTS` of its plant, -1 elsewhere. `label`: errors go into the label."""
+    """Label and prediction (H, W) made of a right mask (H, W), the kind (H, W) that each planted pixel ought to be
+    found as, and the place in `PLANTS` of its plant, -1 elsewhere. `label`: errors go into the label."""
     wrong, kinds, plants = mask.copy(), np.zeros(mask.shape, np.uint8), np.full(mask.shape, -1)
     reach = tolerance_of(mask.shape)
     objects = components(np.where(mask == IGNORE, 0, mask).astype(np.uint8))
@@ -164,10 +168,26 @@ def measure(scenes: int, data: Path | None = None) -> dict[str, Any]:
             joint += np.bincount(kinds.astype(np.int64).reshape(-1) * (len(NAMES) + 1) + found.reshape(-1),
                                  minlength=joint.size).reshape(joint.shape)
     hit = joint.diagonal()[1:]
-    return {"plants": {name: dict(zip(NAMES, row[1:].tolist(), strict=True)) for name, row in rows.items() if row.any()},
+    return {"plants": {name: dict(zip(NAMES, row[1:].tolist(), strict=True))
+                       for name, row in rows.items() if row.any()},
             "kinds": {name: {"planted": int(joint[code].sum()), "recall": _ratio(hit[code - 1], joint[code].sum()),
                              "precision": _ratio(hit[code - 1], joint[:, code].sum())}
                       for code, name in enumerate(NAMES, 1)}}
+
+
+def exchanged(images: int, careful: Path, hurried: Path) -> dict[str, dict[str, int]]:
+    """Wrong pixels by kind where careful masks are predictions on hurried labels, and the other way round."""
+    sides = [{sample.name: (dataset, sample) for sample in dataset.samples if sample.labelled}
+             for dataset in (load_dataset(careful), load_dataset(hurried))]
+    counts = np.zeros((2, len(NAMES) + 1), np.int64)
+    for name in sorted(sides[0].keys() & sides[1].keys())[:images]:
+        (image, good), (_, quick) = (dataset.read(sample) for dataset, sample in (side[name] for side in sides))
+        for row, (label, prediction) in enumerate(((quick, good), (good, quick))):
+            prediction = np.where(prediction == IGNORE, 0, prediction).astype(np.uint8)
+            found = dissect(image, label, prediction).kinds
+            counts[row] += np.bincount(found.reshape(-1), minlength=len(NAMES) + 1)
+    return {name: dict(zip(NAMES, row[1:].tolist(), strict=True))
+            for name, row in zip(("hurried labels", "careful labels"), counts, strict=True)}
 
 
 def _ratio(part: int, whole: int) -> float | None:
@@ -178,9 +198,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--scenes", type=int, default=40, help="images at most")
     parser.add_argument("--data", type=Path, help="a dataset in place of scenes")
+    parser.add_argument("--hurried", type=Path, help="the same samples as in --data, labelled with less care")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     arguments = parser.parse_args()
+    if arguments.hurried and not arguments.data:
+        parser.error("--hurried needs --data")
     result = measure(arguments.scenes, arguments.data)
+    if arguments.hurried:
+        result["plants"] |= exchanged(arguments.scenes, arguments.data, arguments.hurried)
     if arguments.json:
         print(json.dumps(result, indent=2))
         return
@@ -189,8 +214,8 @@ def main() -> None:
         total = sum(row.values())
         print(f"{name:<26}{total:>9,}" + "".join(f"{100 * pixels / total:>13.1f} %" for pixels in row.values()))
     for key in ("recall", "precision"):
-        values = [row[key] for row in result["kinds"].values()]
-        print(f"{key:<35}" + "".join(f"{100 * value:>13.1f} %" if value is not None else f"{'-':>15}" for value in values))
+        told = ("-" if row[key] is None else f"{100 * row[key]:.1f} %" for row in result["kinds"].values())
+        print(f"{key:<35}" + "".join(f"{value:>15}" for value in told))
 
 
 if __name__ == "__main__":

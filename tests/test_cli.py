@@ -18,7 +18,7 @@ from maskwright import cli
 from maskwright.cli import app, main
 from maskwright.errors import SetupError
 
-VERBS = ["init", "audit", "convert", "split", "edits", "plan", "train", "resume", "evaluate", "predict", "sync", "report", "doctor",
+VERBS = ["init", "audit", "convert", "split", "edits", "plan", "train", "resume", "evaluate", "explain", "predict", "sync", "report", "doctor",
          "demo"]
 
 
@@ -71,6 +71,13 @@ def test_the_whole_line(tmp_path, tiny_config, capsys):
     assert {"id", "name", "iou", "dice", "precision", "recall", "true_pixels", "predicted_pixels"} <= set(
         scores["classes"][0]
     )
+    code, out, err = run(capsys, "explain", trained, "--top", 1, "--json")
+    explained = json.loads(out)
+    assert code == 0 and sum(kind["pixels"] for kind in explained["kinds"]) == explained["wrong_pixels"]
+    assert explained["scores"]["mIoU"]["value"] == scores["scores"]["mIoU"]["value"]
+    assert explained["page"] == str(trained / "explanations" / "test-001" / "index.html")
+    assert str(trained / "explanations" / "test-001") in err.splitlines()[0]
+    assert run(capsys, "explain", trained, "--out", trained)[0] == run(capsys, "explain", trained, "--by", "x")[0] == 2
     for verb in (["evaluate", trained], ["predict", trained, data, "--out", tmp_path / "x", "--levels"]):
         assert run(capsys, *verb, "--selector", "top_down")[0] == 2  # the classes are a flat list
     code, out, _ = run(capsys, "predict", trained, data / "img" / "test", "--out", tmp_path / "out", "--json")

@@ -15,6 +15,9 @@ from maskwright.auditing import CHECKS
 from maskwright.auditing.fixes import FIXES
 from maskwright.cli import app, main
 from maskwright.core.classes import SELECTORS
+from maskwright.explaining.findings import FINDINGS
+from maskwright.explaining.kinds import KINDS
+from maskwright.explaining.slices import AXES
 from maskwright.formats import FORMATS
 from maskwright.formats.source import NOTES
 from maskwright.training.doctor import NOT_FINITE, SYMPTOMS
@@ -124,6 +127,12 @@ def render() -> str:
     lines += ["\n## Findings of the training doctor\n", "| code | severity | meaning |", "|---|---|---|",
               f"| `{NOT_FINITE}` | error | the loss was not finite, and training stopped |"]
     lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in SYMPTOMS.items()]
+    lines += ["\n## Kinds of errors\n", "| kind | what | what may help |", "|---|---|---|"]
+    lines += [f"| `{name}` | {kind.meaning} | {kind.fix} |" for name, kind in KINDS.items()]
+    lines += ["\nSlices that `explain` compares with the rest:\n", "| slices | of what | score |", "|---|---|---|"]
+    lines += [f"| `{name}` | {axis.meaning} | {axis.measure} |" for name, axis in AXES.items()]
+    lines += ["\nFindings of `explain`:\n", "| code | meaning |", "|---|---|"]
+    lines += [f"| `{code}` | {meaning} |" for code, meaning in FINDINGS.items()]
     lines += [
         "\n## Exit codes\n",
         "| code | meaning |",

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import scipy.ndimage
 from scipy.spatial.distance import cdist
-from scored_run import BENCH
 
 from maskwright.explaining.anatomy import FOUND, components, dissect, filled, tolerance_of
 from maskwright.explaining.kinds import BOUNDARY, CONFUSED, HALLUCINATED, LABEL_SUSPECT, MISSED, NAMES
+from scored_run import BENCH
 
 GREY = np.full((48, 64, 3), 128, np.uint8)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scored_run import BENCH
 
 from maskwright.explaining.anatomy import dissect
 from maskwright.explaining.kinds import LABEL_SUSPECT, NAMES
@@ -14,6 +13,7 @@ from maskwright.explaining.results import percentages
 from maskwright.explaining.slices import condensed
 from maskwright.explaining.worth import mended, mended_counts
 from maskwright.metrics import confusion_matrix, mAcc, mDice, mIoU
+from scored_run import BENCH
 
 
 @pytest.mark.parametrize("label", [False, True])

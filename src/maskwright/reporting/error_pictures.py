@@ -6,7 +6,7 @@ The colours are of the palette of Okabe and Ito, and the patterns tell the kinds
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,13 +23,20 @@ from maskwright.reporting.pictures import Picture, labelled_overlay, picture, pr
 Kinds = npt.NDArray[np.uint8]
 Pattern = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[np.bool_]]
 
-# Colours, and which pixels of a tile of 6 x 6 are black.
-LOOKS: dict[str, tuple[Colour, Pattern]] = {
-    "boundary": ((240, 228, 66), lambda row, column: (row + column) < 0),
-    "missed": ((230, 159, 0), lambda row, column: (row + column) % 6 < 2),
-    "hallucinated": ((86, 180, 233), lambda row, column: (row + 0 * column) % 6 < 2),
-    "confused": ((204, 121, 167), lambda row, column: (row - column) % 6 < 2),
-    "label_suspect": ((0, 158, 115), lambda row, column: (row % 6 < 2) & (column % 6 < 2)),
+class Look(NamedTuple):
+    """A colour, which pixels of it are black (by row and column), and both in words."""
+
+    colour: Colour
+    pattern: Pattern
+    told: str
+
+
+LOOKS = {
+    "boundary": Look((240, 228, 66), lambda row, column: row + column < 0, "plain yellow"),
+    "missed": Look((230, 159, 0), lambda row, column: (row + column) % 6 < 2, "orange, rising stripes"),
+    "hallucinated": Look((86, 180, 233), lambda row, column: (row + 0 * column) % 6 < 2, "blue, level stripes"),
+    "confused": Look((204, 121, 167), lambda row, column: (row - column) % 6 < 2, "pink, falling stripes"),
+    "label_suspect": Look((0, 158, 115), lambda row, column: (row % 6 < 2) & (column % 6 < 2), "green, dotted"),
 }
 
 
@@ -40,10 +47,9 @@ def draw_kinds(image: Pixels, kinds: Kinds, unit: int = 1) -> Pixels:
     row, column = np.ogrid[: kinds.shape[0], : kinds.shape[1]]
     row, column = row // unit, column // unit
     for code, name in enumerate(NAMES, 1):
-        colour, pattern = LOOKS[name]
         here = kinds == code
-        result[here] = colour
-        result[here & pattern(row, column)] = 0
+        result[here] = LOOKS[name].colour
+        result[here & LOOKS[name].pattern(row, column)] = 0
     return np.asarray(result, np.uint8)
 
 
@@ -51,7 +57,7 @@ def swatches() -> dict[str, Picture]:
     """What each kind looks like."""
     tile = np.zeros((18, 24, 3), np.uint8)
     drawn = (draw_kinds(tile, np.full(tile.shape[:2], code, np.uint8)) for code in range(1, len(NAMES) + 1))
-    return {name: picture(one, "", name.replace("_", " "), exact=True) for name, one in zip(NAMES, drawn, strict=True)}
+    return {name: picture(one, "", LOOKS[name].told, exact=True) for name, one in zip(NAMES, drawn, strict=True)}
 
 
 def error_views(name: str, image: Pixels, truth: Mask, prediction: Mask, kinds: Kinds, classes: ClassTree

@@ -27,7 +27,7 @@ TREE = [{"id": 0, "name": "ground"},
 
 def load_bench() -> ModuleType:
     """`bench/explain.py`, whose scenes and planted errors the tests share."""
-    spec = util.spec_from_file_location("bench_explain", Path(__file__).parents[2] / "bench" / "explain.py")
+    spec = util.spec_from_file_location("bench_explain", Path(__file__).parents[1] / "bench" / "explain.py")
     module = util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look themselves up there
     spec.loader.exec_module(module)
