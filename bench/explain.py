@@ -123,8 +123,11 @@ def planted(mask: Mask, classes: int, rng: np.random.Generator, *, label: bool, 
         else:
             wrong[lost], wrong[gained] = 0, index
         free &= ~gained
-        kinds[lost], kinds[gained] = (LABEL_SUSPECT if label and kind != BOUNDARY else kind
-                                      for kind in (plant.lost, plant.gained))
+        kinds[lost], kinds[gained] = plant.lost, plant.gained
+        if plant.lost == BOUNDARY:  # between objects that touch it is a gap, for no background is there
+            kinds[lost & ~grown(mask == 0, int(reach))] = MISSED
+        if label:
+            kinds[(lost | gained) & (kinds != BOUNDARY)] = LABEL_SUSPECT
         plants[lost | gained] = [*PLANTS].index(name)
     return (wrong, mask, kinds, plants) if label else (mask, wrong, kinds, plants)
 

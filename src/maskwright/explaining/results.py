@@ -16,7 +16,7 @@ from maskwright.core.findings import Finding, summarise
 from maskwright.explaining.anatomy import LEAST_TOLERANCE, TOLERANCE
 from maskwright.explaining.kinds import KINDS
 from maskwright.explaining.slices import AXES, Slice
-from maskwright.metrics import Interval, Scores, scores
+from maskwright.metrics import ClassScores, Interval, Scores, scores
 
 
 @dataclass(frozen=True)
@@ -138,17 +138,16 @@ class Explanation:
                                                          "most": self.tolerances[1]},
             "pixels": overall.pixels, "wrong_pixels": self.wrong, "scores": overall.to_dict()["scores"],
             "kinds": [kind.to_dict() for kind in self.kinds],
-            "classes": [self._class(index) for index in range(len(self.classes))],
+            "classes": [self._class(index, row) for index, row in enumerate(overall.classes)],
             "axes": {name: {"meaning": axis.meaning, "measure": axis.measure} for name, axis in AXES.items()},
             "slices": [one.to_dict() for one in self.slices],
             "by": self.by, "best": [asdict(one) for one in self.best], "worst": [asdict(one) for one in self.worst],
             "findings": [finding.to_dict() for finding in self.findings], "summary": summarise(self.findings),
             "notes": self.notes}
 
-    def _class(self, index: int) -> dict[str, Any]:
+    def _class(self, index: int, row: ClassScores) -> dict[str, Any]:
         """A class with its wrong pixels: `lost` are true and were predicted as another one, `invented` the other way
         round. Each wrong pixel is lost to one class and invented for another."""
-        row = self.scores.classes[index]
         return {"id": row.id, "name": row.name, "iou": row.iou,
                 "lost": {kind.name: kind.lost[index] for kind in self.kinds},
                 "invented": {kind.name: kind.invented[index] for kind in self.kinds},
