@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from maskwright.auditing import audit as audit
     from maskwright.config import load_config as load_config
     from maskwright.core.edits import edits as edits
+    from maskwright.curves.finding import read_curves as read_curves
     from maskwright.delivery.sync import sync as sync
     from maskwright.demonstration import demo as demo
     from maskwright.diagnosis import doctor as doctor
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from maskwright.prediction.predict import load as load
     from maskwright.prediction.predict import predict as predict
     from maskwright.reporting import report as report
+    from maskwright.reporting.plots import plot as plot
     from maskwright.reporting.preview import preview as preview
     from maskwright.splitting.assign import split as split
     from maskwright.training.train import resume as resume
@@ -36,9 +38,9 @@ _HOMES = {
     "audit": "auditing", "convert": "formats.conversion", "demo": "demonstration", "doctor": "diagnosis",
     "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "explaining",
     "init": "formats.opening", "load": "prediction.predict",
-    "load_config": "config", "load_dataset": "formats.opening", "plan": "planning", "predict": "prediction.predict",
-    "preview": "reporting.preview", "report": "reporting", "resume": "training.train", "split": "splitting.assign",
-    "sync": "delivery.sync",
+    "load_config": "config", "load_dataset": "formats.opening", "plan": "planning", "plot": "reporting.plots",
+    "predict": "prediction.predict", "preview": "reporting.preview", "read_curves": "curves.finding",
+    "report": "reporting", "resume": "training.train", "split": "splitting.assign", "sync": "delivery.sync",
     "train": "training.train",
 }
 __all__ = ["__version__", *sorted(_HOMES)]

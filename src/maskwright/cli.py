@@ -425,6 +425,33 @@ def report(
 
 
 @app.command()
+def plot(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="RUN|LOG...", help="Runs, studies, logs of other tools.", show_default=False)
+    ],
+    by: Annotated[
+        Literal["run", "network", "loss", "best"], typer.Option("--by", help="What a chart is for.")
+    ] = "run",
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option("--quantity", help="loss, mIoU, lr, val_loss, …; repeatable. Loss and main score when left out."),
+    ] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="From this iteration, or share: 0.5, 50%.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="To this iteration, or share.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="New folder; plots/NAME-001 when left out.")] = None,
+    png: Annotated[bool, typer.Option("--png", help="PNG files too; needs matplotlib.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Draw losses and scores over training, of our own runs and of other tools' logs."""
+    from maskwright.curves.charts import bound
+    from maskwright.reporting.plots import plot
+
+    result = plot(sources, by=by, quantity=quantity or (), from_=bound(from_, "--from"), to=bound(to, "--to"), out=out,
+                  png=png)
+    _print(result.to_dict(), as_json, result.human)
+
+
+@app.command()
 def doctor(
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Also say how its training went.")] = None,
     as_json: Json = False,

@@ -1,0 +1,112 @@
+"""The verb `plot`: curves of one or many trainings, of our own or of other tools, as SVG and PNG files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from maskwright.core.progress import say
+from maskwright.core.storage import atomic_write_bytes, atomic_write_text, next_free, require_absent, staged_folder
+from maskwright.curves.charts import Bound, By, Chart, Line, arrange
+from maskwright.curves.curve import Curves, Points
+from maskwright.curves.finding import read_curves
+from maskwright.reporting.raster import draw_png, require_matplotlib
+from maskwright.reporting.svg import Series, line_chart, standalone
+from maskwright.run import Run
+
+_POINTS = 400  # of a line that are drawn; a chart is about as many wide
+
+
+@dataclass(frozen=True)
+class Plots:
+    """What `plot` wrote into `folder`: for each chart its files, one or two, and the curves they show."""
+
+    folder: Path
+    charts: tuple[tuple[Chart, tuple[Path, ...]], ...]
+    curves: tuple[Curves, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `plot`: the charts without their points, and the summary of each training."""
+        return {"folder": str(self.folder), "charts": [_told(chart, files) for chart, files in self.charts],
+                "curves": [one.summary().to_dict() for one in self.curves]}
+
+    def human(self) -> str:
+        """A line for each chart, then what was changed in reading."""
+        lines = [f"{files[0].name}: {chart.title}" for chart, files in self.charts]
+        return "\n".join(lines + [f"{one.name} ({one.tool}): {note}" for one in self.curves for note in one.notes])
+
+
+def plot(sources: str | Path | Run | Curves | Iterable[str | Path | Run | Curves], *, by: By = "run",
+         quantity: str | Sequence[str] = (), from_: Bound = None, to: Bound = None, out: str | Path | None = None,
+         png: bool = False) -> Plots:
+    """Draws the curves of runs, studies and logs of other tools, one quantity a chart and never two losses on one axis.
+
+    `sources` are what `read_curves` takes, or Curves. `by`, `quantity`, `from_` and `to` are explained at
+    `maskwright.curves.charts.arrange`. SVG files go to the new folder `out`, or `plots/NAME-001`, with `png` the same
+    charts as PNG too, which needs matplotlib. Raises ConfigError, DataError, SetupError.
+    """
+    if png:
+        require_matplotlib()
+    given = [sources] if isinstance(sources, (str, Path, Run, Curves)) else list(sources)
+    logs = [source for source in given if not isinstance(source, Curves)]
+    curves = [source for source in given if isinstance(source, Curves)]
+    curves += read_curves(logs) if logs or not curves else []
+    quantities = [quantity] if isinstance(quantity, str) else quantity
+    charts = arrange(curves, by=by, quantities=quantities, from_=from_, to=to)
+    folder = require_absent(Path(out) if out else next_free(Path("plots"), _slug(curves[0].name)))
+    say(f"plots: {folder}")
+    drawn = []
+    with staged_folder(folder) as staging:
+        for number, chart in enumerate(charts, 1):
+            stem = f"{number:02d}-{_slug(chart.title)}"
+            files = [folder / f"{stem}.svg"]
+            atomic_write_text(staging / files[0].name, standalone(draw_svg(chart, f"c{number}"), chart.title,
+                                                                  chart.caption))
+            if png:
+                files.append(folder / f"{stem}.png")
+                atomic_write_bytes(staging / files[1].name, draw_png(chart, [_thin(line) for line in chart.lines]))
+            drawn.append((chart, tuple(files)))
+    say(f"{len(drawn)} charts of {len(curves)} trainings: {folder}")
+    return Plots(folder, tuple(drawn), tuple(curves))
+
+
+def draw_svg(chart: Chart, key: str) -> Markup:
+    """A chart for a page whose style sheet has `--series-1` to `--series-8`; `key` makes its ids unique there. Title
+    and caption are left to the page."""
+    series = [Series(line.name, line.points, f"var(--series-{line.style + 1})", line.band, line.style)
+              for line in map(_thin, chart.lines)]
+    return line_chart(key, chart.title, series, x_label=chart.x_label, y_label=chart.y_label, mark=chart.mark,
+                      start=chart.start, end=chart.end)
+
+
+def _told(chart: Chart, files: Sequence[Path]) -> dict[str, Any]:
+    told = asdict(chart) | {"files": [str(file) for file in files]}
+    told["lines"] = [{"name": line.name, "runs": list(line.runs)} for line in chart.lines]
+    return told
+
+
+def _thin(line: Line) -> Line:
+    """A line with so many points as can be seen: of each stretch the first, the lowest and the highest."""
+    return replace(line, points=_thinned(line.points), band=line.band[:: -(-len(line.band) // _POINTS) or 1])
+
+
+def _thinned(points: Points) -> Points:
+    if len(points) <= _POINTS:
+        return points
+    length = -(-len(points) * 3 // _POINTS)
+    kept = set()
+    for start in range(0, len(points), length):
+        stretch = range(start, min(start + length, len(points)))
+        known = [(y, index) for index in stretch if (y := points[index][1]) is not None]
+        kept |= {start, *((min(known)[1], max(known)[1]) if known else ())}
+    return tuple(points[index] for index in sorted(kept | {len(points) - 1}))
+
+
+def _slug(text: str) -> str:
+    """`text` as a part of a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80] or "plot"
