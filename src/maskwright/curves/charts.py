@@ -252,7 +252,7 @@ def _charts(title: str, label: Callable[[_Cell], str | None], cells: list[_Cell]
             part = _PARTS[key.removesuffix(base(key))]
             styles |= {name: len(styles) + new for new, name in enumerate(
                 name for _, _, name in named if name not in styles)}
-            charts.append(_chart(f"{title}{loss}: {part} {base(key)}", quantity, named, list(styles), note + less, None))
+            charts.append(_chart(f"{title}{loss}: {part} {base(key)}", quantity, named, [*styles], note + less, None))
     return charts
 
 

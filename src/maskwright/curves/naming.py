@@ -73,8 +73,8 @@ class Collector:
             return series
         highest, lowest = max(values), min(values)
         if lowest < -1e-6 or highest > 100 + 1e-4:
-            raise DataError(f"{path}: a score (mIoU, mDice, mAcc, aAcc) is {lowest if lowest < 0 else highest:g}, where "
-                            "0 to 1 or 0 to 100 is expected; give the metric another name")
+            raise DataError(f"{path}: mIoU, mDice, mAcc or aAcc is {lowest if lowest < 0 else highest:g}, where 0 to 1 "
+                            "or 0 to 100 is expected; give the metric another name")
         if highest <= 1 + 1e-6:
             return series
         self.note("scores were per cent and are divided by 100")

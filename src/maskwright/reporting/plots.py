@@ -91,7 +91,7 @@ def _told(chart: Chart, files: Sequence[Path]) -> dict[str, Any]:
 
 
 def _thin(line: Line) -> Line:
-    """A line with so many points as can be seen: of each stretch the first, the lowest and the highest."""
+    """A line with about as many points as can be seen: of each stretch the first, the lowest, the highest and a gap."""
     return replace(line, points=_thinned(line.points), band=line.band[:: -(-len(line.band) // _POINTS) or 1])
 
 
@@ -99,12 +99,13 @@ def _thinned(points: Points) -> Points:
     if len(points) <= _POINTS:
         return points
     length = -(-len(points) * 3 // _POINTS)
-    kept = set()
+    kept = {len(points) - 1}
     for start in range(0, len(points), length):
         stretch = range(start, min(start + length, len(points)))
         known = [(y, index) for index in stretch if (y := points[index][1]) is not None]
-        kept |= {start, *((min(known)[1], max(known)[1]) if known else ())}
-    return tuple(points[index] for index in sorted(kept | {len(points) - 1}))
+        kept |= {start, *((min(known)[1], max(known)[1]) if known else ()),
+                 next((index for index in stretch if points[index][1] is None), start)}
+    return tuple(points[index] for index in sorted(kept))
 
 
 def _slug(text: str) -> str:
