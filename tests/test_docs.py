@@ -16,6 +16,7 @@ from maskwright.config import check_document
 from maskwright.core.classes import SELECTORS
 from maskwright.core.description import ClassSpec, DatasetFile
 from maskwright.core.strictyaml import Document
+from maskwright.curves import READERS
 from maskwright.explaining.findings import FINDINGS
 from maskwright.explaining.kinds import KINDS
 from maskwright.explaining.slices import AXES
@@ -48,7 +49,7 @@ def test_the_table_of_broken_inputs_is_up_to_date():
 def test_every_row_is_in_the_reference():
     text = (ROOT / "docs" / "reference.md").read_text()
     for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, optim.OPTIMIZERS, optim.SCHEDULES,
-                  trackers.TRACKERS, CHECKS, FORMATS, NOTES, SELECTORS, SYMPTOMS, KINDS, AXES, FINDINGS):
+                  trackers.TRACKERS, CHECKS, FORMATS, NOTES, READERS, SELECTORS, SYMPTOMS, KINDS, AXES, FINDINGS):
         assert all(f"`{name}`" in text for name in table)
 
 

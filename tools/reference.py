@@ -15,6 +15,7 @@ from maskwright.auditing import CHECKS
 from maskwright.auditing.fixes import FIXES
 from maskwright.cli import app, main
 from maskwright.core.classes import SELECTORS
+from maskwright.curves import READERS
 from maskwright.explaining.findings import FINDINGS
 from maskwright.explaining.kinds import KINDS
 from maskwright.explaining.slices import AXES
@@ -118,6 +119,8 @@ def render() -> str:
     lines += ["\n### Formats\n", "| name | reads | writes | what |", "|---|---|---|---|"]
     lines += [f"| `{name}` | {_yes(row.read or row.write)} | {_yes(row.write)} | {row.meaning} |"
               for name, row in FORMATS.items()]
+    lines += ["\n### Logs\n", "| tool | what is read |", "|---|---|"]
+    lines += [f"| `{name}` | {row.meaning} |" for name, row in READERS.items()]
     lines += ["\n## Findings of the audit\n", "| code | severity | meaning |", "|---|---|---|"]
     lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in CHECKS.items()]
     lines += ["\n`audit --fix` mends, as edits:\n", "| code | how |", "|---|---|"]

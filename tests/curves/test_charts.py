@@ -97,7 +97,7 @@ def test_other_tools_stand_beside_ours_in_a_share_of_each():
     (chart,) = arrange([MATRIX[0], theirs], by="best", quantities=["mIoU"])
     assert chart.x_label == "% of each training"
     assert [x for x, _ in chart.lines[1].points] == pytest.approx([100 / 3, 200 / 3, 100])
-    assert "yolo is of ultralytics" in chart.caption and told([chart])[0][1] == ["UNet ce", "yolo"]
+    assert "own split and scoring: yolo (ultralytics)." in chart.caption and told([chart])[0][1] == ["UNet ce", "yolo"]
     with pytest.raises(ConfigError, match="such as 50%"):
         arrange([MATRIX[0], theirs], by="best", from_=2)
 

@@ -34,7 +34,10 @@ def test_a_run_is_itself_whatever_lies_in_it(tmp_path):
 
 
 def test_folders_of_other_tools(tmp_path):
-    assert names(mmengine(tmp_path / "work" / "20230101")) == names(tmp_path / "work") == ["20230101"]
+    mmengine(tmp_path / "work" / "20230101_120000")
+    assert names(tmp_path / "work") == ["work"]
+    mmengine(tmp_path / "work" / "20230102_120000")
+    assert names(tmp_path / "work") == [f"work/2023010{day}_120000/vis_data/scalars" for day in (1, 2)]
     assert names([lightning(tmp_path / "a" / "version_0"), lightning(tmp_path / "b" / "version_0")]) == [
         "a/version_0", "b/version_0"]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskwright.reporting.svg import Series, bar, interval_strip, line_chart, ticks
+from maskwright.reporting.svg import Series, bar, interval_strip, line_chart, shortened, standalone, ticks
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -88,6 +88,19 @@ def test_one_point_and_constant_lines():
     assert any(e.get("class") == "dot" for e in chart(Series("a", [(5, 0.25)], "red")).iter("path"))
     chart(Series("a", [(0, 0.0), (5, 0.0)], "red"))
     chart(Series("a", [(0, 1.0)], "red"))
+
+
+def test_names_that_are_cut_stay_apart():
+    assert shortened(["a", "x" * 9, "run-of-unet-1", "run-of-unet-2"], 8) == ["a", "xxxxxxx…", "…-unet-1", "…-unet-2"]
+
+
+def test_one_that_stands_alone_has_its_heading_and_caption_inside():
+    drawn = line_chart("k", "t", [Series("a", [(0, 1.0), (1, 2.0)], "red")], x_label="x", y_label="y")
+    found = ElementTree.fromstring(standalone(drawn, "A & <b>", "word " * 40))
+    _, top, _, height = map(float, found.get("viewBox").split())
+    texts = [(e.text, float(e.get("y"))) for e in found.iter("{http://www.w3.org/2000/svg}text")]
+    assert dict(texts)["A & <b>"] > top and max(y for _, y in texts) < top + height
+    assert len([text for text, _ in texts if text.startswith("word")]) == 4
 
 
 def test_many_points_have_no_markers():

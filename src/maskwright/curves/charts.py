@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from maskwright.core.strictyaml import did_you_mean
-from maskwright.curves.curve import RANKED, Curves, Point, Points, base, is_loss
+from maskwright.curves.curve import OWN, RANKED, Curves, Point, Points, base, is_loss
 from maskwright.curves.naming import is_share
 from maskwright.errors import ConfigError
 
@@ -284,10 +284,11 @@ def _chart(title: str, quantity: str, named: list[tuple[_Cell, str, str]], names
     lines = [_line(cell, key, name, style, axis == "share")
              for (cell, key, name), style in zip(named, styles, strict=True)]
     several = [line for line in lines if len(line.runs) > 1]
+    others = [f"{one.name} ({one.tool})" for one in members if one.tool != OWN]
     told = [note, f"Mean of {_counted({len(line.runs) for line in several})} that differ in their seed; the band goes "
                   "from the lowest to the highest." if several else "",
             "Trainings counted in epochs and in iterations: x is the share of each." if axis == "share" else "",
-            *(f"{one.name} is of {one.tool}: its own split and scoring." for one in members if one.summary().remark)]
+            f"Of other tools, with their own split and scoring: {', '.join(others)}." if others else ""]
     name = _plain(quantity)
     unit = "no unit" if is_loss(name) else "0 to 1" if is_share(name) else ""
     title = title if title.endswith(f" {name}") else f"{title}: {name}"

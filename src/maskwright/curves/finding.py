@@ -18,7 +18,8 @@ from maskwright.run import Run
 # Below a folder: itself, the runs of a study (with or without a folder for each of its cells), its folders.
 _BELOW = ("", "runs/*/", "runs/*/*/", "*/")
 # Names that say what a file is and not which training it is of.
-_SAYS_NOTHING = re.compile(r"metrics\.jsonl|metrics\.csv|results\.csv|scalars\.json|vis_data|events\.out\.tfevents\..*")
+_SAYS_NOTHING = re.compile(r"metrics\.jsonl|metrics\.csv|results\.csv|scalars\.json|vis_data|events\.out\.tfevents\..*"
+                           r"|\d{8}_\d{6}(\.log)?(\.json)?")
 
 Sources = str | Path | Run | Iterable[str | Path | Run]
 
@@ -67,13 +68,13 @@ def _known() -> str:
 
 
 def _names(paths: list[Path]) -> list[str]:
-    """The last part of each path that says something, with as many before it as tell equal ones apart."""
-    parts = [[part for part in path.parts if not _SAYS_NOTHING.fullmatch(part)] for path in paths]
-    names = [""] * len(paths)
-    for length in range(1, max(map(len, parts)) + 1):
-        counts = Counter(names)
-        names = [name if counts[name] == 1 and name else "/".join(of[-length:]) for name, of in
-                 zip(names, parts, strict=True)]
-        if len(set(names)) == len(names):
-            break
-    return [re.sub(r"(\.log)?\.json$", "", name) for name in names]
+    """The last part of each path that says something, with as many before it as tell equal ones apart; sessions of one
+    training, which differ in nothing else, with what their files are called."""
+    parts = [tuple(part for part in path.parts if not _SAYS_NOTHING.fullmatch(part)) for path in paths]
+    names = {of: of[-1] for of in parts}
+    for length in range(2, max(map(len, names)) + 1):
+        counts = Counter(names.values())
+        names = {of: name if counts[name] == 1 else "/".join(of[-length:]) for of, name in names.items()}
+    sessions = ["/".join(part for part in path.parts if _SAYS_NOTHING.fullmatch(part)) for path in paths]
+    return [re.sub(r"(\.log)?\.json$", "", names[of] if parts.count(of) == 1 else f"{names[of]}/{session}")
+            for of, session in zip(parts, sessions, strict=True)]

@@ -17,7 +17,8 @@ _NAMES = {"lr/pg0": "lr"}
 def detect(start: Start) -> bool:
     """Whether there are columns `epoch` and `metrics/…`, `train/…` or `val/…`, and none of steps."""
     columns = start.columns()
-    return "epoch" in columns and "step" not in columns and any(name.startswith(("metrics/", "train/", "val/")) for name in columns)
+    known = any(name.startswith(("metrics/", "train/", "val/")) for name in columns)
+    return known and "epoch" in columns and "step" not in columns
 
 
 def read(path: Path) -> Curves:

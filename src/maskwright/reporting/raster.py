@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from maskwright.curves.charts import Chart, Line
 from maskwright.errors import SetupError
-from maskwright.reporting.svg import COLOURS, DASHES, Series, extent, spread, ticks
+from maskwright.reporting.svg import COLOURS, DASHES, Series, extent, shortened, spread, ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WIDTH, _HEIGHT, _DPI = 8.0, 5.2, 150  # inches, and pixels in one
-_LEFT, _RIGHT, _ABOVE, _BELOW = 0.72, 1.7, 0.95, 0.55  # inches around the axes
-_ROW, _LONGEST = 0.17, 22  # inches of a row of the caption, letters of a name that are shown
+_LEFT, _RIGHT, _ABOVE, _BELOW = 0.72, 1.9, 0.95, 0.55  # inches around the axes
+_ROW, _LONGEST = 0.17, 18  # inches of a row of the caption, letters of a name that are shown
 _MARKERS, _MARKED = ("o", "s", "^", "D"), 40  # a line of more points has no markers
 _INK, _SOFT, _GRID = "#1a2026", "#55606b", "#dde2e7"
 
@@ -32,7 +32,7 @@ def draw_png(chart: Chart, lines: Sequence[Line]) -> bytes:
     """`lines` of a chart, 1,200 pixels wide, with its title above and its caption below."""
     from matplotlib.figure import Figure
 
-    caption = textwrap.wrap(chart.caption, 110)
+    caption = textwrap.wrap(chart.caption, 105)
     foot = _ROW * len(caption) + 0.1
     height = _HEIGHT + foot
     figure = Figure((_WIDTH, height), dpi=_DPI, facecolor="white")
@@ -81,8 +81,8 @@ def _name(axes: Axes, series: Sequence[Series], rows: Sequence[float]) -> None:
     """The name of each line to the right of its end."""
     share = [(line.defined[-1][1] - rows[0]) / (rows[-1] - rows[0]) for line in series]
     places = spread([1000 * (1 - one) for one in share], 0, 1000, 52)  # downwards, in thousandths
-    for line, place in zip(series, places, strict=True):
-        short = line.name if len(line.name) <= _LONGEST else line.name[: _LONGEST - 1] + "…"
+    names = shortened([line.name for line in series], _LONGEST)
+    for line, place, short in zip(series, places, names, strict=True):
         axes.annotate(short, line.defined[-1], (1.03, 1 - place / 1000), textcoords="axes fraction", va="center",
                       fontsize=9, weight="bold", color=_INK, parse_math=False, annotation_clip=False,
                       arrowprops={"arrowstyle": "-", "color": line.colour, "alpha": 0.6})

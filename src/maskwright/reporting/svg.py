@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 400, 270
 _LEFT, _TOP, _BOTTOM = 48, 46, 46
-_LETTER, _LINE, _LONGEST = 8.6, 15, 14  # width and height of a letter, letters of a name that are shown
+_LETTER, _LINE, _LONGEST = 9.2, 15, 14  # width and height of a letter, letters of a name that are shown
 _MARKED = 40  # a line of more points than this has no markers
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "14 3", "14 3 2 3", "5 6", "9 3 2 3 2 3")
 _MARKERS = ("M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0-6.8 0z", "M-3-3h6v6h-6z", "M0-4l4 7h-8z",
@@ -92,9 +92,10 @@ def line_chart(key: str, title: str, series: Sequence[Series], *, x_label: str, 
         anchor = "end" if mark[0] > (start + furthest) / 2 else "start"
         parts.append(Markup('<path class="mark" d="M{0} {1}V{2}"/><text x="{0}" y="{3}" text-anchor="{4}">{5}</text>')
                      .format(frame.x(mark[0]), _TOP - 8, _HEIGHT - _BOTTOM, _TOP - 13, anchor, mark[1]))
+    shown = shortened([line.name for line in lines], _LONGEST)
     places = _spread([frame.y(line.defined[-1][1]) for line in lines])
-    parts += [_line(frame, line, index if line.style is None else line.style, place)
-              for index, (line, place) in enumerate(zip(lines, places, strict=True))]
+    parts += [_line(frame, line, index if line.style is None else line.style, place, name)
+              for index, (line, place, name) in enumerate(zip(lines, places, shown, strict=True))]
     told = "; ".join(f"{line.name}: {line.defined[0][1]:.3g} to {line.defined[-1][1]:.3g}" for line in lines)
     chart = Markup('<svg class="chart" viewBox="0 0 {0} {1}" role="img" aria-labelledby="{2}-t {2}-d">'
                    '<title id="{2}-t">{3}</title><desc id="{2}-d">{4}, first to last value. {5}.</desc>{6}</svg>')
@@ -111,7 +112,7 @@ def extent(series: Sequence[Series]) -> tuple[float, float]:
 def standalone(chart: Markup, heading: str = "", caption: str = "") -> str:
     """A chart as a file of its own, with the colours of a page on white; `heading` above it, `caption` below."""
     above = [_text("heading", -12, heading)] if heading else []
-    below = [_text("caption", _HEIGHT + 14 * row, text) for row, text in enumerate(textwrap.wrap(caption, 74), 1)]
+    below = [_text("caption", _HEIGHT + 14 * row, text) for row, text in enumerate(textwrap.wrap(caption, 62), 1)]
     top, height = (-30, 30 + _HEIGHT) if above else (0, _HEIGHT)
     height += 14 * len(below) + 8 * bool(below)
     return str(chart).replace(
@@ -143,7 +144,7 @@ def _axes(frame: _Frame, rows: list[float], x_label: str, y_label: str, x_text: 
     return Markup("").join(parts)
 
 
-def _line(frame: _Frame, line: Series, index: int, place: float) -> Markup:
+def _line(frame: _Frame, line: Series, index: int, place: float, name: str) -> Markup:
     path, pen = "", "M"
     for x, y in line.points:
         path += f"{pen}{frame.x(x)} {frame.y(y)}" if y is not None else ""
@@ -162,9 +163,8 @@ def _line(frame: _Frame, line: Series, index: int, place: float) -> Markup:
         dot = Markup('<path class="dot" d="{}" transform="translate({} {})"><title>{}: {:.4g} at {:g}</title></path>')
         parts += [dot.format(marker, frame.x(x), frame.y(y), line.name, y, x) for x, y in line.defined]
     x, y = line.defined[-1]
-    short = line.name if len(line.name) <= _LONGEST else line.name[: _LONGEST - 1] + "…"
     parts.append(Markup('<path class="lead" d="M{} {}L{} {}"/><text class="name" x="{}" y="{}">{}</text>').format(
-        frame.x(x) + 5, frame.y(y), _LEFT + frame.width + 13, place, _LEFT + frame.width + 16, place + 4, short))
+        frame.x(x) + 5, frame.y(y), _LEFT + frame.width + 13, place, _LEFT + frame.width + 16, place + 4, name))
     return Markup('<g style="--line-colour:{}">{}</g>').format(line.colour, Markup("").join(parts))
 
 
@@ -185,6 +185,13 @@ def _texts(values: Sequence[float]) -> list[str]:
     step = values[1] - values[0] if len(values) > 1 else 1.0
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     return [f"{value:,.{decimals}f}" for value in values]
+
+
+def shortened(names: Sequence[str], longest: int) -> list[str]:
+    """Names of at most `longest` letters: cut at their end, or at their beginning where several would be the same."""
+    cut = [name if len(name) <= longest else name[: longest - 1] + "…" for name in names]
+    return [short if short == name or cut.count(short) == 1 else "…" + name[1 - longest :]
+            for name, short in zip(names, cut, strict=True)]
 
 
 def _spread(wanted: Sequence[float]) -> list[float]:
