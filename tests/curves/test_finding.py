@@ -19,6 +19,10 @@ def test_a_study_is_all_its_runs(tmp_path):
     for name in ("unet-ce", "unet-dice"):
         own(tmp_path / "study" / "runs" / name)
     assert names(tmp_path / "study") == ["unet-ce", "unet-dice"]
+    (own(tmp_path / "study" / "runs" / "unet-waiting") / "metrics.jsonl").unlink()
+    assert names(tmp_path / "study") == ["unet-ce", "unet-dice"]
+    with pytest.raises(DataError, match="no log in it yet"):
+        read_curves(tmp_path / "study" / "runs" / "unet-waiting")
     own(tmp_path / "nested" / "runs" / "unet-ce" / "seed-1")
     own(tmp_path / "nested" / "runs" / "unet-ce" / "seed-2")
     assert names(tmp_path / "nested") == ["seed-1", "seed-2"]

@@ -31,7 +31,8 @@ class Reader:
 
 
 READERS: dict[str, Reader] = {
-    "maskwright": Reader("a run folder, or its `metrics.jsonl`", ("run.json",), own.detect, own.read, together=True),
+    "maskwright": Reader("a run folder, or its `metrics.jsonl`", ("metrics.jsonl",), own.detect, own.read,
+                         together=True),
     "mmengine": Reader("`vis_data/scalars.json` or `vis_data/TIMESTAMP.json` of mmengine (MMSegmentation 1.x)",
                        ("vis_data/scalars.json", "scalars.json"), mmengine.detect, mmengine.read),
     "mmcv": Reader("`TIMESTAMP.log.json` of mmcv (MMSegmentation 0.x)", ("*.log.json",), mmcv.detect, mmcv.read),

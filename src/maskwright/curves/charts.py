@@ -168,12 +168,12 @@ def _by_run(cells: list[_Cell]) -> list[Group]:
 
 def _by_network(cells: list[_Cell]) -> list[Group]:
     return [(members[0].network or members[0].title, lambda cell: cell.loss, members, "")
-            for _, members in _grouped(cells, lambda cell: cell.network or id(cell))]
+            for _, members in _grouped(cells, _network_of)]
 
 
 def _by_loss(cells: list[_Cell]) -> list[Group]:
     return [(members[0].loss or members[0].title, lambda cell: cell.network, members, "")
-            for _, members in _grouped(cells, lambda cell: cell.loss or id(cell))]
+            for _, members in _grouped(cells, _loss_of)]
 
 
 def _best(cells: list[_Cell]) -> list[Group]:

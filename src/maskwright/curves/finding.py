@@ -28,8 +28,9 @@ def read_curves(sources: Sources) -> list[Curves]:
     """The curves of one or many trainings, in the order given, each once, under names that tell them apart.
 
     A source is a Run or its folder, a study (a folder with `runs/` in it), or a log of another tool (`READERS`): the
-    file itself, or a folder with such files in it or one level below it. What a file is, its content says. Raises
-    DataError for what cannot be read, with the line, and ConfigError when nothing was given.
+    file itself, or a folder with such files in it or one level below it. What a file is, its content says. Runs of a
+    study that have not begun are left out. Raises DataError for what cannot be read, with the line, and ConfigError
+    when nothing was given.
     """
     given = [sources] if isinstance(sources, (str, Path, Run)) else list(sources)
     if not given:
@@ -60,7 +61,7 @@ def _logs(path: Path) -> list[tuple[Path, str]]:
             if files:
                 found = [file.parent for file in files] if reader.together else files
                 return [(file, tool) for file in dict.fromkeys(found)]
-    raise DataError(f"{path}: neither a run nor a study, and no log in it; read are {_known()}")
+    raise DataError(f"{path}: neither a run nor a study, or no log in it yet; read are {_known()}")
 
 
 def _known() -> str:
