@@ -17,6 +17,8 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.masks import mask_png
 from maskwright.core.storage import dump_json
 from maskwright.formats.opening import load_dataset
+from maskwright.guarding import guard
+from maskwright.guarding.number import Number, Origin
 from maskwright.metrics import (
     confusion_matrix,
     constant_baseline,
@@ -26,6 +28,7 @@ from maskwright.metrics import (
     most_frequent_baseline,
     scores,
 )
+from maskwright.run import Run
 
 SIZE = (60, 80)
 HOSTILE = "<script>alert(1)</script>"
@@ -74,6 +77,9 @@ class Fake:
             confusions.append(confusion_matrix(truth, predicted, len(classes)))
             rows.append({"sample": sample.name, **image_scores(confusions[-1]).to_dict()})
         result = evaluation(split, np.stack(confusions), classes, self.dataset.version(), str(folder))
+        findings = guard([Number.of("run", result, [sample.name for sample in samples], Run(self.run))])
+        result |= {"findings": [finding.to_dict() for finding in findings], "notes": [f.message for f in findings]}
+        np.save(folder / "confusions.npy", np.stack(confusions))
         (folder / "scores.json").write_text(dump_json(result))
         (folder / "images.jsonl").write_text("".join(dump_json(row) + "\n" for row in rows))
         return result
@@ -84,15 +90,13 @@ def evaluation(split: str, confusions: np.ndarray, classes: ClassTree, version: 
     total = confusions.sum(0)
     baselines = {"first_class": constant_baseline(total, classes.names, classes.ids[0], classes.ids),
                  "most_frequent": most_frequent_baseline(total, classes.names, classes.ids)}
-    notes = [] if len(confusions) >= 20 else [f"only {len(confusions)} images: read the intervals, not the values"]
-    notes += [f"class {leaf.name!r} does not occur in the truth: its scores are undefined or count false alarms only"
-              for leaf, pixels in zip(classes.leaves, total.sum(1), strict=True) if not pixels]
     return {"split": split, "images": len(confusions),
             **scores(total, classes.names, classes.ids).to_dict(headline(confusions)),
             "aggregation": "dataset: counts summed over images, then divided; intervals: 95 % bootstrap over images",
             "mean_image_iou": mean_image_iou(confusions).tolist(),
             "baselines": {name: baseline.to_dict()["scores"] for name, baseline in baselines.items()},
-            "levels": [], "notes": notes, "size": {}, "dataset_version": version, "folder": folder}
+            "levels": [], "notes": [], "findings": [], "origin": Origin().to_dict(), "size": {},
+            "dataset_version": version, "folder": folder}
 
 
 def write_run(run: Path, data: Path, dataset: Dataset) -> None:

@@ -15,11 +15,12 @@ from pages import check_promises, read, table
 from maskwright.core.storage import read_json
 from maskwright.delivery.cursor import Cursor
 from maskwright.errors import ConfigError, DataError
+from maskwright.evaluations import evaluations
 from maskwright.formats.opening import load_dataset
 from maskwright.metrics import level_confusion
 from maskwright.reporting import report
 from maskwright.reporting.page import duration, free_page, percent, plural, score, ticked, write_page
-from maskwright.reporting.scored import evaluations, trivial, verdict
+from maskwright.reporting.scored import trivial, verdict
 from maskwright.run import Run
 
 
@@ -49,8 +50,16 @@ def test_the_headline_is_that_of_scores_json_beside_the_baselines(fake):
         assert cells[1][1] == [repr(found["value"])]
         assert cells[2][1] == [repr(found["low"]), repr(found["high"])]
         assert cells[3][1] == [repr(result["baselines"]["first_class"][name]["value"])]
-    for note in result["notes"]:
-        assert note in page.text
+    assert {finding["code"] for finding in result["findings"]} == {"number.few_images", "number.absent_class"}
+    for finding in result["findings"]:
+        assert f"{finding['severity']}: {finding['message']}; {finding['fix']}. {finding['code']}" in page.text
+
+
+def test_notes_of_an_evaluation_from_before_the_guard_are_shown(fake):
+    result = fake.evaluate()
+    del result["findings"]
+    (fake.run / "evaluations/test-001/scores.json").write_text(json.dumps(result))
+    assert all(note in read(report(fake.run)).text for note in result["notes"])
 
 
 def test_the_trivial_predictions_are_named_and_the_same_one_stands_once(fake):

@@ -116,10 +116,10 @@ class Dataset:
         for sample in self.samples:
             image, mask = known(sample)
             if sample.mask:
-                mask = mask or _file_hash(sample.mask)
+                mask = mask or file_hash(sample.mask)
             elif sample.drawing:
                 mask = sample.drawing.digest()
-            image = image or _file_hash(sample.image)
+            image = image or file_hash(sample.image)
             record = [sample.name, sample.split, sample.status, sample.provenance, image, mask]
             digest.update(dump_json(record).encode())
         return digest.hexdigest()
@@ -133,7 +133,8 @@ def stream_hash(stream: BinaryIO) -> str:
     return found.hexdigest()
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """`stream_hash` of a whole file. DataError when it cannot be read."""
     try:
         with open(path, "rb") as stream:
             return stream_hash(stream)

@@ -14,12 +14,15 @@ import torch
 
 from maskwright.core.classes import ClassTree, Selector
 from maskwright.core.dataset import Dataset
+from maskwright.core.findings import Finding
 from maskwright.core.masks import mask_png
 from maskwright.core.progress import progress, say
 from maskwright.core.sample import Sample
 from maskwright.core.storage import atomic_write_json, dump_json, next_free, staged_folder
 from maskwright.errors import ConfigError, DataError
 from maskwright.formats.opening import load_dataset
+from maskwright.guarding import guard
+from maskwright.guarding.number import Number, Origin, image_hashes, origin_of
 from maskwright.metrics import (
     Interval,
     Scores,
@@ -62,8 +65,9 @@ class Evaluation:
     95 % bootstrap intervals over images; `mean_image_iou` averages each class's IoU over the images whose
     truth has it. `baselines` are what trivial predictions would reach. Of a class tree, `levels` holds the scores of
     each level, the leaves' again last, and `incoherent_share` (0..1) how many of the counted pixels have labels that
-    contradict each other; of a flat list, neither is there. `notes` say what to keep in mind about the numbers. `size`
-    is what the model costs (see `models.size`), as `run.json` has it.
+    contradict each other; of a flat list, neither is there. `size` is what the model costs (see `models.size`), as
+    `run.json` has it. `origin` is what was seen of how the numbers came about, `findings` what the guard says to all
+    this (see `guarding`), and `notes` are its words alone.
     """
 
     folder: Path
@@ -77,9 +81,15 @@ class Evaluation:
     levels: list[LevelScores]
     selector: Selector
     incoherent_share: float | None
-    notes: list[str]
     dataset_version: str
     size: dict[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
+    findings: Sequence[Finding] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What to keep in mind about the numbers, in words."""
+        return [finding.message for finding in self.findings]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `evaluate`."""
@@ -88,8 +98,9 @@ class Evaluation:
                 "aggregation": "dataset: counts summed over images, then divided; "
                                "intervals: 95 % bootstrap over images",
                 "mean_image_iou": self.mean_image_iou, "baselines": _headlines(self.baselines),
-                "levels": [level.to_dict() for level in self.levels], **tree, "notes": self.notes, "size": self.size,
-                "dataset_version": self.dataset_version, "folder": str(self.folder)}
+                "levels": [level.to_dict() for level in self.levels], **tree, "notes": self.notes,
+                "findings": [finding.to_dict() for finding in self.findings], "origin": self.origin.to_dict(),
+                "size": self.size, "dataset_version": self.dataset_version, "folder": str(self.folder)}
 
 
 def _headlines(baselines: dict[str, Scores]) -> dict[str, Any]:
@@ -153,13 +164,13 @@ def evaluate(run: str | Path | Run, *, split: str = "test", data: str | Path | N
                     file.parent.mkdir(parents=True, exist_ok=True)
                     file.write_bytes(mask_png(found[-1], classes))
                 advance(start + len(chosen))
-        version = dataset.version()
-        result = score(folder, split, [sample.name for sample in samples], confusions, classes, version,
-                       segmenter.selector, incoherent)
-        notes = [*result.notes, *_run_notes(run, split, version, data is not None)]
-        if classes.parents != trained.parents:
-            notes.append("the class tree is not the one that the run was trained with")
-        result = replace(result, notes=notes, size=run.info().get("size", {}))
+        hashes = image_hashes(dataset)
+        version = dataset.version(lambda sample: (hashes[sample.name], None))
+        origin = origin_of(run, dataset, samples, hashes, same_tree=classes.parents == trained.parents)
+        result = replace(score(folder, split, [sample.name for sample in samples], confusions, classes, version,
+                               segmenter.selector, incoherent), size=run.info().get("size", {}), origin=origin)
+        number = Number.of(run.path.resolve().name, result.to_dict(), result.names, run)
+        result = replace(result, findings=guard([number]))
         _write(staging, result)
     say(f"evaluation folder: {folder}")
     return result
@@ -182,35 +193,7 @@ def score(folder: Path, split: str, names: Sequence[str], confusions: Sequence[n
     tree = len(levels) > 1
     return Evaluation(folder, split, list(names), leaves.confusions, leaves.scores, leaves.intervals,
                       mean_image_iou(leaves.confusions).tolist(), leaves.baselines, levels if tree else [], selector,
-                      incoherent / leaves.scores.pixels if tree else None,
-                      _notes(leaves.scores, leaves.baselines, len(names)), version)
-
-
-def _notes(overall: Scores, baselines: dict[str, Scores], images: int) -> list[str]:
-    notes = []
-    if images == 1:
-        notes.append("one image: there is no interval, and the numbers say little about other images")
-    elif images < 20:
-        notes.append(f"only {images} images: read the intervals, not the values")
-    notes += [f"class {row.name!r} does not occur in the truth: its scores are undefined or count false alarms only"
-              for row in overall.classes if row.true_pixels == 0]
-    trivial = max(baseline.mIoU for baseline in baselines.values())
-    if not overall.mIoU > trivial:
-        notes.append(f"mIoU is no better than predicting one class everywhere ({trivial:.3f})")
-    return notes
-
-
-def _run_notes(run: Run, split: str, version: str, other_data: bool) -> list[str]:
-    notes = []
-    if split == "train":
-        notes.append("these images were trained on: the scores say nothing about new images")
-    if split == "val":
-        notes.append("the checkpoint was chosen on this split: its scores are optimistic")
-    if not other_data and version != run.info()["dataset"]["version"]:
-        notes.append("the dataset has changed since training (another content version)")
-    if run.finished is None:
-        notes.append("training has not finished: this is the best checkpoint so far")
-    return notes
+                      incoherent / leaves.scores.pixels if tree else None, version)
 
 
 def _write(folder: Path, result: Evaluation) -> None:

@@ -16,10 +16,11 @@ from maskwright.core.sample import Sample, read_image
 from maskwright.core.storage import require_absent
 from maskwright.delivery.cursor import statuses
 from maskwright.errors import MaskwrightError
+from maskwright.evaluations import evaluations
 from maskwright.formats.opening import load_dataset
 from maskwright.reporting.page import class_rows, free_page, plural, write_page
 from maskwright.reporting.pictures import Picture, picture
-from maskwright.reporting.scored import best_and_worst, evaluations, headline, trivial, verdict
+from maskwright.reporting.scored import best_and_worst, headline, trivial, verdict
 from maskwright.reporting.svg import Series, line_chart
 from maskwright.run import Run
 from maskwright.training.doctor import examine

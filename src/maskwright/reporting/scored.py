@@ -1,13 +1,11 @@
-"""An evaluation read back from its folder: the headline beside what is trivial, the best and the worst images.
+"""What a page shows of an evaluation: the headline beside what is trivial, the best and the worst images.
 
-Only files are read (`scores.json`, `images.jsonl`, `predictions/`), so a report needs no torch.
+Only files are read, so a report needs no torch.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,24 +13,15 @@ import numpy as np
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.sample import INDEX, read_mask
-from maskwright.core.storage import Journal, confine, read_json
+from maskwright.core.storage import confine
 from maskwright.errors import DataError
+from maskwright.evaluations import Scored
 from maskwright.metrics import confusion_matrix, image_scores
 from maskwright.reporting.pictures import Picture, views
 from maskwright.reporting.svg import interval_strip
-from maskwright.run import Run
 
 SCORE_NAMES = {"mIoU": "mean IoU", "mDice": "mean Dice", "mAcc": "mean recall", "aAcc": "pixel accuracy"}
 _SHOWN, _CLASSES = 6, 8
-
-
-@dataclass(frozen=True)
-class Scored:
-    """`folder` of an evaluation, its `scores.json`, and the records of `images.jsonl`."""
-
-    folder: Path
-    result: dict[str, Any]
-    images: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -44,19 +33,6 @@ class Card:
     dice: list[tuple[str, float]]
     views: list[Picture]
     problem: str = ""
-
-
-def evaluations(run: Run) -> list[Scored]:
-    """All finished evaluations; first those that say most: test, other splits, val, train, the newest first."""
-    folders = run.evaluations.iterdir() if run.evaluations.is_dir() else []
-    found = []
-    for folder in folders:
-        match = re.fullmatch(r"(.+)-(\d{3,})", folder.name)
-        if match and (folder / "scores.json").is_file():
-            rank = {"test": 0, "val": 2, "train": 3}.get(match[1], 1)
-            found.append((rank, match[1], -int(match[2]), folder))
-    return [Scored(folder, read_json(folder / "scores.json"), Journal(folder / "images.jsonl").read())
-            for *_, folder in sorted(found)]
 
 
 def headline(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,0 +1,69 @@
+"""The honest-number guard: what is wrong with a score, or with scores side by side, before anyone believes them.
+
+A guard is a function of `Number`s, which say what a model reached and how that came about, and a row of the table
+here: its finding code, how bad that is, and what it means in one sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from maskwright.core.findings import Finding, Severity
+from maskwright.guarding import looks
+from maskwright.guarding.looks import Case, Look, each
+from maskwright.guarding.number import Number
+
+INFO, WARNING, ERROR = Severity.INFO, Severity.WARNING, Severity.ERROR
+
+
+class Row(NamedTuple):
+    """A guard with the severity of its findings and what they mean, in one sentence."""
+
+    severity: Severity
+    meaning: str
+    look: Look
+
+
+# Worst first, which is the order of findings.
+GUARDS: dict[str, Row] = {
+    "number.trained_on": Row(ERROR, "the scored images were trained on", each(looks.trained_on)),
+    "number.leakage": Row(ERROR, "scored image files are copies of training images", each(looks.leakage)),
+    "number.trivial": Row(ERROR, "predicting one class everywhere scores as high", each(looks.trivial)),
+    "number.one_image": Row(ERROR, "a single image was scored", each(looks.one_image)),
+    "number.other_split": Row(ERROR, "scores of different splits stand side by side", looks.other_split),
+    "number.other_images": Row(ERROR, "scores of different images, or by different truth, stand side by side",
+                               looks.other_images),
+    "number.selected_on": Row(WARNING, "the scored images have chosen the checkpoint", each(looks.selected_on)),
+    "number.chosen_on_scored": Row(WARNING, "the best of several is chosen by the scores that are told",
+                                   looks.chosen_on_the_scored),
+    "number.not_best": Row(WARNING, "the model is not the best checkpoint of its training", each(looks.not_the_best)),
+    "number.unfinished": Row(WARNING, "training has not finished", each(looks.unfinished)),
+    "number.few_images": Row(WARNING, "fewer than 20 images were scored", each(looks.few_images)),
+    "number.absent_class": Row(WARNING, "a class does not occur in the truth", each(looks.absent_class)),
+    "number.version": Row(WARNING, "the dataset has changed since training", each(looks.version)),
+    "number.other_version": Row(WARNING, "scores on different versions of a dataset stand side by side",
+                                looks.other_version),
+    "number.other_tree": Row(WARNING, "the class tree is not that of the training", each(looks.other_tree)),
+    "number.loading": Row(WARNING, "a run is faster only by less waiting for batches", looks.loading),
+    "number.trivial_accuracy": Row(INFO, "pixel accuracy is no better than that of one class everywhere",
+                                   each(looks.trivial_accuracy)),
+    "number.same_names": Row(INFO, "scored image files are called like training images", each(looks.same_names)),
+    "number.other_machine": Row(INFO, "times of different machines or settings stand side by side",
+                                looks.other_machine),
+    "number.unknown_training": Row(INFO, "nothing is known of the training", each(looks.unknown_training)),
+}
+
+
+def guard(numbers: Sequence[Number], *, chosen_on: str | None = None, optimism: float | None = None) -> list[Finding]:
+    """What the guards see in numbers side by side, or in one alone, worst first; empty when nothing is wrong.
+
+    `chosen_on`: the split whose scores decide between them, None when nothing is chosen; `optimism`: an estimate of
+    how much the best score gains by being the best. `evidence` of each finding has the names of the `runs` it is about.
+    """
+    case = Case(numbers, chosen_on, optimism)
+    splits = {number.split for number in numbers}
+    split = splits.pop() if len(splits) == 1 else None
+    return [Finding(code, row.severity, seen.message, seen.fix, split=split,
+                    evidence={"runs": list(seen.names), **seen.evidence})
+            for code, row in GUARDS.items() for seen in row.look(case)]
