@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from maskwright.auditing import audit as audit
+    from maskwright.comparing import compare as compare
     from maskwright.config import load_config as load_config
     from maskwright.core.edits import edits as edits
     from maskwright.curves.finding import read_curves as read_curves
@@ -35,13 +36,12 @@ if TYPE_CHECKING:
     from maskwright.training.train import train as train
 
 _HOMES = {
-    "audit": "auditing", "convert": "formats.conversion", "demo": "demonstration", "doctor": "diagnosis",
-    "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "explaining",
-    "init": "formats.opening", "load": "prediction.predict",
-    "load_config": "config", "load_dataset": "formats.opening", "plan": "planning", "plot": "reporting.plots",
-    "predict": "prediction.predict", "preview": "reporting.preview", "read_curves": "curves.finding",
-    "report": "reporting", "resume": "training.train", "split": "splitting.assign", "sync": "delivery.sync",
-    "train": "training.train",
+    "audit": "auditing", "compare": "comparing", "convert": "formats.conversion", "demo": "demonstration",
+    "doctor": "diagnosis", "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "explaining",
+    "init": "formats.opening", "load": "prediction.predict", "load_config": "config",
+    "load_dataset": "formats.opening", "plan": "planning", "plot": "reporting.plots", "predict": "prediction.predict",
+    "preview": "reporting.preview", "read_curves": "curves.finding", "report": "reporting",
+    "resume": "training.train", "split": "splitting.assign", "sync": "delivery.sync", "train": "training.train",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
 

@@ -339,6 +339,25 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...|STUDY", help="Run folders, or folders of runs.", show_default=False)
+    ],
+    split: Annotated[str, typer.Option("--split", help="The split they are evaluated on.")] = "test",
+    score: Annotated[str, typer.Option("--score", help="mIoU, mDice, mAcc or aAcc.")] = "mIoU",
+    select: Annotated[
+        str | None, typer.Option("--select", help="The split that the choice is made on, such as val.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank evaluated runs, and say which differences are more than chance."""
+    from maskwright.comparing import compare, human
+
+    result = compare(runs, split=split, score=score, select=select)
+    _print(result.to_dict(), as_json, lambda: human(result))
+
+
+@app.command()
 def explain(
     run: RunDir,
     split: Annotated[str, typer.Option("--split", help="The newest evaluation of it is explained.")] = "test",

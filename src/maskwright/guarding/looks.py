@@ -217,8 +217,8 @@ def chosen_on_the_scored(case: Case) -> Iterator[Seen]:
     scored = [number for number in case.numbers if number.split == case.chosen_on]
     if len(scored) > 1 and case.chosen_on is not None:
         by = f", by about {case.optimism:.4f}" if case.optimism is not None else ""
-        yield Seen(f"the best of {len(scored)} is chosen on the images that it is scored on ({case.chosen_on}): its "
-                   f"score is optimistic{by}", "choose on the validation split (`maskwright compare --select val`)",
+        yield Seen(f"the best is chosen on the images that it is scored on ({case.chosen_on}): its score is "
+                   f"optimistic{by}", "choose on the validation split (`maskwright compare --select val`)",
                    tuple(number.name for number in scored), {"optimism": case.optimism})
 
 
