@@ -151,7 +151,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
     equal, power = [], []
-    say = (lambda *_: None) if options.json else print
+
+    def say(text: str) -> None:
+        if not options.json:
+            print(text, flush=True)
+
     sd = expected(0.1, 0.3) - expected(0.0, 0.3)
     say(f"A/A, {options.comparisons} comparisons each; a seed_sd of 0.1 is about {sd:.4f} in mIoU")
     say(f"{'images':>6} {'classes':>7} {'entries':>7} {'seeds':>5} {'seed_sd':>7} {'uneven':>6}"
@@ -161,15 +165,14 @@ def main() -> None:
         equal.append(asdict(setting) | found)
         say(f"{setting.images:>6} {setting.classes:>7} {setting.entries:>7} {setting.seeds:>5} {setting.seed_sd:>7}"
             f" {'yes' if setting.uneven else '':>6} {found['false_or_seen']:>7.1%} {found['interval']:>8.1%}"
-            f" {found['naive']:>7.1%}", flush=True)
+            f" {found['naive']:>7.1%}")
     gains = [expected(better, 0.3) - expected(0.0, 0.3) for better in BETTER]
     say("power: true difference of mIoU, and how often it is seen\n"
         f"{'images':>6} {'seeds':>5} {'seed_sd':>7} " + " ".join(f"{gain:>7.4f}" for gain in gains))
     for setting in POWER:
         row = [rates(setting, options.comparisons, options.resamples, better)["right"] for better in BETTER]
         power.append(asdict(setting) | {"difference": gains, "seen": row})
-        say(f"{setting.images:>6} {setting.seeds:>5} {setting.seed_sd:>7} " + " ".join(f"{x:>7.1%}" for x in row),
-            flush=True)
+        say(f"{setting.images:>6} {setting.seeds:>5} {setting.seed_sd:>7} " + " ".join(f"{x:>7.1%}" for x in row))
     seconds = speed()
     say(f"12 runs x 50 images x 21 classes, 5,000 resamples: {seconds:.2f} s")
     if options.json:

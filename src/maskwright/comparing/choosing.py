@@ -1,4 +1,4 @@
-"""Which entry to take, and why, in a sentence: the best score, or something cheaper that is as good for all one knows."""
+"""Which entry to take, and why: the best score, or something cheaper that is as good for all one knows."""
 
 from __future__ import annotations
 

@@ -6,10 +6,11 @@ things blur it, the choice of images and the luck of training, and the method ke
 
 - Images. Intervals are percentiles of a bootstrap over images, the same draws for all runs, widened as Student's t is
   for their number. Tests swap the two entries image by image; the counts of an entry's seeds are averaged before.
-- Seeds. The variance between trainings of one entry, less what chance in the images explains of it, is a component of
-  its own. It is pooled over all entries with several seeds; one that varies more than most has its own. It enters
-  intervals and tests as Student's t with as many degrees of freedom as there are repetitions. Without a repetition it
-  is unknown, taken as 0, and verdicts are about these trained models and not about their settings.
+- Seeds. The variance between trainings of one entry is a component of its own, pooled over all entries with several
+  seeds; one that varies more than most has its own. It enters intervals and tests as Student's t with as many degrees
+  of freedom as there are repetitions. As seeds also err on different images, it holds a part of what the bootstrap
+  sees, which is taken out there so that nothing counts twice. Without a repetition it is unknown, taken as 0, and
+  verdicts are about these trained models and not about their settings.
 - Many comparisons. The best entry is known only from the scores themselves, so the tests of ALL pairs are one family,
   corrected by Holm (1979): the chance of any wrong "better" in the whole table is at most 5 %.
 """
@@ -35,11 +36,12 @@ RESAMPLES = 5000
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """`variances` (E,): of the score of one training of each entry, as far as the images do not explain it; `pooled`:
-    that of all entries together; `freedom`: how many repetitions it is known from, 0 when it is not known and taken as
-    0."""
+    """`variances` (E,) of the score of one training of each entry, and the part of them that is `explained` (E,) by the
+    choice of images; `pooled`: what is left of both over all entries; `freedom`: how many repetitions they are known
+    from, 0 when they are not known and taken as 0."""
 
     variances: Floats
+    explained: Floats
     pooled: float
     freedom: int
 
@@ -86,18 +88,58 @@ def infer(entries: Sequence[Sequence[Marginals]], score: Score, *, resamples: in
         unknown = [Interval(float(value), math.nan, math.nan) for value in values]
         return Inference(unknown, [
             Difference(a, b, Interval(float(values[a] - values[b]), math.nan, math.nan), 1.0, 1.0,
-                       "not distinguishable") for a, b in pairs], SeedNoise(np.zeros(len(entries)), 0.0, 0), math.nan)
+                       "not distinguishable") for a, b in pairs], _unknown(len(entries)), math.nan)
     drawn = bootstrap(runs, score, resamples, seed)
     noise = _seed_noise(known, drawn, members, images)
-    rng = np.random.default_rng((seed, 3))
-    luck = rng.standard_t(noise.freedom, resamples) if noise.freedom else np.zeros(resamples)
-    spread = np.sqrt(noise.variances / [len(entry) for entry in entries])
     means = np.stack([drawn[own].mean(0) for own in members])
-    moved = (means - values[:, None]) * widening(images, resamples, seed)
-    scores = [_interval(value, value + moved[e] + luck * spread[e], 0.0)
-              for e, value in enumerate(values)]
-    return Inference(scores, _differences(entries, pairs, score, values, moved, luck, spread, resamples, seed), noise,
+    chance = _Chance.of(means - values[:, None], noise, [len(entry) for entry in entries], images, seed)
+    scores = [_interval(value, value + chance.of_entry(e), 0.0) for e, value in enumerate(values)]
+    return Inference(scores, _differences(entries, pairs, score, values, chance, resamples, seed), noise,
                      max(0.0, float(np.nanmean(means.max(0) - values[means.argmax(0)]))))
+
+
+@dataclass(frozen=True)
+class _Chance:
+    """How scores vary by chance: `moved` (E, B) by the choice of images, before and after (`wide`) it is widened, and
+    `luck` (B,) with a spread of 1 by that of training, whose variances for the mean of each entry's seeds are `seeds`
+    (E,); of these `shared` (E,) are also in `moved`."""
+
+    moved: Floats
+    wide: Floats
+    luck: Floats
+    seeds: Floats
+    shared: Floats
+
+    @classmethod
+    def of(cls, moved: Floats, noise: SeedNoise, sizes: Sequence[int], images: int, seed: int) -> _Chance:
+        resamples = moved.shape[1]
+        rng = np.random.default_rng((seed, 3))
+        luck = rng.standard_t(noise.freedom, resamples) if noise.freedom else np.zeros(resamples)
+        shared = noise.explained / sizes * (images - 1) / images  # as the bootstrap sees it
+        return cls(moved, moved * widening(images, resamples, seed), np.asarray(luck), noise.variances / sizes, shared)
+
+    def of_entry(self, e: int) -> Floats:
+        """(B,) for the score of an entry."""
+        by_images: Floats = self.wide[e] * _left(self.moved[e], self.shared[e])
+        return by_images + self.luck * float(self.seeds[e]) ** 0.5
+
+    def of_pair(self, a: int, b: int) -> Floats:
+        """(B,) for the difference of two entries."""
+        by_images: Floats = (self.wide[a] - self.wide[b]) * self.left(a, b)
+        return by_images + self.luck_of(a, b)
+
+    def luck_of(self, a: int, b: int) -> Floats:
+        """(B,) for the difference of two entries on the same images."""
+        return self.luck * float(self.seeds[a] + self.seeds[b]) ** 0.5
+
+    def left(self, a: int, b: int) -> float:
+        """The share of the images' spread of a difference that the seeds do not bring in anyway."""
+        return _left(self.moved[a] - self.moved[b], self.shared[a] + self.shared[b])
+
+
+def _left(moved: Floats, shared: float) -> float:
+    spread = float(np.nanvar(moved))
+    return math.sqrt(max(0.0, 1 - shared / spread)) if shared and spread else 1.0
 
 
 def _seed_noise(known: Floats, drawn: Floats, members: Sequence[slice], images: int) -> SeedNoise:
@@ -105,7 +147,7 @@ def _seed_noise(known: Floats, drawn: Floats, members: Sequence[slice], images: 
     several = [(e, own) for e, own in enumerate(members) if own.stop - own.start > 1]
     freedom = sum(own.stop - own.start - 1 for _, own in several)
     if not freedom:
-        return SeedNoise(np.zeros(len(members)), 0.0, 0)
+        return _unknown(len(members))
     between, explained = np.zeros(len(members)), np.zeros(len(members))
     for e, own in several:
         between[e] = known[own].var(ddof=1)
@@ -113,13 +155,17 @@ def _seed_noise(known: Floats, drawn: Floats, members: Sequence[slice], images: 
         apart = drawn[own] - drawn[own].mean(0)
         explained[e] = np.nanvar(apart, axis=1).sum() / (len(apart) - 1) * images / (images - 1)
     share = np.array([own.stop - own.start - 1 for own in members]) / freedom
-    pooled = max(0.0, float(((between - explained) * share).sum()))
-    return SeedNoise(np.maximum(between - explained, pooled), pooled, freedom)
+    usual, usually = float(between @ share), float(explained @ share)
+    return SeedNoise(np.maximum(between, usual), np.where(share > 0, explained, usually), max(0.0, usual - usually),
+                     freedom)
+
+
+def _unknown(entries: int) -> SeedNoise:
+    return SeedNoise(np.zeros(entries), np.zeros(entries), 0.0, 0)
 
 
 def _differences(entries: Sequence[Sequence[Marginals]], pairs: Sequence[tuple[int, ...]], score: Score,
-                 values: Floats, moved: Floats, luck: Floats, spread: Floats, resamples: int, seed: int
-                 ) -> list[Difference]:
+                 values: Floats, chance: _Chance, resamples: int, seed: int) -> list[Difference]:
     if not pairs:
         return []
     averaged = [Marginals(*(np.mean(part, axis=0) for part in zip(*entry, strict=True))) for entry in entries]
@@ -127,14 +173,13 @@ def _differences(entries: Sequence[Sequence[Marginals]], pairs: Sequence[tuple[i
     whole = np.array([score(one.total()) for one in averaged])
     p, intervals = [], []
     for (a, b), row in zip(pairs, null, strict=True):
-        both = math.hypot(spread[a], spread[b])
-        intervals.append(_interval(values[a] - values[b], values[a] - values[b] + moved[a] - moved[b] + luck * both,
-                                   -1.0))
-        exact = every_swap(len(averaged[a].hit), resamples) and both == 0
-        chance = row if both == 0 else np.resize(row, resamples) + luck * both
+        intervals.append(_interval(values[a] - values[b], values[a] - values[b] + chance.of_pair(a, b), -1.0))
+        luck = chance.luck_of(a, b)
+        drawn = np.resize(row, resamples) * chance.left(a, b) + luck if luck.any() else row
         # Differences that are equal but for rounding are equal.
-        as_large = int(np.count_nonzero(np.abs(chance) >= abs(whole[a] - whole[b]) - 1e-12))
-        p.append(as_large / len(chance) if exact else (1 + as_large) / (1 + len(chance)))
+        as_large = int(np.count_nonzero(np.abs(drawn) >= abs(whole[a] - whole[b]) - 1e-12))
+        every = every_swap(len(averaged[a].hit), resamples) and not luck.any()
+        p.append(as_large / len(drawn) if every else (1 + as_large) / (1 + len(drawn)))
     return [Difference(a, b, value, one, corrected, _verdict(value, corrected))
             for (a, b), value, one, corrected in zip(pairs, intervals, p, holm(p), strict=True)]
 

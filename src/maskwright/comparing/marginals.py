@@ -66,7 +66,7 @@ SCORES: Mapping[str, Score] = {"mIoU": mIoU, "mDice": mDice, "mAcc": mAcc, "aAcc
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
     # Seeds are averaged before, so an absent class may have a rounding error instead of 0.
-    ratio = np.full(np.shape(whole), np.nan)
+    ratio = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
     np.divide(part, whole, out=ratio, where=whole > 1e-6)
     return ratio
 
