@@ -22,6 +22,7 @@ from maskwright.explaining.kinds import KINDS
 from maskwright.explaining.slices import AXES
 from maskwright.formats import FORMATS
 from maskwright.formats.source import NOTES
+from maskwright.guarding import GUARDS
 from maskwright.training.doctor import SYMPTOMS
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +50,8 @@ def test_the_table_of_broken_inputs_is_up_to_date():
 def test_every_row_is_in_the_reference():
     text = (ROOT / "docs" / "reference.md").read_text()
     for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, optim.OPTIMIZERS, optim.SCHEDULES,
-                  trackers.TRACKERS, CHECKS, FORMATS, NOTES, READERS, SELECTORS, SYMPTOMS, KINDS, AXES, FINDINGS):
+                  trackers.TRACKERS, CHECKS, FORMATS, NOTES, READERS, SELECTORS, SYMPTOMS, KINDS, AXES, FINDINGS,
+                  GUARDS):
         assert all(f"`{name}`" in text for name in table)
 
 

@@ -21,6 +21,7 @@ from maskwright.explaining.kinds import KINDS
 from maskwright.explaining.slices import AXES
 from maskwright.formats import FORMATS
 from maskwright.formats.source import NOTES
+from maskwright.guarding import GUARDS
 from maskwright.training.doctor import NOT_FINITE, SYMPTOMS
 
 TARGET = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -130,6 +131,8 @@ def render() -> str:
     lines += ["\n## Findings of the training doctor\n", "| code | severity | meaning |", "|---|---|---|",
               f"| `{NOT_FINITE}` | error | the loss was not finite, and training stopped |"]
     lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in SYMPTOMS.items()]
+    lines += ["\n## Findings of the guard of numbers\n", "| code | severity | meaning |", "|---|---|---|"]
+    lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in GUARDS.items()]
     lines += ["\n## Kinds of errors\n", "| kind | what | what may help |", "|---|---|---|"]
     lines += [f"| `{name}` | {kind.meaning} | {kind.fix} |" for name, kind in KINDS.items()]
     lines += ["\nSlices that `explain` compares with the rest:\n", "| slices | of what | score |", "|---|---|---|"]

@@ -202,6 +202,9 @@ def test_the_json_has_the_promised_keys(result):
         assert level["names"] == [row["name"] for row in level["classes"]] == names
         assert set(level["scores"]["mIoU"]) == {"value", "low", "high"}
     assert document["levels"][1]["scores"] == document["scores"]
+    assert document["notes"] == [finding["message"] for finding in document["findings"]]
+    assert document["findings"][0]["code"] == "number.few_images"
+    assert document["origin"]["same_data"] and document["origin"]["copies"] == []
     for row in document["classes"]:
         assert {"id", "name", "iou", "dice", "precision", "recall", "true_pixels", "predicted_pixels"} <= set(row)
 
@@ -246,6 +249,13 @@ def test_few_images_are_noted(own, result):
     found = evaluate(own)
     assert any(note.startswith("one image: there is no interval") for note in found.notes)
     assert not found.intervals["mIoU"].low > -1  # undefined, not the value itself
+
+
+def test_copies_of_training_images_are_found(own):
+    shutil.copy(data_of(own) / "images/train/train_04.png", data_of(own) / "images/test/test_02.png")
+    found = evaluate(own)
+    assert found.findings[0].code == "number.leakage"
+    assert found.origin.copies == (("test/test_02", "train/train_04"),)
 
 
 def test_an_absent_class_is_noted_and_not_counted(own):

@@ -120,17 +120,17 @@ class _Chance:
 
     def of_entry(self, e: int) -> Floats:
         """(B,) for the score of an entry."""
-        by_images: Floats = self.wide[e] * _left(self.moved[e], self.shared[e])
-        return by_images + self.luck * float(self.seeds[e]) ** 0.5
+        drawn: Floats = self.wide[e] * _left(self.moved[e], self.shared[e]) + self.luck * math.sqrt(self.seeds[e])
+        return drawn
 
     def of_pair(self, a: int, b: int) -> Floats:
         """(B,) for the difference of two entries."""
-        by_images: Floats = (self.wide[a] - self.wide[b]) * self.left(a, b)
-        return by_images + self.luck_of(a, b)
+        drawn: Floats = (self.wide[a] - self.wide[b]) * self.left(a, b) + self.luck_of(a, b)
+        return drawn
 
     def luck_of(self, a: int, b: int) -> Floats:
         """(B,) for the difference of two entries on the same images."""
-        return self.luck * float(self.seeds[a] + self.seeds[b]) ** 0.5
+        return self.luck * math.sqrt(self.seeds[a] + self.seeds[b])
 
     def left(self, a: int, b: int) -> float:
         """The share of the images' spread of a difference that the seeds do not bring in anyway."""
