@@ -1,6 +1,6 @@
 """How often `compare` is wrong: A/A comparisons, and how large a difference must be for it to see it.
 
-    python bench/compare.py [--comparisons 400] [--resamples 2000] [--json]
+    python bench/compare.py [--comparisons 400] [--resamples 1000] [--json] [--figure power.svg]
 
 Datasets are simulated as counts. Images differ in difficulty, which all models share, and each class is missing from
 some images; a model misses and invents pixels of each class by a logistic law of its quality and the difficulty, with
@@ -19,6 +19,8 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,7 @@ import numpy.typing as npt
 from maskwright.comparing.inference import infer
 from maskwright.comparing.marginals import Marginals, mIoU
 from maskwright.comparing.resampling import bootstrap
+from maskwright.reporting.svg import Series, line_chart, standalone
 
 Floats = npt.NDArray[np.float64]
 AREA, BASE = 50_000.0, 1.8
@@ -133,7 +136,17 @@ EQUAL = [
 ]
 POWER = [Setting(10), Setting(20), Setting(50), Setting(200), Setting(50, seeds=3, seed_sd=0.1),
          Setting(50, seeds=5, seed_sd=0.1)]
-BETTER = (0.05, 0.1, 0.2, 0.4, 0.8)
+BETTER = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+
+
+def draw(gains: Sequence[float], power: Sequence[dict[str, Any]], file: Path) -> None:
+    """The share of differences that is seen, over their size in hundredths of mIoU."""
+    lines = [Series(f"{row['images']} images" if row["seeds"] == 1 else f"{row['images']}, {row['seeds']} seeds",
+                    [(100 * x, 100 * y) for x, y in zip(gains, row["seen"], strict=True)], colour)
+             for row, colour in zip(power, COLOURS, strict=True)]
+    file.write_text(standalone(line_chart("power", "Differences that compare sees", lines, y_label="seen, in %",
+                                          x_label="true difference, hundredths of mIoU")))
 
 
 def speed() -> float:
@@ -147,8 +160,9 @@ def speed() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--comparisons", type=int, default=400, help="of each setting")
-    parser.add_argument("--resamples", type=int, default=2000)
+    parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--figure", type=Path, help="draw the power to this SVG file")
     options = parser.parse_args()
     equal, power = [], []
 
@@ -173,6 +187,8 @@ def main() -> None:
         row = [rates(setting, options.comparisons, options.resamples, better)["right"] for better in BETTER]
         power.append(asdict(setting) | {"difference": gains, "seen": row})
         say(f"{setting.images:>6} {setting.seeds:>5} {setting.seed_sd:>7} " + " ".join(f"{x:>7.1%}" for x in row))
+    if options.figure:
+        draw(gains, power, options.figure)
     seconds = speed()
     say(f"12 runs x 50 images x 21 classes, 5,000 resamples: {seconds:.2f} s")
     if options.json:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from maskwright.core.storage import Journal, atomic_write_json
+from maskwright.core.storage import dump_json
 from maskwright.guarding.number import Origin
 from maskwright.metrics import constant_baseline, headline, image_scores, most_frequent_baseline, scores
 
@@ -34,6 +34,10 @@ def predict(true: np.ndarray, quality: float, seed: int) -> np.ndarray:
     return counts
 
 
+def lines(rows: Sequence[dict[str, Any]]) -> str:
+    return "".join(dump_json(row) + "\n" for row in rows)
+
+
 def make_run(path: Path, *, model: str = "UNet", loss: Any = "ce", seed: int = 0, macs: float = 1e9,
              val: float = 0.7, waited: float = 0.0, step: float = 0.1, config: dict[str, Any] | None = None,
              info: dict[str, Any] | None = None) -> Path:
@@ -44,17 +48,16 @@ def make_run(path: Path, *, model: str = "UNet", loss: Any = "ce", seed: int = 0
              "loss": [{"name": name, "weight": 1.0, "class_weights": "none"} for name in loss.split("+")],
              "train": {"iterations": 20, "batch_size": 4, "threads": 2}, **(config or {})}
     (path / "config.yaml").write_text(yaml.safe_dump(whole))
-    atomic_write_json(path / "run.json", {
+    (path / "run.json").write_text(dump_json({
         "dataset": {"name": "garden", "root": "/data", "version": "v1"},
         "splits": {"train": [f"train/{i}" for i in range(9)], "val": [f"val/{i}" for i in range(5)]}, "device": "cpu",
         "threads": 2, "size": {"parameters": macs / 1000, "macs": macs, "step_seconds": step, "batch_size": 4},
-        **(info or {})})
-    for step_number in (10, 20):
-        Journal(path / "metrics.jsonl").append({"iteration": step_number, "val_loss": 1.0, "val_mIoU": val,
-                                                "best": step_number == 10}, durable=False)
-        Journal(path / "timing.jsonl").append({"iteration": step_number, "seconds_since": 10 * (step + waited),
-                                               "waited": 10 * waited}, durable=False)
-    atomic_write_json(path / "finished.json", {"iterations": 20, "seconds": 30.0, "best_iteration": 10})
+        **(info or {})}))
+    (path / "metrics.jsonl").write_text(lines([
+        {"iteration": at, "val_loss": 1.0, "val_mIoU": val, "best": at == 10} for at in (10, 20)]))
+    (path / "timing.jsonl").write_text(lines([
+        {"iteration": at, "seconds_since": 10 * (step + waited), "waited": 10 * waited} for at in (10, 20)]))
+    (path / "finished.json").write_text(dump_json({"iterations": 20, "seconds": 30.0, "best_iteration": 10}))
     return path
 
 
@@ -62,14 +65,15 @@ def evaluate(path: Path, confusions: np.ndarray, *, split: str = "test", number:
              names: Sequence[str] | None = None, origin: Origin | None = None) -> Path:
     """Writes an evaluation with these counts (N, K, K)."""
     folder = path / "evaluations" / f"{split}-{number:03d}"
+    folder.mkdir(parents=True)
     total = confusions.sum(0)
     names = names or [f"{split}/{i}" for i in range(len(confusions))]
     baselines = {"first_class": constant_baseline(total, CLASSES), "most_frequent": most_frequent_baseline(total, CLASSES)}
-    atomic_write_json(folder / "scores.json", {
+    (folder / "scores.json").write_text(dump_json({
         "split": split, "images": len(names), **scores(total, CLASSES).to_dict(headline(confusions, resamples=50)),
         "baselines": {name: row.to_dict()["scores"] for name, row in baselines.items()}, "dataset_version": version,
-        "origin": (origin or Origin(iteration=10)).to_dict(), "size": {}})
-    for name, counts in zip(names, confusions, strict=True):
-        Journal(folder / "images.jsonl").append({"sample": name, **image_scores(counts).to_dict()}, durable=False)
+        "origin": (origin or Origin(iteration=10)).to_dict(), "size": {}}))
+    (folder / "images.jsonl").write_text(lines([
+        {"sample": name, **image_scores(counts).to_dict()} for name, counts in zip(names, confusions, strict=True)]))
     np.save(folder / "confusions.npy", confusions)
     return folder

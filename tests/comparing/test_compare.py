@@ -14,7 +14,7 @@ from compared_runs import CLASSES, evaluate, make_run, predict, truth
 from maskwright.cli import main
 from maskwright.comparing import compare, human
 from maskwright.comparing.gather import find_runs, members_of, recipe_name, recipes
-from maskwright.core.storage import atomic_write_json, read_json
+from maskwright.core.storage import atomic_write_json, dump_json, read_json
 from maskwright.errors import ConfigError, DataError
 from maskwright.metrics import mIoU, scores
 from maskwright.run import Run
@@ -231,16 +231,12 @@ def test_what_limits_the_result_is_said(tmp_path):
 
 def test_a_single_image(tmp_path):
     for number, name in enumerate(("one", "two")):
-        add(tmp_path, name, 0.8 - 0.3 * number, number, true=truth(1), model=name)
+        add(tmp_path, name, 0.8 - 0.3 * number, number, true=truth(1), model=name, macs=1e9 / (1 + number))
     result = compare(tmp_path)
-    assert result.to_dict()["entries"][0]["score"]["low"] is not None or "p" in human(result)
-    assert json.loads(json.dumps(read_json_text(result)))["pairs"][0]["difference"]["low"] is None
-
-
-def read_json_text(result):
-    from maskwright.core.storage import dump_json
-
-    return json.loads(dump_json(result.to_dict()))
+    assert result.choice.proposed == "one" and "one is not distinguishable" in result.choice.reason and human(result)
+    document = json.loads(dump_json(result.to_dict()))
+    assert document["pairs"][0]["difference"]["low"] is None and document["entries"][0]["score"]["low"] is None
+    assert result.findings[0].code == "number.one_image" and result.findings[1].evidence["optimism"] is None
 
 
 def test_the_command_line(study, capsys):

@@ -49,27 +49,24 @@ def compare(runs: str | Path | Run | Sequence[str | Path | Run], *, split: str =
     # Only scores on the same images, by the same truth, can be compared: those of most.
     common = Counter(member.alike for member in found).most_common(1)[0][0]
     members = [member for member in found if member.alike == common]
-    groups = recipes(members)
-    names = _entry_names(groups)
+    groups = sorted(recipes(members), key=lambda group: -np.mean(_scores(group, score)))
     inference = infer([[member.counts for member in group] for group in groups], SCORES[score], resamples=resamples)
-    order = sorted(range(len(groups)), key=lambda e: -inference.scores[e].value)
-    costs = [Costs.of(group) for group in groups]
-    choice = _choice(groups, names, costs, inference, score, split, select, resamples)
-    diff = differing([groups[e] for e in order])
-    entries = _entries(groups, names, costs, inference, score)
-    ranked = [entries[e] for e in order]
-    pairs = _pairs(entries, inference)
-    chosen_on = choice.on if choice else None
-    findings = guard([member.number for member in found], chosen_on=chosen_on,
-                     optimism=inference.optimism if chosen_on == split and len(members[0].scored.names) > 1 else None)
-    seeds = inference.seeds
+    entries = _entries(groups, inference, score)
+    choice = _choice(groups, entries, inference, score, split, select, resamples)
+    samples, seeds, config = members[0].scored.names, inference.seeds, differing(groups)
+    findings = guard([member.number for member in found], chosen_on=choice.on if choice else None,
+                     optimism=inference.optimism if choice and choice.on == split and len(samples) > 1 else None)
     return Comparison(
-        split, score, members[0].scored.names, [row["name"] for row in members[0].scored.result["classes"]], ranked,
-        pairs, seeds.pooled**0.5 if seeds.freedom else None, seeds.freedom, resamples, diff,
-        matrix([entry.name for entry in ranked], [entry.model for entry in ranked], [entry.loss for entry in ranked],
-               list(diff)),
-        choice, _notes(groups, inference, len(members[0].scored.names)), findings,
+        split, score, samples, [row["name"] for row in members[0].scored.result["classes"]], entries,
+        _pairs(entries, inference), seeds.pooled**0.5 if seeds.freedom else None, seeds.freedom, resamples, config,
+        matrix([entry.name for entry in entries], [entry.model for entry in entries],
+               [entry.loss for entry in entries], list(config)),
+        choice, _notes(groups, inference, len(samples)), findings,
         [member.name for member in found if member.alike != common], missing)
+
+
+def _scores(group: Sequence[Member], score: str) -> list[float]:
+    return [float(SCORES[score](member.counts.total())) for member in group]
 
 
 def _entry_names(groups: Sequence[Sequence[Member]]) -> list[str]:
@@ -77,25 +74,20 @@ def _entry_names(groups: Sequence[Sequence[Member]]) -> list[str]:
     return [name if names.count(name) == 1 else group[0].name for name, group in zip(names, groups, strict=True)]
 
 
-def _entries(groups: Sequence[Sequence[Member]], names: Sequence[str], costs: Sequence[Costs], inference: Inference,
-             score: str) -> list[Entry]:
+def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: str) -> list[Entry]:
+    """Those of groups that are in the order of their scores."""
     configs = [group[0].config for group in groups]
-    best = max(range(len(groups)), key=lambda e: inference.scores[e].value)
     verdicts: dict[int, Verdict] = {d.second: "worse" if d.verdict == "better" else d.verdict
-                                    for d in inference.differences if d.first == best}
-    entries = []
-    for e, (group, model, loss) in enumerate(zip(groups, model_names(configs), loss_names(configs), strict=True)):
-        totals = [member.counts.total() for member in group]
-        entries.append(Entry(
-            names[e], [member.run.path for member in group], [member.scored.folder for member in group],
-            [member.config.get("seed") for member in group], inference.scores[e],
-            [float(SCORES[score](total)) for total in totals],
-            {key: float(np.mean([of(total) for total in totals])) for key, of in SCORES.items()},
-            _means([iou(total) for total in totals]), _means([SCORES[score](member.counts) for member in group]),
-            costs[e], _mean(member.best_on_val for member in group),
-            [key for key in differing([[member] for member in group]) if key != "seed"], model, loss,
-            verdicts.get(e)))
-    return entries
+                                    for d in inference.differences if d.first == 0}
+    told = zip(groups, _entry_names(groups), inference.scores, model_names(configs), loss_names(configs), strict=True)
+    return [Entry(name, [member.run.path for member in group], [member.scored.folder for member in group],
+                  [member.config.get("seed") for member in group], value, _scores(group, score),
+                  {key: float(np.mean(_scores(group, key))) for key in SCORES},
+                  _means([iou(member.counts.total()) for member in group]),
+                  _means([SCORES[score](member.counts) for member in group]), Costs.of(group),
+                  _mean(member.best_on_val for member in group), list(differing([[member] for member in group])),
+                  model, loss, verdicts.get(e))
+            for e, (group, name, value, model, loss) in enumerate(told)]
 
 
 def _means(rows: Sequence[Floats]) -> list[float]:
@@ -117,16 +109,17 @@ def _pairs(entries: Sequence[Entry], inference: Inference) -> list[Pair]:
     return pairs
 
 
-def _choice(groups: Sequence[Sequence[Member]], names: Sequence[str], costs: Sequence[Costs], inference: Inference,
-            score: str, split: str, select: str | None, resamples: int) -> Choice | None:
+def _choice(groups: Sequence[Sequence[Member]], entries: Sequence[Entry], inference: Inference, score: str, split: str,
+            select: str | None, resamples: int) -> Choice | None:
     if len(groups) < 2:
         return None
+    names, costs = [entry.name for entry in entries], [entry.costs for entry in entries]
     if select is None or select == split:
         return by_scores(names, costs, inference, score, split)
     found, missing = members_of([member.run for group in groups for member in group], select)
     if missing or len({member.alike for member in found}) > 1:
         if select == "val":
-            return by_logs(names, [_mean(member.best_on_val for member in group) for group in groups])
+            return by_logs(names, [entry.val_mIoU for entry in entries])
         raise DataError(f"--select {select}: not all runs are evaluated on the same images of it; first `maskwright "
                         f"evaluate {shlex.quote(str((missing or [found[0].run])[0].path))} --split {select}`")
     counts = {member.run.path: member.counts for member in found}

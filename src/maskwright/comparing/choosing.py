@@ -25,7 +25,7 @@ def by_scores(names: Sequence[str], costs: Sequence[Costs], found: Inference, sc
     if not ties:
         others = "the other" if len(names) == 2 else "every other"
         return Choice(names[best], names[best], split, f"{has} and is better than {others}")
-    close = [e for e in ties if not against[e].value.low > 0]
+    close = [e for e in ties if against[e].value.low <= 0]
     cheapest = min([best, *close], key=lambda e: _price(costs[e]))
     less = _less(costs[cheapest], costs[best])
     if not less:

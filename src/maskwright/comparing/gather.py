@@ -48,13 +48,13 @@ class Member:
         """What the guard looks at."""
         return Number.of(self.name, self.scored.result, self.scored.names, self.run if self.info else None)
 
-    @property
+    @cached_property
     def alike(self) -> tuple[object, ...]:
         """Equal for members that were scored on the same images by the same truth."""
         classes = tuple(row["name"] for row in self.scored.result["classes"])
         return tuple(self.scored.names), classes, self.counts.true.tobytes()
 
-    @property
+    @cached_property
     def best_on_val(self) -> float | None:
         """The best validation mIoU of its log."""
         scores = [row["val_mIoU"] for row in self.run.metrics.read() if row.get("val_mIoU") is not None]

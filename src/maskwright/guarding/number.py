@@ -82,8 +82,8 @@ class Number:
     def of(cls, name: str, result: Mapping[str, Any], images: Sequence[str], run: Run | None) -> Number:
         """That of an evaluation, from its `scores.json` and its samples; `run` is None for what no run has predicted.
         """
-        known = {key: [row[key]["value"] for row in result["baselines"].values() if row[key]["value"] is not None]
-                 for key in result["scores"]}
+        known = {key: [row[key]["value"] for row in result["baselines"].values()
+                       if key in row and row[key]["value"] is not None] for key in result["scores"]}
         return cls(name, result["split"], tuple(images),
                    tuple((row["name"], row["true_pixels"]) for row in result["classes"]),
                    {key: score["value"] for key, score in result["scores"].items()},
