@@ -137,13 +137,14 @@ EQUAL = [
 POWER = [Setting(10), Setting(20), Setting(50), Setting(200), Setting(50, seeds=3, seed_sd=0.1),
          Setting(50, seeds=5, seed_sd=0.1)]
 BETTER = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
+DRAWN = 0.06  # beyond it, nearly all are seen
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 
 
 def draw(gains: Sequence[float], power: Sequence[dict[str, Any]], file: Path) -> None:
     """The share of differences that is seen, over their size in hundredths of mIoU."""
     lines = [Series(f"{row['images']} images" if row["seeds"] == 1 else f"{row['images']}, {row['seeds']} seeds",
-                    [(100 * x, 100 * y) for x, y in zip(gains, row["seen"], strict=True)], colour)
+                    [(100 * x, 100 * y) for x, y in zip(gains, row["seen"], strict=True) if x < DRAWN], colour)
              for row, colour in zip(power, COLOURS, strict=True)]
     file.write_text(standalone(line_chart("power", "Differences that compare sees", lines, y_label="seen, in %",
                                           x_label="true difference, hundredths of mIoU")))
