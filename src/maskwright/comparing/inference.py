@@ -155,9 +155,9 @@ def _seed_noise(known: Floats, drawn: Floats, members: Sequence[slice], images: 
         apart = drawn[own] - drawn[own].mean(0)
         explained[e] = np.nanvar(apart, axis=1).sum() / (len(apart) - 1) * images / (images - 1)
     share = np.array([own.stop - own.start - 1 for own in members]) / freedom
-    usual, usually = float(between @ share), float(explained @ share)
-    return SeedNoise(np.maximum(between, usual), np.where(share > 0, explained, usually), max(0.0, usual - usually),
-                     freedom)
+    usual, usual_explained = float(between @ share), float(explained @ share)
+    return SeedNoise(np.maximum(between, usual), np.where(share > 0, explained, usual_explained),
+                     max(0.0, usual - usual_explained), freedom)
 
 
 def _unknown(entries: int) -> SeedNoise:
