@@ -23,6 +23,7 @@ from maskwright.explaining.slices import AXES
 from maskwright.formats import FORMATS
 from maskwright.formats.source import NOTES
 from maskwright.guarding import GUARDS
+from maskwright.metrics import MEASURES
 from maskwright.training.doctor import SYMPTOMS
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +52,7 @@ def test_every_row_is_in_the_reference():
     text = (ROOT / "docs" / "reference.md").read_text()
     for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, optim.OPTIMIZERS, optim.SCHEDULES,
                   trackers.TRACKERS, CHECKS, FORMATS, NOTES, READERS, SELECTORS, SYMPTOMS, KINDS, AXES, FINDINGS,
-                  GUARDS):
+                  GUARDS, MEASURES):
         assert all(f"`{name}`" in text for name in table)
 
 

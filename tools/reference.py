@@ -22,6 +22,7 @@ from maskwright.explaining.slices import AXES
 from maskwright.formats import FORMATS
 from maskwright.formats.source import NOTES
 from maskwright.guarding import GUARDS
+from maskwright.metrics import MEASURES
 from maskwright.training.doctor import NOT_FINITE, SYMPTOMS
 
 TARGET = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -122,6 +123,10 @@ def render() -> str:
               for name, row in FORMATS.items()]
     lines += ["\n### Logs\n", "| tool | what is read |", "|---|---|"]
     lines += [f"| `{name}` | {row.meaning} |" for name, row in READERS.items()]
+    lines += ["\n## Measures of evaluate\n", "| name | what | aggregated over | an absent class | better | unit |",
+              "|---|---|---|---|---|---|"]
+    lines += [f"| `{name}` | {row.meaning} | {row.aggregation} | {row.absent} | {row.better} | {row.unit} |"
+              for name, row in MEASURES.items()]
     lines += ["\n## Findings of the audit\n", "| code | severity | meaning |", "|---|---|---|"]
     lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in CHECKS.items()]
     lines += ["\n`audit --fix` mends, as edits:\n", "| code | how |", "|---|---|"]

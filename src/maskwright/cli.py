@@ -324,17 +324,33 @@ def resume(run: RunDir, as_json: Json = False) -> None:
 
 @app.command()
 def evaluate(
-    run: RunDir,
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder, or with --data a folder of masks.", show_default=False)
+    ],
     split: Annotated[str, typer.Option("--split", help="train, val, test or another.")] = "test",
     data: Annotated[Path | None, typer.Option("--data", help="Another dataset with the same classes.")] = None,
     selector: Selector = None,
+    boundary: Annotated[
+        bool, typer.Option("--boundary", help="Also boundary F, surface Dice, HD95 and average distance.")
+    ] = False,
+    tolerance: Annotated[
+        str | None,
+        typer.Option("--tolerance", help="With --boundary: pixels, or a share of the diagonal (0.75%)."),
+    ] = None,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Also whether probabilities can be believed: ECE, Brier, ….")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Score a run on a split, with intervals and trivial baselines."""
-    _need_torch()
-    from maskwright.prediction.evaluate import evaluate, human
+    """Score a run, or masks that any tool has made, on a split, with intervals and trivial baselines."""
+    from maskwright.prediction.evaluate import evaluate, is_mask_folder
+    from maskwright.prediction.scoring import human
 
-    result = evaluate(run, split=split, data=data, selector=selector)
+    if not is_mask_folder(run):
+        _need_torch()
+    result = evaluate(
+        run, split=split, data=data, selector=selector, boundary=boundary, tolerance=tolerance, calibration=calibration
+    )
     _print(result.to_dict(), as_json, lambda: human(result))
 
 

@@ -45,6 +45,7 @@ TRAPS = {
     "number.other_tree": [[made(same_tree=False)]],
     "number.loading": [[CLEAN, replace(OTHER, speed=Speed(5.0, 0.51, "cpu, 2"))]],
     "number.trivial_accuracy": [[replace(CLEAN, scores={"mIoU": 0.5, "aAcc": 0.85})]],
+    "number.weak_truth": [[made(weak=3)]],
     "number.same_names": [[made(same_names=IMAGES[:2])]],
     "number.other_machine": [[CLEAN, OTHER, replace(OTHER, name="c", speed=Speed(5.0, 0.51, "cuda, 8"))]],
     "number.unknown_training": [[replace(CLEAN, training=None)]],

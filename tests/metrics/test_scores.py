@@ -2,6 +2,7 @@
 
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -135,11 +136,30 @@ def test_dataset_and_image_aggregation_differ_as_stated():
     np.testing.assert_array_equal(mean_image_iou(never), [5 / 6, NAN])
 
 
+@given(stacks())
+def test_thresholds_that_an_iou_exceeds(confusions):
+    found = metrics.thresholded_iou(confusions)
+    for image, row in zip(confusions, found, strict=True):
+        for c, value in enumerate(row):
+            hit, union = int(image[c, c]), int(image[c].sum() + image[:, c].sum() - image[c, c])
+            passed = [Fraction(hit, union) > Fraction(k, 20) for k in range(10, 20)] if union else []
+            assert value == pytest.approx(sum(passed) / 10) if union else math.isnan(value)
+    np.testing.assert_array_equal(metrics.thresholded_iou(confusions, absent=1.0), np.where(np.isnan(found), 1, found))
+
+
+def test_an_iou_at_a_threshold_does_not_exceed_it():
+    found = metrics.thresholded_iou(np.array([[[n, 100 - n], [0, 0]] for n in (50, 51, 55, 56, 95, 96, 100)]))
+    np.testing.assert_allclose(found[:, 0], [0, 0.1, 0.1, 0.2, 0.9, 1, 1])
+    np.testing.assert_array_equal(found[:-1, 1], 0)  # invented
+    assert math.isnan(found[-1, 1])
+
+
 def test_image_scores_agree_with_the_vectorised_functions():
     confusion = np.array([[7, 1, 0], [2, 3, 0], [0, 0, 0]])
     image = image_scores(confusion)
     np.testing.assert_array_equal(image.iou, metrics.iou(confusion))
     np.testing.assert_array_equal(image.dice, metrics.dice(confusion))
+    np.testing.assert_array_equal(image.thresholded_iou, metrics.thresholded_iou(confusion))
     assert all(getattr(image, name) == score(confusion) for name, score in OVERALL.items())
     document = json.loads(json.dumps(image.to_dict(), allow_nan=False))
     assert document["iou"] == [0.7, 0.5, None] and document["mIoU"] == pytest.approx(0.6)

@@ -12,9 +12,11 @@ from PIL import Image
 from helpers import fingerprint, write
 from maskwright.core.storage import atomic_write_json
 from maskwright.errors import ConfigError, DataError
+from maskwright.metrics import MEASURES, BoundaryScores, Tolerance, boundary_scores
 from maskwright.models.segmenter import Segmenter
-from maskwright.prediction.evaluate import evaluate, human
-from maskwright.prediction.predict import predict
+from maskwright.prediction.evaluate import evaluate
+from maskwright.prediction.predict import load, predict
+from maskwright.prediction.scoring import human
 from maskwright.run import Run
 from maskwright.training.train import train
 from tiny import config, write_dataset
@@ -60,6 +62,12 @@ def own(run, tmp_path):
 @pytest.fixture(scope="module")
 def result(run):
     return evaluate(run)
+
+
+@pytest.fixture(scope="module")
+def full(run):
+    """With all that can be asked for."""
+    return evaluate(run, tolerance=2, calibration=True)
 
 
 def pixels(path):
@@ -121,6 +129,56 @@ def test_counts_of_each_image_against_scikit_learn(run, result):
         present = [id_ for id_ in IDS if (truth[kept] == id_).any() or (found[kept] == id_).any()]
         expected = sklearn.metrics.jaccard_score(truth[kept], found[kept], labels=present, average="macro")
         assert row["mIoU"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_further_measures_of_each_image(run, full, result):
+    """Boundaries against the function on the written masks, calibration against scikit-learn on the model's output."""
+    assert "mean_image_boundary_f" not in result.measures and "dataset_ece" not in result.measures
+    assert full.confusions.tolist() == result.confusions.tolist()
+    rows = [json.loads(line) for line in (full.folder / "images.jsonl").read_text().splitlines()]
+    segmenter = load(run)
+    surprise = []
+    for (truth, found), row, name in zip(pairs(run, full), rows, full.names, strict=True):
+        index = np.zeros(256, np.uint8)
+        index[[*IDS, 255]] = [0, 1, 2, 255]
+        expected = boundary_scores(index[truth], index[found], 3, Tolerance(pixels=2))
+        for key, values in expected._asdict().items():
+            assert row[f"boundary_{key}"] == [None if np.isnan(value) else value for value in values]
+        image = pixels(data_of(run) / f"images/{name}.png")
+        p = next(segmenter.own_probabilities([image])).numpy()[:, truth != 255].T.astype(np.float64)
+        surprise.append(sklearn.metrics.log_loss(index[truth[truth != 255]], p / p.sum(1, keepdims=True), labels=[0, 1, 2]))
+        assert row["nll"] == pytest.approx(surprise[-1], rel=1e-3)
+        assert 0 <= row["ece"] <= row["mce"] <= 1 and 0 < row["brier"] < 2
+    assert full.measures["dataset_nll"].interval.value == pytest.approx(np.mean(surprise), rel=1e-3)
+    f = full.measures["mean_image_boundary_f"]
+    by_class = [[row["boundary_f"][c] for row in rows if row["boundary_f"][c] is not None] for c in range(3)]
+    np.testing.assert_allclose(f.classes, [np.mean(values) for values in by_class])
+    assert f.interval.value == pytest.approx(np.mean(f.classes)) and f.interval.low < f.interval.value < f.interval.high
+
+
+def test_every_number_in_the_json_says_how_it_is_aggregated(full):
+    document = json.loads((full.folder / "scores.json").read_text())
+    assert document == json.loads(json.dumps(full.to_dict())) and document["tolerance"] == "2 px"
+    assert {*document["measures"]} == {*MEASURES} - {*document["scores"]}
+    for level in (document, *document["levels"]):
+        for name, measure in level["measures"].items():
+            assert measure["aggregation"] == MEASURES[name].aggregation and measure["absent"] == MEASURES[name].absent
+            assert len(measure["classes"]) in (0, len(level["classes"])) and {"value", "low", "high"} <= set(measure)
+    assert {"mean_image_hd95", "dataset_excess_recall"} <= set(document["levels"][0]["measures"])
+    assert sum(row["pixels"] for row in document["reliability"]) == full.scores.pixels
+    text = human(full)
+    assert "boundaries agree within 2 px" in text and "over the dataset (counts summed over images" in text
+    for measure in full.measures.values():
+        assert f"{measure.interval.value:.4f}  [{measure.interval.low:.4f}, {measure.interval.high:.4f}]" in text
+
+
+def test_boundaries_of_a_level_are_those_of_its_own_masks(run, full):
+    index = np.zeros(256, np.uint8)
+    index[[*IDS, 255]] = [0, 1, 1, 255]
+    expected = BoundaryScores.stacked([boundary_scores(index[truth], index[found], 2, Tolerance(pixels=2))
+                                       for truth, found in pairs(run, full)])
+    found = full.levels[0].measures["mean_image_nsd"]
+    np.testing.assert_allclose(found.classes, np.nanmean(expected.nsd, axis=0))
 
 
 def test_intervals_hold_the_values(result):
@@ -272,8 +330,7 @@ def test_an_absent_class_is_noted_and_not_counted(own):
 
 def test_a_model_that_is_no_better_than_one_class_is_noted(own, monkeypatch, result):
     assert not any("no better than" in note for note in result.notes)
-    monkeypatch.setattr(Segmenter, "label_levels", lambda _, images: [[np.zeros(i.shape[:2], np.uint8)] * 2
-                                                                      for i in images])
+    monkeypatch.setattr(Segmenter, "select", lambda _, probabilities: [np.zeros(probabilities.shape[1:], np.uint8)] * 2)
     assert any("mIoU is no better than predicting one class everywhere" in note for note in evaluate(own).notes)
 
 

@@ -25,6 +25,7 @@ from maskwright.metrics import (
     headline,
     image_scores,
     mean_image_iou,
+    measures,
     most_frequent_baseline,
     scores,
 )
@@ -93,6 +94,7 @@ def evaluation(split: str, confusions: np.ndarray, classes: ClassTree, version: 
     return {"split": split, "images": len(confusions),
             **scores(total, classes.names, classes.ids).to_dict(headline(confusions)),
             "aggregation": "dataset: counts summed over images, then divided; intervals: 95 % bootstrap over images",
+            "measures": {name: measure.to_dict() for name, measure in measures(confusions).items()},
             "mean_image_iou": mean_image_iou(confusions).tolist(),
             "baselines": {name: baseline.to_dict()["scores"] for name, baseline in baselines.items()},
             "levels": [], "notes": [], "findings": [], "origin": Origin().to_dict(), "size": {},

@@ -16,8 +16,8 @@ from maskwright.demonstration.generator import generate
 from maskwright.formats.opening import init
 from maskwright.planning import plan
 from maskwright.prediction.evaluate import evaluate
-from maskwright.prediction.evaluate import human as scores_text
 from maskwright.prediction.predict import predict
+from maskwright.prediction.scoring import human as scores_text
 from maskwright.reporting import report
 from maskwright.training.train import train
 

@@ -48,6 +48,7 @@ GUARDS: dict[str, Row] = {
     "number.loading": Row(WARNING, "a run is faster only by less waiting for batches", looks.loading),
     "number.trivial_accuracy": Row(INFO, "pixel accuracy is no better than that of one class everywhere",
                                    each(looks.trivial_accuracy)),
+    "number.weak_truth": Row(INFO, "masks of the truth were not drawn by hand", each(looks.weak_truth)),
     "number.same_names": Row(INFO, "scored image files are called like training images", each(looks.same_names)),
     "number.other_machine": Row(INFO, "times of different machines or settings stand side by side",
                                 looks.other_machine),

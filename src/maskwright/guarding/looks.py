@@ -69,6 +69,14 @@ def few_images(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
                {"images": len(number.images)})
 
 
+def weak_truth(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Masks that were made of boxes or by a model."""
+    if weak := number.origin.weak:
+        yield (f"{weak} masks of the truth were not drawn by hand: filled boxes, or made by a model",
+               "where they are incomplete, look at recall and dataset_excess_recall, not at precision, IoU and Dice",
+               {"masks": weak})
+
+
 def absent_class(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Classes without a true pixel."""
     for name, pixels in number.classes:

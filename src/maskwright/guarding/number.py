@@ -21,7 +21,8 @@ class Origin:
     `iteration` of the checkpoint, None where it is not known. `same_data`: whether the images are from the dataset
     that was trained on, so that equal sample names mean equal images; `same_tree`: whether the class tree is the one
     that was trained with. `copies` are pairs of a scored sample and a training sample whose image files hold the same
-    bytes, `same_names` scored samples whose file is only called like one of the training.
+    bytes, `same_names` scored samples whose file is only called like one of the training. `weak` is the number of masks
+    of the truth that were not drawn by hand.
     """
 
     iteration: int | None = None
@@ -29,6 +30,7 @@ class Origin:
     same_tree: bool = True
     copies: tuple[tuple[str, str], ...] = ()
     same_names: tuple[str, ...] = ()
+    weak: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The key `origin` in the JSON of `evaluate`, which `from_dict` reads back."""

@@ -1,14 +1,18 @@
-"""Metrics: confusion counts first, every score from the counts.
+"""Metrics: confusion counts first, every score from the counts. What a number means stands in `MEASURES`.
 
 counts = np.stack([confusion_matrix(truth, prediction, classes=3) for truth, prediction in pairs])
 result = scores(counts.sum(axis=0), names)
 result.to_dict(headline(counts))
+further = measures(counts)
 """
 
 from maskwright.metrics.baselines import constant_baseline, constant_confusions, most_frequent_baseline
-from maskwright.metrics.bootstrap import bootstrap, headline
+from maskwright.metrics.bootstrap import bootstrap, bootstrap_sums, headline
+from maskwright.metrics.boundary import BoundaryScores, Tolerance, boundary_scores
+from maskwright.metrics.calibration import CALIBRATION, Bin, brier, calibration_sums, ece, mce, nll, reliability
 from maskwright.metrics.confusion import confusion_matrix
 from maskwright.metrics.levels import incoherent_pixels, level_confusion, level_confusions
+from maskwright.metrics.measures import MEASURES, About, Measure, calibration_measures, measures
 from maskwright.metrics.scores import (
     ClassScores,
     ImageScores,
@@ -25,19 +29,35 @@ from maskwright.metrics.scores import (
     precision,
     recall,
     scores,
+    thresholded_iou,
 )
+from maskwright.metrics.weak_truth import excess_recall, mean_excess_recall
 
 __all__ = [
+    "CALIBRATION",
+    "MEASURES",
+    "About",
+    "Bin",
+    "BoundaryScores",
     "ClassScores",
     "ImageScores",
     "Interval",
+    "Measure",
     "Scores",
+    "Tolerance",
     "aAcc",
     "bootstrap",
+    "bootstrap_sums",
+    "boundary_scores",
+    "brier",
+    "calibration_measures",
+    "calibration_sums",
     "confusion_matrix",
     "constant_baseline",
     "constant_confusions",
     "dice",
+    "ece",
+    "excess_recall",
     "headline",
     "image_scores",
     "incoherent_pixels",
@@ -47,9 +67,15 @@ __all__ = [
     "mAcc",
     "mDice",
     "mIoU",
+    "mce",
+    "mean_excess_recall",
     "mean_image_iou",
+    "measures",
     "most_frequent_baseline",
+    "nll",
     "precision",
     "recall",
+    "reliability",
     "scores",
+    "thresholded_iou",
 ]

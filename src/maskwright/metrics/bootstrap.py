@@ -1,22 +1,25 @@
 """Confidence intervals by the percentile bootstrap over images (Efron, 1979).
 
 Images are resampled, not pixels: pixels of one image are far from independent, and resampling them would give
-intervals that are much too narrow. A resample draws N images with replacement, sums their confusion counts
-and scores the sum, so an interval belongs to the dataset aggregation of `scores`.
+intervals that are much too narrow. A resample draws N images with replacement, sums what was counted in each and
+scores the sum. With confusion counts, an interval belongs to the dataset aggregation of `scores`; with values of
+images and whether they are defined, to a mean over images (see `measures`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from maskwright.errors import ConfigError, DataError
 from maskwright.metrics.confusion import Counts
 from maskwright.metrics.scores import HEADLINE, Floats, Interval
 
-Statistic: TypeAlias = Callable[[Counts], Floats]
+Sums: TypeAlias = npt.NDArray[Any]
+Statistic: TypeAlias = Callable[[Sums], Floats]
 
 # Bound for each temporary array whatever N and the number of resamples are (one row of it at least).
 _BLOCK_BYTES = 32 << 20
@@ -47,7 +50,7 @@ def bootstrap(
             )
         return values[:, None]
 
-    return _intervals(confusions, as_column, resamples, level, seed)[0]
+    return bootstrap_sums(_stacked(confusions), as_column, resamples=resamples, level=level, seed=seed)[0]
 
 
 def headline(confusions: Counts, *, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> dict[str, Interval]:
@@ -56,21 +59,34 @@ def headline(confusions: Counts, *, resamples: int = 2000, level: float = 0.95, 
     def columns(counts: Counts) -> Floats:
         return np.stack([score(counts) for score in HEADLINE.values()], axis=-1)
 
-    return dict(zip(HEADLINE, _intervals(confusions, columns, resamples, level, seed), strict=True))
+    intervals = bootstrap_sums(_stacked(confusions), columns, resamples=resamples, level=level, seed=seed)
+    return dict(zip(HEADLINE, intervals, strict=True))
 
 
-def _intervals(confusions: Counts, statistics: Statistic, resamples: int, level: float, seed: int) -> list[Interval]:
-    """statistics maps (B, K, K) to (B, S); returns S intervals."""
-    if confusions.ndim != 3 or not len(confusions) or confusions.shape[1] != confusions.shape[2]:
-        raise DataError(f"bootstrap: expected (N, K, K) with N >= 1, got {confusions.shape}; stack one matrix an image")
+def bootstrap_sums(
+    images: Sums, statistics: Statistic, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+) -> list[Interval]:
+    """Percentile intervals of S statistics over the same resamples; rules and other arguments of `bootstrap`.
+
+    images: (N, ...) integers or float64, what was counted in each image.
+    statistics: maps sums over images (B, ...) to (B, S) float64.
+    """
+    if not len(images):
+        raise DataError("bootstrap: no images; give what was counted in one or more")
     if resamples < 1 or not 0 < level < 1:
         raise ConfigError(f"bootstrap: resamples = {resamples}, level = {level}; give resamples >= 1 and 0 < level < 1")
-    values = statistics(confusions.sum(axis=0, keepdims=True))[0].tolist()
-    if len(confusions) == 1:
+    values = statistics(images.sum(axis=0, keepdims=True))[0].tolist()
+    if len(images) == 1:
         return [Interval(value, np.nan, np.nan) for value in values]
-    sums = _resampled_sums(confusions, resamples, np.random.default_rng(seed))
+    sums = _resampled_sums(images, resamples, np.random.default_rng(seed))
     drawn = np.concatenate([statistics(block) for block in sums])
     return [Interval(value, *_ends(column, level)) for value, column in zip(values, drawn.T, strict=True)]
+
+
+def _stacked(confusions: Counts) -> Counts:
+    if confusions.ndim != 3 or not len(confusions) or confusions.shape[1] != confusions.shape[2]:
+        raise DataError(f"bootstrap: expected (N, K, K) with N >= 1, got {confusions.shape}; stack one matrix an image")
+    return confusions
 
 
 def _ends(drawn: Floats, level: float) -> tuple[float, float]:
@@ -81,22 +97,24 @@ def _ends(drawn: Floats, level: float) -> tuple[float, float]:
     return low, high
 
 
-def _resampled_sums(confusions: Counts, resamples: int, rng: np.random.Generator) -> Iterator[Counts]:
-    """Yield blocks (B, K, K) of summed counts, `resamples` matrices in all.
+def _resampled_sums(images: Sums, resamples: int, rng: np.random.Generator) -> Iterator[Sums]:
+    """Yield blocks (B, ...) of sums over images, `resamples` sums in all.
 
     A resample is a row of weights (how often each image was drawn), so a block of sums is one matrix product.
-    It is done in float64, exact for counts below 2**53: neither block sizes nor threads change a result.
+    It is done in float64, exact for whole numbers below 2**53: neither block sizes nor threads change their result.
     """
-    n, k, _ = confusions.shape
-    flat = confusions.reshape(n, k * k)
-    block = max(1, _BLOCK_BYTES // (8 * max(n, k * k)))
-    images = max(1, _BLOCK_BYTES // (8 * k * k))
+    n = len(images)
+    flat = images.reshape(n, -1)
+    cells = flat.shape[1]
+    kind = np.int64 if np.issubdtype(images.dtype, np.integer) else np.float64
+    block = max(1, _BLOCK_BYTES // (8 * max(n, cells)))
+    part = max(1, _BLOCK_BYTES // (8 * cells))
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
-        cells = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
-        weights = np.bincount(cells.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
-        sums = np.zeros((size, k * k))
-        for first in range(0, n, images):
-            part = slice(first, first + images)
-            sums += weights[:, part] @ flat[part].astype(np.float64)
-        yield sums.astype(np.int64).reshape(size, k, k)
+        drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
+        sums = np.zeros((size, cells))
+        for first in range(0, n, part):
+            some = slice(first, first + part)
+            sums += weights[:, some] @ flat[some].astype(np.float64)
+        yield sums.astype(kind).reshape(size, *images.shape[1:])

@@ -35,7 +35,7 @@ def confusion_matrix(truth: Mask, prediction: Mask, classes: int, ignore: int | 
     Raises DataError for other dtypes, unequal shapes, truth ids >= K (other than ignore), and predicted
     ids >= K anywhere, ignored pixels included: a model of K classes cannot have written them.
     """
-    _check_masks(truth, prediction, classes)
+    check_masks(truth, prediction, classes)
     if prediction.max(initial=0) >= classes:
         raise _unknown_ids("prediction", prediction, classes, None)
 
@@ -72,7 +72,9 @@ def _joint_bincount(truth: Mask, prediction: Mask, classes: int) -> Counts:
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
-def _check_masks(truth: Mask, prediction: Mask, classes: int) -> None:
+def check_masks(truth: Mask, prediction: Mask, classes: int) -> None:
+    """DataError for fewer than one class, other dtypes than uint8 and uint16, other shapes than (H, W), and unequal
+    ones."""
     if classes < 1:
         raise DataError(f"confusion matrix: {classes} classes; give the number of classes, 1 or more")
     for where, mask in (("truth mask", truth), ("prediction", prediction)):

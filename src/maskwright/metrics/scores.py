@@ -1,7 +1,7 @@
 """Scores from confusion counts: overall, per class, per image, and vectorised over any leading axes.
 
 Aggregation. `scores` is the DATASET aggregation: counts are summed over all images and then divided once, so
-every pixel weighs the same. `image_scores` and `mean_image_iou` divide inside each image first.
+every pixel weighs the same. `image_scores`, `mean_image_iou` and `thresholded_iou` divide inside each image first.
 
 Absent classes. A class has `true` pixels in the truth and `predicted` pixels in the prediction:
 
@@ -94,7 +94,8 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class ImageScores:
-    """Scores of one image, by the same rule for absent classes; `iou` and `dice` hold one value a class."""
+    """Scores of one image, by the same rule for absent classes; `iou`, `dice` and `thresholded_iou` hold one value a
+    class."""
 
     aAcc: float
     mAcc: float
@@ -102,11 +103,12 @@ class ImageScores:
     mDice: float
     iou: tuple[float, ...]
     dice: tuple[float, ...]
+    thresholded_iou: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form; undefined is None."""
         overall = {name: _json(getattr(self, name)) for name in HEADLINE}
-        return overall | {"iou": [_json(v) for v in self.iou], "dice": [_json(v) for v in self.dice]}
+        return overall | {name: [_json(v) for v in getattr(self, name)] for name in ("iou", "dice", "thresholded_iou")}
 
 
 def scores(confusion: Counts, names: Sequence[str], ids: Sequence[int] | None = None) -> Scores:
@@ -119,10 +121,10 @@ def scores(confusion: Counts, names: Sequence[str], ids: Sequence[int] | None = 
     ids = range(len(confusion)) if ids is None else ids
     if not len(names) == len(ids) == len(confusion):
         raise DataError(f"scores: {len(names)} names and {len(ids)} ids for {len(confusion)} classes; give one of each")
-    _, true, predicted = _pixels(confusion)
+    _, true, predicted = class_counts(confusion)
     pixels = int(confusion.sum())
     columns = (iou(confusion), dice(confusion), precision(confusion), recall(confusion), true, predicted,
-               _ratio(true, pixels), _ratio(predicted, pixels))  # fmt: skip
+               ratio(true, pixels), ratio(predicted, pixels))  # fmt: skip
     rows = zip(ids, names, *(column.tolist() for column in columns), strict=True)
     return Scores(
         aAcc=float(aAcc(confusion)),
@@ -144,6 +146,7 @@ def image_scores(confusion: Counts) -> ImageScores:
         mDice=float(mDice(confusion)),
         iou=tuple(iou(confusion).tolist()),
         dice=tuple(dice(confusion).tolist()),
+        thresholded_iou=tuple(thresholded_iou(confusion).tolist()),
     )
 
 
@@ -153,8 +156,12 @@ def mean_image_iou(confusions: Counts) -> Floats:
     Small objects weigh as much as large ones. Images without a true pixel of the class do not count, even
     where it is predicted; nan for a class that no image has.
     """
-    present = _pixels(confusions)[1] > 0
-    return _defined_mean(np.where(present, iou(confusions), np.nan), axis=0)
+    return defined_mean(iou_where_true(confusions), axis=0)
+
+
+def iou_where_true(confusions: Counts) -> Floats:
+    """IoU of each class, nan also where it has no true pixel: (..., K, K) -> (..., K); see `mean_image_iou`."""
+    return np.where(class_counts(confusions)[1] > 0, iou(confusions), np.nan)
 
 
 # Each function below takes (..., K, K) int64 counts and works over all leading axes at once. They raise
@@ -163,53 +170,67 @@ def mean_image_iou(confusions: Counts) -> Floats:
 
 def iou(confusions: Counts) -> Floats:
     """Intersection over union (Jaccard) of each class: (..., K, K) -> (..., K)."""
-    hit, true, predicted = _pixels(confusions)
-    return _ratio(hit, true + predicted - hit)
+    hit, true, predicted = class_counts(confusions)
+    return ratio(hit, true + predicted - hit)
 
 
 def dice(confusions: Counts) -> Floats:
     """Dice coefficient (F1) of each class: (..., K, K) -> (..., K)."""
-    hit, true, predicted = _pixels(confusions)
-    return _ratio(2 * hit, true + predicted)
+    hit, true, predicted = class_counts(confusions)
+    return ratio(2 * hit, true + predicted)
+
+
+def thresholded_iou(confusions: Counts, absent: float = math.nan) -> Floats:
+    """Share of the thresholds 0.50, 0.55, ... 0.95 that the IoU of each class exceeds: (..., K, K) -> (..., K).
+
+    It belongs to single images: give (N, K, K) and average. Exceeds means >, as in the TGS Salt Identification
+    challenge, whose score this is with the class as the one object of an image. It is decided in whole numbers: an IoU
+    of exactly 0.55 passes one threshold.
+    absent: the value of a class that is neither true nor predicted in the image; that challenge gives 1.
+    """
+    hit, true, predicted = class_counts(confusions)
+    union = true + predicted - hit
+    passed = 20 * hit[..., None] > np.arange(10, 20) * union[..., None]
+    return np.where(union > 0, passed.mean(axis=-1), absent)
 
 
 def precision(confusions: Counts) -> Floats:
     """Share of the predicted pixels of each class that are right: (..., K, K) -> (..., K)."""
-    hit, _, predicted = _pixels(confusions)
-    return _ratio(hit, predicted)
+    hit, _, predicted = class_counts(confusions)
+    return ratio(hit, predicted)
 
 
 def recall(confusions: Counts) -> Floats:
     """Share of the true pixels of each class that are found: (..., K, K) -> (..., K)."""
-    hit, true, _ = _pixels(confusions)
-    return _ratio(hit, true)
+    hit, true, _ = class_counts(confusions)
+    return ratio(hit, true)
 
 
 def aAcc(confusions: Counts) -> Floats:
     """Pixel accuracy, all classes together: (..., K, K) -> (...); nan without a counted pixel."""
-    hit, true, _ = _pixels(confusions)
-    return _ratio(hit.sum(axis=-1), true.sum(axis=-1))
+    hit, true, _ = class_counts(confusions)
+    return ratio(hit.sum(axis=-1), true.sum(axis=-1))
 
 
 def mAcc(confusions: Counts) -> Floats:
     """Mean recall over the classes that have true pixels: (..., K, K) -> (...)."""
-    return _defined_mean(recall(confusions), axis=-1)
+    return defined_mean(recall(confusions), axis=-1)
 
 
 def mIoU(confusions: Counts) -> Floats:
     """Mean IoU over the classes that are true or predicted somewhere: (..., K, K) -> (...)."""
-    return _defined_mean(iou(confusions), axis=-1)
+    return defined_mean(iou(confusions), axis=-1)
 
 
 def mDice(confusions: Counts) -> Floats:
     """Mean Dice over the classes that are true or predicted somewhere: (..., K, K) -> (...)."""
-    return _defined_mean(dice(confusions), axis=-1)
+    return defined_mean(dice(confusions), axis=-1)
 
 
 HEADLINE = {"aAcc": aAcc, "mAcc": mAcc, "mIoU": mIoU, "mDice": mDice}
 
 
-def _pixels(confusions: Counts) -> tuple[Counts, Counts, Counts]:
+def class_counts(confusions: Counts) -> tuple[Counts, Counts, Counts]:
     """Pixels of each class that are hit, true and predicted: (..., K) each."""
     confusions = _square(confusions)
     return np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(axis=-1), confusions.sum(axis=-2)
@@ -232,17 +253,17 @@ def _square(confusions: Counts) -> Counts:
     return confusions.astype(np.int64, copy=False)
 
 
-def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:
+def ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:
     """part / whole, nan where whole is 0."""
     part, whole = np.broadcast_arrays(part, whole)
-    ratio = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=ratio, where=whole > 0)
-    return ratio
+    result = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=result, where=whole > 0)
+    return result
 
 
-def _defined_mean(values: Floats, axis: int) -> Floats:
+def defined_mean(values: Floats, axis: int) -> Floats:
     """Mean over the values that are not nan; nan (without numpy's warning) when there is none."""
-    return _ratio(np.nansum(values, axis=axis), np.count_nonzero(~np.isnan(values), axis=axis))
+    return ratio(np.nansum(values, axis=axis), np.count_nonzero(~np.isnan(values), axis=axis))
 
 
 def _json(value: Any) -> Any:

@@ -7,7 +7,7 @@ version as JSON, so that the model is rebuilt from it and nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,16 +109,28 @@ class Segmenter:
     def level_maps(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> list[npt.NDArray[np.uint8]]:
         """(K, H, W) at the model's size to indices (h, w) uint8 at an image's own `size`, padding cut off: one map for
         each level of the classes by `selector`, top first. The last one is that of the leaves."""
+        return self.select(self._at_size(probabilities, size))
+
+    def _at_size(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
         height, width = self.preprocessing.geometry.inner((size[0], size[1]))
-        own = functional.interpolate(probabilities[None, :, :height, :width], size, mode="bilinear")[0]
-        return select(own, self.classes.levels, self.selector)
+        return functional.interpolate(probabilities[None, :, :height, :width], size, mode="bilinear")[0]
+
+    def own_probabilities(self, images: Sequence[npt.NDArray[np.uint8]]) -> Iterator[torch.Tensor]:
+        """Images (H, W, 3) uint8 of any sizes to their probabilities (K, H, W) float32 at the same sizes, one after
+        the other."""
+        resized = [self.preprocessing.geometry.image(image) for image in images]
+        batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
+        for probabilities, image in zip(self.probabilities(batch), images, strict=True):
+            yield self._at_size(probabilities, image.shape[:2])
+
+    def select(self, probabilities: torch.Tensor) -> list[npt.NDArray[np.uint8]]:
+        """Probabilities (K, H, W) to the indices (H, W) uint8 of each level by `selector`, top first."""
+        return select(probabilities, self.classes.levels, self.selector)
 
     def label_levels(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[list[npt.NDArray[np.uint8]]]:
         """Images (H, W, 3) uint8 of any sizes to the indices (H, W) uint8 of each level at the same sizes, top
         first."""
-        resized = [self.preprocessing.geometry.image(image) for image in images]
-        batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
-        return [self.level_maps(p, image.shape[:2]) for p, image in zip(self.probabilities(batch), images, strict=True)]
+        return [self.select(probabilities) for probabilities in self.own_probabilities(images)]
 
     def label(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:
         """Images (H, W, 3) uint8 of any sizes to class indices (H, W) uint8 at the same sizes."""
