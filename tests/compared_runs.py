@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from maskwright.core.classes import ClassTree
 from maskwright.core.storage import dump_json
 from maskwright.guarding.number import Origin
 from maskwright.metrics import constant_baseline, headline, image_scores, most_frequent_baseline, scores
@@ -51,10 +52,10 @@ def make_run(path: Path, *, model: str = "UNet", loss: Any = "ce", seed: int = 0
     (path / "run.json").write_text(dump_json({
         "dataset": {"name": "garden", "root": "/data", "version": "v1"},
         "splits": {"train": [f"train/{i}" for i in range(9)], "val": [f"val/{i}" for i in range(5)]}, "device": "cpu",
-        "threads": 2, "size": {"parameters": macs / 1000, "macs": macs, "step_seconds": step, "batch_size": 4},
+        "threads": 2, "classes": ClassTree.flat(CLASSES).to_dict(), "size": {"parameters": macs / 1000, "macs": macs, "step_seconds": step, "batch_size": 4},
         **(info or {})}))
     (path / "metrics.jsonl").write_text(lines([
-        {"iteration": at, "val_loss": 1.0, "val_mIoU": val, "best": at == 10} for at in (10, 20)]))
+        {"iteration": at, "loss": 0.9, "val_loss": 1.0, "val_mIoU": val, "best": at == 10} for at in (10, 20)]))
     (path / "timing.jsonl").write_text(lines([
         {"iteration": at, "seconds_since": 10 * (step + waited), "waited": 10 * waited} for at in (10, 20)]))
     (path / "finished.json").write_text(dump_json({"iterations": 20, "seconds": 30.0, "best_iteration": 10}))

@@ -18,8 +18,8 @@ from maskwright import cli
 from maskwright.cli import app, main
 from maskwright.errors import SetupError
 
-VERBS = ["init", "audit", "convert", "split", "edits", "plan", "train", "resume", "evaluate", "explain", "predict", "sync", "report",
-         "plot", "doctor", "demo"]
+VERBS = ["init", "audit", "convert", "split", "edits", "plan", "train", "resume", "evaluate", "compare",
+         "explain", "predict", "sync", "report", "plot", "doctor", "demo"]
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:

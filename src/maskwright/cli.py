@@ -357,7 +357,8 @@ def evaluate(
 @app.command()
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...|STUDY", help="Run folders, or folders of runs.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="RUN...|STUDY", help="Runs, folders of runs, logs of other tools.", show_default=False),
     ],
     split: Annotated[str, typer.Option("--split", help="The split they are evaluated on.")] = "test",
     score: Annotated[str, typer.Option("--score", help="mIoU, mDice, mAcc or aAcc.")] = "mIoU",
@@ -448,14 +449,16 @@ def sync(
 
 @app.command()
 def report(
-    run: RunDir,
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...|STUDY", help="One run, or what `compare` takes.", show_default=False)
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="File; RUN/report-001.html when left out.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write one self-contained HTML page about a run."""
+    """Write one self-contained HTML page about a run, or about a study or several runs side by side."""
     from maskwright.reporting import report
 
-    file = report(run, out=out)
+    file = report(runs, out=out)
     _print({"report": str(file)}, as_json, lambda: f"report: {file}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -172,14 +173,28 @@ def test_counts_that_do_not_belong_to_the_scores_are_refused(tmp_path):
 
 
 def test_runs_are_found_two_levels_deep(study, tmp_path):
-    assert len(find_runs([study])) == len(find_runs([study, study / "runs", study / "runs/unet-ce-seed0"])) == 8
+    assert len(find_runs([study])[0]) == len(find_runs([study, study / "runs", study / "runs/unet-ce-seed0"])[0]) == 8
     (study / "runs/.partial-1-x").mkdir()
     shutil.copytree(study / "runs/unet-ce-seed0", study / "runs/.partial-1-x/run")
-    assert len(find_runs([study])) == 8
-    with pytest.raises(DataError, match="no run here or up to 2 folders below"):
-        find_runs([tmp_path])
-    with pytest.raises(DataError, match="no run here"):
-        find_runs([tmp_path / "absent"])
+    assert len(find_runs([study])[0]) == 8
+    assert find_runs([tmp_path]) == ([], [tmp_path])
+    with pytest.raises(DataError, match="neither a run nor a study, or no log"):
+        compare([tmp_path])
+    with pytest.raises(DataError, match="absent"):
+        compare([study, tmp_path / "absent"])
+
+
+def test_logs_of_other_tools_stand_beside_runs(study, tmp_path):
+    log = tmp_path / "other/metrics.csv"
+    log.parent.mkdir()
+    log.write_text("epoch,step,train_loss,val_mIoU\n0,9,0.5,\n0,9,,0.7\n1,19,0.4,\n1,19,,0.6\n")
+    result = compare([study, log])
+    assert len(result.entries) == 4 and [one.name for one in result.others] == ["other"]
+    assert result.to_dict()["others"][0]["values"]["val_mIoU"] == {"at_best": 0.7, "last": 0.6}
+    assert re.search(r"beside these, other: val_mIoU 0.7000 at .*, 0.6000 at the end \(lightning: .*no paired test\)",
+                     human(result))
+    with pytest.raises(DataError, match="no run of maskwright"):
+        compare(log)
 
 
 def test_masks_of_another_tool_stand_beside_runs(tmp_path):
@@ -254,7 +269,7 @@ def test_the_command_line(study, capsys):
     assert [row["rank"] for row in document["entries"]] == [1, 2, 3, 4] and len(document["pairs"]) == 6
     assert {"value", "low", "high"} == set(document["pairs"][0]["difference"]) == set(document["entries"][0]["score"])
     main_exits(["compare", str(study / "study.yaml")], 3)
-    assert "no run here" in capsys.readouterr().err
+    assert "study.yaml: not a log that is known" in capsys.readouterr().err
 
 
 def main_exits(arguments, code=0):

@@ -211,7 +211,7 @@ def test_nothing_is_ever_overwritten(fake):
 
 
 def test_a_folder_that_is_no_run_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match="not a run folder"):
+    with pytest.raises(DataError, match="neither a run nor a study"):
         report(tmp_path)
 
 

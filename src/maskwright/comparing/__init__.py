@@ -21,6 +21,7 @@ from maskwright.comparing.results import Choice, Comparison, Costs, Entry, Pair
 from maskwright.comparing.text import human as human
 from maskwright.comparing.words import loss_names, matrix, model_names
 from maskwright.core.strictyaml import did_you_mean
+from maskwright.curves.finding import read_curves
 from maskwright.errors import ConfigError, DataError
 from maskwright.guarding import guard
 from maskwright.run import Run
@@ -30,18 +31,23 @@ def compare(runs: str | Path | Run | Sequence[str | Path | Run], *, split: str =
             select: str | None = None, resamples: int = RESAMPLES) -> Comparison:
     """Ranks runs by a score on a split, and says which differences are more than chance.
 
-    `runs` are run folders, or folders that hold runs up to two levels deep, such as a study. Of each, the newest
-    evaluation of `split` counts; those without one are listed as missing. Runs whose configs differ only in the seed
-    are one entry. `select` is the split that the choice is made on: its evaluations, or for `val` without them the best
-    validation mIoU of the logs; left out, it is `split` itself, which the guard remarks. The method is told in
-    `inference`.
+    `runs` are run folders, or folders that hold runs up to two levels deep, such as a study, or logs of other tools:
+    these stand beside the others by what they say of themselves, untested. Of each run, the newest evaluation of
+    `split` counts; those without one are listed as missing. Runs whose configs differ only in the seed are one entry.
+    `select` is the split that the choice is made on: its evaluations, or for `val` without them the best validation
+    mIoU of the logs; left out, it is `split` itself, which the guard remarks. The method is told in `inference`.
 
-    Raises ConfigError for an unknown score, DataError for folders without runs and where no run is evaluated.
+    Raises ConfigError for an unknown score, DataError where nothing can be read and where no run is evaluated.
     """
     if score not in SCORES:
         raise ConfigError(f"--score {score}: is not a score{did_you_mean(score, SCORES)}; known: {', '.join(SCORES)}")
     given = [runs] if isinstance(runs, (str, Path, Run)) else runs
-    found, unscored = members_of(find_runs([run.path if isinstance(run, Run) else run for run in given]), split)
+    own, logs = find_runs([run.path if isinstance(run, Run) else run for run in given])
+    others = [curves.summary() for curves in read_curves(logs)] if logs else []
+    if not own:
+        raise DataError(f"{', '.join(map(str, logs))}: no run of maskwright to compare with; `maskwright plot` shows "
+                        "logs of other tools alone")
+    found, unscored = members_of(own, split)
     missing = {str(run.path): f"maskwright evaluate {shlex.quote(str(run.path))} --split {shlex.quote(split)}"
                for run in unscored}
     if not found:
@@ -62,7 +68,7 @@ def compare(runs: str | Path | Run | Sequence[str | Path | Run], *, split: str =
         matrix([entry.name for entry in entries], [entry.model for entry in entries],
                [entry.loss for entry in entries], list(config)),
         choice, _notes(groups, inference, len(samples)), findings,
-        [member.name for member in found if member.alike != common], missing)
+        [member.name for member in found if member.alike != common], missing, others)
 
 
 def _scores(group: Sequence[Member], score: str) -> list[float]:

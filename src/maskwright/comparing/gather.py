@@ -12,7 +12,6 @@ from typing import Any
 from maskwright.comparing.marginals import Marginals
 from maskwright.core import strictyaml
 from maskwright.core.storage import dump_json
-from maskwright.errors import DataError
 from maskwright.evaluations import Scored, newest
 from maskwright.guarding.number import Number
 from maskwright.run import Run
@@ -61,18 +60,19 @@ class Member:
         return max(scores) if scores else None
 
 
-def find_runs(paths: Sequence[str | Path]) -> list[Run]:
-    """The runs that are meant: run folders, folders with evaluations, and those below other folders, at most two levels
-    deep. Each once, in the order of their names below a folder. DataError for a folder without any."""
+def find_runs(paths: Sequence[str | Path]) -> tuple[list[Run], list[Path]]:
+    """The runs that are meant, and the paths without any: logs of other tools, if anything.
+
+    They are run folders, folders with evaluations, and those below other folders, at most two levels deep. Each is
+    taken once, in the order of their names below a folder."""
     found: dict[Path, Run] = {}
+    others = []
     for path in map(Path, paths):
         below = sorted(_below(path, _DEEPEST))
-        if not below:
-            raise DataError(f"{path}: no run here or up to {_DEEPEST} folders below; give folders that `train` or "
-                            "`study` printed")
         for folder in below:
             found.setdefault(folder.resolve(), Run(folder))
-    return list(found.values())
+        others += [] if below else [path]
+    return list(found.values()), others
 
 
 def _below(path: Path, depth: int) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from maskwright.comparing.gather import Member
 from maskwright.comparing.inference import Verdict
 from maskwright.comparing.words import Matrix
 from maskwright.core.findings import Finding
+from maskwright.curves.curve import Summary
 from maskwright.metrics import Interval
 
 
@@ -107,7 +108,7 @@ class Comparison:
     standard deviation of a score between trainings of one recipe, pooled, beyond what the images explain; None where
     nothing was trained twice. `config` maps each key that differs to its values, in the order of the entries. `apart`
     are entries' names that were scored on other images and are not compared; `missing` are runs that are not evaluated,
-    with the command to do so."""
+    with the command to do so. `others` are trainings of other tools, by their own logs."""
 
     split: str
     score: str
@@ -125,6 +126,7 @@ class Comparison:
     findings: list[Finding]
     apart: list[str]
     missing: dict[str, str]
+    others: list[Summary]
 
     def pair(self, one: str, other: str) -> Pair:
         """The pair of two entries, whichever is first."""
@@ -144,4 +146,5 @@ class Comparison:
             "matrix": asdict(self.matrix) if self.matrix else None,
             "config": self.config, "notes": self.notes,
             "findings": [finding.to_dict() for finding in self.findings],
-            "apart": self.apart, "missing": self.missing, "classes": self.classes, "samples": self.samples}
+            "apart": self.apart, "missing": self.missing, "others": [one.to_dict() for one in self.others],
+            "classes": self.classes, "samples": self.samples}

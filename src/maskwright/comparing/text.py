@@ -10,6 +10,7 @@ from maskwright.metrics import Interval
 
 if TYPE_CHECKING:
     from maskwright.comparing.results import Comparison, Costs, Entry
+    from maskwright.curves.curve import Summary
 
 _CLASSES, _KEYS, _WIDE = 8, 12, 40
 
@@ -42,7 +43,16 @@ def human(result: Comparison) -> str:
     lines += [f"{finding.severity.label}: {finding.message}; {finding.fix} ({finding.code})"
               for finding in result.findings]
     lines += [f"not compared: {name}" for name in result.apart]
+    lines += [f"beside these, {told(one)} ({one.remark})" for one in result.others]
     return "\n".join([*lines, *(f"not evaluated: {command}" for command in result.missing.values())])
+
+
+def told(other: Summary) -> str:
+    """What the log of another tool says of its training: the best validation, and the last."""
+    if other.chosen_by is None or (found := other.values[other.chosen_by]).at_best is None:
+        return f"{other.name}: no validation in its log"
+    last = "" if found.last is None else f", {found.last:.4f} at the end"
+    return f"{other.name}: {other.chosen_by} {found.at_best:.4f} at {other.axis} {other.best_at:g}{last}"
 
 
 def _row(result: Comparison, entry: Entry) -> list[str]:

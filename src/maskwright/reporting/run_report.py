@@ -1,4 +1,4 @@
-"""The verb `report`: everything about a run on one page, from the run's folder and, where it still is, its dataset."""
+"""The verb `report` for a run: all about it on one page, from its folder and, where it still is, its dataset."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LINES = 8  # classes in one chart
 _SAMPLE_WIDTH = 960
 
 
-def report(run: str | Path | Run, *, out: Path | None = None) -> Path:
+def run_report(run: str | Path | Run, *, out: str | Path | None = None) -> Path:
     """Writes one self-contained HTML page about a run and returns its path: `RUN/report-001.html`, or `out`.
 
     The newest evaluation of `test` is shown, else of another split; without one the page says how to get

@@ -1,7 +1,9 @@
-"""The page about runs side by side, a study as a rule: the board, what can be told of its differences, and curves."""
+"""The verb `report` for runs side by side, such as a study: the board, what can be told of its differences, curves."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,15 +11,16 @@ from typing import Any
 from maskwright.comparing import compare
 from maskwright.comparing.gather import find_runs
 from maskwright.comparing.results import Comparison
+from maskwright.comparing.text import told
 from maskwright.comparing.words import brief
 from maskwright.core.progress import say
 from maskwright.core.storage import require_absent
 from maskwright.curves.charts import By, arrange
-from maskwright.curves.curve import Curves
 from maskwright.curves.finding import read_curves
+from maskwright.evaluations import evaluated_splits
 from maskwright.reporting.page import free_page, write_page
 from maskwright.reporting.plots import draw_svg
-from maskwright.reporting.svg import interval_strip
+from maskwright.reporting.svg import interval_strip, ticks
 
 # What the curves are arranged by, each with its title; the last is drawn from the middle of the training on.
 _CHARTS: tuple[tuple[By, str, float | None], ...] = (
@@ -27,32 +30,51 @@ _CHARTS: tuple[tuple[By, str, float | None], ...] = (
     ("best", "The best, second half of the training", 0.5))
 
 
-def study_report(study: str | Path, *, out: str | Path | None = None, split: str = "test", score: str = "mIoU"
-                 ) -> Path:
-    """Writes one self-contained HTML page about the runs in a folder: `STUDY/report-001.html`, or `out`.
+def study_report(sources: Sequence[str | Path], *, out: str | Path | None = None) -> Path:
+    """Writes one self-contained HTML page about runs side by side: `report-001.html` in the first folder that holds
+    runs, else beside the first run, or `out`.
 
-    `split` and `score` are those of `compare`, which does the ranking. Needs no torch. Raises DataError when no run
-    is evaluated on the split, ConfigError when `out` exists.
+    `sources` are those of `compare`, which ranks by mIoU on `test` or, where no run is evaluated on it, on the split
+    that most are. Needs no torch. Raises DataError when no run is evaluated, ConfigError when `out` exists.
     """
-    folder = Path(study)
+    runs, logs = find_runs(sources)
+    first = Path(sources[0])
+    folder = first.parent if runs and runs[0].path == first else first
     path = require_absent(Path(out) if out else free_page(folder, "report"))
-    result = compare(folder, split=split, score=score)
-    runs = find_runs([folder])
+    splits = Counter(split for run in runs for split in evaluated_splits(run))
+    result = compare(sources, split="test" if "test" in splits or not splits else splits.most_common(1)[0][0])
+    board = scale(result)
     write_page(path, "study.html.j2", {
-        "name": folder.resolve().name, "folder": folder, "result": result, "rows": _rows(result),
-        "matrix": _matrix(result), "apart": [(key, list(map(brief, values))) for key, values in result.config.items()],
+        "name": folder.resolve().name, "result": result, "scale": board, "rows": _rows(result, board),
+        "others": [(told(one), one.remark) for one in result.others], "matrix": _matrix(result),
+        "apart": [(key, list(map(brief, values))) for key, values in result.config.items()],
         "beside_best": [pair for pair in result.pairs if result.entries[0].name in (pair.first, pair.second)],
-        "groups": _charts(read_curves([run.path for run in runs]))})
+        # A folder of masks is compared by its scores, and has no log.
+        "groups": _charts([*(run.path for run in runs if run.info_file.is_file()), *logs])})
     say(f"report: {path}")
     return path
 
 
-def _rows(result: Comparison) -> list[dict[str, Any]]:
+def _rows(result: Comparison, board: tuple[float, float]) -> list[dict[str, Any]]:
     """The board: each entry with its strip and, but for the best, its pair with that one."""
     best = result.entries[0]
+    low, high = board
+
+    def place(value: float) -> float | None:
+        return None if math.isnan(value) else (value - low) / (high - low)
+
     return [{"entry": entry, "pair": None if entry is best else result.pair(best.name, entry.name),
-             "strip": interval_strip(entry.score.value, entry.score.low, entry.score.high, baselines=[])}
+             "strip": interval_strip(place(entry.score.value) or 0.0, place(entry.score.low), place(entry.score.high),
+                                     baselines=[])}
             for entry in result.entries]
+
+
+def scale(result: Comparison) -> tuple[float, float]:
+    """Round ends of what the scores and their intervals span: on 0 to 1 they would all look the same."""
+    ends = [end for entry in result.entries for end in (entry.score.value, entry.score.low, entry.score.high)]
+    known = [end for end in ends if not math.isnan(end)]
+    rows = ticks(min(known, default=0.0), max(known, default=1.0))
+    return rows[0], rows[-1]
 
 
 def _matrix(result: Comparison) -> list[tuple[str, list[Any]]]:
@@ -64,10 +86,11 @@ def _matrix(result: Comparison) -> list[tuple[str, list[Any]]]:
             for row, cells in zip(result.matrix.rows, result.matrix.cells, strict=True)]
 
 
-def _charts(curves: Sequence[Curves]) -> list[dict[str, Any]]:
+def _charts(sources: Sequence[Path]) -> list[dict[str, Any]]:
     """Groups of charts, each with a title; the single charts have one as well."""
+    curves = read_curves(sources) if sources else []
     groups = []
-    for number, (by, title, start) in enumerate(_CHARTS):
+    for number, (by, title, start) in enumerate(_CHARTS if curves else ()):
         charts = [{"title": chart.title, "caption": chart.caption, "svg": draw_svg(chart, f"g{number}-{place}")}
                   for place, chart in enumerate(arrange(curves, by=by, from_=start))]
         groups.append({"title": title, "charts": charts})
