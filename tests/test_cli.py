@@ -147,7 +147,7 @@ def test_the_range_test_is_drawn_beside_the_config(tmp_path, capsys):
         (["audit", ".", "--fail-on", "bad"], 2, "warning"),
         (["audit", "nowhere"], 3, "no such folder"),
         (["train", "nowhere.yaml"], 2, "no such file"),
-        (["evaluate", "."], 3, "not a run folder"),
+        (["evaluate", "."], 3, "neither a run nor a study"),
         (["resume", "."], 3, "not a run folder"),
         (["report", "."], 3, "not a run folder"),
         (["predict", ".", "x.png", "--out", "out"], 3, "not a run folder"),
