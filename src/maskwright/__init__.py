@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from maskwright.reporting.plots import plot as plot
     from maskwright.reporting.preview import preview as preview
     from maskwright.splitting.assign import split as split
+    from maskwright.studying.matrix import load_study as load_study
+    from maskwright.studying.running import study as study
+    from maskwright.studying.status import study_status as study_status
     from maskwright.training.train import resume as resume
     from maskwright.training.train import train as train
 
@@ -39,9 +42,10 @@ _HOMES = {
     "audit": "auditing", "compare": "comparing", "convert": "formats.conversion", "demo": "demonstration",
     "doctor": "diagnosis", "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "explaining",
     "init": "formats.opening", "load": "prediction.predict", "load_config": "config",
-    "load_dataset": "formats.opening", "plan": "planning", "plot": "reporting.plots", "predict": "prediction.predict",
-    "preview": "reporting.preview", "read_curves": "curves.finding", "report": "reporting",
-    "resume": "training.train", "split": "splitting.assign", "sync": "delivery.sync", "train": "training.train",
+    "load_dataset": "formats.opening", "load_study": "studying.matrix", "plan": "planning", "plot": "reporting.plots",
+    "predict": "prediction.predict", "preview": "reporting.preview", "read_curves": "curves.finding",
+    "report": "reporting", "resume": "training.train", "split": "splitting.assign", "study": "studying.running",
+    "study_status": "studying.status", "sync": "delivery.sync", "train": "training.train",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
 

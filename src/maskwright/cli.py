@@ -409,6 +409,45 @@ def explain(
 
 
 @app.command()
+def study(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="study.yaml|STUDY|status", help="The study, its folder to go on with, or the word "
+                       "status before its folder, to say how far it has come.", show_default=False),
+    ] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="[STUDY]", show_default=False, hidden=True)] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Trainings at the same time; they share the cores.")
+                       ] = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder; studies/NAME beside the file when left out.")
+                   ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Also try again what has failed.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of study.yaml and stop.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train and score all combinations of a matrix; the same command goes on where it was stopped."""
+    if schema:
+        from maskwright.studying.matrix import study_schema
+
+        _print(study_schema(), True, str)
+        return
+    if file is None or (folder is None) == (str(file) == "status"):
+        raise typer.BadParameter("give study.yaml, the folder of a study, or `status` and the folder of a study")
+    from maskwright.studying.status import study_status
+
+    if folder is not None:
+        status = study_status(folder)
+        _print(status.to_dict(), as_json, lambda: "\n".join(status.lines()))
+        return
+    _need_torch()
+    from maskwright.studying.running import study
+
+    status = study(file, workers=workers, out=out, retry=retry)
+    _print(status.to_dict(), as_json, lambda: f"next: maskwright compare {status.path}")
+    if status.exit_code:
+        raise typer.Exit(status.exit_code)
+
+
+@app.command()
 def predict(
     model: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or model file.", show_default=False)],
     images: Annotated[

@@ -187,6 +187,22 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
+def lock_owner(folder: Path) -> int | None:
+    """The pid of the process that holds `folder/.lock`, or None. For a moment of the look nobody else can take it."""
+    try:
+        descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(descriptor, 32, 0)
+        return int(owner) if owner.isdigit() else None
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def confine(root: Path, relative: str, source: str) -> Path:
     """Resolves a path that came from a file (`source`) and refuses it when it leaves `root`.
 

@@ -188,25 +188,32 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
         if not equals or not all(dotted.split(".")):
             raise ConfigError(f"{source}: expected a.b=value")
         value = parse(f"value: {text}", source).data["value"]
-        parts = dotted.split(".")
-        target: Any = document.data
-        location: Location = ()
-        for i, part in enumerate(parts):
-            key: str | int = part
-            if isinstance(target, list):
-                if not part.isdecimal() or int(part) >= len(target):
-                    raise ConfigError(f"{source}: the list has {len(target)} items, numbered from 0")
-                key = int(part)
-            elif not isinstance(target, dict):
-                raise ConfigError(f"{source}: {'.'.join(parts[:i])} holds no values to set")
-            location = (*location, key)
-            if i == len(parts) - 1:
-                target[key] = value
-            else:
-                target = target.setdefault(key, {}) if isinstance(target, dict) else target[key]
-        for known in [mark for mark in document.marks if mark[: len(location)] == location]:
-            del document.marks[known]
-        document.marks[location] = source
+        put(document, dotted, value, source)
+
+
+def put(document: Document, dotted: str, value: Any, source: str) -> Location:
+    """Sets the value at `dotted` in place, said to stand at `source`, and returns where it stands now; list items by
+    number. Raises ConfigError when there is no such place."""
+    parts = dotted.split(".")
+    target: Any = document.data
+    location: Location = ()
+    for i, part in enumerate(parts):
+        key: str | int = part
+        if isinstance(target, list):
+            if not part.isdecimal() or int(part) >= len(target):
+                raise ConfigError(f"{source}: the list has {len(target)} items, numbered from 0")
+            key = int(part)
+        elif not isinstance(target, dict):
+            raise ConfigError(f"{source}: {'.'.join(parts[:i])} holds no values to set")
+        location = (*location, key)
+        if i == len(parts) - 1:
+            target[key] = value
+        else:
+            target = target.setdefault(key, {}) if isinstance(target, dict) else target[key]
+    for known in [mark for mark in document.marks if mark[: len(location)] == location]:
+        del document.marks[known]
+    document.marks[location] = source
+    return location
 
 
 def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:

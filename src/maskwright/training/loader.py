@@ -21,18 +21,20 @@ from maskwright.augment import Augmentation, Pipeline
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Sample
+from maskwright.training.decoded import Decoded, Pair, decode
 
-Pair = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 # Decoded images are kept in memory while they take at most this share of what is free.
 _CACHE_SHARE = 0.25
 
 
 class Source:
     """Samples decoded and resized, kept in memory as far as a quarter of the free memory reaches, which is divided
-    among so many `processes` that do the same on this host."""
+    among so many `processes` that do the same on this host. What is in `decoded` is neither decoded nor kept."""
 
-    def __init__(self, dataset: Dataset, samples: Sequence[Sample], geometry: Geometry, processes: int = 1) -> None:
+    def __init__(self, dataset: Dataset, samples: Sequence[Sample], geometry: Geometry, processes: int = 1,
+                 decoded: Decoded | None = None) -> None:
         self.dataset, self.samples, self.geometry = dataset, list(samples), geometry
+        self._decoded = decoded
         pixels = geometry.size[0] * geometry.size[1]
         self._room = int(psutil.virtual_memory().available * _CACHE_SHARE / processes) // (4 * pixels)
         self._cache: dict[int, Pair] = {}
@@ -42,10 +44,11 @@ class Source:
 
     def __getitem__(self, index: int) -> Pair:
         """Image (H, W, 3) uint8 and mask (H, W) uint8 at the geometry's size."""
+        if self._decoded and (found := self._decoded.pair(self.samples[index])):
+            return found
         pair = self._cache.get(index)
         if pair is None:
-            image, mask = self.dataset.read(self.samples[index])
-            pair = self.geometry.image(image), self.geometry.mask(mask)
+            pair = decode(self.dataset, self.geometry, self.samples[index])
             if len(self._cache) < self._room:
                 self._cache[index] = pair
         return pair

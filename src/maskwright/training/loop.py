@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import count
 from typing import Any
 
 import torch
 from torch import nn
 
 from maskwright.core.progress import progress, say
+from maskwright.core.stopping import Stop, graceful
 from maskwright.core.storage import atomic_write_json
 from maskwright.errors import DataError, Interrupted
 from maskwright.metrics import mIoU, scores
@@ -68,12 +66,12 @@ def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batche
 
     Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite.
     """
-    with _graceful() as stop:  # from the start: torch swallows a KeyboardInterrupt while it loads a tensor
+    with graceful() as stop:  # from the start: torch swallows a KeyboardInterrupt while it loads a tensor
         return _fit(run, plan, segmenter, criterion, batches, validation, world, stop)
 
 
 def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batches: Batches, validation: Source,
-         world: World, stop: _Stop) -> dict[str, Any]:
+         world: World, stop: Stop) -> dict[str, Any]:
     model = segmenter.model
     optimizer = build_optimizer(model, segmenter.spec, plan.groups)
     average = Average(model, plan.ema) if plan.ema else None
@@ -230,37 +228,3 @@ class Waits:
         told = {"seconds_since": now - self._since, "waited": self._waited}
         self._since, self._waited = now, 0.0
         return told
-
-
-class _Stop:
-    """Set by the first Ctrl-C or SIGTERM; a second one acts at once."""
-
-    def __init__(self) -> None:
-        self._signals = count()
-        self._set = False
-
-    def __call__(self, number: int, frame: Any) -> None:
-        if next(self._signals):
-            raise KeyboardInterrupt
-        self._set = True
-
-    def is_set(self) -> bool:
-        """Whether to stop after the current step."""
-        return self._set
-
-
-@contextmanager
-def _graceful() -> Iterator[_Stop]:
-    """Lets a step finish when the process is asked to stop. Signals can be caught in the main thread only."""
-    import threading
-
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -22,6 +22,7 @@ from maskwright.models.build import ModelSpec, build_model
 from maskwright.models.segmenter import Preprocessing, Segmenter, with_selector
 from maskwright.models.weights import encoder_info
 from maskwright.optim.build import Groups, Part
+from maskwright.training.decoded import Decoded
 from maskwright.training.loader import Batches, Source
 from maskwright.training.world import ALONE, World
 
@@ -56,9 +57,9 @@ class Prepared:
 
 
 def prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], list[Sample]], weights: Path | None,
-            device: str, world: World) -> Prepared:
-    """Builds all of it and reads every sample once. Raises DataError for files that cannot be used, ConfigError for
-    settings that do not fit together."""
+            device: str, world: World, decoded: Decoded | None = None) -> Prepared:
+    """Builds all of it and reads every sample once, from `decoded` where it is there. Raises DataError for files that
+    cannot be used, ConfigError for settings that do not fit together."""
     model = config.model
     spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args)
     torch.manual_seed(config.seed)
@@ -74,7 +75,7 @@ def prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], lis
     preprocessing = Preprocessing(geometry, tuple(mean), tuple(std), dataset.exif)
     segmenter = with_selector(
         Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector)
-    train, validation = (Source(dataset, samples, geometry, world.local_size) for samples in splits)
+    train, validation = (Source(dataset, samples, geometry, world.local_size, decoded) for samples in splits)
     with progress("reading", len(train) + len(validation)) as advance:
         counts = train.fill(lambda done, _: advance(done))
         validation.fill(lambda done, _: advance(len(train) + done))

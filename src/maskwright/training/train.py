@@ -39,11 +39,12 @@ from maskwright.run import Run
 from maskwright.trackers import require
 from maskwright.training.average import Average
 from maskwright.training.checkpoint import Progress, save_state
+from maskwright.training.decoded import Decoded, decoded_folder
 from maskwright.training.doctor import examine, human
 from maskwright.training.length import Budget, Refit, fitted, spacing
 from maskwright.training.loop import Plan, fit
 from maskwright.training.precision import Choice, Wanted, choose, fast_arithmetic, step_loss
-from maskwright.training.prepare import Prepared, groups_of, prepare, training_splits
+from maskwright.training.prepare import Prepared, geometry_of, groups_of, prepare, training_splits
 from maskwright.training.range_test import RangeTest, range_test
 from maskwright.training.validation import validate
 from maskwright.training.world import ALONE, World, joined
@@ -119,21 +120,24 @@ def settle(config: RunConfig | str | Path, overrides: Sequence[str] = (), augmen
 
 @fast_arithmetic()
 def train(config: RunConfig | str | Path, *, out: str | Path | None = None, overrides: Sequence[str] = (),
-          device: str | None = None, augmentation: object = None) -> Run:
+          device: str | None = None, augmentation: object = None, decoded: str | Path | None = None) -> Run:
     """Trains a model and returns its finished Run.
 
     `config` is a RunConfig or the path of a `run.yaml`. The run goes to `out`, or to `runs/NAME-001` beside
     the config; an existing folder is never overwritten. `augmentation` is a pipeline of albumentations
-    (`A.Compose`) in place of what the config has. Before the folder appears, everything is checked:
+    (`A.Compose`) in place of what the config has. `decoded` is the folder of images that a study has decoded for all
+    its runs; it changes nothing but the time of reading. Before the folder appears, everything is checked:
     config, dataset, weights, and one measured step. Processes that torchrun has started train as one; config,
     weights and run folder are matters of the first one. Raises MaskwrightError subclasses.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with joined(device) as world:
-        return _train(lambda: settle(config, overrides, augmentation), Path(out) if out else None, device, world)
+        return _train(lambda: settle(config, overrides, augmentation), Path(out) if out else None, device, world,
+                      Path(decoded) if decoded else None)
 
 
-def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, device: str, world: World) -> Run:
+def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, device: str, world: World,
+           decoded: Path | None) -> Run:
     began = time.monotonic()
     path, folder, weights = Path(), Path(), None
     given: RunConfig | None = None
@@ -159,7 +163,7 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
     version = _version(dataset, world)
     with world.together():
         splits = training_splits(dataset, config.data.holdout, config.seed)
-        prepared = prepare(config, dataset, splits, weights, device, world)
+        prepared = prepare(config, dataset, splits, weights, device, world, _decoded(decoded, config, version))
     choice = _choose(config, prepared)
     size = _size(prepared, choice) if world.first else {}
     workers = _workers(config, device, world)
@@ -209,6 +213,10 @@ def _version(dataset: Dataset, world: World) -> str:
             raise DataError(f"{dataset.root}: is not the same on {socket.gethostname()} as for the first process; copy "
                             "it again, or use a folder that all hosts share")
     return version
+
+
+def _decoded(folder: Path | None, config: RunConfig, version: str) -> Decoded | None:
+    return Decoded.open(decoded_folder(folder, version, geometry_of(config))) if folder else None
 
 
 def _choose(config: RunConfig, prepared: Prepared) -> Choice:
@@ -320,11 +328,12 @@ def find_rate(config: RunConfig) -> RangeTest:
 
 
 @fast_arithmetic()
-def resume(run: str | Path | Run) -> Run:
+def resume(run: str | Path | Run, *, decoded: str | Path | None = None) -> Run:
     """Goes on with a run that was stopped or killed, and ends with the same weights and the same log as if
     it never had been. Raises DataError when the dataset has changed since; a finished run is returned as it is.
 
     Several processes go on as they began; another number of them trains the same model but for rounding and dropout.
+    `decoded` is that of `train`.
     """
     run = run if isinstance(run, Run) else Run(Path(run))
     with joined("cuda" if torch.cuda.is_available() else "cpu") as world, ExitStack() as stack:
@@ -336,10 +345,10 @@ def resume(run: str | Path | Run) -> Run:
         if world.share(finished):
             say(f"run folder: {run.path}: has finished already")
             return run
-        return _resume(run, world)
+        return _resume(run, world, Path(decoded) if decoded else None)
 
 
-def _resume(run: Run, world: World) -> Run:
+def _resume(run: Run, world: World, decoded: Path | None) -> Run:
     began = time.monotonic()
     found = None
     with world.together():
@@ -364,7 +373,7 @@ def _resume(run: Run, world: World) -> Run:
         if info["device"] == "cuda" and not torch.cuda.is_available():
             raise SetupError(f"{run.path}: began on a GPU, and there is none here; resume it where it began")
         splits = training_splits(dataset, config.data.holdout, config.seed)
-        prepared = prepare(config, dataset, splits, None, info["device"], world)
+        prepared = prepare(config, dataset, splits, None, info["device"], world, _decoded(decoded, config, version))
     train = config.train
     assert train.precision != "auto" and train.channels_last != "auto" and train.threads
     Choice(train.precision, 0.0, "as it began", {}, train.channels_last, train.threads).apply(prepared.segmenter)
