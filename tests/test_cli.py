@@ -19,7 +19,7 @@ from maskwright.cli import app, main
 from maskwright.errors import SetupError
 
 VERBS = ["init", "audit", "convert", "split", "edits", "plan", "train", "resume", "evaluate", "compare",
-         "explain", "predict", "sync", "report", "plot", "doctor", "demo"]
+         "explain", "study", "predict", "sync", "report", "plot", "doctor", "demo"]
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
@@ -152,6 +152,12 @@ def test_the_range_test_is_drawn_beside_the_config(tmp_path, capsys):
         (["report", "."], 3, "neither a run nor a study"),
         (["predict", ".", "x.png", "--out", "out"], 3, "not a run folder"),
         (["predict", "x"], 2, "IMAGES"),
+        (["study"], 2, "study.yaml"),
+        (["study", "status"], 2, "study.yaml"),
+        (["study", "study.yaml", "x"], 2, "study.yaml"),
+        (["study", "study.yaml", "--workers", "0"], 2, "--workers"),
+        (["study", "nowhere.yaml"], 2, "no such file"),
+        (["study", "status", "."], 3, "not a study's folder"),
     ],
 )
 def test_wrong_usage_ends_in_a_clear_line(tmp_path, monkeypatch, capsys, arguments, code, says):

@@ -24,6 +24,8 @@ from maskwright.formats import FORMATS
 from maskwright.formats.source import NOTES
 from maskwright.guarding import GUARDS
 from maskwright.metrics import MEASURES
+from maskwright.planning import measure_model
+from maskwright.studying.matrix import check_study, load_study
 from maskwright.training.doctor import SYMPTOMS
 
 ROOT = Path(__file__).parent.parent
@@ -87,12 +89,24 @@ def test_yaml_in_the_pages_is_valid(tmp_path):
     base = {"data": {"root": "x", "image_size": [32, 32]}, "model": "UNet", "loss": "ce", "train": {"iterations": 1}}
     for block in blocks("yaml"):
         data = yaml.safe_load(block)
+        if "matrix" in data:
+            (tmp_path / "run.yaml").write_text(yaml.safe_dump(base))
+            assert len(check_study(Document("guide.md", data), tmp_path).entries) == 14
+            continue
         if "classes" not in data:
             check_document(Document("guide.md", base | data), tmp_path)
             continue
         assert [ClassSpec.model_validate(item) for item in data["classes"]]
         tree = DatasetFile(layout="flat", images={"folder": "images"}, classes=data["classes"]).class_tree()
         assert tree.depth == 3 and tree.levels[1].classes.names == ["background", "hair", "face"]
+
+
+def test_the_recipe_of_a_study_is_valid():
+    entries = load_study(ROOT / "recipes" / "study" / "study.yaml").entries
+    assert [entry.name for entry in entries[::4]] == ["unet_ce", "segnet_ce", "unet-fcn_ce"] and len(entries) == 12
+    for entry in entries[::4]:
+        size = measure_model(entry.config, 3)
+        assert size and 1e5 < size.parameters < 5e5
 
 
 def test_python_in_the_readme_names_real_things(tmp_path):

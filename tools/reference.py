@@ -23,6 +23,7 @@ from maskwright.formats import FORMATS
 from maskwright.formats.source import NOTES
 from maskwright.guarding import GUARDS
 from maskwright.metrics import MEASURES
+from maskwright.studying.matrix import StudyConfig
 from maskwright.training.doctor import NOT_FINITE, SYMPTOMS
 
 TARGET = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -100,6 +101,7 @@ def render() -> str:
     lines += ["\n## Keys of run.yaml", *_keys("RunConfig", schema)]
     for name, definition in schema["$defs"].items():
         lines += _keys(name, definition)
+    lines += ["\n## Keys of study.yaml", *_keys("StudyConfig", StudyConfig.model_json_schema())]
     lines += [
         "\n## Tables",
         *_models(),

@@ -23,6 +23,7 @@ from maskwright.core.storage import (
     confine,
     dump_json,
     exclusive_lock,
+    lock_owner,
     next_free,
     read_json,
     require_absent,
@@ -174,6 +175,8 @@ class TestLock:
             other.wait()
             with exclusive_lock(tmp_path):
                 assert (tmp_path / ".lock").read_text() == str(os.getpid())
+                assert lock_owner(tmp_path) == os.getpid()
+            assert lock_owner(tmp_path) is None and lock_owner(tmp_path / "nowhere") is None
 
     def test_errors_of_the_block_are_its_own(self, tmp_path: Path) -> None:
         with pytest.raises(OSError, match="somewhere else"), exclusive_lock(tmp_path):

@@ -209,7 +209,10 @@ def put(document: Document, dotted: str, value: Any, source: str) -> Location:
         if i == len(parts) - 1:
             target[key] = value
         else:
-            target = target.setdefault(key, {}) if isinstance(target, dict) else target[key]
+            if isinstance(target, dict) and key not in target:
+                target[key] = {}
+                document.marks[location] = source
+            target = target[key]
     for known in [mark for mark in document.marks if mark[: len(location)] == location]:
         del document.marks[known]
     document.marks[location] = source

@@ -119,7 +119,8 @@ class Study:
         for entry in matrix.entries:
             if not self.config_file(entry.name).exists():
                 _write_yaml(self.config_file(entry.name), entry.config.to_dict())
-        _write_yaml(self.file, matrix.config.model_dump(exclude_none=True))
+        if not self.file.exists() or self.config != matrix.config:
+            _write_yaml(self.file, matrix.config.model_dump())
 
     def tidy(self, name: str) -> None:
         """Removes what a process of this run has left half made when it was killed; the caller holds the job's lock."""

@@ -78,12 +78,8 @@ def _stop_with_input() -> None:
         time.sleep(_PATIENCE)
 
 
-def main(arguments: list[str]) -> int:
-    """Works on a run and returns the exit code."""
-    warnings.filterwarnings("ignore")
-    study, name, slot = Study(Path(arguments[0])), arguments[1], int(arguments[2])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until training takes it over
-    threading.Thread(target=_stop_with_input, daemon=True).start()
+def outcome(study: Study, name: str, slot: int = 0) -> int:
+    """Works on a run, and returns the exit code instead of raising; what is the run's own fault is noted."""
     try:
         work(study, name, slot)
     except (Interrupted, KeyboardInterrupt):
@@ -100,6 +96,14 @@ def main(arguments: list[str]) -> int:
         study.fail(name, 1, f"unexpected {type(error).__name__}: {error}; see {study.log(name)}")
         return 1
     return 0
+
+
+def main(arguments: list[str]) -> int:
+    """The process."""
+    warnings.filterwarnings("ignore")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until training takes it over
+    threading.Thread(target=_stop_with_input, daemon=True).start()
+    return outcome(Study(Path(arguments[0])), arguments[1], int(arguments[2]))
 
 
 if __name__ == "__main__":

@@ -64,9 +64,9 @@ class Decoded:
         return cls(images, masks, {name: place for place, name in enumerate(names)})
 
     def pair(self, sample: Sample) -> Pair | None:
-        """Image (H, W, 3) and mask (H, W) as copies that may be written to; None for an unknown sample."""
+        """Image (H, W, 3) and mask (H, W), which cannot be written to; None for an unknown sample."""
         place = self.places.get(sample.name)
-        return None if place is None else (np.array(self.images[place]), np.array(self.masks[place]))
+        return None if place is None else (np.asarray(self.images[place]), np.asarray(self.masks[place]))
 
 
 def write_decoded(folder: Path, dataset: Dataset, samples: Sequence[Sample], geometry: Geometry) -> bool:
