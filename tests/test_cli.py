@@ -273,7 +273,7 @@ def test_help_imports_nothing_heavy():
 
 def test_the_core_imports_no_torch():
     modules = imported(
-        "import maskwright\nfor name in ('init', 'audit', 'plan', 'report', 'doctor', 'load_config', 'load_dataset'):\n"
+        "import maskwright\nfor name in ('init', 'audit', 'plan', 'report', 'doctor', 'load_config', 'load_dataset', 'study_status'):\n"
         "    getattr(maskwright, name)\nimport maskwright.core.masks, maskwright.metrics, maskwright.augment"
     )
     assert not modules & {"torch", "timm", "segmentation_models_pytorch"}

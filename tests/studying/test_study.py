@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -190,6 +191,10 @@ def test_two_leaders_and_wrong_places(folder: Path, here: list[str]) -> None:
         study(status.path, out=folder / "x")
     with pytest.raises(ConfigError, match="never overwritten"):
         study(file, out=folder / "data")
+    file = status.path / "study.yaml"
+    file.write_text(file.read_text().replace("seed0:", "../../data:"))
+    with pytest.raises(ConfigError, match="restore the file"):
+        study_status(status.path)
     for call in (study, study_status):
         with pytest.raises(DataError, match="not a study's folder"):
             call(folder / "data")
@@ -244,6 +249,18 @@ def test_plain_lines_are_shown_now_and_then(monkeypatch: pytest.MonkeyPatch, cap
     with show(lambda: STATUS) as tick:
         tick()
     assert capsys.readouterr().err.splitlines() == [*STATUS.lines()[1:3], STATUS.summary()]
+
+
+def test_a_terminal_shows_the_runs_that_something_happens_with() -> None:
+    program = ("import sys; sys.path.insert(0, sys.argv[1]); from test_study import STATUS, board, show\n"
+               "board._DRAWN_EVERY = 0\nwith show(lambda: STATUS) as tick: tick()")
+    leader, terminal = pty.openpty()
+    subprocess.run([sys.executable, "-c", program, Path(__file__).parent], stderr=terminal, check=True,
+                   env=os.environ | {"TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": os.pathsep.join(sys.path)})
+    os.close(terminal)
+    shown = os.read(leader, 1 << 16).decode()
+    os.close(leader)
+    assert "training    10/40" in shown and "is broken" in shown and "0:05:00 left" in shown and "waiting     0" not in shown
 
 
 def until(found: Callable[[], Any], seconds: float = 120) -> Any:

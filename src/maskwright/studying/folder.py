@@ -30,6 +30,7 @@ from maskwright.core.storage import (
 from maskwright.errors import ConfigError, DataError
 from maskwright.run import Run
 from maskwright.studying.matrix import Matrix, StudyConfig, combinations
+from maskwright.studying.naming import NAME
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,12 @@ class Study:
 
     @property
     def config(self) -> StudyConfig:
-        """What the study is."""
-        return strictyaml.validate(StudyConfig, strictyaml.read(self.file))
+        """What the study is. ConfigError when names in it would lead out of its folder."""
+        config = strictyaml.validate(StudyConfig, strictyaml.read(self.file))
+        if not all(NAME.fullmatch(str(name)) for values in config.matrix.values() for name in values):
+            raise ConfigError(f"{self.file}: the matrix has values without a name of letters, digits and . + - _; "
+                              "restore the file")
+        return config
 
     def runs(self) -> list[dict[str, str]]:
         """The names of the values of each run, in the order of the matrix."""
