@@ -415,7 +415,7 @@ def study(
         typer.Argument(metavar="study.yaml|STUDY|status", help="The study, its folder to go on with, or the word "
                        "status before its folder, to say how far it has come.", show_default=False),
     ] = None,
-    folder: Annotated[Path | None, typer.Argument(metavar="[STUDY]", show_default=False, hidden=True)] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="STUDY", show_default=False, hidden=True)] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Trainings at the same time; they share the cores.")
                        ] = 1,
     out: Annotated[Path | None, typer.Option("--out", help="Folder; studies/NAME beside the file when left out.")
