@@ -316,17 +316,16 @@ def test_killed_studies_end_with_the_same_bytes_many_times(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_the_command_line_under_ctrl_c(folder: Path) -> None:
-    train = BASE["train"] | {"iterations": 600, "evaluate_every": 100}
-    file = put(folder, {"seed": [0, 1]}, {"train": train})
+    file = put(folder, {"seed": [0, 1]}, {"train": BASE["train"] | {"iterations": 1500, "evaluate_every": 500}})
     command = [sys.executable, "-m", "maskwright", "study", file, "--workers", "2", "--json"]
     path = folder / "studies" / "study"
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until(lambda: [*path.glob("runs/*/metrics.jsonl")])
-    second = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert second.returncode == LockedError.exit_code and f"pid {first.pid}" in second.stderr
-    first.send_signal(signal.SIGINT)
-    out, err = first.communicate(timeout=120)
-    assert first.returncode == 130 and not out and f"go on with `maskwright study {path}`" in err.splitlines()[-1]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as leader:
+        until(lambda: [*path.glob("runs/*/metrics.jsonl")])
+        with pytest.raises(LockedError, match=f"pid {leader.pid}"):
+            study(file)
+        leader.send_signal(signal.SIGINT)
+        out, err = leader.communicate(timeout=120)
+    assert leader.returncode == 130 and not out and f"go on with `maskwright study {path}`" in err.splitlines()[-1]
     status = [*command[:4], "status", path, "--json"]
     told = json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
     assert {run["state"] for run in told["runs"]} <= {"stopped", "waiting", "finished"}
