@@ -252,11 +252,12 @@ def test_plain_lines_are_shown_now_and_then(monkeypatch: pytest.MonkeyPatch, cap
 
 
 def test_a_terminal_shows_the_runs_that_something_happens_with() -> None:
-    program = ("import sys; sys.path.insert(0, sys.argv[1]); from test_study import STATUS, board, show\n"
-               "board._DRAWN_EVERY = 0\nwith show(lambda: STATUS) as tick: tick()")
+    program = ("from pathlib import PosixPath\nfrom maskwright.studying import board\n"
+               "from maskwright.studying.status import RunStatus, StudyStatus\n"
+               f"board._DRAWN_EVERY = 0\nwith board.board(lambda: {STATUS}) as tick: tick()")
     leader, terminal = pty.openpty()
-    subprocess.run([sys.executable, "-c", program, Path(__file__).parent], stderr=terminal, check=True,
-                   env=os.environ | {"TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": os.pathsep.join(sys.path)})
+    subprocess.run([sys.executable, "-c", program], stderr=terminal, check=True,
+                   env=os.environ | {"TERM": "xterm", "COLUMNS": "120"})
     os.close(terminal)
     shown = os.read(leader, 1 << 16).decode()
     os.close(leader)
@@ -287,9 +288,7 @@ def test_a_process_ends_with_the_one_that_leads_and_goes_on(folder: Path, here: 
     assert process.wait(120) == Interrupted.exit_code
     status = study_status(left.path)
     assert states(status) == {"seed0": "stopped"} and 0 < status.runs[0].iteration < 200 and status.seconds_left
-    ends: list[tuple[str, int]] = []
-    pool.run_all(left, ["seed0"], 1, 1, lambda: False, lambda *end: ends.append(end), lambda: None)
-    assert ends == [("seed0", 0)] and states(study_status(left.path)) == {"seed0": "finished"}
+    assert worker.outcome(left, "seed0") == 0 and states(study_status(left.path)) == {"seed0": "finished"}
     for name in ("checkpoints/best.safetensors", "checkpoints/last.safetensors", "metrics.jsonl"):
         assert (left.path / "runs/seed0" / name).read_bytes() == (whole.path / "runs/seed0" / name).read_bytes(), name
 
