@@ -442,8 +442,7 @@ def study(
     from maskwright.studying.running import study
 
     status = study(file, workers=workers, out=out, retry=retry)
-    _print(status.to_dict(), as_json, lambda: f"next: maskwright compare {status.path}" if "finished" in status.states
-           else "")
+    _print(status.to_dict(), as_json, lambda: f"next: {status.next_command}" * bool(status.next_command))
     if status.exit_code:
         raise typer.Exit(status.exit_code)
 

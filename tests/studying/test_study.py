@@ -234,6 +234,9 @@ def test_the_time_that_is_left_and_the_lines() -> None:
                               "bcd  training    10/40", "e    failed      3/40  x: is broken; mend it",
                               "f    waiting     0/?",
                               "4 runs: 1 finished, 1 training, 1 failed, 1 waiting; about 0:05:00 left"]
+    assert STATUS.next_command == "maskwright compare st"
+    assert replace(STATUS, runs=[replace(STATUS.runs[0], evaluated=["val"])]).next_command.endswith("st --split val")
+    assert replace(STATUS, runs=STATUS.runs[1:]).next_command == ""
     assert (STATUS.exit_code, replace(STATUS, runs=STATUS.runs[:2]).exit_code) == (3, SetupError.exit_code)
     assert json.loads(dump_json(STATUS.to_dict()))["runs"][1] == {
         "name": "bcd", "run": "st/runs/bcd", "values": {}, "state": "training", "iteration": 10, "iterations": 40,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -87,6 +88,15 @@ class StudyStatus:
         """0 when all have finished, else that of the first failure, or of a process that was lost."""
         codes = [run.code for run in self.runs if run.state == "failed"]
         return (codes or [0 if self.states.keys() == {"finished"} else LostError.exit_code])[0]
+
+    @property
+    def next_command(self) -> str:
+        """What to do with the runs that have finished; empty where none has."""
+        finished = [run for run in self.runs if run.state == "finished"]
+        if not finished:
+            return ""
+        splits = finished[0].evaluated
+        return f"maskwright compare {shlex.quote(str(self.path))}" + f" --split {splits[0]}" * ("test" not in splits)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `study` and `study status`."""
