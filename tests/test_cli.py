@@ -243,8 +243,8 @@ def test_every_verb_has_a_function_of_its_name():
 def test_help_names_every_format():
     from maskwright.formats import FORMATS
 
-    assert cli._WRITTEN.split(", ") == [name for name, row in FORMATS.items() if row.write]
-    assert cli._READ.split(", ") == [name for name, row in FORMATS.items() if row.read]
+    assert cli.data.WRITTEN.split(", ") == [name for name, row in FORMATS.items() if row.write]
+    assert cli.data.READ.split(", ") == [name for name, row in FORMATS.items() if row.read]
 
 
 def imported(code: str) -> set[str]:

@@ -1,0 +1,121 @@
+"""The command line: parse, call one function, print. Heavy imports happen inside the verbs.
+
+Results go to stdout (`--json`: one JSON document), everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskwright import __version__
+from maskwright.cli import data, models, results
+from maskwright.cli.shared import Json, need_torch, show
+from maskwright.errors import MaskwrightError
+
+# Typer brings its own copy of click; this is the one public way to the base of its usage errors.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="From a folder of images with few and imperfect masks to a segmentation model that can be trusted.",
+)
+_state = {"debug": False}
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"maskwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    _state["debug"] = debug
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the data, the run and the report.")] = Path("demo"),
+    budget: Annotated[str, typer.Option("--budget", help="Wall time of the training.")] = "200s",
+    as_json: Json = False,
+) -> None:
+    """Generate a dataset and run the whole line on it, in a few minutes."""
+    need_torch()
+    from maskwright.demonstration import demo
+
+    result = demo(out, budget=budget)
+    show(result.to_dict(), as_json, lambda: result.human())
+
+
+VERBS = (data.init, data.audit, data.convert, data.split, data.edits, models.plan, models.train, models.resume,
+         results.evaluate, results.compare, results.explain, models.study, results.predict, models.sync,
+         results.report, results.plot, models.doctor, demo)
+for _verb in VERBS:
+    app.command()(_verb)
+
+
+def _wait_politely(environment: MutableMapping[str, str]) -> None:
+    """Lets torch's threads sleep soon when they wait for each other, unless the user has decided on it.
+
+    By default they spin for milliseconds: beside one busy program on two cores a training step then takes three
+    times as long (docs/decisions/0005). It must be set before torch is loaded.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & environment.keys():
+        environment["GOMP_SPINCOUNT"] = "10000"
+
+
+def _with_counts(arguments: list[str]) -> list[str]:
+    """`--preview` without a number as `--preview 8`; Typer knows no options whose value may be left out."""
+    following = [*arguments, ""][1:]
+    return [part for argument, after in zip(arguments, following, strict=False) for part in (
+        (argument, "8") if argument == "--preview" and not after.lstrip("-").isdigit() else (argument,))]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits with the code of the contract (see `maskwright.errors`)."""
+    arguments = _with_counts(sys.argv[1:] if arguments is None else arguments)
+    warnings.filterwarnings("ignore")  # libraries' notes are not for users; findings and errors are ours to say
+    _wait_politely(os.environ)
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="maskwright")
+    except MaskwrightError as error:
+        if _state["debug"]:
+            traceback.print_exc()
+        if not error.quiet:
+            print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        code = error.exit_code
+    except UsageError as error:
+        error.show(sys.stderr)  # type: ignore[attr-defined]
+        code = 2
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # `maskwright … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 0
+    except Exception as error:
+        if _state["debug"]:
+            traceback.print_exc()
+        print(
+            f"error: unexpected {type(error).__name__}: {error}; a defect in maskwright: please report it with the "
+            "output of the same command with --debug before the verb",
+            file=sys.stderr,
+        )
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,160 @@
+"""Verbs on datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from maskwright.cli.shared import Dir, Json, show
+
+# For `--help`, which must not import the formats; a test holds the two together.
+READ = "cvat_masks, voc, common_semantic, coco, cvat_images, labelme, yolo_seg, yolo"
+WRITTEN = "index, palette, colour, jpeg, cvat_masks, voc, coco, cvat_images, labelme, yolo_seg, yolo"
+
+
+
+def init(
+    folder: Dir,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Write dataset.yaml into this folder instead; it then refers "
+            "to DIR (for data that must not be written to).",
+        ),
+    ] = None,
+    images: Annotated[str | None, typer.Option("--images", help="The folder of images inside DIR.")] = None,
+    masks: Annotated[str | None, typer.Option("--masks", help="The folder of masks inside DIR.")] = None,
+    format: Annotated[str | None, typer.Option("--format", help=f"What DIR is, if unclear: {READ}.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Detect the layout or annotation format of DIR and write dataset.yaml, with the reasons."""
+    from maskwright.formats.opening import init
+
+    file, detection = init(folder, out=out, images=images, masks=masks, format=format)
+    show(
+        {"file": str(file), "dataset": detection.file.model_dump(), "reasons": detection.reasons},
+        as_json,
+        lambda: f"{file.read_text()}\nwritten: {file}",
+    )
+
+
+def audit(
+    folder: Dir,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the HTML report and the JSON.")] = None,
+    fail_on: Annotated[
+        Literal["info", "warning", "error"] | None,
+        typer.Option("--fail-on", help="Exit with 1 when a finding is at least this severe."),
+    ] = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what needs no person, as edits that can be undone.")
+    ] = False,
+    overlays: Annotated[
+        int | None,
+        typer.Option("--overlays", min=0, help="With --out: draw so many images with their masks, 0 for all."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a dataset and say what is wrong with it. With --out, one that was stopped goes on where it was."""
+    from maskwright.auditing import audit, human
+    from maskwright.core.findings import Severity
+    from maskwright.formats.opening import load_dataset
+
+    if out is not None:
+        from maskwright.core.storage import require_absent
+
+        require_absent(out)
+    elif overlays is not None:
+        raise typer.BadParameter("--overlays needs --out, the folder they go into")
+    dataset = load_dataset(folder)
+    # Beside the output, for the data may be read-only; outputs appear only when they are whole.
+    result = audit(folder, fix=fix, unfinished=out.with_name(f"{out.name}.unfinished") if out else None)
+    if out is not None:
+        from maskwright.core.progress import say
+        from maskwright.reporting import write_audit
+        from maskwright.reporting.overlays import overlays as draw
+
+        say(f"report: {write_audit(result, out, dataset=dataset)}")
+        if overlays is not None:
+            drawn = draw(dataset, out / "overlays", count=overlays or None)
+            say(f"overlays: {drawn.folder} ({len(drawn.overlays)} drawn, {len(drawn.skipped)} skipped)")
+    show(result.to_dict(), as_json, lambda: human(result))
+    if fail_on and any(finding.severity >= Severity[fail_on.upper()] for finding in result.findings):
+        raise typer.Exit(1)
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Dataset folder, or a zip file.", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder, or a .zip file.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help=f"The format to write: {WRITTEN}.", show_default=False)],
+    from_: Annotated[str | None, typer.Option("--from", help=f"What SRC is, if unclear: {READ}.")] = None,
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Simplify polygons by so many pixels.")] = 0.0,
+    polygons: Annotated[bool, typer.Option("--polygons", help="Outlines, where exact masks would do too.")] = False,
+    quality: Annotated[int, typer.Option("--quality", help="Of JPEG masks, 1 to 100.")] = 95,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Copy the images too.")] = True,
+    overlap: Annotated[
+        Literal["smaller_on_top", "larger_on_top", "file_order"] | None,
+        typer.Option("--overlap", help="Of boxes that are made into masks."),
+    ] = None,
+    shrink: Annotated[float | None, typer.Option("--shrink", help="Pull the sides of boxes in by this share.")] = None,
+    outside: Annotated[
+        Literal["background", "ignore"] | None,
+        typer.Option("--outside", help="What pixels outside every box are, where there are only boxes."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a dataset in another format, and certify what was kept by reading it back."""
+    from maskwright.formats.conversion import convert
+
+    boxes = {"overlap": overlap, "shrink": shrink, "outside": outside}
+    result = convert(source, out, to=to, from_=from_, tolerance=tolerance, polygons=polygons, quality=quality,
+                     images=images, boxes={key: value for key, value in boxes.items() if value is not None})
+    show(result.to_dict(), as_json, result.human)
+
+
+def split(
+    folder: Dir,
+    fractions: Annotated[
+        str, typer.Option("--fractions", help="Shares of train, val and test, or train=0.8,test=0.2.")
+    ] = "0.7,0.15,0.15",
+    seed: Annotated[int, typer.Option("--seed", help="Of the random choices.")] = 0,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="REGEX", help="What it catches of a name is the sample's group.")
+    ] = None,
+    group_file: Annotated[
+        Path | None, typer.Option("--group-file", help="CSV with the columns sample and group.")
+    ] = None,
+    trusted: Annotated[int, typer.Option("--trusted", help="Also pick so many images to label by hand.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the lists; below DIR/.maskwright when left out.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Split a dataset: stratified by class, never dividing a group or equal images."""
+    from maskwright.splitting.assign import parse_fractions, split
+
+    result = split(folder, fractions=parse_fractions(fractions), seed=seed, group=group, group_file=group_file,
+                   trusted=trusted, out=out, dry_run=dry_run)
+    show(result.to_dict(), as_json, result.human)
+
+
+def edits(
+    folder: Dir,
+    undo: Annotated[bool, typer.Option("--undo", help="Take the last batch back, or the one of --batch.")] = False,
+    batch: Annotated[str | None, typer.Option("--batch", help="The batch to take back.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the edits of a dataset, or take some back."""
+    from dataclasses import asdict
+
+    from maskwright.core.edits import edits
+
+    held = edits(folder, undo=undo, batch=batch)
+    show(
+        {"batches": [asdict(one) for one in held]},
+        as_json,
+        lambda: "\n".join(f"{b.name}: {len(b.edits)} edits, {b.time}, {b.reason}" for b in held) or "no edits",
+    )

@@ -1,0 +1,166 @@
+"""Verbs that train, and those around a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from maskwright.cli.shared import Json, Out, RunDir, Set, need_torch, show
+
+
+def plan(
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Dataset folder.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; stdout when left out.")] = None,
+    budget: Annotated[str, typer.Option("--budget", help="Wall time of the training: 90s, 5m, 1.5h.")] = "5m",
+    model: Annotated[str | None, typer.Option("--model", help="UNet, SegNet, AttentionUNet, Segformer, …")] = None,
+    encoder: Annotated[str | None, typer.Option("--encoder", help="resnet34, tu-mobilenetv2_100, …")] = None,
+    weights: Annotated[str | None, typer.Option("--weights", help="imagenet, none, or a .safetensors file.")] = None,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download",
+            help="Fetch the encoder's ImageNet weights into the cache. The only command that uses the network.",
+        ),
+    ] = False,
+    lr_find: Annotated[
+        bool,
+        typer.Option("--lr-find", help="Set the learning rate by a range test of 100 steps, drawn beside -o."),
+    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of run.yaml and stop.")] = False,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Write a commented run.yaml with a reason for each choice."""
+    from maskwright.config import json_schema
+
+    if schema:
+        show(json_schema(), True, str)
+        return
+    if folder is None:
+        raise typer.BadParameter("DIR is missing")
+    from maskwright.planning import plan
+
+    picture = None
+    if lr_find:
+        from maskwright.core.storage import require_absent
+
+        need_torch()
+        picture = require_absent(out.with_suffix(".lr-find.svg")) if out else None
+    text, config, size, found = plan(
+        folder, out=out, budget=budget, model=model, encoder=encoder, weights=weights, download=download,
+        overrides=changes or (), lr_find=lr_find,
+    )
+    result: dict[str, Any] = {"file": str(out) if out else None, "config": config.to_dict(), "text": text,
+                              "size": size.to_dict() if size else None}
+    if found:
+        from dataclasses import asdict
+
+        result["range_test"] = asdict(found) | {"picture": str(picture) if picture else None}
+        if picture:
+            from maskwright.reporting.rates import draw_rates
+
+            draw_rates(found, picture)
+    said = f"optimizer.lr: {config.optimizer.lr:g} ({found.reason}); drawn: {picture}\n" if found else ""
+    show(result, as_json, lambda: f"{said}written: {out}; next: maskwright train {out}" if out else text)
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="run.yaml", show_default=False)],
+    out: Out = None,
+    changes: Set = None,
+    preview: Annotated[
+        int | None,
+        typer.Option("--preview", metavar="[N]", min=1, help="Only draw what the model will see, of N images (8)."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model; the run folder is printed first and last. With several processes or hosts: `torchrun
+    --nproc-per-node N -m maskwright train run.yaml`."""
+    need_torch()
+    if preview is not None:
+        from maskwright.reporting.preview import preview as draw
+
+        drawn = draw(config, images=preview, out=out, overrides=changes or ())
+        show(drawn.to_dict(), as_json, lambda: f"next: maskwright train {config}")
+        return
+    from maskwright.training.train import train
+
+    run = train(config, out=out, overrides=changes or ())
+    show({"run": str(run.path), **(run.finished or {})}, as_json, lambda: f"next: maskwright evaluate {run.path}")
+
+
+def resume(run: RunDir, as_json: Json = False) -> None:
+    """Go on with a run that was stopped or killed."""
+    need_torch()
+    from maskwright.training.train import resume
+
+    finished = resume(run)
+    show(
+        {"run": str(finished.path), **(finished.finished or {})}, as_json, lambda: f"next: maskwright evaluate {run}"
+    )
+
+
+def study(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="study.yaml|STUDY|status", help="The study, its folder to go on with, or the word "
+                       "status before its folder, to say how far it has come.", show_default=False),
+    ] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="STUDY", show_default=False, hidden=True)] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Trainings at the same time; they share the cores.")
+                       ] = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder; studies/NAME beside the file when left out.")
+                   ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Also try again what has failed.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of study.yaml and stop.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train and score all combinations of a matrix; the same command goes on where it was stopped."""
+    if schema:
+        from maskwright.studying.matrix import study_schema
+
+        show(study_schema(), True, str)
+        return
+    if file is None or (folder is None) == (str(file) == "status"):
+        raise typer.BadParameter("give study.yaml, the folder of a study, or `status` and the folder of a study")
+    from maskwright.studying.status import study_status
+
+    if folder is not None:
+        status = study_status(folder)
+        show(status.to_dict(), as_json, lambda: "\n".join(status.lines()))
+        return
+    need_torch()
+    from maskwright.studying.running import study
+
+    status = study(file, workers=workers, out=out, retry=retry)
+    show(status.to_dict(), as_json, lambda: f"next: {status.next_command}" * bool(status.next_command))
+    if status.exit_code:
+        raise typer.Exit(status.exit_code)
+
+
+def sync(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.", show_default=False)],
+    timeout: Annotated[str, typer.Option("--timeout", help="Time for each run: 90s, 5m.")] = "30s",
+    as_json: Json = False,
+) -> None:
+    """Deliver to the trackers of runs what has not arrived there yet; exits with 4 when something is left."""
+    from maskwright.delivery.sync import sync
+    from maskwright.errors import SetupError
+
+    result = sync(runs, timeout=timeout)
+    show(result.to_dict(), as_json, result.human)
+    if not result.complete:
+        raise typer.Exit(SetupError.exit_code)
+
+
+def doctor(
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Also say how its training went.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check this machine and installation, and the training of a run, with a fix for what is wrong."""
+    from maskwright.diagnosis import doctor, human
+
+    result = doctor(run)
+    show(result.to_dict(), as_json, lambda: human(result))

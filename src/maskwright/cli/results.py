@@ -1,0 +1,155 @@
+"""Verbs on what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from maskwright.cli.shared import Json, RunDir, Selector, need_torch, show
+
+
+def evaluate(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder, or with --data a folder of masks.", show_default=False)
+    ],
+    split: Annotated[str, typer.Option("--split", help="train, val, test or another.")] = "test",
+    data: Annotated[Path | None, typer.Option("--data", help="Another dataset with the same classes.")] = None,
+    selector: Selector = None,
+    boundary: Annotated[
+        bool, typer.Option("--boundary", help="Also boundary F, surface Dice, HD95 and average distance.")
+    ] = False,
+    tolerance: Annotated[
+        str | None,
+        typer.Option("--tolerance", help="With --boundary: pixels, or a share of the diagonal (0.75%)."),
+    ] = None,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Also whether probabilities can be believed: ECE, Brier, ….")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Score a run, or masks that any tool has made, on a split, with intervals and trivial baselines."""
+    from maskwright.prediction.evaluate import evaluate, is_mask_folder
+    from maskwright.prediction.scoring import human
+
+    if not is_mask_folder(run):
+        need_torch()
+    result = evaluate(
+        run, split=split, data=data, selector=selector, boundary=boundary, tolerance=tolerance, calibration=calibration
+    )
+    show(result.to_dict(), as_json, lambda: human(result))
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...|STUDY", help="Runs, folders of runs, logs of other tools.", show_default=False),
+    ],
+    split: Annotated[str, typer.Option("--split", help="The split they are evaluated on.")] = "test",
+    score: Annotated[str, typer.Option("--score", help="mIoU, mDice, mAcc or aAcc.")] = "mIoU",
+    select: Annotated[
+        str | None, typer.Option("--select", help="The split that the choice is made on, such as val.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank evaluated runs, and say which differences are more than chance."""
+    from maskwright.comparing import compare, human
+
+    result = compare(runs, split=split, score=score, select=select)
+    show(result.to_dict(), as_json, lambda: human(result))
+
+
+def explain(
+    run: RunDir,
+    split: Annotated[str, typer.Option("--split", help="The newest evaluation of it is explained.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the page; in RUN/explanations when left out.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=0, help="How many of the worst and best images to draw.")] = 6,
+    by: Annotated[str | None, typer.Option("--by", metavar="CLASS", help="Rank images by the Dice of a class.")] = None,
+    background: Annotated[
+        str | None,
+        typer.Option("--background", metavar="CLASS", help="What stands for no object, or none; else the first class."),
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option("--tolerance", min=0, help="Of boundaries, in pixels; by image size if left out.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The dataset, if it is not the run's own.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong in an evaluation, of which kind, where, and what mending it would be worth."""
+    from maskwright.core.progress import say
+    from maskwright.core.storage import next_free, require_absent
+    from maskwright.explaining import explain, human
+    from maskwright.reporting import write_explanation
+    from maskwright.run import Run
+
+    folder = require_absent(out) if out else next_free(Run.open(run).explanations, split)
+    say(f"explanation: {folder}")
+    result = explain(run, split=split, data=data, top=top, by=by, background=background, tolerance=tolerance)
+    page = write_explanation(result, folder)
+    show({**result.to_dict(), "page": str(page)}, as_json, lambda: human(result))
+    say(f"explanation: {page}")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or model file.", show_default=False)],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or quoted globs.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for masks, overlays and predictions.jsonl.", show_default=False)
+    ],
+    levels: Annotated[
+        bool, typer.Option("--levels", help="Also write the masks of a class tree's levels: levels/1/, …")
+    ] = False,
+    selector: Selector = None,
+    as_json: Json = False,
+) -> None:
+    """Predict masks for images; the same command goes on where it was stopped."""
+    need_torch()
+    from maskwright.prediction.predict import predict
+
+    result = predict(model, images, out=out, levels=levels, selector=selector)
+    show(result.to_dict(), as_json, lambda: "")
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...|STUDY", help="One run, or what `compare` takes.", show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="File; RUN/report-001.html when left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one self-contained HTML page about a run, or about a study or several runs side by side."""
+    from maskwright.reporting import report
+
+    file = report(runs, out=out)
+    show({"report": str(file)}, as_json, lambda: f"report: {file}")
+
+
+def plot(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="RUN|LOG...", help="Runs, studies, logs of other tools.", show_default=False)
+    ],
+    by: Annotated[
+        Literal["run", "network", "loss", "best"], typer.Option("--by", help="What a chart is for.")
+    ] = "run",
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option("--quantity", help="loss, mIoU, lr, val_loss, …; repeatable. Loss and main score when left out."),
+    ] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="From this iteration, or share: 0.5, 50%.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="To this iteration, or share.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="New folder; plots/NAME-001 when left out.")] = None,
+    png: Annotated[bool, typer.Option("--png", help="PNG files too; needs matplotlib.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Draw losses and scores over training, of our own runs and of other tools' logs."""
+    from maskwright.curves.charts import bound
+    from maskwright.reporting.plots import plot
+
+    result = plot(sources, by=by, quantity=quantity or (), from_=bound(from_, "--from"), to=bound(to, "--to"), out=out,
+                  png=png)
+    show(result.to_dict(), as_json, result.human)

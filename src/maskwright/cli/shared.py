@@ -1,0 +1,48 @@
+"""What verbs share: arguments, and how a result is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Where the result goes; never overwritten.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change one value of the config; repeatable.")
+]
+Dir = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.", show_default=False)]
+Selector = Annotated[
+    Literal["leaf", "levels", "top_down"] | None,
+    typer.Option("--selector", help="How the levels of a class tree are labelled; the run's own when left out."),
+]
+RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
+
+
+def show(value: Any, as_json: bool, human: Callable[[], str]) -> None:
+    """A result on stdout: as one JSON document, or as text for people."""
+    from maskwright.core.progress import speaks
+    from maskwright.core.storage import dump_json
+
+    if not speaks():
+        return
+    if as_json:
+        print(dump_json(value, indent=2))
+    elif text := human():
+        # Names in files may hold what steers a terminal.
+        print("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text))
+
+
+def need_torch() -> None:
+    """SetupError where the extra `train` is not installed."""
+    import importlib.util
+
+    missing = [
+        name for name in ("torch", "segmentation_models_pytorch", "safetensors") if not importlib.util.find_spec(name)
+    ]
+    if missing:
+        from maskwright.errors import SetupError
+
+        raise SetupError(f"this verb needs {', '.join(missing)}: not installed; `pip install maskwright[train]`")
