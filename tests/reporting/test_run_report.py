@@ -55,6 +55,17 @@ def test_the_headline_is_that_of_scores_json_beside_the_baselines(fake):
         assert f"{finding['severity']}: {finding['message']}; {finding['fix']}. {finding['code']}" in page.text
 
 
+def test_every_other_measure_is_that_of_scores_json(fake):
+    measures = fake.evaluate()["measures"]
+    rows = table(read(report(fake.run)), "measure", "value", "95 % interval", "better")
+    assert [cells[0][0].partition(measures[name]["meaning"])[0] for cells, name in zip(rows, measures, strict=True)] == [
+        name.replace("_", " ") for name in measures]
+    for cells, found in zip(rows, measures.values(), strict=True):
+        assert cells[1][1] == [repr(found["value"])]
+        assert cells[2][1] == [repr(found["low"]), repr(found["high"])]
+        assert [values for _, values in cells[4:]] == [[] if value is None else [repr(value)] for value in found["classes"]]
+
+
 def test_notes_of_an_evaluation_from_before_the_guard_are_shown(fake):
     result = fake.evaluate()
     del result["findings"]
