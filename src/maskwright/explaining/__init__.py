@@ -23,7 +23,7 @@ from maskwright.explaining.kinds import HALLUCINATED, KINDS, MISSED, NAMES
 from maskwright.explaining.looking import Cells, Record, look_at
 from maskwright.explaining.noise import Floats, interval, mean_dice, mean_iou, resampled
 from maskwright.explaining.results import ErrorRegion, Explanation, KindResult, Ranked
-from maskwright.explaining.scored import Scored, newest
+from maskwright.explaining.scored import Scored, newest_folder
 from maskwright.explaining.slices import slices
 from maskwright.explaining.text import human
 from maskwright.explaining.worth import mended, mended_counts
@@ -54,7 +54,7 @@ def explain(run: str | Path | Run, *, split: str = "test", data: str | Path | No
     run = run if isinstance(run, Run) else Run.open(run)
     if top < 0 or (tolerance is not None and not 0 <= tolerance < np.inf):
         raise ConfigError(f"explain: top = {top}, tolerance = {tolerance}; give numbers of 0 or more")
-    folder = newest(run, split)
+    folder = newest_folder(run, split)
     scored = Scored.of(folder, load_dataset(data or run.config().data.root))
     classes = scored.dataset.classes
     empty = _background(classes, background)

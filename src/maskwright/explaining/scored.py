@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,23 +14,19 @@ from maskwright.core.masks import Mask, Pixels
 from maskwright.core.sample import INDEX, Sample, read_mask
 from maskwright.core.storage import Journal, confine
 from maskwright.errors import ConfigError, DataError, MaskwrightError
+from maskwright.evaluations import evaluated_splits, newest
 from maskwright.metrics import confusion_matrix
 from maskwright.run import Run
 
 
-def newest(run: Run, split: str) -> Path:
+def newest_folder(run: Run, split: str) -> Path:
     """The folder of the newest finished evaluation of a split. ConfigError where there is none."""
-    found: dict[str, tuple[int, Path]] = {}
-    for folder in run.evaluations.iterdir() if run.evaluations.is_dir() else ():
-        match = re.fullmatch(r"(.+)-(\d{3,})", folder.name)
-        if match and (folder / "scores.json").is_file():
-            number = int(match[2]), folder
-            found[match[1]] = max(number, found.get(match[1], number))
-    if split not in found:
-        there = f"there are evaluations of {', '.join(sorted(found))}; " if found else ""
-        raise ConfigError(f"{run.path}: the split {split!r} has not been evaluated; {there}"
-                          f"`maskwright evaluate {run.path} --split {split}` does it")
-    return found[split][1]
+    if scored := newest(run, split):
+        return scored.folder
+    others = ", ".join(sorted(evaluated_splits(run)))
+    there = f"there are evaluations of {others}; " if others else ""
+    raise ConfigError(f"{run.path}: the split {split!r} has not been evaluated; {there}"
+                      f"`maskwright evaluate {run.path} --split {split}` does it")
 
 
 @dataclass(frozen=True)
