@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 import maskwright.metrics as reference
-from maskwright.comparing.inference import Inference, holm, infer
+from maskwright.comparing.inference import Inference, infer
 from maskwright.comparing.marginals import SCORES, Marginals, aAcc, iou, mIoU
 from maskwright.comparing.resampling import bootstrap, every_swap, swapped
 
@@ -136,10 +136,6 @@ def test_the_same_arguments_give_the_same_result(rng):
         entry[:] = [one._replace(true=entries[0][0].true) for one in entry]
     assert infer(entries, mIoU).differences == infer(entries, mIoU).differences
 
-
-def test_holm():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.4]) == pytest.approx([0.9, 0.8]) and holm([]) == [] and holm([0.5, 0.9]) == [1, 1]
 
 
 def compared(rng, images, seeds, sd, better=0.0, entries=2) -> Inference:

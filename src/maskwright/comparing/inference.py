@@ -27,7 +27,7 @@ import numpy as np
 
 from maskwright.comparing.marginals import Floats, Marginals, Score
 from maskwright.comparing.resampling import bootstrap, every_swap, swapped, widening
-from maskwright.metrics import Interval
+from maskwright.metrics import Interval, holm
 
 Verdict = Literal["better", "worse", "not distinguishable"]
 LEVEL = 0.05
@@ -194,13 +194,3 @@ def _verdict(value: Interval, p: float) -> Verdict:
     if p <= LEVEL and value.low > 0:
         return "better"
     return "worse" if p <= LEVEL and value.high < 0 else "not distinguishable"
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected so that the chance of any false one among them is kept (Holm, 1979)."""
-    corrected = [1.0] * len(p)
-    least = 0.0
-    for done, place in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        least = max(least, min(1.0, (len(p) - done) * p[place]))
-        corrected[place] = least
-    return corrected

@@ -13,7 +13,6 @@ our own.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -26,18 +25,19 @@ from maskwright.core.classes import IGNORE
 from maskwright.core.masks import Mask, Pixels
 from maskwright.explaining.kinds import BOUNDARY, CONFUSED, HALLUCINATED, LABEL_SUSPECT, MISSED
 from maskwright.explaining.labels import suspects
+from maskwright.metrics import Tolerance
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 FOUND = 0.25  # share of an object
-# Of the diagonal, as in the boundary measure of Csurka et al. (BMVC 2013), but some pixels at least.
-TOLERANCE, LEAST_TOLERANCE = 0.0075, 2.0
+LEAST_TOLERANCE = 2.0  # pixels
 
 
 def tolerance_of(shape: tuple[int, ...]) -> float:
-    """The tolerance of boundaries in pixels in an image (H, W): 0.75 % of its diagonal, but 2 at least."""
-    return max(LEAST_TOLERANCE, TOLERANCE * math.hypot(shape[0], shape[1]))
+    """The tolerance of boundaries in pixels in an image (H, W): that of the measures of `evaluate`, 0.75 % of its
+    diagonal, but 2 at least."""
+    return max(LEAST_TOLERANCE, Tolerance().of(shape))
 
 
 @dataclass(frozen=True)

@@ -7,21 +7,20 @@ Images are drawn again and not pixels or objects, for those of one image are not
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.metrics import Interval
+from maskwright.metrics import Interval, percentiles, resampled_sums
 
 Counts = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
 Score = Callable[[npt.NDArray[Any]], Floats]
 
 RESAMPLES = 2000
-_BLOCK_BYTES = 32 << 20
 
 
 def mean_iou(counts: npt.NDArray[Any]) -> Floats:
@@ -53,26 +52,15 @@ def resampled(table: Counts, resamples: int = RESAMPLES, seed: int = 0) -> Float
 
     Tables of the same N are drawn alike, so that what is made of several of them is paired. Same seed, same result.
     """
-    images = len(table)
-    flat = table.reshape(images, -1).astype(np.float64)
-    rng = np.random.default_rng(seed)
-    block = max(1, _BLOCK_BYTES // (8 * images))
-    sums = []
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        cells = rng.integers(images, size=(size, images)) + images * np.arange(size)[:, None]
-        weights = np.bincount(cells.ravel(), minlength=size * images).reshape(size, images).astype(np.float64)
-        sums.append(weights @ flat)
-    return np.concatenate(sums).reshape(resamples, *table.shape[1:])
+    blocks = resampled_sums(table.astype(np.float64), resamples, np.random.default_rng(seed))
+    return np.concatenate(list(blocks))
 
 
 def interval(value: float, drawn: Floats, images: int, level: float = 0.95) -> Interval:
     """The percentile interval of (resamples,) values; one image has none, nor has what is undefined."""
-    drawn = drawn[~np.isnan(drawn)]
-    if images < 2 or not drawn.size or math.isnan(value):
+    if images < 2 or math.isnan(value):
         return Interval(value, math.nan, math.nan)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Interval(value, low, high)
+    return Interval(value, *percentiles(drawn, level))
 
 
 @dataclass(frozen=True)
@@ -148,15 +136,3 @@ def t_below(t: float, freedom: int) -> float:
     if odd:
         within = 2 / math.pi * (angle + (within if freedom > 1 else 0.0))
     return (1 + within) / 2
-
-
-def holm(chances: Sequence[float]) -> list[float]:
-    """Probabilities corrected for their number (Holm, 1979): those below 0.05 are then all true but for a chance of at
-    most 5 %. nan stays and does not count."""
-    known = sorted((p, place) for place, p in enumerate(chances) if not math.isnan(p))
-    corrected = [math.nan] * len(chances)
-    highest = 0.0
-    for rank, (p, place) in enumerate(known):
-        highest = max(highest, min(1.0, p * (len(known) - rank)))
-        corrected[place] = highest
-    return corrected

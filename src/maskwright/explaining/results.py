@@ -13,10 +13,10 @@ import numpy.typing as npt
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.findings import Finding, summarise
-from maskwright.explaining.anatomy import LEAST_TOLERANCE, TOLERANCE
+from maskwright.explaining.anatomy import LEAST_TOLERANCE
 from maskwright.explaining.kinds import KINDS
 from maskwright.explaining.slices import AXES, Slice
-from maskwright.metrics import ClassScores, Interval, Scores, scores
+from maskwright.metrics import ClassScores, Interval, Scores, Tolerance, scores
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Explanation:
         """The tolerance of boundaries in words."""
         if self.tolerance is not None:
             return f"{self.tolerance:g} px"
-        return f"{100 * TOLERANCE:g} % of the image's diagonal, at least {LEAST_TOLERANCE:g} px"
+        return f"{100 * Tolerance().share:g} % of the image's diagonal, at least {LEAST_TOLERANCE:g} px"
 
     @property
     def scores(self) -> Scores:

@@ -22,8 +22,8 @@ import numpy.typing as npt
 from maskwright.core.classes import IGNORE
 from maskwright.core.masks import Mask, Pixels
 from maskwright.explaining.anatomy import Anatomy
-from maskwright.explaining.noise import Comparison, Counts, Score, compare, holm, mean_iou, mean_recall
-from maskwright.metrics import Interval, confusion_matrix
+from maskwright.explaining.noise import Comparison, Counts, Score, compare, mean_iou, mean_recall
+from maskwright.metrics import Interval, confusion_matrix, holm
 
 SIZES = {"below 0.1 %": 0.0, "0.1 to 1 %": 0.001, "1 to 10 %": 0.01, "10 % and more": 0.1}  # from which share on
 ZONES = {"centre": 0.0, "between": 0.5, "edge": 0.8}  # from which distance on, see `zone_map`

@@ -7,10 +7,11 @@ further = measures(counts)
 """
 
 from maskwright.metrics.baselines import constant_baseline, constant_confusions, most_frequent_baseline
-from maskwright.metrics.bootstrap import bootstrap, bootstrap_sums, headline
+from maskwright.metrics.bootstrap import bootstrap, bootstrap_sums, headline, percentiles, resampled_sums
 from maskwright.metrics.boundary import BoundaryScores, Tolerance, boundary_scores
 from maskwright.metrics.calibration import CALIBRATION, Bin, brier, calibration_sums, ece, mce, nll, reliability
 from maskwright.metrics.confusion import confusion_matrix
+from maskwright.metrics.correction import holm
 from maskwright.metrics.levels import incoherent_pixels, level_confusion, level_confusions
 from maskwright.metrics.measures import MEASURES, About, Measure, calibration_measures, measures
 from maskwright.metrics.scores import (
@@ -59,6 +60,7 @@ __all__ = [
     "ece",
     "excess_recall",
     "headline",
+    "holm",
     "image_scores",
     "incoherent_pixels",
     "iou",
@@ -73,9 +75,11 @@ __all__ = [
     "measures",
     "most_frequent_baseline",
     "nll",
+    "percentiles",
     "precision",
     "recall",
     "reliability",
+    "resampled_sums",
     "scores",
     "thresholded_iou",
 ]

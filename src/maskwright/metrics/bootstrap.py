@@ -78,9 +78,9 @@ def bootstrap_sums(
     values = statistics(images.sum(axis=0, keepdims=True))[0].tolist()
     if len(images) == 1:
         return [Interval(value, np.nan, np.nan) for value in values]
-    sums = _resampled_sums(images, resamples, np.random.default_rng(seed))
+    sums = resampled_sums(images, resamples, np.random.default_rng(seed))
     drawn = np.concatenate([statistics(block) for block in sums])
-    return [Interval(value, *_ends(column, level)) for value, column in zip(values, drawn.T, strict=True)]
+    return [Interval(value, *percentiles(column, level)) for value, column in zip(values, drawn.T, strict=True)]
 
 
 def _stacked(confusions: Counts) -> Counts:
@@ -89,7 +89,8 @@ def _stacked(confusions: Counts) -> Counts:
     return confusions
 
 
-def _ends(drawn: Floats, level: float) -> tuple[float, float]:
+def percentiles(drawn: Floats, level: float = 0.95) -> tuple[float, float]:
+    """The ends of the middle share `level` of (B,) draws, without those that are nan; nan where none is left."""
     drawn = drawn[~np.isnan(drawn)]
     if not drawn.size:
         return np.nan, np.nan
@@ -97,8 +98,8 @@ def _ends(drawn: Floats, level: float) -> tuple[float, float]:
     return low, high
 
 
-def _resampled_sums(images: Sums, resamples: int, rng: np.random.Generator) -> Iterator[Sums]:
-    """Yield blocks (B, ...) of sums over images, `resamples` sums in all.
+def resampled_sums(images: Sums, resamples: int, rng: np.random.Generator) -> Iterator[Sums]:
+    """Yield blocks (B, ...) of sums over images (N, ...), `resamples` sums in all; integers stay integers.
 
     A resample is a row of weights (how often each image was drawn), so a block of sums is one matrix product.
     It is done in float64, exact for whole numbers below 2**53: neither block sizes nor threads change their result.
