@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,19 @@ def training_splits(dataset: Dataset, holdout: float, seed: int) -> tuple[list[S
         raise DataError(f"{dataset.root}: {len(train)} training and {len(validation)} validation samples with a mask; "
                         "at least one of each is needed")
     return train, validation
+
+
+def named_splits(dataset: Dataset, train: Sequence[str], validation: Sequence[str]) -> tuple[list[Sample], list[Sample]]:
+    """The samples of these names. DataError when one is not there, has no mask, or is in both; when there are none."""
+    known = {sample.name: sample for sample in dataset.samples if sample.labelled}
+    if strange := [name for name in (*train, *validation) if name not in known]:
+        raise DataError(f"{dataset.root}: has no labelled sample {strange[0]!r}; give names of its samples")
+    if both := {*train} & {*validation}:
+        raise DataError(f"{dataset.root}: {min(both)!r} is both to train on and to validate with; choose one")
+    if not train or not validation:
+        raise DataError(f"{dataset.root}: {len(train)} training and {len(validation)} validation samples; at least one "
+                        "of each is needed")
+    return [known[name] for name in train], [known[name] for name in validation]
 
 
 @dataclass

@@ -44,7 +44,7 @@ from maskwright.training.doctor import examine, human
 from maskwright.training.length import Budget, Refit, fitted, spacing
 from maskwright.training.loop import Plan, fit
 from maskwright.training.precision import Choice, Wanted, choose, fast_arithmetic, step_loss
-from maskwright.training.prepare import Prepared, geometry_of, groups_of, prepare, training_splits
+from maskwright.training.prepare import Prepared, geometry_of, groups_of, named_splits, prepare, training_splits
 from maskwright.training.range_test import RangeTest, range_test
 from maskwright.training.validation import validate
 from maskwright.training.world import ALONE, World, joined
@@ -120,24 +120,26 @@ def settle(config: RunConfig | str | Path, overrides: Sequence[str] = (), augmen
 
 @fast_arithmetic()
 def train(config: RunConfig | str | Path, *, out: str | Path | None = None, overrides: Sequence[str] = (),
-          device: str | None = None, augmentation: object = None, decoded: str | Path | None = None) -> Run:
+          device: str | None = None, augmentation: object = None, decoded: str | Path | None = None,
+          splits: tuple[Sequence[str], Sequence[str]] | None = None) -> Run:
     """Trains a model and returns its finished Run.
 
     `config` is a RunConfig or the path of a `run.yaml`. The run goes to `out`, or to `runs/NAME-001` beside
     the config; an existing folder is never overwritten. `augmentation` is a pipeline of albumentations
     (`A.Compose`) in place of what the config has. `decoded` is the folder of images that a study has decoded for all
-    its runs; it changes nothing but the time of reading. Before the folder appears, everything is checked:
+    its runs; it changes nothing but the time of reading. `splits` are the names of the samples to train on and to
+    validate with, in place of the dataset's own splits. Before the folder appears, everything is checked:
     config, dataset, weights, and one measured step. Processes that torchrun has started train as one; config,
     weights and run folder are matters of the first one. Raises MaskwrightError subclasses.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with joined(device) as world:
         return _train(lambda: settle(config, overrides, augmentation), Path(out) if out else None, device, world,
-                      Path(decoded) if decoded else None)
+                      Path(decoded) if decoded else None, splits)
 
 
 def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, device: str, world: World,
-           decoded: Path | None) -> Run:
+           decoded: Path | None, named: tuple[Sequence[str], Sequence[str]] | None) -> Run:
     began = time.monotonic()
     path, folder, weights = Path(), Path(), None
     given: RunConfig | None = None
@@ -162,7 +164,7 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
     path = world.share(path)
     version = _version(dataset, world)
     with world.together():
-        splits = training_splits(dataset, config.data.holdout, config.seed)
+        splits = named_splits(dataset, *named) if named else training_splits(dataset, config.data.holdout, config.seed)
         prepared = prepare(config, dataset, splits, weights, device, world, _decoded(decoded, config, version))
     choice = _choose(config, prepared)
     size = _size(prepared, choice) if world.first else {}
@@ -372,7 +374,7 @@ def _resume(run: Run, world: World, decoded: Path | None) -> Run:
             raise DataError(f"{config.data.root}: has changed since {run.path} began; restore it, or train a new run")
         if info["device"] == "cuda" and not torch.cuda.is_available():
             raise SetupError(f"{run.path}: began on a GPU, and there is none here; resume it where it began")
-        splits = training_splits(dataset, config.data.holdout, config.seed)
+        splits = named_splits(dataset, info["splits"]["train"], info["splits"]["val"])
         prepared = prepare(config, dataset, splits, None, info["device"], world, _decoded(decoded, config, version))
     train = config.train
     assert train.precision != "auto" and train.channels_last != "auto" and train.threads

@@ -1,0 +1,168 @@
+"""Out-of-fold probabilities: what models that have never seen an image say about it.
+
+The samples are divided into folds, stratified by class and with equal images together. For each fold a small model is
+trained on all others, and predicts it. What is said of an image is kept as one small picture, so memory does not grow
+with their number, and work that was stopped goes on where it was.
+
+    FOLDER/folds.json               the fold of each sample, and why others are left out
+    FOLDER/fold-1/ …                the trainings, as run folders
+    FOLDER/probabilities/NAME.png   (K h, w) 8-bit grey: the probabilities of the K classes one below the other, at the
+                                    model's size (h, w), 255 for 1
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.config import RunConfig
+from maskwright.core.dataset import Dataset
+from maskwright.core.geometry import Geometry
+from maskwright.core.progress import progress, say
+from maskwright.core.sample import Sample
+from maskwright.core.stopping import graceful
+from maskwright.core.storage import atomic_write_bytes, atomic_write_json, read_json
+from maskwright.errors import DataError, Interrupted
+from maskwright.run import Run
+from maskwright.splitting import propose
+
+Floats = npt.NDArray[np.float32]
+_BATCH = 16
+_NEVER = 10**9  # iterations between evaluations: no checkpoint is chosen by the labels that are in doubt
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The samples of each fold, by name; `left_out` are notes on samples that cannot be used."""
+
+    names: list[list[str]]
+    left_out: list[str]
+
+
+def divide(dataset: Dataset, folds: int, seed: int) -> Folds:
+    """Divides the labelled samples into so many folds, or as many as there are images. DataError for fewer than two."""
+    labelled = tuple(sample for sample in dataset.samples if sample.labelled and sample.status != "exclude")
+    folds = min(folds, len(labelled))
+    if folds < 2:
+        raise DataError(f"{dataset.root}: {len(labelled)} labelled samples cannot be divided; label more of them")
+    keys = [str(number) for number in range(folds)]
+    found = propose(replace(dataset, samples=labelled), fractions=dict.fromkeys(keys, 1 / folds), seed=seed)
+    usable = {name: part for name, part in found.splits.items() if part is not None}
+    return Folds([[name for name, part in usable.items() if part == key] for key in keys],
+                 [note for note in found.notes if " is left out: " in note])
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The out-of-fold probabilities in a folder. `geometry` is the way of images and masks to the model's size."""
+
+    folder: Path
+    dataset: Dataset
+    samples: list[Sample]
+    geometry: Geometry
+    runs: list[Run]
+    left_out: list[str]
+
+    def read(self, sample: Sample) -> Floats:
+        """(K, h, w) float32 at the model's size, adding up to 1."""
+        return read_probabilities(self.folder, sample.name, len(self.dataset.classes))
+
+
+def read_probabilities(folder: Path, name: str, classes: int) -> Floats:
+    """(K, h, w) float32, adding up to 1 in every pixel. DataError for a file that is missing or not ours."""
+    file = _file(folder, name)
+    stored = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.is_file() else None
+    if stored is None or stored.ndim != 2 or stored.dtype != np.uint8 or len(stored) % classes:
+        raise DataError(f"{file}: holds no probabilities of {classes} classes; delete it, and they are made again")
+    levels = stored.reshape(classes, -1, stored.shape[1]).astype(np.float32)
+    return np.asarray(levels / np.maximum(levels.sum(0), 1), np.float32)
+
+
+def write_probabilities(folder: Path, name: str, probabilities: Floats) -> None:
+    """Stores (K, h, w) 0..1, rounded to steps of 1/255."""
+    levels = np.rint(probabilities * 255).astype(np.uint8).reshape(-1, probabilities.shape[2])
+    done, data = cv2.imencode(".png", levels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    assert done  # uint8 arrays of one channel always encode
+    atomic_write_bytes(_file(folder, name), data.tobytes())
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / "probabilities" / f"{name}.png"
+
+
+def predict_out_of_fold(dataset: Dataset, config: RunConfig, folder: Path, *, folds: int, seed: int, seconds: float | None
+                        ) -> Predicted:
+    """Trains and predicts what is not in `folder` yet. With `seconds` the trainings share that wall time, else each
+    has the length that `config` says.
+
+    Raises Interrupted when it is stopped, with all that was done kept.
+    """
+    from maskwright.models.segmenter import load_segmenter
+
+    table = folder / "folds.json"
+    if not table.exists():
+        parts = divide(dataset, folds, seed)
+        atomic_write_json(table, {"names": parts.names, "left_out": parts.left_out, "spent": 0.0})
+    stored = read_json(table)
+    names, runs = stored["names"], []
+    for number in range(len(names)):
+        began = time.monotonic()
+        left = (seconds - stored["spent"]) / (len(names) - number) if seconds else None
+        run = _train(config, dataset, names, number, folder / f"fold-{number + 1}", left)
+        held_out = [sample for sample in dataset.samples if sample.name in set(names[number])]
+        missing = [sample for sample in held_out if not _file(folder, sample.name).exists()]
+        if missing:
+            segmenter = load_segmenter(run.best, run.info()["device"])
+            _predict(dataset, missing, segmenter, folder, f"fold {number + 1} of {len(names)}")
+            stored["spent"] += time.monotonic() - began
+            atomic_write_json(table, stored)
+        runs.append(run)
+    usable = {name for part in names for name in part}
+    first = runs[0].config()
+    geometry = Geometry((first.data.image_size[0], first.data.image_size[1]), first.data.keep_ratio, first.data.resample)
+    return Predicted(folder, dataset, [sample for sample in dataset.samples if sample.name in usable], geometry, runs,
+                     stored["left_out"])
+
+
+def _train(config: RunConfig, dataset: Dataset, names: Sequence[Sequence[str]], number: int, folder: Path,
+           seconds: float | None) -> Run:
+    from maskwright.training.train import resume, train
+
+    run = Run(folder)
+    if run.info_file.is_file():
+        return run if run.finished else resume(run)
+    changed = {"evaluate_every": _NEVER}
+    if seconds is not None:
+        changed |= {"budget": f"{max(1.0, seconds):.1f}s", "iterations": None, "epochs": None}
+    say(f"fold {number + 1} of {len(names)}")
+    own = config.model_copy(update={"train": config.train.model_copy(update=changed), "seed": config.seed + number})
+    others = [name for place, part in enumerate(names) if place != number for name in part]
+    return train(own, out=folder, splits=(others, list(names[number])))
+
+
+def _predict(dataset: Dataset, samples: Sequence[Sample], segmenter: object, folder: Path, what: str) -> None:
+    with graceful() as stop, progress(f"predicting {what}", len(samples)) as advance:
+        for done in range(0, len(samples), _BATCH):
+            chosen = samples[done:done + _BATCH]
+            for sample, probabilities in zip(chosen, _probabilities(dataset, chosen, segmenter), strict=True):
+                write_probabilities(folder, sample.name, probabilities)
+            advance(done + len(chosen))
+            if stop.is_set():
+                raise Interrupted(f"{folder}: stopped; the same command goes on from there")
+
+
+def _probabilities(dataset: Dataset, samples: Sequence[Sample], segmenter: object) -> Iterator[Floats]:
+    import torch
+
+    from maskwright.models.segmenter import Segmenter
+
+    assert isinstance(segmenter, Segmenter)
+    images = [segmenter.preprocessing.geometry.image(dataset.read_image(sample)) for sample in samples]
+    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    yield from segmenter.probabilities(batch).cpu().numpy()
