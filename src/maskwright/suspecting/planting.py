@@ -23,7 +23,7 @@ KINDS: dict[str, str] = {
     "missing": "an object is not labelled",
     "hallucinated": "an object is labelled where there is none",
     "swollen": "an object is drawn too large",
-    "shrunk": "an object is drawn too small",
+    "shrunk": "an object is drawn too small, or without a part",
     "shifted": "an object is drawn beside its place",
     "wrong_class": "an object is given another class; of two classes, each is taken for the other",
     "coarse_blob": "an object is drawn as a blob: an ellipse, a box or a few corners",
@@ -156,8 +156,27 @@ def _swollen(mask: Mask, thing: Thing, rng: np.random.Generator, classes: int, b
 
 
 def _shrunk(mask: Mask, thing: Thing, rng: np.random.Generator, classes: int, background: int | None) -> Mask | None:
+    """Drawn further in, or without a part: what lies behind a straight line, or what is thin."""
+    if rng.random() < 0.5 and (drawn := _without_part(mask, thing, rng, background)) is not None:
+        return drawn
     inside = cv2.distanceTransform(thing.inside.astype(np.uint8), cv2.DIST_L2, 5)
     return _by_reach(mask, thing, lambda reach: inside > reach, rng, background)
+
+
+def _without_part(mask: Mask, thing: Thing, rng: np.random.Generator, background: int | None) -> Mask | None:
+    for _ in range(_TRIES):
+        if rng.random() < 0.5:
+            rows, columns = np.indices(mask.shape)
+            angle = rng.uniform(0, 2 * np.pi)
+            place = rows * np.sin(angle) + columns * np.cos(angle)
+            drawn = thing.inside & (place <= np.quantile(place[thing.inside], rng.uniform(0.4, 0.85)))
+        else:
+            side = 2 * int(rng.integers(1, max(2, round(np.sqrt(np.count_nonzero(thing.inside)) / 2)))) + 1
+            kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+            drawn = cv2.morphologyEx(thing.inside.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0
+        if (redrawn := _redrawn(mask, thing, drawn, background)) is not None:
+            return redrawn
+    return None
 
 
 def _by_reach(mask: Mask, thing: Thing, drawn_at: Callable[[int], Bools], rng: np.random.Generator,
