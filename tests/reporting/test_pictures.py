@@ -6,7 +6,15 @@ import cv2
 import numpy as np
 
 from maskwright.core.classes import ClassTree
-from maskwright.reporting.pictures import labelled_overlay, marked_differences, picture, present, shrink, views
+from maskwright.reporting.pictures import (
+    labelled_overlay,
+    marked_differences,
+    numbered_boxes,
+    picture,
+    present,
+    shrink,
+    views,
+)
 
 
 def decoded(uri: str) -> np.ndarray:
@@ -64,3 +72,15 @@ def test_views_tell_in_words_what_they_show():
     assert made[2].alt == "x/1: the prediction; bg 100.0 %"
     assert made[3].alt == "x/1: where they differ, 52.6 % of the counted pixels"
     assert present(np.zeros((2, 2), np.uint8), classes) == "bg 100.0 %"
+
+
+def test_boxes_lie_around_their_regions_and_carry_numbers():
+    small = np.full((60, 80, 3), 90, np.uint8)
+    found = numbered_boxes(small, [(40, 100, 100, 80), (300, 0, 20, 20)], (240, 320))
+    changed = (found != small).any(2)
+    assert (found[25, 25:35] == 255).all() and (found[44, 10:35] == 255).all()
+    assert (found[26:44, 10] == 255).all() and (found[26:44, 34] == 255).all()
+    assert not changed[28:42, 13:32].any() and not changed[47:].any()
+    assert changed[10:24, 10:18].all()  # the number stands on the box
+    assert changed[5:15, 66:].any()  # or inside, where there is no room
+    assert (small == 90).all()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from maskwright.auditing.checks.seen import few
 from maskwright.auditing.statistics import SplitStatistics, Statistics
 from maskwright.core.findings import Finding, summarise
+from maskwright.core.tables import table
 
 if TYPE_CHECKING:
     from maskwright.auditing import AuditResult
@@ -21,7 +22,7 @@ def human(result: AuditResult) -> str:
     excluded = f" and {result.excluded} excluded" if result.excluded else ""
     lines = [f"{result.name}: {result.samples} images{excluded}, {len(result.classes)} classes, "
              f"version {(result.version or 'unknown')[:12]}"]
-    lines += _table(_splits_table(result.statistics)) + _table(_classes_table(result.statistics))
+    lines += table(_splits_table(result.statistics)) + table(_classes_table(result.statistics))
     mean, std = result.statistics.total.mean_std
     lines.append("  channels (RGB, 0..1): mean " + " ".join(f"{value:.3f}" for value in mean)
                  + ", std " + " ".join(f"{value:.3f}" for value in std))
@@ -70,13 +71,6 @@ def _classes_table(statistics: Statistics) -> list[list[str]]:
 
 def _percent(share: float) -> str:
     return f"{share:.2%}" if share == share else "-"
-
-
-def _table(rows: list[list[str]]) -> list[str]:
-    """Columns: the first to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
-    lines = [[cell.rjust(widths[i]) if i else cell.ljust(widths[i]) for i, cell in enumerate(row)] for row in rows]
-    return ["  " + "  ".join(cells).rstrip() for cells in lines]
 
 
 def _finding_lines(findings: list[Finding]) -> list[str]:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from maskwright.comparing.words import brief
+from maskwright.core.tables import table
 from maskwright.metrics import Interval
 
 if TYPE_CHECKING:
@@ -19,13 +20,13 @@ def human(result: Comparison) -> str:
     """The board, classes, matrix, differences of the configs, the choice, and what to keep in mind."""
     lines = [f"{result.split}: {len(result.samples)} images, {sum(len(e.runs) for e in result.entries)} runs, "
              f"{len(result.entries)} entries by {result.score}"]
-    lines += _table([["", result.score, "95 % interval", "beside the best", "p", "seeds", "parameters", "MACs", "step",
-                      "images/s", "trained"], *(_row(result, entry) for entry in result.entries)])
+    lines += table([["", result.score, "95 % interval", "beside the best", "p", "seeds", "parameters", "MACs", "step",
+                     "images/s", "trained"], *(_row(result, entry) for entry in result.entries)])
     lines += _classes(result)
     if result.matrix:
         values = {entry.name: f"{entry.score.value:.4f}" for entry in result.entries}
         lines.append(f"{result.score} by model and loss")
-        lines += _table([["", *result.matrix.columns], *(
+        lines += table([["", *result.matrix.columns], *(
             [row, *(values[name] if name else "" for name in cells)]
             for row, cells in zip(result.matrix.rows, result.matrix.cells, strict=True))])
     if result.config:
@@ -86,18 +87,10 @@ def _classes(result: Comparison) -> list[str]:
               for values in zip(*(entry.class_iou for entry in result.entries), strict=True)]
     shown = sorted(sorted(range(len(spread)), key=lambda k: -spread[k])[:_CLASSES])
     head = "IoU by class" + f" ({_CLASSES} of {len(spread)}, where they differ most)" * (len(spread) > _CLASSES)
-    return [head, *_table([["", *(result.classes[k] for k in shown)], *(
+    return [head, *table([["", *(result.classes[k] for k in shown)], *(
         [entry.name, *("-" if math.isnan(entry.class_iou[k]) else f"{entry.class_iou[k]:.3f}" for k in shown)]
         for entry in result.entries)])]
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _WIDE else text[: _WIDE - 1] + "…"
-
-
-def _table(rows: list[list[str]]) -> list[str]:
-    """Columns: the first to the left, the others to the right; without those that are empty."""
-    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in columns]
-    return ["  " + "  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(
-        zip(cells, widths, strict=True))).rstrip() for cells in zip(*columns, strict=True)]

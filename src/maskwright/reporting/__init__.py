@@ -9,9 +9,10 @@ from maskwright.reporting.audit_report import audit_report, write_audit
 from maskwright.reporting.explain_report import write_explanation
 from maskwright.reporting.run_report import run_report
 from maskwright.reporting.study_report import study_report
+from maskwright.reporting.suspects_report import write_sheet
 from maskwright.run import Run
 
-__all__ = ["audit_report", "report", "run_report", "study_report", "write_audit", "write_explanation"]
+__all__ = ["audit_report", "report", "run_report", "study_report", "write_audit", "write_explanation", "write_sheet"]
 
 
 def report(runs: str | Path | Run | Sequence[str | Path | Run], *, out: str | Path | None = None) -> Path:

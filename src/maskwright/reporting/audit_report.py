@@ -19,7 +19,7 @@ from maskwright.errors import MaskwrightError
 from maskwright.formats.opening import load_dataset
 from maskwright.formats.source import NOTES
 from maskwright.reporting.page import class_rows, plural, write_page
-from maskwright.reporting.pictures import Picture, heat_picture, labelled_overlay, picture, present
+from maskwright.reporting.pictures import Picture, heat_picture, labelled_overlay, picture, present, ramp
 
 _PICTURES = 24
 _CELL = 6  # pixels of a cell of a heat map
@@ -51,7 +51,7 @@ def audit_report(result: AuditResult, out: Path, *, dataset: Dataset | None = No
         **content, "classes": class_rows(result.classes), "splits": splits, "groups": _groups(result.findings),
         "weights": _weights(result.statistics), "objects": content["statistics"]["total"]["objects"],
         "heat": heat, "nowhere": [name for name, found in zip(result.classes.names, heat, strict=True) if not found],
-        "ramp": _ramp(),
+        "ramp": ramp(),
         "tiles": tiles, "problem": problem})
 
 
@@ -123,12 +123,6 @@ def _heat(result: AuditResult) -> list[Heat | None]:
         told = f"{name}: most frequent {_place(int(rows), int(columns))}, in {100 * most:.1f} % of the counted pixels"
         maps.append(Heat(picture(heat_picture(share / most, _CELL), "", told, exact=True), most) if most else None)
     return maps
-
-
-def _ramp() -> Picture:
-    """The colours of the maps from 0 to 1."""
-    colours = heat_picture(np.linspace(0, 1, 96)[None], 1).repeat(12, axis=0)
-    return picture(colours, "", "from dark blue to yellow", exact=True)
 
 
 def _place(row: int, column: int) -> str:

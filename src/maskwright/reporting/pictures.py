@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -49,6 +50,12 @@ def heat_picture(values: npt.NDArray[np.float64], cell: int) -> Pixels:
     return np.asarray(pixels.repeat(cell, axis=0).repeat(cell, axis=1), np.uint8)
 
 
+def ramp() -> Picture:
+    """The colours of `heat_picture` from 0 to 1."""
+    colours = heat_picture(np.linspace(0, 1, 96)[None], 1).repeat(12, axis=0)
+    return picture(colours, "", "from dark blue to yellow", exact=True)
+
+
 def shrink(pixels: Pixels, width: int = _WIDTH) -> Pixels:
     """(H, W, 3) scaled down, never up, to at most `width` and twice as many rows."""
     scale = min(1.0, width / pixels.shape[1], 2 * width / pixels.shape[0])
@@ -81,6 +88,28 @@ def _write(pixels: Pixels, text: str, x: int, y: int) -> None:
     cv2.putText(pixels, text, corner, font, size, (0, 0, 0), 1, cv2.LINE_AA)
 
 
+def numbered_boxes(pixels: Pixels, boxes: Sequence[tuple[int, int, int, int]], size: tuple[int, int]) -> Pixels:
+    """A picture (h, w, 3) of an image of `size` (H, W) with its regions (x, y, width, height) in boxes, numbered from
+    1: a white line on a black one, and white numbers on black, to be seen on any picture and not to be taken for the
+    ids of classes."""
+    result = pixels.copy()
+    height, width = result.shape[:2]
+    scale = np.array([width / size[1], height / size[0]])
+    for number, (x, y, across, down) in enumerate(boxes, 1):
+        left, top = (np.array([x, y]) * scale).round().astype(int).tolist()
+        right, bottom = (np.array([x + across, y + down]) * scale).round().astype(int).tolist()
+        for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            cv2.rectangle(result, (left, top), (right - 1, bottom - 1), colour, thick)
+        (wide, high), _ = cv2.getTextSize(str(number), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+        # On top of the box, or inside it where there is no room.
+        foot = top if top > high + 6 else top + high + 6
+        left = min(left, width - wide - 6)
+        cv2.rectangle(result, (left - 1, foot - high - 6), (left + wide + 5, foot), (0, 0, 0), -1)
+        cv2.putText(result, str(number), (left + 2, foot - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1,
+                    cv2.LINE_AA)
+    return result
+
+
 def marked_differences(image: Pixels, truth: Mask, prediction: Mask) -> Pixels:
     """`differences` with the missed or confused foreground hatched too, so that it needs no colour to be told apart."""
     result = differences(image, truth, prediction)
@@ -94,13 +123,18 @@ def marked_differences(image: Pixels, truth: Mask, prediction: Mask) -> Pixels:
 def views(name: str, image: Pixels, truth: Mask, prediction: Mask, classes: ClassTree) -> list[Picture]:
     """Image, truth, prediction and their differences of one sample (H, W, 3), (H, W), (H, W)."""
     told, found = (present(mask, classes) for mask in (truth, prediction))
-    wrong = (truth != prediction)[truth != IGNORE]
-    share = wrong.mean() if wrong.size else 0.0
     return [picture(image, "image", f"{name}: the image"),
             picture(labelled_overlay(image, truth, classes), "truth", f"{name}: the truth; {told}"),
             picture(labelled_overlay(image, prediction, classes), "prediction", f"{name}: the prediction; {found}"),
-            picture(marked_differences(image, truth, prediction), "difference",
-                    f"{name}: where they differ, {100 * share:.1f} % of the counted pixels")]
+            difference(name, image, truth, prediction)]
+
+
+def difference(name: str, image: Pixels, truth: Mask, prediction: Mask) -> Picture:
+    """Where two masks (H, W) of an image (H, W, 3) differ."""
+    wrong = (truth != prediction)[truth != IGNORE]
+    share = wrong.mean() if wrong.size else 0.0
+    return picture(marked_differences(image, truth, prediction), "difference",
+                   f"{name}: where they differ, {100 * share:.1f} % of the counted pixels")
 
 
 def present(mask: npt.NDArray[np.uint8], classes: ClassTree) -> str:

@@ -83,7 +83,8 @@ class FoldFacts:
 @dataclass(frozen=True)
 class SuspectsResult:
     """Suspects and samples, worst first. `folder` holds `suspects.json`, `index.html`, `probabilities/`, `proposals/`
-    and `trust/`; `version` is the dataset's content version; `notes` say what the numbers do not."""
+    and `trust/`; `version` is the dataset's content version; `notes` say what the numbers do not; with `keep_ratio` the
+    probabilities have the aspect ratio of their images and are padded at the bottom and right (see `Geometry`)."""
 
     name: str
     root: Path
@@ -96,6 +97,7 @@ class SuspectsResult:
     notes: list[str]
     self_test: dict[str, Any] | None = None
     label_sets: list[dict[str, Any]] = field(default_factory=list)
+    keep_ratio: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `suspects`."""
