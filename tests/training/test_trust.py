@@ -274,7 +274,7 @@ class TestErrors:
         for number in (2, 4):
             (folder / f"train/train_0{number}.png").unlink()
         for root, count in ((folder, 2), (tmp_path / "no", 6)):
-            with pytest.raises(DataError, match=f"^{root}: has no map for {count} of 6 training samples, such as .*; let"):
+            with pytest.raises(DataError, match=f"^{root}: has no map for {count} of 6 training samples, such as train/.*; let"):
                 train(settings(data, str(root)), out=tmp_path / "run")
         assert not (tmp_path / "run").exists()
 

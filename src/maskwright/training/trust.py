@@ -8,7 +8,8 @@ image and mask have come to the model's size and before augmentation. Validation
 are stored, and so do the counts that class weights are made of.
 
 A weight for each pixel would need another form of every loss. Instead a pixel of trust w is there in a share w of the
-epochs, so each sum over counted pixels, which the losses are made of, is on average that of pixels with the weight w.
+epochs, so each sum over counted pixels, which losses and their gradients are made of, is on average that of pixels with
+the weight w.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class Trust:
         self._files = [confine(folder, f"{sample.name}.png", str(dataset.root)) for sample in samples]
         if missing := [file for file in self._files if not file.is_file()]:
             raise DataError(f"{folder}: has no map for {len(missing)} of {len(samples)} training samples, such as "
-                            f"{missing[0].name}; let `maskwright suspects` make them, or leave data.trust out")
+                            f"{missing[0].relative_to(folder)}; let `maskwright suspects` make them, or leave "
+                            "data.trust out")
         self.version = self._read_all()
 
     def _read_all(self) -> str:
