@@ -385,7 +385,7 @@ def _resume(run: Run, world: World, decoded: Path | None) -> Run:
             raise SetupError(f"{run.path}: began on a GPU, and there is none here; resume it where it began")
         splits = named_splits(dataset, info["splits"]["train"], info["splits"]["val"])
         prepared = prepare(config, dataset, splits, None, info["device"], world, _decoded(decoded, config, version))
-        if (trust := prepared.batches.trust) and trust.version != info["trust"]:
+        if (trust := prepared.batches.trust) and trust.version != info.get("trust"):
             raise DataError(f"{trust.folder}: has changed since {run.path} began; restore it, or train a new run")
     train = config.train
     assert train.precision != "auto" and train.channels_last != "auto" and train.threads
