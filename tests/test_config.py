@@ -17,7 +17,7 @@ from maskwright.errors import ConfigError
 
 EXAMPLE = """\
 seed: 42
-data:     {root: data/steel, image_size: [224, 224], keep_ratio: false, resample: lanczos}
+data:     {root: data/steel, image_size: [224, 224], keep_ratio: false, resample: lanczos, trust: out/trust}
 model:    {name: Unet, encoder: resnet34, weights: imagenet, args: {}}
 loss:     [{name: ce, weight: 1.0, class_weights: inverse_frequency}, {name: dice, weight: 3.0}]
 optimizer: {name: adamw, lr: 1.0e-3, weight_decay: 0.01, head_lr_mult: 10}
@@ -55,6 +55,7 @@ def test_the_documented_example(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, EXAMPLE))
     assert config.seed == 42 and config.trackers == []
     assert config.data.root == str(tmp_path / "data/steel") and config.data.image_size == [224, 224]
+    assert config.data.trust and config.data.trust.folder == str(tmp_path / "out/trust")
     assert (config.model.name, config.model.encoder, config.model.weights) == ("Unet", "resnet34", "imagenet")
     assert [(term.name, term.weight, term.class_weights, term.arguments) for term in config.loss] == [
         ("ce", 1.0, "inverse_frequency", {}), ("dice", 3.0, "none", {})]

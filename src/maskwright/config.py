@@ -49,6 +49,32 @@ def _row(entry: dict[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
+class TrustConfig(StrictModel):
+    """How far the labels of training images are trusted, pixel by pixel; a text alone is the folder."""
+
+    folder: str = Field(description="NAME.png for each training sample, 0..255, as `suspects` writes them; relative to "
+                                    "this file")
+    mode: Literal["weight", "ignore"] = Field(
+        "weight", description="weight: a pixel of trust w counts in a share w of the epochs; ignore: in none when it "
+                              "is trusted less than `least`")
+    least: float | None = Field(None, gt=0, le=1, description="for mode ignore, which takes 0.5 when it is left out")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"folder": value}
+        if isinstance(value, dict) and value.get("mode") == "ignore" and value.get("least") is None:
+            return value | {"least": 0.5}
+        return value
+
+    @model_validator(mode="after")
+    def _least_of_some(self) -> TrustConfig:
+        if self.mode == "weight" and self.least is not None:
+            raise ValueError("mode weight has no least; remove it, or set mode to ignore")
+        return self
+
+
 class DataConfig(StrictModel):
     """The images and how they come to the model."""
 
@@ -59,6 +85,7 @@ class DataConfig(StrictModel):
     holdout: float = Field(0.2, gt=0, lt=1, description="share of train used for validation when there is no val split")
     mean: Triple | None = Field(None, description="channel means, 0..1; the encoder's own when left out")
     std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = None
+    trust: TrustConfig | None = Field(None, description="pixels in doubt count less in training; all alike if left out")
 
 
 class ModelConfig(StrictModel):
@@ -397,6 +424,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 def rebase(config: RunConfig, folder: Path) -> RunConfig:
     """The config with its relative paths taken from `folder`."""
     data = config.data.model_copy(update={"root": str(folder / config.data.root)})
+    if trust := data.trust:
+        data = data.model_copy(update={"trust": trust.model_copy(update={"folder": str(folder / trust.folder)})})
     model = config.model
     if model.weights not in ("none", "imagenet"):
         model = model.model_copy(update={"weights": str(folder / model.weights)})
@@ -429,4 +458,5 @@ def json_schema() -> dict[str, Any]:
                                        ("schedule", "ScheduleConfig", sorted(optim.SCHEDULES))):
         definitions[definition]["properties"]["name"]["enum"] = names
         schema["properties"][section] = {"anyOf": [{"enum": names}, {"$ref": f"#/$defs/{definition}"}]}
+    definitions["DataConfig"]["properties"]["trust"]["anyOf"].append({"type": "string"})
     return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Maskwright run.yaml"}

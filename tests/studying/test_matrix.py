@@ -84,6 +84,21 @@ def test_what_is_kept_means_the_same_anywhere(tmp_path: Path) -> None:
     assert load_study(kept) == found
 
 
+def test_trust_is_a_folder_beside_the_file_that_names_it(tmp_path: Path) -> None:
+    base = BASE.replace("root: data", "root: data, trust: mine")
+    found = read(tmp_path, "base: run.yaml\nmatrix: {model: [UNet], loss: [ce], data.trust.mode: [weight, ignore]}\n", base)
+    trust = [entry.config.data.trust for entry in found.entries]
+    assert [(one.folder, one.mode, one.least) for one in trust if one] == [
+        (str(tmp_path / "mine"), "weight", None), (str(tmp_path / "mine"), "ignore", 0.5)]
+    found = read(tmp_path, "base: run.yaml\nmatrix: {model: [UNet], loss: [ce], data.trust: {all: null, some: maps}}\n", base)
+    assert [entry.name for entry in found.entries] == ["UNet_ce_all", "UNet_ce_some"]
+    kept = tmp_path / "elsewhere" / "study.yaml"
+    kept.parent.mkdir()
+    kept.write_text(yaml.safe_dump(found.config.model_dump(), sort_keys=False))
+    first, second = (entry.config.data.trust for entry in load_study(kept).entries)
+    assert first is None and second and second.folder == str(tmp_path / "maps")
+
+
 def test_every_problem_of_every_run_at_once(tmp_path: Path) -> None:
     found = problems(tmp_path, """\
 base: run.yaml

@@ -123,13 +123,15 @@ def flat(config: dict[str, Any], before: str = "") -> dict[str, Any]:
 def recipes(members: Sequence[Member]) -> list[list[Member]]:
     """Members whose configs differ only in the seed, and in what was measured, put together; in order of appearance.
 
-    Runs on other versions of a dataset are apart, and so is whatever has no config, or the same seed twice.
+    Runs on other versions of a dataset, or of the trust in it, are apart, and so is whatever has no config, or the same
+    seed twice.
     """
     found: dict[str, list[Member]] = {}
     for place, member in enumerate(members):
         ignored = MEASURED | {"seed"} | (_FITTED if "budget" in member.info else set())
         recipe = {key: value for key, value in member.config.items() if key not in ignored}
-        facts = [recipe, member.info.get("dataset"), member.info.get("budget", {}).get("seconds")]
+        facts = [recipe, member.info.get("dataset"), member.info.get("trust"),
+                 member.info.get("budget", {}).get("seconds")]
         key = dump_json(facts) if member.config else f"{place}"
         if any(other.config.get("seed") == member.config.get("seed") for other in found.get(key, [])):
             key = f"{place}"

@@ -202,10 +202,24 @@ def read_mask(path: Path, encoding: MaskEncoding, classes: ClassTree, tell: Tell
         return _read_colour(image, path, classes, encoding.ignore_colour)
 
 
+def read_grey(path: Path) -> npt.NDArray[np.uint8]:
+    """Reads a PNG of 8-bit grey, whose values are quantities and no ids, as (H, W) uint8. DataError for other files."""
+    with open_image(path) as image:
+        if image.format != "PNG" or _stored_as(image)[0] != "L":
+            raise DataError(f"{path}: {image.format} with pixels of kind {image.mode} where a PNG of 8-bit grey is "
+                            "expected; save it as one")
+        return np.asarray(image)
+
+
+def _stored_as(image: Image.Image) -> list[Any]:
+    """What Pillow says of how the pixels of an opened file are stored, such as `L` or `RGB;16B`; first the kind."""
+    arguments: Any = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    return [arguments] if isinstance(arguments, str) else list(arguments or [""])
+
+
 def refuse_ambiguous(image: Image.Image, path: Path, kind: Encoding) -> None:
     """Refuses masks whose stored values the decoder changes, and colour models that masks do not have."""
-    arguments = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
-    stored, *rest = [arguments] if isinstance(arguments, str) else arguments or [""]
+    stored, *rest = _stored_as(image)
     if image.mode not in _MASK_MODES:
         raise DataError(f"{path}: pixels of kind {image.mode} have no agreed meaning in a mask; "
                         "save it as 8- or 16-bit grey")

@@ -248,6 +248,8 @@ def _write_out(data: dict[str, Any]) -> None:
     for section in ("model", "optimizer", "schedule"):
         if isinstance(data.get(section), str):
             data[section] = {"name": data[section]}
+    if isinstance(images := data.get("data"), dict) and isinstance(images.get("trust"), str):
+        images["trust"] = {"folder": images["trust"]}
     for section in ("loss", "augment", "trackers"):
         if isinstance(given := data.get(section), (str, dict)) and not any(map(str.isdecimal, given)):
             data[section] = [given]
@@ -257,8 +259,9 @@ def _write_out(data: dict[str, Any]) -> None:
 
 def _anchor(data: dict[str, Any], folder: Path) -> None:
     """Makes paths that start from `folder` absolute, in place. What is no path yet is left to be reported."""
-    for section, key in (("data", "root"), ("model", "weights")):
-        held = data.get(section)
+    images = data.get("data")
+    trust = images.get("trust") if isinstance(images, dict) else None
+    for held, key in ((images, "root"), (trust, "folder"), (data.get("model"), "weights")):
         if isinstance(held, dict) and isinstance(path := held.get(key), str) and path not in ("none", "imagenet"):
             held[key] = str(folder / path)
     for term in _pipelines(data):

@@ -22,6 +22,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Sample
 from maskwright.training.decoded import Decoded, Pair, decode
+from maskwright.training.trust import Trust
 
 # Decoded images are kept in memory while they take at most this share of what is free.
 _CACHE_SHARE = 0.25
@@ -29,14 +30,15 @@ _CACHE_SHARE = 0.25
 
 class Source:
     """Samples decoded and resized, kept in memory as far as a quarter of the free memory reaches, which is divided
-    among so many `processes` that do the same on this host. What is in `decoded` is neither decoded nor kept."""
+    among so many `processes` that do the same on this host: `room` samples. What is in `decoded` is neither decoded nor
+    kept."""
 
     def __init__(self, dataset: Dataset, samples: Sequence[Sample], geometry: Geometry, processes: int = 1,
                  decoded: Decoded | None = None) -> None:
         self.dataset, self.samples, self.geometry = dataset, list(samples), geometry
         self._decoded = decoded
         pixels = geometry.size[0] * geometry.size[1]
-        self._room = int(psutil.virtual_memory().available * _CACHE_SHARE / processes) // (4 * pixels)
+        self.room = int(psutil.virtual_memory().available * _CACHE_SHARE / processes) // (4 * pixels)
         self._cache: dict[int, Pair] = {}
 
     def __len__(self) -> int:
@@ -49,7 +51,7 @@ class Source:
         pair = self._cache.get(index)
         if pair is None:
             pair = decode(self.dataset, self.geometry, self.samples[index])
-            if len(self._cache) < self._room:
+            if len(self._cache) < self.room:
                 self._cache[index] = pair
         return pair
 
@@ -82,13 +84,13 @@ def _order(seed: int, epoch: int, samples: int) -> npt.NDArray[np.int64]:
 class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Item i is the whole batch of step i: images (N, 3, H, W) uint8 channels-last, targets (N, H, W) uint8.
 
-    `rank` and `world` take every world-th place of it for one of several processes.
+    `rank` and `world` take every world-th place of it for one of several processes. `trust` tells which pixels count.
     """
 
     def __init__(self, source: Source, augmentation: Augmentation, batch_size: int, seed: int, *, rank: int = 0,
-                 world: int = 1) -> None:
+                 world: int = 1, trust: Trust | None = None) -> None:
         self.source, self.augmentation, self.batch_size, self.seed = source, augmentation, batch_size, seed
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.trust = rank, world, trust
         self.map: Callable[..., Iterable[Pair]] = map
 
     def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,7 +100,10 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def pair(self, epoch: int, index: int) -> Pair:
         """The sample `index` as it is seen in `epoch`: image (H, W, 3) and mask (H, W), uint8."""
-        return self.augmentation(*self.source[index], np.random.default_rng((self.seed, 1, epoch, index)))
+        image, mask = self.source[index]
+        if self.trust:
+            mask = self.trust.mask(mask, epoch, index)
+        return self.augmentation(image, mask, np.random.default_rng((self.seed, 1, epoch, index)))
 
     def names(self, step: int) -> list[str]:
         """The samples in the batch of `step`."""

@@ -25,6 +25,7 @@ from maskwright.models.weights import encoder_info
 from maskwright.optim.build import Groups, Part
 from maskwright.training.decoded import Decoded
 from maskwright.training.loader import Batches, Source
+from maskwright.training.trust import Trust
 from maskwright.training.world import ALONE, World
 
 
@@ -90,14 +91,17 @@ def prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], lis
     segmenter = with_selector(
         Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector)
     train, validation = (Source(dataset, samples, geometry, world.local_size, decoded) for samples in splits)
+    batches = batches_of(config, train, world)
     with progress("reading", len(train) + len(validation)) as advance:
         counts = train.fill(lambda done, _: advance(done))
         validation.fill(lambda done, _: advance(len(train) + done))
     counts = counts[:, : len(dataset.classes)]
     if not counts.any():
         raise DataError(f"{dataset.root}: no training pixel has a class (all are ignored); check the masks")
+    if batches.trust:
+        batches.trust.require_pixels(lambda index: train[index][1])
     criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
-    return Prepared(dataset, segmenter, criterion, batches_of(config, train, world), validation, world)
+    return Prepared(dataset, segmenter, criterion, batches, validation, world)
 
 
 def geometry_of(config: RunConfig) -> Geometry:
@@ -107,9 +111,13 @@ def geometry_of(config: RunConfig) -> Geometry:
 
 
 def batches_of(config: RunConfig, source: Source, world: World = ALONE) -> Batches:
-    """The batches of a training on `source`, augmented; this process's share of each."""
+    """The batches of a training on `source`, augmented; this process's share of each. DataError for maps of trust that
+    cannot be used."""
     augmentation = augment.build([term.model_dump() for term in config.augment], config.border)
-    return Batches(source, augmentation, config.train.batch_size, config.seed, rank=world.rank, world=world.size)
+    trust = (Trust(Path(given.folder), source.dataset, source.samples, source.geometry, seed=config.seed,
+                   least=given.least, room=source.room) if (given := config.data.trust) else None)
+    return Batches(source, augmentation, config.train.batch_size, config.seed, rank=world.rank, world=world.size,
+                   trust=trust)
 
 
 def groups_of(config: RunConfig) -> Groups:

@@ -166,6 +166,9 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
     with world.together():
         splits = named_splits(dataset, *named) if named else training_splits(dataset, config.data.holdout, config.seed)
         prepared = prepare(config, dataset, splits, weights, device, world, _decoded(decoded, config, version))
+    trust = prepared.batches.trust
+    if trust:
+        _agreed(trust.folder, trust.version, world)
     choice = _choose(config, prepared)
     size = _size(prepared, choice) if world.first else {}
     workers = _workers(config, device, world)
@@ -177,7 +180,8 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
         if world.first:
             run.write_config(resolved)
             info = _info(dataset, version, splits, choice, device, world) | {"size": size}
-            atomic_write_json(run.info_file, info | ({"budget": budget.stored} if budget else {}))
+            atomic_write_json(run.info_file, info | ({"budget": budget.stored} if budget else {})
+                              | ({"trust": trust.version} if trust else {}))
             _write_start(run, resolved, prepared)
     say(f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations of "
         f"{config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
@@ -206,13 +210,17 @@ def _locked(path: Path, world: World) -> Iterator[None]:
 
 
 def _version(dataset: Dataset, world: World) -> str:
-    """The dataset's version. DataError when a process, perhaps on another host, reads a different one."""
     with world.together():
         version = dataset.version()
+    return _agreed(dataset.root, version, world)
+
+
+def _agreed(folder: Path, version: str, world: World) -> str:
+    """The version of a folder's content. DataError when a process, perhaps on another host, reads a different one."""
     first = world.share(version)
     with world.together():
         if version != first:
-            raise DataError(f"{dataset.root}: is not the same on {socket.gethostname()} as for the first process; copy "
+            raise DataError(f"{folder}: is not the same on {socket.gethostname()} as for the first process; copy "
                             "it again, or use a folder that all hosts share")
     return version
 
@@ -332,7 +340,8 @@ def find_rate(config: RunConfig) -> RangeTest:
 @fast_arithmetic()
 def resume(run: str | Path | Run, *, decoded: str | Path | None = None) -> Run:
     """Goes on with a run that was stopped or killed, and ends with the same weights and the same log as if
-    it never had been. Raises DataError when the dataset has changed since; a finished run is returned as it is.
+    it never had been. Raises DataError when the dataset or the maps of `data.trust` have changed since; a finished run
+    is returned as it is.
 
     Several processes go on as they began; another number of them trains the same model but for rounding and dropout.
     `decoded` is that of `train`.
@@ -376,6 +385,8 @@ def _resume(run: Run, world: World, decoded: Path | None) -> Run:
             raise SetupError(f"{run.path}: began on a GPU, and there is none here; resume it where it began")
         splits = named_splits(dataset, info["splits"]["train"], info["splits"]["val"])
         prepared = prepare(config, dataset, splits, None, info["device"], world, _decoded(decoded, config, version))
+        if (trust := prepared.batches.trust) and trust.version != info.get("trust"):
+            raise DataError(f"{trust.folder}: has changed since {run.path} began; restore it, or train a new run")
     train = config.train
     assert train.precision != "auto" and train.channels_last != "auto" and train.threads
     Choice(train.precision, 0.0, "as it began", {}, train.channels_last, train.threads).apply(prepared.segmenter)
