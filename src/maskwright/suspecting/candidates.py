@@ -57,11 +57,29 @@ FEATURES: dict[str, str] = {
     "border": "1 where the region touches the border of the image",
     "class_seen": "highest probability of the class in the whole image",
     "unlike": "share of the image's pixels where label and prediction differ",
+    "softmin": "`softmin` of the whole image",
 }
 _LEAST_SHARE, _LEAST_PIXELS = 0.0012, 12  # of the image, for a region that is looked at
 _FLOOR = 1 / 255  # a probability is not known better
+_TEMPERATURE = 0.1
 _ROOM = 2  # pixels around a region
 _SQUARE = np.ones((3, 3), np.uint8)
+
+
+def softmin(label: Mask, probabilities: Floats) -> float:
+    """How well a label (H, W) agrees with probabilities (K, H, W), 0..1: the mean of those of the labelled classes over
+    the pixels that are not ignored, where low ones count most (Lad and Mueller, 2023, with their temperature of 0.1); 1
+    where all are ignored."""
+    known = label != IGNORE
+    values = of_label(label, probabilities)[known].astype(np.float64)
+    weights = np.exp((1 - values) / _TEMPERATURE)
+    return float((values * weights).sum() / weights.sum()) if len(values) else 1.0
+
+
+def of_label(label: Mask, probabilities: Floats) -> Floats:
+    """(H, W): the probability of each pixel's labelled class, that of the first class where it is ignored."""
+    place = np.where(label == IGNORE, 0, label)[None].astype(np.int64)
+    return np.asarray(np.take_along_axis(probabilities, place, 0)[0])
 
 
 @dataclass(frozen=True)
@@ -102,8 +120,9 @@ class _Image:
         self.predicted = np.where(known, probabilities.argmax(0), IGNORE).astype(np.uint8)
         self.edge, self.mean_edge = edge, float(edge.mean()) + 1e-6
         self.highest = probabilities.max(0)
-        of_label = np.take_along_axis(probabilities, np.where(known, label, 0)[None].astype(np.int64), 0)[0]
-        self.ratio = np.log(np.maximum(self.highest, _FLOOR)) - np.log(np.maximum(of_label, _FLOOR))
+        own = of_label(label, probabilities)
+        self.ratio = np.log(np.maximum(self.highest, _FLOOR)) - np.log(np.maximum(own, _FLOOR))
+        self.softmin = softmin(label, probabilities)
         self.unlike = float(np.count_nonzero(known & (label != self.predicted)) / label.size)
 
     def candidates(self) -> Iterator[Candidate]:
@@ -159,7 +178,7 @@ class _Image:
             float(self.ratio[window][extra | lost].sum()) / size, extra.sum() / length, lost.sum() / length,
             np.log(size / self.label.size), _mean(doubt, inside, 0.0), _mean(doubt, extra | lost, 0.0),
             float(size_a == 0), float(size_b == 0), float(inside[0].any() or inside[-1].any() or inside[:, 0].any() or inside[:, -1].any()),
-            float(self.probabilities[index].max()), self.unlike]
+            float(self.probabilities[index].max()), self.unlike, self.softmin]
 
 
 @dataclass(frozen=True)

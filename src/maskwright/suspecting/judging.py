@@ -1,0 +1,182 @@
+"""From a detector to suspects: every sample is judged, and what is likely wrong gets a proposal.
+
+The detector's probabilities hold where half of all candidates are wrong. The true share is estimated from what it says
+of this dataset (Saerens, Latinne and Decaestecker, Neural Computation 2002), and the probabilities are those at that
+share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.core.classes import IGNORE
+from maskwright.core.dataset import Dataset
+from maskwright.core.masks import Mask, mask_png
+from maskwright.core.progress import progress
+from maskwright.core.sample import Sample
+from maskwright.core.storage import atomic_write_bytes
+from maskwright.core.workers import in_order, worker_count
+from maskwright.suspecting.candidates import FEATURES, Candidate, of_label
+from maskwright.suspecting.detector import Detector
+from maskwright.suspecting.folds import Predicted
+from maskwright.suspecting.planting import KINDS
+from maskwright.suspecting.proposals import at_size, redraw, snapping_gain, worth_snapping
+from maskwright.suspecting.results import LIKELY, Ranked, Suspect
+from maskwright.suspecting.view import View, viewer
+
+Doubles = npt.NDArray[np.float64]
+_ROUNDS = 100
+_MEASURED = 60  # samples that tell whether snapping helps
+_SAME = 0.5  # share of the pixels in doubt that two candidates have in common to be one suspect
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The suspects and samples of a dataset, worst first; `snapped`: whether proposals follow the images' edges;
+    `wrong`: the estimated share of candidates that are wrong."""
+
+    suspects: list[Suspect]
+    samples: list[Ranked]
+    snapped: bool
+    wrong: float
+
+
+def judge(predicted: Predicted, detector: Detector, background: int | None, folder: Path) -> Judged:
+    """Judges every sample; writes `proposals/` of those with a suspect and `trust/` of all into `folder`."""
+    look, samples = viewer(predicted), predicted.samples
+
+    def chances(sample: Sample) -> Doubles:
+        return _judged(detector, look(sample), background)[1]
+
+    said: list[Doubles] = []
+    with progress("judging", len(samples)) as advance:
+        for one in in_order(chances, samples, worker_count()):
+            said.append(one)
+            advance(len(said))
+    share = share_wrong(1 - np.concatenate([one[:, 0] for one in said]))
+    clean = [sample for sample, one in zip(samples, said, strict=True)
+             if len(one) and at_share(1 - one[:, 0], share).max() < LIKELY]
+    snapped = _snapping_helps(predicted, look, clean)
+    tell = partial(_tell, predicted, look, detector, background, share, snapped, folder)
+    suspects: list[Suspect] = []
+    ranked: list[Ranked] = []
+    with progress("proposing", len(samples)) as advance:
+        for found, row in in_order(tell, samples, worker_count()):
+            suspects += found
+            ranked.append(row)
+            advance(len(ranked))
+    suspects.sort(key=lambda one: (-one.score, one.sample, one.region))
+    ranked.sort(key=lambda one: (-one.score, -one.error_share, one.sample))
+    return Judged(suspects, ranked, snapped, share)
+
+
+def share_wrong(chances: Doubles) -> float:
+    """The share of wrong ones among candidates with these probabilities (N,), which hold at a share of one half."""
+    share = 0.5
+    for _ in range(_ROUNDS):
+        share = float(at_share(chances, share).mean()) if len(chances) else 0.0
+    return share
+
+
+def at_share(chances: Doubles, share: float) -> Doubles:
+    """Probabilities (N,) that hold where half are wrong, as they are where `share` is."""
+    wrong, right = chances * share, (1 - chances) * (1 - share)
+    return np.asarray(wrong / np.maximum(wrong + right, 1e-12))
+
+
+def _judged(detector: Detector, view: View, background: int | None) -> tuple[list[Candidate], Doubles]:
+    found = view.candidates(background)
+    features = np.array([candidate.features for candidate in found], np.float32).reshape(-1, len(FEATURES))
+    return found, detector.judge(view.sample.name, features)
+
+
+def _snapping_helps(predicted: Predicted, look: Callable[[Sample], View], samples: Sequence[Sample]) -> bool:
+    chosen = [samples[place] for place in np.unique(np.linspace(0, len(samples) - 1, _MEASURED).astype(int))
+              if samples]
+
+    def gain(sample: Sample) -> float | None:
+        image, mask = predicted.dataset.read(sample)
+        return snapping_gain(image, mask, look(sample).probabilities)
+
+    return worth_snapping([one for one in in_order(gain, chosen, worker_count()) if one is not None])
+
+
+def _tell(predicted: Predicted, look: Callable[[Sample], View], detector: Detector, background: int | None,
+          share: float, snapped: bool, folder: Path, sample: Sample) -> tuple[list[Suspect], Ranked]:
+    view = look(sample)
+    found, said = _judged(detector, view, background)
+    scores = at_share(1 - said[:, 0], share)
+    doubted = _doubt(view, found, scores)
+    _write_trust(folder, sample, doubted)
+    chosen = [*_distinct(found, scores, view.label.shape)]
+    suspects = []
+    if chosen:
+        image, mask = predicted.dataset.read(sample)
+        large = at_size(view.probabilities, mask.shape, image if snapped else None)
+        suspects = _propose(predicted.dataset, sample, mask, large, view, [(found[place], float(scores[place]),
+                            said[place, 1:]) for place in chosen], folder)
+    return suspects, Ranked(sample.name, sample.split, float(scores.max(initial=0.0)), _unlikely(view), len(suspects))
+
+
+def _unlikely(view: View) -> float:
+    """The expected share of wrong pixels: by what the models say of each pixel's label, without its image's score."""
+    known = view.label != IGNORE
+    return float((1 - of_label(view.label, view.probabilities)[known]).mean()) if known.any() else 0.0
+
+
+def _doubt(view: View, found: Sequence[Candidate], scores: Doubles) -> npt.NDArray[np.float32]:
+    """(h, w) 0..1: how likely each pixel's label is wrong: the score of its candidate, where label and prediction
+    differ."""
+    doubt = np.zeros(view.label.shape, np.float32)
+    for candidate, score in zip(found, scores, strict=True):
+        part = doubt[candidate.window]
+        np.maximum(part, candidate.differing * np.float32(score), out=part)
+    return doubt
+
+
+def _write_trust(folder: Path, sample: Sample, doubt: npt.NDArray[np.float32]) -> None:
+    done, data = cv2.imencode(".png", np.rint(255 * (1 - doubt)).astype(np.uint8))
+    assert done  # uint8 arrays of one channel always encode
+    atomic_write_bytes(folder / "trust" / f"{sample.name}.png", data.tobytes())
+
+
+def _distinct(found: Sequence[Candidate], scores: Doubles, size: tuple[int, ...]) -> Iterator[int]:
+    """The places of suspects, the likeliest first; of those about the same pixels only the first."""
+    taken = np.zeros(size, np.bool_)
+    for place in np.argsort(-scores, kind="stable").tolist():
+        differing, window = found[place].differing, found[place].window
+        pixels = np.count_nonzero(differing)
+        if scores[place] < LIKELY or not pixels:
+            continue
+        if np.count_nonzero(taken[window] & differing) < _SAME * pixels:
+            taken[window] |= differing
+            yield place
+
+
+def _propose(dataset: Dataset, sample: Sample, mask: Mask, large: npt.NDArray[np.float32], view: View,
+             chosen: Sequence[tuple[Candidate, float, Doubles]], folder: Path) -> list[Suspect]:
+    names, predicted = dataset.classes.names, large.argmax(0).astype(np.uint8)
+    proposal, suspects = mask.copy(), []
+    for candidate, score, kinds in chosen:
+        changed = redraw(mask, predicted, candidate, view.label.shape)
+        if not changed.any():
+            continue
+        proposal[changed] = predicted[changed]
+        rows, columns = (np.flatnonzero(changed.any(axis)) for axis in (1, 0))
+        labelled, proposed = (int(np.bincount(one[changed]).argmax()) for one in (mask, predicted))
+        sure = float(np.clip(large.max(0)[changed], 0, 1).mean())
+        shares = dict(zip(KINDS, (kinds / max(kinds.sum(), 1e-12)).round(4).tolist(), strict=True))
+        suspects.append(Suspect(
+            sample.name, sample.split, round(score, 4), max(shares, key=shares.__getitem__), shares,
+            (int(columns[0]), int(rows[0]), int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1),
+            names[labelled], names[proposed], int(np.count_nonzero(changed)), round(score * sure, 4)))
+    if suspects:
+        atomic_write_bytes(folder / "proposals" / f"{sample.name}.png", mask_png(proposal, dataset.classes))
+    return suspects
