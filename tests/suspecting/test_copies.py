@@ -69,7 +69,7 @@ def test_edits_hold_in_the_copy(tmp_path):
     copy = check(home, tmp_path / "out")
     assert copy.samples[0].split == "val" and copy.samples[1].status == "exclude"
     assert [batch.reason for batch in read_batches(tmp_path / "out" / "changed")] == ["by hand", "repaired", "planted"]
-    twice = load_dataset(planted_copy(home, tmp_path / "twice", {c.name: 1 - edited}, "planted"))
+    twice = load_dataset(planted_copy(home, tmp_path / "twice", iter([(c.name, 1 - edited)]), "planted"))
     assert (twice.read_mask(twice.samples[2]) == 1 - edited).all()
 
 

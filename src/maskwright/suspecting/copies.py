@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from maskwright.core import strictyaml
@@ -15,22 +15,26 @@ from maskwright.errors import DataError
 from maskwright.formats.opening import init, load_dataset
 
 
-def planted_copy(source: Path, folder: Path, masks: Mapping[str, Mask], reason: str) -> Path:
+def planted_copy(source: Path, folder: Path, masks: Mapping[str, Mask] | Iterable[tuple[str, Mask]], reason: str
+                 ) -> Path:
     """Makes `folder` a dataset of the files of `source` (a folder, or its `dataset.yaml`) in which the samples named in
     `masks` have these: (H, W) uint8 of class indices with `IGNORE`, of the size of the image. Edits of `source` hold in
-    it too. Nothing is written to `source`, and `folder`, which is returned, appears when it is whole.
+    it too. Nothing is written to `source`, and `folder`, which is returned, appears when it is whole. Pairs of an
+    iterator are stored as they come, so that many masks need no memory.
 
     Raises DataError for names that `source` has no sample of, ConfigError when `folder` is there already.
     """
     dataset = load_dataset(source)
     samples = {sample.name: sample for sample in dataset.samples}
-    if strange := sorted(masks.keys() - samples.keys()):
-        raise DataError(f"{source}: has no sample {strange[0]!r}; give names of its samples")
     with staged_folder(folder) as staging:
         _describe(source, staging)
         _copy_edits(home_of(source), staging)
-        add_edits(staging, [mask_edit(staging, samples[name], mask, dataset.classes) for name, mask in masks.items()],
-                  reason)
+        edits = []
+        for name, mask in masks.items() if isinstance(masks, Mapping) else masks:
+            if name not in samples:
+                raise DataError(f"{source}: has no sample {name!r}; give names of its samples")
+            edits.append(mask_edit(staging, samples[name], mask, dataset.classes))
+        add_edits(staging, edits, reason)
     return folder
 
 
