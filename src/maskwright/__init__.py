@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from maskwright.config import load_config as load_config
     from maskwright.core.edits import edits as edits
     from maskwright.curves.finding import read_curves as read_curves
+    from maskwright.deciding import decide as decide
     from maskwright.delivery.sync import sync as sync
     from maskwright.demonstration import demo as demo
     from maskwright.diagnosis import doctor as doctor
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from maskwright.training.train import train as train
 
 _HOMES = {
-    "audit": "auditing", "compare": "comparing", "convert": "formats.conversion", "demo": "demonstration",
-    "doctor": "diagnosis", "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "explaining",
+    "audit": "auditing", "compare": "comparing", "convert": "formats.conversion", "decide": "deciding",
+    "demo": "demonstration", "doctor": "diagnosis", "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "explaining",
     "init": "formats.opening", "load": "prediction.predict", "load_config": "config",
     "load_dataset": "formats.opening", "load_study": "studying.matrix", "plan": "planning", "plot": "reporting.plots",
     "predict": "prediction.predict", "preview": "reporting.preview", "read_curves": "curves.finding",

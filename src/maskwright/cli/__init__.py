@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from maskwright import __version__
-from maskwright.cli import data, models, results
+from maskwright.cli import data, models, quality, results
 from maskwright.cli.shared import Json, need_torch, show
 from maskwright.errors import MaskwrightError
 
@@ -63,8 +63,8 @@ def demo(
     show(result.to_dict(), as_json, lambda: result.human())
 
 
-VERBS = (data.init, data.audit, data.convert, data.split, data.edits, models.plan, models.train, models.resume,
-         results.evaluate, results.compare, results.explain, models.study, results.predict, models.sync,
+VERBS = (data.init, data.audit, quality.decide, data.convert, data.split, data.edits, models.plan, models.train,
+         models.resume, results.evaluate, results.compare, results.explain, models.study, results.predict, models.sync,
          results.report, results.plot, models.doctor, demo)
 for _verb in VERBS:
     app.command()(_verb)
