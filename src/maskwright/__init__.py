@@ -36,17 +36,20 @@ if TYPE_CHECKING:
     from maskwright.studying.matrix import load_study as load_study
     from maskwright.studying.running import study as study
     from maskwright.studying.status import study_status as study_status
+    from maskwright.suspecting.applying import apply_proposals as apply_proposals
+    from maskwright.suspecting.suspects import suspects as suspects
     from maskwright.training.train import resume as resume
     from maskwright.training.train import train as train
 
 _HOMES = {
-    "audit": "auditing", "compare": "comparing", "convert": "formats.conversion", "decide": "deciding",
-    "demo": "demonstration", "doctor": "diagnosis", "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "explaining",
-    "init": "formats.opening", "load": "prediction.predict", "load_config": "config",
+    "apply_proposals": "suspecting.applying", "audit": "auditing", "compare": "comparing",
+    "convert": "formats.conversion", "decide": "deciding", "demo": "demonstration", "doctor": "diagnosis",
+    "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "explaining", "init": "formats.opening", "load": "prediction.predict", "load_config": "config",
     "load_dataset": "formats.opening", "load_study": "studying.matrix", "plan": "planning", "plot": "reporting.plots",
     "predict": "prediction.predict", "preview": "reporting.preview", "read_curves": "curves.finding",
     "report": "reporting", "resume": "training.train", "split": "splitting.assign", "study": "studying.running",
-    "study_status": "studying.status", "sync": "delivery.sync", "train": "training.train",
+    "study_status": "studying.status", "suspects": "suspecting.suspects", "sync": "delivery.sync",
+    "train": "training.train",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
 

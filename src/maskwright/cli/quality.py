@@ -2,12 +2,79 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from maskwright.cli.shared import Dir, Json, Out, Set, need_torch, show
+
+if TYPE_CHECKING:
+    from maskwright.core.edits import Batch
+
+
+def suspects(
+    folder: Dir,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where the result goes, or with --apply lies; below DIR/.maskwright when left out."),
+    ] = None,
+    budget: Annotated[str, typer.Option("--budget", help="Wall time of the trainings: 90s, 10m, 1h.")] = "10m",
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Also plant known errors in a copy, to see how well they are found.")
+    ] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Take over proposals of the newest result as edits; nothing is searched.")
+    ] = False,
+    min_confidence: Annotated[
+        float, typer.Option("--min-confidence", min=0, max=1, help="With --apply: of proposals to take over.")
+    ] = 0.9,
+    weights: Annotated[str | None, typer.Option("--weights", help="imagenet, none, or a .safetensors file.")] = None,
+    folds: Annotated[int, typer.Option("--folds", min=2, help="Parts of the data, each held out once.")] = 4,
+    others: Annotated[
+        list[Path] | None, typer.Option("--other", help="A dataset with other labels of the same samples; repeatable.")
+    ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option("--background", help="The class that is no object; the first when left out, `none` for none."),
+    ] = None,
+    changes: Set = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random choices.")] = 0,
+    fail_on: Annotated[
+        Literal["info", "warning", "error"] | None,
+        typer.Option("--fail-on", help="Exit with 1 when a finding is at least this severe."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank masks and regions by how likely they are wrong, and propose repairs; what was stopped goes on."""
+    if apply:
+        from maskwright.suspecting.applying import apply_proposals
+
+        batch = apply_proposals(folder, min_confidence=min_confidence, folder=out)
+        show({"applied": asdict(batch) if batch else None}, as_json, lambda: applied_text(folder, batch))
+        return
+    need_torch()
+    from maskwright.core.findings import Severity
+    from maskwright.formats.opening import load_dataset
+    from maskwright.reporting import write_sheet
+    from maskwright.suspecting.suspects import suspects
+    from maskwright.suspecting.text import human
+
+    result = suspects(folder, out=out, budget=budget, folds=folds, seed=seed, weights=weights, background=background,
+                      others=others or (), self_test=self_test, overrides=changes or ())
+    write_sheet(result, load_dataset(folder), result.folder, result.folder / "index.html")
+    show(result.to_dict(), as_json, lambda: human(result))
+    if fail_on and any(one.finding().severity >= Severity[fail_on.upper()] for one in result.suspects):
+        raise typer.Exit(1)
+
+
+def applied_text(folder: Path, batch: Batch | None) -> str:
+    """What `--apply` has done."""
+    if batch is None:
+        return "no proposal is so sure; nothing was changed"
+    return (f"batch {batch.name}: {len(batch.edits)} masks have new edits; `maskwright edits {folder} --undo --batch "
+            f"{batch.name}` takes them back")
 
 
 def decide(

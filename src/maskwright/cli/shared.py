@@ -39,9 +39,8 @@ def need_torch() -> None:
     """SetupError where the extra `train` is not installed."""
     import importlib.util
 
-    missing = [
-        name for name in ("torch", "segmentation_models_pytorch", "safetensors") if not importlib.util.find_spec(name)
-    ]
+    needed = ("torch", "segmentation_models_pytorch", "safetensors", "sklearn")
+    missing = [name for name in needed if not importlib.util.find_spec(name)]
     if missing:
         from maskwright.errors import SetupError
 

@@ -1,0 +1,1 @@
+"""Label quality: which masks are wrong, how, and what the repair would be."""

@@ -85,7 +85,7 @@ def of_label(label: Mask, probabilities: Floats) -> Floats:
 @dataclass(frozen=True)
 class Candidate:
     """A region in an image of the model's size. index: class index; x, y: its upper left corner; inside, differing
-    (h, w): its pixels, and those of them where label and prediction differ; features (F,) in the order of `FEATURES`."""
+    (h, w): its pixels, and those of them where label and prediction differ; features (F,) as in `FEATURES`."""
 
     index: int
     x: int
@@ -136,7 +136,7 @@ class _Image:
             area = np.bincount(labels.reshape(-1))
             for place in range(1, len(area)):
                 if area[place] >= least:
-                    window = self._wider(boxes[place])
+                    window = self._wider(boxes[place][:2])
                     yield self._candidate(index, window, labels[window] == place)
 
     def _wider(self, window: tuple[slice, slice]) -> tuple[slice, slice]:
@@ -177,8 +177,15 @@ class _Image:
             np.log((edge[only_b].mean() + 0.5) / (edge[only_a].mean() + 0.5)) if sides_apart else 0.0,
             float(self.ratio[window][extra | lost].sum()) / size, extra.sum() / length, lost.sum() / length,
             np.log(size / self.label.size), _mean(doubt, inside, 0.0), _mean(doubt, extra | lost, 0.0),
-            float(size_a == 0), float(size_b == 0), float(inside[0].any() or inside[-1].any() or inside[:, 0].any() or inside[:, -1].any()),
+            float(size_a == 0), float(size_b == 0), float(self._at_border(window, inside)),
             float(self.probabilities[index].max()), self.unlike, self.softmin]
+
+
+    def _at_border(self, window: tuple[slice, slice], inside: Bools) -> bool:
+        rows, columns = window
+        height, width = self.label.shape
+        return bool((rows.start == 0 and inside[0].any()) or (rows.stop == height and inside[-1].any())
+                    or (columns.start == 0 and inside[:, 0].any()) or (columns.stop == width and inside[:, -1].any()))
 
 
 @dataclass(frozen=True)
@@ -214,7 +221,7 @@ def _shape(region: Bools) -> _Shape:
 
 
 def _outline(region: Bools) -> Bools:
-    return region & ~(cv2.erode(region.astype(np.uint8), _SQUARE) > 0)
+    return region & ~np.asarray(cv2.erode(region.astype(np.uint8), _SQUARE) > 0)
 
 
 def _grown(region: Bools) -> Bools:

@@ -11,7 +11,7 @@ Labels as they are hold errors too. So it is learnt twice: the second time witho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,8 @@ from maskwright.suspecting.view import View
 
 Floats = npt.NDArray[np.float32]
 _FOLDS = 4
-_MOST_IMAGES, _LEAST_PLANTED = 400, 4000  # that are learnt from; errors of each image are planted until there are so many
+# That are learnt from; more errors are planted in an image until there are so many in all.
+_MOST_IMAGES, _LEAST_PLANTED = 400, 4000
 _SET_ASIDE = 0.12  # share of the images that look worst, which the second round does not learn from
 _HIT = 0.3  # share of the planted pixels that a candidate holds to be the error
 _TREES: dict[str, Any] = {"max_iter": 120, "learning_rate": 0.06, "max_leaf_nodes": 8, "max_features": 0.5,
@@ -113,7 +114,8 @@ def _fit(found: Sequence[Examples], part: npt.NDArray[np.int64], aside: npt.NDAr
         kind = np.concatenate([one.kinds for one in used])
         # Half of the weight is that of right labels, so that the probabilities are those where half are wrong.
         counts = np.bincount(kind, minlength=1 + len(KINDS))
-        shares = np.where(np.arange(len(counts)) == 0, 1.0, 1 / max(1, np.count_nonzero(counts[1:])))
+        shares = np.full(len(counts), 1 / max(1, int(np.count_nonzero(counts[1:]))))
+        shares[0] = 1.0
         weight = (shares / np.maximum(counts, 1))[kind] * len(kind)
         classifier = HistGradientBoostingClassifier(**_TREES).fit(features, kind, sample_weight=weight / weight.mean())
         classifiers.append(classifier)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -96,8 +97,8 @@ def _file(folder: Path, name: str) -> Path:
     return folder / "probabilities" / f"{name}.png"
 
 
-def predict_out_of_fold(dataset: Dataset, config: RunConfig, folder: Path, *, folds: int, seed: int, seconds: float | None
-                        ) -> Predicted:
+def predict_out_of_fold(dataset: Dataset, config: RunConfig, folder: Path, *, folds: int, seed: int,
+                        seconds: float | None) -> Predicted:
     """Trains and predicts what is not in `folder` yet. With `seconds` the trainings share that wall time, else each
     has the length that `config` says.
 
@@ -124,8 +125,8 @@ def predict_out_of_fold(dataset: Dataset, config: RunConfig, folder: Path, *, fo
             atomic_write_json(table, stored)
         runs.append(run)
     usable = {name for part in names for name in part}
-    first = runs[0].config()
-    geometry = Geometry((first.data.image_size[0], first.data.image_size[1]), first.data.keep_ratio, first.data.resample)
+    size = config.data.image_size
+    geometry = Geometry((size[0], size[1]), config.data.keep_ratio, config.data.resample)
     return Predicted(folder, dataset, [sample for sample in dataset.samples if sample.name in usable], geometry, runs,
                      stored["left_out"])
 
@@ -137,7 +138,7 @@ def _train(config: RunConfig, dataset: Dataset, names: Sequence[Sequence[str]], 
     run = Run(folder)
     if run.info_file.is_file():
         return run if run.finished else resume(run)
-    changed = {"evaluate_every": _NEVER}
+    changed: dict[str, Any] = {"evaluate_every": _NEVER}
     if seconds is not None:
         changed |= {"budget": f"{max(1.0, seconds):.1f}s", "iterations": None, "epochs": None}
     say(f"fold {number + 1} of {len(names)}")

@@ -34,6 +34,7 @@ from maskwright.suspecting.view import View, viewer
 Doubles = npt.NDArray[np.float64]
 _ROUNDS = 100
 _MEASURED = 60  # samples that tell whether snapping helps
+_MOST = 255  # suspects of one sample
 _SAME = 0.5  # share of the pixels in doubt that two candidates have in common to be one suspect
 
 
@@ -49,7 +50,8 @@ class Judged:
 
 
 def judge(predicted: Predicted, detector: Detector, background: int | None, folder: Path) -> Judged:
-    """Judges every sample; writes `proposals/` of those with a suspect and `trust/` of all into `folder`."""
+    """Judges every sample; writes `proposals/` and `changes/` of those with a suspect and `trust/` of all
+    into `folder`."""
     look, samples = viewer(predicted), predicted.samples
 
     def chances(sample: Sample) -> Doubles:
@@ -142,9 +144,13 @@ def _doubt(view: View, found: Sequence[Candidate], scores: Doubles) -> npt.NDArr
 
 
 def _write_trust(folder: Path, sample: Sample, doubt: npt.NDArray[np.float32]) -> None:
-    done, data = cv2.imencode(".png", np.rint(255 * (1 - doubt)).astype(np.uint8))
+    _write_grey(folder / "trust" / f"{sample.name}.png", np.rint(255 * (1 - doubt)).astype(np.uint8))
+
+
+def _write_grey(file: Path, values: npt.NDArray[np.uint8]) -> None:
+    done, data = cv2.imencode(".png", values)
     assert done  # uint8 arrays of one channel always encode
-    atomic_write_bytes(folder / "trust" / f"{sample.name}.png", data.tobytes())
+    atomic_write_bytes(file, data.tobytes())
 
 
 def _distinct(found: Sequence[Candidate], scores: Doubles, size: tuple[int, ...]) -> Iterator[int]:
@@ -162,21 +168,25 @@ def _distinct(found: Sequence[Candidate], scores: Doubles, size: tuple[int, ...]
 
 def _propose(dataset: Dataset, sample: Sample, mask: Mask, large: npt.NDArray[np.float32], view: View,
              chosen: Sequence[tuple[Candidate, float, Doubles]], folder: Path) -> list[Suspect]:
+    """Suspects with their proposals; `changes` of the image holds the number of the suspect that changes a pixel."""
     names, predicted = dataset.classes.names, large.argmax(0).astype(np.uint8)
-    proposal, suspects = mask.copy(), []
-    for candidate, score, kinds in chosen:
-        changed = redraw(mask, predicted, candidate, view.label.shape)
+    proposal, changes = mask.copy(), np.zeros(mask.shape, np.uint8)
+    suspects: list[Suspect] = []
+    for candidate, score, kinds in chosen[:_MOST]:
+        changed = redraw(mask, predicted, candidate, view.label.shape) & (changes == 0)
         if not changed.any():
             continue
         proposal[changed] = predicted[changed]
+        changes[changed] = len(suspects) + 1
         rows, columns = (np.flatnonzero(changed.any(axis)) for axis in (1, 0))
         labelled, proposed = (int(np.bincount(one[changed]).argmax()) for one in (mask, predicted))
         sure = float(np.clip(large.max(0)[changed], 0, 1).mean())
         shares = dict(zip(KINDS, (kinds / max(kinds.sum(), 1e-12)).round(4).tolist(), strict=True))
         suspects.append(Suspect(
-            sample.name, sample.split, round(score, 4), max(shares, key=shares.__getitem__), shares,
+            sample.name, sample.split, len(suspects) + 1, round(score, 4), max(shares, key=shares.__getitem__), shares,
             (int(columns[0]), int(rows[0]), int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1),
             names[labelled], names[proposed], int(np.count_nonzero(changed)), round(score * sure, 4)))
     if suspects:
         atomic_write_bytes(folder / "proposals" / f"{sample.name}.png", mask_png(proposal, dataset.classes))
+        _write_grey(folder / "changes" / f"{sample.name}.png", changes)
     return suspects

@@ -239,7 +239,7 @@ def _coarse_blob(mask: Mask, thing: Thing, rng: np.random.Generator, classes: in
 
 def _upright(points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     (left, top), (right, bottom) = points.min(0), points.max(0)
-    return np.float32([[left, top], [right, top], [right, bottom], [left, bottom]])
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
 
 
 _PLANTERS = {"missing": _missing, "swollen": _swollen, "shrunk": _shrunk, "shifted": _shifted,

@@ -11,7 +11,7 @@ from maskwright.core.classes import ClassTree
 from maskwright.core.findings import Finding, Severity, summarise
 from maskwright.suspecting.planting import KINDS
 
-# From here on a region is a suspect; the probability is that of the detector, where half of all masks are wrong.
+# From here on a region is a suspect, and a warning.
 LIKELY, SURE = 0.5, 0.9
 FIXES = {
     "missing": "label it, or accept the proposal",
@@ -26,7 +26,7 @@ FIXES = {
 
 @dataclass(frozen=True)
 class Suspect:
-    """A region whose label is likely wrong.
+    """A region whose label is likely wrong; `number` is its place in its sample, from 1.
 
     `score` is how likely, 0..1; `kinds` are the shares of it by kind, `kind` the likeliest. `region` is (x, y, width,
     height) in pixels of the stored image; `labelled` and `proposed` are the classes that most pixels in doubt have and
@@ -35,6 +35,7 @@ class Suspect:
 
     sample: str
     split: str | None
+    number: int
     score: float
     kind: str
     kinds: dict[str, float]
@@ -48,7 +49,7 @@ class Suspect:
         """In the shared form; the evidence holds the rest."""
         message = (f"{KINDS[self.kind]}: about {self.error_pixels:,} pixels labelled {self.labelled!r}, likely "
                    f"{self.proposed!r}")
-        evidence = {"kinds": self.kinds, "labelled": self.labelled, "proposed": self.proposed,
+        evidence = {"number": self.number, "kinds": self.kinds, "labelled": self.labelled, "proposed": self.proposed,
                     "error_pixels": self.error_pixels, "confidence": self.confidence}
         severity = Severity.WARNING if self.score >= SURE else Severity.INFO
         return Finding(f"label.{self.kind}", severity, message, FIXES[self.kind], self.sample, self.split, self.region,
@@ -82,9 +83,9 @@ class FoldFacts:
 
 @dataclass(frozen=True)
 class SuspectsResult:
-    """Suspects and samples, worst first. `folder` holds `suspects.json`, `index.html`, `probabilities/`, `proposals/`
-    and `trust/`; `version` is the dataset's content version; `notes` say what the numbers do not; with `keep_ratio` the
-    probabilities have the aspect ratio of their images and are padded at the bottom and right (see `Geometry`)."""
+    """Suspects and samples, worst first. `folder` holds `suspects.json`, `index.html`, `probabilities/`, `proposals/`,
+    `changes/` and `trust/`; `version` is the dataset's content version; `notes` say what the numbers do
+    not; with `keep_ratio` the probabilities have the aspect ratio of their images and are padded at the bottom and right (see `Geometry`)."""
 
     name: str
     root: Path

@@ -17,12 +17,15 @@ FILE = "suspects.json"
 
 @dataclass(frozen=True)
 class StoredSuspect:
-    """A region of a sample: the kind of error, how likely it is one (0..1), and about how many pixels are wrong."""
+    """A region of a sample: the kind of error, how likely it is one (0..1), about how many pixels are wrong, its number
+    among those of the sample (0 for one without a proposal), and how sure its proposal is (0..1)."""
 
     sample: str
     kind: str
     score: float
     error_pixels: int
+    number: int = 0
+    confidence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,10 @@ def read_stored(folder: Path) -> StoredSuspects:
     file = folder / FILE
     stored = read_json(file)
     try:
-        suspects = [_checked(StoredSuspect(row["sample"], row["kind"], float(row["score"]),
-                                           int(row["evidence"]["error_pixels"]))) for row in stored["findings"]]
+        suspects = [_checked(StoredSuspect(
+            row["sample"], row["kind"], float(row["score"]), int(row["evidence"]["error_pixels"]),
+            int(row["evidence"].get("number", 0)), float(row["evidence"].get("confidence", 0.0))))
+            for row in stored["findings"]]
         return StoredSuspects(folder, stored["dataset"]["version"], suspects)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{file}: is no result of `suspects` ({type(error).__name__}: {error}); run `maskwright "

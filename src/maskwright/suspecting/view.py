@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.core.masks import Mask, Pixels
+from maskwright.core.masks import Mask
 from maskwright.core.sample import Sample
 from maskwright.suspecting.candidates import Candidate, candidates, edges
 from maskwright.suspecting.folds import Predicted

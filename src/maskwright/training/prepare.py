@@ -46,7 +46,8 @@ def training_splits(dataset: Dataset, holdout: float, seed: int) -> tuple[list[S
     return train, validation
 
 
-def named_splits(dataset: Dataset, train: Sequence[str], validation: Sequence[str]) -> tuple[list[Sample], list[Sample]]:
+def named_splits(dataset: Dataset, train: Sequence[str], validation: Sequence[str]
+                 ) -> tuple[list[Sample], list[Sample]]:
     """The samples of these names. DataError when one is not there, has no mask, or is in both; when there are none."""
     known = {sample.name: sample for sample in dataset.samples if sample.labelled}
     if strange := [name for name in (*train, *validation) if name not in known]:

@@ -1,0 +1,156 @@
+"""The self-test: known errors are planted in a copy of the user's own data, and searched for like any others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.core.dataset import Dataset
+from maskwright.core.masks import Mask
+from maskwright.core.progress import say
+from maskwright.core.storage import atomic_write_json, read_json
+from maskwright.errors import DataError
+from maskwright.formats.opening import load_dataset
+from maskwright.metrics import confusion_matrix, mIoU
+from maskwright.suspecting.applying import repaired
+from maskwright.suspecting.candidates import softmin
+from maskwright.suspecting.copies import planted_copy
+from maskwright.suspecting.folds import Predicted
+from maskwright.suspecting.judging import Judged
+from maskwright.suspecting.planting import KINDS, plant, things
+from maskwright.suspecting.results import Suspect
+from maskwright.suspecting.stored import StoredSuspect
+from maskwright.suspecting.view import viewer
+
+# Trains on a dataset and judges it, in a folder.
+Search = Callable[[Dataset, Path], tuple[Predicted, Judged]]
+
+_SHARE = 0.1
+_DONORS = 60
+_FIRST = (5, 15, 30)
+_HARM = 0.01  # of the mIoU of a mask, from which a change for the worse counts
+
+
+def self_test(data: Path, dataset: Dataset, background: int | None, seed: int, folder: Path, search: Search
+              ) -> dict[str, Any]:
+    """Plants errors of every kind in a tenth of the masks of a copy in `folder`, searches it, and measures what was
+    found:
+
+    `precision`: share of planted masks among the first k samples; `kinds`: by kind the number planted, the average
+    precision of the samples with that kind against those without any, and the share that has a suspect;
+    `average_precision` of all; `baselines`: the same by `softmin` alone; `proposals`: all taken over, of the suspects
+    of planted masks, the share that is better and worse for it, and the mean mIoU before and after; `clean`: masks
+    without a planted error that are worse if all proposals are taken over. Judged by the labels as they are.
+    """
+    planted = plant_copy(data, dataset, background, seed, folder)
+    copy = load_dataset(folder / "data")
+    say(f"self-test: errors planted in {len(planted)} of a copy's masks")
+    predicted, found = search(copy, folder)
+    return measured(dataset, predicted, found, planted) | {"seed": seed}
+
+
+def plant_copy(data: Path, dataset: Dataset, background: int | None, seed: int, folder: Path) -> dict[str, str]:
+    """Makes the dataset `folder/data`, a tenth of whose masks hold a planted error, at least one of each kind; the kind
+    by sample, which is also in `folder/planted.json`."""
+    file = folder / "planted.json"
+    if file.exists():
+        return dict(read_json(file))
+    rng = np.random.default_rng((seed, 21))
+    samples = [sample for sample in dataset.samples if sample.labelled and sample.status != "exclude"]
+    order = [samples[place] for place in rng.permutation(len(samples))]
+    donors = [thing for sample in order[:_DONORS] for thing in things(dataset.read_mask(sample), background)[:3]]
+    wanted = max(len(KINDS), round(_SHARE * len(samples)))
+    kinds, planted, masks = [*KINDS], dict[str, str](), dict[str, Mask]()
+    for sample in order:
+        kind = kinds[len(planted) % len(kinds)]
+        mask = dataset.read_mask(sample)
+        drawn = plant(mask, kind, rng, len(dataset.classes), background, donors)
+        if drawn is not None:
+            planted[sample.name], masks[sample.name] = kind, drawn
+        if len(planted) == wanted:
+            break
+    if not planted:
+        raise DataError(f"{dataset.root}: no mask has an object that is large enough to plant an error in; leave "
+                        "--self-test out")
+    if not (folder / "data").exists():
+        planted_copy(data, folder / "data", masks, "self-test")
+    atomic_write_json(file, planted)
+    return planted
+
+
+def measured(dataset: Dataset, predicted: Predicted, found: Judged, planted: dict[str, str]) -> dict[str, Any]:
+    """What `self_test` reports; `dataset` holds the labels without planted errors."""
+    rows = {row.sample: row for row in found.samples}
+    names = [sample.name for sample in predicted.samples]
+    kinds = np.array([planted.get(name, "") for name in names])
+    look = viewer(predicted)
+    agreement = []
+    for sample in predicted.samples:
+        view = look(sample)
+        agreement.append(-softmin(view.label, view.probabilities))
+    own = scored(np.array([rows[name].score for name in names]), kinds)
+    for kind, values in own["kinds"].items():
+        has = [rows[name].suspects > 0 for name, one in zip(names, kinds, strict=True) if one == kind]
+        values["recalled"] = float(np.mean(has))
+    return own | {"planted": len(planted), "baselines": {"softmin": scored(np.array(agreement), kinds)},
+                  **_repairs(dataset, predicted, found.suspects, planted)}
+
+
+def scored(scores: npt.NDArray[np.float64], kinds: npt.NDArray[np.str_]) -> dict[str, Any]:
+    """How well scores (N,) rank samples with a planted error: `kinds` (N,), "" for none. Ties keep their order."""
+    from sklearn.metrics import average_precision_score
+
+    wrong = kinds != ""
+    order = np.argsort(-scores, kind="stable")
+    by_kind = {}
+    for kind in KINDS:
+        if (kinds == kind).any():
+            counted = ~wrong | (kinds == kind)
+            by_kind[kind] = {"planted": int((kinds == kind).sum()), "average_precision": float(
+                average_precision_score(wrong[counted], scores[counted]))}
+    return {"average_precision": float(average_precision_score(wrong, scores)), "kinds": by_kind,
+            "precision": {str(k): float(wrong[order[:k]].mean()) for k in _FIRST if k <= len(order)}}
+
+
+def _repairs(dataset: Dataset, predicted: Predicted, suspects: Sequence[Suspect], planted: dict[str, str]
+             ) -> dict[str, Any]:
+    """What taking over all proposals does to the masks."""
+    by_sample: dict[str, list[StoredSuspect]] = {}
+    for one in suspects:
+        by_sample.setdefault(one.sample, []).append(
+            StoredSuspect(one.sample, one.kind, one.score, one.error_pixels, one.number, one.confidence))
+    truths = {sample.name: sample for sample in dataset.samples}
+    before: list[float] = []
+    after: list[float] = []
+    wrong: list[bool] = []
+    for sample in predicted.samples:
+        if sample.name in by_sample:
+            truth = dataset.read_mask(truths[sample.name])
+            for kept, mask in ((before, predicted.dataset.read_mask(sample)),
+                               (after, repaired(predicted.dataset, sample, predicted.folder, by_sample[sample.name]))):
+                kept.append(_agreement(truth, mask, len(dataset.classes)))
+            wrong.append(sample.name in planted)
+    gain, wrong_ones = np.array(after) - np.array(before), np.array(wrong, np.bool_)
+    clean = len(predicted.samples) - len(planted)
+    harmed = int(np.count_nonzero(gain[~wrong_ones] < -_HARM)) if len(gain) else 0
+    result: dict[str, Any] = {"clean": {"masks": clean, "harmed": harmed, "harm_rate": harmed / max(1, clean)}}
+    if wrong_ones.any():
+        mine = gain[wrong_ones]
+        result["proposals"] = {
+            "accepted": int(wrong_ones.sum()), "helped": float((mine > _HARM).mean()),
+            "harmed": float((mine < -_HARM).mean()), "iou_before": float(np.array(before)[wrong_ones].mean()),
+            "iou_after": float(np.array(after)[wrong_ones].mean())}
+    return result
+
+
+def _agreement(truth: Mask, mask: Mask, classes: int) -> float:
+    """mIoU of two masks (H, W) of one image; ignored pixels of either do not count."""
+    known = mask != 255
+    return float(mIoU(confusion_matrix(np.where(known, truth, 255).astype(np.uint8),
+                                       np.where(known, mask, 0).astype(np.uint8), classes)))
+
+

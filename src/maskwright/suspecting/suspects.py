@@ -1,0 +1,168 @@
+"""The verb `suspects`: which masks are likely wrong, how, and what the repair would be. No file of the data changes."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskwright import __version__
+from maskwright.config import RunConfig, seconds_of
+from maskwright.core.dataset import Dataset
+from maskwright.core.edits import FOLDER, home_of
+from maskwright.core.progress import say
+from maskwright.core.storage import (
+    atomic_write_json,
+    disk_errors,
+    exclusive_lock,
+    next_free,
+    read_json,
+    require_absent,
+)
+from maskwright.core.strictyaml import did_you_mean
+from maskwright.errors import ConfigError
+from maskwright.formats.opening import load_dataset
+from maskwright.planning import plan
+from maskwright.suspecting.detector import learn
+from maskwright.suspecting.folds import Predicted, predict_out_of_fold
+from maskwright.suspecting.judging import Judged, judge
+from maskwright.suspecting.labelsets import compare_labels
+from maskwright.suspecting.results import FoldFacts, SuspectsResult
+from maskwright.suspecting.selftest import self_test as test_itself
+from maskwright.suspecting.stored import FILE
+from maskwright.suspecting.view import viewer
+
+# Pixels of an image at the models' size: on a CPU small images are seen often enough in minutes, and an error that is
+# smaller than a pixel of these is no matter of labels.
+_PIXELS = 18_000
+_MULTIPLE = 32
+_FEW = 40
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a search is decided by, besides the data."""
+
+    config: RunConfig
+    folds: int
+    seed: int
+    background: int | None
+
+
+def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "10m", folds: int = 4, seed: int = 0,
+             weights: str | None = None, background: str | None = None, others: Sequence[str | Path] = (),
+             self_test: bool = False, overrides: Sequence[str] = ()) -> SuspectsResult:
+    """Ranks the labelled samples and regions of a dataset by how likely their label is wrong.
+
+    Small models are trained on `folds` parts of the data in turn, within the wall time `budget`, and say what they see
+    in the images that they have not seen. A detector learns from errors planted in these labels what wrong ones look
+    like beside that. `weights` and `overrides` (such as `train.iterations=300` with `train.budget=null`) are those of
+    `plan`. `background` is the class that stands for "no object": the first one when left out, "none" where every class
+    is an object. `others` are further datasets with the same samples and other labels, which are compared. With
+    `self_test` half of the budget is spent on a copy of the data with known errors, to measure how well it works here.
+
+    The result lies in the folder `out`, by default `.maskwright/suspects-NNN` of the dataset, whose files do not
+    change. What was stopped goes on from `out.unfinished` by the same call. Raises ConfigError and DataError for what
+    cannot be used.
+    """
+    home = home_of(Path(data))
+    folder = Path(out) if out is not None else next_free(home / FOLDER, "suspects")
+    require_absent(folder)
+    try:
+        seconds = seconds_of(budget)
+    except ValueError as error:
+        raise ConfigError(f"--budget: {error}") from None
+    dataset = load_dataset(data)
+    dataset.require_contrast()
+    config = small_config(data, budget, weights, overrides)
+    settings = Settings(config, folds, seed, _background(dataset, background))
+    share = seconds / (2 if self_test else 1) if config.train.budget else None
+    version = dataset.version()
+    work = folder.with_name(f"{folder.name}.unfinished")
+    say(f"suspects folder: {folder}")
+    with disk_errors(work):
+        work.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(work):
+        _claim(work, {"maskwright": __version__, "version": version, "config": config.to_dict(), "folds": folds,
+                      "seed": seed, "background": background, "self_test": self_test, "seconds": seconds})
+        tested = test_itself(Path(data), dataset, settings.background, seed, work / "self-test",
+                             lambda copy, place: search(copy, settings, place, share)) if self_test else None
+        predicted, found = search(dataset, settings, work, share)
+        sets = [compare_labels(predicted, load_dataset(other), str(other)) for other in others]
+        result = SuspectsResult(
+            dataset.name, dataset.root, folder, dataset.classes, version, found.suspects, found.samples,
+            fold_facts(predicted), _notes(predicted, found), tested, sets, predicted.geometry.keep_ratio)
+        atomic_write_json(work / FILE, result.to_dict())
+        for rest in [work / "self-test", work / "folds.json", work / _STATE, *(run.path for run in predicted.runs)]:
+            shutil.rmtree(rest) if rest.is_dir() else rest.unlink(missing_ok=True)
+        with disk_errors(folder):
+            if folder.is_dir():
+                folder.rmdir()  # empty, see above
+            work.rename(folder)
+    return result
+
+
+def search(dataset: Dataset, settings: Settings, work: Path, seconds: float | None) -> tuple[Predicted, Judged]:
+    """Trains, learns and judges, in the folder `work`."""
+    predicted = predict_out_of_fold(dataset, settings.config, work, folds=settings.folds, seed=settings.seed,
+                                    seconds=seconds)
+    detector = learn(predicted.samples, viewer(predicted), settings.background, settings.seed)
+    return predicted, judge(predicted, detector, settings.background, work)
+
+
+def small_config(data: str | Path, budget: str, weights: str | None, overrides: Sequence[str]) -> RunConfig:
+    """What `plan` plans, at a smaller size unless `overrides` name one."""
+    config = plan(data, budget=budget, weights=weights, overrides=overrides).config
+    height, width = config.data.image_size
+    scale = math.sqrt(_PIXELS / (height * width))
+    changed: dict[str, Any] = {"trust": None}
+    if scale < 1 and not any(override.startswith("data.image_size=") for override in overrides):
+        changed["image_size"] = [max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE)
+                                 for side in (height, width)]
+    return config.model_copy(update={"data": config.data.model_copy(update=changed), "trackers": []})
+
+
+_STATE = "state.json"
+
+
+def _claim(work: Path, state: dict[str, Any]) -> None:
+    """ConfigError when the folder holds unfinished work on something else."""
+    file = work / _STATE
+    if file.exists() and (changed := [key for key, value in read_json(file).items() if state.get(key) != value]):
+        raise ConfigError(f"{work}: holds unfinished work with another {' and '.join(changed)}; delete it, or choose "
+                          "another --out")
+    if not file.exists():
+        atomic_write_json(file, state)
+
+
+def _background(dataset: Dataset, name: str | None) -> int | None:
+    names = dataset.classes.names
+    if name is None or name in names:
+        return 0 if name is None else names.index(name)
+    if name == "none":
+        return None
+    raise ConfigError(f"--background {name}: there is no such class{did_you_mean(name, names)}")
+
+
+def fold_facts(predicted: Predicted) -> list[FoldFacts]:
+    """How the trainings went."""
+    facts = []
+    for run in predicted.runs:
+        ended = run.finished or {}
+        facts.append(FoldFacts(len(run.info()["splits"]["train"]), ended["iterations"], ended["best_val_mIoU"]))
+    return facts
+
+
+def _notes(predicted: Predicted, found: Judged) -> list[str]:
+    notes = list(predicted.left_out)
+    if len(predicted.samples) < _FEW:
+        notes.append(f"only {len(predicted.samples)} samples: the models have seen little, so look at what they doubt "
+                     "with doubt")
+    notes.append("proposals follow the images' edges, which was measured to help here" if found.snapped else
+                 "proposals do not follow the images' edges, since that was not measured to help here")
+    notes.append("scores are learnt from planted errors of seven kinds; errors of other kinds rank lower than they "
+                 "should")
+    return notes
