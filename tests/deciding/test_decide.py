@@ -79,7 +79,7 @@ def test_the_result_follows_from_the_evaluations(whole):
     assert [row["way"] for row in stored["ways"]] == list(WAYS)
     text = result.human()
     assert "simulated 2 times on the 16 others" in text and f"verdict: {result.reason}" in text
-    assert all(f"{first} - {second}" in text for first, second in PAIRS) and "12 min of work" in text
+    assert all(f"{first} - {second}" in text for first, second in PAIRS) and "12 min (4 masks, 3 min each)" in text
 
 
 def test_a_decision_that_was_killed_goes_on(whole, data, monkeypatch):

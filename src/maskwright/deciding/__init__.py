@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.config import seconds_of
-from maskwright.core.dataset import Dataset
+from maskwright.core.dataset import Dataset, file_hash
 from maskwright.core.edits import FOLDER, home_of
 from maskwright.core.progress import say
 from maskwright.core.sample import Sample
@@ -36,7 +36,7 @@ from maskwright.deciding.simulating import Wrong, kinds_of
 from maskwright.errors import ConfigError, DataError
 from maskwright.formats.opening import load_dataset
 from maskwright.metrics import most_frequent_baseline
-from maskwright.suspecting.stored import StoredSuspect, newest_suspects, read_stored
+from maskwright.suspecting.stored import FILE, StoredSuspect, newest_suspects, read_stored
 
 LEAST_TRUSTED = 12
 _EACH = 3  # trusted samples a held-out part
@@ -82,8 +82,8 @@ def decide(folder: str | Path, *, suspects: str | Path | None = None, min_score:
                         f"them are needed with {_EACH} each; raise --min-score, label more, or ask for fewer --repeats")
     target = require_absent(Path(out) if out is not None else next_free(home / FOLDER, "decision"))
     work = target.with_name(f"{target.name}.unfinished")
-    key = {"version": stored.version, "suspects": question.suspects, "min_score": min_score, "budget": budget,
-           "repeats": repeats, "weights": weights, "set": list(overrides), "seed": seed}
+    key = {"version": stored.version, "suspects": file_hash(stored.folder / FILE), "min_score": min_score,
+           "budget": budget, "repeats": repeats, "weights": weights, "set": list(overrides), "seed": seed}
     say(f"decision: {target}")
     with disk_errors(work):
         work.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from maskwright.core.tables import table
 from maskwright.deciding.estimating import WAYS, Difference, Way
+from maskwright.metrics import Interval
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,10 @@ class Decision:
         lines = [f"{len(asked.suspects)} samples of {asked.root} are suspect (score {asked.min_score:g} or more); "
                  f"simulated {'once' if times == 1 else f'{times} times'} on the {self.trusted} others",
                  f"trained on {_range(self.train)} images, judged by {_range(self.held_out)}; planted: {kinds}"]
-        for way, values in self.scores.items():
-            effort = f"   {_time(asked.cost)} of work ({len(asked.suspects)} masks, {asked.minutes:g} min each)"
-            lines.append(f"  {way:<16} {np.mean(values):.4f}" + effort * (way == "repair"))
-        lines += [f"  {f'{one.first} - {one.second}':<15} {_signed(one)}" for one in self.differences]
+        work = f"{_time(asked.cost)} ({len(asked.suspects)} masks, {asked.minutes:g} min each)"
+        lines += table([["", "mIoU", "95 % interval", "work"], *(
+            [way, f"{np.mean(values):.4f}", "", work if way == "repair" else ""] for way, values in self.scores.items()
+        ), *([f"{one.first} - {one.second}", *_signed(one.value)] for one in self.differences)])
         return "\n".join([*lines, f"verdict: {self.reason}", *(f"note: {note}" for note in self.notes)])
 
 
@@ -91,15 +93,19 @@ def reason_for(verdict: Way, found: list[Difference], question: Question) -> str
         return f"keep them: {' and '.join(worse)} them is worse" if worse else (
             "keep them: neither excluding nor repairing them is better beyond chance")
     if verdict == "exclude":
-        return (f"exclude them: {_signed(excluding)} mIoU over keeping them, and repairing is not better than that "
-                f"beyond chance ({_signed(between)})")
-    beside = (f", and {_signed(between)} over excluding them" if between.told else
+        return (f"exclude them: {_told(excluding)} mIoU over keeping them, and repairing is not better than that "
+                f"beyond chance ({_told(between)})")
+    beside = (f", and {_told(between)} over excluding them" if between.told else
               ", while excluding them is not better beyond chance")
-    return f"repair them: {_signed(repairing)} mIoU over keeping them{beside}; {_time(question.cost)} of work"
+    return f"repair them: {_told(repairing)} mIoU over keeping them{beside}; {_time(question.cost)} of work"
 
 
-def _signed(one: Difference) -> str:
-    return f"{one.value.value:+.4f} [{one.value.low:+.4f}, {one.value.high:+.4f}]"
+def _signed(value: Interval) -> tuple[str, str]:
+    return f"{value.value:+.4f}", f"[{value.low:+.4f}, {value.high:+.4f}]"
+
+
+def _told(one: Difference) -> str:
+    return " ".join(_signed(one.value))
 
 
 def _range(numbers: list[int]) -> str:

@@ -74,7 +74,8 @@ def train_ways(asked: Asked, key: Mapping[str, Any], dataset: Dataset, trusted: 
     state = _begun(table, asked, key, dataset, trusted)
     repeats: list[Repeat] = []
     counts: list[Mapping[Way, Counts]] = []
-    config = _config(asked, Run(work / "repeat-1" / "keep"))
+    first = Run(work / "repeat-1" / "keep")
+    config = _config(asked, first)
     for place in range(asked.repeats):
         began = time.monotonic()
         folder = work / f"repeat-{place + 1}"
@@ -86,7 +87,7 @@ def train_ways(asked: Asked, key: Mapping[str, Any], dataset: Dataset, trusted: 
             data = config.data.model_copy(update={"root": str(root.resolve())})
             own = config.model_copy(update={"data": data, "seed": asked.seed + place})
             run = _trained(own, folder / way, names, repeat.held_out, asked)
-            if len(counts) == len(found) == 0:
+            if run == first:
                 config = run.config()  # with the length and everything else that was measured
             found[way] = _scored(run)
             state["spent"] += time.monotonic() - began
@@ -94,7 +95,6 @@ def train_ways(asked: Asked, key: Mapping[str, Any], dataset: Dataset, trusted: 
             atomic_write_json(table, state)
         repeats.append(repeat)
         counts.append(found)
-    first = Run(work / "repeat-1" / "keep")
     return Trained(repeats, counts, config, (first.finished or {})["iterations"], "budget" in first.info(),
                    state["spent"], state["left_out"])
 
