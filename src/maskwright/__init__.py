@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "apply_proposals": "suspecting.applying", "audit": "auditing", "compare": "comparing",
     "convert": "formats.conversion", "decide": "deciding", "demo": "demonstration", "doctor": "diagnosis",
-    "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "explaining", "init": "formats.opening", "load": "prediction.predict", "load_config": "config",
+    "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "explaining",
+    "init": "formats.opening", "load": "prediction.predict", "load_config": "config",
     "load_dataset": "formats.opening", "load_study": "studying.matrix", "plan": "planning", "plot": "reporting.plots",
     "predict": "prediction.predict", "preview": "reporting.preview", "read_curves": "curves.finding",
     "report": "reporting", "resume": "training.train", "split": "splitting.assign", "study": "studying.running",

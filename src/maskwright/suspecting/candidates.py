@@ -221,7 +221,7 @@ def _shape(region: Bools) -> _Shape:
 
 
 def _outline(region: Bools) -> Bools:
-    return region & ~np.asarray(cv2.erode(region.astype(np.uint8), _SQUARE) > 0)
+    return np.asarray(region & (cv2.erode(region.astype(np.uint8), _SQUARE) == 0))
 
 
 def _grown(region: Bools) -> Bools:

@@ -84,8 +84,9 @@ class FoldFacts:
 @dataclass(frozen=True)
 class SuspectsResult:
     """Suspects and samples, worst first. `folder` holds `suspects.json`, `index.html`, `probabilities/`, `proposals/`,
-    `changes/` and `trust/`; `version` is the dataset's content version; `notes` say what the numbers do
-    not; with `keep_ratio` the probabilities have the aspect ratio of their images and are padded at the bottom and right (see `Geometry`)."""
+    `changes/` and `trust/`; `version` is the dataset's content version; `notes` say what the numbers do not; with
+    `keep_ratio` the probabilities have the aspect ratio of their images and are padded at the bottom and right (see
+    `Geometry`)."""
 
     name: str
     root: Path

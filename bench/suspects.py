@@ -1,0 +1,214 @@
+"""How well `suspects` finds wrong labels, beside cleanlab's softmin score and beside models that have seen the labels.
+
+    python bench/suspects.py --data skin --seeds 3 --weights FILE --set data.mean=[.5,.5,.5] --set data.std=[.5,.5,.5]
+    python bench/suspects.py --data faces …     coarse labels against careful ones of the same images
+    python bench/suspects.py --data demo        the masks that the demo plants
+    python bench/suspects.py --data scale --images 200 2000    time and memory
+
+skin and steel: errors of seven kinds planted in 10 % of the masks of a copy. The data are those of MASKWRIGHT_REAL_DATA.
+cleanlab is not a dependency: `uv pip install --no-deps --target DIR cleanlab tqdm termcolor pandas python-dateutil pytz
+six`, and PYTHONPATH=DIR. `--work` keeps the trainings, so that a stopped bench goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score
+
+import maskwright
+from maskwright.core.dataset import Dataset
+from maskwright.core.storage import atomic_write_json, read_json
+from maskwright.demonstration.generator import generate
+from maskwright.metrics import confusion_matrix, iou
+from maskwright.models.segmenter import load_segmenter
+from maskwright.suspecting.applying import repaired
+from maskwright.suspecting.candidates import of_label, softmin
+from maskwright.suspecting.detector import learn
+from maskwright.suspecting.folds import Predicted, _predict, _train
+from maskwright.suspecting.judging import judge
+from maskwright.suspecting.selftest import measured, plant_copy, scored
+from maskwright.suspecting.stored import StoredSuspect
+from maskwright.suspecting.suspects import Settings, fold_facts, search, small_config
+from maskwright.suspecting.view import viewer
+
+DATA = Path(os.environ.get("MASKWRIGHT_REAL_DATA", "../shared/data"))
+
+
+def planted(name: str, seed: int, work: Path, options: argparse.Namespace) -> dict[str, Any]:
+    data, folder = DATA / name, work / f"{name}-{seed}"
+    dataset = maskwright.load_dataset(data)
+    errors = plant_copy(data, dataset, 0, seed, folder)
+    copy, settings = opened(folder / "data", seed, options)
+    predicted, found = search(copy, settings, folder, None)
+    kinds = np.array([errors.get(sample.name, "") for sample in predicted.samples])
+    result = measured(dataset, predicted, found, errors)
+    result |= {"cleanlab": by_cleanlab(predicted, kinds), "in_sample": in_sample(copy, settings, folder, predicted, kinds),
+               "kind_told": told(found.suspects, errors), "folds": [fold.mIoU for fold in fold_facts(predicted)],
+               "snapped": found.snapped, "wrong": found.wrong, "called": called(found, errors)}
+    return {"data": name, "seed": seed, **result}
+
+
+def opened(data: Path, seed: int, options: argparse.Namespace) -> tuple[Dataset, Settings]:
+    config = small_config(data, options.budget, options.weights, options.set)
+    return maskwright.load_dataset(data), Settings(config, 4, seed, 0)
+
+
+def by_cleanlab(predicted: Predicted, kinds: np.ndarray) -> dict[str, Any]:
+    from cleanlab.segmentation.rank import get_label_quality_scores
+
+    look = viewer(predicted)
+    views = [look(sample) for sample in predicted.samples]
+    image_scores, _ = get_label_quality_scores(
+        np.stack([view.label for view in views]).astype(int), np.stack([view.probabilities for view in views]),
+        method="softmin", verbose=False)
+    own = np.array([softmin(view.label, view.probabilities) for view in views])
+    assert np.abs(own - image_scores).max() < 1e-5, np.abs(own - image_scores).max()
+    return scored(-np.asarray(image_scores), kinds)
+
+
+def in_sample(copy: Dataset, settings: Settings, folder: Path, predicted: Predicted, kinds: np.ndarray) -> dict[str, Any]:
+    """The same detector beside a model that has learnt from these very labels (but one, which validation needs)."""
+    names = [sample.name for sample in predicted.samples]
+    run = _train(settings.config, copy, [names[-1:], names[:-1]], 0, folder / "in-sample" / "run", None)
+    seen = replace(predicted, folder=folder / "in-sample")
+    if not (seen.folder / "probabilities").exists():
+        _predict(copy, seen.samples, load_segmenter(run.best), seen.folder, "in-sample")
+    detector = learn(seen.samples, viewer(seen), settings.background, settings.seed)
+    rows = {row.sample: row.score for row in judge(seen, detector, settings.background, seen.folder).samples}
+    return scored(np.array([rows[name] for name in names]), kinds)
+
+
+def told(suspects: list[Any], errors: dict[str, str]) -> float:
+    """Of planted masks with a suspect, how often the likeliest one is of the planted kind."""
+    first: dict[str, str] = {}
+    for one in suspects:
+        first.setdefault(one.sample, one.kind)
+    both = [first[name] == kind for name, kind in errors.items() if name in first]
+    return sum(both) / max(1, len(both))
+
+
+def called(found: Any, errors: dict[str, str]) -> dict[str, float]:
+    has = {row.sample: row.suspects > 0 for row in found.samples}
+    return {"of_planted": float(np.mean([has[name] for name in errors])),
+            "of_others": float(np.mean([one for name, one in has.items() if name not in errors]))}
+
+
+def faces(work: Path, options: argparse.Namespace) -> dict[str, Any]:
+    for part in ("coarse", "precise"):
+        if not (work / part).exists():
+            maskwright.init(DATA / "faces", masks=f"labels_{part}", out=work / part)
+    precise = maskwright.load_dataset(work / "precise")
+    truths = {sample.name: sample for sample in precise.samples}
+    coarse, settings = opened(work / "coarse", 0, options)
+    began = time.monotonic()
+    predicted, found = search(coarse, settings, work / "search", None)
+    seconds = time.monotonic() - began
+    by_sample: dict[str, list[StoredSuspect]] = {}
+    for one in found.suspects:
+        by_sample.setdefault(one.sample, []).append(
+            StoredSuspect(one.sample, one.kind, one.score, one.error_pixels, one.number, one.confidence))
+    rows = {row.sample: row for row in found.samples}
+    classes, look = len(coarse.classes), viewer(predicted)
+    counts = {"before": np.zeros((classes, classes), np.int64), "after": np.zeros((classes, classes), np.int64)}
+    table, pixels = [], []
+    for sample in predicted.samples:
+        truth, label = precise.read_mask(truths[sample.name]), coarse.read_mask(sample)
+        after = repaired(coarse, sample, predicted.folder, by_sample[sample.name]) if sample.name in by_sample else label
+        view = look(sample)
+        small = predicted.geometry.mask(truth)
+        doubt = 1 - cv2.imread(str(predicted.folder / "trust" / f"{sample.name}.png"), 0) / 255
+        pixels.append(np.stack([(small != view.label).ravel(), doubt.ravel(),
+                                1 - of_label(view.label, view.probabilities).ravel()]))
+        for name, mask in (("before", label), ("after", after)):
+            counts[name] += confusion_matrix(truth, mask, classes)
+        table.append([float((truth != label).mean()), float((truth != after).mean()),
+                      float(((truth == label) & (truth != after)).mean()), rows[sample.name].score,
+                      rows[sample.name].error_share, -softmin(view.label, view.probabilities)])
+    wrong, after, spoilt, score, share, agreement = np.array(table).T
+    flat = np.concatenate(pixels, 1)
+    right = wrong <= np.quantile(wrong, 0.25)
+    return {"data": "faces", "seconds": seconds, "folds": [fold.mIoU for fold in fold_facts(predicted)],
+            "snapped": found.snapped, "suspects": len(found.suspects), "masks_with_one": len(by_sample),
+            "wrong_share": float(wrong.mean()), "wrong_share_after": float(after.mean()), "spoilt": float(spoilt.mean()),
+            "spearman": {name: float(spearmanr(values, wrong).statistic) for name, values in (
+                ("score", score), ("error_share", share), ("softmin", agreement))},
+            "pixel_average_precision": {"suspects": float(average_precision_score(flat[0], flat[1])),
+                                        "probability": float(average_precision_score(flat[0], flat[2])),
+                                        "share_wrong": float(flat[0].mean())},
+            "iou": {name: [round(float(one), 4) for one in iou(matrix)] for name, matrix in counts.items()},
+            "best_quarter": {"wrong_before": float(wrong[right].mean()), "wrong_after": float(after[right].mean()),
+                             "masks_worse": int((after[right] > wrong[right] + 0.002).sum()), "masks": int(right.sum())}}
+
+
+def demo(work: Path, options: argparse.Namespace) -> dict[str, Any]:
+    if not (work / "data").exists():
+        generate(work / "data", images=200)
+        maskwright.init(work / "data")
+    wrong = {row["sample"] for row in read_json(work / "data" / "planted.json")["planted"]}
+    dataset, settings = opened(work / "data", 0, options)
+    began = time.monotonic()
+    predicted, found = search(dataset, settings, work / "search", None)
+    order = [row.sample for row in found.samples]
+    look = viewer(predicted)
+    views = [look(sample) for sample in predicted.samples]
+    plain = [view.sample.name for view in sorted(views, key=lambda view: softmin(view.label, view.probabilities))]
+    return {"data": "demo", "seconds": time.monotonic() - began, "planted": len(wrong),
+            "folds": [fold.mIoU for fold in fold_facts(predicted)],
+            "found": {str(k): len(wrong & {*order[:k]}) for k in (15, 30)},
+            "softmin": {str(k): len(wrong & {*plain[:k]}) for k in (15, 30)}}
+
+
+def scale(images: int, work: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Cuts of the images of skin, so many that none is the same."""
+    source, folder = maskwright.load_dataset(DATA / "skin"), work / f"scale-{images}"
+    if not folder.exists():
+        rng = np.random.default_rng(images)
+        for number in range(images):
+            image, mask = source.read(source.samples[number % len(source.samples)])
+            top, left = (int(rng.integers(side // 4)) for side in mask.shape)
+            window = slice(top, top + 3 * mask.shape[0] // 4), slice(left, left + 3 * mask.shape[1] // 4)
+            for kind, pixels in (("images", image[window][..., ::-1]), ("masks", mask[window])):
+                (folder / kind).mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(folder / kind / f"{number:05d}.png"), pixels)
+    began = time.monotonic()
+    out = work / f"scale-{images}-out-{int(time.time())}"
+    result = maskwright.suspects(folder, out=out, budget=options.budget, weights=options.weights, overrides=options.set)
+    peak = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return {"data": "scale", "images": images, "seconds": time.monotonic() - began, "budget": options.budget,
+            "mebibytes": peak, "suspects": len(result.suspects)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", choices=("skin", "steel", "faces", "demo", "scale"), required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--images", type=int, nargs="+", default=[200, 2000])
+    parser.add_argument("--budget", default="10m")
+    parser.add_argument("--weights")
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--work", type=Path, required=True)
+    options = parser.parse_args()
+    if options.data in ("skin", "steel"):
+        results = (planted(options.data, seed, options.work, options) for seed in options.seeds)
+    elif options.data == "scale":
+        results = (scale(images, options.work, options) for images in options.images)
+    else:
+        results = iter([(faces if options.data == "faces" else demo)(options.work / options.data, options)])
+    for number, result in enumerate(results):
+        print(json.dumps(result, indent=1), flush=True)
+        atomic_write_json(options.work / f"{options.data}-result-{number}.json", result)
+
+
+if __name__ == "__main__":
+    main()
