@@ -6,8 +6,8 @@
     python bench/suspects.py --data scale --images 200 2000    time and memory
 
 skin and steel: errors of seven kinds planted in 10 % of the masks of a copy. The data are those of MASKWRIGHT_REAL_DATA.
-cleanlab is not a dependency: `uv pip install --no-deps --target DIR cleanlab tqdm termcolor pandas python-dateutil pytz
-six`, and PYTHONPATH=DIR. `--work` keeps the trainings, so that a stopped bench goes on.
+cleanlab is not a dependency: `uv pip install --no-deps --target DIR cleanlab tqdm termcolor pandas python-dateutil
+pytz six`, and PYTHONPATH=DIR. `--work` keeps the trainings, so that a stopped bench goes on.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from maskwright.suspecting.detector import learn
 from maskwright.suspecting.folds import Predicted, _predict, _train
 from maskwright.suspecting.judging import judge
 from maskwright.suspecting.selftest import measured, plant_copy, scored
-from maskwright.suspecting.stored import StoredSuspect
 from maskwright.suspecting.suspects import Settings, fold_facts, search, small_config
 from maskwright.suspecting.view import viewer
 
@@ -53,7 +52,8 @@ def planted(name: str, seed: int, work: Path, options: argparse.Namespace) -> di
     predicted, found = search(copy, settings, folder, None)
     kinds = np.array([errors.get(sample.name, "") for sample in predicted.samples])
     result = measured(dataset, predicted, found, errors)
-    result |= {"cleanlab": by_cleanlab(predicted, kinds), "in_sample": in_sample(copy, settings, folder, predicted, kinds),
+    result |= {"cleanlab": by_cleanlab(predicted, kinds),
+               "in_sample": in_sample(copy, settings, folder, predicted, kinds),
                "kind_told": told(found.suspects, errors), "folds": [fold.mIoU for fold in fold_facts(predicted)],
                "snapped": found.snapped, "wrong": found.wrong, "called": called(found, errors)}
     return {"data": name, "seed": seed, **result}
@@ -77,8 +77,9 @@ def by_cleanlab(predicted: Predicted, kinds: np.ndarray) -> dict[str, Any]:
     return scored(-np.asarray(image_scores), kinds)
 
 
-def in_sample(copy: Dataset, settings: Settings, folder: Path, predicted: Predicted, kinds: np.ndarray) -> dict[str, Any]:
-    """The same detector beside a model that has learnt from these very labels (but one, which validation needs)."""
+def in_sample(copy: Dataset, settings: Settings, folder: Path, predicted: Predicted, kinds: np.ndarray
+              ) -> dict[str, Any]:
+    """The same detector beside a model that has learnt from these labels (but one, which validation needs)."""
     names = [sample.name for sample in predicted.samples]
     run = _train(settings.config, copy, [names[-1:], names[:-1]], 0, folder / "in-sample" / "run", None)
     seen = replace(predicted, folder=folder / "in-sample")
@@ -114,17 +115,16 @@ def faces(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     predicted, found = search(coarse, settings, work / "search", None)
     seconds = time.monotonic() - began
-    by_sample: dict[str, list[StoredSuspect]] = {}
+    numbers: dict[str, list[int]] = {}
     for one in found.suspects:
-        by_sample.setdefault(one.sample, []).append(
-            StoredSuspect(one.sample, one.kind, one.score, one.error_pixels, one.number, one.confidence))
+        numbers.setdefault(one.sample, []).append(one.number)
     rows = {row.sample: row for row in found.samples}
     classes, look = len(coarse.classes), viewer(predicted)
     counts = {"before": np.zeros((classes, classes), np.int64), "after": np.zeros((classes, classes), np.int64)}
     table, pixels = [], []
     for sample in predicted.samples:
         truth, label = precise.read_mask(truths[sample.name]), coarse.read_mask(sample)
-        after = repaired(coarse, sample, predicted.folder, by_sample[sample.name]) if sample.name in by_sample else label
+        after = repaired(coarse, sample, predicted.folder, numbers.get(sample.name, []))
         view = look(sample)
         small = predicted.geometry.mask(truth)
         doubt = 1 - cv2.imread(str(predicted.folder / "trust" / f"{sample.name}.png"), 0) / 255
@@ -139,16 +139,18 @@ def faces(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     flat = np.concatenate(pixels, 1)
     right = wrong <= np.quantile(wrong, 0.25)
     return {"data": "faces", "seconds": seconds, "folds": [fold.mIoU for fold in fold_facts(predicted)],
-            "snapped": found.snapped, "suspects": len(found.suspects), "masks_with_one": len(by_sample),
-            "wrong_share": float(wrong.mean()), "wrong_share_after": float(after.mean()), "spoilt": float(spoilt.mean()),
+            "snapped": found.snapped, "suspects": len(found.suspects), "masks_with_one": len(numbers),
+            "wrong_share": float(wrong.mean()), "wrong_share_after": float(after.mean()),
+            "spoilt": float(spoilt.mean()),
             "spearman": {name: float(spearmanr(values, wrong).statistic) for name, values in (
                 ("score", score), ("error_share", share), ("softmin", agreement))},
             "pixel_average_precision": {"suspects": float(average_precision_score(flat[0], flat[1])),
                                         "probability": float(average_precision_score(flat[0], flat[2])),
                                         "share_wrong": float(flat[0].mean())},
             "iou": {name: [round(float(one), 4) for one in iou(matrix)] for name, matrix in counts.items()},
-            "best_quarter": {"wrong_before": float(wrong[right].mean()), "wrong_after": float(after[right].mean()),
-                             "masks_worse": int((after[right] > wrong[right] + 0.002).sum()), "masks": int(right.sum())}}
+            "best_quarter": {
+                "wrong_before": float(wrong[right].mean()), "wrong_after": float(after[right].mean()),
+                "masks_worse": int((after[right] > wrong[right] + 0.002).sum()), "masks": int(right.sum())}}
 
 
 def demo(work: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from maskwright.guarding import GUARDS
 from maskwright.metrics import MEASURES
 from maskwright.planning import measure_model
 from maskwright.studying.matrix import check_study, load_study
+from maskwright.suspecting.candidates import FEATURES
+from maskwright.suspecting.planting import KINDS as WRONG
 from maskwright.training.doctor import SYMPTOMS
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +56,7 @@ def test_every_row_is_in_the_reference():
     text = (ROOT / "docs" / "reference.md").read_text()
     for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, optim.OPTIMIZERS, optim.SCHEDULES,
                   trackers.TRACKERS, CHECKS, FORMATS, NOTES, READERS, SELECTORS, SYMPTOMS, KINDS, AXES, FINDINGS,
-                  GUARDS, MEASURES):
+                  GUARDS, MEASURES, WRONG, FEATURES):
         assert all(f"`{name}`" in text for name in table)
 
 

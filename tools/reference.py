@@ -24,6 +24,9 @@ from maskwright.formats.source import NOTES
 from maskwright.guarding import GUARDS
 from maskwright.metrics import MEASURES
 from maskwright.studying.matrix import StudyConfig
+from maskwright.suspecting.candidates import FEATURES
+from maskwright.suspecting.planting import KINDS as WRONG
+from maskwright.suspecting.results import FIXES as REPAIRS
 from maskwright.training.doctor import NOT_FINITE, SYMPTOMS
 
 TARGET = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -144,6 +147,11 @@ def render() -> str:
     lines += [f"| `{name}` | {kind.meaning} | {kind.fix} |" for name, kind in KINDS.items()]
     lines += ["\nSlices that `explain` compares with the rest:\n", "| slices | of what | score |", "|---|---|---|"]
     lines += [f"| `{name}` | {axis.meaning} | {axis.measure} |" for name, axis in AXES.items()]
+    lines += ["", "## Label suspects", "", "A finding `label.KIND`: a warning from a score of 0.9, else a note.", "",
+              "| kind | the label | what to do |", "|---|---|---|"]
+    lines += [f"| `{kind}` | {meaning} | {REPAIRS[kind]} |" for kind, meaning in WRONG.items()]
+    lines += ["", "What the detector looks at:", "", "| feature | meaning |", "|---|---|"]
+    lines += [f"| `{name}` | {meaning} |" for name, meaning in FEATURES.items()]
     lines += ["\nFindings of `explain`:\n", "| code | meaning |", "|---|---|"]
     lines += [f"| `{code}` | {meaning} |" for code, meaning in FINDINGS.items()]
     lines += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from maskwright.core.sample import INDEX, Sample, read_grey, read_mask
 from maskwright.core.storage import confine
 from maskwright.errors import ConfigError, DataError
 from maskwright.formats.opening import load_dataset
-from maskwright.suspecting.stored import StoredSuspect, newest_suspects, read_stored
+from maskwright.suspecting.stored import newest_suspects, read_stored
 
 
 def apply_proposals(data: str | Path, *, min_confidence: float = 0.9, folder: str | Path | None = None) -> Batch | None:
@@ -29,13 +30,13 @@ def apply_proposals(data: str | Path, *, min_confidence: float = 0.9, folder: st
     stored = read_stored(Path(folder) if folder is not None else newest_suspects(home))
     dataset = load_dataset(data)
     stored.require_version(dataset)
-    chosen: dict[str, list[StoredSuspect]] = {}
+    chosen: dict[str, list[int]] = {}
     for one in stored.suspects:
         if one.number and one.confidence >= min_confidence:
-            chosen.setdefault(one.sample, []).append(one)
+            chosen.setdefault(one.sample, []).append(one.number)
     samples = {sample.name: sample for sample in dataset.samples}
-    edits = [mask_edit(home, samples[name], repaired(dataset, samples[name], stored.folder, suspects), dataset.classes)
-             for name, suspects in chosen.items()]
+    edits = [mask_edit(home, samples[name], repaired(dataset, samples[name], stored.folder, numbers), dataset.classes)
+             for name, numbers in chosen.items()]
     if not edits:
         return None
     regions = sum(map(len, chosen.values()))
@@ -43,12 +44,14 @@ def apply_proposals(data: str | Path, *, min_confidence: float = 0.9, folder: st
                                   f"{len(edits)} masks, from {stored.folder.name}")
 
 
-def repaired(dataset: Dataset, sample: Sample, folder: Path, suspects: list[StoredSuspect]) -> Mask:
-    """The mask (H, W) of class indices of a sample with the proposals of `suspects` in `folder`."""
+def repaired(dataset: Dataset, sample: Sample, folder: Path, numbers: Sequence[int]) -> Mask:
+    """The mask (H, W) of class indices of a sample with the proposals in `folder` of its suspects of these numbers."""
     mask = dataset.read_mask(sample)
+    if not numbers:
+        return mask
     files = [confine(folder / part, f"{sample.name}.png", str(folder)) for part in ("proposals", "changes")]
     proposal = dataset.classes.to_indices(read_mask(files[0], INDEX, dataset.classes).ids, str(files[0]))
     changes = read_grey(files[1])
     if not mask.shape == proposal.shape == changes.shape:
         raise DataError(f"{files[0]}: is not of the size of the mask of {sample.name}; run `maskwright suspects` again")
-    return np.where(np.isin(changes, [one.number for one in suspects]), proposal, mask).astype(np.uint8)
+    return np.where(np.isin(changes, numbers), proposal, mask).astype(np.uint8)

@@ -83,10 +83,10 @@ class FoldFacts:
 
 @dataclass(frozen=True)
 class SuspectsResult:
-    """Suspects and samples, worst first. `folder` holds `suspects.json`, `index.html`, `probabilities/`, `proposals/`,
-    `changes/` and `trust/`; `version` is the dataset's content version; `notes` say what the numbers do not; with
-    `keep_ratio` the probabilities have the aspect ratio of their images and are padded at the bottom and right (see
-    `Geometry`)."""
+    """Suspects and samples, worst first. `root` is the dataset as it was given, `version` its content version; `folder`
+    holds `suspects.json`, `index.html`, `probabilities/`, `proposals/`, `changes/` and `trust/`; `notes` say what the
+    numbers do not; with `keep_ratio` the probabilities have the aspect ratio of their images and are padded at the
+    bottom and right (see `Geometry`)."""
 
     name: str
     root: Path

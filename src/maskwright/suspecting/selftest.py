@@ -23,7 +23,6 @@ from maskwright.suspecting.folds import Predicted
 from maskwright.suspecting.judging import Judged
 from maskwright.suspecting.planting import KINDS, plant, things
 from maskwright.suspecting.results import Suspect
-from maskwright.suspecting.stored import StoredSuspect
 from maskwright.suspecting.view import viewer
 
 # Trains on a dataset and judges it, in a folder.
@@ -119,19 +118,18 @@ def scored(scores: npt.NDArray[np.float64], kinds: npt.NDArray[np.str_]) -> dict
 def _repairs(dataset: Dataset, predicted: Predicted, suspects: Sequence[Suspect], planted: dict[str, str]
              ) -> dict[str, Any]:
     """What taking over all proposals does to the masks."""
-    by_sample: dict[str, list[StoredSuspect]] = {}
+    numbers: dict[str, list[int]] = {}
     for one in suspects:
-        by_sample.setdefault(one.sample, []).append(
-            StoredSuspect(one.sample, one.kind, one.score, one.error_pixels, one.number, one.confidence))
+        numbers.setdefault(one.sample, []).append(one.number)
     truths = {sample.name: sample for sample in dataset.samples}
     before: list[float] = []
     after: list[float] = []
     wrong: list[bool] = []
     for sample in predicted.samples:
-        if sample.name in by_sample:
+        if sample.name in numbers:
             truth = dataset.read_mask(truths[sample.name])
             for kept, mask in ((before, predicted.dataset.read_mask(sample)),
-                               (after, repaired(predicted.dataset, sample, predicted.folder, by_sample[sample.name]))):
+                               (after, repaired(predicted.dataset, sample, predicted.folder, numbers[sample.name]))):
                 kept.append(_agreement(truth, mask, len(dataset.classes)))
             wrong.append(sample.name in planted)
     gain, wrong_ones = np.array(after) - np.array(before), np.array(wrong, np.bool_)

@@ -93,7 +93,7 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
         predicted, found = search(dataset, settings, work, share)
         sets = [compare_labels(predicted, load_dataset(other), str(other)) for other in others]
         result = SuspectsResult(
-            dataset.name, dataset.root, folder, dataset.classes, version, found.suspects, found.samples,
+            dataset.name, Path(data), folder, dataset.classes, version, found.suspects, found.samples,
             fold_facts(predicted), _notes(predicted, found), tested, sets, predicted.geometry.keep_ratio)
         atomic_write_json(work / FILE, result.to_dict())
         for rest in [work / "self-test", work / "folds.json", work / _STATE, *(run.path for run in predicted.runs)]:
