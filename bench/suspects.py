@@ -1,13 +1,13 @@
 """How well `suspects` finds wrong labels, beside cleanlab's softmin score and beside models that have seen the labels.
 
-    python bench/suspects.py --data skin --seeds 3 --weights FILE --set data.mean=[.5,.5,.5] --set data.std=[.5,.5,.5]
+    python bench/suspects.py --data skin --seeds 0 1 2 --weights FILE --set train.budget=null --set train.iterations=200
     python bench/suspects.py --data faces …     coarse labels against careful ones of the same images
     python bench/suspects.py --data demo        the masks that the demo plants
     python bench/suspects.py --data scale --images 200 2000    time and memory
 
-skin and steel: errors of seven kinds planted in 10 % of the masks of a copy. The data are those of MASKWRIGHT_REAL_DATA.
-cleanlab is not a dependency: `uv pip install --no-deps --target DIR cleanlab tqdm termcolor pandas python-dateutil
-pytz six`, and PYTHONPATH=DIR. `--work` keeps the trainings, so that a stopped bench goes on.
+skin and steel: errors of seven kinds planted in 10 % of the masks of a copy. Real data are in MASKWRIGHT_REAL_DATA.
+cleanlab is not a dependency: `uv pip install --no-deps --target DIR cleanlab tqdm termcolor pandas
+python-dateutil pytz six`, and PYTHONPATH=DIR. `--work` keeps the trainings, so that a stopped bench goes on.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ what the image's own edges say. They are free of units, so that candidates of al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cc3d
@@ -111,6 +111,11 @@ def candidates(label: Mask, probabilities: Floats, edge: Floats, background: int
     """The candidates of an image: label (H, W) class indices, probabilities (K, H, W), `edges` (H, W). Ignored pixels
     are in none. Regions of the `background` class are what lies between the others, and are no candidates."""
     return [*_Image(label, probabilities, edge, background).candidates()]
+
+
+def feature_rows(found: Sequence[Candidate]) -> Floats:
+    """The features (M, F) of candidates."""
+    return np.array([candidate.features for candidate in found], np.float32).reshape(-1, len(FEATURES))
 
 
 class _Image:

@@ -69,14 +69,23 @@ class Detector:
     def __init__(self, classifiers: Sequence[Sequence[Any]], parts: dict[str, int]) -> None:
         self._classifiers, self._parts = classifiers, parts
 
-    def judge(self, sample: str, features: Floats) -> npt.NDArray[np.float64]:
-        """Features (M, F) of an image's candidates to probabilities (M, 1 + kinds), first that of a right label, by the
-        classifier that has not seen the image."""
-        found = np.zeros((len(features), 1 + len(KINDS)))
-        if len(features):
-            for classifier in self._classifiers[self._parts.get(sample, 0)]:
-                found[:, classifier.classes_] += classifier.predict_proba(features) / _VOTERS
-        return found
+    def judge(self, samples: Sequence[str], features: Sequence[Floats]) -> list[npt.NDArray[np.float64]]:
+        """Features (M, F) of the candidates of each image to probabilities (M, 1 + kinds), first that of a right label,
+        by classifiers that have not seen the image. Not to be called in a forked process: their threads do not survive
+        the fork."""
+        said = [np.zeros((len(one), 1 + len(KINDS))) for one in features]
+        of = [self._parts.get(name, 0) for name in samples]
+        for part, classifiers in enumerate(self._classifiers):
+            places = [place for place, own in enumerate(of) if own == part and len(features[place])]
+            if not places:
+                continue
+            together = np.concatenate([features[place] for place in places])
+            found = np.zeros((len(together), 1 + len(KINDS)))
+            for classifier in classifiers:
+                found[:, classifier.classes_] += classifier.predict_proba(together) / _VOTERS
+            for place, one in zip(places, np.split(found, np.cumsum([len(features[p]) for p in places])), strict=False):
+                said[place] = one
+        return said
 
 
 def learn(samples: Sequence[Sample], look: Callable[[Sample], View], background: int | None, seed: int) -> Detector:
@@ -98,8 +107,8 @@ def learn(samples: Sequence[Sample], look: Callable[[Sample], View], background:
     part = rng.permutation(len(chosen)) % min(_FOLDS, len(chosen))
     parts = {sample.name: int(place) for sample, place in zip(chosen, part, strict=True)}
     first = Detector(_fit(found, part, np.zeros(len(found), np.bool_)), parts)
-    worst = np.array([(1 - first.judge(sample.name, one.features[one.kinds == 0])[:, 0]).max(initial=0.0)
-                      for sample, one in zip(chosen, found, strict=True)])
+    said = first.judge([sample.name for sample in chosen], [one.features[one.kinds == 0] for one in found])
+    worst = np.array([(1 - one[:, 0]).max(initial=0.0) for one in said])
     return Detector(_fit(found, part, worst > np.quantile(worst, 1 - _SET_ASIDE)), parts)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -23,7 +22,7 @@ from maskwright.core.progress import progress
 from maskwright.core.sample import Sample
 from maskwright.core.storage import atomic_write_bytes
 from maskwright.core.workers import in_order, worker_count
-from maskwright.suspecting.candidates import FEATURES, Candidate, of_label
+from maskwright.suspecting.candidates import Candidate, feature_rows, of_label
 from maskwright.suspecting.detector import Detector
 from maskwright.suspecting.folds import Predicted
 from maskwright.suspecting.planting import KINDS
@@ -54,23 +53,27 @@ def judge(predicted: Predicted, detector: Detector, background: int | None, fold
     into `folder`."""
     look, samples = viewer(predicted), predicted.samples
 
-    def chances(sample: Sample) -> Doubles:
-        return _judged(detector, look(sample), background)[1]
+    def measure(sample: Sample) -> npt.NDArray[np.float32]:
+        return feature_rows(look(sample).candidates(background))
 
-    said: list[Doubles] = []
+    rows: list[npt.NDArray[np.float32]] = []
     with progress("judging", len(samples)) as advance:
-        for one in in_order(chances, samples, worker_count()):
-            said.append(one)
-            advance(len(said))
+        for one in in_order(measure, samples, worker_count()):
+            rows.append(one)
+            advance(len(rows))
+    said = detector.judge([sample.name for sample in samples], rows)
     share = share_wrong(1 - np.concatenate([one[:, 0] for one in said]))
-    clean = [sample for sample, one in zip(samples, said, strict=True)
-             if len(one) and at_share(1 - one[:, 0], share).max() < LIKELY]
+    scores = [at_share(1 - one[:, 0], share) for one in said]
+    clean = [sample for sample, one in zip(samples, scores, strict=True) if len(one) and one.max() < LIKELY]
     snapped = _snapping_helps(predicted, look, clean)
-    tell = partial(_tell, predicted, look, detector, background, share, snapped, folder)
+
+    def tell(place: int) -> tuple[list[Suspect], Ranked]:
+        return _tell(predicted, look(samples[place]), background, scores[place], said[place][:, 1:], snapped, folder)
+
     suspects: list[Suspect] = []
     ranked: list[Ranked] = []
     with progress("proposing", len(samples)) as advance:
-        for found, row in in_order(tell, samples, worker_count()):
+        for found, row in in_order(tell, range(len(samples)), worker_count()):
             suspects += found
             ranked.append(row)
             advance(len(ranked))
@@ -93,12 +96,6 @@ def at_share(chances: Doubles, share: float) -> Doubles:
     return np.asarray(wrong / np.maximum(wrong + right, 1e-12))
 
 
-def _judged(detector: Detector, view: View, background: int | None) -> tuple[list[Candidate], Doubles]:
-    found = view.candidates(background)
-    features = np.array([candidate.features for candidate in found], np.float32).reshape(-1, len(FEATURES))
-    return found, detector.judge(view.sample.name, features)
-
-
 def _snapping_helps(predicted: Predicted, look: Callable[[Sample], View], samples: Sequence[Sample]) -> bool:
     chosen = [samples[place] for place in np.unique(np.linspace(0, len(samples) - 1, _MEASURED).astype(int))
               if samples]
@@ -110,20 +107,19 @@ def _snapping_helps(predicted: Predicted, look: Callable[[Sample], View], sample
     return worth_snapping([one for one in in_order(gain, chosen, worker_count()) if one is not None])
 
 
-def _tell(predicted: Predicted, look: Callable[[Sample], View], detector: Detector, background: int | None,
-          share: float, snapped: bool, folder: Path, sample: Sample) -> tuple[list[Suspect], Ranked]:
-    view = look(sample)
-    found, said = _judged(detector, view, background)
-    scores = at_share(1 - said[:, 0], share)
-    doubted = _doubt(view, found, scores)
-    _write_trust(folder, sample, doubted)
+def _tell(predicted: Predicted, view: View, background: int | None, scores: Doubles, kinds: Doubles, snapped: bool,
+          folder: Path) -> tuple[list[Suspect], Ranked]:
+    """scores (M,), kinds (M, kinds): of the candidates of the view."""
+    sample, found = view.sample, view.candidates(background)
+    _write_grey(folder / "trust" / f"{sample.name}.png",
+                np.rint(255 * (1 - _doubt(view, found, scores))).astype(np.uint8))
     chosen = [*_distinct(found, scores, view.label.shape)]
     suspects = []
     if chosen:
         image, mask = predicted.dataset.read(sample)
         large = at_size(view.probabilities, mask.shape, image if snapped else None)
-        suspects = _propose(predicted.dataset, sample, mask, large, view, [(found[place], float(scores[place]),
-                            said[place, 1:]) for place in chosen], folder)
+        suspects = _propose(predicted.dataset, sample, mask, large, view,
+                            [(found[place], float(scores[place]), kinds[place]) for place in chosen], folder)
     return suspects, Ranked(sample.name, sample.split, float(scores.max(initial=0.0)), _unlikely(view), len(suspects))
 
 
@@ -141,10 +137,6 @@ def _doubt(view: View, found: Sequence[Candidate], scores: Doubles) -> npt.NDArr
         part = doubt[candidate.window]
         np.maximum(part, candidate.differing * np.float32(score), out=part)
     return doubt
-
-
-def _write_trust(folder: Path, sample: Sample, doubt: npt.NDArray[np.float32]) -> None:
-    _write_grey(folder / "trust" / f"{sample.name}.png", np.rint(255 * (1 - doubt)).astype(np.uint8))
 
 
 def _write_grey(file: Path, values: npt.NDArray[np.uint8]) -> None:
