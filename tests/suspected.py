@@ -30,7 +30,7 @@ def suspected(names: Sequence[str], clean: Sequence[str] = (), classes: ClassTre
     for place, name in enumerate(names):
         kind = list(KINDS)[place % len(KINDS)]
         score = 0.99 - place / 1000
-        suspects.append(Suspect(name, "train", score, kind, {kind: 0.7, "missing": 0.3}, (10, 20, 30, 15),
+        suspects.append(Suspect(name, "train", 1, score, kind, {kind: 0.7, "missing": 0.3}, (10, 20, 30, 15),
                                 classes.names[0], classes.names[-1], 1000 + place, 0.8))
         samples.append(Ranked(name, "train", score, 0.0625, 1))
     samples += [Ranked(name, None, 0.25, 0.0, 0) for name in clean]

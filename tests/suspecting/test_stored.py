@@ -16,13 +16,13 @@ from maskwright.suspecting.stored import StoredSuspect, newest_suspects, read_st
 
 def test_what_suspects_writes_is_read(tmp_path):
     dataset = load_dataset(write_doubted(tmp_path, 2, 0))
-    suspects = [Suspect(name, "train", score, "missing", {"missing": 1.0}, (0, 0, 4, 4), "a", "b", 12, 0.5)
-                for name, score in (("x", 0.9), ("y", 0.5), ("x", 0.4))]
+    suspects = [Suspect(name, "train", number, score, "missing", {"missing": 1.0}, (0, 0, 4, 4), "a", "b", 12, 0.5)
+                for name, number, score in (("x", 1, 0.9), ("y", 1, 0.5), ("x", 2, 0.4))]
     result = SuspectsResult("set", tmp_path, tmp_path / "out", dataset.classes, "v1", suspects, [], [], [])
     assert isinstance(suspects[0].finding(), Finding)
     atomic_write_json(tmp_path / "out" / "suspects.json", result.to_dict())
     stored = read_stored(tmp_path / "out")
-    x, y = StoredSuspect("x", "missing", 0.9, 12), StoredSuspect("y", "missing", 0.5, 12)
+    x, y = (StoredSuspect(name, "missing", score, 12, 1, 0.5) for name, score in (("x", 0.9), ("y", 0.5)))
     assert stored.version == "v1" and stored.by_sample(0.5) == {"x": [x], "y": [y]} and not stored.by_sample(0.95)
     with pytest.raises(DataError, match="has changed since .*out was made; run `maskwright suspects` again"):
         stored.require_version(dataset)

@@ -55,7 +55,7 @@ FEATURES: dict[str, str] = {
     "no_label": "1 where A is empty",
     "no_prediction": "1 where B is empty",
     "border": "1 where the region touches the border of the image",
-    "class_seen": "highest probability of the class in the whole image",
+    "class_seen": "highest probability of the class in the whole image, but for ignored pixels",
     "unlike": "share of the image's pixels where label and prediction differ",
     "softmin": "`softmin` of the whole image",
 }
@@ -125,6 +125,7 @@ class _Image:
         self.predicted = np.where(known, probabilities.argmax(0), IGNORE).astype(np.uint8)
         self.edge, self.mean_edge = edge, float(edge.mean()) + 1e-6
         self.highest = probabilities.max(0)
+        self.seen = [float(one[known].max(initial=0.0)) for one in probabilities]
         own = of_label(label, probabilities)
         self.ratio = np.log(np.maximum(self.highest, _FLOOR)) - np.log(np.maximum(own, _FLOOR))
         self.softmin = softmin(label, probabilities)
@@ -183,8 +184,7 @@ class _Image:
             float(self.ratio[window][extra | lost].sum()) / size, extra.sum() / length, lost.sum() / length,
             np.log(size / self.label.size), _mean(doubt, inside, 0.0), _mean(doubt, extra | lost, 0.0),
             float(size_a == 0), float(size_b == 0), float(self._at_border(window, inside)),
-            float(self.probabilities[index].max()), self.unlike, self.softmin]
-
+            self.seen[index], self.unlike, self.softmin]
 
     def _at_border(self, window: tuple[slice, slice], inside: Bools) -> bool:
         rows, columns = window

@@ -94,28 +94,27 @@ def _kept_ignored(mask: Mask, drawn: npt.NDArray[np.generic]) -> Mask | None:
 
 
 def without(mask: Mask, removed: Bools, background: int | None) -> Mask:
-    """The mask with `removed` pixels taken over by what lies around them: the background where that touches them, else
-    the nearest other label."""
-    rest = np.where(removed, IGNORE, mask)
-    rim = cv2.dilate(removed.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & ~removed
-    around = np.bincount(mask[rim & (mask != IGNORE)], minlength=1)
+    """The mask with `removed` pixels, all of one class, taken over by what lies around them: the background where that
+    touches them, else the nearest label of another class."""
+    other = (mask != IGNORE) & (mask != mask[removed].max(initial=0))
+    rim = cv2.dilate(removed.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & other
+    around = np.bincount(mask[rim], minlength=1)
     if background is not None and (not around.sum() or (len(around) > background and around[background] * 3
                                                         >= around.sum())):
         return np.where(removed, background, mask).astype(np.uint8)
-    known = rest != IGNORE
-    if not known.any():
+    if not other.any():
         return mask.copy()
-    _, nearest = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5,
+    _, nearest = cv2.distanceTransformWithLabels((~other).astype(np.uint8), cv2.DIST_L2, 5,
                                                  labelType=cv2.DIST_LABEL_PIXEL)
     labels = np.zeros(int(nearest.max()) + 1, np.uint8)
-    labels[nearest[known]] = mask[known]
+    labels[nearest[other]] = mask[other]
     return np.where(removed, labels[nearest], mask).astype(np.uint8)
 
 
 def _redrawn(mask: Mask, thing: Thing, drawn: Bools, background: int | None) -> Mask | None:
     """The mask with the object drawn so, below the objects that are smaller; None where that is too little or too much
     of a difference."""
-    drawn = drawn & ~thing.blocked
+    drawn = drawn & ~thing.blocked & (mask != IGNORE)
     either = np.count_nonzero(thing.inside | drawn)
     if not IOU_RANGE[0] <= np.count_nonzero(thing.inside & drawn) / either <= IOU_RANGE[1]:
         return None
