@@ -37,7 +37,7 @@ def suspects(
     ] = None,
     background: Annotated[
         str | None,
-        typer.Option("--background", help="The class that is no object; the first when left out, `none` for none."),
+        typer.Option("--background", help="The class that is no object; `none` where every class is one."),
     ] = None,
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random choices.")] = 0,

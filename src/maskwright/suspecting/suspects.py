@@ -25,6 +25,7 @@ from maskwright.core.storage import (
 from maskwright.core.strictyaml import did_you_mean
 from maskwright.errors import ConfigError
 from maskwright.formats.opening import load_dataset
+from maskwright.formats.source import background_of
 from maskwright.planning import plan
 from maskwright.suspecting.detector import learn
 from maskwright.suspecting.folds import Predicted, predict_out_of_fold
@@ -60,8 +61,8 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
     Small models are trained on `folds` parts of the data in turn, within the wall time `budget`, and say what they see
     in the images that they have not seen. A detector learns from errors planted in these labels what wrong ones look
     like beside that. `weights` and `overrides` (such as `train.iterations=300` with `train.budget=null`) are those of
-    `plan`. `background` is the class that stands for "no object": the first one when left out, "none" where every class
-    is an object. `others` are further datasets with the same samples and other labels, which are compared. With
+    `plan`. `background` is the class that stands for "no object": when left out the one of that name, else the first;
+    "none" where every class is an object. `others` are further datasets with the same samples and other labels, which are compared. With
     `self_test` half of the budget is spent on a copy of the data with known errors, to measure how well it works here.
 
     The result lies in the folder `out`, by default `.maskwright/suspects-NNN` of the dataset, whose files do not
@@ -140,8 +141,10 @@ def _claim(work: Path, state: dict[str, Any]) -> None:
 
 def _background(dataset: Dataset, name: str | None) -> int | None:
     names = dataset.classes.names
-    if name is None or name in names:
-        return 0 if name is None else names.index(name)
+    if name is None:
+        return background_of(dataset.classes) or 0
+    if name in names:
+        return names.index(name)
     if name == "none":
         return None
     raise ConfigError(f"--background {name}: there is no such class{did_you_mean(name, names)}")
