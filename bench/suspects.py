@@ -13,7 +13,6 @@ python-dateutil pytz six`, and PYTHONPATH=DIR. `--work` keeps the trainings, so 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import time
@@ -28,7 +27,7 @@ from sklearn.metrics import average_precision_score
 
 import maskwright
 from maskwright.core.dataset import Dataset
-from maskwright.core.storage import atomic_write_json, read_json
+from maskwright.core.storage import atomic_write_json, dump_json, read_json
 from maskwright.demonstration.generator import generate
 from maskwright.metrics import confusion_matrix, iou
 from maskwright.models.segmenter import load_segmenter
@@ -208,7 +207,7 @@ def main() -> None:
     else:
         results = iter([(faces if options.data == "faces" else demo)(options.work / options.data, options)])
     for number, result in enumerate(results):
-        print(json.dumps(result, indent=1), flush=True)
+        print(dump_json(result, indent=1), flush=True)
         atomic_write_json(options.work / f"{options.data}-result-{number}.json", result)
 
 
