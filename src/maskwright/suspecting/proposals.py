@@ -69,4 +69,4 @@ def snapping_gain(image: Pixels, label: Mask, probabilities: Floats) -> float | 
 def worth_snapping(gains: Sequence[float]) -> bool:
     """Whether the mean gain is above 0 by more than chance: two standard errors."""
     values = np.array(gains, np.float64)
-    return len(values) > 1 and float(values.mean()) > _ERRORS * float(values.std(ddof=1)) / np.sqrt(len(values))
+    return len(values) > 1 and bool(values.mean() > _ERRORS * values.std(ddof=1) / np.sqrt(len(values)))
