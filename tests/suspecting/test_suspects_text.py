@@ -45,8 +45,8 @@ def test_the_self_test():
     text = human(suspected(["a"], self_test=SELF_TEST))
     assert "self-test: 90 errors planted in copies of the masks\n  average precision 0.875, beside 0.625 by softmin\n" in text
     assert "  planted errors among the first: 100.0 % of 10, 85.0 % of 20\n" in text
-    assert "61 proposals taken over: 90.0 % helped, 5.0 % harmed; IoU with the right label 0.500 before and 0.750 after" in text
-    assert "90 masks without a planted error: 3 harmed by proposals (3.3 %)" in text
+    assert "all proposals taken over: of 61 planted masks 90.0 % are better and 5.0 % worse; IoU with the right label 0.500 before, 0.750 after" in text
+    assert "all proposals taken over: of 90 other masks 3 are worse (3.3 %)" in text
     rows = [line.split() for line in text.splitlines()]
     assert ["wrong", "class", "15", "75.0", "%", "0.588"] in rows and ["kind", "planted", "found", "average", "precision"] in rows
 

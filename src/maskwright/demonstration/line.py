@@ -10,16 +10,22 @@ from typing import Any
 
 from maskwright.auditing import audit
 from maskwright.auditing import human as audit_text
+from maskwright.config import seconds_of
 from maskwright.core.progress import progress, say
 from maskwright.core.storage import require_absent
 from maskwright.demonstration.generator import generate
-from maskwright.formats.opening import init
+from maskwright.errors import ConfigError
+from maskwright.formats.opening import init, load_dataset
 from maskwright.planning import plan
 from maskwright.prediction.evaluate import evaluate
 from maskwright.prediction.predict import predict
 from maskwright.prediction.scoring import human as scores_text
-from maskwright.reporting import report
+from maskwright.reporting import report, write_sheet
+from maskwright.suspecting.suspects import suspects
+from maskwright.suspecting.text import human as suspects_text
 from maskwright.training.train import train
+
+_SEARCH = 0.4  # of the time for training
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Demo:
     run: Path
     report: Path
     planted: list[dict[str, Any]]
+    found: int
+    suspects: Path
     scores: dict[str, Any]
     seconds: float
 
@@ -42,15 +50,16 @@ class Demo:
         return (
             f"done in {self.seconds:.0f} s; test mIoU {self.scores['mIoU']['value']:.3f} "
             f"[{self.scores['mIoU']['low']:.3f}, {self.scores['mIoU']['high']:.3f}]\n"
-            f"{len(self.planted)} training masks were planted wrong: {self.folder / 'data' / 'planted.json'}\n"
+            f"{len(self.planted)} training masks were planted wrong ({self.folder / 'data' / 'planted.json'}), and "
+            f"{self.found} of the first {2 * len(self.planted)} suspects are among them: {self.suspects}\n"
             f"report: {self.report}"
         )
 
 
 def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -> Demo:
     """Generates a dataset (two animals, `images` pictures of 256x256, 15 masks planted wrong) and runs init,
-    audit, plan, train, evaluate, predict and report on it. `out` must not exist; `budget` is the training's
-    wall time.
+    audit, suspects, plan, train, evaluate, predict and report on it. `out` must not exist; `budget` is the wall time of
+    all training: two fifths for the search for wrong masks, the rest for the model.
     """
     began = time.monotonic()
     folder = require_absent(Path(out))
@@ -62,8 +71,18 @@ def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -
     init(data)
     _step("audit", data)
     say(audit_text(audit(data)))
-    _step("plan", data, "-o", config, "--budget", budget)
-    plan(data, out=config, budget=budget)
+    try:
+        seconds = seconds_of(budget)
+    except ValueError as error:
+        raise ConfigError(f"--budget: {error}") from None
+    search, training = (f"{share * seconds:g}s" for share in (_SEARCH, 1 - _SEARCH))
+    _step("suspects", data, "--budget", search)
+    doubted = suspects(data, budget=search)
+    write_sheet(doubted, load_dataset(data), doubted.folder, doubted.folder / "index.html")
+    say(suspects_text(doubted))
+    first = {row.sample for row in doubted.samples[:2 * len(planted)]}
+    _step("plan", data, "-o", config, "--budget", training)
+    plan(data, out=config, budget=training)
     _step("train", config, "--out", run_folder)
     run = train(config, out=run_folder)
     _step("evaluate", run_folder)
@@ -73,9 +92,9 @@ def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -
     predict(run, [data / "img" / "test"], out=folder / "predictions")
     _step("report", run_folder)
     page = report(run)
-    return Demo(
-        folder, run.path, page, [asdict(item) for item in planted], result.to_dict()["scores"], time.monotonic() - began
-    )
+    found = sum(item.sample in first for item in planted)
+    return Demo(folder, run.path, page, [asdict(item) for item in planted], found, doubted.folder / "index.html",
+                result.to_dict()["scores"], time.monotonic() - began)
 
 
 def _step(*words: str | Path) -> None:

@@ -29,7 +29,7 @@ from maskwright.core.progress import progress, say
 from maskwright.core.sample import Sample
 from maskwright.core.stopping import graceful
 from maskwright.core.storage import atomic_write_bytes, atomic_write_json, read_json
-from maskwright.errors import DataError, Interrupted
+from maskwright.errors import ConfigError, DataError, Interrupted
 from maskwright.run import Run
 from maskwright.splitting import propose
 
@@ -114,7 +114,7 @@ def predict_out_of_fold(dataset: Dataset, config: RunConfig, folder: Path, *, fo
     names, runs = stored["names"], []
     for number in range(len(names)):
         began = time.monotonic()
-        left = (seconds - stored["spent"]) / (len(names) - number) if seconds else None
+        left = _share(seconds, stored["spent"], number, len(names)) if seconds else None
         run = _train(config, dataset, names, number, folder / f"fold-{number + 1}", left)
         held_out = [sample for sample in dataset.samples if sample.name in set(names[number])]
         missing = [sample for sample in held_out if not _file(folder, sample.name).exists()]
@@ -131,6 +131,12 @@ def predict_out_of_fold(dataset: Dataset, config: RunConfig, folder: Path, *, fo
                      stored["left_out"])
 
 
+def _share(seconds: float, spent: float, number: int, folds: int) -> float:
+    """Of what is left of the wall time, the part of one fold; never less than half of an equal part, so that the last
+    folds are not worse than the first where these took longer."""
+    return max((seconds - spent) / (folds - number), seconds / folds / 2)
+
+
 def _train(config: RunConfig, dataset: Dataset, names: Sequence[Sequence[str]], number: int, folder: Path,
            seconds: float | None) -> Run:
     from maskwright.training.train import resume, train
@@ -140,11 +146,17 @@ def _train(config: RunConfig, dataset: Dataset, names: Sequence[Sequence[str]], 
         return run if run.finished else resume(run)
     changed: dict[str, Any] = {"evaluate_every": _NEVER}
     if seconds is not None:
-        changed |= {"budget": f"{max(1.0, seconds):.1f}s", "iterations": None, "epochs": None}
+        changed |= {"budget": f"{seconds:.2f}s", "iterations": None, "epochs": None}
     say(f"fold {number + 1} of {len(names)}")
     own = config.model_copy(update={"train": config.train.model_copy(update=changed), "seed": config.seed + number})
     others = [name for place, part in enumerate(names) if place != number for name in part]
-    return train(own, out=folder, splits=(others, list(names[number])))
+    try:
+        return train(own, out=folder, splits=(others, list(names[number])))
+    except ConfigError as error:
+        if seconds is None or not error.problems[0].startswith("train.budget"):
+            raise
+        raise ConfigError(f"--budget: too short for {len(names)} trainings ({error.problems[0]}); give more, or ask "
+                          "for fewer --folds") from None
 
 
 def _predict(dataset: Dataset, samples: Sequence[Sample], segmenter: object, folder: Path, what: str) -> None:

@@ -22,7 +22,7 @@ from maskwright.suspecting.copies import planted_copy
 from maskwright.suspecting.folds import Predicted
 from maskwright.suspecting.judging import Judged
 from maskwright.suspecting.planting import KINDS, plant, things
-from maskwright.suspecting.results import Suspect
+from maskwright.suspecting.results import SURE, Suspect
 from maskwright.suspecting.view import viewer
 
 # Trains on a dataset and judges it, in a folder.
@@ -96,7 +96,9 @@ def measured(dataset: Dataset, predicted: Predicted, found: Judged, planted: dic
         has = [rows[name].suspects > 0 for name, one in zip(names, kinds, strict=True) if one == kind]
         values["recalled"] = float(np.mean(has))
     return own | {"planted": len(planted), "baselines": {"softmin": scored(np.array(agreement), kinds)},
-                  **_repairs(dataset, predicted, found.suspects, planted)}
+                  **_repairs(dataset, predicted, found.suspects, planted),
+                  "sure": _repairs(dataset, predicted, [one for one in found.suspects if one.confidence >= SURE],
+                                   planted)}
 
 
 def scored(scores: npt.NDArray[np.float64], kinds: npt.NDArray[np.str_]) -> dict[str, Any]:
@@ -117,31 +119,28 @@ def scored(scores: npt.NDArray[np.float64], kinds: npt.NDArray[np.str_]) -> dict
 
 def _repairs(dataset: Dataset, predicted: Predicted, suspects: Sequence[Suspect], planted: dict[str, str]
              ) -> dict[str, Any]:
-    """What taking over all proposals does to the masks."""
+    """What taking over these proposals does to the masks."""
     numbers: dict[str, list[int]] = {}
     for one in suspects:
         numbers.setdefault(one.sample, []).append(one.number)
     truths = {sample.name: sample for sample in dataset.samples}
-    before: list[float] = []
-    after: list[float] = []
-    wrong: list[bool] = []
+    pairs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     for sample in predicted.samples:
         if sample.name in numbers:
             truth = dataset.read_mask(truths[sample.name])
-            for kept, mask in ((before, predicted.dataset.read_mask(sample)),
-                               (after, repaired(predicted.dataset, sample, predicted.folder, numbers[sample.name]))):
-                kept.append(_agreement(truth, mask, len(dataset.classes)))
-            wrong.append(sample.name in planted)
-    gain, wrong_ones = np.array(after) - np.array(before), np.array(wrong, np.bool_)
+            masks = (predicted.dataset.read_mask(sample),
+                     repaired(predicted.dataset, sample, predicted.folder, numbers[sample.name]))
+            before, after = (_agreement(truth, mask, len(dataset.classes)) for mask in masks)
+            pairs[sample.name in planted].append((before, after))
+    wrong, right = (np.array(pairs[which]).reshape(-1, 2) for which in (True, False))
     clean = len(predicted.samples) - len(planted)
-    harmed = int(np.count_nonzero(gain[~wrong_ones] < -_HARM)) if len(gain) else 0
+    harmed = int(np.count_nonzero(right[:, 1] - right[:, 0] < -_HARM))
     result: dict[str, Any] = {"clean": {"masks": clean, "harmed": harmed, "harm_rate": harmed / max(1, clean)}}
-    if wrong_ones.any():
-        mine = gain[wrong_ones]
+    if len(wrong):
+        gain = wrong[:, 1] - wrong[:, 0]
         result["proposals"] = {
-            "accepted": int(wrong_ones.sum()), "helped": float((mine > _HARM).mean()),
-            "harmed": float((mine < -_HARM).mean()), "iou_before": float(np.array(before)[wrong_ones].mean()),
-            "iou_after": float(np.array(after)[wrong_ones].mean())}
+            "accepted": len(wrong), "helped": float((gain > _HARM).mean()), "harmed": float((gain < -_HARM).mean()),
+            "iou_before": float(wrong[:, 0].mean()), "iou_after": float(wrong[:, 1].mean())}
     return result
 
 

@@ -68,14 +68,16 @@ def self_test_facts(test: dict[str, Any]) -> list[str]:
                      + ": no better than that, so do not rely on the ranking" * (not better))
     shares = ", ".join(f"{_percent(share)} of {k}" for k, share in test.get("precision", {}).items())
     facts += [f"planted errors among the first: {shares}"] * bool(shares)
-    made, clean = test.get("proposals", {}), test.get("clean", {})
-    if made:
-        facts.append(f"{_counted(made.get('accepted', 0), 'proposal')} taken over: {_percent(made.get('helped'))} "
-                     f"helped, {_percent(made.get('harmed'))} harmed; IoU with the right label "
-                     f"{_number(made.get('iou_before'))} before and {_number(made.get('iou_after'))} after")
-    if clean:
-        facts.append(f"{_counted(clean.get('masks', 0), 'mask')} without a planted error: {clean.get('harmed', 0):,} "
-                     f"harmed by proposals ({_percent(clean.get('harm_rate'))})")
+    for which, part in (("all proposals", test), ("the surest proposals", test.get("sure", {}))):
+        made, clean = part.get("proposals", {}), part.get("clean", {})
+        if made:
+            facts.append(f"{which} taken over: of {_counted(made.get('accepted', 0), 'planted mask')} "
+                         f"{_percent(made.get('helped'))} are better and {_percent(made.get('harmed'))} worse; IoU "
+                         f"with the right label {_number(made.get('iou_before'))} before, "
+                         f"{_number(made.get('iou_after'))} after")
+        if clean:
+            facts.append(f"{which} taken over: of {_counted(clean.get('masks', 0), 'other mask')} "
+                         f"{clean.get('harmed', 0):,} are worse ({_percent(clean.get('harm_rate'))})")
     return facts
 
 
