@@ -14,7 +14,8 @@ from maskwright.core.edits import FOLDER, Edit, add_edits, read_batches
 from maskwright.core.sample import read_grey
 from maskwright.errors import ConfigError, DataError, Interrupted
 from maskwright.formats.opening import load_dataset
-from maskwright.suspecting import detector, folds, judging, labelsets, selftest, suspects as verb
+from maskwright.suspecting import detector, folds, judging, labelsets, selftest
+from maskwright.suspecting import suspects as verb
 from maskwright.suspecting.planting import KINDS
 from maskwright.suspecting.suspects import suspects
 from tiny import write_dataset
@@ -233,7 +234,12 @@ def test_fewer_than_two_labelled_samples_are_refused(tmp_path):
         asked(home)
 
 
-def test_other_labels_of_other_classes_are_refused(tmp_path):
-    home, other = write_data(tmp_path / "data"), write_data(tmp_path / "other", ids=(0, 1, 4))
-    with pytest.raises(DataError, match=r"its class ids \[0, 1, 4\] are not those of"):
+@pytest.mark.parametrize(("changed", "says"), [
+    ({"ids": (0, 1, 4)}, r"its class ids \[0, 1, 4\] are not those of"),
+    ({"counts": {"val": 2}}, "labels none of the samples of .*; they are called like 'train/train_00'")])
+def test_other_labels_that_cannot_be_compared_are_refused_before_the_search(tmp_path, changed, says):
+    home = write_data(tmp_path / "data")
+    other = write_dataset(tmp_path / "other", **{"counts": {"train": 3}, "ids": (0, 1, 2), **changed})
+    with pytest.raises(DataError, match=says):
         asked(home, others=[other])
+    assert not (home / FOLDER).exists()

@@ -22,19 +22,27 @@ _WORST = 20
 _UNDECIDED = 0.02  # mean probability by which one of two labels must be likelier, where they differ
 
 
-def compare_labels(predicted: Predicted, other: Dataset, name: str) -> dict[str, Any]:
-    """Compares the labels with those of `other`, over the samples that both have, in the pixels that neither ignores:
-    `agreement` is the mIoU of the two, `preferred` counts the samples by which label the models believe where the two
-    differ, `worst` are the samples that agree least. DataError for other classes and for no sample in common."""
-    own, classes = predicted.dataset, len(predicted.dataset.classes)
+def require_same(own: Dataset, other: Dataset, name: str) -> None:
+    """DataError for other classes and for no labelled sample in common."""
     if other.classes.ids != own.classes.ids:
         raise DataError(f"{name}: its class ids {other.classes.ids} are not those of {own.root} ({own.classes.ids}); "
                         "give labels of the same classes")
+    names = {sample.name for sample in own.samples}
+    if not any(sample.labelled and sample.name in names for sample in other.samples):
+        raise DataError(f"{name}: labels none of the samples of {own.root}; they are called like "
+                        f"{own.samples[0].name!r}")
+
+
+def compare_labels(predicted: Predicted, other: Dataset, name: str) -> dict[str, Any]:
+    """Compares the labels with those of `other`, over the samples that both have, in the pixels that neither ignores:
+    `agreement` is the mIoU of the two, `preferred` counts the samples by which label the models believe where the two
+    differ, `worst` are the samples that agree least. DataError for what `require_same` refuses."""
+    own, classes = predicted.dataset, len(predicted.dataset.classes)
+    require_same(own, other, name)
     others = {sample.name: sample for sample in other.samples if sample.labelled}
     shared = [sample for sample in predicted.samples if sample.name in others]
     if not shared:
-        raise DataError(f"{name}: has none of the samples of {own.root}; they are called like "
-                        f"{predicted.samples[0].name!r}")
+        raise DataError(f"{name}: labels none of the samples of {own.root} that can be used; choose another")
     counts = np.zeros((classes, classes), np.int64)
     rows = []
     with progress("comparing labels", len(shared)) as advance:

@@ -30,7 +30,7 @@ from maskwright.planning import plan
 from maskwright.suspecting.detector import learn
 from maskwright.suspecting.folds import Predicted, predict_out_of_fold
 from maskwright.suspecting.judging import Judged, judge
-from maskwright.suspecting.labelsets import compare_labels
+from maskwright.suspecting.labelsets import compare_labels, require_same
 from maskwright.suspecting.results import FoldFacts, SuspectsResult
 from maskwright.suspecting.selftest import self_test as test_itself
 from maskwright.suspecting.stored import FILE
@@ -79,6 +79,9 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
         raise ConfigError(f"--budget: {error}") from None
     dataset = load_dataset(data)
     dataset.require_contrast()
+    sets = [(load_dataset(other), str(other)) for other in others]
+    for labels, name in sets:
+        require_same(dataset, labels, name)
     config = small_config(data, budget, weights, overrides)
     settings = Settings(config, folds, seed, _background(dataset, background))
     share = seconds / (2 if self_test else 1) if config.train.budget else None
@@ -93,10 +96,10 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
         tested = test_itself(Path(data), dataset, settings.background, seed, work / "self-test",
                              lambda copy, place: search(copy, settings, place, share)) if self_test else None
         predicted, found = search(dataset, settings, work, share)
-        sets = [compare_labels(predicted, load_dataset(other), str(other)) for other in others]
         result = SuspectsResult(
             dataset.name, Path(data), folder, dataset.classes, version, found.suspects, found.samples,
-            fold_facts(predicted), _notes(predicted, found), tested, sets, predicted.geometry.keep_ratio)
+            fold_facts(predicted), _notes(predicted, found), tested,
+            [compare_labels(predicted, labels, name) for labels, name in sets], predicted.geometry.keep_ratio)
         atomic_write_json(work / FILE, result.to_dict())
         for rest in [work / "self-test", work / "folds.json", work / _STATE, *(run.path for run in predicted.runs)]:
             shutil.rmtree(rest) if rest.is_dir() else rest.unlink(missing_ok=True)
