@@ -101,12 +101,14 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
             fold_facts(predicted), _notes(predicted, found), tested,
             [compare_labels(predicted, labels, name) for labels, name in sets], predicted.geometry.keep_ratio)
         atomic_write_json(work / FILE, result.to_dict())
-        for rest in [work / "self-test", work / "folds.json", work / _STATE, *(run.path for run in predicted.runs)]:
-            shutil.rmtree(rest) if rest.is_dir() else rest.unlink(missing_ok=True)
         with disk_errors(folder):
             if folder.is_dir():
                 folder.rmdir()  # empty, see above
             work.rename(folder)
+        # Only now: what is half cleared away could not go on.
+        for name in ["self-test", "folds.json", _STATE, *(run.path.name for run in predicted.runs)]:
+            rest = folder / name
+            shutil.rmtree(rest) if rest.is_dir() else rest.unlink(missing_ok=True)
     return result
 
 
