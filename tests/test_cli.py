@@ -18,7 +18,7 @@ from maskwright import cli
 from maskwright.cli import app, main
 from maskwright.errors import SetupError
 
-VERBS = ["init", "audit", "decide", "convert", "split", "edits", "plan", "train", "resume", "evaluate", "compare",
+VERBS = ["init", "audit", "suspects", "decide", "convert", "split", "edits", "plan", "train", "resume", "evaluate", "compare",
          "explain", "study", "predict", "sync", "report", "plot", "doctor", "demo"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -73,8 +74,8 @@ def applied_text(folder: Path, batch: Batch | None) -> str:
     """What `--apply` has done."""
     if batch is None:
         return "no proposal is so sure; nothing was changed"
-    return (f"batch {batch.name}: {len(batch.edits)} masks have new edits; `maskwright edits {folder} --undo --batch "
-            f"{batch.name}` takes them back")
+    return (f"batch {batch.name}: {len(batch.edits)} masks have new edits; `maskwright edits "
+            f"{shlex.quote(str(folder))} --undo --batch {batch.name}` takes them back")
 
 
 def decide(

@@ -35,6 +35,9 @@ def apply_proposals(data: str | Path, *, min_confidence: float = 0.9, folder: st
         if one.number and one.confidence >= min_confidence:
             chosen.setdefault(one.sample, []).append(one.number)
     samples = {sample.name: sample for sample in dataset.samples}
+    if strange := sorted(chosen.keys() - samples.keys()):
+        raise DataError(f"{stored.folder}: names the sample {strange[0]!r}, which {dataset.root} does not have; run "
+                        "`maskwright suspects` again")
     edits = [mask_edit(home, samples[name], repaired(dataset, samples[name], stored.folder, numbers), dataset.classes)
              for name, numbers in chosen.items()]
     if not edits:
