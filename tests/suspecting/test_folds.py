@@ -185,5 +185,23 @@ def test_seconds_are_shared(data, tmp_path, monkeypatch):
     for _ in range(2):
         with pytest.raises(Interrupted):
             predict(data, tmp_path / "work", seconds=30.0)
-    assert budgets == [("10.0s", None)] * 2
+    assert budgets == [("10.00s", None)] * 2
     assert not Run(tmp_path / "work" / "fold-1").info_file.exists()
+
+
+def test_later_folds_are_trained_like_the_first(data, tmp_path, monkeypatch):
+    import maskwright.training.train as training
+
+    seen, train = [], training.train
+
+    def noted(settings, **options):
+        seen.append(settings)
+        return train(settings, **options)
+
+    monkeypatch.setattr(training, "train", noted)
+    predict(data, tmp_path / "work")
+    first, *others = seen
+    assert others and first.train.threads == 1
+    for number, one in enumerate(others, 1):
+        assert (one.train.iterations, one.train.budget, one.train.refits) == (first.train.iterations, None, [])
+        assert one.train.threads and one.train.precision != "auto" and one.seed == first.seed + number

@@ -25,7 +25,8 @@ from maskwright.suspecting.suspects import suspects
 from maskwright.suspecting.text import human as suspects_text
 from maskwright.training.train import train
 
-_SEARCH = 0.4  # of the time for training
+# Of the time for training; and so few folds that each of them has some of it.
+_SEARCH, _FOLDS = 0.4, 2
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -
     except ValueError as error:
         raise ConfigError(f"--budget: {error}") from None
     search, training = (f"{share * seconds:g}s" for share in (_SEARCH, 1 - _SEARCH))
-    _step("suspects", data, "--budget", search)
-    doubted = suspects(data, budget=search)
+    _step("suspects", data, "--budget", search, "--folds", str(_FOLDS))
+    doubted = suspects(data, budget=search, folds=_FOLDS)
     write_sheet(doubted, load_dataset(data), doubted.folder, doubted.folder / "index.html")
     say(suspects_text(doubted))
     first = {row.sample for row in doubted.samples[:2 * len(planted)]}

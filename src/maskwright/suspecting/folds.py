@@ -12,7 +12,6 @@ with their number, and work that was stopped goes on where it was.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,8 +98,9 @@ def _file(folder: Path, name: str) -> Path:
 
 def predict_out_of_fold(dataset: Dataset, config: RunConfig, folder: Path, *, folds: int, seed: int,
                         seconds: float | None) -> Predicted:
-    """Trains and predicts what is not in `folder` yet. With `seconds` the trainings share that wall time, else each
-    has the length that `config` says.
+    """Trains and predicts what is not in `folder` yet. With `seconds` the first training has an equal part of that wall
+    time, else the length that `config` says; the others make as many iterations in the same way, so that all models are
+    alike.
 
     Raises Interrupted when it is stopped, with all that was done kept.
     """
@@ -109,20 +109,18 @@ def predict_out_of_fold(dataset: Dataset, config: RunConfig, folder: Path, *, fo
     table = folder / "folds.json"
     if not table.exists():
         parts = divide(dataset, folds, seed)
-        atomic_write_json(table, {"names": parts.names, "left_out": parts.left_out, "spent": 0.0})
+        atomic_write_json(table, {"names": parts.names, "left_out": parts.left_out})
     stored = read_json(table)
-    names, runs = stored["names"], []
+    names = stored["names"]
+    runs: list[Run] = []
     for number in range(len(names)):
-        began = time.monotonic()
-        left = _share(seconds, stored["spent"], number, len(names)) if seconds else None
-        run = _train(config, dataset, names, number, folder / f"fold-{number + 1}", left)
+        own, part = (_like(runs[0]), None) if runs else (config, seconds / len(names) if seconds else None)
+        run = _train(own, dataset, names, number, folder / f"fold-{number + 1}", part)
         held_out = [sample for sample in dataset.samples if sample.name in set(names[number])]
         missing = [sample for sample in held_out if not _file(folder, sample.name).exists()]
         if missing:
             segmenter = load_segmenter(run.best, run.info()["device"])
             _predict(dataset, missing, segmenter, folder, f"fold {number + 1} of {len(names)}")
-            stored["spent"] += time.monotonic() - began
-            atomic_write_json(table, stored)
         runs.append(run)
     usable = {name for part in names for name in part}
     size = config.data.image_size
@@ -131,10 +129,11 @@ def predict_out_of_fold(dataset: Dataset, config: RunConfig, folder: Path, *, fo
                      stored["left_out"])
 
 
-def _share(seconds: float, spent: float, number: int, folds: int) -> float:
-    """Of what is left of the wall time, the part of one fold; never less than half of an equal part, so that the last
-    folds are not worse than the first where these took longer."""
-    return max((seconds - spent) / (folds - number), seconds / folds / 2)
+def _like(first: Run) -> RunConfig:
+    """The config of a training that is as long as the finished one, with all that it measured."""
+    config = first.config()
+    length = {"iterations": (first.finished or {})["iterations"], "refits": []}
+    return config.model_copy(update={"train": config.train.model_copy(update=length)})
 
 
 def _train(config: RunConfig, dataset: Dataset, names: Sequence[Sequence[str]], number: int, folder: Path,
