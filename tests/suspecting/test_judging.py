@@ -23,7 +23,6 @@ from maskwright.suspecting.judging import at_share, judge, share_wrong
 from maskwright.suspecting.planting import KINDS, plant
 from maskwright.suspecting.proposals import at_size, redraw, snapping_gain, worth_snapping
 from maskwright.suspecting.results import LIKELY
-from maskwright.suspecting.stored import StoredSuspect
 from maskwright.suspecting.view import viewer
 
 IMAGES, SIZE = 60, (48, 48)
@@ -116,7 +115,7 @@ def test_the_same_seed_says_the_same(world, monkeypatch):
     look, samples = viewer(world.predicted), world.predicted.samples[:16]
     features = np.concatenate([[one.features for one in look(sample).candidates(0)] for sample in samples])
     learnt = [learn(samples, look, 0, seed) for seed in (1, 1, 2)]
-    said = [[one.judge(sample.name, features) for sample in samples] for one in learnt]
+    said = [one.judge([sample.name for sample in samples], [features] * len(samples)) for one in learnt]
     assert (np.array(said[0]) == said[1]).all() and (np.array(said[0]) != said[2]).any()
     assert np.shape(said[0]) == (len(samples), len(features), 1 + len(KINDS))
     assert np.sum(said, -1) == pytest.approx(np.ones(np.shape(said)[:-1]))
@@ -137,10 +136,9 @@ def test_no_image_is_judged_by_what_has_learnt_from_it(world, monkeypatch):
             return self
 
         def predict_proba(self, features):
-            number = features[0, 0]
-            judging.append(number not in self.seen and len(self.seen) > IMAGES / 2)
-            # One image in ten looks wrong.
-            return np.tile(np.where(number % 10 == 0, np.eye(8)[1], np.eye(8)[0]), (len(features), 1))
+            numbers = features[:, 0]
+            judging.extend(number not in self.seen and len(self.seen) > IMAGES / 2 for number in numbers.tolist())
+            return np.eye(8)[(numbers % 10 == 0).astype(int)]  # one image in ten looks wrong
 
     def numbered(view, donors, background, copies, seed):
         return Examples(np.full((4, len(FEATURES)), seed[-1], np.float32), np.array([0, 0, 1, 2]))
@@ -149,12 +147,12 @@ def test_no_image_is_judged_by_what_has_learnt_from_it(world, monkeypatch):
     monkeypatch.setattr(detector, "examples", numbered)
     samples = world.predicted.samples
     learnt = learn(samples, viewer(world.predicted), 0, 3)
-    for number, sample in enumerate(samples):
-        learnt.judge(sample.name, np.full((1, len(FEATURES)), number, np.float32))
+    learnt.judge([sample.name for sample in samples],
+                 [np.full((1, len(FEATURES)), number, np.float32) for number in range(len(samples))])
     assert len(judging) >= 2 * IMAGES and all(judging)
     late = [one for part in learnt._classifiers for one in part]
     assert not {number for one in late for number in one.seen if number % 10 == 0}  # those were set aside
-    assert learnt.judge("x", np.zeros((0, len(FEATURES)))).shape == (0, 1 + len(KINDS))
+    assert learnt.judge(["x"], [np.zeros((0, len(FEATURES)), np.float32)])[0].shape == (0, 1 + len(KINDS))
 
 
 def test_proposals_changes_trust_and_repairs_agree(world):
@@ -172,18 +170,16 @@ def test_proposals_changes_trust_and_repairs_agree(world):
         if not found:
             continue
         changes = read_grey(world.folder / "changes" / f"{sample.name}.png")
-        stored = [StoredSuspect(one.sample, one.kind, one.score, one.error_pixels, one.number, one.confidence)
-                  for one in found]
-        proposal = repaired(world.dataset, sample, world.folder, stored)
+        proposal = repaired(world.dataset, sample, world.folder, [one.number for one in found])
         assert ((proposal != mask) == (changes > 0)).all() and (proposal[mask == IGNORE] == IGNORE).all()
         assert sorted(one.number for one in found) == [*range(1, changes.max() + 1)]
-        for one, single in zip(found, stored, strict=True):
+        for one in found:
             part, (x, y, width, height) = changes == one.number, one.region
             assert part.sum() == one.error_pixels and one.score >= LIKELY
             rows, columns = np.nonzero(part)
             assert (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1) == (x, y, width, height)
             assert trust[part].min() <= round(255 * (1 - one.score)) + 1
-            assert (repaired(world.dataset, sample, world.folder, [single]) == np.where(part, proposal, mask)).all()
+            assert (repaired(world.dataset, sample, world.folder, [one.number]) == np.where(part, proposal, mask)).all()
             assert 0 < one.confidence <= one.score and sum(one.kinds.values()) == pytest.approx(1, abs=1e-3)
             assert one.kind == max(one.kinds, key=one.kinds.get)
 
@@ -194,8 +190,7 @@ def test_repairs_bring_back_what_was_there(world):
     for name in {one.sample for one in world.found.suspects if one.sample in world.planted}:
         sample = next(one for one in world.dataset.samples if one.name == name)
         mask, believed_mask = world.dataset.read_mask(sample), world.predicted.read(sample).argmax(0)
-        found = [StoredSuspect(one.sample, one.kind, one.score, one.error_pixels, one.number)
-                 for one in world.found.suspects if one.sample == name]
+        found = [one.number for one in world.found.suspects if one.sample == name]
         after = repaired(world.dataset, sample, world.folder, found)
         nearer.append((after == believed_mask).sum() > (mask == believed_mask).sum())
     assert len(nearer) >= 5 and all(nearer)
