@@ -251,3 +251,8 @@ def test_other_labels_that_cannot_be_compared_are_refused_before_the_search(tmp_
     with pytest.raises(DataError, match=says):
         asked(home, others=[other])
     assert not (home / FOLDER).exists()
+
+
+@pytest.mark.parametrize("given", [["--min-confidence", "0.5"], ["--apply", "--self-test"]])
+def test_options_that_would_do_nothing_are_refused(copied, capsys, given):
+    assert run(capsys, "suspects", copied, *given)[0] == 2

@@ -29,8 +29,9 @@ def suspects(
         bool, typer.Option("--apply", help="Take over proposals of the newest result as edits; nothing is searched.")
     ] = False,
     min_confidence: Annotated[
-        float, typer.Option("--min-confidence", min=0, max=1, help="With --apply: of proposals to take over.")
-    ] = 0.9,
+        float | None, typer.Option("--min-confidence", min=0, max=1,
+                                   help="With --apply: of proposals to take over; 0.9 when left out.")
+    ] = None,
     weights: Annotated[str | None, typer.Option("--weights", help="imagenet, none, or a .safetensors file.")] = None,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Parts of the data, each held out once.")] = 4,
     others: Annotated[
@@ -52,9 +53,14 @@ def suspects(
     if apply:
         from maskwright.suspecting.applying import apply_proposals
 
-        batch = apply_proposals(folder, min_confidence=min_confidence, folder=out)
+        if self_test or others:
+            raise typer.BadParameter("--apply takes over what was found; leave --self-test and --other out")
+        batch = apply_proposals(folder, folder=out, **({} if min_confidence is None else
+                                                       {"min_confidence": min_confidence}))
         show({"applied": asdict(batch) if batch else None}, as_json, lambda: applied_text(folder, batch))
         return
+    if min_confidence is not None:
+        raise typer.BadParameter("--min-confidence is of proposals to take over; give --apply with it")
     need_torch()
     from maskwright.core.findings import Severity
     from maskwright.formats.opening import load_dataset

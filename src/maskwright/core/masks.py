@@ -66,6 +66,11 @@ def png_bytes(pixels: Pixels) -> bytes:
     return _encode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
 
 
+def grey_png(values: npt.NDArray[np.uint8], compression: int = 3) -> bytes:
+    """(H, W) uint8 of any quantity as an 8-bit grey PNG, which `core.sample.read_grey` reads back."""
+    return _encode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, compression])
+
+
 def jpeg_bytes(pixels: Pixels, quality: int = 90) -> bytes:
     """(H, W, 3) uint8 RGB as JPEG, for looking at; never for masks."""
     return _encode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])

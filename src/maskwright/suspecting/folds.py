@@ -17,15 +17,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
+from maskwright.core.masks import grey_png
 from maskwright.core.progress import progress, say
-from maskwright.core.sample import Sample
+from maskwright.core.sample import Sample, read_grey
 from maskwright.core.stopping import graceful
 from maskwright.core.storage import atomic_write_bytes, atomic_write_json, read_json
 from maskwright.errors import ConfigError, DataError, Interrupted
@@ -77,9 +77,13 @@ class Predicted:
 def read_probabilities(folder: Path, name: str, classes: int) -> Floats:
     """(K, h, w) float32, adding up to 1 in every pixel. DataError for a file that is missing or not ours."""
     file = _file(folder, name)
-    stored = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.is_file() else None
-    if stored is None or stored.ndim != 2 or stored.dtype != np.uint8 or len(stored) % classes:
-        raise DataError(f"{file}: holds no probabilities of {classes} classes; delete it, and they are made again")
+    wrong = DataError(f"{file}: holds no probabilities of {classes} classes; delete it, and they are made again")
+    try:
+        stored = read_grey(file)
+    except DataError:
+        raise wrong from None
+    if len(stored) % classes:
+        raise wrong
     levels = stored.reshape(classes, -1, stored.shape[1]).astype(np.float32)
     return np.asarray(levels / np.maximum(levels.sum(0), 1), np.float32)
 
@@ -87,9 +91,7 @@ def read_probabilities(folder: Path, name: str, classes: int) -> Floats:
 def write_probabilities(folder: Path, name: str, probabilities: Floats) -> None:
     """Stores (K, h, w) 0..1, rounded to steps of 1/255."""
     levels = np.rint(probabilities * 255).astype(np.uint8).reshape(-1, probabilities.shape[2])
-    done, data = cv2.imencode(".png", levels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    assert done  # uint8 arrays of one channel always encode
-    atomic_write_bytes(_file(folder, name), data.tobytes())
+    atomic_write_bytes(_file(folder, name), grey_png(levels, compression=1))
 
 
 def _file(folder: Path, name: str) -> Path:

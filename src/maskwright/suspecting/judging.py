@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
-from maskwright.core.masks import Mask, mask_png
+from maskwright.core.masks import grey_png, mask_png
 from maskwright.core.progress import progress
 from maskwright.core.sample import Sample
 from maskwright.core.storage import atomic_write_bytes
@@ -65,10 +64,11 @@ def judge(predicted: Predicted, detector: Detector, background: int | None, fold
     share = share_wrong(1 - np.concatenate([one[:, 0] for one in said]))
     scores = [at_share(1 - one[:, 0], share) for one in said]
     clean = [sample for sample, one in zip(samples, scores, strict=True) if len(one) and one.max() < LIKELY]
-    snapped = _snapping_helps(predicted, look, clean)
+    snapped = _snapping_helps(look, clean)
 
     def tell(place: int) -> tuple[list[Suspect], Ranked]:
-        return _tell(predicted, look(samples[place]), background, scores[place], said[place][:, 1:], snapped, folder)
+        return _tell(predicted.dataset, look(samples[place]), background, scores[place], said[place][:, 1:], snapped,
+                     folder)
 
     suspects: list[Suspect] = []
     ranked: list[Ranked] = []
@@ -96,30 +96,29 @@ def at_share(chances: Doubles, share: float) -> Doubles:
     return np.asarray(wrong / np.maximum(wrong + right, 1e-12))
 
 
-def _snapping_helps(predicted: Predicted, look: Callable[[Sample], View], samples: Sequence[Sample]) -> bool:
+def _snapping_helps(look: Callable[[Sample], View], samples: Sequence[Sample]) -> bool:
     chosen = [samples[place] for place in np.unique(np.linspace(0, len(samples) - 1, _MEASURED).astype(int))
               if samples]
 
     def gain(sample: Sample) -> float | None:
-        image, mask = predicted.dataset.read(sample)
-        return snapping_gain(image, mask, look(sample).probabilities)
+        view = look(sample)
+        return snapping_gain(view.image, view.mask, view.probabilities)
 
     return worth_snapping([one for one in in_order(gain, chosen, worker_count()) if one is not None])
 
 
-def _tell(predicted: Predicted, view: View, background: int | None, scores: Doubles, kinds: Doubles, snapped: bool,
+def _tell(dataset: Dataset, view: View, background: int | None, scores: Doubles, kinds: Doubles, snapped: bool,
           folder: Path) -> tuple[list[Suspect], Ranked]:
     """scores (M,), kinds (M, kinds): of the candidates of the view."""
     sample, found = view.sample, view.candidates(background)
-    _write_grey(folder / "trust" / f"{sample.name}.png",
-                np.rint(255 * (1 - _doubt(view, found, scores))).astype(np.uint8))
+    trust = np.rint(255 * (1 - _doubt(view, found, scores))).astype(np.uint8)
+    atomic_write_bytes(folder / "trust" / f"{sample.name}.png", grey_png(trust))
     chosen = [*_distinct(found, scores, view.label.shape)]
     suspects = []
     if chosen:
-        image, mask = predicted.dataset.read(sample)
-        large = at_size(view.probabilities, mask.shape, image if snapped else None)
-        suspects = _propose(predicted.dataset, sample, mask, large, view,
-                            [(found[place], float(scores[place]), kinds[place]) for place in chosen], folder)
+        large = at_size(view.probabilities, view.mask.shape, view.image if snapped else None)
+        suspects = _propose(dataset, view, large, [(found[place], float(scores[place]), kinds[place])
+                                                   for place in chosen], folder)
     return suspects, Ranked(sample.name, sample.split, float(scores.max(initial=0.0)), _unlikely(view), len(suspects))
 
 
@@ -139,12 +138,6 @@ def _doubt(view: View, found: Sequence[Candidate], scores: Doubles) -> npt.NDArr
     return doubt
 
 
-def _write_grey(file: Path, values: npt.NDArray[np.uint8]) -> None:
-    done, data = cv2.imencode(".png", values)
-    assert done  # uint8 arrays of one channel always encode
-    atomic_write_bytes(file, data.tobytes())
-
-
 def _distinct(found: Sequence[Candidate], scores: Doubles, size: tuple[int, ...]) -> Iterator[int]:
     """The places of suspects, the likeliest first; of those about the same pixels only the first."""
     taken = np.zeros(size, np.bool_)
@@ -158,9 +151,10 @@ def _distinct(found: Sequence[Candidate], scores: Doubles, size: tuple[int, ...]
             yield place
 
 
-def _propose(dataset: Dataset, sample: Sample, mask: Mask, large: npt.NDArray[np.float32], view: View,
+def _propose(dataset: Dataset, view: View, large: npt.NDArray[np.float32],
              chosen: Sequence[tuple[Candidate, float, Doubles]], folder: Path) -> list[Suspect]:
     """Suspects with their proposals; `changes` of the image holds the number of the suspect that changes a pixel."""
+    sample, mask = view.sample, view.mask
     names, predicted = dataset.classes.names, large.argmax(0).astype(np.uint8)
     proposal, changes = mask.copy(), np.zeros(mask.shape, np.uint8)
     suspects: list[Suspect] = []
@@ -180,5 +174,5 @@ def _propose(dataset: Dataset, sample: Sample, mask: Mask, large: npt.NDArray[np
             names[labelled], names[proposed], int(np.count_nonzero(changed)), round(score * sure, 4)))
     if suspects:
         atomic_write_bytes(folder / "proposals" / f"{sample.name}.png", mask_png(proposal, dataset.classes))
-        _write_grey(folder / "changes" / f"{sample.name}.png", changes)
+        atomic_write_bytes(folder / "changes" / f"{sample.name}.png", grey_png(changes))
     return suspects

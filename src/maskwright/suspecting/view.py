@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.core.masks import Mask
+from maskwright.core.masks import Mask, Pixels
 from maskwright.core.sample import Sample
 from maskwright.suspecting.candidates import Candidate, candidates, edges
 from maskwright.suspecting.folds import Predicted
@@ -18,14 +18,15 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class View:
-    """`label` (h, w) class indices, `probabilities` (K, h, w), `edge` (h, w) as in `candidates.edges`; `size` is
-    (height, width) of the stored image."""
+    """`label` (h, w) class indices, `probabilities` (K, h, w), `edge` (h, w) as in `candidates.edges`; `image`
+    (H, W, 3) and `mask` (H, W) as they are stored."""
 
     sample: Sample
+    image: Pixels
+    mask: Mask
     label: Mask
     probabilities: Floats
     edge: Floats
-    size: tuple[int, int]
 
     def candidates(self, background: int | None) -> list[Candidate]:
         """The candidates of the label as it is."""
@@ -38,7 +39,7 @@ def viewer(predicted: Predicted) -> Callable[[Sample], View]:
         image, mask = predicted.dataset.read(sample)
         probabilities = predicted.read(sample)
         height, width = predicted.geometry.inner(mask.shape)
-        return View(sample, predicted.geometry.mask(mask)[:height, :width], probabilities[:, :height, :width],
-                    edges(predicted.geometry.image(image)[:height, :width]), mask.shape)
+        return View(sample, image, mask, predicted.geometry.mask(mask)[:height, :width],
+                    probabilities[:, :height, :width], edges(predicted.geometry.image(image)[:height, :width]))
 
     return look
