@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test test-all fuzz check bench lock clean
+.PHONY: help demo test test-all fuzz check bench site lock clean
 
 help:
 	@echo "make demo      install, and run the whole line on generated data (about 5 minutes)"
@@ -13,6 +13,7 @@ help:
 	@echo "make fuzz      mutated files for every reader, random masks through every writer, with counts"
 	@echo "make check     style, types, import rules"
 	@echo "make bench     speed, beside the peers"
+	@echo "make site      the documents as pages, in site/"
 	@echo "make lock      lock the requirements again"
 
 $(VENV)/installed: requirements/test.txt pyproject.toml
@@ -44,6 +45,9 @@ bench: $(VENV)/installed
 	$(BIN)/python bench/metrics.py
 	$(BIN)/python bench/throughput.py
 
+site: $(VENV)/installed
+	$(BIN)/mkdocs build --strict --quiet
+
 lock:
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 		--extra train --no-header --output-file requirements/train.txt pyproject.toml
@@ -51,4 +55,4 @@ lock:
 		--extra train --group test --no-header --output-file requirements/test.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,14 @@ def test_links_lead_somewhere():
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not link.startswith("http"):
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_site_has_every_page(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+                          cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "index.html").read_text()
+    for page in PAGES[1:]:
+        built = page.relative_to(ROOT / "docs").with_suffix(".html").as_posix()
+        assert (tmp_path / built).is_file() and f'href="{built}"' in text, f"{page.name}: name it in mkdocs.yml"
+        assert not re.search(r"(src|href)=\"(https?:)?//[^\"]+\.(js|css|woff2?)", (tmp_path / built).read_text())
