@@ -25,11 +25,16 @@ VOLATILE: dict[str, tuple[str, ...]] = {
     "outputs": (r"output/(train|resume)-stopped\.txt",),
     # Keys of JSON whose values are times, rates or dates, wholly.
     "keys": (r".*seconds.*", r".*per_second.*", r"time", r"created", r"started", r"ended", r"finished_at", r"pid",
-             r"host", r"speed", r"mtime"),
-    # In text: dates, times of day and durations, rates.
-    "text": (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?", r"\b\d+:\d\d(:\d\d)?\b",
-             r"\b\d+(\.\d+)?(e[-+]\d+)?[ \u00a0]?(h|min|minutes?|m?s|seconds?)\b(?![-.\w])",
-             r"\b\d+(\.\d+)?[ \u00a0](img|images)/s\b"),
+             r"host", r"speed", r"mtime", r"waited"),
+    # In text: dates, rates beside durations in rows of tables, what depends on the time of a step, durations.
+    "text": (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?",
+             r"\b\d+ ms\s+\d+(\.\d+)?\s+\d+ s\b",
+             r"<td>\d+(\.\d+)?</td>\s*<td>\d+(\.\d+)? (s|min|h)\b( \d+ (s|min)\b)?",
+             r"\b\d+ % of the time of a step", r"\b\d+:\d\d(:\d\d)?\b",
+             r"\b\d+(\.\d+)?[ \u00a0](h|min|minutes?|m?s|seconds?)\b(?! ?[-.]\w)( \d+ (s|min)\b)?",
+             r"\b\d+(\.\d+)?[ \u00a0](img|images)/s"),
+    # Findings about times, which may come or not: entries of JSON, lines of text.
+    "findings": (r"number\.loading", r"train\.loader"),
 }
 # Files that hold nothing but pixels or tensors; those in text are numbers or words.
 BYTES = {".png", ".jpg", ".jpeg", ".webp", ".npy", ".bin"}
@@ -40,6 +45,7 @@ _VALUES = {True: "\u27e8true\u27e9", False: "\u27e8false\u27e9", None: "\u27e8nu
 _FILES = re.compile("(" + "|".join(VOLATILE["files"]) + ")$|^(" + "|".join(VOLATILE["outputs"]) + ")$")
 _KEYS = re.compile("|".join(VOLATILE["keys"]))
 _TEXT = re.compile("|".join(f"(?:{pattern})" for pattern in VOLATILE["text"]))
+_FINDINGS = re.compile("|".join(VOLATILE["findings"]))
 _EMBEDDED = re.compile(r"data:([a-z/+-]+);base64,([A-Za-z0-9+/=]+)")
 
 Rename = Callable[[str], str]
@@ -97,7 +103,7 @@ def normal_text(path: str, data: bytes, root: str, rename: Rename, *, ordered: b
 
     documents = _documents(text)
     if documents is None:
-        return clean(text)
+        return clean("\n".join(line for line in text.split("\n") if not _FINDINGS.search(line)))
     return "\n".join(json.dumps(_normal(document, clean, rename), indent=1, sort_keys=not ordered, ensure_ascii=False)
                      for document in documents)
 
@@ -120,13 +126,18 @@ def _normal(value: Any, clean: Callable[[str], str], rename: Rename) -> Any:
         return {rename(str(key)): "<time>" if _KEYS.fullmatch(str(key)) else _normal(item, clean, rename)
                 for key, item in value.items()}
     if isinstance(value, list):
-        return [_normal(item, clean, rename) for item in value]
+        return [_normal(item, clean, rename) for item in value if not _about_times(item)]
     if value is None or isinstance(value, bool):
         return _VALUES[value]
     if isinstance(value, str):
         inside = _documents(value) if value.startswith(("{", "[")) else None  # such as metadata of safetensors
         return clean(value) if inside is None else _normal(inside, clean, rename)
     return value
+
+
+def _about_times(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(item, str) and _FINDINGS.fullmatch(item)
+                                              for item in value.values())
 
 
 def _digest(match: re.Match[str]) -> str:

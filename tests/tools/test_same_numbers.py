@@ -91,6 +91,25 @@ def test_it_is_said_where_numbers_differ(pair: tuple[Path, Path]) -> None:
     assert '"value": 0.26' in place
 
 
+@pytest.mark.parametrize(("before", "after"), [
+    ("unet  2.09 M  40 ms  66.4  2 s", "unet  2.09 M  96 ms  43.9  13 s"),
+    ("<td>2.09</td>\n<td>66.4</td>\n<td>2.1 s</td></tr>", "<td>2.09</td>\n<td>7.5</td>\n<td>1 min 05 s</td></tr>"),
+    ("95 % of the work, 160 % of the time of a step", "95 % of the work, 98 % of the time of a step"),
+    ("1 image\n", "1 image\na is 20 times faster by waiting less (number.loading)\n"),
+    ('{"findings": [{"code": "a"}]}', '{"findings": [{"code": "a"}, {"code": "train.loader", "share": 0.5}]}'),
+    ('{"seconds": {"float32": 0.5}, "waited": null}', '{"seconds": {"float32": 1.5, "bfloat16": 2}, "waited": 0.1}'),
+])
+def test_what_a_machine_measures_does_not_count(pair: tuple[Path, Path], before: str, after: str) -> None:
+    for folder, text in zip(pair, (before, after), strict=True):
+        (folder / "output/more.txt").write_text(text)
+    outcome = same_numbers.compare(*pair).files["output/more.txt"]
+    assert outcome.verdict == "same bytes"
+    (pair[1] / "output/more.txt").write_text(after.replace("2.09", "2.08").replace("95 %", "94 %")
+                                             .replace("1 image", "2 images").replace('"a"', '"a1"')
+                                             .replace('{"seconds"', '{"loss": 1, "seconds"'))
+    assert same_numbers.compare(*pair).files["output/more.txt"].numbers
+
+
 def test_other_pixels_tensors_and_members_of_archives_are_found(pair: tuple[Path, Path]) -> None:
     folder = pair[1] / "work/run"
     write(folder / "000.png", np.ones((4, 4), np.uint8))
