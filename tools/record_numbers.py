@@ -16,7 +16,7 @@ from pathlib import Path
 
 from recorded_commands import Command, commands, prepare
 
-_PATIENCE = 300.0  # seconds for one command
+_PATIENCE = 1800.0  # seconds for one command
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
                "VECLIB_MAXIMUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 _FIXED = {"COLUMNS": "120", "TERM": "dumb", "NO_COLOR": "1", "TZ": "UTC", "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8",

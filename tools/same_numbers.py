@@ -94,7 +94,7 @@ def compare(first: Path, second: Path, words: Sequence[tuple[str, str]] = (),
 
 def _files(folder: Path) -> list[str]:
     found = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
-    found = [path for path in found if not path.startswith(_OUTSIDE)]
+    found = [path for path in found if not path.startswith(_OUTSIDE) and not path.endswith(".lock")]
     if not found:
         sys.exit(f"{folder}: nothing is recorded there")
     return found
@@ -135,7 +135,9 @@ def _match_by(kind: object, first: Path, second: Path, missing: Sequence[str], a
 
 
 def _content(folder: Path, path: str, rename: Rename) -> str:
-    """A key of what a file holds, but for what is volatile."""
+    """A key of what a file holds; none where it is volatile."""
+    if is_volatile(path):
+        return ""
     digest = hashlib.sha256(PurePosixPath(path).suffix.encode())
     for name, data in read_parts(folder, path).items():
         text = normal_text(name, data, str(folder.resolve()), rename)
