@@ -19,6 +19,7 @@ from maskwright.core.storage import (
     disk_errors,
     exclusive_lock,
     next_free,
+    publish,
     read_json,
     require_absent,
 )
@@ -101,10 +102,7 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
             fold_facts(predicted), _notes(predicted, found), tested,
             [compare_labels(predicted, labels, name) for labels, name in sets], predicted.geometry.keep_ratio)
         atomic_write_json(work / FILE, result.to_dict())
-        with disk_errors(folder):
-            if folder.is_dir():
-                folder.rmdir()  # empty, see above
-            work.rename(folder)
+        publish(work, folder)
         # Only now: what is half cleared away could not go on.
         for name in ["self-test", "folds.json", _STATE, *(run.path.name for run in predicted.runs)]:
             rest = folder / name
