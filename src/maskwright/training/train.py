@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 import socket
 import time
@@ -28,6 +27,7 @@ from maskwright.core.storage import (
     require_absent,
     staged_folder,
 )
+from maskwright.core.workers import available_cores
 from maskwright.delivery.spool import deliveries
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.formats.opening import load_dataset
@@ -99,7 +99,7 @@ def _workers(config: RunConfig, device: str, world: World) -> int:
     """Loader processes. On a CPU they would take cores from the step; making a batch is a small part of its time."""
     if config.train.workers is not None:
         return config.train.workers
-    return 0 if device == "cpu" else min(8, max(1, (os.cpu_count() or 1) // world.local_size))
+    return 0 if device == "cpu" else min(8, max(1, available_cores() // world.local_size))
 
 
 def settle(config: RunConfig | str | Path, overrides: Sequence[str] = (), augmentation: object = None
