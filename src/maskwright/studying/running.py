@@ -11,6 +11,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.progress import say
 from maskwright.core.stopping import graceful
 from maskwright.core.storage import STAGING_PREFIX, exclusive_lock
+from maskwright.core.systems import require_posix
 from maskwright.errors import ConfigError, DataError, Interrupted, LockedError
 from maskwright.studying.board import board
 from maskwright.studying.checking import check_runs, check_versions, splits_to_score
@@ -32,6 +33,7 @@ def study(file: str | Path, *, workers: int = 1, out: str | Path | None = None, 
     the result tells them. Raises Interrupted on Ctrl-C or SIGTERM, with the state of every run saved, LockedError
     when another process works on the study, ConfigError, DataError and SetupError for what is found before.
     """
+    require_posix("study")
     if workers < 1:
         raise ConfigError(f"--workers: {workers} given; at least 1 is needed")
     source, path = _places(Path(file), out)

@@ -24,6 +24,7 @@ from maskwright.core.storage import (
     require_absent,
 )
 from maskwright.core.strictyaml import did_you_mean
+from maskwright.core.systems import require_posix
 from maskwright.errors import ConfigError
 from maskwright.formats.opening import load_dataset
 from maskwright.formats.source import background_of
@@ -71,6 +72,7 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
     change. What was stopped goes on from `out.unfinished` by the same call. Raises ConfigError and DataError for what
     cannot be used.
     """
+    require_posix("suspects")
     home = home_of(Path(data))
     folder = Path(out) if out is not None else next_free(home / FOLDER, "suspects")
     require_absent(folder)

@@ -27,6 +27,7 @@ from maskwright.core.storage import (
     require_absent,
     staged_folder,
 )
+from maskwright.core.systems import require_posix
 from maskwright.core.workers import available_cores
 from maskwright.delivery.spool import deliveries
 from maskwright.errors import ConfigError, DataError, SetupError
@@ -132,6 +133,7 @@ def train(config: RunConfig | str | Path, *, out: str | Path | None = None, over
     config, dataset, weights, and one measured step. Processes that torchrun has started train as one; config,
     weights and run folder are matters of the first one. Raises MaskwrightError subclasses.
     """
+    require_posix("train")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with joined(device) as world:
         return _train(lambda: settle(config, overrides, augmentation), Path(out) if out else None, device, world,
@@ -346,6 +348,7 @@ def resume(run: str | Path | Run, *, decoded: str | Path | None = None) -> Run:
     Several processes go on as they began; another number of them trains the same model but for rounding and dropout.
     `decoded` is that of `train`.
     """
+    require_posix("resume")
     run = run if isinstance(run, Run) else Run(Path(run))
     with joined("cuda" if torch.cuda.is_available() else "cpu") as world, ExitStack() as stack:
         finished = False
