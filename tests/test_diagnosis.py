@@ -19,7 +19,9 @@ import pytest
 
 import maskwright.diagnosis as module
 from helpers import fingerprint
+from maskwright.core import limits
 from maskwright.core.storage import dump_json
+from maskwright.core.workers import available_cores, worker_count
 from maskwright.diagnosis import EXAMINATIONS, Requirement, Row, doctor, human, requirements
 
 GIB = 1 << 30
@@ -194,8 +196,8 @@ def test_bfloat16_on_the_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.fixture
 def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file system of control groups for a test to fill."""
-    monkeypatch.setattr(module, "CGROUPS", tmp_path / "self")
-    monkeypatch.setattr(module, "CGROUP_MOUNT", tmp_path / "mount")
+    monkeypatch.setattr(limits, "CGROUPS", tmp_path / "self")
+    monkeypatch.setattr(limits, "CGROUP_MOUNT", tmp_path / "mount")
     (tmp_path / "self").write_text("0::/a/b\n")
     return tmp_path
 
@@ -210,8 +212,8 @@ def test_limits_of_control_groups_version_2(group: Path) -> None:
     put(group / "mount/a/b", cpu__max="max 100000\n", memory__max="max\n")
     put(group / "mount/a", cpu__max="150000 100000\n", memory__max=f"{GIB}\n")
     put(group / "mount", memory__max=f"{4 * GIB}\n")
-    assert module.cpu_limit() == 1.5
-    assert module.memory_limit() == GIB
+    assert limits.cpu_limit() == 1.5
+    assert limits.memory_limit() == GIB
     assert row_of("memory").status == "warning"
     assert "limited to 1.0 GiB" in row_of("memory").value
 
@@ -220,16 +222,16 @@ def test_limits_of_control_groups_version_1(group: Path) -> None:
     (group / "self").write_text("5:cpu,cpuacct:/host/path\n4:memory:/host/path\n0::/\n")
     put(group / "mount/cpu", cpu__cfs_quota_us="200000\n", cpu__cfs_period_us="100000\n")
     put(group / "mount/memory/host/path", memory__limit_in_bytes=f"{3 * GIB}\n")
-    assert module.cpu_limit() == 2
-    assert module.memory_limit() == 3 * GIB
+    assert limits.cpu_limit() == 2
+    assert limits.memory_limit() == 3 * GIB
     put(group / "mount/cpu", cpu__cfs_quota_us="-1\n")
-    assert module.cpu_limit() == float("inf")
+    assert limits.cpu_limit() == float("inf")
 
 
 def test_no_control_groups(group: Path) -> None:
-    assert module.cpu_limit() == module.memory_limit() == float("inf")
+    assert limits.cpu_limit() == limits.memory_limit() == float("inf")
     (group / "self").unlink()
-    assert module.cpu_limit() == module.memory_limit() == float("inf")
+    assert limits.cpu_limit() == limits.memory_limit() == float("inf")
 
 
 def test_few_cores(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +242,38 @@ def test_few_cores(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = row_of("cores")
     assert row.value == "4 of 8 usable, limited to 1.5 by a control group"
     assert row.status == "warning"
+
+
+@pytest.mark.parametrize(("files", "cores"), [
+    ({}, 8),
+    ({"mount/a/b/cpu.max": "max 100000\n"}, 8),
+    ({"mount/a/b/cpu.max": "300000 100000\n"}, 3),
+    ({"mount/a/b/cpu.max": "150000 100000\n"}, 2),  # a part of a core counts as one
+    ({"mount/a/b/cpu.max": "20000 100000\n"}, 1),
+    ({"mount/a/b/cpu.max": "1600000 100000\n"}, 8),  # more than there are
+    ({"mount/a/b/cpu.max": "max 100000\n", "mount/a/cpu.max": "400000 100000\n", "mount/cpu.max": "max\n"}, 4),
+    ({"mount/a/b/cpu.max": "500000 100000\n", "mount/a/cpu.max": "250000 50000\n"}, 5),
+    ({"mount/a/b/cpu.max": "100000 0\n"}, 8),
+    ({"mount/a/b/cpu.max": "damaged\n"}, 8),
+    ({"self": "3:cpu,cpuacct:/x\n", "mount/cpu/x/cpu.cfs_quota_us": "250000\n",
+      "mount/cpu/x/cpu.cfs_period_us": "100000\n"}, 3),
+    ({"self": "3:cpu,cpuacct:/x/y\n", "mount/cpu/x/y/cpu.cfs_quota_us": "-1\n",
+      "mount/cpu/x/y/cpu.cfs_period_us": "100000\n", "mount/cpu/x/cpu.cfs_quota_us": "200000\n",
+      "mount/cpu/x/cpu.cfs_period_us": "100000\n"}, 2),
+])
+def test_work_is_divided_by_the_cores_that_doctor_reads(group: Path, monkeypatch: pytest.MonkeyPatch,
+                                                        files: dict[str, str], cores: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    for name, text in files.items():
+        (group / name).parent.mkdir(parents=True, exist_ok=True)
+        (group / name).write_text(text)
+    assert available_cores() == cores
+    assert worker_count() == max(2, cores)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert available_cores() == min(6, cores)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cores() == 1
 
 
 def test_little_memory(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:

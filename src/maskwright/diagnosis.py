@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import tempfile
 import tomllib
 import warnings
@@ -22,6 +23,8 @@ import psutil
 
 from maskwright import __version__
 from maskwright.core.findings import Finding, summarise
+from maskwright.core.limits import cpu_limit, memory_limit
+from maskwright.core.workers import usable_cores
 from maskwright.run import Run
 from maskwright.training.doctor import examine
 from maskwright.training.doctor import human as in_words
@@ -31,7 +34,7 @@ Status = Literal["ok", "warning", "missing"]
 GIB = 1 << 30
 _ABSENT = "not installed: "
 _MIN_MEMORY, _MIN_SHM, _MIN_DISK = 2 * GIB, GIB // 4, GIB
-CPUINFO, CGROUPS, CGROUP_MOUNT = Path("/proc/cpuinfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
 # Instruction sets in which a processor multiplies bfloat16, as Linux lists them (x86, then ARM).
 _BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:[^;]*?[>=]=\s*([\d.]+))?[^;]*(?:;.*extra\s*==\s*['\"]([\w-]+)['\"])?")
@@ -175,6 +178,9 @@ def _device() -> Iterator[Row]:
 
 
 def _bfloat16() -> Iterator[Row]:
+    if not CPUINFO.exists():
+        yield Row("bfloat16 on the CPU", "only Linux tells; training measures it")
+        return
     lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", CPUINFO.read_text(), re.MULTILINE)
     found = [flag for flag in _BF16_FLAGS if lines and flag in lines[0].split()]
     yield Row("bfloat16 on the CPU", ", ".join(found) if found else "no: training measures, and uses float32",
@@ -183,8 +189,7 @@ def _bfloat16() -> Iterator[Row]:
 
 def _cores() -> Iterator[Row]:
     there = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
-    quota = cpu_limit()
+    usable, quota = usable_cores(), cpu_limit()
     value = f"{usable} of {there} usable" + (f", limited to {quota:g} by a control group" if quota < usable else "")
     few = min(usable, quota) < 2
     yield Row("cores", value, "warning" if few else "ok",
@@ -192,43 +197,6 @@ def _cores() -> Iterator[Row]:
 
 
 # --- memory and disk -------------------------------------------------------------------------------------
-
-def _groups(controller: str) -> Iterator[Path]:
-    """Folders of this process's control group and of those above it, for version 2 and for `controller` of version 1.
-
-    Inside a container the path may be that of the host: then only the mount point itself exists.
-    """
-    for line in CGROUPS.read_text().splitlines() if CGROUPS.exists() else ():
-        _, controllers, path = line.split(":", 2)
-        if not controllers or controller in controllers.split(","):
-            base = CGROUP_MOUNT / controller if controllers else CGROUP_MOUNT
-            parts = [part for part in path.split("/") if part and part != ".."]
-            yield from (base.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1))
-
-
-def cpu_limit() -> float:
-    """Cores that control groups leave to this process; infinite without a limit."""
-    limits = [float("inf")]
-    for folder in _groups("cpu"):
-        words = _words(folder / "cpu.max") or _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
-        if len(words) == 2 and all(word.isdigit() for word in words):  # else `max`, or -1
-            limits.append(int(words[0]) / int(words[1]))
-    return min(limits)
-
-
-def memory_limit() -> float:
-    """Bytes that control groups leave to this process in all; infinite without a limit."""
-    words = [word for folder in _groups("memory") for name in ("memory.max", "memory.limit_in_bytes")
-             for word in _words(folder / name)]
-    return min([float(word) for word in words if word.isdigit()], default=float("inf"))
-
-
-def _words(file: Path) -> list[str]:
-    try:
-        return file.read_text().split()
-    except OSError:
-        return []
-
 
 def _memory() -> Iterator[Row]:
     memory = psutil.virtual_memory()
@@ -242,6 +210,9 @@ def _memory() -> Iterator[Row]:
 
 
 def _shared_memory() -> Iterator[Row]:
+    if sys.platform != "linux":
+        yield Row("/dev/shm", "not used on this system")
+        return
     if not Path("/dev/shm").is_dir():
         yield Row("/dev/shm", "none", "warning", "set train.workers to 0: loader processes pass batches through it")
         return

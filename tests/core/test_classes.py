@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -10,9 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
-from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassInfo, ClassTree
+import maskwright
+from maskwright.core.classes import IGNORE, IGNORE_ID, MAX_CLASSES, ClassInfo, ClassTree, free_ignore_id
 from maskwright.core.description import DatasetFile
+from maskwright.core.limits import MAX_PIXELS
 from maskwright.core.palette import colour_of
 from maskwright.errors import ConfigError, DataError
 from nested import nested, nested_trees
@@ -182,3 +187,20 @@ def test_the_order_of_the_leaves_does_not_matter(tree: ClassTree, random: Random
         assert {path: {tree.names[i] for i in members} for path, members in zip(before.paths, before.members, strict=True)
                 } == {path: {other.names[i] for i in members}
                       for path, members in zip(after.paths, after.members, strict=True)}
+
+
+def test_the_id_of_pixels_that_do_not_count_is_one_that_no_class_has() -> None:
+    assert free_ignore_id([0, 1]) == IGNORE_ID == ClassTree.flat(["a"]).ignore
+    assert free_ignore_id([0, 255]) == 65535
+    assert free_ignore_id([0, 255, 65535, 65534]) == 65533
+
+
+def test_limits_and_ignored_pixels_have_one_name_each() -> None:
+    """A second constant for the same thing, or its bare number, would one day differ."""
+    root = Path(maskwright.__file__).parent
+    texts = {path.relative_to(root).as_posix(): path.read_text("utf-8") for path in root.rglob("*.py")}
+    for name, home in (("MAX_PIXELS", "core/limits.py"), ("IGNORE", "core/classes.py")):
+        assert [path for path, text in texts.items() if re.search(rf"^{name} = ", text, re.MULTILINE)] == [home]
+    assert MAX_PIXELS == Image.MAX_IMAGE_PIXELS
+    bare = r"ignore(: int( \| None)?)? ?= ?255|mask [!=]= 255"
+    assert [path for path, text in texts.items() if re.search(bare, text)] == []

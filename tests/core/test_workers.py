@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from maskwright.core.workers import by_processes, by_threads, in_order
-from maskwright.errors import DataError
+from maskwright.errors import ConfigError, DataError
 
 BOTH = pytest.mark.parametrize("share", [by_processes, by_threads])
 
@@ -56,18 +57,100 @@ def test_whoever_stops_listening_is_not_waited_for(share) -> None:
     assert psutil.Process().children() == []
 
 
-def test_a_process_that_is_killed_is_an_error() -> None:
+@pytest.mark.parametrize(("end", "said"), [
+    (lambda: os.kill(os.getpid(), signal.SIGKILL), r"was killed \(SIGKILL\); free some memory"),
+    (lambda: (faulthandler.disable(), os.kill(os.getpid(), signal.SIGSEGV)), "was ended by SIGSEGV; a file may be damaged"),
+    (lambda: os._exit(3), r"ended by itself \(exit code 3\)"),
+])
+def test_a_process_that_is_killed_is_an_error(end, said: str) -> None:
     parent = os.getpid()
 
     def work(item: int) -> int:
         if item == 5:
             assert os.getpid() != parent
-            os.kill(os.getpid(), signal.SIGKILL)
+            end()
         return item
 
-    with pytest.raises(DataError, match="was killed; free some memory"):
+    with pytest.raises(DataError, match=said):
         list(by_processes(work, range(10), 2))
     assert psutil.Process().children() == []
+
+
+class Holding(ValueError):
+    """Cannot be sent: it holds a lock."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+class Counted(LookupError):
+    """Can be sent, but not be made anew: Python gives its text only."""
+
+    def __init__(self, place: str, number: int) -> None:
+        super().__init__(f"{place}: {number}")
+
+
+class Changed(RuntimeError):
+    """Arrives with another text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"it was {text}")
+
+
+class Odd(DataError):
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}; look")
+
+
+class Mute(OSError):
+    def __str__(self) -> str:
+        raise TypeError
+
+
+class Panic(BaseException):
+    """As libraries in Rust raise them."""
+
+
+def local() -> Exception:
+    class Local(ArithmeticError):
+        pass
+
+    return Local("of a function")
+
+
+@pytest.mark.parametrize(("make", "kind", "said"), [
+    (lambda: ValueError("plain"), ValueError, "^plain$"),
+    (lambda: DataError("a.png: broken; look"), DataError, "^a.png: broken; look$"),
+    (lambda: ConfigError(["one", "two"]), ConfigError, "^one\ntwo$"),
+    (lambda: UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), UnicodeDecodeError, "can't decode byte"),
+    (lambda: Holding("a defect"), ValueError, "^Holding: a defect$"),
+    (lambda: Counted("a.png", 3), LookupError, "^Counted: a.png: 3$"),
+    (lambda: Changed("green"), RuntimeError, "^Changed: it was green$"),
+    (lambda: Odd("a.png", "broken"), DataError, "^a.png: broken; look$"),
+    (lambda: Mute(), OSError, "^Mute: it has no readable text$"),
+    (lambda: Panic("unreachable"), Panic, "^unreachable$"),
+    (local, ArithmeticError, "Local: of a function$"),
+])
+def test_an_error_in_a_process_arrives_with_its_type_and_text(make, kind: type[BaseException], said: str) -> None:
+    def work(item: int) -> int:
+        if item == 3:
+            raise make()
+        return item
+
+    taken = []
+    with pytest.raises(kind, match=said) as caught:
+        for item in by_processes(work, range(10), 2):
+            taken.append(item)
+    assert taken == [0, 1, 2]
+    assert type(caught.value) is kind
+    assert psutil.Process().children() == []
+
+
+def test_a_result_that_cannot_be_sent_is_said() -> None:
+    with pytest.raises(Exception, match="pickle") as caught:
+        list(by_processes(lambda item: threading.Lock(), range(10), 2))
+    assert not isinstance(caught.value, DataError)
 
 
 def test_processes_end_when_the_first_one_is_killed(tmp_path: Path) -> None:
@@ -106,22 +189,13 @@ def test_processes_are_for_many_calls(items: int, workers: int, other: bool) -> 
     assert list(in_order(lambda item: item, [], workers)) == []
 
 
-def test_warnings_that_threads_silence_in_turn_are_as_before() -> None:
-    """The first thread leaves its `catch_warnings` while the second is inside, which would undo the one of both."""
-    entered, also_entered, left = threading.Event(), threading.Event(), threading.Event()
-
-    def work(item: int) -> None:
-        if item:
-            entered.wait(10)
-        with warnings.catch_warnings(action="ignore"):
-            (also_entered if item else entered).set()
-            (left if item else also_entered).wait(10)
-            warnings.warn("of a damaged file", stacklevel=1)  # an error in these tests, unless silenced
-        left.set()
-
+def test_threads_leave_the_settings_of_warnings_alone() -> None:
+    """A generator that is not at its end would leave them with whoever listens."""
     before = list(warnings.filters)
-    assert list(by_threads(work, range(2), 2)) == [None, None]
+    results = by_threads(lambda item: list(warnings.filters) == before, range(10), 2)
+    assert next(results)
     assert list(warnings.filters) == before
+    assert all(results)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

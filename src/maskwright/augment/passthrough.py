@@ -13,7 +13,7 @@ import inspect
 import json
 import os
 import random
-import warnings
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import numpy as np
 from maskwright.augment.pipeline import Pixels
 from maskwright.core import strictyaml
 from maskwright.core.classes import IGNORE
+from maskwright.core.quiet import silence
 from maskwright.core.strictyaml import did_you_mean
 from maskwright.errors import ConfigError, SetupError
 
@@ -182,9 +183,9 @@ def _build(albumentations: Any, node: dict[str, Any]) -> Any:
     arguments = {key: value for key, value in arguments.items() if key in taken}
     if kind.__init__.__name__ == "custom_init":  # it checks arguments, but without `strict` takes defaults for bad ones
         arguments["strict"] = True
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice
-        transform = kind(**arguments)
+    for module in ("albumentations", re.escape(__name__)):  # advice, said in the name of either
+        silence(module)
+    transform = kind(**arguments)
     # Attributes, as their values are checked and changed by constructors.
     if getattr(transform, "fill_mask", None) is not None:
         transform.fill_mask = 0

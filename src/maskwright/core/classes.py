@@ -14,7 +14,7 @@ level) is made from them by the tables of a `Level`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -27,6 +27,8 @@ from maskwright.core.palette import Colour, colour_of, from_hex, to_hex
 from maskwright.errors import ConfigError, DataError
 
 IGNORE = 255
+# What marks them in files that do not say.
+IGNORE_ID = 255
 MAX_CLASSES = 254
 MAX_ID = 65535
 NamePath = tuple[str, ...]
@@ -40,6 +42,12 @@ SELECTORS: dict[Selector, str] = {
               "contradict each other, and the share of such pixels is reported",
     "top_down": "from the top, the most probable of the chosen group's children, down to a leaf; never a contradiction",
 }
+
+
+def free_ignore_id(taken: Collection[int]) -> int:
+    """The id for pixels that do not count, where classes have the ids `taken`."""
+    free: Iterator[int] = (id_ for id_ in (IGNORE_ID, *range(MAX_ID, 0, -1)) if id_ not in taken)
+    return next(free)
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class ClassTree:
     """The leaf classes in order and the pixel value that means "do not count"."""
 
     leaves: tuple[ClassInfo, ...]
-    ignore: int = 255
+    ignore: int = IGNORE_ID
 
     def __post_init__(self) -> None:
         problems = []
@@ -77,7 +85,7 @@ class ClassTree:
             raise ConfigError([f"classes: {problem}" for problem in problems])
 
     @classmethod
-    def flat(cls, names: Sequence[str], ids: Sequence[int] | None = None, ignore: int = 255) -> ClassTree:
+    def flat(cls, names: Sequence[str], ids: Sequence[int] | None = None, ignore: int = IGNORE_ID) -> ClassTree:
         """A tree of depth 1 with the default colours; ids 0, 1, 2, … unless given."""
         numbers = range(len(names)) if ids is None else ids
         return cls(tuple(ClassInfo(id_, name, colour_of(i))

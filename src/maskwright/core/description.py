@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field
 
 from maskwright.core import strictyaml
-from maskwright.core.classes import MAX_ID, ClassInfo, ClassTree
+from maskwright.core.classes import IGNORE_ID, MAX_ID, ClassInfo, ClassTree
 from maskwright.core.palette import colour_of, from_hex
 from maskwright.core.regions import BoxRule
 from maskwright.core.sample import IMAGE_SUFFIXES, Encoding, Exif, MaskEncoding
@@ -63,7 +63,7 @@ class DatasetFile(strictyaml.StrictModel):
     splits: dict[str, str] = Field(default_factory=dict, description="split -> its folder")
     table: str | None = None
     classes: list[ClassSpec] = Field(min_length=1)
-    ignore: int = Field(255, ge=0, le=MAX_ID)
+    ignore: int = Field(IGNORE_ID, ge=0, le=MAX_ID)
 
     def class_tree(self) -> ClassTree:
         """The classes as a tree. Raises ConfigError with everything that is wrong about them."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from maskwright.core.classes import IGNORE_ID, free_ignore_id
 from maskwright.core.description import (
     FILE_NAME,
     MASK_ENDINGS,
@@ -140,7 +141,7 @@ def _encoding(root: Path, files: Sequence[Path], reasons: dict[str, str]
     seen = f"seen in {len(chosen) - unreadable} of {len(files)} masks"
     if not grey and not colours:
         reasons["classes"] = "no readable mask to tell from: edit the names and ids"
-        return ("index", {}), _classes([0, 1], root, reasons), 255
+        return ("index", {}), _classes([0, 1], root, reasons), IGNORE_ID
     if colours:
         if ids_stored:
             raise ConfigError(f"{root}: {ids_stored} masks hold ids or grey values, the others colours; save all of "
@@ -157,19 +158,19 @@ def _encoding(root: Path, files: Sequence[Path], reasons: dict[str, str]
                                f"({seen}); each pixel goes to the nearest")
         reasons["classes"] = "one class per grey level, dark to bright: give them their names"
         return (("levels", {str(level): i for i, level in enumerate(levels)}),
-                [ClassSpec(id=i, name=name, colour=to_hex(colour_of(i))) for i, name in enumerate(names)], 255)
+                [ClassSpec(id=i, name=name, colour=to_hex(colour_of(i))) for i, name in enumerate(names)], IGNORE_ID)
     if lossy:
         raise ConfigError(f"{root}: {lossy} masks are JPEG with {len(values)} grey values and no clear levels; "
                           f"write `encoding: levels` with your levels in {FILE_NAME}")
-    ignore = 255 if 255 in values else next(i for i in (255, 65535) if i not in values)
+    ignore = IGNORE_ID if IGNORE_ID in values else free_ignore_id(values)
     ids = [value for value in values if value != ignore]
     if len(ids) > 254:
         raise ConfigError(f"{root}: the masks hold {len(ids)} different values; if they are instance ids or grey "
                           f"photographs, they are not class masks")
     listed = ", ".join(map(str, ids[:12])) + ("…" if len(ids) > 12 else "")
     reasons["encoding"] = f"pixel values are class ids: {listed} ({seen})"
-    if 255 in values:
-        reasons["ignore"] = "the value 255 occurs and is taken as `do not count`"
+    if IGNORE_ID in values:
+        reasons["ignore"] = f"the value {IGNORE_ID} occurs and is taken as `do not count`"
     return ("index", {}), _classes(ids, root, reasons), ignore
 
 
@@ -220,7 +221,7 @@ def _colour_classes(colours: Counter[int], seen: str, reasons: dict[str, str]
                            "and are read as the nearest")
     reasons["classes"] = "one class per colour, most frequent first: give them their names and check the colours"
     classes = [ClassSpec(id=i, name=f"class_{i}", colour=f"#{value:06X}") for i, value in enumerate(kept)]
-    return ("colour", {}), classes, 255
+    return ("colour", {}), classes, IGNORE_ID
 
 
 def _classes(ids: Iterable[int], root: Path, reasons: dict[str, str]) -> list[ClassSpec]:

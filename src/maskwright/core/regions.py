@@ -21,10 +21,6 @@ from maskwright.core import strictyaml
 from maskwright.core.polygons import Ring, rasterise
 from maskwright.core.rle import decode_box, decode_counts
 
-# Pillow's own limit against decompression bombs, which it checks before it decodes; sizes in annotation files
-# may be anything too.
-MAX_PIXELS = 89_478_485
-
 # Pixels (h, w) bool of a part of an image, and the row and column where it begins.
 Window = tuple[npt.NDArray[np.bool_], int, int]
 

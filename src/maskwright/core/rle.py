@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.core.limits import MAX_PIXELS
+
 BoolMask = npt.NDArray[np.bool_]
 
-# Pillow's own limit against decompression bombs: sizes in annotation files may be anything too.
-MAX_PIXELS = 89_478_485
 MAX_SIDE = 1_000_000
 MAX_COUNT = 2**32 - 1  # pycocotools counts in 32 bits
 

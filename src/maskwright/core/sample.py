@@ -8,7 +8,6 @@ for grey values, a palette mask is read by its indices and not by its colours.
 from __future__ import annotations
 
 import struct
-import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +20,10 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from maskwright.core.classes import ClassTree
+from maskwright.core.limits import MAX_PIXELS
 from maskwright.core.palette import Colour
-from maskwright.core.regions import MAX_PIXELS, Drawing
+from maskwright.core.quiet import silence
+from maskwright.core.regions import Drawing
 from maskwright.errors import DataError
 
 Status = Literal["keep", "exclude", "suspect"]
@@ -98,14 +99,18 @@ class MaskPixels:
 Tell = Callable[[Image.Image, BinaryIO], None]
 
 
+def silence_pillow() -> None:
+    """Pillow warns of odd metadata, and of sizes that are refused here."""
+    silence(r"PIL\.")
+
+
 @contextmanager
 def open_image(path: Path, tell: Tell | None = None) -> Iterator[Image.Image]:
     """Opens an image file with the allow-listed decoders. DataError for everything that cannot be read."""
     try:
-        # Pillow warns of odd metadata, and of sizes that are refused here. From a path it would map some TIFFs
-        # into memory without turning them as they ask.
-        with (warnings.catch_warnings(action="ignore"), path.open("rb") as stream,
-              Image.open(stream, formats=_DECODERS) as image):
+        silence_pillow()
+        # From a path Pillow would map some TIFFs into memory without turning them as they ask.
+        with path.open("rb") as stream, Image.open(stream, formats=_DECODERS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:

@@ -3,25 +3,30 @@
 A file is written to a sibling temporary file, flushed to the disk, renamed over its target, and the
 folder is flushed too, so that a reader (or a machine that lost power) sees the old content or the new
 one and never a mixture. A result of several files is staged in a sibling folder and appears by one
-rename.
+rename. Only what was written is flushed, never the other files of the machine. Windows cannot flush a
+folder: there a lost power may cost the newest files, but mixes none.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, BinaryIO
 
+from maskwright.core.locking import try_lock
 from maskwright.errors import ConfigError, DataError, LockedError, SetupError
 
 STAGING_PREFIX = ".partial-"
+_FOLDERS_FLUSH = hasattr(os, "O_DIRECTORY")  # not on Windows, which also flushes only what is open for writing
+_FLUSHERS = 8  # threads: a disk takes many small files together nearly as fast as one
 # A file that cannot be written for these reasons is a matter of the machine, not of the user's data.
 _DISK_ERRORS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
                 errno.EROFS: "the file system is read-only", errno.EACCES: "no permission to write here",
@@ -42,29 +47,103 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise SetupError(f"{path}: {_DISK_ERRORS[error.errno]}; free some space or choose another place") from error
 
 
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _flush_one(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Writes `data` so that `path` holds its old content or all of the new one, whatever happens."""
+def _flush_file(path: Path) -> None:
+    _flush_one(path, os.O_RDONLY if _FOLDERS_FLUSH else os.O_RDWR)
+
+
+def _flush_folder(folder: Path) -> None:
+    if _FOLDERS_FLUSH:
+        _flush_one(folder, os.O_RDONLY)
+
+
+def flush(files: Iterable[Path], root: Path) -> None:
+    """Waits until the disk has `files`, which were written or made below the folder `root`, and their names: the
+    folders up to `root` are flushed after them. Raises SetupError when the disk fails."""
+    files = list(files)
+    folders = {folder: None for file in files for folder in file.parents if folder.is_relative_to(root)}
+    with disk_errors(root):
+        _flush_files(files)
+        for folder in folders:
+            _flush_folder(folder)
+
+
+def _flush_files(files: list[Path]) -> None:
+    if len(files) < _FLUSHERS:
+        for file in files:
+            _flush_file(file)
+    else:
+        with ThreadPoolExecutor(_FLUSHERS, "flush") as pool:
+            for _ in pool.map(_flush_file, files):
+                pass
+
+
+def _flush_below(root: Path) -> None:
+    """All files and folders in `root`, and `root` itself. What links point to was not written here."""
+    files, folders = [], []
+    for place, _, names in os.walk(root):
+        folders.append(Path(place))
+        files += [path for name in names if (path := Path(place, name)).is_file() and not path.is_symlink()]
+    _flush_files(files)
+    for folder in folders:
+        _flush_folder(folder)
+
+
+def move_into_place(partial: Path, path: Path) -> None:
+    """Gives the finished file `partial` the name `path`, once its bytes are on the disk."""
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _flush_file(partial)
+        os.replace(partial, path)
+        _flush_folder(path.parent)
+
+
+def publish(staging: Path, folder: Path) -> None:
+    """Gives the finished folder `staging` its name, once all in it is on the disk. An empty `folder` gives way."""
+    with disk_errors(folder):
+        _flush_below(staging)
+        require_absent(folder)  # another process may have been faster
+        if folder.is_dir():
+            folder.rmdir()
+        os.rename(staging, folder)
+        _flush_folder(folder.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes `folder` and those above it, whose names reach the disk too."""
+    new = list(takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in new:
+        _flush_folder(path.parent)
+
+
+def atomic_write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Writes `data` so that `path` holds its old content or all of the new one, whatever happens.
+
+    Without `durable` that is so when the process dies, but not when the power is lost before `flush`, which waits
+    for many files together.
+    """
+    with disk_errors(path):
+        _make_folder(path.parent) if durable else path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{STAGING_PREFIX}{os.getpid()}-{path.name}")
         try:
             with open(partial, "wb") as stream:
                 stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+                if durable:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             os.replace(partial, path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        _flush_folder(path.parent)
+        if durable:
+            _flush_folder(path.parent)
 
 
 def atomic_write_text(path: Path, text: str) -> None:
@@ -133,14 +212,10 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     with disk_errors(folder):
         shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed and had the same pid
         try:
-            staging.mkdir(parents=True)
+            _make_folder(staging.parent)
+            staging.mkdir()
             yield staging
-            os.sync()  # the files reach the disk before their folder's name does
-            require_absent(folder)  # another process may have been faster
-            if folder.is_dir():
-                folder.rmdir()
-            os.rename(staging, folder)
-            _flush_folder(folder.parent)
+            publish(staging, folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -156,29 +231,29 @@ def _close_held() -> None:
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_close_held)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks
+    os.register_at_fork(after_in_child=_close_held)
 
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
     """Holds `folder/.lock` for this process; LockedError names the pid that holds it.
 
-    The kernel releases the lock when the process ends in any way, so no stale lock can remain.
+    The system releases the lock when the process ends in any way, so no stale lock can remain.
     """
     path = folder / ".lock"
     with disk_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    if not try_lock(descriptor):
+        owner = _read_start(descriptor).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         raise LockedError(f"{folder}: in use by another process (pid {owner}); wait for it or stop it") from None
     _held.add(descriptor)
     try:
         with disk_errors(path):
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, str(os.getpid()).encode())
         yield
     finally:
         if descriptor in _held:  # not in a child that was forked inside
@@ -190,17 +265,21 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 def lock_owner(folder: Path) -> int | None:
     """The pid of the process that holds `folder/.lock`, or None. For a moment of the look nobody else can take it."""
     try:
-        descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(folder / ".lock", os.O_RDONLY)
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(descriptor, 32, 0)
+        if try_lock(descriptor, shared=True):
+            return None
+        owner = _read_start(descriptor)
         return int(owner) if owner.isdigit() else None
     finally:
         os.close(descriptor)
-    return None
+
+
+def _read_start(descriptor: int) -> bytes:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return os.read(descriptor, 32)
 
 
 def confine(root: Path, relative: str, source: str) -> Path:
@@ -253,28 +332,34 @@ class Journal:
                 raise DataError(f"{self.path}:{number}: not valid JSON; restore the file from a copy") from None
         return records
 
-    def append(self, record: dict[str, Any], *, durable: bool = True) -> None:
-        """Adds one record, dropping a torn last line first; `durable` waits for the disk."""
-        line = (dump_json(record) + "\n").encode()
+    def append(self, *records: dict[str, Any], durable: bool = True) -> None:
+        """Adds records, dropping a torn last line first; `durable` waits for the disk."""
+        if not records:
+            return
+        lines = "".join(dump_json(record) + "\n" for record in records).encode()
         with disk_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            new = not self.path.exists()
+            _make_folder(self.path.parent)
             with open(self.path, "ab+") as stream:
-                self._drop_torn_line(stream.fileno())
-                stream.write(line)
+                self._drop_torn_line(stream)
+                stream.write(lines)
                 stream.flush()
                 if durable:
                     os.fsync(stream.fileno())
+            if new and durable:
+                _flush_folder(self.path.parent)
 
     @staticmethod
-    def _drop_torn_line(descriptor: int) -> None:
-        end = size = os.fstat(descriptor).st_size
+    def _drop_torn_line(stream: BinaryIO) -> None:
+        end = size = stream.seek(0, os.SEEK_END)
         while end > 0:
             start = max(0, end - (1 << 12))
-            end = start + os.pread(descriptor, end - start, start).rfind(b"\n") + 1
+            stream.seek(start)
+            end = start + stream.read(end - start).rfind(b"\n") + 1
             if end > start:  # behind a line break; else it is further up
                 break
         if end < size:
-            os.ftruncate(descriptor, end)
+            stream.truncate(end)
 
     @property
     def size(self) -> int:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import gc
+import math
 import multiprocessing
 import os
 import signal
 import sys
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from multiprocessing.context import ForkProcess
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, TypeVar
 
 import cv2
 
-from maskwright.errors import DataError
+from maskwright.core.limits import cpu_limit
+from maskwright.errors import DataError, MaskwrightError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,11 +30,22 @@ _FEW = 8  # calls that are not worth a process
 _TERM = 128  # calls after which a process is replaced
 
 
+def usable_cores() -> int:
+    """The cores that this process may run on; all of the machine where the system has no such choice (macOS)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_cores() -> int:
+    """How many threads or processes can compute at the same time: the cores that this process may run on, or fewer
+    where control groups (docker's `--cpus`, a batch system) give it less time. A part of a core counts as one, for
+    leaving it idle costs more than sharing it."""
+    return max(1, min(usable_cores(), math.ceil(min(cpu_limit(), 1 << 16))))
+
+
 def worker_count() -> int:
     """Workers by the cores that this process may use: two at least, so that one decodes while another waits for the
     disk."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(2, cores), _MOST)
+    return min(max(2, available_cores()), _MOST)
 
 
 def chunk(number: int, workers: int) -> int:
@@ -42,7 +57,8 @@ def in_order(function: Callable[[T], R], items: Sequence[T], workers: int) -> It
     """`map(function, items)` by `workers` processes, or threads where there is no fork or there are few items.
 
     Neither items nor function are sent to a process: it inherits them. What the function raises is raised here.
-    Raises DataError when a process is killed.
+    Raises DataError when a process is killed. An exception that cannot be sent from one process to another comes as the
+    nearest of its base classes that can, and its text names its own class.
     """
     workers = min(workers, len(items))
     if workers > 1 and len(items) >= _FEW and sys.platform == "linux":
@@ -53,9 +69,7 @@ def in_order(function: Callable[[T], R], items: Sequence[T], workers: int) -> It
 def by_threads(function: Callable[[T], R], items: Sequence[T], threads: int) -> Iterator[R]:
     """`map` by threads with a short queue, so that results do not pile up."""
     waiting: deque[Future[R]] = deque()
-    # The reader silences Pillow's warnings by a setting of the whole process, which threads would restore in
-    # the wrong order; silenced around all of them, every order is right.
-    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(threads, "files") as pool:
+    with ThreadPoolExecutor(threads, "files") as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
@@ -102,7 +116,7 @@ def _one_term(function: Callable[[T], R], items: Sequence[T], processes: int) ->
             try:
                 result, error = pipes[index % processes].recv()
             except EOFError:
-                raise DataError("a process that reads the files was killed; free some memory and try again") from None
+                raise _ended(children[index % processes]) from None
             if error is not None:
                 raise error
             yield result
@@ -123,10 +137,55 @@ def _serve(function: Callable[[T], R], items: Sequence[T], send: Connection, oth
     try:
         for item in items:
             try:
-                answer = (function(item), None)
-            except Exception as error:
-                send.send((None, error))
+                answer = ForkingPickler.dumps((function(item), None))
+            except BaseException as error:  # of decoders too, some of which raise no Exception
+                send.send_bytes(ForkingPickler.dumps((None, _sendable(error))))
                 return
-            send.send(answer)
+            send.send_bytes(answer)
     except BrokenPipeError:
         return
+
+
+def _sendable(error: BaseException) -> BaseException:
+    """`error`, or what is nearest to it and arrives as it was sent: classes may be unknown elsewhere, hold what cannot
+    be sent, or want other arguments than those that Python makes them anew with."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "it has no readable text"
+    if _arrives(error, text):
+        return error
+    kind = type(error)
+    for base in kind.__mro__[1:-1]:
+        # Our own errors are said to users as they are.
+        told = text if issubclass(base, MaskwrightError) else f"{kind.__qualname__}: {text}"
+        with suppress(Exception):
+            if _arrives(nearest := base(told), told):
+                assert isinstance(nearest, BaseException)
+                return nearest
+    return RuntimeError(f"{kind.__qualname__}: {text}")
+
+
+def _arrives(error: Any, text: str) -> bool:
+    try:
+        found = ForkingPickler.loads(ForkingPickler.dumps(error))
+        return type(found) is type(error) and str(found) == text
+    except Exception:
+        return False
+
+
+def _ended(child: ForkProcess) -> DataError:
+    """Why a process ended without an answer."""
+    child.join()
+    code = child.exitcode or 0
+    if code >= 0:
+        return DataError(f"a process that reads the files ended by itself (exit code {code}); look for what it "
+                         "printed, and try again")
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    if -code == signal.SIGKILL:
+        return DataError(f"a process that reads the files was killed ({name}); free some memory and try again")
+    return DataError(f"a process that reads the files was ended by {name}; a file may be damaged in a way that its "
+                     "decoder cannot bear, or the machine's memory is short; try again, with fewer files to find it")

@@ -29,6 +29,7 @@ from maskwright.core.storage import (
     require_absent,
     staged_folder,
 )
+from maskwright.core.systems import require_posix
 from maskwright.deciding.estimating import choose, differences, scores
 from maskwright.deciding.results import Decision, Question, reason_for
 from maskwright.deciding.running import Asked, Trained, train_ways
@@ -58,6 +59,7 @@ def decide(folder: str | Path, *, suspects: str | Path | None = None, min_score:
     Raises DataError when there are no suspects of this version of the dataset, and for fewer than 12 other samples;
     ConfigError for arguments out of range and a budget that is too short; Interrupted when it is stopped.
     """
+    require_posix("decide")
     asked = Asked(Path(folder), repeats, _seconds(budget), weights, overrides, seed)
     for name, value, right in (("--min-score", min_score, 0 <= min_score <= 1), ("--repeats", repeats, repeats >= 1),
                                ("--minutes-per-mask", minutes_per_mask, minutes_per_mask >= 0)):

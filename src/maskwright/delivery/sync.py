@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.config import seconds_of
+from maskwright.core.systems import require_posix
 from maskwright.delivery.cursor import Status, statuses
 from maskwright.delivery.spool import start
 from maskwright.errors import ConfigError, LockedError
@@ -47,6 +48,7 @@ def sync(runs: str | Path | Run | Iterable[str | Path | Run], *, timeout: str = 
     `timeout` bounds the work on one run, all its trackers at once. May be repeated: what has arrived is not sent
     again. Raises ConfigError for a run whose config names no tracker, SetupError where a tool is not installed.
     """
+    require_posix("sync")
     try:
         seconds = seconds_of(timeout)
     except ValueError as error:

@@ -13,6 +13,7 @@ from maskwright.auditing import human as audit_text
 from maskwright.config import seconds_of
 from maskwright.core.progress import progress, say
 from maskwright.core.storage import require_absent
+from maskwright.core.systems import require_posix
 from maskwright.demonstration.generator import generate
 from maskwright.errors import ConfigError
 from maskwright.formats.opening import init, load_dataset
@@ -62,6 +63,7 @@ def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -
     audit, suspects, plan, train, evaluate, predict and report on it. `out` must not exist; `budget` is the wall time of
     all training: two fifths for the search for wrong masks, the rest for the model.
     """
+    require_posix("demo")
     began = time.monotonic()
     folder = require_absent(Path(out))
     data, config, run_folder = folder / "data", folder / "run.yaml", folder / "run"

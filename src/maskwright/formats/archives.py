@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from maskwright.core.storage import STAGING_PREFIX, confine, disk_errors
+from maskwright.core.storage import STAGING_PREFIX, confine, disk_errors, move_into_place
 from maskwright.errors import ConfigError, DataError
 
 # Above these a small file would fill the disk: the sum of unpacked sizes, the growth of one file and of all together
@@ -104,7 +104,6 @@ def pack(folder: Path, path: Path) -> None:
             with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
                 for file in sorted(folder.rglob("*")):
                     archive.write(file, file.relative_to(folder).as_posix())
-            os.sync()  # the bytes reach the disk before their name does
-            os.replace(partial, path)
+            move_into_place(partial, path)
         finally:
             partial.unlink(missing_ok=True)

@@ -28,7 +28,8 @@ from maskwright.core.classes import MAX_ID
 from maskwright.core.dataset import confine_found
 from maskwright.core.description import FILE_NAME
 from maskwright.core.findings import Finding, Severity
-from maskwright.core.regions import MAX_PIXELS, Polygon, Runs, Shape
+from maskwright.core.limits import MAX_PIXELS
+from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.core.storage import confine
 from maskwright.errors import DataError
 from maskwright.formats.coco_images import ImageFiles, known_split, last_of, split_of, stem_below, tail_of

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from maskwright.core.limits import MAX_PIXELS
 from maskwright.core.palette import Colour
 from maskwright.core.polygons import MAX_COORDINATE, box_ring
-from maskwright.core.regions import MAX_PIXELS, Polygon, Runs, Shape
+from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.core.rle import unpack_counts
 
 

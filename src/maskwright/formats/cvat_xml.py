@@ -11,9 +11,10 @@ from xml.etree import ElementTree
 import numpy as np
 
 from maskwright.core.findings import Finding, Severity
+from maskwright.core.limits import MAX_PIXELS
 from maskwright.core.palette import Colour, from_hex
 from maskwright.core.polygons import Ring, box_ring, ellipse_ring
-from maskwright.core.regions import MAX_PIXELS, Polygon, Runs, Shape
+from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.errors import DataError
 from maskwright.formats.cvat import split_of, without_ending
 from maskwright.formats.maskfiles import listed

@@ -21,7 +21,6 @@ import json
 import math
 import os
 import struct
-import warnings
 import zlib
 from collections import Counter
 from itertools import islice
@@ -36,10 +35,11 @@ from maskwright.core.dataset import confine_found
 from maskwright.core.description import images_below
 from maskwright.core.findings import Severity
 from maskwright.core.layouts import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
+from maskwright.core.limits import MAX_PIXELS
 from maskwright.core.polygons import MAX_COORDINATE, Ring, box_ring, ellipse_ring, painted, simplify
-from maskwright.core.regions import MAX_PIXELS, Polygon, Runs, Shape
+from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.core.rle import MAX_SIDE, encode_box
-from maskwright.core.sample import IMAGE_SUFFIXES, Sample
+from maskwright.core.sample import IMAGE_SUFFIXES, Sample, silence_pillow
 from maskwright.core.storage import confine, read_json
 from maskwright.errors import DataError
 from maskwright.formats.source import (
@@ -276,7 +276,8 @@ def _decode(text: Any, points: Ring) -> Runs:
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and width * height <= MAX_PIXELS):
         raise ValueError("no box")
     stream = io.BytesIO(base64.b64decode(text))
-    with warnings.catch_warnings(action="ignore"), Image.open(stream, formats=("PNG",)) as image:
+    silence_pillow()
+    with Image.open(stream, formats=("PNG",)) as image:
         if image.size != (width, height) or image.mode not in ("1", "L", "P"):
             raise ValueError("not of this box")
         counts, x, y, columns, rows = encode_box(np.asarray(image) != 0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskwright.core import layouts, strictyaml
-from maskwright.core.classes import MAX_ID, ClassTree
+from maskwright.core.classes import MAX_ID, ClassTree, free_ignore_id
 from maskwright.core.dataset import Dataset, build, refuse_same_names
 from maskwright.core.description import (
     FILE_NAME,
@@ -159,7 +159,7 @@ def _classes(source: Source) -> tuple[list[ClassSpec], int, str]:
         else:
             numbers = list(range(len(chosen)))
             why = "numbered here from 1 in the order of the annotations; 0 is the background"
-    ignore = source.ignore if source.ignore is not None else next(i for i in (255, 65535) if i not in numbers)
+    ignore = source.ignore if source.ignore is not None else free_ignore_id(numbers)
     return _nested([(label, number) for label, number in zip(chosen, numbers, strict=True)]), ignore, why
 
 

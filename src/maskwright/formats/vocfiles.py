@@ -17,8 +17,9 @@ import numpy.typing as npt
 from maskwright.core.classes import MAX_CLASSES
 from maskwright.core.dataset import confine_found
 from maskwright.core.layouts import MASK_FOLDERS
+from maskwright.core.limits import MAX_PIXELS
 from maskwright.core.polygons import MAX_COORDINATE
-from maskwright.core.regions import MAX_PIXELS, Polygon
+from maskwright.core.regions import Polygon
 from maskwright.core.sample import IMAGE_SUFFIXES
 from maskwright.core.storage import confine
 from maskwright.errors import ConfigError, DataError

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -215,11 +214,11 @@ def _mark(line: str, item: Item, names: dict[int, str], keypoints: int, seen: Se
 
 def _numbers(line: str) -> npt.NDArray[np.float64] | None:
     """A class number and finite coordinates, or None for anything else."""
+    if "_" in line or not line.isascii():  # Python takes 1_000 for a number
+        return None
     try:
-        # Before NumPy 2.3 what is no number ended the reading with a warning only.
-        with warnings.catch_warnings(action="error"):
-            values = np.fromstring(line, sep=" ")
-    except (ValueError, DeprecationWarning):
+        values = np.array([*map(float, line.split())])
+    except ValueError:
         return None
     if not values.size or not np.isfinite(values).all():
         return None

@@ -41,6 +41,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.core.classes import IGNORE
 from maskwright.errors import ConfigError
 from maskwright.metrics.confusion import Mask, check_masks
 from maskwright.metrics.scores import Floats
@@ -97,7 +98,7 @@ class BoundaryScores(NamedTuple):
 
 
 def boundary_scores(
-    truth: Mask, prediction: Mask, classes: int, tolerance: Tolerance | None = None, ignore: int | None = 255
+    truth: Mask, prediction: Mask, classes: int, tolerance: Tolerance | None = None, ignore: int | None = IGNORE
 ) -> BoundaryScores:
     """Scores of the boundaries of each class in one image; rules at the top of this module.
 

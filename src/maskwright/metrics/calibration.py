@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.core.classes import IGNORE
 from maskwright.core.storage import jsonable
 from maskwright.errors import DataError
 from maskwright.metrics.scores import Floats, ratio
@@ -49,7 +50,7 @@ class Bin:
 
 
 def calibration_sums(
-    truth: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.floating[Any]], bins: int = BINS, ignore: int = 255
+    truth: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.floating[Any]], bins: int = BINS, ignore: int = IGNORE
 ) -> Floats:
     """What calibration needs of one image: (B + 1, 3) float64, which can be added over images.
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.core.classes import IGNORE
 from maskwright.errors import DataError
 
 Mask: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -21,7 +22,7 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 _STRIP_PIXELS = 1 << 24
 
 
-def confusion_matrix(truth: Mask, prediction: Mask, classes: int, ignore: int | None = 255) -> Counts:
+def confusion_matrix(truth: Mask, prediction: Mask, classes: int, ignore: int | None = IGNORE) -> Counts:
     """Count how often a true class meets a predicted class in one image.
 
     truth, prediction: (H, W) class ids, uint8 or uint16, of equal shape.

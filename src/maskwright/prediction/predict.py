@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from maskwright.core.storage import (
     atomic_write_bytes,
     atomic_write_json,
     exclusive_lock,
+    flush,
     read_json,
     require_absent,
 )
@@ -31,19 +34,22 @@ from maskwright.models.segmenter import Segmenter, load_segmenter, with_selector
 from maskwright.run import Run
 
 _BATCH = 8
+# Images, and seconds, after which what was written is brought to the disk and into the journal.
+_DURABLE, _DURABLE_SECONDS = 64, 10.0
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What `predict` wrote: a folder with `masks/`, `overlays/` and `predictions.jsonl`.
+    """What `predict` wrote: a folder with `masks/`, `overlays/` and `predictions.jsonl`, and `skipped.jsonl` where
+    images could not be read.
 
     `rows` hold `image`, `mask`, `overlay`, `height`, `width` and `pixels` (name -> count), and where levels were asked
     for `levels`, the files of the levels above the leaves, top first; `skipped` hold `image` and `reason`.
     """
 
     folder: Path
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[dict[str, str]] = field(default_factory=list)
+    rows: list[dict[str, Any]]
+    skipped: list[dict[str, str]]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -102,6 +108,10 @@ def predict(model: str | Path | Run, images: str | Path | Sequence[str | Path], 
     model's own when left out. Files that cannot be read are skipped and listed. A folder that the same model was
     writing in the same way when it was stopped is continued; any other existing folder is refused. Raises ConfigError
     for `levels` or a selector of trees where classes are flat, DataError when no image at all could be read.
+
+    The promise for a kill and a lost power: an image in `predictions.jsonl` has all its files, whole and on the disk.
+    Images that are not in it yet, those of the last ten seconds at most, 64 of them, are predicted again on continuing.
+    A file that was skipped is read again on continuing only when it has changed since.
     """
     file = model_file(model)
     found = find_images(images)
@@ -113,19 +123,18 @@ def predict(model: str | Path | Run, images: str | Path | Sequence[str | Path], 
     folder = Path(out)
     say(f"output folder: {folder}")
     _open(folder, file, segmenter, above)
-    journal = Journal(folder / "predictions.jsonl")
     with exclusive_lock(folder):
-        result = Predictions(folder, journal.read())
-        todo = _not_yet(found, result)
+        book = _Book(folder)
+        todo = book.todo(found)
         finished = len(found) - len(todo)
-        with progress("predicting", len(found), done=finished) as advance:
+        with progress("predicting", len(found), done=finished) as advance, book:
             for names, paths in _chunks(todo):
                 for row in _predict_chunk(segmenter, folder, names, paths, above):
-                    (result.skipped if "reason" in row else result.rows).append(row)
-                    if "reason" not in row:
-                        journal.append(row, durable=False)
+                    book.add(row)
+                book.settle_if_due()
                 finished += len(names)
                 advance(finished)
+        result = book.result()
     for skipped in result.skipped:
         say(f"skipped {skipped['reason']}")
     if not result.rows:
@@ -156,15 +165,71 @@ def _open(folder: Path, file: Path, segmenter: Segmenter, above: Sequence[Level]
     atomic_write_json(marker, {"model": str(file.resolve()), "classes": segmenter.classes.to_dict(), **facts})
 
 
-def _not_yet(found: dict[str, Path], result: Predictions) -> dict[str, Path]:
-    """The images without a row. ConfigError when a row is that of another image with the same name."""
-    images = {row["mask"]: row["image"] for row in result.rows}
-    for name, path in found.items():
-        other = images.get(_mask_name(name), str(path))
-        if other != str(path):
-            raise ConfigError(f"{path}: {result.folder} holds the mask of another image with this name ({other}); "
-                              "choose another --out")
-    return {name: path for name, path in found.items() if _mask_name(name) not in images}
+class _Book:
+    """What was done in a folder: `predictions.jsonl`, whose rows are written when their files are on the disk, and
+    `skipped.jsonl`. Leaving its block brings to the disk what is still waiting, also when work was stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._done, self._skips = Journal(folder / "predictions.jsonl"), Journal(folder / "skipped.jsonl")
+        self._rows = self._done.read()
+        self._skipped = {row["image"]: row for row in self._skips.read()}
+        self._waiting: list[dict[str, Any]] = []
+        self._since = time.monotonic()
+
+    def todo(self, found: dict[str, Path]) -> dict[str, Path]:
+        """The images without a row, but for those that were skipped and have not changed. ConfigError when a row is
+        that of another image with the same name."""
+        images = {row["mask"]: row["image"] for row in self._rows}
+        for name, path in found.items():
+            other = images.get(_mask_name(name), str(path))
+            if other != str(path):
+                raise ConfigError(f"{path}: {self.folder} holds the mask of another image with this name ({other}); "
+                                  "choose another --out")
+        return {name: path for name, path in found.items() if _mask_name(name) not in images
+                and (str(path) not in self._skipped or self._skipped[str(path)]["state"] != _state(path))}
+
+    def add(self, row: dict[str, Any]) -> None:
+        """One image, which was skipped if the row has a reason."""
+        if "reason" in row:
+            self._skips.append(row)
+            self._skipped[row["image"]] = row
+        else:
+            self._waiting.append(row)
+
+    def settle_if_due(self) -> None:
+        """Now and then brings what is waiting to the disk."""
+        if len(self._waiting) >= _DURABLE or time.monotonic() - self._since > _DURABLE_SECONDS:
+            self._settle()
+
+    def _settle(self) -> None:
+        rows = self._waiting
+        flush([self.folder / file for row in rows for file in (row["mask"], row["overlay"], *row.get("levels", ()))],
+              self.folder)
+        self._done.append(*rows)
+        self._rows += rows
+        self._waiting, self._since = [], time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._settle()
+
+    def result(self) -> Predictions:
+        """All images of the folder."""
+        predicted = {row["image"] for row in self._rows}
+        return Predictions(self.folder, self._rows, [{"image": row["image"], "reason": row["reason"]}
+                                                     for image, row in self._skipped.items() if image not in predicted])
+
+
+def _state(path: Path) -> list[int] | None:
+    """What changes when a file is written or its mode is; None for a file that is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
 def _mask_name(name: str) -> str:
@@ -182,10 +247,11 @@ def _predict_chunk(segmenter: Segmenter, folder: Path, names: list[str], paths: 
                    ) -> Iterator[dict[str, Any]]:
     readable = []
     for name, path in zip(names, paths, strict=True):
+        state = _state(path)  # before it is read, so that no change goes unseen
         try:
             readable.append((name, path, read_image(path, segmenter.preprocessing.exif)))
         except DataError as error:
-            yield {"image": str(path), "reason": str(error)}
+            yield {"image": str(path), "reason": str(error), "state": state}
     if not readable:
         return
     found = segmenter.label_levels([image for _, _, image in readable])
@@ -193,9 +259,10 @@ def _predict_chunk(segmenter: Segmenter, folder: Path, names: list[str], paths: 
         mask, overlay_file = maps[-1], folder / "overlays" / f"{name}.jpg"
         levels = [f"levels/{level.number}/{name}.png" for level in above]
         for file, level, level_mask in zip(levels, above, maps, strict=False):
-            atomic_write_bytes(folder / file, mask_png(level_mask, level.classes))
-        atomic_write_bytes(folder / _mask_name(name), mask_png(mask, segmenter.classes))
-        atomic_write_bytes(overlay_file, jpeg_bytes(overlay(image, mask, segmenter.classes.colours)))
+            atomic_write_bytes(folder / file, mask_png(level_mask, level.classes), durable=False)
+        atomic_write_bytes(folder / _mask_name(name), mask_png(mask, segmenter.classes), durable=False)
+        atomic_write_bytes(overlay_file, jpeg_bytes(overlay(image, mask, segmenter.classes.colours)),
+                           durable=False)
         counts = class_pixels(mask, len(segmenter.classes))
         yield {"image": str(path), "mask": _mask_name(name),
                "overlay": overlay_file.relative_to(folder).as_posix(), "height": mask.shape[0], "width": mask.shape[1],

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from maskwright.core.quiet import silence
 from maskwright.errors import ConfigError
 
 
@@ -24,8 +24,8 @@ def group_of(name: str, pattern: str) -> str:
 @lru_cache(maxsize=16)
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of notations that may change their meaning
-            return re.compile(pattern)
+        silence(re.escape(__name__), FutureWarning)  # of notations that may change their meaning
+        return re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"pattern {pattern!r}: is no regular expression ({error or 'too deep'}); "
                           r"write for example (patient\d+)_") from None

@@ -11,6 +11,8 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.progress import say
 from maskwright.core.stopping import graceful
 from maskwright.core.storage import STAGING_PREFIX, exclusive_lock
+from maskwright.core.systems import require_posix
+from maskwright.core.workers import available_cores
 from maskwright.errors import ConfigError, DataError, Interrupted, LockedError
 from maskwright.studying.board import board
 from maskwright.studying.checking import check_runs, check_versions, splits_to_score
@@ -32,6 +34,7 @@ def study(file: str | Path, *, workers: int = 1, out: str | Path | None = None, 
     the result tells them. Raises Interrupted on Ctrl-C or SIGTERM, with the state of every run saved, LockedError
     when another process works on the study, ConfigError, DataError and SetupError for what is found before.
     """
+    require_posix("study")
     if workers < 1:
         raise ConfigError(f"--workers: {workers} given; at least 1 is needed")
     source, path = _places(Path(file), out)
@@ -77,7 +80,7 @@ def _work(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset], 
         return
     versions = check_versions(study, entries, datasets)
     workers = min(workers, len(left))
-    threads = max(1, torch.get_num_threads() // workers)
+    threads = max(1, min(torch.get_num_threads(), available_cores()) // workers)
     say(f"{len(left)} of {len(entries)} runs are left; {workers} at a time, {threads} threads each")
     for note in notes(left, workers):
         say(f"note: {note}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import Mask
 from maskwright.core.progress import say
@@ -146,8 +147,8 @@ def _repairs(dataset: Dataset, predicted: Predicted, suspects: Sequence[Suspect]
 
 def _agreement(truth: Mask, mask: Mask, classes: int) -> float:
     """mIoU of two masks (H, W) of one image; ignored pixels of either do not count."""
-    known = mask != 255
-    return float(mIoU(confusion_matrix(np.where(known, truth, 255).astype(np.uint8),
+    known = mask != IGNORE
+    return float(mIoU(confusion_matrix(np.where(known, truth, IGNORE).astype(np.uint8),
                                        np.where(known, mask, 0).astype(np.uint8), classes)))
 
 

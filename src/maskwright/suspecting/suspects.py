@@ -19,10 +19,12 @@ from maskwright.core.storage import (
     disk_errors,
     exclusive_lock,
     next_free,
+    publish,
     read_json,
     require_absent,
 )
 from maskwright.core.strictyaml import did_you_mean
+from maskwright.core.systems import require_posix
 from maskwright.errors import ConfigError
 from maskwright.formats.opening import load_dataset
 from maskwright.formats.source import background_of
@@ -70,6 +72,7 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
     change. What was stopped goes on from `out.unfinished` by the same call. Raises ConfigError and DataError for what
     cannot be used.
     """
+    require_posix("suspects")
     home = home_of(Path(data))
     folder = Path(out) if out is not None else next_free(home / FOLDER, "suspects")
     require_absent(folder)
@@ -101,10 +104,7 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
             fold_facts(predicted), _notes(predicted, found), tested,
             [compare_labels(predicted, labels, name) for labels, name in sets], predicted.geometry.keep_ratio)
         atomic_write_json(work / FILE, result.to_dict())
-        with disk_errors(folder):
-            if folder.is_dir():
-                folder.rmdir()  # empty, see above
-            work.rename(folder)
+        publish(work, folder)
         # Only now: what is half cleared away could not go on.
         for name in ["self-test", "folds.json", _STATE, *(run.path.name for run in predicted.runs)]:
             rest = folder / name

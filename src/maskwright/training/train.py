@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 import socket
 import time
@@ -28,6 +27,8 @@ from maskwright.core.storage import (
     require_absent,
     staged_folder,
 )
+from maskwright.core.systems import require_posix
+from maskwright.core.workers import available_cores
 from maskwright.delivery.spool import deliveries
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.formats.opening import load_dataset
@@ -99,7 +100,7 @@ def _workers(config: RunConfig, device: str, world: World) -> int:
     """Loader processes. On a CPU they would take cores from the step; making a batch is a small part of its time."""
     if config.train.workers is not None:
         return config.train.workers
-    return 0 if device == "cpu" else min(8, max(1, (os.cpu_count() or 1) // world.local_size))
+    return 0 if device == "cpu" else min(8, max(1, available_cores() // world.local_size))
 
 
 def settle(config: RunConfig | str | Path, overrides: Sequence[str] = (), augmentation: object = None
@@ -132,6 +133,7 @@ def train(config: RunConfig | str | Path, *, out: str | Path | None = None, over
     config, dataset, weights, and one measured step. Processes that torchrun has started train as one; config,
     weights and run folder are matters of the first one. Raises MaskwrightError subclasses.
     """
+    require_posix("train")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with joined(device) as world:
         return _train(lambda: settle(config, overrides, augmentation), Path(out) if out else None, device, world,
@@ -346,6 +348,7 @@ def resume(run: str | Path | Run, *, decoded: str | Path | None = None) -> Run:
     Several processes go on as they began; another number of them trains the same model but for rounding and dropout.
     `decoded` is that of `train`.
     """
+    require_posix("resume")
     run = run if isinstance(run, Run) else Run(Path(run))
     with joined("cuda" if torch.cuda.is_available() else "cpu") as world, ExitStack() as stack:
         finished = False

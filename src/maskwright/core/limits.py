@@ -1,0 +1,54 @@
+"""Limits: of the pixels that one file may hold, and of the cores and the memory that the system leaves to this process,
+as control groups (containers, batch systems) say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+# Pillow's own limit against decompression bombs, which it checks before it decodes; sizes in annotation files may be
+# anything too.
+MAX_PIXELS = 89_478_485
+CGROUPS, CGROUP_MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+def _groups(controller: str) -> Iterator[Path]:
+    """Folders of this process's control group and of those above it, for version 2 and for `controller` of version 1.
+
+    Inside a container the path may be that of the host: then only the mount point itself exists.
+    """
+    for line in _lines(CGROUPS):
+        _, controllers, path = line.split(":", 2)
+        if not controllers or controller in controllers.split(","):
+            base = CGROUP_MOUNT / controller if controllers else CGROUP_MOUNT
+            parts = [part for part in path.split("/") if part and part != ".."]
+            yield from (base.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1))
+
+
+def cpu_limit() -> float:
+    """Cores that control groups leave to this process, 1.5 for instance; infinite without a limit."""
+    limits = [math.inf]
+    for folder in _groups("cpu"):
+        words = _words(folder / "cpu.max") or _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
+        if len(words) == 2 and all(word.isdigit() and int(word) for word in words):  # else `max`, or -1
+            limits.append(int(words[0]) / int(words[1]))
+    return min(limits)
+
+
+def memory_limit() -> float:
+    """Bytes that control groups leave to this process in all; infinite without a limit."""
+    words = [word for folder in _groups("memory") for name in ("memory.max", "memory.limit_in_bytes")
+             for word in _words(folder / name)]
+    return min([float(word) for word in words if word.isdigit()], default=math.inf)
+
+
+def _words(file: Path) -> list[str]:
+    return " ".join(_lines(file)).split()
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text("ascii", "replace").splitlines()
+    except OSError:
+        return []
