@@ -28,8 +28,7 @@ def human(result: AuditResult) -> str:
                  + ", std " + " ".join(f"{value:.3f}" for value in std))
     lines += _finding_lines(result.findings)
     if result.fixed:
-        lines.append(f"mended by {len(result.fixed.edits)} edits, batch {result.fixed.name} ({result.fixed.reason}); "
-                     "`maskwright edits DIR --undo` takes them back")
+        lines.append(f"fixed: {result.fixed}; `maskwright edits DIR --undo` takes it back")
     return "\n".join(lines)
 
 

@@ -49,7 +49,7 @@ def audit(
         typer.Option("--fail-on", help="Exit with 1 when a finding is at least this severe."),
     ] = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Mend what needs no person, as edits that can be undone.")
+        bool, typer.Option("--fix", help="Fix automatically what can be, as edits that can be undone; then audit again.")
     ] = False,
     overlays: Annotated[
         int | None,
@@ -68,7 +68,6 @@ def audit(
         require_absent(out)
     elif overlays is not None:
         raise typer.BadParameter("--overlays needs --out, the folder they go into")
-    dataset = load_dataset(folder)
     # Beside the output, for the data may be read-only; outputs appear only when they are whole.
     result = audit(folder, fix=fix, unfinished=out.with_name(f"{out.name}.unfinished") if out else None)
     if out is not None:
@@ -76,6 +75,7 @@ def audit(
         from maskwright.reporting import write_audit
         from maskwright.reporting.overlays import overlays as draw
 
+        dataset = load_dataset(folder)  # with what was fixed
         say(f"report: {write_audit(result, out, dataset=dataset)}")
         if overlays is not None:
             drawn = draw(dataset, out / "overlays", count=overlays or None)

@@ -22,7 +22,11 @@ def mask_unreadable(survey: Survey) -> Iterator[Seen]:
 
 def mask_none(survey: Survey) -> Iterator[Seen]:
     """Nothing to learn from."""
-    if not any(record.usable for record in survey.records):
+    if not survey.records:
+        excluded = len(survey.dataset.samples)
+        yield Seen(f"{survey.dataset.root}: every one of the {excluded} samples is excluded",
+                   "correct the files, and take the edits back with `maskwright edits DIR --undo`")
+    elif not any(record.usable for record in survey.records):
         masks = sum(record.mask is not None for record in survey.records)
         why = f"none of its {masks} masks is usable" if masks else "it has no masks"
         yield Seen(f"{survey.dataset.root}: {len(survey.records)} images, but {why}",
@@ -54,11 +58,12 @@ def mask_size(survey: Survey) -> Iterator[Seen]:
         image, mask = record.image, record.mask
         if isinstance(image, ImageFacts) and isinstance(mask, MaskFacts) and image.size != mask.size:
             fix = "draw the mask again at the size of the image, or exclude the sample"
-            if image.kind.orientation >= 5 and image.size == mask.size[::-1]:
+            turned = image.kind.orientation >= 5 and image.size == mask.size[::-1]
+            if turned:
                 other = "ignore" if survey.dataset.exif == "apply" else "apply"
                 fix = f"the mask fits the image turned by its EXIF orientation: set `exif: {other}` under `images`"
             yield Seen(f"the mask is {wide(mask.size)} but the image is {wide(image.size)}", fix, record.sample,
-                       evidence={"image": list(image.size), "mask": list(mask.size)})
+                       evidence={"image": list(image.size), "mask": list(mask.size)}, by_person=turned)
 
 
 # --- values ----------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -68,9 +69,17 @@ def _about(words: str, records: list[Record], fix: str, also: str = "", **eviden
         "count": len(names), "samples": names[:_NAMES], "splits": _splits(records), **evidence})
 
 
+def masks_differ(records: Iterable[Record]) -> bool:
+    """Whether two of the readable masks are not equal."""
+    return len({record.mask.digest for record in records if isinstance(record.mask, MaskFacts)}) > 1
+
+
 def _same(records: list[Record], fix: str) -> Seen:
-    differ = len({record.mask.digest for record in records if isinstance(record.mask, MaskFacts)}) > 1
-    return _about("has the same pixels as", records, fix, ", but another mask" * differ, masks_differ=differ)
+    differ = masks_differ(records)
+    if differ:
+        fix = f"the masks differ, so a person has to choose: look which one is right, and exclude the others; {fix}"
+    about = _about("has the same pixels as", records, fix, ", but another mask" * differ, masks_differ=differ)
+    return replace(about, copies=tuple(records))
 
 
 def split_leakage(survey: Survey) -> Iterator[Seen]:
@@ -81,7 +90,7 @@ def split_leakage(survey: Survey) -> Iterator[Seen]:
 
 def image_duplicate(survey: Survey) -> Iterator[Seen]:
     """The same image twice in a split, or without one."""
-    return (_same(records, "exclude all but the one with the best mask")
+    return (_same(records, "keep one of them: each copy counts as an image of its own")
             for records in survey.same if len(_splits(records)) < 2)
 
 
