@@ -3,7 +3,6 @@
 import csv
 import json
 import random
-import shutil
 
 import numpy as np
 import pytest
