@@ -13,6 +13,7 @@ from maskwright.auditing.survey import Record, Survey, repeated
 
 # Of the masks with the most flaws, those that are described.
 _WORST = 20
+_NAMED = 5  # unknown ids of a mask that are named
 
 
 def mask_unreadable(survey: Survey) -> Iterator[Seen]:
@@ -72,8 +73,9 @@ def mask_unknown_ids(survey: Survey) -> Iterator[Seen]:
     """Masks with ids that are neither a class nor ignore."""
     for sample, mask in survey.masks:
         if mask.unknown:
-            listed = few([f"{id_} ({n} px)" for id_, n in mask.unknown.items()], 5)
-            yield Seen(f"holds {mask.unknown_ids} ids that are no class: {listed}",
+            listed = ", ".join(f"{id_} ({n} px)" for id_, n in [*mask.unknown.items()][:_NAMED])
+            more = f" and {mask.unknown_ids - _NAMED} more" if mask.unknown_ids > _NAMED else ""
+            yield Seen(f"unknown class ids: {listed}{more}",
                        "add them to `classes` in dataset.yaml, set `ignore` to the one that does not count, or correct "
                        "the mask", sample,
                        evidence={"count": mask.unknown_ids, "ids": {str(id_): n for id_, n in mask.unknown.items()}})
@@ -162,20 +164,20 @@ def _flawed(survey: Survey, kind: str, what: str, fix: str) -> Iterator[Seen]:
 
 def mask_specks(survey: Survey) -> Iterator[Seen]:
     """Masks with objects of very few pixels."""
-    return _flawed(survey, "specks", "specks (objects of up to 4 pixels, or 1/20,000 of the image and 16 pixels)",
+    return _flawed(survey, "specks", "tiny objects (of up to 4 pixels, or 1/20,000 of the image and 16 pixels)",
                    "if they are slips of the pen or of a conversion, remove them: each counts as an object")
 
 
 def mask_slivers(survey: Survey) -> Iterator[Seen]:
     """Masks with long objects that are nowhere thick."""
-    return _flawed(survey, "slivers", f"slivers (objects longer than {SLIVER} pixels, nowhere 3 x 3 pixels thick)",
+    return _flawed(survey, "slivers", f"thin objects (longer than {SLIVER} pixels, nowhere 3 x 3 pixels thick)",
                    "right for lines such as cracks; between two classes they are gaps of the drawing: give them to one")
 
 
 def mask_pinholes(survey: Survey) -> Iterator[Seen]:
     """Masks with tiny holes."""
     name = survey.dataset.classes.names[0]
-    return _flawed(survey, "pinholes", f"pinholes (up to {PINHOLE} pixels of {name!r} inside one other class)",
+    return _flawed(survey, "pinholes", f"tiny holes (up to {PINHOLE} pixels of {name!r} inside one other class)",
                    "if they are slips of the pen or of a conversion, fill them")
 
 

@@ -11,6 +11,7 @@ from maskwright.auditing.checks.seen import Seen, few, listed
 from maskwright.auditing.facts import MaskFacts
 from maskwright.auditing.statistics import SPLITS
 from maskwright.auditing.survey import Record, Survey
+from maskwright.core.tables import plural
 
 _NAMES = 50
 
@@ -20,7 +21,7 @@ def split_unlabelled(survey: Survey) -> Iterator[Seen]:
     bare = [name for name, records in survey.by_split.items() if all(record.mask is None for record in records)]
     if len(bare) < len(survey.by_split):
         for name in bare:
-            yield Seen(f"none of the {len(survey.by_split[name])} images has a mask",
+            yield Seen(f"{plural(len(survey.by_split[name]), 'image')}, none with a mask",
                        "draw masks for this split, or keep it for prediction only", split=name or None)
 
 
@@ -52,7 +53,7 @@ def split_same_name(survey: Survey) -> Iterator[Seen]:
     names = {split: {r.sample.image.stem for r in records} for split, records in survey.by_split.items() if split}
     for one, other in combinations(names, 2):
         if same := sorted(names[one] & names[other]):
-            yield Seen(f"{len(same)} file names occur in both {one} and {other}, such as {same[0]}",
+            yield Seen(f"{plural(len(same), 'file name')} in both {one} and {other}, such as {same[0]}",
                        "if the same name means the same subject, keep it in one split", evidence={
                            "splits": [one, other], "names": same})
 
