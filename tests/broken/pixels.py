@@ -112,7 +112,7 @@ IMAGES = [
     Row("image", "folders", "beside the folders of the splits", put_image("img/more.png", PICTURE), "warning",
         "are in no folder of a split"),
     Row("image", "folders", "in a folder that is a link", lambda d: (d / "img/train/more").symlink_to(d / "img/val"),
-        "warning", "1 folders are symbolic links"),
+        "warning", "1 folder is not entered, because of symbolic links"),
     *(Row("image", "folders", kind, put(IMAGE, content), verdict, says) for kind, content, verdict, says in [
         ("16 bits", encoded(SIXTEEN, "PNG"), "warning", "images of 16 bits: 1 of 4"),
         ("16 bits a channel", wide_colour_png(PICTURE.astype(np.uint16) * 257), "warning", "images of 16 bits: 1 of 4"),
