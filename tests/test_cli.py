@@ -56,7 +56,7 @@ def test_the_whole_line(tmp_path, tiny_config, capsys):
     before = tree(data)
     code, out, _ = run(capsys, "init", data, "--out", tmp_path / "set", "--json")
     assert code == 0 and json.loads(out)["dataset"]["layout"] == "split_folders"
-    code, out, _ = run(capsys, "audit", data, "--json", "--out", tmp_path / "audit", "--fail-on", "error")
+    code, out, _ = run(capsys, "audit", data, "--json", "--out", tmp_path / "audit")
     found = json.loads(out)
     assert code == 0 and {"findings", "summary"} <= set(found)
     assert list((tmp_path / "audit").glob("*.html"))
@@ -195,8 +195,52 @@ def test_bad_data_stops_before_the_run_folder_exists(tmp_path, tiny_config, caps
     code, _, err = run(capsys, "train", tiny_config, "--out", tmp_path / "run")
     assert code == 3 and "000.png" in err.splitlines()[-1]
     assert not (tmp_path / "run").exists()
-    code, out, _ = run(capsys, "audit", tmp_path / "data", "--json", "--fail-on", "error")
+    code, out, _ = run(capsys, "audit", tmp_path / "data", "--json")
     assert code == 1 and any(finding["severity"] == "error" for finding in json.loads(out)["findings"])
+
+
+def no_masks(data):
+    for path in (data / "labels").rglob("*.png"):
+        path.unlink()
+
+
+def one_missing(data):
+    (data / "labels" / "train" / "000.png").unlink()
+
+
+def one_speck(data):
+    mask = np.zeros((48, 64), np.uint8)
+    mask[20:40, 20:40], mask[2, 2] = 1, 2
+    write(data / "labels" / "train" / "000.png", mask)
+
+
+@pytest.mark.parametrize(("change", "worst"), [
+    (no_masks, "error"), (one_missing, "warning"), (one_speck, "info"), (lambda data: None, None)])
+def test_findings_decide_about_the_exit_code_by_one_rule(tmp_path, capsys, change, worst):
+    data = make_dataset(tmp_path / "data", describe=True, seed=1)
+    change(data)
+    order = ["info", "warning", "error"]
+    for asked in (None, *order, "never"):
+        code, out, _ = run(capsys, "audit", data, "--json", *(["--fail-on", asked] if asked else []))
+        assert worst == max((f["severity"] for f in json.loads(out)["findings"]), key=order.index, default=None)
+        expected = asked != "never" and worst is not None and order.index(worst) >= order.index(asked or "error")
+        assert code == expected
+
+
+def test_what_was_fixed_does_not_count_for_the_exit_code(tmp_path, capsys):
+    data = make_dataset(tmp_path / "data", describe=True, seed=1)
+    (data / "labels" / "train" / "000.png").write_bytes(b"nothing")
+    assert run(capsys, "audit", data)[0] == 1
+    code, out, _ = run(capsys, "audit", data, "--fix", "--out", tmp_path / "out", "--overlays", 0)
+    assert code == 0 and "fixed: 1 sample excluded" in out and "and 1 excluded" in out
+    assert len(json.loads((tmp_path / "out" / "audit.json").read_text())["fixed"]["edits"]) == 1
+    assert "train/000" not in (tmp_path / "out" / "audit.html").read_text().partition('id="sheet"')[2]
+
+
+def test_the_rule_of_the_exit_code_is_in_the_help(capsys):
+    for verb in ("audit", "suspects"):
+        out = " ".join(run(capsys, verb, "--help")[1].split())
+        assert "Exit with 1 when a finding is at least this severe" in out and "[default: error]" in out
 
 
 def test_weights_that_are_not_here(tmp_path, tiny_config, capsys):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from helpers import make_dataset, write
+from maskwright.auditing.symmetry import Mirror
 from maskwright.config import load_config
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.formats.opening import load_dataset
@@ -18,7 +21,7 @@ from tiny import write_dataset
 
 
 def some(height, width):
-    return Fingerprint(10, 5, 2, height, width, np.array([0.9, 0.1]), (0.0, 0.0), False)
+    return Fingerprint(10, 5, 2, height, width, np.array([0.9, 0.1]), (Mirror(True, ""), Mirror(True, "")), False)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def test_fingerprint_against_plain_counting(tmp_path):
 
 
 def one_sided(folder, axis):
-    for index in range(6):
+    for index in range(12):
         mask = np.zeros((32, 32), np.uint8)
         (mask if axis == 0 else mask.T)[:8] = 1
         write(folder / "images" / f"{index}.png", mask * 100)
@@ -55,15 +58,31 @@ def one_sided(folder, axis):
     return folder
 
 
-@pytest.mark.parametrize(("axis", "natural"), [(0, "HorizontalFlip"), (1, "VerticalFlip")])
-def test_flips_follow_where_classes_lie(tmp_path, axis, natural):
+@pytest.mark.parametrize(("axis", "natural", "sides"), [(0, "HorizontalFlip", "top/bottom"), (1, "VerticalFlip", "left/right")])
+def test_flips_follow_where_classes_lie(tmp_path, axis, natural, sides):
     data = one_sided(tmp_path / "data", axis)
     text, config, *_ = plan(data, weights="none")
     names = [term.name for term in config.augment]
     assert natural in names and len({"HorizontalFlip", "VerticalFlip"} & set(names)) == 1
-    assert "do not lie alike" in text
+    assert re.search(f"# no (Horizontal|Vertical)Flip: class positions are not {sides} symmetric: .*12 images", text)
     assert config.flip_average == (natural == "HorizontalFlip")
     assert "RGBShift" not in names and "grey" in text
+
+
+@pytest.mark.parametrize("seed", [0, 1, 4, 5])
+def test_a_flip_is_not_switched_off_because_forty_masks_happen_to_lie_asymmetrically(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    for index in range(40):
+        mask = np.zeros((32, 32), np.uint8)
+        row, column = rng.integers(0, 31, 2)
+        mask[row : row + 2, column : column + 2] = 1
+        write(tmp_path / "images" / f"{index:02d}.png", mask * 100)
+        write(tmp_path / "masks" / f"{index:02d}.png", mask)
+    dataset = load_dataset(tmp_path)
+    profile = sum((dataset.read_mask(sample) == 1).sum(0) for sample in dataset.samples) / (40 * 4)
+    assert np.abs(profile - profile[::-1]).sum() / 2 > 0.3  # which by its size alone would switch the flip off
+    found = fingerprint(dataset)
+    assert all(mirror.natural for mirror in found.mirrors)
 
 
 def test_the_written_file_loads_to_the_returned_config(tmp_path):

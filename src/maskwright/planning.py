@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright import models
+from maskwright.auditing.symmetry import Mirror, Positions
 from maskwright.config import RunConfig, check_document, rebase, seconds_of
 from maskwright.core import strictyaml
 from maskwright.core.classes import IGNORE
@@ -32,12 +33,9 @@ if TYPE_CHECKING:
     from maskwright.training.range_test import RangeTest
 
 _READ = 200
-_BINS = 64
 # Pixels that one image may have at the model's size, so that a CPU sees each image often enough in minutes.
 _CPU_PIXELS, _CPU_PIXELS_FROM_SCRATCH, _GPU_PIXELS = 52_000, 26_000, 512 * 512
 _MULTIPLE = 32
-# Mean distance of class positions to their mirror image (0 = the same, 1 = disjoint) up to which a flip is natural.
-_SYMMETRIC = 0.3
 ENCODER = "tu-mobilenetv2_100"
 # Of models that another encoder is usual for, or that take no other kind.
 _ENCODERS = {"AttentionUNet": "resnet34", "DPT": "tu-vit_tiny_patch16_224", "Segformer": "mit_b0"}
@@ -46,7 +44,7 @@ _ENCODERS = {"AttentionUNet": "resnet34", "DPT": "tu-vit_tiny_patch16_224", "Seg
 @dataclass(frozen=True)
 class Fingerprint:
     """What the plan looks at. `height`, `width`: medians in pixels; `shares` (K,): class shares of counted
-    pixels; `asymmetry`: distance of class positions to their mirror image, (left-right, up-down), 0..1;
+    pixels; `mirrors`: whether left and right, and top and bottom, may be exchanged;
     `grey`: whether the images have no colours."""
 
     images: int
@@ -55,7 +53,7 @@ class Fingerprint:
     height: int
     width: int
     shares: npt.NDArray[np.float64]
-    asymmetry: tuple[float, float]
+    mirrors: tuple[Mirror, Mirror]
     grey: bool
 
 
@@ -68,7 +66,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
     chosen = [train[i] for i in np.unique(np.linspace(0, len(train) - 1, min(len(train), _READ)).astype(int))]
     classes = len(dataset.classes)
     pixels = np.zeros(classes + 1, np.int64)
-    profiles = np.zeros((2, classes, _BINS))
+    positions = Positions(dataset.classes.names)
     sizes = []
     grey = all(not np.ptp(dataset.read_image(sample), axis=2).any() for sample in chosen[:: max(1, len(chosen) // 5)])
     with progress("looking", len(chosen)) as advance:
@@ -76,11 +74,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
             sizes.append(read_header(sample.image).size)
             mask = dataset.read_mask(sample)
             pixels += class_pixels(mask, classes)
-            for axis, profile in enumerate(profiles):
-                length = mask.shape[1 - axis]
-                places = (np.arange(_BINS) + 0.5) * length / _BINS - 0.5
-                for index in range(classes):
-                    profile[index] += np.interp(places, np.arange(length), (mask == index).mean(axis=axis))
+            positions.add(mask)
             advance(i)
     height, width = (int(v) for v in np.median(np.array(sizes), axis=0))
     if not pixels[:classes].any():
@@ -92,16 +86,9 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
         height,
         width,
         pixels[:classes] / pixels[:classes].sum(),
-        (_distance(profiles[0]), _distance(profiles[1])),
+        positions.mirrors(),
         grey,
     )
-
-
-def _distance(profiles: npt.NDArray[np.float64]) -> float:
-    """Largest total variation distance over classes between where they lie and the mirror image of it."""
-    totals = profiles.sum(1, keepdims=True)
-    shares = (profiles / np.where(totals > 0, totals, 1))[totals[:, 0] > 0]
-    return float(np.abs(shares - shares[:, ::-1]).sum(1).max() / 2)
 
 
 def model_size(fingerprint: Fingerprint, most: int) -> tuple[int, int]:
@@ -303,10 +290,6 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
     rare = int(found.shares.argmin())
     pretrained = weights.value != "none"
     few = found.validation == 0 and found.train < 60
-    flips = [
-        ("HorizontalFlip", found.asymmetry[0], "left and right"),
-        ("VerticalFlip", found.asymmetry[1], "above and below"),
-    ]
     lines = [
         f"# Planned by maskwright for {dataset.name}: {found.train} training and {found.validation} validation images "
         f"of about {found.width}x{found.height}, {len(dataset.classes)} classes.",
@@ -357,18 +340,16 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
         "  ema: 0.99  # the average of the weights is what is judged and kept",
         "augment:",
     ]
-    for name, asymmetry, sides in flips:
-        if asymmetry <= _SYMMETRIC:
-            lines.append(f"  - {{name: {name}, p: 0.5}}  # classes lie alike {sides} (difference {asymmetry:.2f} of 1)")
-        else:
-            lines.append(f"  # no {name}: classes do not lie alike {sides} (difference {asymmetry:.2f} of 1)")
+    for name, mirror in zip(("HorizontalFlip", "VerticalFlip"), found.mirrors, strict=True):
+        reason = mirror.reason
+        lines.append(f"  - {{name: {name}, p: 0.5}}  # {reason}" if mirror.natural else f"  # no {name}: {reason}")
     lines += [
         "  - {name: Affine, p: 1.0, scale: [0.8, 1.25], rotate: 15, translate_percent: 0.06}",
         "  - {name: RandomBrightnessContrast, p: 1.0, brightness_limit: 0.14, contrast_limit: 0.2}",
         "  # no RGBShift: the images are grey" if found.grey else "  - {name: RGBShift, p: 1.0, limit: 0.07}",
         "border: reflect  # rotated corners are mirrored, never taken for background",
     ]
-    if found.asymmetry[0] <= _SYMMETRIC:
+    if found.mirrors[0].natural:
         lines.append("flip_average: true  # predictions are averaged with those of the mirrored image")
     return "\n".join(lines) + "\n"
 

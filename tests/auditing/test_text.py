@@ -18,7 +18,7 @@ from maskwright.core.storage import dump_json
 def test_a_clean_dataset_in_a_few_lines(tmp_path: Path) -> None:
     text = human(audit(make_dataset(tmp_path / "pets", describe=True, seed=1), progress=False))
     lines = text.splitlines()
-    assert lines[0].startswith("pets: 12 images, 3 classes, version ")
+    assert lines[0].startswith("pets: 12 images, 3 classes, dataset fingerprint ")
     assert lines[2].split() == ["train", "6", "6", "0.00%", "48", "64"]
     assert lines[5].split() == ["all", "3", "splits", "12", "12", "0.00%", "48", "64"]
     assert lines[-1] == "no findings"
@@ -35,7 +35,7 @@ def test_big_data_stay_within_a_screen() -> None:
     findings = [Finding(code, row.severity, "a message", "a fix", f"train/{i:05d}", "train")
                 for code, row in CHECKS.items() for i in range(5000)]
     text = human(AuditResult("big", Path("big"), classes, None, 5000, 3, findings, statistics))
-    assert text.splitlines()[0] == "big: 5000 images and 3 excluded, 150 classes, version unknown"
+    assert text.splitlines()[0] == "big: 5,000 images and 3 excluded, 150 classes, dataset fingerprint unknown"
     assert len(text.splitlines()) <= 42
     assert max(map(len, text.splitlines())) < 1000
     assert "  error    mask.none x 5000: train/00000: a message; also train/00001, train/00002 and 4997 more" in text

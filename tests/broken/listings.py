@@ -119,6 +119,6 @@ TABLES = [
     Row("description", "index", "labels.csv: mask that is not there", swap(TABLE, ",train/000.png", ",train/gone.png"), "error", "no such file"),
     Row("description", "index", "labels.csv: row without a mask", swap(TABLE, FIRST, "train/000.png,,train"), "warning", "the image has no mask"),
     Row("description", "index", "labels.csv: row without a split", swap(TABLE, FIRST, "train/000.png,train/000.png"), "warning", "samples without a split: 1 of 4"),
-    Row("description", "index", "labels.csv: row left out", swap(TABLE, FIRST + "\n", ""), "warning", "1 image files are not in labels.csv", changes=True),
+    Row("description", "index", "labels.csv: row left out", swap(TABLE, FIRST + "\n", ""), "warning", "1 image file is not in labels.csv", changes=True),
     Row("description", "index", "labels.csv: folder in place of an image", lambda d: ((d / "img/train/000.png").unlink(), (d / "img/train/000.png").mkdir()), "error", "Is a directory"),
 ]

@@ -112,7 +112,7 @@ IMAGES = [
     Row("image", "folders", "beside the folders of the splits", put_image("img/more.png", PICTURE), "warning",
         "are in no folder of a split"),
     Row("image", "folders", "in a folder that is a link", lambda d: (d / "img/train/more").symlink_to(d / "img/val"),
-        "warning", "1 folders are symbolic links"),
+        "warning", "1 folder is not entered, because of symbolic links"),
     *(Row("image", "folders", kind, put(IMAGE, content), verdict, says) for kind, content, verdict, says in [
         ("16 bits", encoded(SIXTEEN, "PNG"), "warning", "images of 16 bits: 1 of 4"),
         ("16 bits a channel", wide_colour_png(PICTURE.astype(np.uint16) * 257), "warning", "images of 16 bits: 1 of 4"),
@@ -128,7 +128,7 @@ IMAGES = [
         "warning", "a side below 32 pixels: 1 of 4", changes=True),
 ]
 
-NO_CLASS = "ids that are no class"
+NO_CLASS = "unknown class ids"
 MASKS = [
     *(Row("mask", "folders", kind, put(MASK, content), "error", says) for kind, content, says in [
         ("empty file", b"", UNREADABLE),
@@ -141,10 +141,10 @@ MASKS = [
         ("partly transparent", encoded(with_alpha(LABELS, LABELS * 100), "PNG"), "transparent pixels"),
         ("smaller than its image", encoded(LABELS[:40], "PNG"), "the mask is 64x40 but the image is 64x48"),
         ("turned on its side", encoded(np.ascontiguousarray(LABELS.T), "PNG"), "the mask is 48x64 but"),
-        ("an id that is no class", beyond_classes(9, np.uint8), "holds 1 ids that are no class: 9 (2 px)"),
-        ("a 16-bit id that is no class", beyond_classes(1000, np.uint16), "no class: 1000 (2 px)"),
-        ("0 and 255 among masks of ids", encoded(np.where(LABELS, 254, 0).astype(np.uint8), "PNG"), "no class: 254"),
-        ("instance numbers", encoded(np.arange(LABELS.size, dtype=np.uint16).reshape(SIZE), "PNG"), "ids that are no class"),
+        ("an id that is no class", beyond_classes(9, np.uint8), "unknown class ids: 9 (2 px)"),
+        ("a 16-bit id that is no class", beyond_classes(1000, np.uint16), "unknown class ids: 1000 (2 px)"),
+        ("0 and 255 among masks of ids", encoded(np.where(LABELS, 254, 0).astype(np.uint8), "PNG"), "unknown class ids: 254"),
+        ("instance numbers", encoded(np.arange(LABELS.size, dtype=np.uint16).reshape(SIZE), "PNG"), "unknown class ids"),
         ("ids beyond 16 bits", encoded(LABELS.astype(np.int32) * 70_000, "TIFF"), "outside 0..65535"),
         ("negative ids", encoded(-LABELS.astype(np.int32), "TIFF"), "outside 0..65535"),
         ("float pixels", encoded(LABELS.astype(np.float32), "TIFF"), "no agreed meaning"),

@@ -167,6 +167,6 @@ VOC_ROWS = [
     Row("annotation", "voc", "list: image of two splits", lambda d: (d / "ImageSets/Segmentation/val.txt").write_text("000\n002\n"), "warning", "1 images stand in several splits"),
     Row("annotation", "voc", "mask: no image", put(CLASS, "garbage"), "error", UNREADABLE),
     Row("annotation", "voc", "mask: colours among masks of ids", put_image(CLASS, COLOURS[LABELS]), "error", "colour mask where class ids"),
-    Row("annotation", "voc", "mask: id that is no class", put_image(CLASS, LABELS + 7), "error", "no class"),
+    Row("annotation", "voc", "mask: id that is no class", put_image(CLASS, LABELS + 7), "error", "unknown class ids"),
     Row("annotation", "voc", "mask: link out of the folder", link_out(CLASS), "refused", "symbolic link"),
 ]

@@ -47,7 +47,7 @@ def test_unknown_ids_are_named_with_their_counts() -> None:
     tree = ClassTree.flat(["a", "b"], [0, 7])
     mask = np.array([[0, 7, 255], [3, 3, 9]], np.uint8)
     assert tree.unknown_ids(mask) == {3: 2, 9: 1}
-    with pytest.raises(DataError, match=r"m\.png: .*no class: 3 \(2 px\), 9 \(1 px\).*known: \[0, 7\]"):
+    with pytest.raises(DataError, match=r"m\.png: .*unknown class ids: 3 \(2 px\), 9 \(1 px\).*known: \[0, 7\]"):
         tree.to_indices(mask, "m.png")
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from helpers import make_dataset
-from maskwright.core.edits import FOLDER, Edit, add_edits, journal_of, mask_edit, read_batches, take_back
+from maskwright.cli import main
+from maskwright.core.edits import FOLDER, Edit, add_edits, edits, journal_of, mask_edit, read_batches, take_back
 from maskwright.core.storage import exclusive_lock
 from maskwright.errors import ConfigError, DataError, LockedError
 from maskwright.formats.opening import load_dataset
@@ -106,3 +107,40 @@ def test_two_processes_do_not_edit_at_once(home):
             with pytest.raises(LockedError, match=str(os.getpid())):
                 change()
     assert os.listdir(home / FOLDER) == [".lock"]
+
+
+def said(capsys, *arguments):
+    with pytest.raises(SystemExit) as stopped:
+        main(["edits", *map(str, arguments)])
+    assert stopped.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_undoing_says_what_was_undone_and_what_is_left(home, capsys):
+    two = add_edits(home, [Edit("split", "train/000", "val"), Edit("status", "train/000", "suspect")], "by two hands")
+    one = add_edits(home, [Edit("split", "train/000", "test")], "by hand")
+    assert said(capsys, home) == f"1: 2 edits, {two.time}, by two hands\n2: 1 edit, {one.time}, by hand\n"
+    lines = said(capsys, home, "--undo").splitlines()
+    assert lines == ["undone: 1 edit; 2 edits left", f"  it was batch 2: {one.time}, by hand", "left:",
+                     f"  1: 2 edits, {two.time}, by two hands"]
+    assert said(capsys, home, "--undo").splitlines()[0] == "undone: 2 edits; none left"
+    assert said(capsys, home) == "no edits\n"
+
+
+def test_what_was_undone_is_in_the_document_and_in_python(home, capsys):
+    first, second = (add_edits(home, [Edit("split", "train/000", split)], split) for split in ("val", "test"))
+    assert json.loads(said(capsys, home, "--json"))["undone"] is None
+    document = json.loads(said(capsys, home, "--undo", "--batch", "1", "--json"))
+    assert document["undone"]["name"] == "1" and document["undone"]["edits"] == [
+        {"kind": "split", "sample": "train/000", "value": "val"}]
+    assert [batch["name"] for batch in document["batches"]] == ["2"]
+    result = edits(home, undo=True)
+    assert result.undone == second and result.batches == ()
+    assert edits(home).undone is None and first not in edits(home).batches
+
+
+def test_a_batch_without_undo_is_refused(home):
+    add_edits(home, [Edit("split", "train/000", "val")], "")
+    with pytest.raises(ConfigError, match="give --undo"):
+        edits(home, batch="1")
+    assert len(edits(home).batches) == 1

@@ -112,7 +112,7 @@ def test_masks_that_are_missing_are_named(data, masks):
 
 @pytest.mark.parametrize(("change", "error"), [
     (lambda mask: mask[:-1], "is 30x23, but the mask of test/test_00 is 30x24"),
-    (lambda mask: np.where(mask == 0, 3, mask), r"holds ids that are no class: 3 \("),
+    (lambda mask: np.where(mask == 0, 3, mask), r"unknown class ids: 3 \("),
     (lambda mask: np.where(mask == 0, 255, mask), "has pixels of the ignore id 255"),
     (lambda mask: np.stack([mask, mask // 2, mask], -1), "a colour mask where class ids are expected"),
 ])

@@ -80,7 +80,7 @@ def test_the_statistics_are_those_of_the_audit(page, result):
 
 
 def test_objects_are_those_of_the_audit(page, result):
-    rows = table(page, "class", "objects", "per image", "pixels: least", "median", "largest", "specks")
+    rows = table(page, "class", "objects", "per image", "pixels: least", "median", "largest", "tiny objects")
     for cells, row in zip(rows, result.statistics.to_dict()["total"]["objects"], strict=True):
         sizes = [row["pixels"].get(key) for key in ("min", "median", "max")]
         assert [values for _, values in cells[1:2] + cells[3:]] == [

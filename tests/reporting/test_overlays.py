@@ -90,7 +90,7 @@ def test_what_cannot_be_drawn_is_skipped_with_its_reason(tmp_path: Path) -> None
     result = overlays(replace(dataset, samples=samples), tmp_path / "out", progress=False)
     assert list(result.skipped) == [first.name, second.name, third.name, fifth.name]
     assert all(text in reason for text, reason in zip(
-        ("is 9x9 but the image", "not a readable image", "has no mask", "no class: 77"), result.skipped.values(),
+        ("is 9x9 but the image", "not a readable image", "has no mask", "unknown class ids: 77"), result.skipped.values(),
         strict=True))
     assert set(result.overlays) == {sample.name for sample in samples} - set(result.skipped)
     assert [path.name for path in result.sheets] == ["all-001.jpg"]

@@ -144,7 +144,7 @@ def test_what_is_gone_or_broken_is_named_in_its_place(own, tmp_path):
     problems = [line.strip() for line in page.text.splitlines() if "ot all pictures: " in line or "No pictures: " in line]
     assert len(problems) == 7
     for problem, said in zip(problems, ("no such file", "holds no probabilities", "not a readable image", "is 7x5 but",
-                                        "ids that are no class", "not a readable image", "is not in the dataset"),
+                                        "unknown class ids", "not a readable image", "is not in the dataset"),
                              strict=True):
         assert said in problem
 

@@ -29,7 +29,7 @@ def test_a_split_holds_is_listed_and_can_be_undone(data):
         assert (result.lists / f"{name}.txt").read_text().split() == [s.name for s in samples]
     assert json.loads((result.lists / "split.json").read_text())["seed"] == 3
     assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file() and FOLDER not in path.parts} == files
-    assert edits(data, undo=True) == []
+    assert edits(data, undo=True).batches == ()
     assert load_dataset(data).samples == before.samples
 
 

@@ -364,7 +364,7 @@ def spoil_size(root):
 
 def spoil_ids(root):
     write(root / "masks/train/train_03.png", np.full((32, 32), 9, np.uint8))
-    return r"train_03.png: holds ids that are no class: 9 \(1024 px\)"
+    return r"train_03.png: unknown class ids: 9 \(1024 px\)"
 
 
 def spoil_image(root):

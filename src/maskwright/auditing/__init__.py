@@ -9,20 +9,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from maskwright.auditing import fixes
 from maskwright.auditing.checks import classes, images, masks, splits
-from maskwright.auditing.checks.seen import Check
+from maskwright.auditing.checks.seen import Check, Seen
 from maskwright.auditing.statistics import Statistics
 from maskwright.auditing.survey import Survey, survey
 from maskwright.auditing.text import human as human
 from maskwright.core import progress as bar
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
-from maskwright.core.edits import Batch, home_of
+from maskwright.core.edits import home_of
 from maskwright.core.findings import Finding, Severity, summarise
 from maskwright.core.storage import disk_errors, exclusive_lock
 from maskwright.errors import ConfigError, DataError, Interrupted
@@ -46,7 +46,7 @@ CHECKS: dict[str, Row] = {
     "image.unreadable": Row(ERROR, "an image cannot be read", images.image_unreadable),
     "mask.unreadable": Row(ERROR, "a mask cannot be read, or cannot mean class ids", masks.mask_unreadable),
     "mask.size": Row(ERROR, "a mask is not of the size of its image", masks.mask_size),
-    "mask.unknown_ids": Row(ERROR, "a mask holds ids that are no class", masks.mask_unknown_ids),
+    "mask.unknown_ids": Row(ERROR, "a mask holds unknown class ids", masks.mask_unknown_ids),
     "split.leakage": Row(ERROR, "the same image is in two splits", splits.split_leakage),
     "class.not_in_train": Row(ERROR, "a class that occurs is never in train", classes.class_not_in_train),
     "mask.missing": Row(WARNING, "an image has no mask", masks.mask_missing),
@@ -69,8 +69,8 @@ CHECKS: dict[str, Row] = {
     "class.not_in_split": Row(WARNING, "a class of train has no pixel in another split", classes.class_not_in_split),
     "class.rare_images": Row(WARNING, "a class is in very few training images", classes.class_rare_images),
     "class.imbalance": Row(WARNING, "a class has very few pixels in training", classes.class_imbalance),
-    "mask.specks": Row(INFO, "a mask has objects of very few pixels", masks.mask_specks),
-    "mask.slivers": Row(INFO, "a mask has long objects that are nowhere thick", masks.mask_slivers),
+    "mask.specks": Row(INFO, "a mask has tiny objects", masks.mask_specks),
+    "mask.slivers": Row(INFO, "a mask has long, thin objects", masks.mask_slivers),
     "mask.pinholes": Row(INFO, "a mask has tiny holes", masks.mask_pinholes),
     "mask.all_background": Row(INFO, "a mask holds nothing but the first class", masks.mask_all_background),
     "mask.palette": Row(INFO, "a mask has a palette", masks.mask_palette),
@@ -89,7 +89,8 @@ CHECKS: dict[str, Row] = {
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What an audit found, worst first. `version` is the dataset's content version, None when a file is unreadable."""
+    """What an audit found, worst first. `version` is the dataset's content version, None when a file is unreadable.
+    `fixed` is what `fix` has done; all the rest describes the dataset with it."""
 
     name: str
     root: Path
@@ -99,7 +100,7 @@ class AuditResult:
     excluded: int
     findings: list[Finding]
     statistics: Statistics
-    fixed: Batch | None = None
+    fixed: fixes.Fixed | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `audit`."""
@@ -107,21 +108,24 @@ class AuditResult:
                             "excluded": self.excluded, "classes": self.classes.to_dict()},
                 "findings": [finding.to_dict() for finding in self.findings],
                 "summary": summarise(self.findings),
-                "fixed": asdict(self.fixed) if self.fixed else None,
+                "fixed": asdict(self.fixed.batch) | {"findings": [finding.to_dict() for finding in self.fixed.findings]}
+                if self.fixed else None,
                 "statistics": self.statistics.to_dict()}
 
 
 def audit(data: str | Path | Dataset, *, fix: bool = False, progress: bool = True, workers: int | None = None,
           unfinished: Path | None = None) -> AuditResult:
     """Checks a dataset (or the folder of one) and counts what it consists of; nothing is written, but with `fix`,
-    where `data` is a folder, the edits that mend what needs no person (`fixes.FIXES`); they hold from the next
-    opening on.
+    where `data` is a folder, the edits that fix what needs no person (`fixes.FIXES`). After these the dataset is
+    audited again, so that the result describes it as it is then.
 
     Every file is decoded once, by `workers` processes (as many as there are cores when left out), and of each
     sample about a kilobyte is kept. With a folder `unfinished`, what was seen so far is kept there: the same call goes
     on where it was stopped, and the folder is gone when it ends. Samples with status `exclude` are left out. Raises
     ConfigError or DataError when the folder cannot be read as a dataset at all; a broken file is a finding.
     """
+    if fix and isinstance(data, Dataset):
+        raise ConfigError("audit: fixes are edits beside a folder; give the folder, not an opened Dataset")
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     kept = sum(sample.status != "exclude" for sample in dataset.samples)
     with (_kept(unfinished) if unfinished else nullcontext(),
@@ -132,14 +136,12 @@ def audit(data: str | Path | Dataset, *, fix: bool = False, progress: bool = Tru
     except DataError:
         version = None  # a file is missing, which is a finding already
     # What was noted while annotation files were read comes first among its equals.
-    findings = sorted([*dataset.notes, *_findings(seen)], key=lambda finding: -finding.severity)
-    fixed = None
-    if fix:
-        if isinstance(data, Dataset):
-            raise ConfigError("audit: fixes are edits beside a folder; give the folder, not an opened Dataset")
-        fixed = fixes.fix(home_of(Path(data)), dataset, findings)
+    found = list(_found(seen))
+    if fix and not isinstance(data, Dataset) and (fixed := fixes.fix(home_of(Path(data)), dataset, found)):
+        return replace(audit(data, progress=progress, workers=workers), fixed=fixed)
+    findings = sorted([*dataset.notes, *(finding for finding, _ in found)], key=lambda finding: -finding.severity)
     return AuditResult(dataset.name, dataset.root, dataset.classes, version, kept, len(dataset.samples) - kept,
-                       findings, seen.statistics, fixed)
+                       findings, seen.statistics)
 
 
 @contextmanager
@@ -155,8 +157,8 @@ def _kept(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder)
 
 
-def _findings(seen: Survey) -> Iterator[Finding]:
+def _found(survey: Survey) -> Iterator[tuple[Finding, Seen]]:
     for code, row in CHECKS.items():
-        for what in row.check(seen):
+        for what in row.check(survey):
             yield Finding(code, row.severity, what.message, what.fix, what.sample.name if what.sample else None,
-                          what.split or (what.sample.split if what.sample else None), evidence=what.evidence)
+                          what.split or (what.sample.split if what.sample else None), evidence=what.evidence), what

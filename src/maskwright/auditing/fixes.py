@@ -1,82 +1,126 @@
-"""What an audit can mend without a person: each fix is an edit in the journal, and no file is changed.
+"""What an audit can fix automatically: each fix is an edit in the journal, and no file is changed.
 
 A sample that cannot be used is excluded, copies are excluded but for one, and masks that had to be interpreted are
-stored as they were read. Everything that needs a look at the picture is left alone.
+stored as they were read. What only a person can decide is left alone: copies with different masks, and files that
+another setting in `dataset.yaml` would make right.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from maskwright.auditing.checks.seen import Seen
+from maskwright.auditing.checks.splits import masks_differ
+from maskwright.auditing.survey import Record
 from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import Batch, Edit, add_edits, mask_edit
 from maskwright.core.findings import Finding
-from maskwright.core.sample import Sample
+from maskwright.core.tables import plural
 
-# Given the folder of the edits, the dataset, its samples by name, and the finding.
-Fix = Callable[[Path, Dataset, dict[str, Sample], Finding], list[Edit]]
+
+@dataclass(frozen=True)
+class State:
+    """What fixes know beside what was seen: the folder of the edits, the dataset, the names of the samples that are
+    excluded by now, and of those about whose masks a person has to decide."""
+
+    home: Path
+    dataset: Dataset
+    excluded: set[str]
+    undecided: set[str]
+
+
+Fix = Callable[[State, Seen], list[Edit]]
 # Copies stay where they are scored: what is taken from training cannot flatter a score.
 _KEPT_FIRST = ("test", "val")
 
 
-def _exclude(_: Path, dataset: Dataset, samples: dict[str, Sample], finding: Finding) -> list[Edit]:
-    return [Edit("status", finding.sample, "exclude")] if finding.sample else []
+@dataclass(frozen=True)
+class Fixed:
+    """What was fixed: the edits, and the findings that they answer."""
+
+    batch: Batch
+    findings: tuple[Finding, ...]
+
+    def __str__(self) -> str:
+        counts = Counter("mask" if edit.kind == "mask" else "sample" for edit in self.batch.edits)
+        done = {"sample": "excluded", "mask": "stored as read"}
+        codes = Counter(finding.code for finding in self.findings)
+        return (", ".join(f"{plural(counts[noun], noun)} {how}" for noun, how in done.items() if counts[noun])
+                + f" (edit batch {self.batch.name}; " + ", ".join(f"{code} x {n}" for code, n in codes.items()) + ")")
 
 
-def _one_of_several(_: Path, dataset: Dataset, samples: dict[str, Sample], finding: Finding) -> list[Edit]:
-    """All but one copy are excluded. Copies with different masks in one split need a person to choose."""
-    names = [name for name in finding.evidence["samples"] if name in samples]
-    if finding.code == "image.duplicate" and finding.evidence["masks_differ"]:
+def _exclude(state: State, seen: Seen) -> list[Edit]:
+    return [Edit("status", seen.sample.name, "exclude")] if seen.sample else []
+
+
+def _all_but_one(state: State, seen: Seen) -> list[Edit]:
+    """All copies but one are excluded, of the whole group and not of those that the evidence lists."""
+    copies = [record for record in seen.copies if record.sample.name not in state.excluded]
+    open_ = any(record.sample.name in state.undecided for record in copies)
+    if len(copies) < 2 or open_ or masks_differ(copies):
         return []
-
-    def rank(name: str) -> int:
-        split = samples[name].split
-        return _KEPT_FIRST.index(split) if split in _KEPT_FIRST else len(_KEPT_FIRST)
-
-    kept = min(names, key=rank)
-    return [Edit("status", name, "exclude") for name in names if name != kept]
+    kept = min(copies, key=_rank).sample.name
+    return [Edit("status", record.sample.name, "exclude") for record in copies if record.sample.name != kept]
 
 
-def _as_read(home: Path, dataset: Dataset, samples: dict[str, Sample], finding: Finding) -> list[Edit]:
+def _rank(copy: Record) -> tuple[bool, bool, int]:
+    """What stays comes first: a mask to learn from and to score on counts more than the split."""
+    split = copy.sample.split
+    place = _KEPT_FIRST.index(split) if split in _KEPT_FIRST else len(_KEPT_FIRST)
+    return not copy.usable, not copy.sample.labelled, place
+
+
+def _as_read(state: State, seen: Seen) -> list[Edit]:
     """The mask as an index PNG, with unknown ids as ignored pixels."""
-    sample = samples[finding.sample or ""]
-    ids = dataset.read_mask_pixels(sample).ids
+    if seen.sample is None or seen.sample.name in state.excluded:
+        return []
+    dataset = state.dataset
+    ids = dataset.read_mask_pixels(seen.sample).ids
     known = np.isin(ids, [*dataset.classes.ids, dataset.classes.ignore])
     mask = dataset.classes.to_indices(np.where(known, ids, dataset.classes.ignore))
-    return [mask_edit(home, sample, mask, dataset.classes)] if (mask != IGNORE).any() else []
+    return [mask_edit(state.home, seen.sample, mask, dataset.classes)] if (mask != IGNORE).any() else []
 
 
+# In the order in which they are made: a sample that is excluded is no copy that stays and needs no other mask.
 FIXES: dict[str, tuple[str, Fix]] = {
     "image.unreadable": ("the sample is excluded", _exclude),
-    "mask.unreadable": ("the sample is excluded", _exclude),
-    "mask.size": ("the sample is excluded", _exclude),
+    "mask.unreadable": ("the sample is excluded, unless a setting in dataset.yaml would make its mask right", _exclude),
+    "mask.size": ("the sample is excluded, unless another `exif` setting would make its mask right", _exclude),
     "mask.all_ignore": ("the sample is excluded", _exclude),
-    "split.leakage": ("all copies but one are excluded: that in test stays, else that in val", _one_of_several),
-    "image.duplicate": ("all copies but the first are excluded, if their masks agree", _one_of_several),
+    "split.leakage": ("all copies but one are excluded, unless their masks differ: one with a mask stays, that in test "
+                      "before that in val", _all_but_one),
+    "image.duplicate": ("all copies but one are excluded, unless their masks differ: one with a mask stays",
+                        _all_but_one),
     "mask.unknown_ids": ("pixels with unknown ids are ignored", _as_read),
-    "mask.inexact": ("the mask is kept as it was read: each pixel as its nearest class", _as_read),
+    "mask.inexact": ("the mask is stored as it was read: each pixel as its nearest class", _as_read),
 }
 
 
-def fix(home: Path, dataset: Dataset, findings: Iterable[Finding]) -> Batch | None:
-    """Adds the edits that mend `findings` to the journal in `home`, as one batch; None when there is nothing to mend.
+def fix(home: Path, dataset: Dataset, found: Iterable[tuple[Finding, Seen]]) -> Fixed | None:
+    """Adds the edits that fix what was found to the journal in `home`, as one batch; None when there are none.
 
     A sample that is excluded gets no other edit.
     """
-    samples = {sample.name: sample for sample in dataset.samples}
+    found = list(found)
+    state = State(home, dataset, set(), {seen.sample.name for _, seen in found if seen.by_person and seen.sample})
+    fixable = [(finding, seen) for finding, seen in found if finding.code in FIXES and not seen.by_person]
+    fixable.sort(key=lambda pair: [*FIXES].index(pair[0].code))
     edits: dict[tuple[str, str], Edit] = {}
-    codes: dict[str, int] = {}
-    for finding in findings:
-        if finding.code in FIXES:
-            made = [edit for edit in FIXES[finding.code][1](home, dataset, samples, finding)
-                    if edit.sample in samples and ("status", edit.sample) not in edits]
-            edits |= {(edit.kind, edit.sample): edit for edit in made}
-            codes[finding.code] = codes.get(finding.code, 0) + bool(made)
+    fixed = []
+    for finding, seen in fixable:
+        made = FIXES[finding.code][1](state, seen)
+        state.excluded.update(edit.sample for edit in made if edit.kind == "status")
+        edits |= {(edit.kind, edit.sample): edit for edit in made}
+        fixed += [finding] * bool(made)
     if not edits:
         return None
-    mended = ", ".join(f"{code} x {count}" for code, count in codes.items() if count)
-    return add_edits(home, list(edits.values()), f"audit --fix: {mended}")
+    codes = Counter(finding.code for finding in fixed)
+    batch = add_edits(home, list(edits.values()),
+                      "audit --fix: " + ", ".join(f"{code} x {count}" for code, count in codes.items()))
+    return Fixed(batch, tuple(fixed))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from maskwright.auditing.checks.seen import few
 from maskwright.auditing.statistics import SplitStatistics, Statistics
 from maskwright.core.findings import Finding, summarise
-from maskwright.core.tables import table
+from maskwright.core.tables import plural, table
 
 if TYPE_CHECKING:
     from maskwright.auditing import AuditResult
@@ -20,16 +20,15 @@ _NAMES, _CLASSES, _SPLITS, _GROUPS = 3, 8, 4, 9
 def human(result: AuditResult) -> str:
     """The result as text for a terminal: at most about 40 lines, whatever the size of the dataset."""
     excluded = f" and {result.excluded} excluded" if result.excluded else ""
-    lines = [f"{result.name}: {result.samples} images{excluded}, {len(result.classes)} classes, "
-             f"version {(result.version or 'unknown')[:12]}"]
+    lines = [f"{result.name}: {plural(result.samples, 'image')}{excluded}, {plural(len(result.classes), 'class')}, "
+             f"dataset fingerprint {(result.version or 'unknown')[:12]}"]
     lines += table(_splits_table(result.statistics)) + table(_classes_table(result.statistics))
     mean, std = result.statistics.total.mean_std
     lines.append("  channels (RGB, 0..1): mean " + " ".join(f"{value:.3f}" for value in mean)
                  + ", std " + " ".join(f"{value:.3f}" for value in std))
     lines += _finding_lines(result.findings)
     if result.fixed:
-        lines.append(f"mended by {len(result.fixed.edits)} edits, batch {result.fixed.name} ({result.fixed.reason}); "
-                     "`maskwright edits DIR --undo` takes them back")
+        lines.append(f"fixed: {result.fixed}; `maskwright edits DIR --undo` takes it back")
     return "\n".join(lines)
 
 
@@ -58,8 +57,8 @@ def _classes_table(statistics: Statistics) -> list[list[str]]:
     order = sorted(range(len(names)), key=lambda i: -total.class_pixels[i])
     shown = order if len(order) <= _CLASSES else order[: _CLASSES // 2] + order[-_CLASSES // 2 :]
     weights, objects = statistics.class_weights["inverse_frequency"], total.objects
-    rows = [["class", *(f"{split or '(none)'}: pixels, images" for split in _shown(statistics)), "objects", "median px",
-             "weight"]]
+    rows = [["class", *(f"{split or '(none)'}: pixels, images" for split in _shown(statistics)), "objects",
+             "median object size (px)", "inverse-frequency class weight"]]
     for i in sorted(shown):
         rows.append([names[i], *(f"{_percent(float(part.shares[i]))} {part.class_images[i]:>5}"
                                  for part in _shown(statistics).values()),
@@ -77,7 +76,9 @@ def _finding_lines(findings: list[Finding]) -> list[str]:
     if not findings:
         return ["no findings"]
     severities = summarise(findings)["by_severity"]
-    lines = [f"{len(findings)} findings: " + ", ".join(f"{n} {label}" for label, n in severities.items() if n)]
+    lines = [f"{plural(len(findings), 'finding')}: "
+             + ", ".join(f"{n:,} info" if label == "info" else plural(n, label)
+                         for label, n in severities.items() if n)]
     groups = [list(group) for _, group in groupby(findings, key=lambda finding: finding.code)]
     for group in groups[:_GROUPS]:
         first = group[0]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from maskwright.cli.shared import Dir, Json, show
+from maskwright.cli.shared import Dir, FailOn, Json, fail, show
 
 # For `--help`, which must not import the formats; a test holds the two together.
 READ = "cvat_masks, voc, common_semantic, coco, cvat_images, labelme, yolo_seg, yolo"
@@ -44,12 +44,9 @@ def init(
 def audit(
     folder: Dir,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the HTML report and the JSON.")] = None,
-    fail_on: Annotated[
-        Literal["info", "warning", "error"] | None,
-        typer.Option("--fail-on", help="Exit with 1 when a finding is at least this severe."),
-    ] = None,
+    fail_on: FailOn = "error",
     fix: Annotated[
-        bool, typer.Option("--fix", help="Mend what needs no person, as edits that can be undone.")
+        bool, typer.Option("--fix", help="Fix automatically what can be, as edits; then audit again.")
     ] = False,
     overlays: Annotated[
         int | None,
@@ -57,9 +54,9 @@ def audit(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a dataset and say what is wrong with it. With --out, one that was stopped goes on where it was."""
+    """Check a dataset and say what is wrong with it; exits with 1 when there are errors (see --fail-on). With --out,
+    one that was stopped resumes."""
     from maskwright.auditing import audit, human
-    from maskwright.core.findings import Severity
     from maskwright.formats.opening import load_dataset
 
     if out is not None:
@@ -68,7 +65,6 @@ def audit(
         require_absent(out)
     elif overlays is not None:
         raise typer.BadParameter("--overlays needs --out, the folder they go into")
-    dataset = load_dataset(folder)
     # Beside the output, for the data may be read-only; outputs appear only when they are whole.
     result = audit(folder, fix=fix, unfinished=out.with_name(f"{out.name}.unfinished") if out else None)
     if out is not None:
@@ -76,13 +72,13 @@ def audit(
         from maskwright.reporting import write_audit
         from maskwright.reporting.overlays import overlays as draw
 
+        dataset = load_dataset(folder)  # with what was fixed
         say(f"report: {write_audit(result, out, dataset=dataset)}")
         if overlays is not None:
             drawn = draw(dataset, out / "overlays", count=overlays or None)
             say(f"overlays: {drawn.folder} ({len(drawn.overlays)} drawn, {len(drawn.skipped)} skipped)")
     show(result.to_dict(), as_json, lambda: human(result))
-    if fail_on and any(finding.severity >= Severity[fail_on.upper()] for finding in result.findings):
-        raise typer.Exit(1)
+    fail(result.findings, fail_on)
 
 
 def convert(
@@ -144,17 +140,13 @@ def split(
 def edits(
     folder: Dir,
     undo: Annotated[bool, typer.Option("--undo", help="Take the last batch back, or the one of --batch.")] = False,
-    batch: Annotated[str | None, typer.Option("--batch", help="The batch to take back.")] = None,
+    batch: Annotated[
+        str | None, typer.Option("--batch", help="With --undo: the name of the batch to take back.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the edits of a dataset, or take some back."""
-    from dataclasses import asdict
-
     from maskwright.core.edits import edits
 
-    held = edits(folder, undo=undo, batch=batch)
-    show(
-        {"batches": [asdict(one) for one in held]},
-        as_json,
-        lambda: "\n".join(f"{b.name}: {len(b.edits)} edits, {b.time}, {b.reason}" for b in held) or "no edits",
-    )
+    result = edits(folder, undo=undo, batch=batch)
+    show(result.to_dict(), as_json, result.human)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskwright.cli.shared import Dir, Json, Out, Set, need_torch, show
+from maskwright.cli.shared import Dir, FailOn, Json, Out, Set, fail, need_torch, show
 
 if TYPE_CHECKING:
     from maskwright.core.edits import Batch
@@ -43,10 +43,7 @@ def suspects(
     ] = None,
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random choices.")] = 0,
-    fail_on: Annotated[
-        Literal["info", "warning", "error"] | None,
-        typer.Option("--fail-on", help="Exit with 1 when a finding is at least this severe."),
-    ] = None,
+    fail_on: FailOn = "error",
     as_json: Json = False,
 ) -> None:
     """Rank masks and regions by how likely they are wrong, and propose repairs; what was stopped goes on."""
@@ -62,7 +59,6 @@ def suspects(
     if min_confidence is not None:
         raise typer.BadParameter("--min-confidence is of proposals to take over; give --apply with it")
     need_torch()
-    from maskwright.core.findings import Severity
     from maskwright.formats.opening import load_dataset
     from maskwright.reporting import write_sheet
     from maskwright.suspecting.suspects import suspects
@@ -72,8 +68,7 @@ def suspects(
                       others=others or (), self_test=self_test, overrides=changes or ())
     write_sheet(result, load_dataset(folder), result.folder, result.folder / "index.html")
     show(result.to_dict(), as_json, lambda: human(result))
-    if fail_on and any(one.finding().severity >= Severity[fail_on.upper()] for one in result.suspects):
-        raise typer.Exit(1)
+    fail((suspect.finding() for suspect in result.suspects), fail_on)
 
 
 def applied_text(folder: Path, batch: Batch | None) -> str:

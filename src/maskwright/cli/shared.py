@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from maskwright.core.findings import Finding
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where the result goes; never overwritten.")]
@@ -17,6 +20,10 @@ Dir = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.", show
 Selector = Annotated[
     Literal["leaf", "levels", "top_down"] | None,
     typer.Option("--selector", help="How the levels of a class tree are labelled; the run's own when left out."),
+]
+FailOn = Annotated[
+    Literal["error", "warning", "info", "never"],
+    typer.Option("--fail-on", help="Exit with 1 when a finding is at least this severe, with 0 else; never: always 0."),
 ]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
 
@@ -33,6 +40,14 @@ def show(value: Any, as_json: bool, human: Callable[[], str]) -> None:
     elif text := human():
         # Names in files may hold what steers a terminal.
         print("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text))
+
+
+def fail(findings: Iterable[Finding], fail_on: str) -> None:
+    """Exits with 1 when one of the findings is at least as severe as `--fail-on` asks."""
+    from maskwright.core.findings import Severity
+
+    if fail_on != "never" and any(finding.severity >= Severity[fail_on.upper()] for finding in findings):
+        raise typer.Exit(1)
 
 
 def need_torch() -> None:

@@ -133,7 +133,7 @@ class ClassTree:
         if indices.size and indices.min() < 0:
             unknown = self.unknown_ids(ids)
             listed = ", ".join(f"{i} ({n} px)" for i, n in list(unknown.items())[:5])
-            raise DataError(f"{source}: holds ids that are no class: {listed}; "
+            raise DataError(f"{source}: unknown class ids: {listed}; "
                             f"add them to `classes` in dataset.yaml or correct the mask (known: {self.ids})")
         return np.asarray(indices, np.uint8)
 

@@ -32,6 +32,7 @@ from maskwright.core.sample import (
     read_mask,
 )
 from maskwright.core.storage import confine, dump_json, is_inside
+from maskwright.core.tables import plural
 from maskwright.errors import DataError
 
 
@@ -168,14 +169,15 @@ class _Listing:
 
 
 def _left_out(listing: _Listing) -> Iterator[Finding]:
-    for code, paths, what, fix in (
-            ("image.unlisted", listing.unlisted, f"image files are {listing.unlisted_in}, so they are left out",
+    for code, paths, noun, what, fix in (
+            ("image.unlisted", listing.unlisted, "image file", f"{listing.unlisted_in} and left out",
              "add them there, or move them away"),
-            ("image.linked", listing.links, "folders are symbolic links and are not entered",
+            ("image.linked", listing.links, "folder", "not entered, because of symbolic links",
              "copy their files into the dataset")):
         if paths:
             first = ", ".join(path.name for path in paths[:3]) + ", …" * (len(paths) > 3)
-            yield Finding(code, Severity.WARNING, f"{len(paths)} {what} ({first})", fix,
+            verb = "is" if len(paths) == 1 else "are"
+            yield Finding(code, Severity.WARNING, f"{plural(len(paths), noun)} {verb} {what} ({first})", fix,
                           evidence={"count": len(paths), "files": [str(path) for path in paths[:20]]})
 
 

@@ -131,7 +131,7 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
              f"layout: {file.layout}{notes.get('layout', '')}",
              f"images:{notes.get('images', '')}",
              f"  folder: {_quoted(file.images.folder)}",
-             f"  exif: {file.images.exif}{notes.get('exif', '  # no rotated image tells; the usual choice')}"]
+             f"  exif: {file.images.exif}{notes.get('exif', '  # no image has an EXIF rotation; the usual choice')}"]
     if file.annotations:
         lines.append(f"annotations: {_quoted(file.annotations)}")
     if not by_files:

@@ -23,6 +23,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.masks import mask_png
 from maskwright.core.sample import Sample, Status
 from maskwright.core.storage import Journal, atomic_write_bytes, confine, disk_errors, exclusive_lock
+from maskwright.core.tables import plural
 from maskwright.errors import ConfigError, DataError
 
 FOLDER = ".maskwright"
@@ -49,20 +50,46 @@ class Batch:
     edits: tuple[Edit, ...]
 
 
+@dataclass(frozen=True)
+class EditsResult:
+    """The batches that hold, the last one last, and the one that was undone just now, if any."""
+
+    batches: tuple[Batch, ...]
+    undone: Batch | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"batches": [asdict(batch) for batch in self.batches],
+                "undone": asdict(self.undone) if self.undone else None}
+
+    def human(self) -> str:
+        """For a terminal."""
+        lines = [f"{batch.name}: {plural(len(batch.edits), 'edit')}, {batch.time}, {batch.reason}"
+                 for batch in self.batches]
+        if self.undone is None:
+            return "\n".join(lines) or "no edits"
+        left = sum(len(batch.edits) for batch in self.batches)
+        return "\n".join([f"undone: {plural(len(self.undone.edits), 'edit')}; "
+                          + (f"{plural(left, 'edit')} left" if left else "none left"),
+                          f"  it was batch {self.undone.name}: {self.undone.time}, {self.undone.reason}",
+                          *(["left:"] * bool(lines)), *(f"  {line}" for line in lines)])
+
+
 def home_of(path: Path) -> Path:
     """The folder of the edits of the dataset at `path`, a folder or a `dataset.yaml`."""
     return path.parent if path.is_file() else path
 
 
-def edits(folder: str | Path, *, undo: bool = False, batch: str | None = None) -> list[Batch]:
-    """The verb `edits`: the batches that hold, the last one last; with `undo`, the last one, or the one called
-    `batch`, is taken back first. ConfigError when there is none, DataError for a folder that is not there."""
+def edits(folder: str | Path, *, undo: bool = False, batch: str | None = None) -> EditsResult:
+    """The verb `edits`: the batches that hold, and with `undo` the one that is taken back: the last one, or the one
+    called `batch`. ConfigError when there is none, DataError for a folder that is not there."""
     home = home_of(Path(folder))
     if not home.is_dir():
         raise DataError(f"{home}: no such folder; give the folder of the dataset")
-    if undo:
-        take_back(home, batch)
-    return read_batches(home)
+    if batch is not None and not undo:
+        raise ConfigError(f"--batch {batch}: names the batch to undo; give --undo with it")
+    undone = take_back(home, batch) if undo else None
+    return EditsResult(tuple(read_batches(home)), undone)
 
 
 def journal_of(home: Path) -> Journal:

@@ -67,7 +67,8 @@ def detect(root: Path, images: str | None = None, masks: str | None = None) -> D
     elif splits:
         reasons["layout"] = f"{image_folder}/ holds a folder for each split: {', '.join(splits.values())}"
     else:
-        reasons["layout"] = f"{image_folder}/ holds the images without split folders"
+        place = "this folder" if image_folder == "." else f"{image_folder}/"
+        reasons["layout"] = f"images directly in {place}"
     mask_files = images_below(root / mask_folder) if mask_folder else []
     encoding, classes, ignore = _encoding(root, mask_files, reasons)
     file = DatasetFile(

@@ -1,9 +1,15 @@
-"""Tables of text for a terminal."""
+"""Tables of text for a terminal, and counts in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import zip_longest
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 image`, `2 images`, `3 classes`."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

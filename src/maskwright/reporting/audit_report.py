@@ -52,7 +52,7 @@ def audit_report(result: AuditResult, out: Path, *, dataset: Dataset | None = No
         "weights": _weights(result.statistics), "objects": content["statistics"]["total"]["objects"],
         "heat": heat, "nowhere": [name for name, found in zip(result.classes.names, heat, strict=True) if not found],
         "ramp": ramp(),
-        "tiles": tiles, "problem": problem})
+        "tiles": tiles, "problem": problem, "fixed_text": str(result.fixed)})
 
 
 def write_audit(result: AuditResult, out: Path, *, dataset: Dataset | None = None) -> Path:

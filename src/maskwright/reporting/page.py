@@ -15,6 +15,7 @@ from maskwright import __version__
 from maskwright.core.classes import ClassTree
 from maskwright.core.palette import to_hex
 from maskwright.core.storage import atomic_write_text, require_absent
+from maskwright.core.tables import plural as plural
 from maskwright.reporting import svg
 
 UNDEFINED = Markup('<abbr title="undefined: the class occurs in none of these pixels">–</abbr>')
@@ -46,12 +47,6 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def plural(number: int, noun: str) -> str:
-    """`1 image`, `2 images`, `3 classes`."""
-    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{ending}"
 
 
 def ticked(text: str) -> Markup:

@@ -41,7 +41,8 @@ def class_not_in_train(survey: Survey) -> Iterator[Seen]:
     if train and train.labelled:
         yield from _classes(survey, _absent(train) - _absent(survey.statistics.total),
                             "classes that occur, but not in train",
-                            "move images with them to train: a model cannot learn what it never sees", "train")
+                            "move images containing these classes into train: a model cannot learn what it never sees",
+                            "train")
 
 
 def class_not_in_split(survey: Survey) -> Iterator[Seen]:
@@ -52,7 +53,8 @@ def class_not_in_split(survey: Survey) -> Iterator[Seen]:
             if name not in ("", "train") and splits[name].labelled:
                 yield from _classes(survey, _absent(splits[name]) - _absent(splits["train"]),
                                     f"classes of train without a pixel in {name}",
-                                    f"their scores on {name} are undefined: move images with them there", name)
+                                    f"their scores on {name} are undefined: move images containing these classes into "
+                                    f"{name}", name)
 
 
 def class_imbalance(survey: Survey) -> Iterator[Seen]:

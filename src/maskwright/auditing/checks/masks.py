@@ -13,6 +13,7 @@ from maskwright.auditing.survey import Record, Survey, repeated
 
 # Of the masks with the most flaws, those that are described.
 _WORST = 20
+_NAMED = 5  # unknown ids of a mask that are named
 
 
 def mask_unreadable(survey: Survey) -> Iterator[Seen]:
@@ -22,7 +23,11 @@ def mask_unreadable(survey: Survey) -> Iterator[Seen]:
 
 def mask_none(survey: Survey) -> Iterator[Seen]:
     """Nothing to learn from."""
-    if not any(record.usable for record in survey.records):
+    if not survey.records:
+        excluded = len(survey.dataset.samples)
+        yield Seen(f"{survey.dataset.root}: every one of the {excluded} samples is excluded",
+                   "correct the files, and take the edits back with `maskwright edits DIR --undo`")
+    elif not any(record.usable for record in survey.records):
         masks = sum(record.mask is not None for record in survey.records)
         why = f"none of its {masks} masks is usable" if masks else "it has no masks"
         yield Seen(f"{survey.dataset.root}: {len(survey.records)} images, but {why}",
@@ -54,11 +59,12 @@ def mask_size(survey: Survey) -> Iterator[Seen]:
         image, mask = record.image, record.mask
         if isinstance(image, ImageFacts) and isinstance(mask, MaskFacts) and image.size != mask.size:
             fix = "draw the mask again at the size of the image, or exclude the sample"
-            if image.kind.orientation >= 5 and image.size == mask.size[::-1]:
+            turned = image.kind.orientation >= 5 and image.size == mask.size[::-1]
+            if turned:
                 other = "ignore" if survey.dataset.exif == "apply" else "apply"
                 fix = f"the mask fits the image turned by its EXIF orientation: set `exif: {other}` under `images`"
             yield Seen(f"the mask is {wide(mask.size)} but the image is {wide(image.size)}", fix, record.sample,
-                       evidence={"image": list(image.size), "mask": list(mask.size)})
+                       evidence={"image": list(image.size), "mask": list(mask.size)}, by_person=turned)
 
 
 # --- values ----------------------------------------------------------------------------------------------
@@ -67,8 +73,9 @@ def mask_unknown_ids(survey: Survey) -> Iterator[Seen]:
     """Masks with ids that are neither a class nor ignore."""
     for sample, mask in survey.masks:
         if mask.unknown:
-            listed = few([f"{id_} ({n} px)" for id_, n in mask.unknown.items()], 5)
-            yield Seen(f"holds {mask.unknown_ids} ids that are no class: {listed}",
+            listed = ", ".join(f"{id_} ({n} px)" for id_, n in [*mask.unknown.items()][:_NAMED])
+            more = f" and {mask.unknown_ids - _NAMED} more" if mask.unknown_ids > _NAMED else ""
+            yield Seen(f"unknown class ids: {listed}{more}",
                        "add them to `classes` in dataset.yaml, set `ignore` to the one that does not count, or correct "
                        "the mask", sample,
                        evidence={"count": mask.unknown_ids, "ids": {str(id_): n for id_, n in mask.unknown.items()}})
@@ -157,20 +164,20 @@ def _flawed(survey: Survey, kind: str, what: str, fix: str) -> Iterator[Seen]:
 
 def mask_specks(survey: Survey) -> Iterator[Seen]:
     """Masks with objects of very few pixels."""
-    return _flawed(survey, "specks", "specks (objects of up to 4 pixels, or 1/20,000 of the image and 16 pixels)",
+    return _flawed(survey, "specks", "tiny objects (of up to 4 pixels, or 1/20,000 of the image and 16 pixels)",
                    "if they are slips of the pen or of a conversion, remove them: each counts as an object")
 
 
 def mask_slivers(survey: Survey) -> Iterator[Seen]:
     """Masks with long objects that are nowhere thick."""
-    return _flawed(survey, "slivers", f"slivers (objects longer than {SLIVER} pixels, nowhere 3 x 3 pixels thick)",
+    return _flawed(survey, "slivers", f"thin objects (longer than {SLIVER} pixels, nowhere 3 x 3 pixels thick)",
                    "right for lines such as cracks; between two classes they are gaps of the drawing: give them to one")
 
 
 def mask_pinholes(survey: Survey) -> Iterator[Seen]:
     """Masks with tiny holes."""
     name = survey.dataset.classes.names[0]
-    return _flawed(survey, "pinholes", f"pinholes (up to {PINHOLE} pixels of {name!r} inside one other class)",
+    return _flawed(survey, "pinholes", f"tiny holes (up to {PINHOLE} pixels of {name!r} inside one other class)",
                    "if they are slips of the pen or of a conversion, fill them")
 
 

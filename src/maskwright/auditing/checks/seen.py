@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from maskwright.auditing.facts import ImageFacts, MaskFacts
-from maskwright.auditing.survey import Survey
+from maskwright.auditing.survey import Record, Survey
 from maskwright.core.sample import Sample
 
 Facts = TypeVar("Facts", ImageFacts, MaskFacts)
@@ -19,13 +19,19 @@ Facts = TypeVar("Facts", ImageFacts, MaskFacts)
 
 @dataclass(frozen=True)
 class Seen:
-    """What a check saw; with its code and severity it becomes a Finding."""
+    """What a check saw; with its code and severity it becomes a Finding.
+
+    `copies` are all records of a group of equal images, however many of them the evidence lists. `by_person` says
+    that the file of `sample` may be right and a setting wrong, which only a person can decide.
+    """
 
     message: str
     fix: str
     sample: Sample | None = None
     split: str | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
+    copies: tuple[Record, ...] = ()
+    by_person: bool = False
 
 
 Check = Callable[[Survey], Iterable[Seen]]
@@ -39,7 +45,9 @@ def few(names: Sequence[str], most: int) -> str:
 def refused(sample: Sample, reason: str) -> Seen:
     """The reader's own words: `where: what is wrong; what to do`."""
     message, _, fix = reason.rpartition("; ")
-    return Seen(message or reason, fix if message else "restore the file or exclude the sample", sample)
+    # Where `dataset.yaml` may be what is wrong, the file may be right.
+    return Seen(message or reason, fix if message else "restore the file or exclude the sample", sample,
+                by_person=fix.startswith("set `"))
 
 
 def listed(what: str, samples: Sequence[Sample], total: int, effect: str, fix: str, split: str | None = None,

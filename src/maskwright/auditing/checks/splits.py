@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -10,6 +11,7 @@ from maskwright.auditing.checks.seen import Seen, few, listed
 from maskwright.auditing.facts import MaskFacts
 from maskwright.auditing.statistics import SPLITS
 from maskwright.auditing.survey import Record, Survey
+from maskwright.core.tables import plural
 
 _NAMES = 50
 
@@ -19,7 +21,7 @@ def split_unlabelled(survey: Survey) -> Iterator[Seen]:
     bare = [name for name, records in survey.by_split.items() if all(record.mask is None for record in records)]
     if len(bare) < len(survey.by_split):
         for name in bare:
-            yield Seen(f"none of the {len(survey.by_split[name])} images has a mask",
+            yield Seen(f"{plural(len(survey.by_split[name]), 'image')}, none with a mask",
                        "draw masks for this split, or keep it for prediction only", split=name or None)
 
 
@@ -51,7 +53,7 @@ def split_same_name(survey: Survey) -> Iterator[Seen]:
     names = {split: {r.sample.image.stem for r in records} for split, records in survey.by_split.items() if split}
     for one, other in combinations(names, 2):
         if same := sorted(names[one] & names[other]):
-            yield Seen(f"{len(same)} file names occur in both {one} and {other}, such as {same[0]}",
+            yield Seen(f"{plural(len(same), 'file name')} in both {one} and {other}, such as {same[0]}",
                        "if the same name means the same subject, keep it in one split", evidence={
                            "splits": [one, other], "names": same})
 
@@ -68,9 +70,17 @@ def _about(words: str, records: list[Record], fix: str, also: str = "", **eviden
         "count": len(names), "samples": names[:_NAMES], "splits": _splits(records), **evidence})
 
 
+def masks_differ(records: Iterable[Record]) -> bool:
+    """Whether two of the readable masks are not equal."""
+    return len({record.mask.digest for record in records if isinstance(record.mask, MaskFacts)}) > 1
+
+
 def _same(records: list[Record], fix: str) -> Seen:
-    differ = len({record.mask.digest for record in records if isinstance(record.mask, MaskFacts)}) > 1
-    return _about("has the same pixels as", records, fix, ", but another mask" * differ, masks_differ=differ)
+    differ = masks_differ(records)
+    if differ:
+        fix = f"the masks differ, so a person has to choose: look which one is right, and exclude the others; {fix}"
+    about = _about("has the same pixels as", records, fix, ", but another mask" * differ, masks_differ=differ)
+    return replace(about, copies=tuple(records))
 
 
 def split_leakage(survey: Survey) -> Iterator[Seen]:
@@ -81,7 +91,7 @@ def split_leakage(survey: Survey) -> Iterator[Seen]:
 
 def image_duplicate(survey: Survey) -> Iterator[Seen]:
     """The same image twice in a split, or without one."""
-    return (_same(records, "exclude all but the one with the best mask")
+    return (_same(records, "keep one of them: each copy counts as an image of its own")
             for records in survey.same if len(_splits(records)) < 2)
 
 
