@@ -28,7 +28,7 @@ from pydantic import (
 from maskwright import augment, losses, models, optim, trackers
 from maskwright.core import strictyaml
 from maskwright.core.classes import Selector
-from maskwright.core.strictyaml import Document, StrictModel, did_you_mean
+from maskwright.core.strictyaml import Document, Exclusive, StrictModel, did_you_mean
 from maskwright.errors import ConfigError
 
 Weight = Annotated[float, Field(gt=0)]
@@ -223,6 +223,9 @@ class RefitConfig(StrictModel):
     evaluate_every: Positive
 
 
+LENGTHS = ("iterations", "epochs", "budget")
+
+
 class TrainConfig(StrictModel):
     """How long and how. One of `iterations`, `epochs` and `budget` is given."""
 
@@ -251,7 +254,7 @@ class TrainConfig(StrictModel):
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainConfig:
-        given = [name for name in ("iterations", "epochs", "budget") if getattr(self, name) is not None]
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError("give one of iterations, epochs and budget"
                              + (f" (given: {', '.join(given)})" if given else ""))
@@ -409,14 +412,36 @@ def check_document(document: Document, folder: Path = Path()) -> RunConfig:
     return config
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Reads `run.yaml` with `--set` overrides; relative paths in it become relative to its folder.
+def _other_lengths(own: str) -> Exclusive:
+    """Of a training. What a budget made of its iterations (`refits`) ends with them."""
+    others = tuple(key for key in (*LENGTHS, "refits") if key != own)
+    return Exclusive("train", own, lambda value: others)
 
-    Raises ConfigError with every problem at once.
+
+def _without_encoder(name: Any) -> tuple[str, ...]:
+    return ("encoder", "weights") if name in models.MODELS and not models.takes_encoder(name) else ()
+
+
+# A value that is set from outside (`--set`, `overrides`, the matrix of a study) takes the place of what it rules out.
+EXCLUSIVE = (
+    *map(_other_lengths, LENGTHS),
+    Exclusive("data.trust", "mode", lambda mode: ("least",) if mode == "weight" else ()),
+    Exclusive("model", "name", _without_encoder),
+    Exclusive("schedule", "name", lambda name: ("warmup",) if name == "one_cycle" else ()),
+    Exclusive("augment.*", "file", lambda file: ("pipeline",)),
+    Exclusive("augment.*", "pipeline", lambda pipeline: ("file",)),
+)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Reads `run.yaml`; relative paths in it become relative to its folder.
+
+    `overrides` are settings such as `train.iterations=100`, which take the place of what the file has there, and of
+    what cannot stand beside them (here `epochs` or `budget`). Raises ConfigError with every problem at once.
     """
     path = Path(path)
     document = strictyaml.read(path)
-    strictyaml.apply_overrides(document, overrides)
+    strictyaml.apply_overrides(document, overrides, EXCLUSIVE)
     config = check_document(document, path.parent)
     return rebase(config, path.parent)
 

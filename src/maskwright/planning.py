@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright import models
-from maskwright.config import RunConfig, check_document, rebase, seconds_of
+from maskwright.config import EXCLUSIVE, RunConfig, check_document, rebase, seconds_of
 from maskwright.core import strictyaml
 from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
@@ -227,7 +227,7 @@ def plan(
     text = render(dataset, found, chosen, root, budget, _device(), model)
     document = strictyaml.parse(text, str(out or "run.yaml"))
     if overrides:
-        strictyaml.apply_overrides(document, overrides)
+        strictyaml.apply_overrides(document, overrides, EXCLUSIVE)
         touched = [override.split("=")[0].split(".")[0] for override in overrides]
         text = _rewritten(text, document.data, dict.fromkeys(touched, "with --set"))
         document = strictyaml.parse(text, str(out or "run.yaml"))

@@ -69,6 +69,16 @@ def test_a_base_in_place_and_paths_of_two_folders(tmp_path: Path) -> None:
     assert found.entries[0].config.data.root == str(tmp_path / "data")
 
 
+def test_a_value_takes_the_place_of_what_it_rules_out(tmp_path: Path) -> None:
+    matrix = "base: run.yaml\nmatrix: {model: [UNet], loss: [ce], train.budget: [1m, 2m]}\n"
+    found = [entry.config.train for entry in read(tmp_path, matrix).entries]
+    assert [(train.iterations, train.budget) for train in found] == [(None, "1m"), (None, "2m")]
+    found = [entry.config.train for entry in read(tmp_path, matrix + "exclude: [{train.budget: 2m}]\n").entries]
+    assert [train.budget for train in found] == ["1m"]
+    both = matrix.replace("train.budget", "train.iterations: [5], train.budget")
+    assert any("(given: iterations, budget)" in line for line in problems(tmp_path, both))
+
+
 def test_what_is_kept_means_the_same_anywhere(tmp_path: Path) -> None:
     pytest.importorskip("albumentations")
     (tmp_path / "flip.yaml").write_text("transform: {__class_fullname__: HorizontalFlip, p: 0.5}\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -180,15 +180,55 @@ def read(path: Path) -> Document:
     return parse(text, str(path))
 
 
-def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
-    """Applies `a.b=c` settings in place; list items by number (`loss.0.weight=2`). Values are YAML."""
+@dataclass(frozen=True)
+class Exclusive:
+    """A key that cannot stand beside some others: with a value other than null, `key` at the dotted `place` (`*` is any
+    item of a list) rules out the keys that `others` names for that value."""
+
+    place: str
+    key: str
+    others: Callable[[Any], tuple[str, ...]]
+
+
+def apply_overrides(document: Document, overrides: Sequence[str], exclusive: Sequence[Exclusive] = ()) -> None:
+    """Applies `a.b=c` settings in place; list items by number (`loss.0.weight=2`). Values are YAML. What a setting
+    rules out by `exclusive` is removed from the document, unless it is set too."""
+    given = []
     for override in overrides:
         source = f"--set {override}"
         dotted, equals, text = override.partition("=")
         if not equals or not all(dotted.split(".")):
             raise ConfigError(f"{source}: expected a.b=value")
         value = parse(f"value: {text}", source).data["value"]
-        put(document, dotted, value, source)
+        given.append(put(document, dotted, value, source))
+    remove_excluded(document, given, exclusive)
+
+
+def remove_excluded(document: Document, given: Sequence[Location], exclusive: Sequence[Exclusive]) -> None:
+    """Removes in place what the values that were put at the locations `given` rule out. What was put itself stays, to
+    be refused when the document is checked."""
+    for location in given:
+        holder = _at(document.data, location[:-1])
+        value = holder.get(location[-1]) if isinstance(holder, dict) else None
+        for one in exclusive:
+            place = (*one.place.split("."), one.key)
+            if value is None or len(place) != len(location) or any(
+                    asked not in ("*", part) for asked, part in zip(place, location, strict=True)):
+                continue
+            for key in one.others(value):
+                other = (*location[:-1], key)
+                if not any(other[:len(put_at)] == put_at for put_at in given):
+                    holder.pop(key, None)
+
+
+def _at(data: Any, location: Location) -> Any:
+    """The value at `location`; None where a later setting has taken the place away."""
+    for part in location:
+        inside = range(len(data)) if isinstance(data, list) else data if isinstance(data, dict) else ()
+        if part not in inside:
+            return None
+        data = data[part]
+    return data
 
 
 def put(document: Document, dotted: str, value: Any, source: str) -> Location:
