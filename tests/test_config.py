@@ -11,7 +11,16 @@ import pytest
 import yaml
 
 from maskwright import augment, losses, models, optim, trackers
-from maskwright.config import EXCLUSIVE, RunConfig, _as_model, check_document, json_schema, load_config, rebase, seconds_of
+from maskwright.config import (
+    EXCLUSIVE,
+    RunConfig,
+    _as_model,
+    check_document,
+    json_schema,
+    load_config,
+    rebase,
+    seconds_of,
+)
 from maskwright.core.strictyaml import apply_overrides, parse
 from maskwright.errors import ConfigError
 

@@ -61,7 +61,7 @@ def test_flips_follow_where_classes_lie(tmp_path, axis, natural):
     text, config, *_ = plan(data, weights="none")
     names = [term.name for term in config.augment]
     assert natural in names and len({"HorizontalFlip", "VerticalFlip"} & set(names)) == 1
-    assert "do not lie alike" in text
+    assert "class positions are not " in text
     assert config.flip_average == (natural == "HorizontalFlip")
     assert "RGBShift" not in names and "grey" in text
 

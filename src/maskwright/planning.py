@@ -304,8 +304,8 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
     pretrained = weights.value != "none"
     few = found.validation == 0 and found.train < 60
     flips = [
-        ("HorizontalFlip", found.asymmetry[0], "left and right"),
-        ("VerticalFlip", found.asymmetry[1], "above and below"),
+        ("HorizontalFlip", found.asymmetry[0], "left/right"),
+        ("VerticalFlip", found.asymmetry[1], "top/bottom"),
     ]
     lines = [
         f"# Planned by maskwright for {dataset.name}: {found.train} training and {found.validation} validation images "
@@ -359,9 +359,10 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
     ]
     for name, asymmetry, sides in flips:
         if asymmetry <= _SYMMETRIC:
-            lines.append(f"  - {{name: {name}, p: 0.5}}  # classes lie alike {sides} (difference {asymmetry:.2f} of 1)")
+            lines.append(f"  - {{name: {name}, p: 0.5}}  # class positions are {sides} symmetric (difference "
+                         f"{asymmetry:.2f} of 1)")
         else:
-            lines.append(f"  # no {name}: classes do not lie alike {sides} (difference {asymmetry:.2f} of 1)")
+            lines.append(f"  # no {name}: class positions are not {sides} symmetric (difference {asymmetry:.2f} of 1)")
     lines += [
         "  - {name: Affine, p: 1.0, scale: [0.8, 1.25], rotate: 15, translate_percent: 0.06}",
         "  - {name: RandomBrightnessContrast, p: 1.0, brightness_limit: 0.14, contrast_limit: 0.2}",
@@ -378,8 +379,8 @@ def _model_lines(weights: Weights, model: str | None) -> list[str]:
         return [f"  name: {model}  # {weights.reason}"]
     if weights.encoder is None:
         return [
-            f"  name: UNet  # a small one of our own; {weights.reason}",
-            "  args: {channels: [16, 32, 64, 128], bottleneck: 128}  # learns faster from nothing than a deep encoder",
+            f"  name: UNet  # Maskwright's own small UNet; {weights.reason}",
+            "  args: {channels: [16, 32, 64, 128], bottleneck: 128}  # trains faster from scratch than a deep encoder",
         ]
     return [
         f"  name: {model or 'Unet'}" + ("  # asked for" if model else ""),

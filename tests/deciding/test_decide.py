@@ -108,7 +108,7 @@ def test_a_training_that_is_stopped_says_how_to_go_on(data, monkeypatch):
         raise Interrupted("run: stopped at iteration 3; go on with `maskwright resume run`")
 
     monkeypatch.setattr(training, "train", stopped)
-    with pytest.raises(Interrupted, match=r"decision-001\.unfinished: stopped; the same command goes on from there"):
+    with pytest.raises(Interrupted, match=r"decision-001\.unfinished: stopped; the same command resumes it"):
         asked(data)
     with exclusive_lock(data / FOLDER / "decision-001.unfinished"), pytest.raises(LockedError):
         asked(data)

@@ -187,6 +187,7 @@ def test_two_leaders_and_wrong_places(folder: Path, here: list[str]) -> None:
         study(file)
     with pytest.raises(ConfigError, match="at least 1"):
         study(file, workers=0)
+    assert study(status.path, out=status.path).exit_code == 0  # where it is anyway
     with pytest.raises(ConfigError, match="leave --out away"):
         study(status.path, out=folder / "x")
     with pytest.raises(ConfigError, match="never overwritten"):
@@ -327,7 +328,7 @@ def test_the_command_line_under_ctrl_c(folder: Path) -> None:
             study(file)
         leader.send_signal(signal.SIGINT)
         out, err = leader.communicate(timeout=120)
-    assert leader.returncode == 130 and not out and f"go on with `maskwright study {path}`" in err.splitlines()[-1]
+    assert leader.returncode == 130 and not out and f"resume with `maskwright study {path}`" in err.splitlines()[-1]
     status = [*command[:4], "status", path, "--json"]
     told = json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
     assert {run["state"] for run in told["runs"]} <= {"stopped", "waiting", "finished"}

@@ -31,13 +31,16 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Detect the layout or annotation format of DIR and write dataset.yaml, with the reasons."""
+    from maskwright.core.description import FILE_NAME
     from maskwright.formats.opening import init
 
+    there = ((out or folder) / FILE_NAME).exists()
     file, detection = init(folder, out=out, images=images, masks=masks, format=format)
     show(
         {"file": str(file), "dataset": detection.file.model_dump(), "reasons": detection.reasons},
         as_json,
-        lambda: f"{file.read_text()}\nwritten: {file}",
+        lambda: f"{file.read_text()}\n"
+                + (f"{file} is already there and says the same" if there else f"written: {file}"),
     )
 
 
@@ -49,7 +52,7 @@ def audit(
         typer.Option("--fail-on", help="Exit with 1 when a finding is at least this severe."),
     ] = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Mend what needs no person, as edits that can be undone.")
+        bool, typer.Option("--fix", help="Fix automatically what needs no person, as edits that can be undone.")
     ] = False,
     overlays: Annotated[
         int | None,
@@ -57,7 +60,7 @@ def audit(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a dataset and say what is wrong with it. With --out, one that was stopped goes on where it was."""
+    """Check a dataset and say what is wrong with it. With --out, the same command resumes an audit that was stopped."""
     from maskwright.auditing import audit, human
     from maskwright.core.findings import Severity
     from maskwright.formats.opening import load_dataset
@@ -119,7 +122,7 @@ def split(
     fractions: Annotated[
         str, typer.Option("--fractions", help="Shares of train, val and test, or train=0.8,test=0.2.")
     ] = "0.7,0.15,0.15",
-    seed: Annotated[int, typer.Option("--seed", help="Of the random choices.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     group: Annotated[
         str | None, typer.Option("--group", metavar="REGEX", help="What it catches of a name is the sample's group.")
     ] = None,

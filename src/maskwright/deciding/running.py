@@ -135,7 +135,7 @@ def _trained(config: RunConfig, folder: Path, names: Sequence[str], held_out: Se
             return train(config, out=folder, splits=(names, held_out))
         return run if run.finished else resume(run)
     except Interrupted:
-        raise Interrupted(f"{folder.parent.parent}: stopped; the same command goes on from there") from None
+        raise Interrupted(f"{folder.parent.parent}: stopped; the same command resumes it") from None
     except ConfigError as error:
         if not error.problems[0].startswith("train.budget"):
             raise

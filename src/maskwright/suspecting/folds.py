@@ -168,7 +168,7 @@ def _predict(dataset: Dataset, samples: Sequence[Sample], segmenter: object, fol
                 write_probabilities(folder, sample.name, probabilities)
             advance(done + len(chosen))
             if stop.is_set():
-                raise Interrupted(f"{folder}: stopped; the same command goes on from there")
+                raise Interrupted(f"{folder}: stopped; the same command resumes it")
 
 
 def _probabilities(dataset: Dataset, samples: Sequence[Sample], segmenter: object) -> Iterator[Floats]:

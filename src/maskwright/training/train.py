@@ -183,8 +183,8 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
             atomic_write_json(run.info_file, info | ({"budget": budget.stored} if budget else {})
                               | ({"trust": trust.version} if trust else {}))
             _write_start(run, resolved, prepared)
-    say(f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations of "
-        f"{config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
+    say(f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations, "
+        f"batch size {config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
     with _locked(path, world):
         return _finish(Run(path), resolved, prepared, time.monotonic() - began)
 
@@ -241,7 +241,7 @@ def _choose(config: RunConfig, prepared: Prepared) -> Choice:
         raise ConfigError(f"model: {config.model.name} cannot make a step with these images ({reason}); change "
                           "data.image_size, train.batch_size, or the model") from None
     choice.apply(prepared.segmenter)
-    say(f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms a step")
+    say(f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms per training step")
     return choice
 
 
