@@ -234,7 +234,7 @@ def test_the_time_that_is_left_and_the_lines() -> None:
     assert STATUS.lines() == ["a    finished    40/40  best val mIoU 0.7500  scored on test",
                               "bcd  training    10/40", "e    failed      3/40  x: is broken; mend it",
                               "f    waiting     0/?",
-                              "4 runs: 1 finished, 1 training, 1 failed, 1 waiting; about 0:05:00 left"]
+                              "4 runs: 1 finished, 1 training, 1 failed, 1 waiting; about 5:00 left"]
     assert STATUS.next_command == "maskwright compare st"
     assert replace(STATUS, runs=[replace(STATUS.runs[0], evaluated=["val"])]).next_command.endswith("st --split val")
     assert replace(STATUS, runs=STATUS.runs[1:]).next_command == ""

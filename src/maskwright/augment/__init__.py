@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from maskwright.augment import degrading, geometric, passthrough, photometric, warps
-from maskwright.augment.passthrough import PASS_THROUGH
+from maskwright.augment.passthrough import PASS_THROUGH, Compose
 from maskwright.augment.pipeline import Pipeline, Pixels, Transform
 
 AUGMENTATIONS: dict[str, type[Transform]] = {
@@ -54,7 +54,8 @@ ELSEWHERE = {
 
 Augmentation = Callable[[Pixels, Pixels, np.random.Generator], tuple[Pixels, Pixels]]
 
-__all__ = ["AUGMENTATIONS", "ELSEWHERE", "PASS_THROUGH", "Augmentation", "Pipeline", "Transform", "arguments", "build"]
+__all__ = ["AUGMENTATIONS", "ELSEWHERE", "PASS_THROUGH", "Augmentation", "Compose", "Pipeline", "Transform", "arguments",
+           "build"]
 
 
 def arguments(name: str) -> dict[str, inspect.Parameter]:

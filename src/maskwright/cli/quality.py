@@ -96,7 +96,7 @@ def decide(
     budget: Annotated[str, typer.Option("--budget", help="Wall time of everything: 90s, 10m, 1h.")] = "10m",
     repeats: Annotated[
         int,
-        typer.Option("--repeats", min=1, help="Repetitions of the three trainings, with other images, errors and seeds."),
+        typer.Option("--repeats", min=1, help="Repetitions of the three trainings, with other data and seeds."),
     ] = 3,
     minutes_per_mask: Annotated[
         float, typer.Option("--minutes-per-mask", min=0, help="Your work on one mask, to say what repairing costs.")
