@@ -13,6 +13,7 @@ import yaml
 from maskwright import augment, losses, models, optim, trackers
 from maskwright.config import (
     EXCLUSIVE,
+    SYNONYMS,
     RunConfig,
     _as_model,
     check_document,
@@ -364,3 +365,43 @@ def test_refits_end_with_the_iterations_they_belong_to(tmp_path: Path) -> None:
 def test_two_overrides_that_rule_each_other_out(tmp_path: Path, overrides: list[str], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load_config(write(tmp_path, BUDGET), overrides)
+
+
+@pytest.mark.parametrize(("old", "new", "where", "meant"), [
+    ("model: UNet", "model: UNet\nlearning_rate: 1", "learning_rate", "optimizer.lr"),
+    ("model: UNet", "model: UNet\nlr: 1", "lr", "optimizer.lr"),
+    ("model: UNet", "model: UNet\noptimizer: {learning_rate: 1.0}", "optimizer.learning_rate", "optimizer.lr"),
+    ("model: UNet", "model: UNet\nbatch_size: 4", "batch_size", "train.batch_size"),
+    ("model: UNet", "model: UNet\nepochs: 4", "epochs", "train.epochs"),
+    ("model: UNet", "model: UNet\naugmentations: []", "augmentations", "augment"),
+    ("root: d", "root: d, img-size: 4", "data.img-size", "data.image_size"),
+    ("epochs: 2.5", "epochs: 2.5, lr: 1", "train.lr", "optimizer.lr"),
+    ("model: UNet", "model: {name: UNet, backbone: x}", "model.backbone", "model.encoder"),
+])
+def test_other_words_are_told_their_place(old: str, new: str, where: str, meant: str) -> None:
+    assert any(f" {where}: no such key; did you mean '{meant}'?" in line for line in problems(SMALLEST.replace(old, new)))
+
+
+def test_synonyms_name_places_and_are_no_keys_there() -> None:
+    for word, place in SYNONYMS.items():
+        first, _, last = place.partition(".")
+        model = RunConfig.model_fields[first].annotation
+        assert not last or last in model.model_fields, place  # type: ignore[union-attr]
+        assert word == last or word not in RunConfig.model_fields, word
+
+
+@pytest.mark.parametrize(("given", "right"), [
+    ("170", "[160, 160]"), ("[170]", "[160, 160]"), ("'224x320'", "[224, 320]"), ("[3, 256, 512]", "[256, 512]"),
+    ("[256, 512, 3]", "[256, 512]"), ("4", "[32, 32]"), ("large", "[224, 224]"), ("null", "[224, 224]"),
+])
+def test_a_wrong_size_is_told_the_right_form(given: str, right: str) -> None:
+    line, = problems(SMALLEST.replace("[64, 96]", given))
+    assert "data.image_size: give [height, width]" in line and right in line
+
+
+@pytest.mark.parametrize(("new", "says"), [
+    ("optimizer: {betas: 0.9}", "optimizer.betas: give a list, such as [0.9, 0.9] (given 0.9)"),
+    ("augment: [{name: Affine, scale: 2}]", "augment.0.scale: give a list, such as [2, 2] (given 2)"),
+])
+def test_a_number_where_a_list_is_needed(new: str, says: str) -> None:
+    assert any(says in line for line in problems(SMALLEST + new + "\n"))

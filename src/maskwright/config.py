@@ -88,6 +88,20 @@ class DataConfig(StrictModel):
     trust: TrustConfig | None = Field(None, description="pixels in doubt count less in training; all alike if left out")
 
 
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _two_sides(cls, value: Any) -> Any:
+        if isinstance(value, list) and len(value) == 2:
+            return value
+        sides = [int(number) for number in re.findall(r"[0-9]{1,6}", str(value))]
+        if len(sides) == 3:  # channels first or last
+            sides = sides[1:] if sides[0] in (1, 3, 4) else sides[:2]
+        if len(sides) not in (1, 2):
+            raise ValueError(f"give [height, width], such as [224, 224] (given {value!r})")
+        height, width = (max(32, round(side / 32) * 32) for side in (sides * 2)[:2])
+        raise ValueError(f"give [height, width], best in multiples of 32: [{height}, {width}] (given {value!r})")
+
+
 class ModelConfig(StrictModel):
     """A row of the model table with its arguments."""
 
@@ -318,6 +332,33 @@ def seconds_of(text: str) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+# What users of other tools write, and where it stands here. Keys of a section are also found where they do not belong.
+_SECTIONS = {"data": DataConfig, "model": ModelConfig, "optimizer": OptimizerConfig, "schedule": ScheduleConfig,
+             "train": TrainConfig}
+SYNONYMS = {key: f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields
+            if key not in ("name", "args")} | {
+    "learning_rate": "optimizer.lr", "base_lr": "optimizer.lr", "lr0": "optimizer.lr", "wd": "optimizer.weight_decay",
+    "optim": "optimizer", "optimiser": "optimizer", "scheduler": "schedule", "lr_scheduler": "schedule",
+    "lr_schedule": "schedule", "warmup_steps": "schedule.warmup", "warmup_iters": "schedule.warmup",
+    "epoch": "train.epochs", "num_epochs": "train.epochs", "n_epochs": "train.epochs", "max_epochs": "train.epochs",
+    "steps": "train.iterations", "max_steps": "train.iterations", "num_steps": "train.iterations",
+    "iters": "train.iterations", "max_iters": "train.iterations", "max_iterations": "train.iterations",
+    "batch": "train.batch_size", "batchsize": "train.batch_size", "bs": "train.batch_size",
+    "samples_per_gpu": "train.batch_size", "num_workers": "train.workers", "n_workers": "train.workers",
+    "patience": "train.early_stopping", "amp": "train.precision", "eval_every": "train.evaluate_every",
+    "eval_interval": "train.evaluate_every", "val_interval": "train.evaluate_every", "time": "train.budget",
+    "img_size": "data.image_size", "imgsz": "data.image_size", "imsize": "data.image_size", "size": "data.image_size",
+    "input_size": "data.image_size", "crop_size": "data.image_size", "resolution": "data.image_size",
+    "dataset": "data.root", "data_root": "data.root", "dataset_path": "data.root", "path": "data.root",
+    "val_split": "data.holdout", "validation_split": "data.holdout", "interpolation": "data.resample",
+    "backbone": "model.encoder", "encoder_name": "model.encoder", "arch": "model.name", "architecture": "model.name",
+    "network": "model.name", "pretrained": "model.weights", "encoder_weights": "model.weights",
+    "losses": "loss", "criterion": "loss", "augmentation": "augment", "augmentations": "augment",
+    "transforms": "augment", "random_seed": "seed", "random_state": "seed", "logger": "trackers",
+    "loggers": "trackers", "tta": "flip_average",
+}
+
+
 def _as_model(name: str, parameters: dict[str, inspect.Parameter]) -> type[BaseModel]:
     """The arguments of a table row as a model, so that they are checked like any other value."""
     fields: dict[str, Any] = {
@@ -347,7 +388,8 @@ def _argument_problems(document: Document, folder: Path) -> list[str]:
         try:
             model.model_validate(given)
         except ValidationError as error:
-            problems.extend(strictyaml.problems_of(model, document, error, location))
+            words = SYNONYMS if location in (("optimizer",), ("schedule",)) else {}
+            problems.extend(strictyaml.problems_of(model, document, error, location, words))
             return
         if build is not None:
             try:
@@ -405,7 +447,7 @@ def check_document(document: Document, folder: Path = Path()) -> RunConfig:
     try:
         config = RunConfig.model_validate(document.data)
     except ValidationError as error:
-        problems = strictyaml.problems_of(RunConfig, document, error)
+        problems = strictyaml.problems_of(RunConfig, document, error, (), SYNONYMS)
     problems += _argument_problems(document, folder)
     if problems or config is None:
         raise ConfigError(problems)

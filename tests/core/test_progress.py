@@ -72,7 +72,7 @@ def test_a_terminal_gets_a_bar_with_rate_and_time_left() -> None:
     shown = os.read(master, 1 << 16).decode()
     os.close(master)
     assert done.stdout == b""
-    assert "3/3" in shown and "images/s" in shown and "note3" in shown and "0:00:00" in shown
+    assert "3/3" in shown and "images/s" in shown and "note3" in shown and "0:00 left" in shown
 
 
 def test_one_clock_for_minutes_and_hours() -> None:

@@ -141,7 +141,7 @@ evalute: [test]
     ("base: other.yaml\nmatrix: {seed: [1]}\n", "study.yaml:1:1: base: other.yaml: no such file; check the path"),
     ("base: 3\nmatrix: {seed: [1]}\n", "study.yaml:1:1: base: input should be a valid string (given 3)"),
     ("base: run.yaml\nmatrix: {model: [UNet], loss: [ce], seed: 1}\n",
-     "study.yaml:2:37: matrix.seed: input should be a valid list (given 1)"),
+     "study.yaml:2:37: matrix.seed: give a list, such as [1] (given 1)"),
     ("base: run.yaml\nmatrix: {model: [UNet], loss: [ce], loss.3.weight: [1]}\n",
      "study.yaml:2:53: the list has 1 items, numbered from 0"),
     ("base: run.yaml\nmatrix: {model: {a/b: UNet}, loss: [ce]}\n",

@@ -69,7 +69,7 @@ def _bar(what: str, total: int, unit: str, done: int) -> Iterator[Advance]:
     class Left(TimeRemainingColumn):
         def render(self, task: Task) -> Text:
             left = task.time_remaining
-            return Text("" if task.finished or left is None else f"{clock(left)} left")
+            return Text("" if left is None else f"{clock(left)} left")
 
     began, first = time.monotonic(), done
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
