@@ -333,7 +333,7 @@ def seconds_of(text: str) -> float:
 
 
 # What users of other tools write, and where it stands here. Keys of a section are also found where they do not belong.
-_SECTIONS = {"data": DataConfig, "model": ModelConfig, "optimizer": OptimizerConfig, "schedule": ScheduleConfig,
+_SECTIONS: dict[str, type[BaseModel]] = {"data": DataConfig, "model": ModelConfig, "optimizer": OptimizerConfig, "schedule": ScheduleConfig,
              "train": TrainConfig}
 SYNONYMS = {key: f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields
             if key not in ("name", "args")} | {

@@ -25,7 +25,8 @@ def as_images(images: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]) -> tuple[li
     """Each image as (H, W, 3) uint8, and whether a single one was given, (H, W) or (H, W, C).
 
     Grey becomes three equal channels and a fourth channel (alpha) is left out. uint16 is divided by 256, as when
-    files are read; floats from 0 to 1 are multiplied by 255 and rounded. Raises DataError that says in one line what is taken.
+    files are read; floats from 0 to 1 are multiplied by 255 and rounded.
+    Raises DataError that says in one line what is taken.
     """
     if isinstance(images, np.ndarray) and images.ndim in (2, 3):
         return [_as_image(images, "the image")], True
