@@ -333,8 +333,9 @@ def seconds_of(text: str) -> float:
 
 
 # What users of other tools write, and where it stands here. Keys of a section are also found where they do not belong.
-_SECTIONS: dict[str, type[BaseModel]] = {"data": DataConfig, "model": ModelConfig, "optimizer": OptimizerConfig, "schedule": ScheduleConfig,
-             "train": TrainConfig}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "data": DataConfig, "model": ModelConfig, "optimizer": OptimizerConfig, "schedule": ScheduleConfig,
+    "train": TrainConfig}
 SYNONYMS = {key: f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields
             if key not in ("name", "args")} | {
     "learning_rate": "optimizer.lr", "base_lr": "optimizer.lr", "lr0": "optimizer.lr", "wd": "optimizer.weight_decay",
