@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from maskwright import decide, evaluate, load_dataset, plan, resume, train
+from maskwright import decide, evaluate, load_dataset, plan, resume
 from maskwright.comparing.inference import infer
 from maskwright.comparing.marginals import Marginals, mIoU
 from maskwright.core.dataset import Dataset
@@ -40,6 +40,7 @@ from maskwright.metrics import Interval
 from maskwright.run import Run
 from maskwright.suspecting.copies import planted_copy
 from maskwright.suspecting.planting import KINDS, plant, things
+from maskwright.training.train import train_part
 
 NEVER = 10**9
 
@@ -101,7 +102,7 @@ def trained(source: Path, folder: Path, spoilt: Sequence[str], iterations: int, 
                                             "train": config.train.model_copy(update=length)})
             path = folder / "real" / f"{way}-{seed}"
             # The test split is scored once, at the end: no state is chosen by it.
-            run = resume(path) if Run(path).info_file.is_file() else train(own, out=path, splits=(names, test))
+            run = resume(path) if Run(path).info_file.is_file() else train_part(own, out=path, splits=(names, test))
             scored = newest(run, "val")
             found[way].append(Marginals.of(scored.confusions() if scored else evaluate(run, split="val").confusions))
     return found

@@ -91,7 +91,7 @@ def test_the_whole_line(tmp_path, tiny_config, capsys):
 
 def test_preview(tmp_path, tiny_config, capsys):
     before = tree(tmp_path)
-    code, out, err = run(capsys, "train", tiny_config, "--preview", 2, "--json", "--set", "seed=3")
+    code, out, err = run(capsys, "train", tiny_config, "--preview-count", 2, "--json", "--set", "seed=3")
     found, folder = json.loads(out), tmp_path / "previews" / "data-001"
     assert code == 0 and len(found["samples"]) == 2 and found["sheets"] == [str(folder / "preview-001.png")]
     assert str(folder) in err.splitlines()[0] and str(folder) in err.splitlines()[-1]
@@ -100,18 +100,10 @@ def test_preview(tmp_path, tiny_config, capsys):
     assert {name for name in tree(tmp_path) if not name.startswith("previews")} == set(before)
     code, out, _ = run(capsys, "train", "--preview", tiny_config, "--out", tmp_path / "out")
     assert code == 0 and (tmp_path / "out" / "legend.png").is_file()
-    code, _, err = run(capsys, "train", tiny_config, "--preview", 0)
-    assert code == 2 and "--preview" in err
-
-
-@pytest.mark.parametrize(("given", "read"), [
-    (["train", "a.yaml", "--preview"], ["train", "a.yaml", "--preview", "8"]),
-    (["train", "--preview", "3", "a.yaml"], ["train", "--preview", "3", "a.yaml"]),
-    (["train", "--preview", "a.yaml", "--json"], ["train", "--preview", "8", "a.yaml", "--json"]),
-    (["train", "--preview", "-1"], ["train", "--preview", "-1"]), ([], []),
-])
-def test_a_count_may_be_left_out(given, read):
-    assert cli._with_counts(given) == read
+    code, _, err = run(capsys, "train", tiny_config, "--preview-count", 0)
+    assert code == 2 and "--preview-count" in err
+    code, _, err = run(capsys, "train", tiny_config, "--preview", 2)  # no optional values: 2 is another argument
+    assert code == 2 and "unexpected extra argument" in err and not (tmp_path / "runs").exists()
 
 
 def test_text_output_and_reasons(tmp_path, capsys):

@@ -11,8 +11,18 @@ import pytest
 import yaml
 
 from maskwright import augment, losses, models, optim, trackers
-from maskwright.config import RunConfig, _as_model, check_document, json_schema, load_config, rebase, seconds_of
-from maskwright.core.strictyaml import parse
+from maskwright.config import (
+    EXCLUSIVE,
+    SYNONYMS,
+    RunConfig,
+    _as_model,
+    check_document,
+    json_schema,
+    load_config,
+    rebase,
+    seconds_of,
+)
+from maskwright.core.strictyaml import apply_overrides, parse
 from maskwright.errors import ConfigError
 
 EXAMPLE = """\
@@ -297,3 +307,101 @@ class TestSchema:
         data = parse(SMALLEST, "x").data
         assert list(self.validator().iter_errors(data)) == []
         assert list(self.validator().iter_errors(data | {key: value}))
+
+
+BUDGET = """\
+data: {root: d, image_size: [64, 96], trust: {folder: t, mode: ignore, least: 0.4}}
+model: {name: Unet, encoder: resnet18, weights: none}
+loss: dice
+schedule: {name: poly, warmup: 30}
+train: {budget: 5m, batch_size: 4}
+augment: [RGBShift, {name: Albumentations, file: a.json}]
+"""
+
+
+@pytest.mark.parametrize(("overrides", "place", "expected"), [
+    (["train.iterations=100"], ("train",), {"budget": None, "epochs": None, "iterations": 100, "batch_size": 4}),
+    (["train.epochs=2.0"], ("train",), {"budget": None, "epochs": 2.0, "iterations": None}),
+    (["train.budget=null", "train.iterations=7"], ("train",), {"budget": None, "iterations": 7}),
+    (["train.iterations=7", "train={budget: 1m}"], ("train",), {"budget": "1m", "iterations": None}),
+    (["data.trust.mode=weight"], ("data", "trust"), {"mode": "weight", "least": None, "folder": "{}/t"}),
+    (["model.name=UNet"], ("model",), {"encoder": None, "weights": "none"}),
+    (["model.encoder=resnet34"], ("model",), {"name": "Unet", "encoder": "resnet34"}),
+    (["schedule.name=one_cycle"], ("schedule",), {"name": "one_cycle", "warmup": 0}),
+    (["schedule.name=cosine"], ("schedule",), {"name": "cosine", "warmup": 30}),
+])
+def test_an_override_takes_the_place_of_what_it_rules_out(tmp_path: Path, overrides: list[str], place: tuple[str, ...],
+                                                          expected: dict[str, Any]) -> None:
+    found: Any = load_config(write(tmp_path, BUDGET.replace("augment: [RGBShift, {name: Albumentations, file: a.json}]",
+                                                            "")), overrides).to_dict()
+    for part in place:
+        found = found[part]
+    expected = {key: value.format(tmp_path) if isinstance(value, str) else value for key, value in expected.items()}
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_a_pipeline_in_place_takes_the_place_of_its_file() -> None:
+    document = parse(BUDGET, "run.yaml")
+    apply_overrides(document, ["augment.1.pipeline={transform: {}}"], EXCLUSIVE)
+    assert document.data["augment"] == ["RGBShift", {"name": "Albumentations", "pipeline": {"transform": {}}}]
+
+
+def test_refits_end_with_the_iterations_they_belong_to(tmp_path: Path) -> None:
+    text = SMALLEST.replace("epochs: 2.5", "iterations: 9, refits: [{iteration: 3, iterations: 9, evaluate_every: 2}]")
+    assert len(load_config(write(tmp_path, text)).train.refits) == 1
+    assert load_config(write(tmp_path, text), ["train.iterations=20"]).train.refits == []
+    assert load_config(write(tmp_path, text), ["train.epochs=1.0"]).train.refits == []
+
+
+@pytest.mark.parametrize(("overrides", "says"), [
+    (["train.iterations=100", "train.epochs=2.0"], r"give one of .* \(given: iterations, epochs\)"),
+    (["train.iterations=100", "train.budget=1m"], r"give one of .* \(given: iterations, budget\)"),
+    (["train={epochs: 1.0}", "train.iterations=100"], r"give one of .* \(given: iterations, epochs\)"),
+    (["schedule.name=one_cycle", "schedule.warmup=3"], "one_cycle .* leave warmup out"),
+    (["data.trust.mode=weight", "data.trust.least=0.3"], "mode weight has no least"),
+    (["model.name=UNet", "model.encoder=resnet18"], "UNet has no separate encoder"),
+    (["augment=[{name: Albumentations, file: a, pipeline: {}}]"], "give `file` or `pipeline`, not both"),
+])
+def test_two_overrides_that_rule_each_other_out(tmp_path: Path, overrides: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load_config(write(tmp_path, BUDGET), overrides)
+
+
+@pytest.mark.parametrize(("old", "new", "where", "meant"), [
+    ("model: UNet", "model: UNet\nlearning_rate: 1", "learning_rate", "optimizer.lr"),
+    ("model: UNet", "model: UNet\nlr: 1", "lr", "optimizer.lr"),
+    ("model: UNet", "model: UNet\noptimizer: {learning_rate: 1.0}", "optimizer.learning_rate", "optimizer.lr"),
+    ("model: UNet", "model: UNet\nbatch_size: 4", "batch_size", "train.batch_size"),
+    ("model: UNet", "model: UNet\nepochs: 4", "epochs", "train.epochs"),
+    ("model: UNet", "model: UNet\naugmentations: []", "augmentations", "augment"),
+    ("root: d", "root: d, img-size: 4", "data.img-size", "data.image_size"),
+    ("epochs: 2.5", "epochs: 2.5, lr: 1", "train.lr", "optimizer.lr"),
+    ("model: UNet", "model: {name: UNet, backbone: x}", "model.backbone", "model.encoder"),
+])
+def test_other_words_are_told_their_place(old: str, new: str, where: str, meant: str) -> None:
+    assert any(f" {where}: no such key; did you mean '{meant}'?" in line for line in problems(SMALLEST.replace(old, new)))
+
+
+def test_synonyms_name_places_and_are_no_keys_there() -> None:
+    for word, place in SYNONYMS.items():
+        first, _, last = place.partition(".")
+        model = RunConfig.model_fields[first].annotation
+        assert not last or last in model.model_fields, place  # type: ignore[union-attr]
+        assert word == last or word not in RunConfig.model_fields, word
+
+
+@pytest.mark.parametrize(("given", "right"), [
+    ("170", "[160, 160]"), ("[170]", "[160, 160]"), ("'224x320'", "[224, 320]"), ("[3, 256, 512]", "[256, 512]"),
+    ("[256, 512, 3]", "[256, 512]"), ("4", "[32, 32]"), ("large", "[224, 224]"), ("null", "[224, 224]"),
+])
+def test_a_wrong_size_is_told_the_right_form(given: str, right: str) -> None:
+    line, = problems(SMALLEST.replace("[64, 96]", given))
+    assert "data.image_size: give [height, width]" in line and right in line
+
+
+@pytest.mark.parametrize(("new", "says"), [
+    ("optimizer: {betas: 0.9}", "optimizer.betas: give a list, such as [0.9, 0.9] (given 0.9)"),
+    ("augment: [{name: Affine, scale: 2}]", "augment.0.scale: give a list, such as [2, 2] (given 2)"),
+])
+def test_a_number_where_a_list_is_needed(new: str, says: str) -> None:
+    assert any(says in line for line in problems(SMALLEST + new + "\n"))

@@ -101,6 +101,14 @@ def test_the_written_file_loads_to_the_returned_config(tmp_path):
         plan(data, out=tmp_path / "sub" / "run.yaml", weights="none")
 
 
+def test_another_length_takes_the_place_of_the_planned_budget(tmp_path):
+    data = make_dataset(tmp_path / "data")
+    config = plan(data, out=tmp_path / "run.yaml", weights="none", overrides=["train.iterations=100"]).config
+    assert (config.train.iterations, config.train.budget) == (100, None)
+    assert load_config(tmp_path / "run.yaml").to_dict() == config.to_dict()
+    assert load_config(tmp_path / "run.yaml", ["train.epochs=3.0"]).train.iterations is None
+
+
 def test_every_value_has_its_place_in_the_config(tmp_path):
     config = plan(make_dataset(tmp_path / "data", layout="flat"), weights="none").config
     assert config.data.holdout == 0.1  # few images and no val split

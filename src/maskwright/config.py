@@ -28,7 +28,7 @@ from pydantic import (
 from maskwright import augment, losses, models, optim, trackers
 from maskwright.core import strictyaml
 from maskwright.core.classes import Selector
-from maskwright.core.strictyaml import Document, StrictModel, did_you_mean
+from maskwright.core.strictyaml import Document, Exclusive, StrictModel, did_you_mean
 from maskwright.errors import ConfigError
 
 Weight = Annotated[float, Field(gt=0)]
@@ -86,6 +86,20 @@ class DataConfig(StrictModel):
     mean: Triple | None = Field(None, description="channel means, 0..1; the encoder's own when left out")
     std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = None
     trust: TrustConfig | None = Field(None, description="pixels in doubt count less in training; all alike if left out")
+
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _two_sides(cls, value: Any) -> Any:
+        if isinstance(value, list) and len(value) == 2:
+            return value
+        sides = [int(number) for number in re.findall(r"[0-9]{1,6}", str(value))]
+        if len(sides) == 3:  # channels first or last
+            sides = sides[1:] if sides[0] in (1, 3, 4) else sides[:2]
+        if len(sides) not in (1, 2):
+            raise ValueError(f"give [height, width], such as [224, 224] (given {value!r})")
+        height, width = (max(32, round(side / 32) * 32) for side in (sides * 2)[:2])
+        raise ValueError(f"give [height, width], best in multiples of 32: [{height}, {width}] (given {value!r})")
 
 
 class ModelConfig(StrictModel):
@@ -223,6 +237,9 @@ class RefitConfig(StrictModel):
     evaluate_every: Positive
 
 
+LENGTHS = ("iterations", "epochs", "budget")
+
+
 class TrainConfig(StrictModel):
     """How long and how. One of `iterations`, `epochs` and `budget` is given."""
 
@@ -251,7 +268,7 @@ class TrainConfig(StrictModel):
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainConfig:
-        given = [name for name in ("iterations", "epochs", "budget") if getattr(self, name) is not None]
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError("give one of iterations, epochs and budget"
                              + (f" (given: {', '.join(given)})" if given else ""))
@@ -315,6 +332,34 @@ def seconds_of(text: str) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+# What users of other tools write, and where it stands here. Keys of a section are also found where they do not belong.
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "data": DataConfig, "model": ModelConfig, "optimizer": OptimizerConfig, "schedule": ScheduleConfig,
+    "train": TrainConfig}
+SYNONYMS = {key: f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields
+            if key not in ("name", "args")} | {
+    "learning_rate": "optimizer.lr", "base_lr": "optimizer.lr", "lr0": "optimizer.lr", "wd": "optimizer.weight_decay",
+    "optim": "optimizer", "optimiser": "optimizer", "scheduler": "schedule", "lr_scheduler": "schedule",
+    "lr_schedule": "schedule", "warmup_steps": "schedule.warmup", "warmup_iters": "schedule.warmup",
+    "epoch": "train.epochs", "num_epochs": "train.epochs", "n_epochs": "train.epochs", "max_epochs": "train.epochs",
+    "steps": "train.iterations", "max_steps": "train.iterations", "num_steps": "train.iterations",
+    "iters": "train.iterations", "max_iters": "train.iterations", "max_iterations": "train.iterations",
+    "batch": "train.batch_size", "batchsize": "train.batch_size", "bs": "train.batch_size",
+    "samples_per_gpu": "train.batch_size", "num_workers": "train.workers", "n_workers": "train.workers",
+    "patience": "train.early_stopping", "amp": "train.precision", "eval_every": "train.evaluate_every",
+    "eval_interval": "train.evaluate_every", "val_interval": "train.evaluate_every", "time": "train.budget",
+    "img_size": "data.image_size", "imgsz": "data.image_size", "imsize": "data.image_size", "size": "data.image_size",
+    "input_size": "data.image_size", "crop_size": "data.image_size", "resolution": "data.image_size",
+    "dataset": "data.root", "data_root": "data.root", "dataset_path": "data.root", "path": "data.root",
+    "val_split": "data.holdout", "validation_split": "data.holdout", "interpolation": "data.resample",
+    "backbone": "model.encoder", "encoder_name": "model.encoder", "arch": "model.name", "architecture": "model.name",
+    "network": "model.name", "pretrained": "model.weights", "encoder_weights": "model.weights",
+    "losses": "loss", "criterion": "loss", "augmentation": "augment", "augmentations": "augment",
+    "transforms": "augment", "random_seed": "seed", "random_state": "seed", "logger": "trackers",
+    "loggers": "trackers", "tta": "flip_average",
+}
+
+
 def _as_model(name: str, parameters: dict[str, inspect.Parameter]) -> type[BaseModel]:
     """The arguments of a table row as a model, so that they are checked like any other value."""
     fields: dict[str, Any] = {
@@ -344,7 +389,8 @@ def _argument_problems(document: Document, folder: Path) -> list[str]:
         try:
             model.model_validate(given)
         except ValidationError as error:
-            problems.extend(strictyaml.problems_of(model, document, error, location))
+            words = SYNONYMS if location in (("optimizer",), ("schedule",)) else {}
+            problems.extend(strictyaml.problems_of(model, document, error, location, words))
             return
         if build is not None:
             try:
@@ -402,21 +448,43 @@ def check_document(document: Document, folder: Path = Path()) -> RunConfig:
     try:
         config = RunConfig.model_validate(document.data)
     except ValidationError as error:
-        problems = strictyaml.problems_of(RunConfig, document, error)
+        problems = strictyaml.problems_of(RunConfig, document, error, (), SYNONYMS)
     problems += _argument_problems(document, folder)
     if problems or config is None:
         raise ConfigError(problems)
     return config
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Reads `run.yaml` with `--set` overrides; relative paths in it become relative to its folder.
+def _other_lengths(own: str) -> Exclusive:
+    """Of a training. What a budget made of its iterations (`refits`) ends with them."""
+    others = tuple(key for key in (*LENGTHS, "refits") if key != own)
+    return Exclusive("train", own, lambda value: others)
 
-    Raises ConfigError with every problem at once.
+
+def _without_encoder(name: Any) -> tuple[str, ...]:
+    return ("encoder", "weights") if name in models.MODELS and not models.takes_encoder(name) else ()
+
+
+# A value that is set from outside (`--set`, `overrides`, the matrix of a study) takes the place of what it rules out.
+EXCLUSIVE = (
+    *map(_other_lengths, LENGTHS),
+    Exclusive("data.trust", "mode", lambda mode: ("least",) if mode == "weight" else ()),
+    Exclusive("model", "name", _without_encoder),
+    Exclusive("schedule", "name", lambda name: ("warmup",) if name == "one_cycle" else ()),
+    Exclusive("augment.*", "file", lambda file: ("pipeline",)),
+    Exclusive("augment.*", "pipeline", lambda pipeline: ("file",)),
+)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Reads `run.yaml`; relative paths in it become relative to its folder.
+
+    `overrides` are settings such as `train.iterations=100`, which take the place of what the file has there, and of
+    what cannot stand beside them (here `epochs` or `budget`). Raises ConfigError with every problem at once.
     """
     path = Path(path)
     document = strictyaml.read(path)
-    strictyaml.apply_overrides(document, overrides)
+    strictyaml.apply_overrides(document, overrides, EXCLUSIVE)
     config = check_document(document, path.parent)
     return rebase(config, path.parent)
 

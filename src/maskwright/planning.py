@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from maskwright import models
 from maskwright.auditing.symmetry import Mirror, Positions
-from maskwright.config import RunConfig, check_document, rebase, seconds_of
+from maskwright.config import EXCLUSIVE, RunConfig, check_document, rebase, seconds_of
 from maskwright.core import strictyaml
 from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
@@ -214,7 +214,7 @@ def plan(
     text = render(dataset, found, chosen, root, budget, _device(), model)
     document = strictyaml.parse(text, str(out or "run.yaml"))
     if overrides:
-        strictyaml.apply_overrides(document, overrides)
+        strictyaml.apply_overrides(document, overrides, EXCLUSIVE)
         touched = [override.split("=")[0].split(".")[0] for override in overrides]
         text = _rewritten(text, document.data, dict.fromkeys(touched, "with --set"))
         document = strictyaml.parse(text, str(out or "run.yaml"))
@@ -359,8 +359,8 @@ def _model_lines(weights: Weights, model: str | None) -> list[str]:
         return [f"  name: {model}  # {weights.reason}"]
     if weights.encoder is None:
         return [
-            f"  name: UNet  # a small one of our own; {weights.reason}",
-            "  args: {channels: [16, 32, 64, 128], bottleneck: 128}  # learns faster from nothing than a deep encoder",
+            f"  name: UNet  # Maskwright's own small UNet; {weights.reason}",
+            "  args: {channels: [16, 32, 64, 128], bottleneck: 128}  # trains faster from scratch than a deep encoder",
         ]
     return [
         f"  name: {model or 'Unet'}" + ("  # asked for" if model else ""),

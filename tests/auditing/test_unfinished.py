@@ -63,7 +63,7 @@ def told(result) -> str:
 def test_it_goes_on_and_tells_the_same(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int):
     whole = told(audit(data, progress=False, workers=1))
     place = tmp_path / "out.unfinished"
-    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="goes on from there"):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="the same command resumes"):
         stop_after(patch, images)
         audit(data, progress=False, workers=1, unfinished=place)
     assert place.is_dir()

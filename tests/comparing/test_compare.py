@@ -87,7 +87,7 @@ def test_a_cheaper_one_that_is_not_distinguishable_is_proposed(tmp_path):
     add(tmp_path, "small", 0.799, 2, macs=1e9, model="SegNet")
     add(tmp_path, "tiny", 0.6, 3, macs=1e8, model="FPN")
     choice = compare(tmp_path).choice
-    assert (choice.best, choice.proposed) == ("large", "small") and "25 % of the multiply-accumulates" in choice.reason
+    assert (choice.best, choice.proposed) == ("large", "small") and "25 % of the MACs" in choice.reason
     assert "not distinguishable" in choice.reason and choice.on == "test"
     cheap = compare([tmp_path / "small", tmp_path / "tiny"]).choice
     assert cheap.proposed == "small" and "better than the other" in cheap.reason

@@ -72,4 +72,11 @@ def test_a_terminal_gets_a_bar_with_rate_and_time_left() -> None:
     shown = os.read(master, 1 << 16).decode()
     os.close(master)
     assert done.stdout == b""
-    assert "3/3" in shown and "images/s" in shown and "note3" in shown and "0:00:00" in shown
+    assert "3/3" in shown and "images/s" in shown and "note3" in shown and "0:00 left" in shown
+
+
+def test_one_clock_for_minutes_and_hours() -> None:
+    from maskwright.core.progress import clock
+
+    assert [clock(seconds) for seconds in (0, 59.6, 245, 3599, 3600, 36_000, 36_061)] == [
+        "0:00", "1:00", "4:05", "59:59", "1:00:00", "10:00:00", "10:01:01"]

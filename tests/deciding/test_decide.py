@@ -83,8 +83,9 @@ def test_the_result_follows_from_the_evaluations(whole):
 
 
 def test_a_decision_that_was_killed_goes_on(whole, data, monkeypatch):
-    score, train, scored, trained = running._scored, training.train, [], []
-    monkeypatch.setattr(training, "train", lambda *given, **named: trained.append(named["out"]) or train(*given, **named))
+    score, train, scored, trained = running._scored, training.train_part, [], []
+    monkeypatch.setattr(training, "train_part",
+                        lambda *given, **named: trained.append(named["out"]) or train(*given, **named))
     for done in (0, 4):
         def dying(run, done=done):
             if len(scored) == done:
@@ -107,18 +108,18 @@ def test_a_training_that_is_stopped_says_how_to_go_on(data, monkeypatch):
     def stopped(*given, **named):
         raise Interrupted("run: stopped at iteration 3; go on with `maskwright resume run`")
 
-    monkeypatch.setattr(training, "train", stopped)
-    with pytest.raises(Interrupted, match=r"decision-001\.unfinished: stopped; the same command goes on from there"):
+    monkeypatch.setattr(training, "train_part", stopped)
+    with pytest.raises(Interrupted, match=r"decision-001\.unfinished: stopped; the same command resumes it"):
         asked(data)
     with exclusive_lock(data / FOLDER / "decision-001.unfinished"), pytest.raises(LockedError):
         asked(data)
 
 
 def test_the_first_training_measures_and_the_others_do_as_much(data, monkeypatch):
-    lengths, budgets, train = iter([3, 99]), [], training.train
+    lengths, budgets, train = iter([3, 99]), [], training.train_part
     monkeypatch.setattr(training, "fitted", lambda *_: next(lengths))
     monkeypatch.setattr(Length, "refit", lambda *_: None)
-    monkeypatch.setattr(training, "train", lambda config, **named: budgets.append(config.train.budget) or train(
+    monkeypatch.setattr(training, "train_part", lambda config, **named: budgets.append(config.train.budget) or train(
         config, **named))
     result = asked(data, repeats=1, budget="30m", overrides=SETTINGS[2:])
     assert result.iterations == 3 and budgets == ["510.00s", None, None]

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from maskwright.explaining.anatomy import dissect
-from maskwright.explaining.noise import compare, interval, mean_iou, resampled, t_below
+from maskwright.explaining.noise import compare, interval, mean_iou, resampled
 from maskwright.explaining.slices import SIZES, ZONES, Facts, condensed, facts_of, slices, zone_map
 from maskwright.metrics import bootstrap, confusion_matrix, holm, mIoU
 from scored_run import BENCH
@@ -114,9 +114,3 @@ def test_resampling_is_that_of_the_metrics(rng):
     mine = interval(float(mIoU(confusions.sum(0))), drawn, 25)
     theirs = bootstrap(confusions, mIoU)
     assert (mine.value, mine.low, mine.high) == pytest.approx((theirs.value, theirs.low, theirs.high), abs=5e-3)
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 16, 49, 200])
-def test_students_t_is_that_of_scipy(freedom):
-    for t in (-7.5, -2.1, -0.3, 0.0, 1.4, 5.0):
-        assert t_below(t, freedom) == pytest.approx(scipy.stats.t.cdf(t, freedom), abs=1e-12)

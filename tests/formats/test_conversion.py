@@ -13,7 +13,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.errors import ConfigError, DataError
 from maskwright.formats import FORMATS
 from maskwright.formats.conversion import CERTIFICATE, convert
-from maskwright.formats.opening import load_dataset
+from maskwright.formats.opening import init, load_dataset
 
 WRITTEN = [name for name, row in FORMATS.items() if row.write]
 LOSSY = {"jpeg", "yolo"}
@@ -182,7 +182,7 @@ def test_without_images(tmp_path, data):
     ({"to": "jpeg", "quality": 0}, "1 to 100"),
     ({"to": "coco", "boxes": {"shrink": 1.5}}, "shrink"),
     ({"to": "coco", "boxes": {"overlap": "random"}}, "overlap"),
-    ({"to": "coco", "from_": "cocoo"}, "leave the format out"),
+    ({"to": "coco", "from_": "cocoo"}, "did you mean 'coco'"),
 ])
 def test_wrong_usage(tmp_path, data, changes, says):
     with pytest.raises(ConfigError, match=says):
@@ -214,3 +214,11 @@ def test_boxes_become_masks_by_the_rule(tmp_path):
         assert certificate.exact and dataset.samples[0].provenance == "box"
         assert (found == "hole").sum() == hole, rule
         assert found[0, 0] == outside
+    init(data)
+    text = (data / "dataset.yaml").read_text()
+    (data / "dataset.yaml").write_text(text.replace("shrink: 0.0", "shrink: 0.5").replace("outside: background",
+                                                                                          "outside: ignore"))
+    convert(data, tmp_path / "both", to="index", boxes={"overlap": "smaller_on_top"}, progress=False)
+    dataset = load_dataset(tmp_path / "both")
+    found = named(dataset, dataset.samples[0])
+    assert (found == "hole").sum() == 4 and found[0, 0] == "ignore"  # what is not given stays as described

@@ -128,8 +128,43 @@ def test_a_format_that_is_not_known(tmp_path):
     (data / "dataset.yaml").write_text("layout: yolo9\nclasses: [{id: 0, name: a}]\n")
     with pytest.raises(ConfigError, match=r"dataset\.yaml:1:1: layout: 'yolo9' is not known; did you mean 'yolo'"):
         load_dataset(data)
-    with pytest.raises(ConfigError, match="leave the format out"):
-        load_dataset(data, "yolo")
+
+
+FOLDERS = ("index", "palette", "jpeg")
+
+
+@pytest.mark.parametrize("name", [*FOLDERS, "colour", *(name for name, row in FORMATS.items() if row.write and row.read)])
+def test_a_format_that_repeats_the_description_is_no_conflict(tmp_path, name):
+    from maskwright.formats.conversion import convert
+
+    data = tmp_path / "out"
+    convert(make_dataset(tmp_path / "data", images=4, describe=True), data, to=name, progress=False)
+    text = (data / "dataset.yaml").read_bytes()
+    for format in FOLDERS if name in FOLDERS else [name]:
+        assert len(load_dataset(data, format).samples) == 4
+        assert init(data, format=format)[0] == data / "dataset.yaml"
+    convert(data, tmp_path / "again", to="index", from_=name, progress=False)
+    assert (data / "dataset.yaml").read_bytes() == text
+    other = "coco" if name != "coco" else "voc"
+    for call in (lambda: load_dataset(data, other), lambda: init(data, format=other)):
+        with pytest.raises(ConfigError, match=f"but the format {other} is asked for; leave the format out"):
+            call()
+    with pytest.raises(ConfigError, match="did you mean 'yolo_seg'"):
+        load_dataset(data, "yolo_sge")
+    with pytest.raises(ConfigError, match="never overwritten"):
+        init(data)
+
+
+def test_folders_that_repeat_the_description_are_no_conflict(tmp_path):
+    data = make_dataset(tmp_path / "data", images=4, layout="flat")
+    _, found = init(data)
+    images, masks = found.file.images.folder, found.file.masks.folder
+    assert init(data, images=images, masks=masks)[1].file == found.file
+    for wrong in ({"images": masks}, {"masks": images, "images": images}):
+        with pytest.raises(ConfigError, match="never overwritten"):
+            init(data, **wrong)
+    with pytest.raises(ConfigError, match="never overwritten"):  # it is about another folder
+        init(tmp_path, out=data, images=images)
 
 
 @pytest.mark.parametrize("name", [name for name, row in FORMATS.items() if row.read])

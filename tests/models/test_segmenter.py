@@ -67,6 +67,21 @@ def test_labels_lie_where_the_objects_are(size: tuple[int, int], keep_ratio: boo
     assert found.max() < IGNORE
 
 
+def test_one_image_or_a_list_grey_or_colour() -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:, :30, 0], image[:, 30:, 2] = 255, 255
+    model = red_or_blue(Geometry((48, 64), False, "bilinear"))
+    expected = model.label([image])[0]
+    assert set(np.unique(expected)) == {0, 1}
+    for one in (image, image / 255.0, image.astype(np.uint16) * 257):
+        np.testing.assert_array_equal(model.label(one), expected)
+    many = model.label([image] * 9 + [image[..., 0]])  # more than go through the model at once
+    assert len(many) == 10 and many[-1].shape == (40, 60) and all((mask == expected).all() for mask in many[:-1])
+    assert model.label([]) == []
+    with pytest.raises(DataError, match="give a numpy array"):
+        model.label(["a.png"])  # type: ignore[list-item]
+
+
 def test_flip_average() -> None:
     segmenter = small(flip_average=True)
     images = torch.randint(0, 256, (2, 3, 16, 24), dtype=torch.uint8)

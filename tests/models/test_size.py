@@ -102,7 +102,7 @@ def test_the_model_stays_as_it_was() -> None:
 
 def test_the_words() -> None:
     assert str(Size(1234567, 4938268, 2_345_600_000, (192, 256))) == (
-        "1,234,567 parameters, 2.35 billion multiply-accumulates for an image of 192 x 256")
+        "1,234,567 parameters, 2.35 billion MACs (compute cost) for an image of 192 x 256")
 
 
 @pytest.mark.parametrize(("layers", "values"), [

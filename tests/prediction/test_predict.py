@@ -137,6 +137,21 @@ class TestLevels:
         assert not (tmp_path / "out").exists()
 
 
+def test_arrays_give_arrays(model, images, tmp_path):
+    one, two = (pixels(path) for path in sorted(images.rglob("*.png"))[:2])
+    first, second = predict(model, [one, two])
+    assert first.dtype == np.uint8 and first.shape == one.shape[:2] and second.shape == two.shape[:2]
+    np.testing.assert_array_equal(predict(model, one), load(model).label(one))
+    for wrong in ({"out": tmp_path / "out"}, {"levels": True}):
+        with pytest.raises(ConfigError, match="arrays are predicted into arrays"):
+            predict(model, one, **wrong)
+    with pytest.raises(ConfigError, match="files are predicted into a folder"):
+        predict(model, images)
+    with pytest.raises(DataError, match="image 1: is a str"):
+        predict(model, [one, "a.png"])
+    assert not (tmp_path / "out").exists()
+
+
 def test_files_lists_and_globs(images):
     a, b = images / "a.png", images / "deep/b.png"
     assert find_images([a, str(b)]) == {"a": a, "b": b}

@@ -247,7 +247,7 @@ def test_the_fake_evaluation_is_what_the_verb_writes(fake):
 
 def test_the_size_of_the_model(fake):
     page = read(report(fake.run)).text
-    assert "4,189,251 parameters (16.8 MB); 1.23 billion multiply-accumulates an image" in page
+    assert "4,189,251 parameters (16.8 MB); 1.23 billion MACs an image" in page
     assert "223 ms for 8 images, measured at the start; 346 MB kept for the backward pass" in page
     assert "of the device at most" not in page
     finished = read_json(fake.run / "finished.json")
@@ -256,7 +256,7 @@ def test_the_size_of_the_model(fake):
     info = read_json(fake.run / "run.json")
     del info["size"]  # a run of an earlier version
     (fake.run / "run.json").write_text(json.dumps(info))
-    assert "multiply-accumulates an image" not in read(report(fake.run)).text
+    assert "MACs an image" not in read(report(fake.run)).text
 
 
 def test_numbers_as_text():

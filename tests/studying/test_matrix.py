@@ -69,6 +69,16 @@ def test_a_base_in_place_and_paths_of_two_folders(tmp_path: Path) -> None:
     assert found.entries[0].config.data.root == str(tmp_path / "data")
 
 
+def test_a_value_takes_the_place_of_what_it_rules_out(tmp_path: Path) -> None:
+    matrix = "base: run.yaml\nmatrix: {model: [UNet], loss: [ce], train.budget: [1m, 2m]}\n"
+    found = [entry.config.train for entry in read(tmp_path, matrix).entries]
+    assert [(train.iterations, train.budget) for train in found] == [(None, "1m"), (None, "2m")]
+    found = [entry.config.train for entry in read(tmp_path, matrix + "exclude: [{train.budget: 2m}]\n").entries]
+    assert [train.budget for train in found] == ["1m"]
+    both = matrix.replace("train.budget", "train.iterations: [5], train.budget")
+    assert any("(given: iterations, budget)" in line for line in problems(tmp_path, both))
+
+
 def test_what_is_kept_means_the_same_anywhere(tmp_path: Path) -> None:
     pytest.importorskip("albumentations")
     (tmp_path / "flip.yaml").write_text("transform: {__class_fullname__: HorizontalFlip, p: 0.5}\n")
@@ -131,7 +141,7 @@ evalute: [test]
     ("base: other.yaml\nmatrix: {seed: [1]}\n", "study.yaml:1:1: base: other.yaml: no such file; check the path"),
     ("base: 3\nmatrix: {seed: [1]}\n", "study.yaml:1:1: base: input should be a valid string (given 3)"),
     ("base: run.yaml\nmatrix: {model: [UNet], loss: [ce], seed: 1}\n",
-     "study.yaml:2:37: matrix.seed: input should be a valid list (given 1)"),
+     "study.yaml:2:37: matrix.seed: give a list, such as [1] (given 1)"),
     ("base: run.yaml\nmatrix: {model: [UNet], loss: [ce], loss.3.weight: [1]}\n",
      "study.yaml:2:53: the list has 1 items, numbered from 0"),
     ("base: run.yaml\nmatrix: {model: {a/b: UNet}, loss: [ce]}\n",

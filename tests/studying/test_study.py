@@ -187,6 +187,7 @@ def test_two_leaders_and_wrong_places(folder: Path, here: list[str]) -> None:
         study(file)
     with pytest.raises(ConfigError, match="at least 1"):
         study(file, workers=0)
+    assert study(status.path, out=status.path).exit_code == 0  # where it is anyway
     with pytest.raises(ConfigError, match="leave --out away"):
         study(status.path, out=folder / "x")
     with pytest.raises(ConfigError, match="never overwritten"):
@@ -233,7 +234,7 @@ def test_the_time_that_is_left_and_the_lines() -> None:
     assert STATUS.lines() == ["a    finished    40/40  best val mIoU 0.7500  scored on test",
                               "bcd  training    10/40", "e    failed      3/40  x: is broken; mend it",
                               "f    waiting     0/?",
-                              "4 runs: 1 finished, 1 training, 1 failed, 1 waiting; about 0:05:00 left"]
+                              "4 runs: 1 finished, 1 training, 1 failed, 1 waiting; about 5:00 left"]
     assert STATUS.next_command == "maskwright compare st"
     assert replace(STATUS, runs=[replace(STATUS.runs[0], evaluated=["val"])]).next_command.endswith("st --split val")
     assert replace(STATUS, runs=STATUS.runs[1:]).next_command == ""
@@ -327,7 +328,7 @@ def test_the_command_line_under_ctrl_c(folder: Path) -> None:
             study(file)
         leader.send_signal(signal.SIGINT)
         out, err = leader.communicate(timeout=120)
-    assert leader.returncode == 130 and not out and f"go on with `maskwright study {path}`" in err.splitlines()[-1]
+    assert leader.returncode == 130 and not out and f"resume with `maskwright study {path}`" in err.splitlines()[-1]
     status = [*command[:4], "status", path, "--json"]
     told = json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
     assert {run["state"] for run in told["runs"]} <= {"stopped", "waiting", "finished"}

@@ -113,7 +113,7 @@ def test_each_model_has_not_seen_what_it_predicts(whole):
 
 def test_what_is_there_is_not_made_again(whole, monkeypatch):
     before = fingerprint(whole.folder)
-    monkeypatch.setattr("maskwright.training.train.train", None)
+    monkeypatch.setattr("maskwright.training.train.train_part", None)
     monkeypatch.setattr(folds, "_predict", None)
     again = predict(whole.dataset.root, whole.folder)
     assert fingerprint(whole.folder) == before and again.samples == whole.samples
@@ -124,7 +124,7 @@ def test_stopped_work_goes_on_to_the_same(data, tmp_path, monkeypatch, whole, wh
     from maskwright.training import train as training
 
     count = {"train": 0, "predict": 0, "write": 0}
-    real = training.train, folds._predict, folds.write_probabilities
+    real = training.train_part, folds._predict, folds.write_probabilities
 
     def counted_train(settings, **given):
         count["train"] += 1
@@ -150,7 +150,7 @@ def test_stopped_work_goes_on_to_the_same(data, tmp_path, monkeypatch, whole, wh
         if step == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "train", counted_train)
+    monkeypatch.setattr(training, "train_part", counted_train)
     monkeypatch.setattr(folds, "_predict", counted_predict)
     monkeypatch.setattr(folds, "write_probabilities", counted_write)
     with pytest.raises((KeyboardInterrupt, Interrupted)):
@@ -158,7 +158,8 @@ def test_stopped_work_goes_on_to_the_same(data, tmp_path, monkeypatch, whole, wh
     monkeypatch.undo()
     first = fingerprint(tmp_path / "work" / "fold-1")
     trained = []
-    monkeypatch.setattr(training, "train", lambda *given, **named: trained.append(given) or real[0](*given, **named))
+    monkeypatch.setattr(training, "train_part",
+                        lambda *given, **named: trained.append(given) or real[0](*given, **named))
     predict(data, tmp_path / "work")
     assert fingerprint(tmp_path / "work" / "fold-1") == first
     assert len(trained) == (2 if when == "before a training" else 1)
@@ -181,7 +182,7 @@ def test_seconds_are_shared(data, tmp_path, monkeypatch):
         budgets.append((settings.train.budget, settings.train.iterations))
         raise Interrupted("stopped")
 
-    monkeypatch.setattr("maskwright.training.train.train", noted)
+    monkeypatch.setattr("maskwright.training.train.train_part", noted)
     for _ in range(2):
         with pytest.raises(Interrupted):
             predict(data, tmp_path / "work", seconds=30.0)
@@ -192,13 +193,13 @@ def test_seconds_are_shared(data, tmp_path, monkeypatch):
 def test_later_folds_are_trained_like_the_first(data, tmp_path, monkeypatch):
     import maskwright.training.train as training
 
-    seen, train = [], training.train
+    seen, train = [], training.train_part
 
     def noted(settings, **options):
         seen.append(settings)
         return train(settings, **options)
 
-    monkeypatch.setattr(training, "train", noted)
+    monkeypatch.setattr(training, "train_part", noted)
     predict(data, tmp_path / "work")
     first, *others = seen
     assert others and first.train.threads == 1

@@ -17,7 +17,7 @@ from maskwright.run import Run
 from maskwright.training import decoded
 from maskwright.training.decoded import Decoded, decoded_folder, write_decoded
 from maskwright.training.loader import Source
-from maskwright.training.train import resume, train
+from maskwright.training.train import resume_part, train, train_part
 from tiny import EVERY_AUGMENTATION, config, write_dataset
 
 GEOMETRY = Geometry((24, 32), keep_ratio=True)
@@ -104,12 +104,12 @@ def test_training_with_it_gives_the_same_bytes(tmp_path: Path, reads: list[str])
     assert write_decoded(decoded_folder(shared, dataset.version(), Geometry((32, 32))), dataset, dataset.samples,
                          Geometry((32, 32)))
     reads.clear()
-    run = train(settings, out=tmp_path / "run", decoded=shared)
+    run = train_part(settings, out=tmp_path / "run", decoded=shared)
     assert reads == [] and result(run) == result(plain)
     (run.path / "finished.json").unlink()
-    assert result(resume(run, decoded=shared)) == result(plain) and reads == []
+    assert result(resume_part(run, decoded=shared)) == result(plain) and reads == []
     write(root / "images/image_00.png", np.zeros((32, 32, 3), np.uint8))
-    train(settings, out=tmp_path / "other", decoded=shared)
+    train_part(settings, out=tmp_path / "other", decoded=shared)
     assert len(reads) == 10  # another version has another key
     shutil.rmtree(shared)
-    train(settings, out=tmp_path / "without", decoded=shared)
+    train_part(settings, out=tmp_path / "without", decoded=shared)

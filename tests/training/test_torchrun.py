@@ -94,7 +94,7 @@ def test_stopped_and_resumed(job, tmp_path, number):
     wait_until(lambda: begun(run), first)
     os.kill(first.pid, number)  # as torchrun passes it on to its processes, which are in sessions of their own
     code, _, said = end(first)
-    assert code != 0 and said.count("state saved; go on with `maskwright resume") == 1
+    assert code != 0 and said.count("state saved; resume with `maskwright resume") == 1
     assert run.finished is None
     code, _, said = end(begin([*command, "resume", run.path], job))
     assert code == 0, said

@@ -430,3 +430,15 @@ def test_a_compiled_model_trains_as_the_plain_one(data, tmp_path):
             assert b[key] == pytest.approx(a[key], rel=1e-3, abs=5e-3), key
     assert read_tensors(compiled.best)[1].keys() == read_tensors(plain.best)[1].keys()
     assert compiled.config().train.compile == "default"
+
+
+def test_the_public_arguments_are_those_of_a_user():
+    import inspect
+
+    from maskwright import preview, resume
+
+    arguments = inspect.signature(train).parameters
+    assert [*arguments] == ["config", "out", "overrides", "device", "augmentation"]
+    assert [*inspect.signature(resume).parameters] == ["run"]
+    for verb in (train, preview):
+        assert inspect.signature(verb).parameters["augmentation"].annotation == "augment.Compose | None"

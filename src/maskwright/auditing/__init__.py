@@ -153,7 +153,7 @@ def _kept(folder: Path) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            raise Interrupted(f"{folder}: holds what was seen so far; the same command goes on from there") from None
+            raise Interrupted(f"{folder}: holds what was seen so far; the same command resumes it") from None
         shutil.rmtree(folder)
 
 

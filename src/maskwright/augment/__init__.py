@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from maskwright.augment import degrading, geometric, passthrough, photometric, warps
-from maskwright.augment.passthrough import PASS_THROUGH
+from maskwright.augment.passthrough import PASS_THROUGH, Compose
 from maskwright.augment.pipeline import Pipeline, Pixels, Transform
 
 AUGMENTATIONS: dict[str, type[Transform]] = {
@@ -54,7 +54,8 @@ ELSEWHERE = {
 
 Augmentation = Callable[[Pixels, Pixels, np.random.Generator], tuple[Pixels, Pixels]]
 
-__all__ = ["AUGMENTATIONS", "ELSEWHERE", "PASS_THROUGH", "Augmentation", "Pipeline", "Transform", "arguments", "build"]
+__all__ = ["AUGMENTATIONS", "ELSEWHERE", "PASS_THROUGH", "Augmentation", "Compose", "Pipeline", "Transform",
+           "arguments", "build"]
 
 
 def arguments(name: str) -> dict[str, inspect.Parameter]:
@@ -65,7 +66,9 @@ def arguments(name: str) -> dict[str, inspect.Parameter]:
 def pass_through(file: str | None = None, pipeline: dict[str, Any] | None = None) -> dict[str, Any]:
     """The arguments of the entry `Albumentations`: the data of its pipeline, from a `file` that `albumentations.save`
     wrote or as it stands in the config of a run. Raises ValueError unless one of them is given."""
-    if (file is None) == (pipeline is None):
+    if file is not None and pipeline is not None:
+        raise ValueError("give `file` or `pipeline`, not both")
+    if file is None and pipeline is None:
         raise ValueError("give `file`, a pipeline saved by albumentations.save as .yaml or .json")
     return passthrough.read(Path(file)) if file is not None else dict(pipeline or {})
 

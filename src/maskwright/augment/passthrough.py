@@ -16,7 +16,7 @@ import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -99,6 +99,13 @@ def library() -> Any:
 def read(path: Path) -> dict[str, Any]:
     """What `albumentations.save` wrote, as YAML or JSON. ConfigError when it is not readable as that."""
     return strictyaml.read(path).data  # JSON is YAML too
+
+
+class Compose(Protocol):
+    """A pipeline of albumentations (`A.Compose`), a package that need not be installed here."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its transforms and their arguments as data."""
 
 
 def describe(augmentation: object) -> dict[str, Any]:

@@ -80,16 +80,8 @@ def _wait_politely(environment: MutableMapping[str, str]) -> None:
         environment["GOMP_SPINCOUNT"] = "10000"
 
 
-def _with_counts(arguments: list[str]) -> list[str]:
-    """`--preview` without a number as `--preview 8`; Typer knows no options whose value may be left out."""
-    following = [*arguments, ""][1:]
-    return [part for argument, after in zip(arguments, following, strict=False) for part in (
-        (argument, "8") if argument == "--preview" and not after.lstrip("-").isdigit() else (argument,))]
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits with the code of the contract (see `maskwright.errors`)."""
-    arguments = _with_counts(sys.argv[1:] if arguments is None else arguments)
     warnings.filterwarnings("ignore")  # libraries' notes are not for users; findings and errors are ours to say
     _wait_politely(os.environ)
     try:

@@ -31,13 +31,16 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Detect the layout or annotation format of DIR and write dataset.yaml, with the reasons."""
+    from maskwright.core.description import FILE_NAME
     from maskwright.formats.opening import init
 
+    there = ((out or folder) / FILE_NAME).exists()
     file, detection = init(folder, out=out, images=images, masks=masks, format=format)
     show(
         {"file": str(file), "dataset": detection.file.model_dump(), "reasons": detection.reasons},
         as_json,
-        lambda: f"{file.read_text()}\nwritten: {file}",
+        lambda: f"{file.read_text()}\n"
+                + (f"{file} is already there and says the same" if there else f"written: {file}"),
     )
 
 
@@ -115,7 +118,7 @@ def split(
     fractions: Annotated[
         str, typer.Option("--fractions", help="Shares of train, val and test, or train=0.8,test=0.2.")
     ] = "0.7,0.15,0.15",
-    seed: Annotated[int, typer.Option("--seed", help="Of the random choices.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     group: Annotated[
         str | None, typer.Option("--group", metavar="REGEX", help="What it catches of a name is the sample's group.")
     ] = None,

@@ -71,18 +71,20 @@ def train(
     out: Out = None,
     changes: Set = None,
     preview: Annotated[
-        int | None,
-        typer.Option("--preview", metavar="[N]", min=1, help="Only draw what the model will see, of N images (8)."),
+        bool, typer.Option("--preview", help="Only draw what the model will see, and train nothing.")
+    ] = False,
+    preview_count: Annotated[
+        int | None, typer.Option("--preview-count", min=1, help="A preview of so many images; 8 when left out.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a model; the run folder is printed first and last. With several processes or hosts: `torchrun
     --nproc-per-node N -m maskwright train run.yaml`."""
     need_torch()
-    if preview is not None:
+    if preview or preview_count is not None:
         from maskwright.reporting.preview import preview as draw
 
-        drawn = draw(config, images=preview, out=out, overrides=changes or ())
+        drawn = draw(config, images=preview_count or 8, out=out, overrides=changes or ())
         show(drawn.to_dict(), as_json, lambda: f"next: maskwright train {config}")
         return
     from maskwright.training.train import train
@@ -92,7 +94,7 @@ def train(
 
 
 def resume(run: RunDir, as_json: Json = False) -> None:
-    """Go on with a run that was stopped or killed."""
+    """Resume a run that was stopped or killed."""
     need_torch()
     from maskwright.training.train import resume
 
@@ -105,7 +107,7 @@ def resume(run: RunDir, as_json: Json = False) -> None:
 def study(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="study.yaml|STUDY|status", help="The study, its folder to go on with, or the word "
+        typer.Argument(metavar="study.yaml|STUDY|status", help="The study, its folder to resume it, or the word "
                        "status before its folder, to say how far it has come.", show_default=False),
     ] = None,
     folder: Annotated[Path | None, typer.Argument(metavar="STUDY", show_default=False, hidden=True)] = None,
@@ -117,7 +119,7 @@ def study(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of study.yaml and stop.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train and score all combinations of a matrix; the same command goes on where it was stopped."""
+    """Train and score all combinations of a matrix; the same command resumes what was stopped."""
     if schema:
         from maskwright.studying.matrix import study_schema
 

@@ -42,11 +42,11 @@ def suspects(
         typer.Option("--background", help="The class that is no object; `none` where every class is one."),
     ] = None,
     changes: Set = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random choices.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
     fail_on: FailOn = "error",
     as_json: Json = False,
 ) -> None:
-    """Rank masks and regions by how likely they are wrong, and propose repairs; what was stopped goes on."""
+    """Rank masks and regions by how likely they are wrong, and propose repairs; the same command resumes."""
     if apply:
         from maskwright.suspecting.applying import apply_proposals
 
@@ -82,25 +82,27 @@ def applied_text(folder: Path, batch: Batch | None) -> str:
 def decide(
     folder: Dir,
     suspects: Annotated[
-        Path | None, typer.Option("--suspects", help="What `suspects` has left; the newest of DIR when left out.")
+        Path | None,
+        typer.Option("--suspects", help="The output folder of `suspects`; the newest of DIR when left out."),
     ] = None,
     min_score: Annotated[
         float, typer.Option("--min-score", min=0, max=1, help="A sample is suspect by a region of this score or more.")
     ] = 0.5,
     budget: Annotated[str, typer.Option("--budget", help="Wall time of everything: 90s, 10m, 1h.")] = "10m",
     repeats: Annotated[
-        int, typer.Option("--repeats", min=1, help="Times three trainings, with other images, errors and seeds.")
+        int,
+        typer.Option("--repeats", min=1, help="Repetitions of the three trainings, with other data and seeds."),
     ] = 3,
     minutes_per_mask: Annotated[
         float, typer.Option("--minutes-per-mask", min=0, help="Your work on one mask, to say what repairing costs.")
     ] = 3.0,
     weights: Annotated[str | None, typer.Option("--weights", help="imagenet, none, or a .safetensors file.")] = None,
     changes: Set = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random choices.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Estimate whether to keep, exclude or repair suspect samples; the same command goes on where it was stopped."""
+    """Estimate whether to keep, exclude or repair suspect samples; the same command resumes what was stopped."""
     need_torch()
     from maskwright.deciding import decide
 

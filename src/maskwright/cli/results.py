@@ -107,7 +107,7 @@ def predict(
     selector: Selector = None,
     as_json: Json = False,
 ) -> None:
-    """Predict masks for images; the same command goes on where it was stopped."""
+    """Predict masks for images; the same command resumes what was stopped."""
     need_torch()
     from maskwright.prediction.predict import predict
 

@@ -57,10 +57,10 @@ def _less(cheap: Costs, dear: Costs) -> str:
     """What it costs beside the other, where it is at least a tenth less work (without that, a tenth less parameters);
     else nothing."""
     shares = {what: one / other for what, one, other in (
-        ("multiply-accumulates", cheap.macs, dear.macs), ("parameters", cheap.parameters, dear.parameters),
+        ("MACs", cheap.macs, dear.macs), ("parameters", cheap.parameters, dear.parameters),
         ("time of a step", cheap.step_seconds, dear.step_seconds)) if one is not None and other}
     first = next(iter(shares), "")
-    if first not in ("multiply-accumulates", "parameters") or shares[first] > _CHEAPER:
+    if first not in ("MACs", "parameters") or shares[first] > _CHEAPER:
         return ""
     return ", ".join(f"{100 * share:.0f} % of the {what}" for what, share in shares.items())
 

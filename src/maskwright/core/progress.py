@@ -48,25 +48,32 @@ def progress(what: str, total: int, unit: str = "images", done: int = 0) -> Iter
         if now - said >= _LINE_EVERY or (done == total and now - began >= _LINE_EVERY):
             said = now
             rate = (done - first) / (now - began)
-            left = f", {_clock((total - done) / rate)} left" if rate > 0 else ""
+            left = f", {clock((total - done) / rate)} left" if rate > 0 else ""
             say(f"{what}: {done}/{total} {unit}, {rate:.1f}/s{left}{', ' + note if note else ''}")
 
     yield line
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A duration on a clock: 4:05, 10:00:00."""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 @contextmanager
 def _bar(what: str, total: int, unit: str, done: int) -> Iterator[Advance]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Left(TimeRemainingColumn):
+        def render(self, task: Task) -> Text:
+            left = task.time_remaining
+            return Text("" if left is None else f"{clock(left)} left")
 
     began, first = time.monotonic(), done
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-               TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+               Left(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total, completed=done, rate="", note="")
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import MappingProxyType
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -180,15 +181,55 @@ def read(path: Path) -> Document:
     return parse(text, str(path))
 
 
-def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
-    """Applies `a.b=c` settings in place; list items by number (`loss.0.weight=2`). Values are YAML."""
+@dataclass(frozen=True)
+class Exclusive:
+    """A key that cannot stand beside some others: with a value other than null, `key` at the dotted `place` (`*` is any
+    item of a list) rules out the keys that `others` names for that value."""
+
+    place: str
+    key: str
+    others: Callable[[Any], tuple[str, ...]]
+
+
+def apply_overrides(document: Document, overrides: Sequence[str], exclusive: Sequence[Exclusive] = ()) -> None:
+    """Applies `a.b=c` settings in place; list items by number (`loss.0.weight=2`). Values are YAML. What a setting
+    rules out by `exclusive` is removed from the document, unless it is set too."""
+    given = []
     for override in overrides:
         source = f"--set {override}"
         dotted, equals, text = override.partition("=")
         if not equals or not all(dotted.split(".")):
             raise ConfigError(f"{source}: expected a.b=value")
         value = parse(f"value: {text}", source).data["value"]
-        put(document, dotted, value, source)
+        given.append(put(document, dotted, value, source))
+    remove_excluded(document, given, exclusive)
+
+
+def remove_excluded(document: Document, given: Sequence[Location], exclusive: Sequence[Exclusive]) -> None:
+    """Removes in place what the values that were put at the locations `given` rule out. What was put itself stays, to
+    be refused when the document is checked."""
+    for location in given:
+        holder = _at(document.data, location[:-1])
+        value = holder.get(location[-1]) if isinstance(holder, dict) else None
+        for one in exclusive:
+            place = (*one.place.split("."), one.key)
+            if value is None or len(place) != len(location) or any(
+                    asked not in ("*", part) for asked, part in zip(place, location, strict=True)):
+                continue
+            for key in one.others(value):
+                other = (*location[:-1], key)
+                if not any(other[:len(put_at)] == put_at for put_at in given):
+                    holder.pop(key, None)
+
+
+def _at(data: Any, location: Location) -> Any:
+    """The value at `location`; None where a later setting has taken the place away."""
+    for part in location:
+        inside = range(len(data)) if isinstance(data, list) else data if isinstance(data, dict) else ()
+        if part not in inside:
+            return None
+        data = data[part]
+    return data
 
 
 def put(document: Document, dotted: str, value: Any, source: str) -> Location:
@@ -236,9 +277,12 @@ def _first_model(annotation: Any) -> type[BaseModel] | None:
     return next((found for item in get_args(annotation) if (found := _first_model(item))), None)
 
 
-def _say(error: Any, model: type[BaseModel], location: Location) -> str:
+def _say(error: Any, model: type[BaseModel], location: Location, synonyms: Mapping[str, str]) -> str:
     kind, given = error["type"], error.get("input")
     if kind == "extra_forbidden":
+        word = str(location[-1])
+        if meant := synonyms.get(word.lower().replace("-", "_").replace(" ", "_")):
+            return f"no such key; did you mean {meant!r}?"
         owner = _model_at(model, location[:-1])
         return "no such key" + did_you_mean(str(location[-1]), owner.model_fields if owner else ())
     if kind == "missing":
@@ -248,17 +292,30 @@ def _say(error: Any, model: type[BaseModel], location: Location) -> str:
         return f"{given!r} is not known" + did_you_mean(str(given), known)
     if kind == "value_error":
         return str(error["ctx"]["error"])
+    if kind in ("list_type", "tuple_type") and (example := _as_list(given, model, location)):
+        return f"give a list, such as {example} (given {given!r})"
     message = error["msg"][0].lower() + error["msg"][1:]
     return f"{message} (given {given!r})" if not isinstance(given, (dict, list)) else message
 
 
-def problems_of(model: type[BaseModel], document: Document, error: ValidationError, prefix: Location = ()) -> list[str]:
-    """Pydantic's errors as lines for the user."""
+def _as_list(given: Any, model: type[BaseModel], location: Location) -> str:
+    """The numbers of a value that is no list, as the list that it should be; empty where there are none."""
+    numbers = re.findall(r"\d+(?:\.\d+)?", str(given)) if isinstance(given, (int, float, str)) else []
+    field = model.model_fields.get(str(location[-1])) if location else None
+    places = [item for item in get_args(field.annotation) if item is not Ellipsis] if field else []
+    if len(numbers) == 1 and get_origin(field.annotation if field else None) is tuple:
+        numbers *= len(places)
+    return f"[{', '.join(numbers)}]" if numbers else ""
+
+
+def problems_of(model: type[BaseModel], document: Document, error: ValidationError, prefix: Location = (),
+                synonyms: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Pydantic's errors as lines for the user. `synonyms` are other words for keys, with the place of the key."""
     found: dict[Location, str] = {}
     for item in error.errors():
         location = _written(document.data, (*prefix, *item["loc"]), item["type"] == "missing")
         # The branches of a union each complain about the same value: the first one speaks.
-        found.setdefault(location, document.problem(location, _say(item, model, item["loc"])))
+        found.setdefault(location, document.problem(location, _say(item, model, item["loc"], synonyms)))
     # A branch that got further into the value knows better what is wrong with it.
     return [line for location, line in found.items()
             if not any(len(other) > len(location) and other[:len(location)] == location for other in found)]

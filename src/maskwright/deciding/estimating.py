@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from maskwright.comparing.marginals import Floats, Marginals, mIoU
 from maskwright.comparing.resampling import bootstrap
 from maskwright.metrics import Interval
+from maskwright.metrics.student import t_within
 
 Way = Literal["keep", "exclude", "repair"]
 Counts = npt.NDArray[np.int64]
@@ -33,7 +33,6 @@ WAYS: dict[Way, str] = {
 PAIRS: tuple[tuple[Way, Way], ...] = (("exclude", "keep"), ("repair", "keep"), ("repair", "exclude"))
 RESAMPLES = 2000
 _LEVEL = 0.95
-_DRAWS = 400_000  # of Student's t: its quantile is then known to about 0.5 %
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def differences(repeats: Sequence[Mapping[Way, Counts]], *, resamples: int = RES
     if len(repeats) > 1:
         own = apart.var(axis=1, ddof=1)
         variance, freedom = np.maximum(variance, np.maximum(own, own.mean())), 2 * (len(repeats) - 1)
-    reach = _student(freedom) * np.sqrt(variance / len(repeats))
+    reach = t_within(_LEVEL, freedom) * np.sqrt(variance / len(repeats))
     means = apart.mean(1)
     ends = np.stack([means, np.maximum(means - reach, -1), np.minimum(means + reach, 1)], axis=1)
     return [Difference(first, second, Interval(*end), row)
@@ -90,12 +89,6 @@ def _by_images(repeat: Mapping[Way, Counts], resamples: int, seed: int) -> Float
     drawn = bootstrap([Marginals.of(repeat[way]) for way in ways], mIoU, resamples, seed)
     return np.array([np.nanvar(drawn[ways.index(first)] - drawn[ways.index(second)]) for first, second in PAIRS]
                     ) * images / (images - 1)
-
-
-@lru_cache
-def _student(freedom: int) -> float:
-    """How far from 0 Student's t stays in 95 % of all cases."""
-    return float(np.quantile(np.abs(np.random.default_rng(0).standard_t(freedom, _DRAWS)), _LEVEL))
 
 
 def choose(found: Sequence[Difference]) -> Way:

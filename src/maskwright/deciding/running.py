@@ -127,15 +127,15 @@ def _config(asked: Asked, first: Run) -> RunConfig:
 
 
 def _trained(config: RunConfig, folder: Path, names: Sequence[str], held_out: Sequence[str], asked: Asked) -> Run:
-    from maskwright.training.train import resume, train
+    from maskwright.training.train import resume, train_part
 
     run = Run(folder)
     try:
         if not run.info_file.is_file():
-            return train(config, out=folder, splits=(names, held_out))
+            return train_part(config, out=folder, splits=(names, held_out))
         return run if run.finished else resume(run)
     except Interrupted:
-        raise Interrupted(f"{folder.parent.parent}: stopped; the same command goes on from there") from None
+        raise Interrupted(f"{folder.parent.parent}: stopped; the same command resumes it") from None
     except ConfigError as error:
         if not error.problems[0].startswith("train.budget"):
             raise

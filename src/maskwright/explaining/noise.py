@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.metrics import Interval, percentiles, resampled_sums
+from maskwright.metrics.student import t_below
 
 Counts = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
@@ -120,19 +121,3 @@ def _below(difference: float, error: float, freedom: int) -> float:
     if error == 0:
         return 0.0 if difference < 0 else 1.0
     return t_below(difference / error, freedom)
-
-
-def t_below(t: float, freedom: int) -> float:
-    """The probability that Student's t with whole degrees of freedom is below `t` (Abramowitz and Stegun, 26.7.3 and
-    26.7.4)."""
-    angle = math.atan(t / math.sqrt(freedom))
-    cosine = math.cos(angle)
-    odd = freedom % 2
-    term = total = cosine if odd else 1.0
-    for step in range(2 + odd, freedom - 1 + odd, 2):
-        term *= cosine**2 * (step - 1) / step
-        total += term
-    within = math.sin(angle) * total
-    if odd:
-        within = 2 / math.pi * (angle + (within if freedom > 1 else 0.0))
-    return (1 + within) / 2

@@ -158,7 +158,7 @@ def _parent(out: Path) -> Path:
 
 
 def _with_rule(dataset: Dataset, given: Mapping[str, Any]) -> Dataset:
-    """Drawings rendered by another rule for boxes."""
+    """Drawings rendered by another rule for boxes; of what is not `given`, their own rule holds."""
     try:
         rule = BoxRule.model_validate(dict(given))
     except ValidationError as error:
@@ -170,8 +170,9 @@ def _with_rule(dataset: Dataset, given: Mapping[str, Any]) -> Dataset:
     def changed(sample: Sample) -> Sample:
         if sample.drawing is None:
             return sample
-        fill = ids[rule.outside] if sample.provenance == "box" else sample.drawing.fill
-        return replace(sample, drawing=replace(sample.drawing, rule=rule, fill=fill))
+        fill = ids[rule.outside] if sample.provenance == "box" and "outside" in given else sample.drawing.fill
+        changed_rule = sample.drawing.rule.model_copy(update={key: getattr(rule, key) for key in given})
+        return replace(sample, drawing=replace(sample.drawing, rule=changed_rule, fill=fill))
 
     return replace(dataset, samples=tuple(map(changed, dataset.samples)))
 

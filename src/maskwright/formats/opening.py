@@ -32,7 +32,8 @@ from maskwright.formats.source import BACKGROUND_NAMES, IGNORE_NAMES, Item, Labe
 def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
     """Opens a dataset: a folder with `dataset.yaml` (or the file itself), else a folder in a known layout or format.
 
-    `format` is a name in `FORMATS`, for folders that could be several things. The edits in the journal beside
+    `format` is a name in `FORMATS`, for folders that could be several things; beside a `dataset.yaml` it may only
+    repeat what that says. The edits in the journal beside
     `dataset.yaml` are applied. Raises ConfigError for a faulty `dataset.yaml`, DataError when the folder holds
     no dataset.
     """
@@ -41,13 +42,32 @@ def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
     if not file.exists():
         found = detect(path, format=format)
         return with_edits(_build(found.file, path, path.resolve().name), path)
-    if format is not None:
-        raise ConfigError(f"{file}: says what the dataset is; leave the format out, or move the file away")
     description = _description(file)
+    if format is not None:
+        _refuse_another_format(file, description, format)
     try:
         return with_edits(_build(description, file.parent / description.root, file.resolve().parent.name), file.parent)
     except ConfigError as error:
         raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from None
+
+
+def _refuse_another_format(file: Path, description: DatasetFile, format: str) -> None:
+    """ConfigError when `dataset.yaml` says that the dataset is something else."""
+    _require_known(format)
+    if FORMATS[format].read is None:  # plain folders of mask files, which `layout` and `encoding` tell apart
+        said = f"layout {description.layout}, with masks of the encoding {description.masks.encoding}"
+        agreed = description.layout in FOLDER_LAYOUTS and (
+            (format == "colour") == (description.masks.encoding == "colour"))
+    else:
+        said, agreed = f"layout {description.layout}", description.layout == format
+    if not agreed:
+        raise ConfigError(f"{file}: says {said}, but the format {format} is asked for; leave the format out, or move "
+                          "the file away")
+
+
+def _require_known(format: str) -> None:
+    if format not in FORMATS:
+        raise ConfigError(f"format {format!r} is not known{strictyaml.did_you_mean(format, FORMATS)}")
 
 
 def _description(file: Path) -> DatasetFile:
@@ -72,8 +92,7 @@ def detect(root: Path, images: str | None = None, masks: str | None = None, form
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds the images and masks")
     if format is not None:
-        if format not in FORMATS:
-            raise ConfigError(f"format {format!r} is not known{strictyaml.did_you_mean(format, FORMATS)}")
+        _require_known(format)
         if FORMATS[format].read is None:
             return layouts.detect(root, images, masks)
         return _describe(root, format, "given", images)
@@ -237,11 +256,19 @@ def init(folder: str | Path, *, out: str | Path | None = None, images: str | Non
     """Detects what `folder` is and writes `dataset.yaml` there, or into the folder `out`, which then refers to
     `folder` (for data that must not be written to, or that has two sets of masks).
 
-    Returns the file written and what was decided. An existing `dataset.yaml` is never overwritten.
+    Returns the file written and what was decided. An existing `dataset.yaml` is never overwritten: ConfigError, unless
+    options are given that only repeat what it says. Then nothing is written.
     """
     folder = Path(folder)
     target = Path(out if out is not None else folder) / FILE_NAME
     if target.exists():
+        description = _description(target)
+        if format is not None:
+            _refuse_another_format(target, description, format)
+        asked = [(images, description.images.folder), (masks, description.masks.folder)]
+        if (format or images or masks) and all(option in (None, said) for option, said in asked) and (
+                (target.parent / description.root).resolve() == folder.resolve()):
+            return target, Detection(description, {"layout": f"{target} says so"})
         raise ConfigError(f"{target}: already there and never overwritten; edit it, or move it away to detect again")
     detection = detect(folder, images, masks, format)
     root = "." if out is None or Path(out).resolve() == folder.resolve() else str(folder.resolve())

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from maskwright import __version__
+from maskwright.core.arrays import as_images
 from maskwright.core.classes import SELECTORS, ClassTree, Selector
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Exif
@@ -33,6 +34,7 @@ from maskwright.models.selectors import select
 FORMAT = "maskwright-model-1"
 # A single header key: the order of several would not be the same in every file.
 HEADER = "maskwright"
+_BATCH = 8  # images that go through the model together
 AUTOCAST = {"bfloat16": torch.bfloat16, "float32": None}
 
 
@@ -132,9 +134,23 @@ class Segmenter:
         first."""
         return [self.select(probabilities) for probabilities in self.own_probabilities(images)]
 
-    def label(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:
-        """Images (H, W, 3) uint8 of any sizes to class indices (H, W) uint8 at the same sizes."""
-        return [maps[-1] for maps in self.label_levels(images)]
+    @overload
+    def label(self, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]: ...
+
+    @overload
+    def label(self, images: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.uint8]]: ...
+
+    def label(self, images: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
+              ) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
+        """An image to class indices (H, W) uint8 at its own size, or a list of images of any sizes to a list of them.
+
+        An image is (H, W) grey or (H, W, C), with C = 1, 3 (RGB) or 4 (RGBA, whose alpha is left out), of uint8, uint16
+        or floats from 0 to 1. An array (N, H, W, C) is a list. DataError for anything else.
+        """
+        pixels, alone = as_images(images)
+        found = [maps[-1] for start in range(0, len(pixels), _BATCH)
+                 for maps in self.label_levels(pixels[start : start + _BATCH])]
+        return found[0] if alone else found
 
     def header(self) -> dict[str, Any]:
         """Everything but the tensors. The usual selector is left out, as files from before there was another do."""

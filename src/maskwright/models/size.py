@@ -32,7 +32,7 @@ class Size:
 
     def __str__(self) -> str:
         height, width = self.image_size
-        return (f"{self.parameters:,} parameters, {self.macs / 1e9:.3g} billion multiply-accumulates for an image of "
+        return (f"{self.parameters:,} parameters, {self.macs / 1e9:.3g} billion MACs (compute cost) for an image of "
                 f"{height} x {width}")
 
 

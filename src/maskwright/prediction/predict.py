@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from maskwright.core.arrays import is_arrays
 from maskwright.core.classes import Level, Selector
 from maskwright.core.description import images_below
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
@@ -98,8 +100,46 @@ def find_images(inputs: str | Path | Sequence[str | Path]) -> dict[str, Path]:
     return found
 
 
+Array = npt.NDArray[Any]
+
+
+@overload
+def predict(model: str | Path | Run, images: Array, *, out: None = None, levels: bool = False,
+            selector: Selector | None = None, device: str | None = None) -> npt.NDArray[np.uint8]: ...
+
+
+@overload
+def predict(model: str | Path | Run, images: Sequence[Array], *, out: None = None, levels: bool = False,
+            selector: Selector | None = None, device: str | None = None) -> list[npt.NDArray[np.uint8]]: ...
+
+
+@overload
 def predict(model: str | Path | Run, images: str | Path | Sequence[str | Path], *, out: str | Path,
-            levels: bool = False, selector: Selector | None = None, device: str | None = None) -> Predictions:
+            levels: bool = False, selector: Selector | None = None, device: str | None = None) -> Predictions: ...
+
+
+def predict(model: str | Path | Run, images: str | Path | Sequence[str | Path] | Array | Sequence[Array], *,
+            out: str | Path | None = None, levels: bool = False, selector: Selector | None = None,
+            device: str | None = None) -> Predictions | npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
+    """Masks for images: of files into the folder `out`, of numpy arrays as arrays.
+
+    Arrays, which are what `Segmenter.label` takes, are given without `out` and `levels`: an array gives one mask (H, W)
+    uint8 of class indices, a list of arrays a list of masks. Files need `out`: see `predict_files`. Raises ConfigError
+    where the two are mixed.
+    """
+    if is_arrays(images):
+        if out is not None or levels:
+            raise ConfigError("images: arrays are predicted into arrays; leave out and levels out, or give files")
+        segmenter = load_segmenter(model_file(model), device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return with_selector(segmenter, selector).label(images)  # type: ignore[arg-type]
+    if out is None:
+        raise ConfigError("out: files are predicted into a folder; name it, or give arrays")
+    return predict_files(model, images, out=out, levels=levels, selector=selector,  # type: ignore[arg-type]
+                         device=device)
+
+
+def predict_files(model: str | Path | Run, images: str | Path | Sequence[str | Path], *, out: str | Path,
+                  levels: bool = False, selector: Selector | None = None, device: str | None = None) -> Predictions:
     """Predicts every image and writes `out/masks/NAME.png` (index PNG), `out/overlays/NAME.jpg` and
     `out/predictions.jsonl`.
 

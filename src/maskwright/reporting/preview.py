@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from maskwright import augment
 from maskwright.config import RunConfig
 from maskwright.core.masks import Mask, Pixels, overlay
 from maskwright.core.progress import progress, say
@@ -44,7 +45,7 @@ class Preview:
 
 
 def preview(config: RunConfig | str | Path, *, images: int = 8, out: str | Path | None = None,
-            overrides: Sequence[str] = (), augmentation: object = None) -> Preview:
+            overrides: Sequence[str] = (), augmentation: augment.Compose | None = None) -> Preview:
     """Draws `images` training samples, at even distances through them, each resized and as the first four epochs
     will show it: the very draws of the training, as they follow from the seed. Above the image, below its mask on it;
     hatched pixels do not count.

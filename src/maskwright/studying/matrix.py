@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from maskwright import augment
-from maskwright.config import RunConfig, check_document, json_schema, rebase, with_pipelines
+from maskwright.config import EXCLUSIVE, RunConfig, check_document, json_schema, rebase, with_pipelines
 from maskwright.core import strictyaml
 from maskwright.core.strictyaml import Document, StrictModel, did_you_mean
 from maskwright.errors import ConfigError
@@ -186,7 +186,8 @@ def _excluded(document: Document, axes: Sequence[_Axis], problems: list[str]) ->
 
 def _combined(document: Document, base: Document, axes: Sequence[_Axis], values: Mapping[str, str]) -> Document:
     """The document of one run, in which every value knows where it was written. Whole sections are put in before
-    single values in them."""
+    single values in them; what they rule out in the base is left out."""
+    given = []
     combined = Document(base.source, copy.deepcopy(base.data), dict(base.marks))
     for axis in sorted(axes, key=lambda axis: axis.key.count(".")):
         i = axis.labels.index(values[axis.key])
@@ -195,6 +196,8 @@ def _combined(document: Document, base: Document, axes: Sequence[_Axis], values:
         combined.marks |= {at + mark[len(place):]: where for mark, where in document.marks.items()
                            if mark[:len(place)] == place}
         _write_out(combined.data)
+        given.append(at)
+    strictyaml.remove_excluded(combined, given, EXCLUSIVE)
     return combined
 
 

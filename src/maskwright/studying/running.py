@@ -61,7 +61,7 @@ def _places(file: Path, out: str | Path | None) -> tuple[Path, Path]:
     """The file of a study and its folder."""
     if not file.is_dir():
         return file, Path(out) if out else file.parent / "studies" / file.stem
-    if out is not None:
+    if out is not None and Path(out).resolve() != file.resolve():
         raise ConfigError(f"{file}: is a study's folder and goes on where it is; leave --out away")
     return Study.open(file).file, file
 
@@ -93,7 +93,7 @@ def _work(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset], 
         killed = f"  its process was killed by signal {-code}" if code < 0 else ""
         say(next(run for run in status.runs if run.name == name).human() + killed)
 
-    go_on = f"go on with `maskwright study {study.path}`"
+    go_on = f"resume with `maskwright study {study.path}`"
     try:
         _decode(study, left, datasets, versions)
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maskwright.core import strictyaml
+from maskwright.core.progress import clock
 from maskwright.core.storage import Journal, lock_owner
 from maskwright.errors import LostError
 from maskwright.run import Run
@@ -112,7 +113,7 @@ class StudyStatus:
         """One line for all runs."""
         counts = ", ".join(f"{count} {state}" for state, count in self.states.items())
         left = self.seconds_left
-        return f"{len(self.runs)} runs: {counts}" + (f"; about {_clock(left)} left" if left else "")
+        return f"{len(self.runs)} runs: {counts}" + (f"; about {clock(left)} left" if left else "")
 
 
 def study_status(study: str | Path) -> StudyStatus:
@@ -179,8 +180,3 @@ def _seconds(timing: Path, size: int) -> float:
     """The time of all steps and evaluations in a log of `size` bytes."""
     records = Journal(timing).read()
     return math.fsum(value for key in ("seconds_since", "evaluation_seconds") for value in _values(records, key))
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

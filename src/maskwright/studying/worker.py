@@ -33,7 +33,7 @@ def work(study: Study, name: str, slot: int = 0) -> None:
     import torch
 
     from maskwright.prediction.evaluate import evaluate
-    from maskwright.training.train import resume, train
+    from maskwright.training.train import resume_part, train_part
 
     if torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())
@@ -42,9 +42,9 @@ def work(study: Study, name: str, slot: int = 0) -> None:
         study.tidy(name)
         study.forgive(name)
         if not run.info_file.is_file():
-            train(study.run_config(name), out=run.path, decoded=study.decoded)
+            train_part(study.run_config(name), out=run.path, decoded=study.decoded)
         elif run.finished is None:
-            resume(run, decoded=study.decoded)
+            resume_part(run, decoded=study.decoded)
         if threads := run.config().train.threads:  # so that all scores of the run are made alike
             torch.set_num_threads(threads)
         for split in study.config.evaluate or ():

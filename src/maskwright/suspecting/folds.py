@@ -140,7 +140,7 @@ def _like(first: Run) -> RunConfig:
 
 def _train(config: RunConfig, dataset: Dataset, names: Sequence[Sequence[str]], number: int, folder: Path,
            seconds: float | None) -> Run:
-    from maskwright.training.train import resume, train
+    from maskwright.training.train import resume, train_part
 
     run = Run(folder)
     if run.info_file.is_file():
@@ -152,7 +152,7 @@ def _train(config: RunConfig, dataset: Dataset, names: Sequence[Sequence[str]], 
     own = config.model_copy(update={"train": config.train.model_copy(update=changed), "seed": config.seed + number})
     others = [name for place, part in enumerate(names) if place != number for name in part]
     try:
-        return train(own, out=folder, splits=(others, list(names[number])))
+        return train_part(own, out=folder, splits=(others, list(names[number])))
     except ConfigError as error:
         if seconds is None or not error.problems[0].startswith("train.budget"):
             raise
@@ -168,7 +168,7 @@ def _predict(dataset: Dataset, samples: Sequence[Sample], segmenter: object, fol
                 write_probabilities(folder, sample.name, probabilities)
             advance(done + len(chosen))
             if stop.is_set():
-                raise Interrupted(f"{folder}: stopped; the same command goes on from there")
+                raise Interrupted(f"{folder}: stopped; the same command resumes it")
 
 
 def _probabilities(dataset: Dataset, samples: Sequence[Sample], segmenter: object) -> Iterator[Floats]:

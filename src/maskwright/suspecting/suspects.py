@@ -62,8 +62,8 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
 
     Small models are trained on `folds` parts of the data in turn, within the wall time `budget`, and say what they see
     in the images that they have not seen. A detector learns from errors planted in these labels what wrong ones look
-    like beside that. `weights` and `overrides` (such as `train.iterations=300` with `train.budget=null`) are those of
-    `plan`. `background` is the class that stands for "no object": when left out the one of that name, else the first;
+    like beside that. `weights` and `overrides` (such as `train.iterations=300`) are those of `plan`.
+    `background` is the class that stands for "no object": when left out the one of that name, else the first;
     "none" where every class is an object. `others` are further datasets with the same samples and other labels, which
     are compared. With `self_test` half of the budget is spent on a copy of the data with known errors, to measure how
     well it works here.

@@ -196,7 +196,7 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
                 break
             if stopping:
                 raise world.common(Interrupted(
-                    f"{run.path}: stopped at iteration {state.step} of {length.iterations}, state saved; go on with "
+                    f"{run.path}: stopped at iteration {state.step} of {length.iterations}, state saved; resume with "
                     f"`maskwright resume {run.path}`"))
     seconds = time.monotonic() - began
     images_per_second = (state.step - first) * plan.batch_size / seconds if seconds else 0.0

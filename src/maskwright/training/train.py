@@ -17,7 +17,7 @@ import torch
 from maskwright import __version__, augment
 from maskwright.config import AugmentTerm, RefitConfig, RunConfig, load_config, rebase, seconds_of, with_pipelines
 from maskwright.core.dataset import Dataset
-from maskwright.core.progress import say
+from maskwright.core.progress import clock, say
 from maskwright.core.sample import Sample
 from maskwright.core.storage import (
     STAGING_PREFIX,
@@ -103,7 +103,7 @@ def _workers(config: RunConfig, device: str, world: World) -> int:
     return 0 if device == "cpu" else min(8, max(1, available_cores() // world.local_size))
 
 
-def settle(config: RunConfig | str | Path, overrides: Sequence[str] = (), augmentation: object = None
+def settle(config: RunConfig | str | Path, overrides: Sequence[str] = (), augmentation: augment.Compose | None = None
            ) -> tuple[RunConfig, Path]:
     """The config that the arguments of `train` mean, which depends on no further file, and the folder it is from."""
     if isinstance(config, RunConfig):
@@ -119,21 +119,27 @@ def settle(config: RunConfig | str | Path, overrides: Sequence[str] = (), augmen
     return with_pipelines(config), folder
 
 
-@fast_arithmetic()
 def train(config: RunConfig | str | Path, *, out: str | Path | None = None, overrides: Sequence[str] = (),
-          device: str | None = None, augmentation: object = None, decoded: str | Path | None = None,
-          splits: tuple[Sequence[str], Sequence[str]] | None = None) -> Run:
+          device: str | None = None, augmentation: augment.Compose | None = None) -> Run:
     """Trains a model and returns its finished Run.
 
     `config` is a RunConfig or the path of a `run.yaml`. The run goes to `out`, or to `runs/NAME-001` beside
     the config; an existing folder is never overwritten. `augmentation` is a pipeline of albumentations
-    (`A.Compose`) in place of what the config has. `decoded` is the folder of images that a study has decoded for all
-    its runs; it changes nothing but the time of reading. `splits` are the names of the samples to train on and to
-    validate with, in place of the dataset's own splits. Before the folder appears, everything is checked:
+    (`A.Compose`) in place of what the config has. Before the folder appears, everything is checked:
     config, dataset, weights, and one measured step. Processes that torchrun has started train as one; config,
     weights and run folder are matters of the first one. Raises MaskwrightError subclasses.
     """
     require_posix("train")
+    return train_part(config, out=out, overrides=overrides, device=device, augmentation=augmentation)
+
+
+@fast_arithmetic()
+def train_part(config: RunConfig | str | Path, *, out: str | Path | None = None, overrides: Sequence[str] = (),
+               device: str | None = None, augmentation: augment.Compose | None = None,
+               decoded: str | Path | None = None, splits: tuple[Sequence[str], Sequence[str]] | None = None) -> Run:
+    """`train` as a part of other work: `decoded` is the folder of images that a study has decoded for all its runs,
+    which changes nothing but the time of reading; `splits` are the names of the samples to train on and to validate
+    with, in place of the dataset's own splits."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with joined(device) as world:
         return _train(lambda: settle(config, overrides, augmentation), Path(out) if out else None, device, world,
@@ -185,8 +191,8 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
             atomic_write_json(run.info_file, info | ({"budget": budget.stored} if budget else {})
                               | ({"trust": trust.version} if trust else {}))
             _write_start(run, resolved, prepared)
-    say(f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations of "
-        f"{config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
+    say(f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations, "
+        f"batch size {config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
     with _locked(path, world):
         return _finish(Run(path), resolved, prepared, time.monotonic() - began)
 
@@ -243,7 +249,7 @@ def _choose(config: RunConfig, prepared: Prepared) -> Choice:
         raise ConfigError(f"model: {config.model.name} cannot make a step with these images ({reason}); change "
                           "data.image_size, train.batch_size, or the model") from None
     choice.apply(prepared.segmenter)
-    say(f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms a step")
+    say(f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms per training step")
     return choice
 
 
@@ -312,7 +318,7 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
                 followed = {"refits": [RefitConfig(**refit) for refit in facts["refits"]]}
                 run.write_config(config.model_copy(update={"train": train_config.model_copy(update=followed)}))
             run.finish(facts | {"setup_seconds": setup_seconds})
-    say(f"trained {facts['iterations']} iterations in {facts['seconds']:.0f} s "
+    say(f"trained {facts['iterations']} iterations in {clock(facts['seconds'])} "
         f"({facts['images_per_second']:.1f} images/s); "
         f"best val mIoU {facts['best_val_mIoU']:.4f} at iteration {facts['best_iteration']}")
     if world.first and (findings := examine(run)):
@@ -339,16 +345,20 @@ def find_rate(config: RunConfig) -> RangeTest:
     return range_test(prepared.segmenter, prepared.criterion, prepared.batches, groups_of(config), config.seed)
 
 
-@fast_arithmetic()
-def resume(run: str | Path | Run, *, decoded: str | Path | None = None) -> Run:
+def resume(run: str | Path | Run) -> Run:
     """Goes on with a run that was stopped or killed, and ends with the same weights and the same log as if
     it never had been. Raises DataError when the dataset or the maps of `data.trust` have changed since; a finished run
     is returned as it is.
 
     Several processes go on as they began; another number of them trains the same model but for rounding and dropout.
-    `decoded` is that of `train`.
     """
     require_posix("resume")
+    return resume_part(run)
+
+
+@fast_arithmetic()
+def resume_part(run: str | Path | Run, *, decoded: str | Path | None = None) -> Run:
+    """`resume` as a part of other work; `decoded` is that of `train_part`."""
     run = run if isinstance(run, Run) else Run(Path(run))
     with joined("cuda" if torch.cuda.is_available() else "cpu") as world, ExitStack() as stack:
         finished = False
