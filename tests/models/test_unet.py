@@ -141,7 +141,7 @@ class TestUNetFCN:
         torch.testing.assert_close(auxiliary, expected)
         logits = model.eval()(images)
         assert isinstance(logits, torch.Tensor) and logits.shape == (2, 3, 17, 22)
-        assert isinstance(UNetFCN(base=4, stages=3, aux_weight=0.0)(images), torch.Tensor)
+        assert isinstance(UNetFCN(base=4, stages=3, aux_weight=0.0).double()(images), torch.Tensor)
 
     @pytest.mark.parametrize(("settings", "what"), [
         ({"stages": 2}, "stages must be at least 3"), ({"base": 0}, "at least 1"), ({"aux_weight": -1.0}, "aux_weight"),
