@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test test-all fuzz check bench site lock clean
+.PHONY: help demo test test-all test-cpus fuzz check bench site lock clean
 
 help:
 	@echo "make demo      install, and run the whole line on generated data (about 5 minutes)"
 	@echo "make test      install, check and test (about 10 minutes)"
 	@echo "make test-all  the long campaigns too: kills, fuzzing (hours)"
+	@echo "make test-cpus the numeric tests as lesser processors would compute them (about 20 minutes)"
 	@echo "make fuzz      mutated files for every reader, random masks through every writer, with counts"
 	@echo "make check     style, types, import rules"
 	@echo "make bench     speed, beside the peers"
@@ -28,7 +29,7 @@ demo: $(VENV)/installed
 	$(BIN)/maskwright demo
 
 check: $(VENV)/installed
-	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff check src tests bench tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -37,6 +38,9 @@ test: check
 
 test-all: check
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+test-cpus: $(VENV)/installed
+	$(BIN)/python tools/cpus.py
 
 fuzz: $(VENV)/installed
 	cd tests && ../$(BIN)/python -m fuzz.readers && ../$(BIN)/python -m fuzz.trips

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
@@ -15,9 +16,10 @@ settings.load_profile("maskwright")
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    """Threads that wait for busy cores make steps of milliseconds take seconds. Needs no torch where none is used."""
+    """Threads that wait for busy cores make steps of milliseconds take seconds. Needs no torch where none is used.
+    `make test-cpus` asks for more, since several threads add in another order."""
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+        sys.modules["torch"].set_num_threads(int(os.environ.get("MASKWRIGHT_TEST_THREADS", "1")))
 
 
 @pytest.fixture

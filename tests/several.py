@@ -44,6 +44,8 @@ from maskwright.training.world import joined
 from tiny import EVERY_AUGMENTATION, config, write_dataset
 
 PATIENCE = 240.0
+LR = 0.01
+EPS = 1e-4  # of Adam, in comparisons: far above the rounding of float64 and far below the gradients
 Work = Callable[[int], Any]
 
 
@@ -156,12 +158,12 @@ def result(path: Path) -> dict[str, str]:
     return {str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def settings(folder: Path, dropout: float, **train: Any) -> RunConfig:
+def settings(folder: Path, dropout: float, optimizer: dict[str, Any] | None = None, **train: Any) -> RunConfig:
     root = folder / "data"
     if not root.exists():
         write_dataset(root, {"train": 9, "val": 5}, ids=(0, 1, 2))
     return config(root, train={"iterations": 12, "ema": 0.9, **train}, model={"dropout": dropout},
-                  augment=EVERY_AUGMENTATION, optimizer={"lr": 0.01}, seed=5)
+                  augment=EVERY_AUGMENTATION, optimizer={"lr": LR, **(optimizer or {})}, seed=5)
 
 
 def trained(run: RunConfig, out: Path) -> Work:
@@ -172,17 +174,13 @@ def trained(run: RunConfig, out: Path) -> Work:
 
 
 def same_model(folder: Path) -> dict[str, Any]:
-    """One process and two: logs and weights."""
+    """One process and two, in float32, as everybody trains."""
     run = settings(folder, dropout=0.0)
     found: dict[str, Any] = {}
     for size in (1, 2):
         out = folder / f"of{size}" / "run"
         found[f"codes{size}"] = together(size, trained(run, out), out.parent / "logs")
         found[f"log{size}"] = Run(out).metrics.read()
-    one, two = (read_tensors(Run(folder / f"of{size}" / "run").last)[1] for size in (1, 2))
-    found["apart"] = {kind: max(float((one[key].double() - two[key].double()).abs().max())
-                                for key in one if key.startswith(kind)) for kind in ("model/", "average/")}
-    found["moved"] = max(float(value.abs().max()) for key, value in one.items() if key.endswith("exp_avg"))
     found["weights"] = [(folder / "of2" / f"weights{rank}").read_text() for rank in range(2)]
     found["info"] = Run(folder / "of2" / "run").info()
     found["said"] = [(folder / "of2" / "logs" / f"{rank}.log").read_text() for rank in range(2)]
@@ -190,20 +188,64 @@ def same_model(folder: Path) -> dict[str, Any]:
     return found
 
 
-def two_heads(folder: Path) -> dict[str, Any]:
-    """The first gradient of a model with an auxiliary head, by one process and by two: size and difference."""
-    run = settings(folder, dropout=0.0, iterations=1)
-    model = {"name": "UNetFCN", "args": {"base": 4, "stages": 3, "head_dropout": 0.0, "aux_weight": 2.0}}
-    # With the usual seed an activation is so near to 0 that another order of sums decides on its gradient.
-    run = run.model_copy(update={"model": run.model.model_copy(update=model), "seed": 6})
-    gradients = []
+def in_float64(work: Work) -> Work:
+    """The same work with models, losses and averages in float64."""
+    def done(rank: int) -> Any:
+        torch.set_default_dtype(torch.float64)
+        return work(rank)
+    return done
+
+
+def same_mathematics(folder: Path) -> dict[str, Any]:
+    """One process and two in float64, with an optimiser that takes no whole steps for rounding: logs, weights, and what
+    the bounds on them depend on."""
+    run = settings(folder, dropout=0.0, optimizer={"eps": EPS})
+    found: dict[str, Any] = {"eps": EPS, "lr": LR}
     for size in (1, 2):
         out = folder / f"of{size}" / "run"
-        together(size, trained(run, out), out.parent / "logs")
-        state = read_tensors(Run(out).last)[1]
-        gradients.append(torch.cat([value.flatten() for key, value in sorted(state.items()) if key.endswith("exp_avg")]))
-    one, two = gradients
-    return {"largest": float(one.abs().max()), "apart": float((one - two).abs().max())}
+        together(size, in_float64(trained(run, out)), out.parent / "logs")
+        found[f"log{size}"] = Run(out).metrics.read()
+    one, two = (read_tensors(Run(folder / f"of{size}" / "run").last)[1] for size in (1, 2))
+    moments = sum(float(value.sum()) for key, value in one.items() if key.endswith("exp_avg_sq"))
+    found["gradient"] = (moments / (0.001 * 0.999**12)) ** 0.5  # that of no step was longer
+    found["parameters"] = sum(value.numel() for key, value in one.items() if key.endswith("exp_avg"))
+    found["layers"] = layers(one)
+    for kind in ("model/", "average/"):
+        pairs = [(value, two[key]) for key, value in one.items() if key.startswith(kind) and value.is_floating_point()]
+        found[kind] = {"apart": max(float((a - b).abs().max()) for a, b in pairs),
+                       "types": sorted({str(value.dtype) for pair in pairs for value in pair})}
+    return found
+
+
+def layers(state: dict[str, torch.Tensor]) -> int:
+    """How many convolutions and normalisations the model has."""
+    return sum(key.startswith("model/") and key.endswith(".weight") for key in state)
+
+
+def first_gradients(folder: Path) -> dict[str, Any]:
+    """The loss and the gradient of the first step, by one process and by two, of a model with one head and of one with
+    an auxiliary head too; in float64 and float32."""
+    found: dict[str, Any] = {}
+    for heads, model in (("one", {}), ("two", {"name": "UNetFCN", "args": {"base": 4, "stages": 3, "head_dropout": 0.0,
+                                                                         "aux_weight": 2.0}})):
+        for dtype in ("float64", "float32"):
+            gradients, losses = [], []
+            for size in (1, 2):
+                place = folder / f"{heads}_{dtype}"
+                run = settings(place, dropout=0.0, iterations=1)
+                run = run.model_copy(update={"model": run.model.model_copy(update=model)})
+                out = place / f"of{size}" / "run"
+                work = trained(run, out)
+                together(size, in_float64(work) if dtype == "float64" else work, out.parent / "logs")
+                state = read_tensors(Run(out).last)[1]
+                moments = [value.flatten() for key, value in sorted(state.items()) if key.endswith("exp_avg")]
+                gradients.append(torch.cat(moments).double())
+                losses.append(Run(out).metrics.read()[0]["loss"])
+            one, two = gradients
+            found[f"{heads} {dtype}"] = {
+                "losses": losses, "layers": layers(state), "largest": float(one.abs().max()), "apart": float((one - two).abs().max()),
+                "size": float(one.norm()), "distance": float((one - two).norm())}
+    return found
 
 
 def stopped_and_killed(folder: Path) -> dict[str, Any]:
@@ -308,12 +350,14 @@ def refused(folder: Path) -> dict[str, Any]:
 
 
 def normalisation(folder: Path) -> dict[str, Any]:
-    """Batch normalisation shared by two against that of one, with what flows back."""
-    def differences(kind: str, layout: torch.memory_format, momentum: float | None) -> dict[str, float]:
+    """Batch normalisation shared by two against that of one, with what flows back: the largest difference of each
+    quantity, relative to its largest value."""
+    def differences(kind: str, layout: torch.memory_format, momentum: float | None, affine: bool) -> dict[str, float]:
         torch.manual_seed(1)
-        dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
-        layers = [nn.BatchNorm2d(5, momentum=momentum, affine=kind != "plain") for _ in range(2)]
-        for layer in layers if kind != "plain" else []:
+        dtype = getattr(torch, kind)
+        layers = [nn.BatchNorm2d(5, momentum=momentum, affine=affine, dtype=torch.promote_types(dtype, torch.float32))
+                  for _ in range(2)]
+        for layer in layers if affine else []:
             with torch.no_grad():
                 layer.weight.copy_(torch.linspace(0.5, 2, 5))
                 layer.bias.copy_(torch.linspace(-1, 1, 5))
@@ -327,18 +371,20 @@ def normalisation(folder: Path) -> dict[str, Any]:
                 part = layers[1](own)
             shared = world.whole(part)
             shared.backward(direction)
-            if kind != "plain":
+            if affine:
                 world.add_gradients(torch.optim.SGD(layers[1].parameters()))
         pairs = {"out": (shared, expected), "features": (own.grad, whole.grad[world.rank::2])}
         pairs |= {key: (layers[1].state_dict()[key], value) for key, value in layers[0].state_dict().items()}
-        if kind != "plain":
+        if affine:
             pairs |= {f"{name} gradient": (dict(layers[1].named_parameters())[name].grad, value.grad)
                       for name, value in layers[0].named_parameters()}
-        return {key: float((a.double() - b.double()).abs().max()) for key, (a, b) in pairs.items()}
+        return {key: float((a.double() - b.double()).abs().max() / b.double().abs().max())
+                for key, (a, b) in pairs.items()}
 
     found = {}
-    for number, arguments in enumerate([("float32", torch.contiguous_format, 0.1), ("plain", torch.channels_last, 0.1),
-                                        ("float32", torch.channels_last, None), ("bfloat16", torch.channels_last, 0.1)]):
+    ways = [(torch.contiguous_format, 0.1, True), (torch.channels_last, 0.1, False), (torch.channels_last, None, True)]
+    for number, arguments in enumerate([*(("float64", *way) for way in ways), *(("float32", *way) for way in ways),
+                                        ("bfloat16", torch.channels_last, 0.1, True)]):
         def work(rank: int, arguments: Any = arguments, number: int = number) -> None:
             (folder / f"{number}-{rank}.json").write_text(json.dumps(differences(*arguments)))
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import rounding
 from maskwright.core.classes import IGNORE, ClassInfo, ClassTree
 from maskwright.core.geometry import Geometry
 from maskwright.errors import DataError
@@ -52,6 +53,16 @@ def test_normalise() -> None:
     assert floats.dtype == torch.float32 and floats.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_a_model_in_float64_computes_in_float64() -> None:
+    images = torch.randint(0, 256, (2, 3, 16, 24), dtype=torch.uint8)
+    fine, usual = small(), small()
+    fine.model.double()
+    assert fine.normalise(images).dtype == torch.float64
+    found, expected = fine.probabilities(images), usual.probabilities(images)
+    assert (found.dtype, expected.dtype) == (torch.float64, torch.float32)
+    assert 0 < (found - expected).abs().max() < rounding.apart(9 * 8, chain=10)  # 9 x 8 products a layer
+
+
 @pytest.mark.parametrize("keep_ratio", [False, True])
 @pytest.mark.parametrize("size", [(40, 80), (80, 40), (31, 97), (200, 13)])
 def test_labels_lie_where_the_objects_are(size: tuple[int, int], keep_ratio: bool) -> None:
@@ -83,9 +94,10 @@ def test_one_image_or_a_list_grey_or_colour() -> None:
 
 
 def test_flip_average() -> None:
-    segmenter = small(flip_average=True)
+    segmenter, plain = small(flip_average=True), small()
+    for one in (segmenter, plain):
+        one.model.double()
     images = torch.randint(0, 256, (2, 3, 16, 24), dtype=torch.uint8)
-    plain = small()
     there, back = plain.probabilities(images), plain.probabilities(images.flip(3)).flip(3)
     torch.testing.assert_close(segmenter.probabilities(images), (there + back) / 2)
     torch.testing.assert_close(segmenter.probabilities(images.flip(3)).flip(3), segmenter.probabilities(images))

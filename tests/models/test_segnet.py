@@ -13,9 +13,9 @@ from maskwright.models.segnet import SegNet
 
 def test_the_forward_pass_against_the_modules_of_torch() -> None:
     torch.manual_seed(0)
-    model = SegNet(classes=3, encoder_channels=[4, 8, 16], decoder_channels=[8, 4, 4], depth=1).eval()
+    model = SegNet(classes=3, encoder_channels=[4, 8, 16], decoder_channels=[8, 4, 4], depth=1).eval().double()
     pool, unpool = nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2)
-    images = torch.randn(2, 3, 24, 16)
+    images = torch.randn(2, 3, 24, 16).double()
     maps, places = images, []
     for block in model.encoder:
         maps, found = pool(block(maps))

@@ -24,8 +24,8 @@ def count(model: nn.Module) -> int:
 @pytest.mark.parametrize("network", [UNet, UNet2])
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (16, 50), (1, 1), (5, 64)])
 def test_logits_have_the_size_of_the_image(network: type[UShaped], size: tuple[int, int]) -> None:
-    model = network(classes=5, channels=[4, 8, 8], bottleneck=8).eval()  # type: ignore[call-arg]
-    images = torch.randn(2, 3, *size)
+    model = network(classes=5, channels=[4, 8, 8], bottleneck=8).eval().double()  # type: ignore[call-arg]
+    images = torch.randn(2, 3, *size).double()
     logits = model(images)
     assert logits.shape == (2, 5, *size)
     high, wide = (-(-side // 8) * 8 for side in size)
@@ -82,8 +82,8 @@ def test_the_two_go_down_by_pooling_and_by_strides() -> None:
 def test_a_unet_is_what_its_parts_compute() -> None:
     """The forward pass of two stages, written out."""
     torch.manual_seed(0)
-    model = UNet(channels=[4, 8], bottleneck=8).eval()
-    images = torch.randn(1, 3, 16, 24)
+    model = UNet(channels=[4, 8], bottleneck=8).eval().double()
+    images = torch.randn(1, 3, 16, 24).double()
     first = model.encoder[0](images)
     second = model.encoder[1](functional.max_pool2d(first, 2))
     below = model.bottleneck(functional.max_pool2d(second, 2))
@@ -132,8 +132,8 @@ class TestUNetFCN:
 
     def test_both_heads_answer_in_training_and_one_afterwards(self) -> None:
         torch.manual_seed(0)
-        model = UNetFCN(classes=3, base=4, stages=3, head_dropout=0.0, aux_weight=0.25)
-        images = torch.randn(2, 3, 17, 22)
+        model = UNetFCN(classes=3, base=4, stages=3, head_dropout=0.0, aux_weight=0.25).double()
+        images = torch.randn(2, 3, 17, 22).double()
         (one, main), (weight, auxiliary) = model(images)
         assert (one, weight) == (1.0, 0.25) and main.shape == auxiliary.shape == (2, 3, 17, 22)
         half = model.maps(images)[-2]
@@ -141,7 +141,7 @@ class TestUNetFCN:
         torch.testing.assert_close(auxiliary, expected)
         logits = model.eval()(images)
         assert isinstance(logits, torch.Tensor) and logits.shape == (2, 3, 17, 22)
-        assert isinstance(UNetFCN(base=4, stages=3, aux_weight=0.0)(images), torch.Tensor)
+        assert isinstance(UNetFCN(base=4, stages=3, aux_weight=0.0).double()(images), torch.Tensor)
 
     @pytest.mark.parametrize(("settings", "what"), [
         ({"stages": 2}, "stages must be at least 3"), ({"base": 0}, "at least 1"), ({"aux_weight": -1.0}, "aux_weight"),

@@ -88,8 +88,8 @@ def test_every_tensor_of_the_encoder_comes_from_the_file(tmp_path: Path, encoder
 def test_the_encoder_computes_what_the_network_does(tmp_path: Path, name: str) -> None:
     torch.manual_seed(2)
     network = timm.create_model(name).eval()
-    model = build_model(ModelSpec("Unet", 2, f"tu-{name}"), store(tmp_path, network.state_dict())).eval()
-    images = torch.randn(1, 3, 64, 64)
+    model = build_model(ModelSpec("Unet", 2, f"tu-{name}"), store(tmp_path, network.state_dict())).eval().double()
+    network, images = network.double(), torch.randn(1, 3, 64, 64).double()
     with torch.inference_mode():
         torch.testing.assert_close(model.encoder(images)[-1], network.forward_features(images))  # type: ignore[operator]
 

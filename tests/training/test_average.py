@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+import rounding
 from maskwright.models.build import ModelSpec, build_model
 from maskwright.training.average import Average
 
@@ -24,5 +25,8 @@ def test_the_average_follows_its_formula():
         average.update(model, step)
     assert not average.model.training
     assert not any(p.requires_grad for p in average.model.parameters())
+    # Each step rounds three times, and the next ones keep 0.9 of that: 30 roundings of the largest number in the end.
+    largest = max(float(abs(value).max()) for key, value in expected.items() if "num_batches" not in key)
     for key, value in average.model.state_dict().items():
-        np.testing.assert_allclose(value.numpy(), expected[key], rtol=0, atol=1e-6, err_msg=key)
+        bound = rounding.apart(1, chain=30) * max(largest, 5)  # 5: no number that was drawn is larger
+        np.testing.assert_allclose(value.numpy(), expected[key], rtol=0, atol=bound, err_msg=key)

@@ -75,16 +75,17 @@ class Segmenter:
         return next(self.model.parameters()).device
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) uint8 to float32 on the model's device, in the layout that the model works with."""
-        device = self.device
-        mean = torch.tensor(self.preprocessing.mean, device=device).view(1, 3, 1, 1) * 255
-        std = torch.tensor(self.preprocessing.std, device=device).view(1, 3, 1, 1) * 255
+        """(N, 3, H, W) uint8 to the model's own float type (float32, unless the model was made in another one) on its
+        device, in the layout that the model works with."""
+        device, dtype = self.device, next(self.model.parameters()).dtype
+        mean = torch.tensor(self.preprocessing.mean, device=device, dtype=dtype).view(1, 3, 1, 1) * 255
+        std = torch.tensor(self.preprocessing.std, device=device, dtype=dtype).view(1, 3, 1, 1) * 255
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        floats = images.to(device, non_blocking=True).to(torch.float32, memory_format=layout)
+        floats = images.to(device, non_blocking=True).to(dtype, memory_format=layout)
         return floats.sub_(mean).div_(std)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) uint8 at the model's size to logits (N, K, H, W) float32."""
+        """(N, 3, H, W) uint8 at the model's size to logits (N, K, H, W) float32 (of a float64 model, float64)."""
         return self.weighted_logits(images)[0][1]
 
     def weighted_logits(self, images: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
@@ -94,7 +95,8 @@ class Segmenter:
         with torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
             result = self.model(pad_to_multiple(self.normalise(images), size_multiple(self.model)))
         heads = [(1.0, result)] if isinstance(result, torch.Tensor) else result
-        return [(weight, cropped(logits, images).float()) for weight, logits in heads]
+        return [(weight, cropped(logits, images).to(torch.promote_types(logits.dtype, torch.float32)))
+                for weight, logits in heads]
 
     def mirrored(self, images: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
         """The probabilities averaged with those of the mirrored images, if `flip_average` asks for it."""

@@ -33,7 +33,8 @@ class WholeBatchNorm(TorchFunctionMode):
                     momentum: float = 0.1, eps: float = 1e-5) -> torch.Tensor:
         if not training:
             return functional.batch_norm(features, running_mean, running_var, weight, bias, False, momentum, eps)
-        ones = torch.ones(features.shape[1], device=features.device)
+        wide = torch.promote_types(features.dtype, torch.float32)
+        ones = torch.ones(features.shape[1], device=features.device, dtype=wide)
         weight, bias = ones if weight is None else weight, torch.zeros_like(ones) if bias is None else bias
         own = torch.stack(torch.batch_norm_update_stats(features, torch.zeros_like(ones), torch.ones_like(ones), 0.0))
         means, variances = self.world.stacked(own).unbind(1)
