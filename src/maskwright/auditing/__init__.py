@@ -72,7 +72,7 @@ CHECKS: dict[str, Row] = {
     "mask.specks": Row(INFO, "a mask has objects of very few pixels", masks.mask_specks),
     "mask.slivers": Row(INFO, "a mask has long objects that are nowhere thick", masks.mask_slivers),
     "mask.pinholes": Row(INFO, "a mask has tiny holes", masks.mask_pinholes),
-    "mask.all_background": Row(INFO, "a mask holds nothing but the first class", masks.mask_all_background),
+    "mask.all_background": Row(INFO, "a mask holds nothing but the background", masks.mask_all_background),
     "mask.palette": Row(INFO, "a mask has a palette", masks.mask_palette),
     "mask.depth": Row(INFO, "a mask has 16 bits", masks.mask_depth),
     "mask.colour": Row(INFO, "a grey mask is stored as a colour image", masks.mask_colour),

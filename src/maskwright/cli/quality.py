@@ -39,7 +39,7 @@ def suspects(
     ] = None,
     background: Annotated[
         str | None,
-        typer.Option("--background", help="The class that is no object; `none` where every class is one."),
+        typer.Option("--background", help="The class that is no object, or none; else as in dataset.yaml."),
     ] = None,
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random choices.")] = 0,

@@ -70,7 +70,7 @@ def explain(
     by: Annotated[str | None, typer.Option("--by", metavar="CLASS", help="Rank images by the Dice of a class.")] = None,
     background: Annotated[
         str | None,
-        typer.Option("--background", metavar="CLASS", help="What stands for no object, or none; else the first class."),
+        typer.Option("--background", metavar="CLASS", help="What stands for no object, or none; else by dataset.yaml."),
     ] = None,
     tolerance: Annotated[
         float | None, typer.Option("--tolerance", min=0, help="Of boundaries, in pixels; by image size if left out.")

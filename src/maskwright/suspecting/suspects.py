@@ -22,10 +22,8 @@ from maskwright.core.storage import (
     read_json,
     require_absent,
 )
-from maskwright.core.strictyaml import did_you_mean
 from maskwright.errors import ConfigError
 from maskwright.formats.opening import load_dataset
-from maskwright.formats.source import background_of
 from maskwright.planning import plan
 from maskwright.suspecting.detector import learn
 from maskwright.suspecting.folds import Predicted, predict_out_of_fold
@@ -61,7 +59,7 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
     Small models are trained on `folds` parts of the data in turn, within the wall time `budget`, and say what they see
     in the images that they have not seen. A detector learns from errors planted in these labels what wrong ones look
     like beside that. `weights` and `overrides` (such as `train.iterations=300` with `train.budget=null`) are those of
-    `plan`. `background` is the class that stands for "no object": when left out the one of that name, else the first;
+    `plan`. `background` is the class that stands for "no object": the background of the dataset when left out,
     "none" where every class is an object. `others` are further datasets with the same samples and other labels, which
     are compared. With `self_test` half of the budget is spent on a copy of the data with known errors, to measure how
     well it works here.
@@ -83,7 +81,7 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
     for labels, name in sets:
         require_same(dataset, labels, name)
     config = small_config(data, budget, weights, overrides)
-    settings = Settings(config, folds, seed, _background(dataset, background))
+    settings = Settings(config, folds, seed, dataset.classes.background_of(background))
     share = seconds / (2 if self_test else 1) if config.train.budget else None
     version = dataset.version()
     work = folder.with_name(f"{folder.name}.unfinished")
@@ -92,7 +90,7 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
         work.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(work):
         _claim(work, {"maskwright": __version__, "version": version, "config": config.to_dict(), "folds": folds,
-                      "seed": seed, "background": background, "self_test": self_test, "seconds": seconds})
+                      "seed": seed, "background": settings.background, "self_test": self_test, "seconds": seconds})
         tested = test_itself(Path(data), dataset, settings.background, seed, work / "self-test",
                              lambda copy, place: search(copy, settings, place, share)) if self_test else None
         predicted, found = search(dataset, settings, work, share)
@@ -143,17 +141,6 @@ def _claim(work: Path, state: dict[str, Any]) -> None:
                           "another --out")
     if not file.exists():
         atomic_write_json(file, state)
-
-
-def _background(dataset: Dataset, name: str | None) -> int | None:
-    names = dataset.classes.names
-    if name is None:
-        return background_of(dataset.classes) or 0
-    if name in names:
-        return names.index(name)
-    if name == "none":
-        return None
-    raise ConfigError(f"--background {name}: there is no such class{did_you_mean(name, names)}")
 
 
 def fold_facts(predicted: Predicted) -> list[FoldFacts]:
