@@ -89,7 +89,8 @@ CHECKS: dict[str, Row] = {
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What an audit found, worst first. `version` is the dataset's content version, None when a file is unreadable."""
+    """What an audit found, worst first. `version` is the dataset's content version, None when a file is unreadable;
+    `folder` is what was written, if anything was."""
 
     name: str
     root: Path
@@ -100,6 +101,12 @@ class AuditResult:
     findings: list[Finding]
     statistics: Statistics
     fixed: Batch | None = None
+    folder: Path | None = None
+
+    @property
+    def page(self) -> Path | None:
+        """The page of the `folder` that was written, None without one."""
+        return self.folder / "index.html" if self.folder else None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `audit`."""

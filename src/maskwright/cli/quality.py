@@ -63,14 +63,11 @@ def suspects(
         raise typer.BadParameter("--min-confidence is of proposals to take over; give --apply with it")
     need_torch()
     from maskwright.core.findings import Severity
-    from maskwright.formats.opening import load_dataset
-    from maskwright.reporting import write_sheet
-    from maskwright.suspecting.suspects import suspects
+    from maskwright.results.suspects import suspects
     from maskwright.suspecting.text import human
 
     result = suspects(folder, out=out, budget=budget, folds=folds, seed=seed, weights=weights, background=background,
                       others=others or (), self_test=self_test, overrides=changes or ())
-    write_sheet(result, load_dataset(folder), result.folder, result.folder / "index.html")
     show(result.to_dict(), as_json, lambda: human(result))
     if fail_on and any(one.finding().severity >= Severity[fail_on.upper()] for one in result.suspects):
         raise typer.Exit(1)

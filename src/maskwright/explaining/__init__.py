@@ -56,7 +56,8 @@ def explain(run: str | Path | Run, *, split: str = "test", data: str | Path | No
     if top < 0 or (tolerance is not None and not 0 <= tolerance < np.inf):
         raise ConfigError(f"explain: top = {top}, tolerance = {tolerance}; give numbers of 0 or more")
     folder = newest_folder(run, split)
-    scored = Scored.of(folder, load_dataset(data or run.config().data.root))
+    source = Path(data or run.config().data.root)
+    scored = Scored.of(folder, load_dataset(source))
     classes = scored.dataset.classes
     empty = classes.background_of(background)
     ranked_by = None if by is None else _index_of(classes, by, "--by")
@@ -73,7 +74,7 @@ def explain(run: str | Path | Run, *, split: str = "test", data: str | Path | No
         folder, split, len(records), scored.dataset, confusion, empty, tolerance,
         (min(reaches), max(reaches)), kinds, best, worst, ranked, by, parts,
         findings_of(kinds, parts, {sample.name: sample.split for sample in scored.samples}),
-        [*_notes(len(records), classes)])
+        [*_notes(len(records), classes)], source.resolve())
 
 
 def _index_of(classes: ClassTree, name: str, where: str) -> int:

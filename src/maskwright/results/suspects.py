@@ -25,6 +25,8 @@ from maskwright.core.storage import (
 from maskwright.errors import ConfigError
 from maskwright.formats.opening import load_dataset
 from maskwright.planning import plan
+from maskwright.reporting.page import PAGE
+from maskwright.reporting.suspects_report import write_sheet
 from maskwright.suspecting.detector import learn
 from maskwright.suspecting.folds import Predicted, predict_out_of_fold
 from maskwright.suspecting.judging import Judged, judge
@@ -65,8 +67,8 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
     well it works here.
 
     The result lies in the folder `out`, by default `.maskwright/suspects-NNN` of the dataset, whose files do not
-    change. What was stopped goes on from `out.unfinished` by the same call. Raises ConfigError and DataError for what
-    cannot be used.
+    change, with the page `index.html`. What was stopped goes on from `out.unfinished` by the same call. Raises
+    ConfigError and DataError for what cannot be used.
     """
     home = home_of(Path(data))
     folder = Path(out) if out is not None else next_free(home / FOLDER, "suspects")
@@ -99,6 +101,8 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
             fold_facts(predicted), _notes(predicted, found), tested,
             [compare_labels(predicted, labels, name) for labels, name in sets], predicted.geometry.keep_ratio)
         atomic_write_json(work / FILE, result.to_dict())
+        # Before the folder is final: what is killed while it is drawn goes on by the same call, like everything else.
+        write_sheet(result, dataset, work, work / PAGE, replace=True)
         with disk_errors(folder):
             if folder.is_dir():
                 folder.rmdir()  # empty, see above
