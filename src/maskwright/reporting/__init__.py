@@ -9,6 +9,7 @@ from maskwright.comparing.gather import find_runs
 from maskwright.core.edits import FOLDER
 from maskwright.core.progress import say
 from maskwright.core.storage import read_json
+from maskwright.curves.finding import read_curves
 from maskwright.errors import ConfigError, DataError, MaskwrightError
 from maskwright.explaining.stored import FILE as EXPLANATION
 from maskwright.explaining.stored import read_explanation
@@ -82,10 +83,11 @@ def _redraw_suspects(folder: Path) -> Path:
 
 def _require_known(folder: Path) -> None:
     """DataError for a folder that is nothing to report on."""
+    runs, logs = find_runs([folder])
     try:
-        runs, logs = find_runs([folder])
+        known = runs or read_curves(logs)
     except MaskwrightError:
-        runs, logs = [], []
-    if not runs and not logs:
+        known = []
+    if not known:
         raise DataError(f"{folder}: nothing to report on; give a run, a study or a folder of runs, or a folder that "
                         "`audit --out`, `suspects`, `explain` or `decide` has written")

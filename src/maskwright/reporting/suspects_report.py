@@ -101,7 +101,8 @@ def _card(rank: int, row: Ranked, suspects: Sequence[Suspect], sample: Sample | 
         try:
             return read()
         except MaskwrightError as error:
-            problems.append(str(error))
+            # While the folder is made it has another name, which nobody will find later.
+            problems.append(str(error).replace(str(folder), str(result.folder)))
             return None
 
     pair = found(lambda: _pair(dataset, sample, name))
