@@ -12,12 +12,14 @@ from doubted import SETTINGS
 from helpers import write
 from maskwright.auditing import audit
 from maskwright.core.classes import ClassInfo, ClassTree
+from maskwright.core.masks import differences, overlay
 from maskwright.deciding.simulating import Wrong, _plant
 from maskwright.errors import ConfigError
 from maskwright.explaining import explain
 from maskwright.formats.conversion import convert
 from maskwright.formats.opening import init, load_dataset
 from maskwright.planning import plan
+from maskwright.reporting.overlays import full_legend, shrink_mask
 from maskwright.suspecting.selftest import plant_copy
 from scored_run import evaluated
 
@@ -183,3 +185,25 @@ def test_a_background_that_is_only_assumed_is_still_drawn(tmp_path):
     assert convert(root, tmp_path / "coco", to="coco").exact
     text = next(path for path in (tmp_path / "coco").rglob("*.json") if "categories" in path.read_text()).read_text()
     assert '"road"' in text
+
+
+def test_pictures_leave_the_background_as_it_is():
+    image = np.full((40, 60, 3), 100, np.uint8)
+    mask = np.full((40, 60), GROUND, np.uint8)
+    mask[10:30, 10:30] = CAT  # index 0, which is an object here
+    prediction = np.full_like(mask, GROUND)
+    colours = np.array([(213, 94, 0), (0, 114, 178), (0, 0, 0)], np.uint8)
+    drawn = overlay(image, mask, colours, background=GROUND)
+    assert (drawn[mask == GROUND] == 100).all() and (drawn[mask == CAT] != 100).any(-1).all()
+    assert (overlay(image, mask, colours, background=None) != 100).any(-1).all()
+    wrong = differences(image, mask, prediction, background=GROUND)
+    assert (wrong[mask == CAT] == (230, 159, 0)).all()  # an object was missed
+    wrong = differences(image, prediction, mask, background=GROUND)
+    assert (wrong[mask == CAT] == (86, 180, 233)).all()  # one was invented
+    assert (shrink_mask(mask, 2, 2, GROUND)[:, 0] == CAT).all()
+
+
+def test_a_legend_says_which_class_is_not_tinted():
+    tree = ClassTree.flat(["cat", "bird", "background"])
+    strips = [np.asarray(full_legend(ClassTree(tree.leaves, background_id=role), tree.colours, True)) for role in (2, None)]
+    assert strips[0].shape == strips[1].shape and (strips[0] != strips[1]).any()

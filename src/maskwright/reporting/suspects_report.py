@@ -119,7 +119,7 @@ def _card(rank: int, row: Ranked, suspects: Sequence[Suspect], sample: Sample | 
     if prediction is not None:
         views += [picture(labelled_overlay(image, prediction, classes), "prediction",
                           f"{name}: the prediction; {present(prediction, classes)}"),
-                  difference(name, image, label, prediction)]
+                  difference(name, image, label, prediction, classes.background)]
     if proposal is not None:
         views.append(picture(labelled_overlay(image, proposal, classes), "proposal",
                              f"{name}: the proposal; {present(proposal, classes)}"))
