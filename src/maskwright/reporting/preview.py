@@ -96,7 +96,7 @@ def _heads(size: Sequence[int]) -> Image.Image:
     return line
 
 
-def _block(name: str, pairs: Sequence[tuple[Pixels, Mask]], colours: Colours, background: int | None
+def _block(name: str, pairs: Sequence[tuple[Pixels, Mask]], colours: Colours, background: int | None = 0
            ) -> Image.Image:
     """One sample: its name, a row of images and a row of the same with their masks."""
     height, width = _tile_size(pairs[0][1].shape)
