@@ -31,13 +31,13 @@ from maskwright.core.storage import atomic_write_json, dump_json, read_json
 from maskwright.demonstration.generator import generate
 from maskwright.metrics import confusion_matrix, iou
 from maskwright.models.segmenter import load_segmenter
+from maskwright.results.suspects import Settings, fold_facts, search, small_config
 from maskwright.suspecting.applying import repaired
 from maskwright.suspecting.candidates import of_label, softmin
 from maskwright.suspecting.detector import learn
 from maskwright.suspecting.folds import Predicted, _predict, _train
 from maskwright.suspecting.judging import judge
 from maskwright.suspecting.selftest import measured, plant_copy, scored
-from maskwright.suspecting.suspects import Settings, fold_facts, search, small_config
 from maskwright.suspecting.view import viewer
 
 DATA = Path(os.environ.get("MASKWRIGHT_REAL_DATA", "../shared/data"))

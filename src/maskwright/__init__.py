@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from maskwright.auditing import audit as audit
     from maskwright.comparing import compare as compare
     from maskwright.config import load_config as load_config
     from maskwright.core.edits import edits as edits
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from maskwright.delivery.sync import sync as sync
     from maskwright.demonstration import demo as demo
     from maskwright.diagnosis import doctor as doctor
-    from maskwright.explaining import explain as explain
     from maskwright.formats.conversion import convert as convert
     from maskwright.formats.opening import init as init
     from maskwright.formats.opening import load_dataset as load_dataset
@@ -32,24 +30,26 @@ if TYPE_CHECKING:
     from maskwright.reporting import report as report
     from maskwright.reporting.plots import plot as plot
     from maskwright.reporting.preview import preview as preview
+    from maskwright.results.audit import audit as audit
+    from maskwright.results.explain import explain as explain
+    from maskwright.results.suspects import suspects as suspects
     from maskwright.splitting.assign import split as split
     from maskwright.studying.matrix import load_study as load_study
     from maskwright.studying.running import study as study
     from maskwright.studying.status import study_status as study_status
     from maskwright.suspecting.applying import apply_proposals as apply_proposals
-    from maskwright.suspecting.suspects import suspects as suspects
     from maskwright.training.train import resume as resume
     from maskwright.training.train import train as train
 
 _HOMES = {
-    "apply_proposals": "suspecting.applying", "audit": "auditing", "compare": "comparing",
+    "apply_proposals": "suspecting.applying", "audit": "results.audit", "compare": "comparing",
     "convert": "formats.conversion", "decide": "deciding", "demo": "demonstration", "doctor": "diagnosis",
-    "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "explaining",
+    "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "results.explain",
     "init": "formats.opening", "load": "prediction.predict", "load_config": "config",
     "load_dataset": "formats.opening", "load_study": "studying.matrix", "plan": "planning", "plot": "reporting.plots",
     "predict": "prediction.predict", "preview": "reporting.preview", "read_curves": "curves.finding",
     "report": "reporting", "resume": "training.train", "split": "splitting.assign", "study": "studying.running",
-    "study_status": "studying.status", "suspects": "suspecting.suspects", "sync": "delivery.sync",
+    "study_status": "studying.status", "suspects": "results.suspects", "sync": "delivery.sync",
     "train": "training.train",
 }
 __all__ = ["__version__", *sorted(_HOMES)]

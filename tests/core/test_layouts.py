@@ -16,6 +16,7 @@ from maskwright.core.dataset import DatasetFile
 from maskwright.core.description import render
 from maskwright.core.layouts import detect
 from maskwright.errors import ConfigError, DataError, SetupError
+from maskwright.formats import opening
 from maskwright.formats.opening import init, load_dataset
 
 Mask = npt.NDArray[np.uint8]
@@ -261,7 +262,7 @@ class TestWriting:
         assert strictyaml.validate(DatasetFile, strictyaml.read(path)) == detection.file
         for reason in detection.reasons.values():
             assert f"# {reason}" in path.read_text()
-        with_file, without = load_dataset(tmp_path), detect(tmp_path)
+        with_file, without = load_dataset(tmp_path), opening.detect(tmp_path)
         assert without.file == detection.file
         path.unlink()
         assert load_dataset(tmp_path).version() == with_file.version()

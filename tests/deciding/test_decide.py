@@ -1,5 +1,6 @@
 """The verb `decide` with real trainings of a tiny model: its numbers, its files, stops, and what it refuses."""
 
+import html
 import json
 from types import SimpleNamespace
 
@@ -75,6 +76,7 @@ def test_the_result_follows_from_the_evaluations(whole):
     assert (result.trusted, result.train, result.held_out, result.iterations) == (16, [12, 12], [4, 4], 20)
     assert result.question.cost == 12 and sum(result.planted.values()) == 4
     stored = json.loads((result.folder / "decision.json").read_text())
+    assert result.reason in html.unescape(result.page.read_text("utf-8")) and result.page.parent == result.folder
     assert stored["verdict"] == result.verdict and stored["question"]["minutes_of_repair"] == 12
     assert [row["way"] for row in stored["ways"]] == list(WAYS)
     text = result.human()

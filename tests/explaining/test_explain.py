@@ -12,10 +12,9 @@ import pytest
 from PIL import Image
 
 from helpers import fingerprint, write
-from maskwright import explain
 from maskwright.core.storage import dump_json
 from maskwright.errors import ConfigError, DataError
-from maskwright.explaining import human
+from maskwright.explaining import explain, human
 from maskwright.explaining.anatomy import dissect
 from maskwright.explaining.findings import FINDINGS
 from maskwright.explaining.kinds import NAMES

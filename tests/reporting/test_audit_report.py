@@ -185,8 +185,8 @@ def test_nothing_is_overwritten(result, tmp_path):
 
 def test_the_folder_holds_the_page_and_all_of_the_data(result, tmp_path):
     page = write_audit(result, tmp_path / "out")
-    assert page == tmp_path / "out/audit.html" and HOSTILE in read(page).text
-    assert json.loads((tmp_path / "out/audit.json").read_text()) == jsonable(result.to_dict())
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["audit.html", "audit.json", "out"]
+    assert page == tmp_path / "out/index.html" and HOSTILE in read(page).text
+    assert json.loads((tmp_path / "out/audit.json").read_text()) == jsonable(result.to_dict() | {"data": str(result.root.resolve())})
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["audit.json", "index.html", "out"]
     with pytest.raises(ConfigError, match="never overwritten"):
         write_audit(result, tmp_path / "out")

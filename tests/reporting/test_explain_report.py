@@ -12,9 +12,9 @@ from pages import check_promises, read, table
 from PIL import Image
 
 from helpers import fingerprint
-from maskwright import explain
 from maskwright.core.palette import separation
 from maskwright.errors import ConfigError
+from maskwright.explaining import explain
 from maskwright.explaining.kinds import NAMES
 from maskwright.reporting import write_explanation
 from maskwright.reporting.error_pictures import LOOKS, draw_kinds

@@ -54,8 +54,8 @@ def test_the_draws_are_those_of_the_training(data: Path, tmp_path: Path, monkeyp
     train(settings, out=tmp_path / "run")
     shown: dict[str, list[tuple[bytes, bytes]]] = {}
     block = module._block
-    monkeypatch.setattr(module, "_block", lambda name, pairs, colours: (
-        shown.update({name: [(i.tobytes(), m.tobytes()) for i, m in pairs]}), block(name, pairs, colours))[1])
+    monkeypatch.setattr(module, "_block", lambda name, pairs, *drawn: (
+        shown.update({name: [(i.tobytes(), m.tobytes()) for i, m in pairs]}), block(name, pairs, *drawn))[1])
     found = preview(settings, images=99, out=tmp_path / "p")
     assert len(trained) == 24
     for (epoch, index), pair in trained.items():

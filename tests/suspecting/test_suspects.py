@@ -14,11 +14,11 @@ from maskwright.core.edits import FOLDER, Edit, add_edits, read_batches
 from maskwright.core.sample import read_grey
 from maskwright.errors import ConfigError, DataError, Interrupted
 from maskwright.formats.opening import load_dataset
+from maskwright.results import suspects as verb
+from maskwright.results.suspects import suspects
 from maskwright.suspecting import detector, folds, judging, labelsets, selftest
-from maskwright.suspecting import suspects as verb
 from maskwright.suspecting.planting import KINDS
 from maskwright.suspecting.stored import newest_suspects
-from maskwright.suspecting.suspects import suspects
 from tiny import write_dataset
 
 IMAGES = 16

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ CHECKS: dict[str, Row] = {
     "mask.specks": Row(INFO, "a mask has tiny objects", masks.mask_specks),
     "mask.slivers": Row(INFO, "a mask has long, thin objects", masks.mask_slivers),
     "mask.pinholes": Row(INFO, "a mask has tiny holes", masks.mask_pinholes),
-    "mask.all_background": Row(INFO, "a mask holds nothing but the first class", masks.mask_all_background),
+    "mask.all_background": Row(INFO, "a mask holds nothing but the background", masks.mask_all_background),
     "mask.palette": Row(INFO, "a mask has a palette", masks.mask_palette),
     "mask.depth": Row(INFO, "a mask has 16 bits", masks.mask_depth),
     "mask.colour": Row(INFO, "a grey mask is stored as a colour image", masks.mask_colour),
@@ -90,7 +90,8 @@ CHECKS: dict[str, Row] = {
 @dataclass(frozen=True)
 class AuditResult:
     """What an audit found, worst first. `version` is the dataset's content version, None when a file is unreadable.
-    `fixed` is what `fix` has done; all the rest describes the dataset with it."""
+    `fixed` is what `fix` has done; all the rest describes the dataset with it. `folder` is what was written, if
+    anything was."""
 
     name: str
     root: Path
@@ -101,6 +102,12 @@ class AuditResult:
     findings: list[Finding]
     statistics: Statistics
     fixed: fixes.Fixed | None = None
+    folder: Path | None = None
+
+    @property
+    def page(self) -> Path | None:
+        """The page of the `folder` that was written, None without one."""
+        return self.folder / "index.html" if self.folder else None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `audit`."""
@@ -108,8 +115,7 @@ class AuditResult:
                             "excluded": self.excluded, "classes": self.classes.to_dict()},
                 "findings": [finding.to_dict() for finding in self.findings],
                 "summary": summarise(self.findings),
-                "fixed": asdict(self.fixed.batch) | {"findings": [finding.to_dict() for finding in self.fixed.findings]}
-                if self.fixed else None,
+                "fixed": self.fixed.to_dict() if self.fixed else None,
                 "statistics": self.statistics.to_dict()}
 
 

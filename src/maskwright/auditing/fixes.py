@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,10 @@ class Fixed:
 
     batch: Batch
     findings: tuple[Finding, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """`fixed` in the JSON of `audit`."""
+        return asdict(self.batch) | {"findings": [finding.to_dict() for finding in self.findings], "text": str(self)}
 
     def __str__(self) -> str:
         counts = Counter("mask" if edit.kind == "mask" else "sample" for edit in self.batch.edits)

@@ -85,7 +85,7 @@ class Unfinished:
 
 def _key(dataset: Dataset, samples: Sequence[Sample]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(dump_json([dataset.classes.to_dict(), dataset.encoding.kind, dict(dataset.encoding.levels),
+    digest.update(dump_json([dataset.classes.to_dict(role=False), dataset.encoding.kind, dict(dataset.encoding.levels),
                              dataset.encoding.ignore_colour, dataset.exif]).encode())
     for sample in samples:
         told = [sample.name, sample.split, sample.edited, _state(sample.image), _state(sample.mask),

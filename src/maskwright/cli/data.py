@@ -59,27 +59,10 @@ def audit(
 ) -> None:
     """Check a dataset and say what is wrong with it; exits with 1 when there are errors (see --fail-on). With --out,
     one that was stopped resumes."""
-    from maskwright.auditing import audit, human
-    from maskwright.formats.opening import load_dataset
+    from maskwright.auditing import human
+    from maskwright.results.audit import audit
 
-    if out is not None:
-        from maskwright.core.storage import require_absent
-
-        require_absent(out)
-    elif overlays is not None:
-        raise typer.BadParameter("--overlays needs --out, the folder they go into")
-    # Beside the output, for the data may be read-only; outputs appear only when they are whole.
-    result = audit(folder, fix=fix, unfinished=out.with_name(f"{out.name}.unfinished") if out else None)
-    if out is not None:
-        from maskwright.core.progress import say
-        from maskwright.reporting import write_audit
-        from maskwright.reporting.overlays import overlays as draw
-
-        dataset = load_dataset(folder)  # with what was fixed
-        say(f"report: {write_audit(result, out, dataset=dataset)}")
-        if overlays is not None:
-            drawn = draw(dataset, out / "overlays", count=overlays or None)
-            say(f"overlays: {drawn.folder} ({len(drawn.overlays)} drawn, {len(drawn.skipped)} skipped)")
+    result = audit(folder, out=out, overlays=overlays, fix=fix)
     show(result.to_dict(), as_json, lambda: human(result))
     fail(result.findings, fail_on)
 

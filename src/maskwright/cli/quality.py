@@ -39,7 +39,7 @@ def suspects(
     ] = None,
     background: Annotated[
         str | None,
-        typer.Option("--background", help="The class that is no object; `none` where every class is one."),
+        typer.Option("--background", help="The class that is no object, or none; else as in dataset.yaml."),
     ] = None,
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
@@ -59,14 +59,11 @@ def suspects(
     if min_confidence is not None:
         raise typer.BadParameter("--min-confidence is of proposals to take over; give --apply with it")
     need_torch()
-    from maskwright.formats.opening import load_dataset
-    from maskwright.reporting import write_sheet
-    from maskwright.suspecting.suspects import suspects
+    from maskwright.results.suspects import suspects
     from maskwright.suspecting.text import human
 
     result = suspects(folder, out=out, budget=budget, folds=folds, seed=seed, weights=weights, background=background,
                       others=others or (), self_test=self_test, overrides=changes or ())
-    write_sheet(result, load_dataset(folder), result.folder, result.folder / "index.html")
     show(result.to_dict(), as_json, lambda: human(result))
     fail((suspect.finding() for suspect in result.suspects), fail_on)
 

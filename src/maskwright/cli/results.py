@@ -70,7 +70,7 @@ def explain(
     by: Annotated[str | None, typer.Option("--by", metavar="CLASS", help="Rank images by the Dice of a class.")] = None,
     background: Annotated[
         str | None,
-        typer.Option("--background", metavar="CLASS", help="What stands for no object, or none; else the first class."),
+        typer.Option("--background", metavar="CLASS", help="What stands for no object, or none; else by dataset.yaml."),
     ] = None,
     tolerance: Annotated[
         float | None, typer.Option("--tolerance", min=0, help="Of boundaries, in pixels; by image size if left out.")
@@ -79,18 +79,11 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Say what is wrong in an evaluation, of which kind, where, and what mending it would be worth."""
-    from maskwright.core.progress import say
-    from maskwright.core.storage import next_free, require_absent
-    from maskwright.explaining import explain, human
-    from maskwright.reporting import write_explanation
-    from maskwright.run import Run
+    from maskwright.explaining import human
+    from maskwright.results.explain import explain
 
-    folder = require_absent(out) if out else next_free(Run.open(run).explanations, split)
-    say(f"explanation: {folder}")
-    result = explain(run, split=split, data=data, top=top, by=by, background=background, tolerance=tolerance)
-    page = write_explanation(result, folder)
-    show({**result.to_dict(), "page": str(page)}, as_json, lambda: human(result))
-    say(f"explanation: {page}")
+    result = explain(run, split=split, out=out, data=data, top=top, by=by, background=background, tolerance=tolerance)
+    show({**result.to_dict(), "page": str(result.page)}, as_json, lambda: human(result))
 
 
 def predict(
@@ -117,12 +110,15 @@ def predict(
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...|STUDY", help="One run, or what `compare` takes.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="RUN...|STUDY|FOLDER", help="One run, what `compare` takes, or what a verb has written.",
+                       show_default=False),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="File; RUN/report-001.html when left out.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write one self-contained HTML page about a run, or about a study or several runs side by side."""
+    """Write one self-contained HTML page about a run, or about a study or several runs side by side; or draw the page
+    of an audit, of suspects, of an explanation or of a decision again."""
     from maskwright.reporting import report
 
     file = report(runs, out=out)

@@ -14,8 +14,8 @@ level) is made from them by the tables of a `Level`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 from typing import Any, Literal, TypeVar
@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.palette import Colour, colour_of, from_hex, to_hex
+from maskwright.core.strictyaml import did_you_mean
 from maskwright.errors import ConfigError, DataError
 
 IGNORE = 255
@@ -31,6 +32,10 @@ IGNORE = 255
 IGNORE_ID = 255
 MAX_CLASSES = 254
 MAX_ID = 65535
+# Names of the class that stands for "no object", and for pixels without a region, in lower case.
+BACKGROUND_NAMES = frozenset({"background", "_background_", "__background__", "bg"})
+# No one has said which class that is; see `ClassTree`.
+BY_RULE = -1
 NamePath = tuple[str, ...]
 Number = TypeVar("Number", np.int64, np.float64)
 
@@ -62,10 +67,20 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class ClassTree:
-    """The leaf classes in order and the pixel value that means "do not count"."""
+    """The leaf classes in order, the pixel value that means "do not count", and the role of the background.
+
+    The background is the class that stands for "no object": what annotations leave out, what an error of the kind
+    `missed` takes an object for, what pictures do not tint. `background_id` is its id, None where every class is an
+    object, as `background:` in dataset.yaml says. Where nobody has said (`BY_RULE`), it is the first class with one of
+    `BACKGROUND_NAMES` (in any case), else the class with id 0, else none. The class with id 0 is then only *assumed* to
+    be it: annotation files still draw it like the others, since leaving a class out on an assumption would lose data.
+
+    The role changes no mask, so trees that differ in it alone are equal.
+    """
 
     leaves: tuple[ClassInfo, ...]
     ignore: int = IGNORE_ID
+    background_id: int | None = field(default=BY_RULE, compare=False)
 
     def __post_init__(self) -> None:
         problems = []
@@ -81,8 +96,12 @@ class ClassTree:
         problems += [f"id {i} is outside 0..{MAX_ID}" for i in ids if not 0 <= i <= MAX_ID]
         if self.ignore in ids:
             problems.append(f"id {self.ignore} is both a class and the ignore id; choose another `ignore`")
+        if self.background_id not in (None, BY_RULE, *ids):
+            problems.append(f"background: {self.background_id} is the id of no class; give one of {ids}, or null where "
+                            "every class is an object")
         if problems:
-            raise ConfigError([f"classes: {problem}" for problem in problems])
+            raise ConfigError([problem if problem.startswith("background: ") else f"classes: {problem}"
+                               for problem in problems])
 
     @classmethod
     def flat(cls, names: Sequence[str], ids: Sequence[int] | None = None, ignore: int = IGNORE_ID) -> ClassTree:
@@ -113,6 +132,43 @@ class ClassTree:
     def colours(self) -> npt.NDArray[np.uint8]:
         """(K, 3) uint8 RGB by index."""
         return np.array([leaf.colour for leaf in self.leaves], np.uint8).reshape(-1, 3)
+
+    @cached_property
+    def background(self) -> int | None:
+        """The index of the class that stands for "no object", None where every class is one."""
+        if self.background_id != BY_RULE:
+            return None if self.background_id is None else self.ids.index(self.background_id)
+        named = self._named_background
+        return named if named is not None else self.ids.index(0) if 0 in self.ids else None
+
+    @property
+    def background_assumed(self) -> bool:
+        """Whether the background is only assumed from its id 0: nobody said so, and its name does not tell."""
+        return self.background_id == BY_RULE and self.background is not None and self._named_background is None
+
+    @cached_property
+    def _named_background(self) -> int | None:
+        return next((i for i, name in enumerate(self.names) if name.lower() in BACKGROUND_NAMES), None)
+
+    def background_of(self, name: str | None, option: str = "--background") -> int | None:
+        """The index of the background that a user asked for: `name` is a class, or "none" where every class is an
+        object; the role of this tree when left out. ConfigError for no class, which names the `option`."""
+        if name is None:
+            return self.background
+        if name in self.names:
+            return self.names.index(name)
+        if name == "none":
+            return None
+        raise ConfigError(f"{option} {name}: there is no such class{did_you_mean(name, self.names)}")
+
+    def stored_as(self, leaves: Iterable[ClassInfo], ignore: int) -> ClassTree:
+        """These classes with other ids and colours, or some of them, found by their names; the role is kept."""
+        kept, role = tuple(leaves), self.background_id
+        if role not in (None, BY_RULE):
+            name = self.names[self.ids.index(role)]
+            # A background that is left out is nobody's role any more, and no other class takes it over.
+            role = next((leaf.id for leaf in kept if leaf.name == name), None)
+        return ClassTree(kept, ignore, role)
 
     @cached_property
     def _index_of_id(self) -> npt.NDArray[np.int16]:
@@ -155,17 +211,20 @@ class ClassTree:
         """The levels from the top to the leaves; one for a flat list."""
         return tuple(_levels(self))
 
-    def to_dict(self) -> dict[str, Any]:
-        """For checkpoints and reports; `from_dict` reads it back."""
+    def to_dict(self, *, role: bool = True) -> dict[str, Any]:
+        """For checkpoints and reports; `from_dict` reads it back. `background` is there where somebody said it, unless
+        the `role` is left out, as in what identifies the content of masks."""
+        said = role and self.background_id != BY_RULE
         return {"ignore": self.ignore, "leaves": [
             {"id": leaf.id, "name": leaf.name, "colour": to_hex(leaf.colour), "parents": list(leaf.parents)}
-            for leaf in self.leaves]}
+            for leaf in self.leaves]} | ({"background": self.background_id} if said else {})
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ClassTree:
         """The inverse of `to_dict`."""
         return cls(tuple(ClassInfo(int(leaf["id"]), str(leaf["name"]), from_hex(leaf["colour"]),
-                                   tuple(map(str, leaf["parents"]))) for leaf in data["leaves"]), int(data["ignore"]))
+                                   tuple(map(str, leaf["parents"]))) for leaf in data["leaves"]), int(data["ignore"]),
+                   data.get("background", BY_RULE))
 
 
 @dataclass(frozen=True)
@@ -232,7 +291,10 @@ def _levels(tree: ClassTree) -> Iterator[Level]:
             used.add(colour)
             classes.append(ClassInfo(next(free_ids), name, colour))
         own = {path: index for index, path in enumerate(paths)}
-        flat = ClassTree(tuple(ClassInfo(one.id, one.name, one.colour) for one in classes), tree.ignore)
+        role = tree.background_id
+        if role != BY_RULE and role not in [one.id for one in classes]:
+            role = None  # it is a part of a group here
+        flat = ClassTree(tuple(ClassInfo(one.id, one.name, one.colour) for one in classes), tree.ignore, role)
         parents = (above[path if path in above else path[:-1]] if above else own[path] for path in paths)
         yield Level(number, flat, tuple(paths), tuple(own[path[:number]] for path in full), tuple(parents))
         above = own

@@ -110,7 +110,8 @@ class Dataset:
         `known` gives the hashes of a sample's image and mask file (see `stream_hash`) where they were read already.
         """
         digest = hashlib.blake2b(digest_size=16)
-        head: list[Any] = [self.classes.to_dict(), self.encoding.kind, dict(self.encoding.levels), self.exif]
+        # The role of the background changes no mask.
+        head: list[Any] = [self.classes.to_dict(role=False), self.encoding.kind, dict(self.encoding.levels), self.exif]
         if self.encoding.ignore_colour is not None:
             head.append(self.encoding.ignore_colour)
         digest.update(dump_json(head).encode())

@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field
 
 from maskwright.core import strictyaml
-from maskwright.core.classes import IGNORE_ID, MAX_ID, ClassInfo, ClassTree
+from maskwright.core.classes import BY_RULE, IGNORE_ID, MAX_ID, ClassInfo, ClassTree
 from maskwright.core.palette import colour_of, from_hex
 from maskwright.core.regions import BoxRule
 from maskwright.core.sample import IMAGE_SUFFIXES, Encoding, Exif, MaskEncoding
@@ -64,6 +64,14 @@ class DatasetFile(strictyaml.StrictModel):
     table: str | None = None
     classes: list[ClassSpec] = Field(min_length=1)
     ignore: int = Field(IGNORE_ID, ge=0, le=MAX_ID)
+    background: int | None = Field(default=None, ge=0, le=MAX_ID, description=(
+        'id of the class that stands for "no object", null where every class is one; where the key is missing, see '
+        "`ClassTree`"))
+
+    @property
+    def background_id(self) -> int | None:
+        """What `background` says, `BY_RULE` where the key is missing."""
+        return self.background if "background" in self.model_fields_set else BY_RULE
 
     def class_tree(self) -> ClassTree:
         """The classes as a tree. Raises ConfigError with everything that is wrong about them."""
@@ -88,7 +96,7 @@ class DatasetFile(strictyaml.StrictModel):
         walk(self.classes, ())
         if problems:
             raise ConfigError(problems)
-        return ClassTree(tuple(leaves), self.ignore)
+        return ClassTree(tuple(leaves), self.ignore, self.background_id)
 
     def mask_encoding(self, classes: ClassTree) -> MaskEncoding:
         """The encoding of the mask files. Raises ConfigError when `levels` or `ignore_colour` does not fit it or
@@ -156,6 +164,9 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
     lines.append(f"classes:{notes.get('classes', '')}")
     lines += _class_lines(file.classes, "  ")
     lines.append(f"ignore: {file.ignore}{notes.get('ignore', '  # pixels with this value do not count')}")
+    if file.background_id != BY_RULE:
+        lines.append(f"background: {'null' if file.background is None else file.background}"
+                     f"{notes.get('background', '  # the class that stands for no object')}")
     return "\n".join(lines) + "\n"
 
 

@@ -29,18 +29,20 @@ def boundary(mask: Mask, width: int = 1) -> npt.NDArray[np.bool_]:
     return np.asarray(cv2.dilate(mask, kernel) != cv2.erode(mask, kernel))
 
 
-def overlay(image: Pixels, mask: Mask, colours: npt.NDArray[np.uint8], *, opacity: float = 0.45) -> Pixels:
+def overlay(image: Pixels, mask: Mask, colours: npt.NDArray[np.uint8], *, background: int | None = 0,
+            opacity: float = 0.45) -> Pixels:
     """Image (H, W, 3) with the classes of `mask` (H, W) tinted by `colours` (K, 3) and outlined.
 
-    Class index 0 is only outlined, not tinted, so that a background does not darken the picture.
+    The class index `background` is not tinted, so that it does not darken the picture; None tints every class.
     Ignored pixels are hatched in white.
     """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
     tinted = cv2.addWeighted(image, 1 - opacity, table[mask], opacity, 0)
-    result = np.where((mask != 0)[..., None], tinted, image)
+    shown = np.ones(mask.shape, np.bool_) if background is None else mask != background
+    result = np.where(shown[..., None], tinted, image)
     width = max(1, round(min(mask.shape) / 400))
-    edge = boundary(mask, width) & (mask != 0)
+    edge = boundary(mask, width) & shown
     result[edge] = table[mask[edge]]
     rows, columns = np.indices(mask.shape)
     hatch = (mask == IGNORE) & ((rows + columns) % 8 < 2)
@@ -49,15 +51,16 @@ def overlay(image: Pixels, mask: Mask, colours: npt.NDArray[np.uint8], *, opacit
 
 
 def differences(image: Pixels, truth: Mask, prediction: Mask, missed: Colour = (230, 159, 0),
-                wrong: Colour = (86, 180, 233)) -> Pixels:
-    """Greyed image (H, W, 3) with errors coloured: orange where the truth is foreground, blue elsewhere.
+                wrong: Colour = (86, 180, 233), background: int | None = 0) -> Pixels:
+    """Greyed image (H, W, 3) with errors coloured: orange where the truth is an object, blue where it is `background`.
 
     Ignored pixels are never an error.
     """
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) // 2 + 64
     error = (truth != prediction) & (truth != IGNORE)
-    grey[error & (truth != 0)] = missed
-    grey[error & (truth == 0)] = wrong
+    grey[error] = missed
+    if background is not None:
+        grey[error & (truth == background)] = wrong
     return np.asarray(grey, np.uint8)
 
 

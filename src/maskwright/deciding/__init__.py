@@ -5,6 +5,7 @@ planted in samples that are not suspect, and small models are really trained thr
 long, and judged on others that were held out (docs/decisions/0016-decide-simulates.md).
 
     OUT/decision.json     the result
+    OUT/index.html        its page
     OUT.unfinished/       the work (see `running`), deleted in the end
 """
 
@@ -37,6 +38,8 @@ from maskwright.deciding.simulating import Wrong, kinds_of
 from maskwright.errors import ConfigError, DataError
 from maskwright.formats.opening import load_dataset
 from maskwright.metrics import most_frequent_baseline
+from maskwright.reporting.decision_report import FILE as DECISION
+from maskwright.reporting.decision_report import draw_decision
 from maskwright.suspecting.stored import FILE, StoredSuspect, newest_suspects, read_stored
 
 LEAST_TRUSTED = 12
@@ -101,7 +104,8 @@ def decide(folder: str | Path, *, suspects: str | Path | None = None, min_score:
             kinds_of(trained.repeats), scores(trained.counts), apart, trained.iterations, (height, width),
             trained.seconds, _notes(dataset, everywhere, asked, trained))
         with staged_folder(target) as staging:
-            atomic_write_json(staging / "decision.json", result.to_dict())
+            atomic_write_json(staging / DECISION, result.to_dict())
+            draw_decision(staging)
     shutil.rmtree(work)
     say(f"decision: {target}")
     return result

@@ -56,6 +56,11 @@ class Decision:
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def page(self) -> Path | None:
+        """The page of the folder, None where there was nothing to decide."""
+        return self.folder / "index.html" if self.folder else None
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `decide`."""
         asked = self.question

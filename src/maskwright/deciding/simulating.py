@@ -21,7 +21,6 @@ from maskwright.core.progress import progress
 from maskwright.core.storage import atomic_write_json, read_json
 from maskwright.deciding.estimating import Way
 from maskwright.errors import DataError
-from maskwright.formats.source import background_of
 from maskwright.suspecting.copies import planted_copy
 from maskwright.suspecting.planting import plant, things
 
@@ -104,7 +103,7 @@ def _planting(dataset: Dataset, names: Sequence[str], models: Sequence[Sequence[
 
 def _plant(mask: Mask, wrong: Wrong, rng: np.random.Generator, dataset: Dataset, other: Mask) -> Mask | None:
     """The mask with such an error, of several that are tried the one whose size is most like it."""
-    background = background_of(dataset.classes) or 0  # the first class, as for `explain`
+    background = dataset.classes.background
     donors = things(other, background) if wrong.kind == "hallucinated" else ()
     drawn = [plant(mask, wrong.kind, rng, len(dataset.classes), background, donors) for _ in range(_TRIES)]
     return min((one for one in drawn if one is not None), default=None,

@@ -16,13 +16,13 @@ from maskwright.core.storage import require_absent
 from maskwright.core.systems import require_posix
 from maskwright.demonstration.generator import generate
 from maskwright.errors import ConfigError
-from maskwright.formats.opening import init, load_dataset
+from maskwright.formats.opening import init
 from maskwright.planning import plan
 from maskwright.prediction.evaluate import evaluate
 from maskwright.prediction.predict import predict
 from maskwright.prediction.scoring import human as scores_text
-from maskwright.reporting import report, write_sheet
-from maskwright.suspecting.suspects import suspects
+from maskwright.reporting import report
+from maskwright.results.suspects import suspects
 from maskwright.suspecting.text import human as suspects_text
 from maskwright.training.train import train
 
@@ -81,7 +81,6 @@ def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -
     search, training = (f"{share * seconds:g}s" for share in (_SEARCH, 1 - _SEARCH))
     _step("suspects", data, "--budget", search, "--folds", str(_FOLDS))
     doubted = suspects(data, budget=search, folds=_FOLDS)
-    write_sheet(doubted, load_dataset(data), doubted.folder, doubted.folder / "index.html")
     say(suspects_text(doubted))
     first = {row.sample for row in doubted.samples[:2 * len(planted)]}
     _step("plan", data, "-o", config, "--budget", training)
@@ -96,7 +95,7 @@ def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -
     _step("report", run_folder)
     page = report(run)
     found = sum(item.sample in first for item in planted)
-    return Demo(folder, run.path, page, [asdict(item) for item in planted], found, doubted.folder / "index.html",
+    return Demo(folder, run.path, page, [asdict(item) for item in planted], found, doubted.page,
                 result.to_dict()["scores"], time.monotonic() - began)
 
 

@@ -45,8 +45,9 @@ def explain(run: str | Path | Run, *, split: str = "test", data: str | Path | No
 
     `data` is the dataset that was evaluated, the run's own when left out. `top` is how many of the best and of the
     worst images are named, ranked by mean Dice or by the Dice of the class `by`. `background` is the class that stands
-    for "no object": the first one when left out, "none" where every class is an object. `tolerance` of boundaries is in
-    pixels; see `anatomy.tolerance_of` for when it is left out. The number of `workers` changes nothing.
+    for "no object": the background of the dataset when left out, "none" where every class is an object. `tolerance` of
+    boundaries is in pixels; see `anatomy.tolerance_of` for when it is left out. The number of `workers` is without
+    effect on the result.
 
     Raises ConfigError where there is no evaluation of the split or no such class, DataError where what was evaluated
     cannot be read any more, or has changed since: the counts of every image must be those that were scored.
@@ -55,9 +56,10 @@ def explain(run: str | Path | Run, *, split: str = "test", data: str | Path | No
     if top < 0 or (tolerance is not None and not 0 <= tolerance < np.inf):
         raise ConfigError(f"explain: top = {top}, tolerance = {tolerance}; give numbers of 0 or more")
     folder = newest_folder(run, split)
-    scored = Scored.of(folder, load_dataset(data or run.config().data.root))
+    source = Path(data or run.config().data.root)
+    scored = Scored.of(folder, load_dataset(source))
     classes = scored.dataset.classes
-    empty = _background(classes, background)
+    empty = classes.background_of(background)
     ranked_by = None if by is None else _index_of(classes, by, "--by")
     records, errors = _records(scored, empty, tolerance, workers or worker_count())
 
@@ -72,13 +74,7 @@ def explain(run: str | Path | Run, *, split: str = "test", data: str | Path | No
         folder, split, len(records), scored.dataset, confusion, empty, tolerance,
         (min(reaches), max(reaches)), kinds, best, worst, ranked, by, parts,
         findings_of(kinds, parts, {sample.name: sample.split for sample in scored.samples}),
-        [*_notes(len(records), classes)])
-
-
-def _background(classes: ClassTree, name: str | None) -> int | None:
-    if name is None:
-        return 0
-    return None if name == "none" and name not in classes.names else _index_of(classes, name, "--background")
+        [*_notes(len(records), classes)], source.resolve())
 
 
 def _index_of(classes: ClassTree, name: str, where: str) -> int:

@@ -78,6 +78,7 @@ class Explanation:
     index of the class that stands for "no object", None where every class is one. `tolerances` are the smallest and the
     largest tolerance of boundaries in pixels that an image had, `tolerance` the one that was asked for. `best` and
     `worst` are ranked by mean Dice, or by the Dice of the class `by`; no image is in both, and `ranked` have a rank.
+    `source` is where the dataset was opened, `page` what was drawn of it, None where nothing was written.
     """
 
     folder: Path
@@ -96,6 +97,8 @@ class Explanation:
     slices: list[Slice]
     findings: list[Finding]
     notes: list[str]
+    source: Path = Path()
+    page: Path | None = None
 
     @property
     def classes(self) -> ClassTree:
@@ -133,15 +136,16 @@ class Explanation:
         """The JSON of `explain`."""
         overall = self.scores
         return {
-            "split": self.split, "images": self.images, "evaluation": str(self.folder),
+            "split": self.split, "images": self.images, "evaluation": str(self.folder), "data": str(self.source),
             "background": self.background, "tolerance": {"rule": self.tolerance_rule, "least": self.tolerances[0],
-                                                         "most": self.tolerances[1]},
+                                                         "most": self.tolerances[1], "asked": self.tolerance},
             "pixels": overall.pixels, "wrong_pixels": self.wrong, "scores": overall.to_dict()["scores"],
             "kinds": [kind.to_dict() for kind in self.kinds],
             "classes": [self._class(index, row) for index, row in enumerate(overall.classes)],
             "axes": {name: {"meaning": axis.meaning, "measure": axis.measure} for name, axis in AXES.items()},
             "slices": [one.to_dict() for one in self.slices],
-            "by": self.by, "best": [asdict(one) for one in self.best], "worst": [asdict(one) for one in self.worst],
+            "confusion": self.confusion.tolist(), "ranked": self.ranked, "by": self.by,
+            "best": [asdict(one) for one in self.best], "worst": [asdict(one) for one in self.worst],
             "findings": [finding.to_dict() for finding in self.findings], "summary": summarise(self.findings),
             "notes": self.notes}
 

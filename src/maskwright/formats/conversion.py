@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from maskwright.core import progress as bar
-from maskwright.core.classes import IGNORE, ClassTree
+from maskwright.core.classes import BACKGROUND_NAMES, BY_RULE, IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.description import FILE_NAME, DatasetFile, ImagesSpec, MasksSpec, render
 from maskwright.core.findings import Finding
@@ -38,7 +38,7 @@ from maskwright.errors import ConfigError, DataError
 from maskwright.formats import FORMATS
 from maskwright.formats.archives import pack, unpacked
 from maskwright.formats.opening import describe, load_dataset
-from maskwright.formats.source import BACKGROUND_NAMES, Mask, WriteOptions, background_of
+from maskwright.formats.source import Mask, WriteOptions, background_of
 
 CERTIFICATE = "certificate.json"
 _LONGEST_NAME = 240  # bytes; file systems take 255, with the ending
@@ -211,12 +211,14 @@ class _Task:
             assert self.back is not None
             encoding = self.back.encoding
             stored = {leaf.name: leaf for leaf in self.back.classes.leaves}
-            classes = ClassTree(tuple(replace(leaf, id=stored[leaf.name].id, colour=stored[leaf.name].colour)
-                                      for leaf in classes.leaves if leaf.name in stored), self.back.classes.ignore)
+            classes = classes.stored_as((replace(leaf, id=stored[leaf.name].id, colour=stored[leaf.name].colour)
+                                         for leaf in classes.leaves if leaf.name in stored), self.back.classes.ignore)
         colour = encoding.ignore_colour
         file = DatasetFile(layout=self.to, images=ImagesSpec(exif=self.dataset.exif), classes=describe(classes),
                            masks=MasksSpec(encoding=encoding.kind, ignore_colour=to_hex(colour) if colour else None),
                            ignore=classes.ignore)
+        if classes.background_id != BY_RULE:
+            file = file.model_copy(update={"background": classes.background_id})
         atomic_write_text(place / FILE_NAME, render(file, {"layout": "as converted"}))
 
     def _write(self, place: Path, advance: Advance | None) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
+from maskwright.core.classes import BACKGROUND_NAMES, IGNORE, MAX_CLASSES, ClassTree
 from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.palette import Colour, to_hex
@@ -30,7 +30,6 @@ from maskwright.errors import DataError
 from maskwright.formats.cvat import DEFAULT_SUBSET, ImageFinder, components, split_of, without_ending
 from maskwright.formats.maskfiles import VOID, FileNames, by_key, listed, voc_colour
 from maskwright.formats.source import (
-    BACKGROUND_NAMES,
     IGNORE_NAMES,
     Item,
     Label,

@@ -174,4 +174,4 @@ def with_own_colours(classes: ClassTree, *reserved: Colour) -> ClassTree:
             colour = next(spare)
         taken.add(colour)
         leaves.append(replace(leaf, colour=colour))
-    return ClassTree(tuple(leaves), classes.ignore)
+    return replace(classes, leaves=tuple(leaves))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from maskwright.core import layouts, strictyaml
-from maskwright.core.classes import MAX_ID, ClassTree, free_ignore_id
+from maskwright.core.classes import BACKGROUND_NAMES, MAX_ID, ClassTree, free_ignore_id
 from maskwright.core.dataset import Dataset, build, refuse_same_names
 from maskwright.core.description import (
     FILE_NAME,
@@ -26,7 +27,7 @@ from maskwright.core.sample import MaskEncoding, Sample
 from maskwright.core.storage import atomic_write_text
 from maskwright.errors import ConfigError, DataError
 from maskwright.formats import FORMATS
-from maskwright.formats.source import BACKGROUND_NAMES, IGNORE_NAMES, Item, Label, Source, note
+from maskwright.formats.source import IGNORE_NAMES, Item, Label, Source, background_of, note
 
 
 def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
@@ -89,6 +90,26 @@ def _description(file: Path) -> DatasetFile:
 
 def detect(root: Path, images: str | None = None, masks: str | None = None, format: str | None = None) -> Detection:
     """What the folder `root` is, with the reasons; see `load_dataset` and `maskwright.core.layouts.detect`."""
+    return _with_background(_detect(root, images, masks, format))
+
+
+def _with_background(found: Detection) -> Detection:
+    """With the role of the background, which is told by a name, else by what 0 means in masks that nobody has named."""
+    classes = found.file.class_tree()
+    black = [leaf.id for leaf in classes.leaves if leaf.colour == (0, 0, 0)]
+    if (named := background_of(classes)) is not None:
+        id_, why = classes.ids[named], f"the class called {classes.names[named]}"
+    elif found.file.masks.encoding == "colour" and black:
+        id_, why = black[0], "the class that is black in the masks"
+    elif found.file.masks.encoding == "levels" and "0" in found.file.masks.levels:
+        id_, why = found.file.masks.levels["0"], "the class that is black (0) in the masks"
+    else:
+        id_, why = None, "no class is called background; give the id of one that stands for no object, if there is one"
+    return replace(found, file=found.file.model_copy(update={"background": id_}),
+                   reasons=found.reasons | {"background": why})
+
+
+def _detect(root: Path, images: str | None, masks: str | None, format: str | None) -> Detection:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds the images and masks")
     if format is not None:
@@ -217,7 +238,8 @@ def _build(file: DatasetFile, root: Path, name: str) -> Dataset:
 def _dataset(source: Source, file: DatasetFile, root: Path, name: str) -> Dataset:
     classes = file.class_tree()
     ids = {leaf.name: leaf.id for leaf in classes.leaves}
-    background = next((id_ for label, id_ in ids.items() if label.lower() in BACKGROUND_NAMES), classes.ignore)
+    role = background_of(classes)
+    background = classes.ignore if role is None else classes.ids[role]
     roles = dict.fromkeys(IGNORE_NAMES, classes.ignore) | dict.fromkeys(BACKGROUND_NAMES, background)
     notes = list(source.notes)
     samples = []

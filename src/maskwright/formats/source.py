@@ -20,8 +20,7 @@ from maskwright.core.sample import INDEX, Exif, MaskEncoding, Sample
 
 Mask = npt.NDArray[np.uint8]
 
-# Names that stand for pixels without a class, and for pixels that do not count, in lower case.
-BACKGROUND_NAMES = frozenset({"background", "_background_", "__background__", "bg"})
+# Names that stand for pixels that do not count, in lower case.
 IGNORE_NAMES = frozenset({"ignore", "ignored", "__ignore__", "void"})
 
 # What listing and reading find, by code. An audit is complete only together with these.
@@ -147,8 +146,8 @@ class Writer(Protocol):
 
 
 def background_of(classes: ClassTree) -> int | None:
-    """The index of the class that stands for pixels without a region: the one that is called background."""
-    return next((i for i, name in enumerate(classes.names) if name.lower() in BACKGROUND_NAMES), None)
+    """The index of the class that stands for pixels without a region: the background, unless it is only assumed."""
+    return None if classes.background_assumed else classes.background
 
 
 def takeable(parts: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.core.classes import MAX_CLASSES
+from maskwright.core.classes import BACKGROUND_NAMES, MAX_CLASSES
 from maskwright.core.dataset import confine_found
 from maskwright.core.layouts import MASK_FOLDERS
 from maskwright.core.limits import MAX_PIXELS
@@ -24,7 +24,7 @@ from maskwright.core.sample import IMAGE_SUFFIXES
 from maskwright.core.storage import confine
 from maskwright.errors import ConfigError, DataError
 from maskwright.formats.maskfiles import voc_colour
-from maskwright.formats.source import BACKGROUND_NAMES, Label, Mark
+from maskwright.formats.source import Label, Mark
 
 LABEL_MAP = "labelmap.txt"
 CLASS_LISTS = ("class_names.txt", "classes.txt", "labels.txt")

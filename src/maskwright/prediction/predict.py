@@ -301,8 +301,8 @@ def _predict_chunk(segmenter: Segmenter, folder: Path, names: list[str], paths: 
         for file, level, level_mask in zip(levels, above, maps, strict=False):
             atomic_write_bytes(folder / file, mask_png(level_mask, level.classes), durable=False)
         atomic_write_bytes(folder / _mask_name(name), mask_png(mask, segmenter.classes), durable=False)
-        atomic_write_bytes(overlay_file, jpeg_bytes(overlay(image, mask, segmenter.classes.colours)),
-                           durable=False)
+        atomic_write_bytes(overlay_file, jpeg_bytes(overlay(
+            image, mask, segmenter.classes.colours, background=segmenter.classes.background)), durable=False)
         counts = class_pixels(mask, len(segmenter.classes))
         yield {"image": str(path), "mask": _mask_name(name),
                "overlay": overlay_file.relative_to(folder).as_posix(), "height": mask.shape[0], "width": mask.shape[1],

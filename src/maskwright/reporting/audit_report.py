@@ -9,18 +9,22 @@ from typing import Any
 import numpy as np
 
 from maskwright.auditing import CHECKS, AuditResult
-from maskwright.auditing.statistics import GRID, Statistics
+from maskwright.auditing.statistics import GRID
+from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.findings import Finding, Severity
-from maskwright.core.progress import progress
+from maskwright.core.progress import progress as bar
+from maskwright.core.progress import say
 from maskwright.core.sample import Sample
-from maskwright.core.storage import dump_json, require_absent, staged_folder
-from maskwright.errors import MaskwrightError
+from maskwright.core.storage import dump_json, jsonable, read_json, require_absent, staged_folder
+from maskwright.errors import DataError, MaskwrightError
 from maskwright.formats.opening import load_dataset
 from maskwright.formats.source import NOTES
-from maskwright.reporting.page import class_rows, plural, write_page
+from maskwright.reporting.overlays import overlays as draw_overlays
+from maskwright.reporting.page import PAGE, class_rows, plural, write_page
 from maskwright.reporting.pictures import Picture, heat_picture, labelled_overlay, picture, present, ramp
 
+FILE = "audit.json"
 _PICTURES = 24
 _CELL = 6  # pixels of a cell of a heat map
 
@@ -40,30 +44,61 @@ def audit_report(result: AuditResult, out: Path, *, dataset: Dataset | None = No
     The pictures are read from `dataset`, or from `result.root` when it is left out (a dataset.yaml that is
     elsewhere is not found there). Raises ConfigError when `out` exists.
     """
-    require_absent(out)
-    content = result.to_dict()
-    splits = dict(content["statistics"]["splits"])
-    if len(splits) > 1:
-        splits["all"] = content["statistics"]["total"]
-    tiles, problem = _contact_sheet(result, dataset)
-    heat = _heat(result)
-    return write_page(out, "audit.html.j2", {
-        **content, "classes": class_rows(result.classes), "splits": splits, "groups": _groups(result.findings),
-        "weights": _weights(result.statistics), "objects": content["statistics"]["total"]["objects"],
-        "heat": heat, "nowhere": [name for name, found in zip(result.classes.names, heat, strict=True) if not found],
-        "ramp": ramp(),
-        "tiles": tiles, "problem": problem, "fixed_text": str(result.fixed)})
+    return _draw(jsonable(result.to_dict()), dataset or result.root, require_absent(out))
 
 
-def write_audit(result: AuditResult, out: Path, *, dataset: Dataset | None = None) -> Path:
-    """Writes the new folder `out` with `audit.html` and `audit.json` (all of `result.to_dict()`); returns the page.
+def write_audit(result: AuditResult, out: Path, *, dataset: Dataset | None = None, source: Path | None = None,
+                overlays: int | None = None, progress: bool = True) -> Path:
+    """Writes the new folder `out` with `index.html` and `audit.json` (all of `result.to_dict()`, and in `data` where
+    the dataset was opened: `source`, else `result.root`), and with `overlays` in `overlays/` so many images with their
+    masks, 0 for all; returns the page.
 
-    Raises ConfigError when `out` exists and is not empty; see `audit_report` for `dataset`.
+    Raises ConfigError when `out` exists and is not empty, DataError when no overlay can be drawn, once all else is
+    there; see `audit_report` for `dataset`.
     """
+    problem = None
+    stored = result.to_dict() | {"data": str((source or result.root).resolve())}
     with staged_folder(out) as staging:
-        (staging / "audit.json").write_text(dump_json(result.to_dict(), indent=2) + "\n", "utf-8")
-        audit_report(result, staging / "audit.html", dataset=dataset)
-    return out / "audit.html"
+        (staging / FILE).write_text(dump_json(stored, indent=2) + "\n", "utf-8")
+        audit_report(result, staging / PAGE, dataset=dataset)
+        if overlays is not None:
+            try:
+                drawn = draw_overlays(dataset or load_dataset(source or result.root), staging / "overlays",
+                                      count=overlays or None, progress=progress)
+                say(f"overlays: {out / 'overlays'} ({len(drawn.overlays)} drawn, {len(drawn.skipped)} skipped)")
+            except DataError as error:  # of a dataset so broken, the page is wanted most
+                problem = error
+    if problem:
+        raise problem
+    return out / PAGE
+
+
+def redraw_audit(folder: Path) -> Path:
+    """Draws the page of what an audit has written to `folder` again, in place of one that is there. DataError when it
+    holds something else."""
+    stored = read_json(folder / FILE)
+    try:
+        return _draw(stored, Path(stored.get("data") or stored["dataset"]["root"]), folder / PAGE, replace=True)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{folder / FILE}: is no result of `audit` ({type(error).__name__}: {error}); run `maskwright "
+                        "audit` again") from None
+
+
+def _draw(stored: dict[str, Any], source: Dataset | Path, page: Path, *, replace: bool = False) -> Path:
+    """Writes the page of an audit as its JSON holds it, with pictures of the dataset `source`, or of what is there."""
+    statistics = stored["statistics"]
+    classes = ClassTree.from_dict(stored["dataset"]["classes"])
+    splits = dict(statistics["splits"])
+    if len(splits) > 1:
+        splits["all"] = statistics["total"]
+    tiles, problem = _contact_sheet(source, classes)
+    heat = _heat(statistics.get("heat_maps"), classes)
+    return write_page(page, "audit.html.j2", {
+        **stored, "classes": class_rows(classes), "splits": splits,
+        "groups": _groups(list(map(Finding.from_dict, stored["findings"]))), "weights": _weights(statistics),
+        "objects": statistics["total"]["objects"], "heat": heat,
+        "nowhere": [name for name, found in zip(classes.names, heat, strict=True) if not found],
+        "ramp": ramp(), "tiles": tiles, "problem": problem}, replace=replace)
 
 
 def _groups(findings: list[Finding]) -> list[dict[str, Any]]:
@@ -76,11 +111,14 @@ def _groups(findings: list[Finding]) -> list[dict[str, Any]]:
             for (severity, code), found in groups.items()]
 
 
-def _weights(statistics: Statistics) -> dict[str, list[float | None]]:
+def _weights(statistics: dict[str, Any]) -> dict[str, list[float | None]]:
     """The suggested weights of each kind; None for a class without a training pixel, of which nothing can be told."""
-    seen = statistics.training.class_pixels.tolist()
-    return {kind: [weight if pixels else None for weight, pixels in zip(weights.tolist(), seen, strict=True)]
-            for kind, weights in statistics.class_weights.items()}
+    splits = statistics["splits"]
+    parts = [splits[name] for name in ("train", "") if name in splits]  # as for `Statistics.training`
+    training = next((part for part in parts if part["labelled"]), statistics["total"])
+    seen = [row["pixels"] for row in training["classes"]]
+    return {kind: [weight if pixels else None for weight, pixels in zip(weights, seen, strict=True)]
+            for kind, weights in statistics["class_weights"].items()}
 
 
 def _names(evidence: dict[str, Any]) -> list[str]:
@@ -114,10 +152,13 @@ class Heat:
     most: float
 
 
-def _heat(result: AuditResult) -> list[Heat | None]:
+def _heat(stored: dict[str, Any] | None, classes: ClassTree) -> list[Heat | None]:
     """The map of each class, each on its own scale; None for a class that occurs nowhere."""
+    if stored is None:
+        return [None] * len(classes)
     maps: list[Heat | None] = []
-    for name, share in zip(result.classes.names, result.statistics.heat_maps, strict=True):
+    for name, row in zip(classes.names, stored["classes"], strict=True):
+        share = np.array(row["share"], np.float64)  # nowhere counted is None, which becomes NaN
         most = float(np.nanmax(share)) if (share > 0).any() else 0.0
         rows, columns = np.unravel_index(int(np.nan_to_num(share).argmax()), share.shape)
         told = f"{name}: most frequent {_place(int(rows), int(columns))}, in {100 * most:.1f} % of the counted pixels"
@@ -131,18 +172,18 @@ def _place(row: int, column: int) -> str:
     return f"at the {down} {across}"
 
 
-def _contact_sheet(result: AuditResult, dataset: Dataset | None) -> tuple[list[Tile], str]:
+def _contact_sheet(source: Dataset | Path, classes: ClassTree) -> tuple[list[Tile], str]:
     """Samples at even distances through the dataset, or the reason why it cannot be shown."""
     try:
-        dataset = dataset or load_dataset(result.root)
+        dataset = source if isinstance(source, Dataset) else load_dataset(source)
     except MaskwrightError as error:
         return [], str(error)
-    if dataset.classes != result.classes:
+    if dataset.classes != classes:
         return [], "the classes of the dataset are not those that were audited"
     samples = [sample for sample in dataset.samples if sample.status != "exclude"]
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(_PICTURES, len(samples))).astype(int)).tolist()
     tiles = []
-    with progress("drawing", len(chosen)) as advance:
+    with bar("drawing", len(chosen)) as advance:
         for index in chosen:
             tiles.append(_tile(dataset, samples[index]))
             advance(len(tiles))

@@ -11,16 +11,17 @@ from typing import Any
 from markupsafe import Markup
 
 from maskwright.core.progress import progress
-from maskwright.core.storage import dump_json, staged_folder
-from maskwright.errors import MaskwrightError
+from maskwright.core.storage import atomic_write_bytes, dump_json, staged_folder
+from maskwright.errors import DataError, MaskwrightError
 from maskwright.explaining.anatomy import dissect
 from maskwright.explaining.kinds import KINDS
 from maskwright.explaining.results import Explanation, Ranked, percentages
 from maskwright.explaining.scored import read
 from maskwright.explaining.slices import AXES, FEW_IMAGES, FEW_OBJECTS, Slice
+from maskwright.explaining.stored import FILE
 from maskwright.reporting.error_pictures import error_views, full_errors, swatches
 from maskwright.reporting.overlays import file_name, jpeg, safe_colours
-from maskwright.reporting.page import class_rows, write_page
+from maskwright.reporting.page import PAGE, class_rows, write_page
 from maskwright.reporting.pictures import Picture
 from maskwright.reporting.svg import interval_strip
 
@@ -46,25 +47,32 @@ def write_explanation(result: Explanation, out: Path) -> Path:
     Raises ConfigError when `out` exists and is not empty.
     """
     with staged_folder(out) as staging:
-        cards: dict[str, list[Card]] = {"worst": [], "best": []}
-        with progress("drawing", len(result.worst) + len(result.best)) as advance:
-            taken: set[str] = set()
-            for name, rows in (("worst", result.worst), ("best", result.best)):
-                for place, row in enumerate(rows, 1):
-                    path = file_name(["overlays", name, f"{place:02d}-{row.sample}"], taken, ".jpg")
-                    cards[name].append(_card(result, row, staging, path))
-                    advance(sum(map(len, cards.values())))
-        (staging / "explain.json").write_text(dump_json(result.to_dict(), indent=2) + "\n", "utf-8")
-        write_page(staging / "index.html", "explain.html.j2", _content(result, cards))
-    return out / "index.html"
+        (staging / FILE).write_text(dump_json(result.to_dict(), indent=2) + "\n", "utf-8")
+        draw_explanation(result, staging)
+    return out / PAGE
+
+
+def draw_explanation(result: Explanation, folder: Path) -> Path:
+    """Draws the page of what lies in `folder`, in place of one that is there, with the overlays that are missing."""
+    cards: dict[str, list[Card]] = {"worst": [], "best": []}
+    with progress("drawing", len(result.worst) + len(result.best)) as advance:
+        taken: set[str] = set()
+        for name, rows in (("worst", result.worst), ("best", result.best)):
+            for place, row in enumerate(rows, 1):
+                path = file_name(["overlays", name, f"{place:02d}-{row.sample}"], taken, ".jpg")
+                cards[name].append(_card(result, row, folder, path))
+                advance(sum(map(len, cards.values())))
+    return write_page(folder / PAGE, "explain.html.j2", _content(result, cards), replace=True)
 
 
 def _card(result: Explanation, row: Ranked, folder: Path, path: str) -> Card:
     classes = result.classes
     known = [(name, value) for name, value in zip(classes.names, row.class_dice, strict=True) if value is not None]
     dice = sorted(known, key=lambda pair: pair[1])[:_DICE]
-    sample = next(sample for sample in result.dataset.samples if sample.name == row.sample)
     try:
+        sample = next((sample for sample in result.dataset.samples if sample.name == row.sample), None)
+        if sample is None:
+            raise DataError(f"{row.sample}: is not in the dataset any more")
         image, truth, prediction = read(result.dataset, result.folder, sample)
         kinds = dissect(image, truth, prediction, background=result.empty, tolerance=result.tolerance).kinds
         views = error_views(row.sample, image, truth, prediction, kinds, classes)
@@ -72,8 +80,8 @@ def _card(result: Explanation, row: Ranked, folder: Path, path: str) -> Card:
         data = jpeg(full_errors(title, image, truth, prediction, kinds, classes, safe_colours(classes)), sample)
     except MaskwrightError as error:  # gone since it was explained
         return Card(row, dice, [], problem=str(error))
-    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    (folder / path).write_bytes(data)
+    if not (folder / path).exists():
+        atomic_write_bytes(folder / path, data)
     return Card(row, dice, views, path)
 
 

@@ -155,16 +155,17 @@ def file_name(parts: Sequence[str], taken: set[str], ending: str = "") -> str:
 def safe_colours(classes: ClassTree) -> Colours:
     """(K, 3) uint8 to draw the classes in: their own colours if these can be told apart, else those of the palette.
 
-    Index 0 is not tinted and does not count. Own colours stay when any two of the others are at least 12 apart in
-    CIELAB to normal, protan, deutan and tritan eyes (Machado 2009), or as far as those of the palette, which with
+    The background is not tinted and does not count. Own colours stay when any two of the others are at least 12 apart
+    in CIELAB to normal, protan, deutan and tritan eyes (Machado 2009), or as far as those of the palette, which with
     many classes are closer; and when each has a chroma of 20 or more, since a grey tint on a grey picture looks
     like the picture. A tint of 45 % shows less than half of a distance, so 12 leaves twice what is just noticeable
     (2.3). All colours are replaced or none: one of the palette could be that of another class.
     """
     own = classes.colours
     palette = np.array([colour_of(index) for index in range(len(classes))], np.uint8)
-    grey = (np.linalg.norm(seen(own)[1:, 1:], axis=1) < _CHROMA).any()
-    alike = separation(own[1:]) < min(_SEPARATION, separation(palette[1:]))
+    tinted = [index for index in range(len(classes)) if index != classes.background]
+    grey = (np.linalg.norm(seen(own)[tinted, 1:], axis=1) < _CHROMA).any()
+    alike = separation(own[tinted]) < min(_SEPARATION, separation(palette[tinted]))
     return palette if grey or alike else own
 
 
@@ -175,14 +176,16 @@ def full_size(image: Pixels, mask: Mask, classes: ClassTree, colours: Colours) -
     is too narrow for its legend stands at the left of white paper.
     """
     unit = max(1, round(max(mask.shape) / 800))
-    drawn = Image.fromarray(_ringed(overlay(image, mask, colours), mask, colours, unit))
+    background = classes.background
+    drawn = Image.fromarray(_ringed(overlay(image, mask, colours, background=background), mask, colours, background,
+                                    unit))
     letters = min(max(_LETTERS, max(mask.shape) // 60), 64)
     strip = _legend(_entries(classes, class_pixels(mask, len(classes)), mask.size), colours,
-                    max(drawn.width, 26 * letters), letters)
+                    max(drawn.width, 26 * letters), letters, background)
     return stack([drawn, strip])
 
 
-def _ringed(pixels: Pixels, mask: Mask, colours: Colours, unit: int = 1) -> Pixels:
+def _ringed(pixels: Pixels, mask: Mask, colours: Colours, background: int | None = 0, unit: int = 1) -> Pixels:
     """Rings in the colours of their classes around regions of at most 3 `unit`s a side, which nobody would see.
 
     A region within 8 units of another of its class has no ring, and no square of 24 units has more than one, so that
@@ -190,7 +193,7 @@ def _ringed(pixels: Pixels, mask: Mask, colours: Colours, unit: int = 1) -> Pixe
     """
     places: dict[tuple[int, int], tuple[int, int, int]] = {}
     for index in np.unique(mask).tolist():
-        if index in (0, IGNORE):
+        if index in (background, IGNORE):
             continue
         near = cv2.dilate((mask == index).astype(np.uint8), np.ones((8 * unit + 1, 8 * unit + 1), np.uint8))
         _, _, boxes, centres = cv2.connectedComponentsWithStats(near, connectivity=8)
@@ -205,23 +208,25 @@ def _ringed(pixels: Pixels, mask: Mask, colours: Colours, unit: int = 1) -> Pixe
     return result
 
 
-def thumbnails(image: Pixels, mask: Mask, colours: Colours) -> tuple[Pixels, Pixels]:
+def thumbnails(image: Pixels, mask: Mask, colours: Colours, background: int | None = 0) -> tuple[Pixels, Pixels]:
     """Image and overlay (h, w, 3), both 220 pixels on the long side; every class of the mask is on the overlay."""
     scale = _THUMBNAIL / max(mask.shape)
     width, height = (max(1, round(side * scale)) for side in mask.shape[::-1])
     small = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else
                                   cv2.INTER_LINEAR), np.uint8)
-    shrunk = shrink_mask(mask, width, height)
-    return small, _ringed(overlay(small, shrunk, colours), shrunk, colours)
+    shrunk = shrink_mask(mask, width, height, background)
+    return small, _ringed(overlay(small, shrunk, colours, background=background), shrunk, colours, background)
 
 
-def shrink_mask(mask: Mask, width: int, height: int) -> Mask:
+def shrink_mask(mask: Mask, width: int, height: int, background: int | None = 0) -> Mask:
     """(H, W) -> (height, width) where each pixel is the rarest class of those it stands for, so that none is lost.
 
-    Index 0 and `IGNORE` give way to any other class.
+    The `background` and `IGNORE` give way to any other class.
     """
     counts = np.bincount(mask.reshape(-1), minlength=256)
-    counts[IGNORE], counts[0] = mask.size + 1, mask.size + 2
+    counts[IGNORE] = mask.size + 1
+    if background is not None:
+        counts[background] = mask.size + 2
     order = np.argsort(-counts, kind="stable").astype(np.uint8)
     rank = np.empty(256, np.uint8)
     rank[order] = np.arange(256)
@@ -241,7 +246,7 @@ class _Sheet:
         self.counts = np.zeros(len(classes) + 1, np.int64)
 
     def add(self, sample: Sample, image: Pixels, mask: Mask) -> None:
-        self.tiles.append((sample, *thumbnails(image, mask, self.colours)))
+        self.tiles.append((sample, *thumbnails(image, mask, self.colours, self.classes.background)))
         self.counts += class_pixels(mask, len(self.classes))
 
     def finish(self) -> Image.Image:
@@ -262,7 +267,8 @@ class _Sheet:
         head = Image.new("RGB", (width, 2 * line), _PAPER)
         title = f"{self.title}, sheet {self.number}"
         write_text(ImageDraw.Draw(head), (_GAP, line), title, width - 2 * _GAP, _LETTERS + 4)
-        whole = stack([head, sheet, _legend(_entries(self.classes, self.counts), self.colours, width, _LETTERS)])
+        whole = stack([head, sheet, _legend(_entries(self.classes, self.counts), self.colours, width, _LETTERS,
+                                          self.classes.background)])
         self.number, self.tiles, self.counts = self.number + 1, [], np.zeros_like(self.counts)
         return whole
 
@@ -275,8 +281,9 @@ def _marks(sample: Sample) -> str:
 
 def full_legend(classes: ClassTree, colours: Colours, own: bool) -> Image.Image:
     """Every class with its id and colour (K, 3), and what hatching and rings mean."""
-    strip = _legend(_entries(classes, np.ones(len(classes) + 1, np.int64)), colours, 900, 18)
-    texts = [f"{classes.names[0]}: not tinted; ignored: hatched; in a ring: too small to be seen otherwise"]
+    strip = _legend(_entries(classes, np.ones(len(classes) + 1, np.int64)), colours, 900, 18, classes.background)
+    plain = "" if classes.background is None else f"{classes.names[classes.background]}: not tinted; "
+    texts = [f"{plain}ignored: hatched; in a ring: too small to be seen otherwise"]
     texts += ["in the colours of the palette, as the classes' own are too much alike, or grey"] * (not own)
     notes = Image.new("RGB", (strip.width, 30 * len(texts)), _PAPER)
     for line, text in enumerate(texts):
@@ -292,10 +299,11 @@ def _entries(classes: ClassTree, counts: npt.NDArray[np.int64], pixels: int | No
             for index in np.flatnonzero(counts).tolist()]
 
 
-def _legend(entries: Iterable[tuple[int, str]], colours: Colours, width: int, letters: int) -> Image.Image:
+def _legend(entries: Iterable[tuple[int, str]], colours: Colours, width: int, letters: int, background: int | None
+            ) -> Image.Image:
     """Swatches with texts in as many lines as they need, `width` pixels wide, with letters so many pixels high.
 
-    Index 0 has an empty swatch, as it is not tinted.
+    The background has an empty swatch, as it is not tinted.
     """
     swatch, gap, line = letters * 5 // 4, letters // 2, letters * 7 // 4
     room = min(width - swatch - 3 * gap, 30 * letters)
@@ -310,7 +318,7 @@ def _legend(entries: Iterable[tuple[int, str]], colours: Colours, width: int, le
     strip = Image.new("RGB", (width, y + line), _PAPER)
     draw = ImageDraw.Draw(strip)
     for index, shown, font, x, y in places:
-        patch = np.full((swatch, swatch, 3), colours[index] if 0 < index < IGNORE else 255, np.uint8)
+        patch = np.full((swatch, swatch, 3), colours[index] if index not in (background, IGNORE) else 255, np.uint8)
         if index == IGNORE:
             patch = overlay(patch, np.full(patch.shape[:2], IGNORE, np.uint8), colours)
         strip.paste(Image.fromarray(patch), (x, y))

@@ -18,6 +18,8 @@ from maskwright.core.storage import atomic_write_text, require_absent
 from maskwright.core.tables import plural as plural
 from maskwright.reporting import svg
 
+# The page of a folder that a verb has made: one name everywhere.
+PAGE = "index.html"
 UNDEFINED = Markup('<abbr title="undefined: the class occurs in none of these pixels">–</abbr>')
 
 
@@ -68,9 +70,11 @@ def _environment() -> Environment:
     return environment
 
 
-def write_page(path: Path, template: str, content: dict[str, Any]) -> Path:
-    """Renders `templates/TEMPLATE` with `content` and writes it to `path`. ConfigError when the file exists."""
-    require_absent(path)
+def write_page(path: Path, template: str, content: dict[str, Any], *, replace: bool = False) -> Path:
+    """Renders `templates/TEMPLATE` with `content` and writes it to `path`. ConfigError when the file exists, unless it
+    is to be replaced, which happens in one step: a reader sees the old page or the new one."""
+    if not replace:
+        require_absent(path)
     created = datetime.now(UTC).replace(microsecond=0)
     text = _environment().get_template(template).render(content | {
         "version": __version__, "created": created.isoformat(), "created_text": created.strftime("%Y-%m-%d %H:%M UTC")})

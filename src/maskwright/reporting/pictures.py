@@ -65,12 +65,12 @@ def shrink(pixels: Pixels, width: int = _WIDTH) -> Pixels:
 
 def labelled_overlay(image: Pixels, mask: Mask, classes: ClassTree) -> Pixels:
     """`overlay` at picture size; with more than two classes, the largest region of each carries its id."""
-    small = shrink(overlay(image, mask, classes.colours)).copy()
+    small = shrink(overlay(image, mask, classes.colours, background=classes.background)).copy()
     if len(classes) <= 2:
         return small
     here = cv2.resize(mask, (small.shape[1], small.shape[0]), interpolation=cv2.INTER_NEAREST)
     for index in np.unique(here).tolist():
-        if index in (0, IGNORE) or (here == index).mean() < _SMALLEST:
+        if index in (classes.background, IGNORE) or (here == index).mean() < _SMALLEST:
             continue
         # The point that is deepest inside the class is in its thickest region and never outside of it.
         depth = cv2.distanceTransform(np.pad((here == index).astype(np.uint8), 1), cv2.DIST_L2, 5)
@@ -110,12 +110,14 @@ def numbered_boxes(pixels: Pixels, boxes: Sequence[tuple[int, int, int, int]], s
     return result
 
 
-def marked_differences(image: Pixels, truth: Mask, prediction: Mask) -> Pixels:
+def marked_differences(image: Pixels, truth: Mask, prediction: Mask, background: int | None = 0) -> Pixels:
     """`differences` with the missed or confused foreground hatched too, so that it needs no colour to be told apart."""
-    result = differences(image, truth, prediction)
+    result = differences(image, truth, prediction, background=background)
     rows, columns = np.indices(truth.shape)
     period = max(6, round(truth.shape[1] / _WIDTH * 6))
-    missed = (truth != prediction) & (truth != 0) & (truth != IGNORE)
+    missed = (truth != prediction) & (truth != IGNORE)
+    if background is not None:
+        missed &= truth != background
     result[missed & ((rows + columns) % period < period / 3)] = 0
     return result
 
@@ -126,14 +128,14 @@ def views(name: str, image: Pixels, truth: Mask, prediction: Mask, classes: Clas
     return [picture(image, "image", f"{name}: the image"),
             picture(labelled_overlay(image, truth, classes), "truth", f"{name}: the truth; {told}"),
             picture(labelled_overlay(image, prediction, classes), "prediction", f"{name}: the prediction; {found}"),
-            difference(name, image, truth, prediction)]
+            difference(name, image, truth, prediction, classes.background)]
 
 
-def difference(name: str, image: Pixels, truth: Mask, prediction: Mask) -> Picture:
+def difference(name: str, image: Pixels, truth: Mask, prediction: Mask, background: int | None) -> Picture:
     """Where two masks (H, W) of an image (H, W, 3) differ."""
     wrong = (truth != prediction)[truth != IGNORE]
     share = wrong.mean() if wrong.size else 0.0
-    return picture(marked_differences(image, truth, prediction), "difference",
+    return picture(marked_differences(image, truth, prediction, background), "difference",
                    f"{name}: where they differ, {100 * share:.1f} % of the counted pixels")
 
 

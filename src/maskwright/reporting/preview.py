@@ -70,7 +70,7 @@ def preview(config: RunConfig | str | Path, *, images: int = 8, out: str | Path 
             blocks = [_heads(settled.data.image_size)]
             for done, index in enumerate(chosen[start : start + _ROWS], start + 1):
                 pairs = [source[index], *(batches.pair(epoch, index) for epoch in range(_DRAWS))]
-                blocks.append(_block(samples[index].name, pairs, colours))
+                blocks.append(_block(samples[index].name, pairs, colours, dataset.classes.background))
                 advance(done)
             sheets.append(f"preview-{len(sheets) + 1:03d}.png")
             stack(blocks).save(staging / sheets[-1])
@@ -97,7 +97,8 @@ def _heads(size: Sequence[int]) -> Image.Image:
     return line
 
 
-def _block(name: str, pairs: Sequence[tuple[Pixels, Mask]], colours: Colours) -> Image.Image:
+def _block(name: str, pairs: Sequence[tuple[Pixels, Mask]], colours: Colours, background: int | None = 0
+           ) -> Image.Image:
     """One sample: its name, a row of images and a row of the same with their masks."""
     height, width = _tile_size(pairs[0][1].shape)
     block = Image.new("RGB", (_GAP + len(pairs) * (width + _GAP), 2 * (height + 2) + 2 * _LETTERS + _GAP), _PAPER)
@@ -108,8 +109,8 @@ def _block(name: str, pairs: Sequence[tuple[Pixels, Mask]], colours: Colours) ->
             labels = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
         else:
             small = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-            labels = shrink_mask(mask, width, height) if height < mask.shape[0] else mask
+            labels = shrink_mask(mask, width, height, background) if height < mask.shape[0] else mask
         x, y = _GAP + column * (width + _GAP), 2 * _LETTERS
         block.paste(Image.fromarray(small), (x, y))
-        block.paste(Image.fromarray(overlay(small, labels, colours)), (x, y + height + 2))
+        block.paste(Image.fromarray(overlay(small, labels, colours, background=background)), (x, y + height + 2))
     return block

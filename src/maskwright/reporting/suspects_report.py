@@ -56,11 +56,11 @@ class Card:
     problems: list[str]
 
 
-def write_sheet(result: SuspectsResult, dataset: Dataset, folder: Path, page: Path) -> Path:
+def write_sheet(result: SuspectsResult, dataset: Dataset, folder: Path, page: Path, *, replace: bool = False) -> Path:
     """Writes one self-contained HTML page and returns its path. The pictures are made of the samples of `dataset` and
     of `folder`, which holds `probabilities/`, `proposals/` and `trust/`; what cannot be read is named in its place.
 
-    One sample is in memory at a time. ConfigError when `page` exists.
+    One sample is in memory at a time. ConfigError when `page` exists and is not to be replaced.
     """
     of_sample: defaultdict[str, list[Suspect]] = defaultdict(list)
     for suspect in result.suspects:
@@ -77,7 +77,7 @@ def write_sheet(result: SuspectsResult, dataset: Dataset, folder: Path, page: Pa
         "result": result, "classes": class_rows(result.classes), "kinds": _kinds(result.suspects), "meanings": KINDS,
         "fixes": FIXES, "found": len(found), "facts": self_test_facts(result.self_test or {}), "cards": cards,
         "others": [suspect for suspect in result.suspects if id(suspect) not in drawn], "rows": _ROWS, "ramp": ramp(),
-        "commands": commands(result)})
+        "commands": commands(result)}, replace=replace)
 
 
 def _kinds(suspects: Sequence[Suspect]) -> list[dict[str, Any]]:
@@ -101,7 +101,8 @@ def _card(rank: int, row: Ranked, suspects: Sequence[Suspect], sample: Sample | 
         try:
             return read()
         except MaskwrightError as error:
-            problems.append(str(error))
+            # While the folder is made it has another name, which nobody will find later.
+            problems.append(str(error).replace(str(folder), str(result.folder)))
             return None
 
     pair = found(lambda: _pair(dataset, sample, name))
@@ -118,7 +119,7 @@ def _card(rank: int, row: Ranked, suspects: Sequence[Suspect], sample: Sample | 
     if prediction is not None:
         views += [picture(labelled_overlay(image, prediction, classes), "prediction",
                           f"{name}: the prediction; {present(prediction, classes)}"),
-                  difference(name, image, label, prediction)]
+                  difference(name, image, label, prediction, classes.background)]
     if proposal is not None:
         views.append(picture(labelled_overlay(image, proposal, classes), "proposal",
                              f"{name}: the proposal; {present(proposal, classes)}"))

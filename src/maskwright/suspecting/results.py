@@ -101,6 +101,11 @@ class SuspectsResult:
     label_sets: list[dict[str, Any]] = field(default_factory=list)
     keep_ratio: bool = False
 
+    @property
+    def page(self) -> Path:
+        """The page that shows the worst of them."""
+        return self.folder / "index.html"
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `suspects`."""
         findings = [suspect.finding() for suspect in self.suspects]
@@ -112,4 +117,17 @@ class SuspectsResult:
                 "folder": str(self.folder), "findings": [suspect.to_dict() for suspect in self.suspects],
                 "summary": summary, "samples": [asdict(one) for one in self.samples],
                 "folds": [asdict(fold) for fold in self.folds], "notes": self.notes, "self_test": self.self_test,
-                "label_sets": self.label_sets}
+                "label_sets": self.label_sets, "keep_ratio": self.keep_ratio}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], folder: Path) -> SuspectsResult:
+        """The inverse of `to_dict`, of what lies in `folder` now. KeyError, TypeError and the like for other data."""
+        described = data["dataset"]
+        suspects = [Suspect(row["sample"], row["split"], row["evidence"]["number"], row["score"], row["kind"],
+                            row["evidence"]["kinds"], tuple(row["region"]), row["evidence"]["labelled"],
+                            row["evidence"]["proposed"], row["evidence"]["error_pixels"], row["evidence"]["confidence"])
+                    for row in data["findings"]]
+        return cls(described["name"], Path(described["root"]), folder, ClassTree.from_dict(described["classes"]),
+                   described["version"], suspects, [Ranked(**row) for row in data["samples"]],
+                   [FoldFacts(**row) for row in data["folds"]], data["notes"], data["self_test"], data["label_sets"],
+                   data.get("keep_ratio", False))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from maskwright.core.classes import ClassTree
 from maskwright.core.masks import differences, overlay, png_bytes
 from maskwright.core.storage import atomic_write_bytes
 from maskwright.metrics import level_confusions
@@ -54,7 +55,7 @@ def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_s
             confusions = [sums + more for sums, more in zip(confusions, counts, strict=True)]
             if picture is not None and i in shown:
                 image = source.dataset.read_image(source.samples[i])
-                rows[i] = _row(image, truth, predicted[-1], classes.colours)
+                rows[i] = _row(image, truth, predicted[-1], classes)
     if picture is not None:
         everywhere = {i: row for part in world.gather(rows) for i, row in part.items()}
         if world.first:
@@ -64,9 +65,9 @@ def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_s
 
 
 def _row(image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.uint8],
-         colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    parts = [image, overlay(image, truth, colours), overlay(image, predicted, colours),
-             differences(image, truth, predicted)]
+         classes: ClassTree) -> npt.NDArray[np.uint8]:
+    drawn = [overlay(image, mask, classes.colours, background=classes.background) for mask in (truth, predicted)]
+    parts = [image, *drawn, differences(image, truth, predicted, background=classes.background)]
     height, width = image.shape[:2]
     size = (max(1, round(width * _PICTURE_HEIGHT / height)), _PICTURE_HEIGHT)
     small = [np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8) for part in parts]

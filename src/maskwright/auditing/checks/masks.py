@@ -112,15 +112,16 @@ def mask_all_ignore(survey: Survey) -> Iterator[Seen]:
 
 
 def mask_all_background(survey: Survey) -> Iterator[Seen]:
-    """Masks with the first class alone; many of them are normal in some data and forgotten drawings in other."""
-    if len(survey.dataset.classes) < 2:
+    """Masks with the background alone; many of them are normal in some data and forgotten drawings in other."""
+    background = survey.dataset.classes.background
+    if len(survey.dataset.classes) < 2 or background is None:
         return
     empty = defaultdict(list)
     masks = Counter(sample.split or "" for sample, _ in survey.masks)
     for sample, mask in survey.masks:
-        if mask.present == bytes([0]):
+        if mask.present == bytes([background]):
             empty[sample.split or ""].append(sample)
-    name = survey.dataset.classes.names[0]
+    name = survey.dataset.classes.names[background]
     for split, samples in empty.items():
         yield listed(f"masks with nothing but {name!r}", samples, masks[split], "",
                      "look at some of them: is the image really without any other class?", split)

@@ -23,12 +23,12 @@ from maskwright.core.storage import (
     read_json,
     require_absent,
 )
-from maskwright.core.strictyaml import did_you_mean
 from maskwright.core.systems import require_posix
 from maskwright.errors import ConfigError
 from maskwright.formats.opening import load_dataset
-from maskwright.formats.source import background_of
 from maskwright.planning import plan
+from maskwright.reporting.page import PAGE
+from maskwright.reporting.suspects_report import write_sheet
 from maskwright.suspecting.detector import learn
 from maskwright.suspecting.folds import Predicted, predict_out_of_fold
 from maskwright.suspecting.judging import Judged, judge
@@ -63,14 +63,14 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
     Small models are trained on `folds` parts of the data in turn, within the wall time `budget`, and say what they see
     in the images that they have not seen. A detector learns from errors planted in these labels what wrong ones look
     like beside that. `weights` and `overrides` (such as `train.iterations=300`) are those of `plan`.
-    `background` is the class that stands for "no object": when left out the one of that name, else the first;
-    "none" where every class is an object. `others` are further datasets with the same samples and other labels, which
-    are compared. With `self_test` half of the budget is spent on a copy of the data with known errors, to measure how
+    `background` is the class that stands for "no object": the background of the dataset when left out, "none" where
+    every class is an object. `others` are further datasets with the same samples and other labels, which are compared.
+    With `self_test` half of the budget is spent on a copy of the data with known errors, to measure how
     well it works here.
 
     The result lies in the folder `out`, by default `.maskwright/suspects-NNN` of the dataset, whose files do not
-    change. What was stopped goes on from `out.unfinished` by the same call. Raises ConfigError and DataError for what
-    cannot be used.
+    change, with the page `index.html`. What was stopped goes on from `out.unfinished` by the same call. Raises
+    ConfigError and DataError for what cannot be used.
     """
     require_posix("suspects")
     home = home_of(Path(data))
@@ -86,7 +86,7 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
     for labels, name in sets:
         require_same(dataset, labels, name)
     config = small_config(data, budget, weights, overrides)
-    settings = Settings(config, folds, seed, _background(dataset, background))
+    settings = Settings(config, folds, seed, dataset.classes.background_of(background))
     share = seconds / (2 if self_test else 1) if config.train.budget else None
     version = dataset.version()
     work = folder.with_name(f"{folder.name}.unfinished")
@@ -95,7 +95,7 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
         work.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(work):
         _claim(work, {"maskwright": __version__, "version": version, "config": config.to_dict(), "folds": folds,
-                      "seed": seed, "background": background, "self_test": self_test, "seconds": seconds})
+                      "seed": seed, "background": settings.background, "self_test": self_test, "seconds": seconds})
         tested = test_itself(Path(data), dataset, settings.background, seed, work / "self-test",
                              lambda copy, place: search(copy, settings, place, share)) if self_test else None
         predicted, found = search(dataset, settings, work, share)
@@ -104,6 +104,8 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
             fold_facts(predicted), _notes(predicted, found), tested,
             [compare_labels(predicted, labels, name) for labels, name in sets], predicted.geometry.keep_ratio)
         atomic_write_json(work / FILE, result.to_dict())
+        # Before the folder is final: what is killed while it is drawn resumes by the same call, like everything else.
+        write_sheet(result, dataset, work, work / PAGE, replace=True)
         publish(work, folder)
         # Only now: what is half cleared away could not go on.
         for name in ["self-test", "folds.json", _STATE, *(run.path.name for run in predicted.runs)]:
@@ -143,17 +145,6 @@ def _claim(work: Path, state: dict[str, Any]) -> None:
                           "another --out")
     if not file.exists():
         atomic_write_json(file, state)
-
-
-def _background(dataset: Dataset, name: str | None) -> int | None:
-    names = dataset.classes.names
-    if name is None:
-        return background_of(dataset.classes) or 0
-    if name in names:
-        return names.index(name)
-    if name == "none":
-        return None
-    raise ConfigError(f"--background {name}: there is no such class{did_you_mean(name, names)}")
 
 
 def fold_facts(predicted: Predicted) -> list[FoldFacts]:
