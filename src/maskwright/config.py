@@ -223,6 +223,13 @@ class RefitConfig(StrictModel):
     evaluate_every: Positive
 
 
+class ThreadsConfig(StrictModel):
+    """Another number of threads, decided after `iteration` when the machine had become slower or faster."""
+
+    iteration: Positive
+    threads: Positive
+
+
 class TrainConfig(StrictModel):
     """How long and how. One of `iterations`, `epochs` and `budget` is given."""
 
@@ -231,6 +238,8 @@ class TrainConfig(StrictModel):
     budget: str | None = Field(None, description="wall time such as 90s, 5m or 1.5h, evaluation included")
     refits: list[RefitConfig] = Field(
         default_factory=list, description="what a budget made of `iterations` while it trained; written by the run")
+    thread_changes: list[ThreadsConfig] = Field(
+        default_factory=list, description="what became of `threads` while it trained; written by the run")
     batch_size: Positive = 8
     evaluate_every: Positive | None = Field(None, description="iterations; an eighth of the run when left out")
     early_stopping: Positive | None = Field(None, description="evaluations without a better val mIoU")
@@ -255,6 +264,8 @@ class TrainConfig(StrictModel):
         if len(given) != 1:
             raise ValueError("give one of iterations, epochs and budget"
                              + (f" (given: {', '.join(given)})" if given else ""))
+        if self.thread_changes and not (self.threads and self.iterations):
+            raise ValueError("thread_changes belong to the threads and iterations they were written with; remove them")
         if self.refits and not self.iterations:
             raise ValueError("refits belong to the iterations they were written with; remove them")
         return self
