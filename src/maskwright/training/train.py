@@ -186,7 +186,7 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
     trust = prepared.batches.trust
     if trust:
         _agreed(trust.folder, trust.version, world)
-    choice = _choose(config, prepared)
+    choice = choose_step(config, prepared)
     size = _size(prepared, choice) if world.first else {}
     workers = _workers(config, device, world)
     with ExitStack() as stack:
@@ -248,7 +248,7 @@ def _decoded(folder: Path | None, config: RunConfig, version: str) -> Decoded | 
     return Decoded.open(decoded_folder(folder, version, geometry_of(config))) if folder else None
 
 
-def _choose(config: RunConfig, prepared: Prepared) -> Choice:
+def choose_step(config: RunConfig, prepared: Prepared) -> Choice:
     """The fastest way to make a step, which the model takes from now on."""
     train = config.train
     wanted = Wanted(train.precision, None if train.channels_last == "auto" else train.channels_last, train.threads)
