@@ -237,6 +237,13 @@ class RefitConfig(StrictModel):
     evaluate_every: Positive
 
 
+class ThreadsConfig(StrictModel):
+    """Another number of threads, decided after `iteration` when the machine had become slower or faster."""
+
+    iteration: Positive
+    threads: Positive
+
+
 LENGTHS = ("iterations", "epochs", "budget")
 
 
@@ -248,6 +255,8 @@ class TrainConfig(StrictModel):
     budget: str | None = Field(None, description="wall time such as 90s, 5m or 1.5h, evaluation included")
     refits: list[RefitConfig] = Field(
         default_factory=list, description="what a budget made of `iterations` while it trained; written by the run")
+    thread_changes: list[ThreadsConfig] = Field(
+        default_factory=list, description="what became of `threads` while it trained; written by the run")
     batch_size: Positive = 8
     evaluate_every: Positive | None = Field(None, description="iterations; an eighth of the run when left out")
     early_stopping: Positive | None = Field(None, description="evaluations without a better val mIoU")
@@ -272,6 +281,8 @@ class TrainConfig(StrictModel):
         if len(given) != 1:
             raise ValueError("give one of iterations, epochs and budget"
                              + (f" (given: {', '.join(given)})" if given else ""))
+        if self.thread_changes and not (self.threads and self.iterations):
+            raise ValueError("thread_changes belong to the threads and iterations they were written with; remove them")
         if self.refits and not self.iterations:
             raise ValueError("refits belong to the iterations they were written with; remove them")
         return self
@@ -456,8 +467,8 @@ def check_document(document: Document, folder: Path = Path()) -> RunConfig:
 
 
 def _other_lengths(own: str) -> Exclusive:
-    """Of a training. What a budget made of its iterations (`refits`) ends with them."""
-    others = tuple(key for key in (*LENGTHS, "refits") if key != own)
+    """Of a training. What the clock made of its iterations (`refits`, `thread_changes`) ends with them."""
+    others = tuple(key for key in (*LENGTHS, "refits", "thread_changes") if key != own)
     return Exclusive("train", own, lambda value: others)
 
 

@@ -19,7 +19,7 @@ from maskwright.run import Run
 _DEEPEST = 2
 # Settled by a measurement on the machine, or of no effect on what is learnt: they tell no two recipes apart.
 MEASURED = frozenset({"train.precision", "train.channels_last", "train.threads", "train.workers", "train.refits",
-                      "trackers"})
+                      "train.thread_changes", "trackers"})
 # Follow from the time of a budget.
 _FITTED = frozenset({"train.iterations", "train.evaluate_every"})
 

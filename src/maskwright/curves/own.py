@@ -14,9 +14,9 @@ from maskwright.curves.lines import Start, is_number, json_lines, number, positi
 from maskwright.curves.naming import Collector
 from maskwright.run import Run
 
-_NOT_CURVES = {"iteration", "epoch", "loss_max", "loss_first"}
+_NOT_CURVES = {"iteration", "epoch", "loss_max", "loss_first", "iterations", "evaluate_every", "threads"}
 # What a machine settles for itself, so that it may differ between repetitions.
-_OF_THE_MACHINE = {"threads", "channels_last", "compile", "workers", "refits"}
+_OF_THE_MACHINE = {"threads", "channels_last", "compile", "workers", "refits", "thread_changes"}
 
 
 def detect(start: Start) -> bool:

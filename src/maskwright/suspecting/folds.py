@@ -134,7 +134,7 @@ def predict_out_of_fold(dataset: Dataset, config: RunConfig, folder: Path, *, fo
 def _like(first: Run) -> RunConfig:
     """The config of a training that is as long as the finished one, with all that it measured."""
     config = first.config()
-    length = {"iterations": (first.finished or {})["iterations"], "refits": []}
+    length = {"iterations": (first.finished or {})["iterations"], "refits": [], "thread_changes": []}
     return config.model_copy(update={"train": config.train.model_copy(update=length)})
 
 

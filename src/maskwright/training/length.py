@@ -128,9 +128,13 @@ class Length:
         self._restart(step)
         # A kill between the picture of an evaluation and its state may have left a new best checkpoint. Only the same
         # evaluation again makes it true, so nothing may change before it.
-        evaluation = min(self.iterations, (step // self.evaluate_every + 1) * self.evaluate_every)
+        evaluation = self.next_evaluation(step)
         if self._budget and self._world.share(self._world.first and run.sample_file(evaluation).exists()):
             self._next = max(self._next, evaluation)
+
+    def next_evaluation(self, step: int) -> int:
+        """The first iteration after `step` that is evaluated."""
+        return min(self.iterations, (step // self.evaluate_every + 1) * self.evaluate_every)
 
     def factor(self, schedule: Schedule, step: int) -> float:
         """The factor on the base learning rate at `step`. The warm-up is that of the first length."""
@@ -151,6 +155,10 @@ class Length:
     def evaluated(self, seconds: float) -> None:
         """To be told how long an evaluation took."""
         self._evaluation_seconds = seconds
+        self.paused(seconds)
+
+    def paused(self, seconds: float) -> None:
+        """To be told of time that went to neither steps nor evaluations."""
         self._paused += seconds
 
     def used(self) -> dict[str, float]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,19 +31,23 @@ from maskwright.training.checkpoint import load_state, save_state
 from maskwright.training.doctor import examine, human
 from maskwright.training.length import Budget, Length, Refit
 from maskwright.training.loader import Batches, Source, stream
-from maskwright.training.precision import train_step
+from maskwright.training.precision import Trials, Way, best_threads, train_step
+from maskwright.training.rounds import Found
+from maskwright.training.threads import ThreadChange, Threads, Watch
 from maskwright.training.validation import validate
 from maskwright.training.world import ALONE, World
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 _LOG_EVERY = 10
 _STATE_EVERY_SECONDS = 60.0
+_TIMING_SECONDS = 30.0  # the most that timing other numbers of threads may take, and the most steps
+_TIMING_STEPS = 10
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What `fit` is told: lengths in iterations. `refits` are those that are known before; more are found when there
-    is a `budget`."""
+    """What `fit` is told: lengths in iterations. `refits` and `thread_changes` are those that are known before; more
+    are found when there is a `budget`, or a `watch`."""
 
     iterations: int
     evaluate_every: int
@@ -56,6 +61,8 @@ class Plan:
     compile: str = "none"
     refits: tuple[Refit, ...] = ()
     budget: Budget | None = None
+    thread_changes: tuple[ThreadChange, ...] = ()
+    watch: Watch | None = None
     state_every_seconds: float = _STATE_EVERY_SECONDS
 
 
@@ -82,6 +89,8 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
         run.metrics.truncate(state.log_bytes)
     length = Length(plan.iterations, plan.evaluate_every, plan.refits, plan.budget, world)
     length.go_to(state.step, run)
+    threads = Threads(plan.thread_changes, plan.watch, world)
+    threads.go_to(state.step, length.iterations, length.next_evaluation(state.step), run)
     judged = with_model(segmenter, averaged) if averaged else segmenter
     if plan.compile != "none":
         model.compile(mode=plan.compile)
@@ -172,7 +181,9 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
             # Dropout: a function of (seed, step, process).
             torch.manual_seed(plan.seed * 1_000_003 + state.step + (world.rank << 52))
             model.train()
+            start = time.perf_counter()
             pending.append(step_once(images, targets))
+            threads.stepped(time.perf_counter() - start)
             if average:
                 average.update(model, state.step)
             state.step += 1
@@ -187,10 +198,16 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
             if refit := length.refit(state.step):
                 log_losses()
                 log(asdict(refit))
+            start = time.monotonic()
+            timed = partial(_timed, segmenter, criterion, images, targets, plan.groups, world)
+            if change := threads.change(state.step, length.iterations, timed):
+                log_losses()
+                log(asdict(change))
+            length.paused(time.monotonic() - start)
             advance(state.step, f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "",
                     length.iterations)
             stopping, old = world.any(stop.is_set(), time.monotonic() - saved > plan.state_every_seconds)
-            if due or refit or stopping or old:
+            if due or refit or change or stopping or old:
                 save()
             if ended():
                 break
@@ -201,9 +218,18 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
     seconds = time.monotonic() - began
     images_per_second = (state.step - first) * plan.batch_size / seconds if seconds else 0.0
     refits = {"refits": [asdict(refit) for refit in length.refits]} if length.refits else {}
-    return refits | {
+    changes = {"thread_changes": [asdict(change) for change in threads.changes]} if threads.changes else {}
+    return refits | changes | {
         "iterations": state.step, "early_stopped": state.step < length.iterations, "best_iteration": state.best_step,
         "best_val_mIoU": state.best_miou, "seconds": seconds, "images_per_second": images_per_second}
+
+
+def _timed(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, groups: Groups,
+           world: World, now: int, numbers: Sequence[int]) -> Found[int]:
+    """Which of some numbers of threads is best on the machine as it is, `now` or another."""
+    trials = Trials(segmenter, criterion, images, targets, groups, world)
+    return best_threads(trials, Way(segmenter.precision, segmenter.channels_last, now), numbers,
+                        lambda step: min(_TIMING_SECONDS, _TIMING_STEPS * step))
 
 
 class Waits:

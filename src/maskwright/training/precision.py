@@ -1,12 +1,11 @@
 """How a step is made fastest on this machine, told by measuring a few steps of the very model: the precision, the
-layout of images in memory, and the number of threads."""
+layout of images in memory, and the number of threads (docs/decisions/0009)."""
 
 from __future__ import annotations
 
 import copy
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,19 +13,21 @@ from functools import partial
 import torch
 from torch import nn
 
+from maskwright.core.workers import available_cores
 from maskwright.models.segmenter import Segmenter, with_model
 from maskwright.optim.build import Groups, build_optimizer
+from maskwright.training.rounds import Found, in_rounds, typical
 from maskwright.training.wholebatch import WholeBatchNorm
 from maskwright.training.world import ALONE, World
 
-# Of each way: some 5 seconds in all for a step of 0.3 s.
-_WARM_UP, _TIMED, _SECONDS = 1, 5, 2.0
 # bfloat16 has 8 bits of mantissa: it has to be clearly faster to be worth them. The rest only has to stand out of
 # the noise of the clock.
 _WORTH = 1.1
 _WORTH_A_CHANGE = 1.05
 # A processor without bfloat16 needs over 100 times as long for a product; one with it less than once.
 _EMULATED = 5.0
+# Short steps are timed several at a time: behind the step of another way, the first one finds its data far away.
+_STEPS, _SECONDS = 3, 0.25
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,24 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Way:
+    """One way to make a step."""
+
+    precision: str
+    channels_last: bool
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """Without the threads."""
+        return self.precision if self.channels_last else f"{self.precision}, channels first"
+
+
+@dataclass(frozen=True)
 class Choice:
-    """What was taken, the median seconds of one step with it, the reason, and the median seconds of all tried."""
+    """What was taken, the typical seconds of one step with it, the reason, and the seconds of all tried: the fastest
+    steps of each precision and layout, and the typical steps of each number of threads. `most` are the threads that
+    there could be, where the config does not fix them."""
 
     precision: str
     step_seconds: float
@@ -48,6 +65,7 @@ class Choice:
     seconds: dict[str, float]
     channels_last: bool = True
     threads: int = field(default_factory=torch.get_num_threads)
+    most: int = 1
 
     def apply(self, segmenter: Segmenter) -> None:
         """Lets the model work in this way from now on."""
@@ -58,65 +76,99 @@ class Choice:
 
 
 def choose(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, groups: Groups,
-           wanted: Wanted = Wanted(), world: World = ALONE) -> Choice:
+           wanted: Wanted = Wanted(), world: World = ALONE, within: Callable[[float], float] = lambda _: 60.0
+           ) -> Choice:
     """Times forward, backward and update on copies of the model; the model itself is not changed.
 
-    `images` (N, 3, H, W) uint8, `targets` (N, H, W) uint8. bfloat16 is taken when it is at least 1.1 times as fast
-    and its loss is finite; a processor that only emulates it is told by one small product, since a single step would
-    take many seconds there. Then channels-first and, on a CPU of many, half the threads are tried. Several processes
-    measure at the same time and take what the first one has found.
+    `images` (N, 3, H, W) uint8, `targets` (N, H, W) uint8. First the threads, on a CPU with several: half of them as
+    long as that is faster, by typical steps, since they should suit the machine as it is now. Then precision and
+    layout, by the fastest steps, since they should be those of a quiet machine: channels-last unless channels-first
+    is faster, and bfloat16 where it is at least 1.1 times as fast and its loss is finite. A processor that only
+    emulates bfloat16 is told by one small product, since a single step would take many seconds there. `within` gives
+    the seconds that precision and layout may take to measure, and the threads half of it, from those of the fastest
+    step. Several processes measure at the same time and take what the first one has found.
     """
-    measure = partial(_measure, segmenter, criterion, images, targets, groups, world)
-    threads = wanted.threads or _threads(world)
-    best = Choice("float32" if wanted.precision == "auto" else wanted.precision, 0.0, "given in the config", {},
-                  wanted.channels_last is not False, threads)
-    seconds, _ = measure(best)
-    best = replace(best, step_seconds=seconds, seconds={best.precision: seconds})
+    trials = Trials(segmenter, criterion, images, targets, groups, world)
+    before, on_cpu = torch.get_num_threads(), segmenter.device.type == "cpu"
+    precisions, why = [wanted.precision], "given in the config"
     if wanted.precision == "auto":
-        best = _with_precision(best, segmenter.device, measure, world)
-    if wanted.channels_last is None:
-        best = _if_faster(best, replace(best, channels_last=False), "channels first", measure)
-    while wanted.threads is None and segmenter.device.type == "cpu" and best.threads > 2:
-        before = best
-        best = _if_faster(best, replace(best, threads=best.threads // 2), f"{best.threads // 2} threads", measure)
-        if best.threads == before.threads:
+        times = world.share(_emulated() if on_cpu else 0.0)
+        precisions = ["float32"] if times > _EMULATED else ["float32", "bfloat16"]
+        why = f"bfloat16 is emulated here: a matrix product takes {times:.0f} times as long"
+    layouts = [True, False] if wanted.channels_last is None else [wanted.channels_last]
+    threads, by_threads = wanted.threads or _threads(world), dict[int, float]()
+    most = threads if wanted.threads is None and on_cpu else 1
+    while most > 1 and threads > 1:
+        # In the way that is likely to be taken: its steps are short.
+        few = best_threads(trials, Way(precisions[-1], layouts[0], threads), [threads, threads // 2],
+                           lambda step: within(step) / 2)
+        by_threads |= few.typical
+        if few.way == threads:
             break
-    torch.set_num_threads(threads)
+        threads = few.way
+    ways = [Way(precision, layout, threads) for precision in precisions for layout in layouts]
+    found = in_rounds(ways, trials, partial(_best, trials), within)
+    torch.set_num_threads(before)
+    seconds = {way.name: seconds for way, seconds in found.fastest.items()}
+    if len(precisions) > 1:
+        single, brain = (_fastest_layout(found.fastest, [way for way in ways if way.precision == precision])
+                         for precision in precisions)
+        why = _why(found.fastest[single] / found.fastest[brain], brain in trials.spoilt)
+    if layouts == [True, False] and not found.way.channels_last:
+        gain = found.fastest[replace(found.way, channels_last=True)] / found.fastest[found.way]
+        why += f"; channels first: {gain:.2f} times as fast"
+    if threads < most:
+        why += f"; {threads_of(threads)}: {by_threads[most] / by_threads[threads]:.2f} times as fast as {most} now"
+    seconds |= {threads_of(number): usual for number, usual in by_threads.items()}
+    return Choice(found.way.precision, found.typical[found.way], why, seconds, found.way.channels_last, threads,
+                  most)
+
+
+def best_threads(trials: Trials, way: Way, numbers: Sequence[int], within: Callable[[float], float]) -> Found[int]:
+    """The best of some numbers of threads for `way` on the machine as it is; those of `way` unless others are clearly
+    faster. Leaves another number of threads set."""
+    def decide(seconds: Mapping[int, float]) -> int:
+        best = min(numbers, key=lambda number: seconds[number])
+        return best if seconds[way.threads] / seconds[best] >= _WORTH_A_CHANGE else way.threads
+
+    return in_rounds(numbers, lambda number: trials(replace(way, threads=number)), decide, within, typical)
+
+
+def threads_of(number: int) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{number} thread{'s' * (number != 1)}"
+
+
+def _best(trials: Trials, seconds: Mapping[Way, float]) -> Way:
+    """What is taken at these speeds."""
+    precisions = {way.precision: [other for other in seconds if other.precision == way.precision] for way in seconds}
+    best, *others = (_fastest_layout(seconds, ways) for ways in precisions.values())
+    for other in others:
+        if other not in trials.spoilt and seconds[best] / seconds[other] >= _WORTH:
+            best = other
     return best
 
 
-def _with_precision(single: Choice, device: torch.device, measure: Callable[[Choice], tuple[float, bool]],
-                    world: World) -> Choice:
-    times = world.share(_emulated() if device.type == "cpu" else 0.0)
-    if times > _EMULATED:
-        return replace(single, reason=f"bfloat16 is emulated here: a matrix product takes {times:.0f} times as long")
-    seconds, finite = measure(replace(single, precision="bfloat16"))
-    measured = {"bfloat16": seconds, **single.seconds}
-    gain = single.step_seconds / seconds
-    if finite and gain >= _WORTH:
-        return replace(single, precision="bfloat16", step_seconds=seconds, seconds=measured,
-                       reason=f"{gain:.2f} times as fast as float32 here")
-    why = f"is only {gain:.2f} times as fast here" if finite else "gives a loss that is not finite"
-    return replace(single, reason=f"bfloat16 {why}", seconds=measured)
+def _fastest_layout(seconds: Mapping[Way, float], ways: Sequence[Way]) -> Way:
+    """Of one precision: channels-last comes first, and the other has to be faster."""
+    last, *others = ways
+    return next((other for other in others if seconds[last] / seconds[other] >= _WORTH_A_CHANGE), last)
 
 
-def _if_faster(best: Choice, other: Choice, name: str, measure: Callable[[Choice], tuple[float, bool]]) -> Choice:
-    """The other way where it is faster and gives a finite loss, with its seconds noted under `name` in any case."""
-    seconds, finite = measure(other)
-    measured = {**best.seconds, name: seconds}
-    gain = best.step_seconds / seconds
-    if finite and gain >= _WORTH_A_CHANGE:
-        return replace(other, step_seconds=seconds, seconds=measured,
-                       reason=f"{best.reason}; {name}: {gain:.2f} times as fast")
-    return replace(best, seconds=measured)
+def _why(gain: float, spoilt: bool) -> str:
+    """Why bfloat16 is taken or not, where its steps are `gain` times as fast."""
+    if spoilt:
+        return "bfloat16 gives a loss that is not finite"
+    if gain >= _WORTH:
+        return f"{gain:.2f} times as fast as float32 here"
+    return f"bfloat16 is {f'only {gain:.2f} times as fast' if gain >= 1 else f'{1 / gain:.2f} times slower'} here"
 
 
 def _threads(world: World) -> int:
-    """torch's own number; beside other processes a fair share of the cores, since torchrun gives each just one thread
-    whatever the machine has."""
-    if world.size == 1:
-        return torch.get_num_threads()
-    return max(1, len(os.sched_getaffinity(0)) // world.local_size)
+    """torch's own number, but no more than the cores that this process may use; beside other processes a fair share of
+    the cores, since torchrun gives each just one thread whatever the machine has."""
+    cores = available_cores()
+    return max(1, min(torch.get_num_threads(), cores) if world.size == 1 else cores // world.local_size)
 
 
 def _emulated() -> float:
@@ -133,36 +185,57 @@ def _emulated() -> float:
     return seconds(torch.bfloat16) / seconds(torch.float32)
 
 
-def _measure(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, groups: Groups,
-             world: World, way: Choice) -> tuple[float, bool]:
-    """Median seconds of a step in this way, and whether its loss is finite."""
-    trial = with_model(segmenter, copy.deepcopy(segmenter.model).train())
-    way.apply(trial)
-    optimizer = build_optimizer(trial.model, trial.spec, groups)
-    step = train_step(trial, criterion, optimizer, world)
-    seconds: list[float] = []
-    began = time.perf_counter()
-    loss = torch.zeros(())
-    for index in range(_WARM_UP + _TIMED):
-        start = time.perf_counter()
-        loss = step(images, targets)
-        synchronise(segmenter.device)
-        if index >= _WARM_UP:
+class Trials:
+    """Timed training steps on copies of the model, made when they are needed: one for each layout, since precision
+    and threads change nothing that is kept. `spoilt` are the ways whose loss was not finite."""
+
+    def __init__(self, segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor,
+                 groups: Groups, world: World = ALONE) -> None:
+        self._segmenter, self._criterion, self._batch = segmenter, criterion, (images, targets)
+        self._groups, self._world = groups, world
+        self._copies: dict[bool, tuple[Segmenter, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {}
+        self.spoilt: set[Way] = set()
+
+    def __call__(self, way: Way) -> list[float]:
+        """Seconds of some steps in this way, one after another."""
+        trial, step = self._copy(way)
+        trial.precision = way.precision
+        torch.set_num_threads(way.threads)
+        seconds: list[float] = []
+        loss = torch.zeros(())
+        while len(seconds) < _STEPS:
+            start = time.perf_counter()
+            loss = step(*self._batch)
+            synchronise(self._segmenter.device)
             seconds.append(time.perf_counter() - start)
-            if world.any(time.perf_counter() - began > _SECONDS)[0]:
+            if self._world.any(sum(seconds) > _SECONDS)[0]:
                 break
-    return world.share((sorted(seconds)[len(seconds) // 2], bool(torch.isfinite(loss))))
+        seconds, finite = self._world.share((seconds, bool(torch.isfinite(loss))))
+        if not finite:
+            self.spoilt.add(way)
+            del self._copies[way.channels_last]  # its weights are lost, too, and say nothing about another way
+        return seconds
+
+    def _copy(self, way: Way) -> tuple[Segmenter, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
+        if way.channels_last not in self._copies:
+            trial = with_model(self._segmenter, copy.deepcopy(self._segmenter.model).train())
+            Choice(way.precision, 0.0, "", {}, way.channels_last, way.threads).apply(trial)
+            step = train_step(trial, self._criterion, build_optimizer(trial.model, trial.spec, self._groups),
+                              self._world)
+            self._copies[way.channels_last] = trial, step
+        return self._copies[way.channels_last]
 
 
 @contextmanager
 def fast_arithmetic() -> Iterator[None]:
-    """Settings of torch for speed, taken back in the end.
+    """Settings of torch for speed, and its number of threads, taken back in the end.
 
     On CPUs, numbers too small for full precision count as zero: they are many times slower. It is a setting of the
     thread; torch's helper threads take it over when they are made, which is why exact resumption is promised between
     fresh processes. On GPUs, float32 products may round to TF32 (10 bits of mantissa), and cuDNN tries which of its
     convolutions is fastest, since all batches have one size.
     """
+    threads = torch.get_num_threads()
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
     torch.set_flush_denormal(True)
     _set_gpu("high", True, True)
@@ -170,6 +243,7 @@ def fast_arithmetic() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
         _set_gpu(*before)
 
 

@@ -15,7 +15,16 @@ import numpy as np
 import torch
 
 from maskwright import __version__, augment
-from maskwright.config import AugmentTerm, RefitConfig, RunConfig, load_config, rebase, seconds_of, with_pipelines
+from maskwright.config import (
+    AugmentTerm,
+    RefitConfig,
+    RunConfig,
+    ThreadsConfig,
+    load_config,
+    rebase,
+    seconds_of,
+    with_pipelines,
+)
 from maskwright.core.dataset import Dataset
 from maskwright.core.progress import clock, say
 from maskwright.core.sample import Sample
@@ -47,10 +56,13 @@ from maskwright.training.loop import Plan, fit
 from maskwright.training.precision import Choice, Wanted, choose, fast_arithmetic, step_loss
 from maskwright.training.prepare import Prepared, geometry_of, groups_of, named_splits, prepare, training_splits
 from maskwright.training.range_test import RangeTest, range_test
+from maskwright.training.threads import ThreadChange, Watch
 from maskwright.training.validation import validate
 from maskwright.training.world import ALONE, World, joined
 
 _TIMED = 3
+# Of the time of a run, and at most: what measuring how a step is made may take.
+_MEASURING, _MEASURING_SECONDS = 0.05, 60.0
 
 
 def _iterations(config: RunConfig, prepared: Prepared, choice: Choice, workers: int, run: Run, began: float
@@ -61,7 +73,7 @@ def _iterations(config: RunConfig, prepared: Prepared, choice: Choice, workers: 
     if train.iterations is not None:
         return train.iterations, None
     if train.epochs is not None:
-        return max(1, math.ceil(train.epochs * len(prepared.batches.source) / train.batch_size)), None
+        return _in_epochs(config, prepared), None
     assert train.budget is not None
     start = time.monotonic()
     validate(prepared.segmenter, prepared.validation, prepared.criterion, train.batch_size, run.sample_file(0),
@@ -85,6 +97,11 @@ def _iterations(config: RunConfig, prepared: Prepared, choice: Choice, workers: 
         raise ConfigError(f"train.budget: {train.budget} is too short: a step takes {step:.2f} s and an evaluation "
                           f"{evaluation:.1f} s here; give more time or a smaller model")
     return iterations, budget
+
+
+def _in_epochs(config: RunConfig, prepared: Prepared) -> int:
+    assert config.train.epochs is not None
+    return max(1, math.ceil(config.train.epochs * len(prepared.batches.source) / config.train.batch_size))
 
 
 def _seconds(work: Callable[[int], object]) -> float:
@@ -177,7 +194,7 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
     trust = prepared.batches.trust
     if trust:
         _agreed(trust.folder, trust.version, world)
-    choice = _choose(config, prepared)
+    choice = choose_step(config, prepared)
     size = _size(prepared, choice) if world.first else {}
     workers = _workers(config, device, world)
     with ExitStack() as stack:
@@ -188,8 +205,10 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
         if world.first:
             run.write_config(resolved)
             info = _info(dataset, version, splits, choice, device, world) | {"size": size}
+            watched = choice.most > 1 and config.train.compile == "none"  # a copy of the model is not compiled
             atomic_write_json(run.info_file, info | ({"budget": budget.stored} if budget else {})
-                              | ({"trust": trust.version} if trust else {}))
+                              | ({"trust": trust.version} if trust else {})
+                              | ({"watch": Watch(choice.most, choice.step_seconds).stored} if watched else {}))
             _write_start(run, resolved, prepared)
     say(f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations, "
         f"batch size {config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
@@ -237,13 +256,13 @@ def _decoded(folder: Path | None, config: RunConfig, version: str) -> Decoded | 
     return Decoded.open(decoded_folder(folder, version, geometry_of(config))) if folder else None
 
 
-def _choose(config: RunConfig, prepared: Prepared) -> Choice:
+def choose_step(config: RunConfig, prepared: Prepared) -> Choice:
     """The fastest way to make a step, which the model takes from now on."""
     train = config.train
     wanted = Wanted(train.precision, None if train.channels_last == "auto" else train.channels_last, train.threads)
     try:
         choice = choose(prepared.segmenter, prepared.criterion, *prepared.batches[0], groups_of(config), wanted,
-                        prepared.world)
+                        prepared.world, _measuring(config, prepared))
     except (RuntimeError, ValueError) as error:  # torch's words for shapes that do not fit, and for lack of memory
         reason = str(error).splitlines()[0]
         raise ConfigError(f"model: {config.model.name} cannot make a step with these images ({reason}); change "
@@ -251,6 +270,16 @@ def _choose(config: RunConfig, prepared: Prepared) -> Choice:
     choice.apply(prepared.segmenter)
     say(f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms per training step")
     return choice
+
+
+def _measuring(config: RunConfig, prepared: Prepared) -> Callable[[float], float]:
+    """Seconds that may go into measuring how a step is made, from those of one step."""
+    train = config.train
+    if train.budget is not None:
+        budget = min(_MEASURING_SECONDS, _MEASURING * seconds_of(train.budget))
+        return lambda _: budget
+    iterations = train.iterations or _in_epochs(config, prepared)
+    return lambda step: min(_MEASURING_SECONDS, _MEASURING * iterations * step)
 
 
 def _epochs(config: RunConfig, samples: int) -> float:
@@ -305,7 +334,9 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
     budget = world.share(Budget.of(run, setup_seconds) if world.first else None)
     plan = Plan(train_config.iterations, train_config.evaluate_every, train_config.batch_size, config.seed,
                 groups_of(config), schedule, train_config.ema, train_config.early_stopping, train_config.workers,
-                train_config.compile, tuple(Refit(**refit.model_dump()) for refit in train_config.refits), budget)
+                train_config.compile, tuple(Refit(**refit.model_dump()) for refit in train_config.refits), budget,
+                tuple(ThreadChange(**change.model_dump()) for change in train_config.thread_changes),
+                world.share(Watch.of(run) if world.first else None))
     if cuda := prepared.segmenter.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with deliveries(run, [entry.name for entry in config.trackers if world.first]):
@@ -314,8 +345,9 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
         if budget:
             facts |= {"budget": budget.result()}
         if world.first:
-            if "refits" in facts:
-                followed = {"refits": [RefitConfig(**refit) for refit in facts["refits"]]}
+            followed = {"refits": [RefitConfig(**refit) for refit in facts.get("refits", [])],
+                        "thread_changes": [ThreadsConfig(**change) for change in facts.get("thread_changes", [])]}
+            if any(followed.values()):
                 run.write_config(config.model_copy(update={"train": train_config.model_copy(update=followed)}))
             run.finish(facts | {"setup_seconds": setup_seconds})
     say(f"trained {facts['iterations']} iterations in {clock(facts['seconds'])} "

@@ -1,0 +1,154 @@
+"""Whether a training chooses how a step is made as it would on a quiet machine, with busy programs beside it.
+
+    python bench/steps.py [--data DIR] [--model Unet] [--encoder NAME] [--args JSON] [--size H W] [--batch N]
+                          [--budget 5m] [--busy 0 1 2] [--starts 20] [--quiet 3] [--json]
+
+The config is what `plan` writes for the data (the pictures of `maskwright demo` when left out). Each start is a
+process of its own that makes the first batch and measures as `train` does, with 0, 1, 2, ... programs beside it that
+do nothing but sums, one thread each. The quiet choice, of precision and layout, is what most of the --quiet starts
+with nothing beside them take. The numbers of threads are told too, but follow the load and are not compared. Run it
+on a machine where nothing else works: the "quiet" starts say how far they agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+BAR = 0.95
+# It ends with the process that has started it, however that ends.
+SPIN = ("import os, numpy as np\nx, parent = np.ones((200, 200)), os.getppid()\n"
+        "while os.getppid() == parent: (x * 1.0001).sum()")
+
+
+@contextmanager
+def beside(programs: int) -> Iterator[None]:
+    """So many busy programs, which end with the block."""
+    alone = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    running = [subprocess.Popen([sys.executable, "-c", SPIN], env=alone) for _ in range(programs)]
+    try:
+        time.sleep(1.0 if running else 0.0)  # until they are busy
+        yield
+    finally:
+        for program in running:
+            program.kill()
+            program.wait()
+
+
+def start(config: Path, busy: int) -> dict[str, Any]:
+    """The choice of one process."""
+    environment = {"GOMP_SPINCOUNT": "10000"} | os.environ  # as the command line sets it
+    with beside(busy):
+        done = subprocess.run([sys.executable, __file__, "--choose", str(config)], env=environment, capture_output=True,
+                              text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return dict(json.loads(done.stdout))
+
+
+def choice(file: Path) -> dict[str, Any]:
+    """What a training of this config chooses here and now."""
+    import torch
+
+    from maskwright.config import load_config
+    from maskwright.formats.opening import load_dataset
+    from maskwright.training.precision import fast_arithmetic
+    from maskwright.training.prepare import prepare, training_splits
+    from maskwright.training.train import choose_step
+    from maskwright.training.world import ALONE
+
+    config = load_config(file)
+    dataset = load_dataset(config.data.root)
+    splits = training_splits(dataset, config.data.holdout, config.seed)
+    with fast_arithmetic():
+        prepared = prepare(config, dataset, splits, None, "cuda" if torch.cuda.is_available() else "cpu", ALONE)
+        began = time.perf_counter()
+        chosen = choose_step(config, prepared)
+        return asdict(chosen) | {"took": time.perf_counter() - began}
+
+
+def way(found: dict[str, Any]) -> str:
+    """What is compared."""
+    return f"{found['precision']}, channels {'last' if found['channels_last'] else 'first'}"
+
+
+def planned(data: Path, options: argparse.Namespace, file: Path) -> None:
+    """Writes what `plan` chooses for the data, with the model, size and budget that were asked for."""
+    from maskwright.config import RunConfig
+    from maskwright.core.storage import atomic_write_text
+    from maskwright.models import takes_encoder
+    from maskwright.planning import ENCODER, plan
+
+    config = plan(data, encoder=ENCODER, weights="none", budget=options.budget).config
+    changes: dict[str, Any] = {}
+    if options.model:
+        encoder = (options.encoder or ENCODER) if takes_encoder(options.model) else None
+        changes["model"] = {"name": options.model, "encoder": encoder, "args": json.loads(options.args or "{}")}
+    if options.batch:
+        changes["train"] = config.train.model_dump() | {"batch_size": options.batch}
+    if options.size:
+        changes["data"] = config.data.model_dump(exclude_none=True) | {"image_size": options.size}
+    atomic_write_text(file, json.dumps(RunConfig.model_validate(config.to_dict() | changes).to_dict()))
+
+
+def summary(found: list[dict[str, Any]], quiet: str) -> dict[str, Any]:
+    """How far some starts agree with the quiet choice."""
+    return {"choices": dict(Counter(map(way, found))), "threads": dict(Counter(one["threads"] for one in found)),
+            "share": sum(way(one) == quiet for one in found) / len(found),
+            "median_step_seconds": statistics.median(one["step_seconds"] for one in found),
+            "median_took": statistics.median(one["took"] for one in found),
+            "longest_took": max(one["took"] for one in found), "starts": found}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="dataset folder; generated when left out")
+    parser.add_argument("--model", help="as planned when left out")
+    parser.add_argument("--encoder", help="for models that take one")
+    parser.add_argument("--args", help="JSON of model.args")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="as planned when left out")
+    parser.add_argument("--batch", type=int, help="as planned when left out")
+    parser.add_argument("--budget", default="5m")
+    parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2], help="numbers of busy programs")
+    parser.add_argument("--starts", type=int, default=20, help="with each of them")
+    parser.add_argument("--quiet", type=int, default=3, help="starts that say what the quiet choice is")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--choose", type=Path, metavar="CONFIG", help="only one start, here and now, as JSON")
+    options = parser.parse_args()
+    if options.choose:
+        print(json.dumps(choice(options.choose)))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        data, config = options.data or Path(name) / "data", Path(name) / "run.yaml"
+        if not options.data:
+            from maskwright.demonstration.generator import generate
+
+            generate(data, images=60, planted=0)
+        planned(data.resolve(), options, config)
+        alone = [start(config, 0) for _ in range(options.quiet)]
+        (quiet, _), = Counter(map(way, alone)).most_common(1)
+        result: dict[str, Any] = {"quiet": quiet, "bar": BAR, "alone": summary(alone, quiet), "busy": {}}
+        for busy in options.busy:
+            result["busy"][busy] = found = summary([start(config, busy) for _ in range(options.starts)], quiet)
+            if not options.json:
+                print(f"{busy} busy: {found['share']:.0%} of {options.starts} as quiet ({quiet}); {found['choices']}; "
+                      f"threads {found['threads']}; {found['median_step_seconds'] * 1000:.0f} ms per training step; "
+                      f"measured in {found['median_took']:.1f} s", flush=True)
+    if options.json:
+        print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
