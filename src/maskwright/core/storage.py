@@ -107,6 +107,21 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not readable as JSON ({error}); restore or delete the file") from None
 
 
+def require_format(path: Path, what: str, found: object, newest: int) -> None:
+    """Files are read in the format of this version (`newest`) and in the one before. DataError for any other that was
+    `found` in the file of `what` at `path`."""
+    if found in (newest, newest - 1):
+        return
+    reads = f"this version reads {newest - 1} and {newest}"
+    if not isinstance(found, int):
+        raise DataError(f"{path}: its {what} format is {found!r}, which is no number; restore the file")
+    if found > newest:
+        raise DataError(f"{path}: is of {what} format {found}, from a newer Maskwright ({reads}); "
+                        "`pip install --upgrade maskwright`")
+    raise DataError(f"{path}: is of {what} format {found}, which is too old ({reads}); make it again, or read it with "
+                    "the Maskwright that wrote it")
+
+
 def require_absent(folder: Path) -> Path:
     """Outputs are never overwritten: an existing non-empty folder, or a file, is refused."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):

@@ -22,7 +22,6 @@ from maskwright.core.progress import say
 from maskwright.core.sample import Sample
 from maskwright.core.storage import (
     STAGING_PREFIX,
-    atomic_write_json,
     exclusive_lock,
     next_free,
     require_absent,
@@ -162,7 +161,7 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
             if config.model.encoder and weights:
                 say(f"encoder weights: {weights}; licence: {encoder_info(config.model.encoder).licence}")
     path = world.share(path)
-    version = _version(dataset, world)
+    version, hashes = _version(dataset, world)
     with world.together():
         splits = named_splits(dataset, *named) if named else training_splits(dataset, config.data.holdout, config.seed)
         prepared = prepare(config, dataset, splits, weights, device, world, _decoded(decoded, config, version))
@@ -180,8 +179,10 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
         if world.first:
             run.write_config(resolved)
             info = _info(dataset, version, splits, choice, device, world) | {"size": size}
-            atomic_write_json(run.info_file, info | ({"budget": budget.stored} if budget else {})
-                              | ({"trust": trust.version} if trust else {}))
+            run.write_info(info | ({"budget": budget.stored} if budget else {})
+                           | ({"trust": trust.version} if trust else {}),
+                           {name: {sample.name: hashes[sample.image] for sample in samples}
+                            for name, samples in zip(("train", "val"), splits, strict=True)})
             _write_start(run, resolved, prepared)
     say(f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations of "
         f"{config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
@@ -209,10 +210,12 @@ def _locked(path: Path, world: World) -> Iterator[None]:
         yield
 
 
-def _version(dataset: Dataset, world: World) -> str:
+def _version(dataset: Dataset, world: World) -> tuple[str, dict[Path, str]]:
+    """The content version of the dataset, and the hashes of its files."""
     with world.together():
-        version = dataset.version()
-    return _agreed(dataset.root, version, world)
+        hashes = dataset.file_hashes()
+        version = dataset.version(hashes)
+    return _agreed(dataset.root, version, world), hashes
 
 
 def _agreed(folder: Path, version: str, world: World) -> str:
