@@ -11,7 +11,7 @@ from typing import Any
 
 from maskwright.comparing.marginals import Marginals
 from maskwright.core import strictyaml
-from maskwright.core.storage import dump_json
+from maskwright.core.storage import dump_json, natural
 from maskwright.evaluations import Scored, newest
 from maskwright.guarding.number import Number
 from maskwright.run import Run, flat
@@ -63,7 +63,7 @@ def find_runs(paths: Sequence[str | Path]) -> tuple[list[Run], list[Path]]:
     found: dict[Path, Run] = {}
     others = []
     for path in map(Path, paths):
-        below = sorted(_below(path, _DEEPEST))
+        below = sorted(_below(path, _DEEPEST), key=natural)
         for folder in below:
             found.setdefault(folder.resolve(), Run(folder))
         others += [] if below else [path]

@@ -107,8 +107,9 @@ class Dataset:
         return image, mask
 
     def file_hashes(self, spare: Path | None = None) -> dict[Path, str]:
-        """The hash of every image and mask file (see `hashes.file_hash`); of those that have not changed, from the cache
-        in `home`, or in the folder `spare` where `home` cannot be written to. DataError for one that cannot be read."""
+        """The hash of every image and mask file (see `hashes.file_hash`); of those that have not changed, from the
+        cache in `home`, or in the folder `spare` where `home` cannot be written to. DataError for one that cannot be
+        read."""
         files = [file for sample in self.samples for file in (sample.mask, sample.image) if file]
         return file_hashes(files, self.home, spare)
 

@@ -58,7 +58,8 @@ def file_hashes(paths: Iterable[Path], home: Path | None = None, spare: Path | N
     read = 0
     for path in dict.fromkeys(paths):
         state = _state(path)
-        row = next((row for rows_of, base in caches if (row := rows_of.get(_key(path, base))) and row[:3] == state), None)
+        held = (cache.get(_key(path, base)) for cache, base in caches)
+        row = next((row for row in held if row is not None and row[:3] == state), None)
         if row is not None:
             found[path], rows[path] = row[3], row
             continue

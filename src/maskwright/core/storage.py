@@ -13,6 +13,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,10 +131,24 @@ def require_absent(folder: Path) -> Path:
     return folder
 
 
-def next_free(parent: Path, stem: str) -> Path:
-    """`parent/stem-001`, or the next number that is free."""
-    taken = {path.name for path in parent.glob(f"{stem}-*")} if parent.is_dir() else set()
-    return parent / next(name for n in range(1, 1_000_000) if (name := f"{stem}-{n:03d}") not in taken)
+def numbered(parent: Path, stem: str | None = None, suffix: str = "") -> Iterator[tuple[str, int, Path]]:
+    """Stem, number and path of each `STEM-001` with that suffix in `parent`, of one `stem` or of all; in no order."""
+    for path in parent.iterdir() if parent.is_dir() else ():
+        match = re.fullmatch(r"(.+)-([0-9]{3,})" + re.escape(suffix), path.name)
+        if match and stem in (None, match[1]) and not path.name.startswith(STAGING_PREFIX):
+            yield match[1], int(match[2]), path
+
+
+def next_free(parent: Path, stem: str, suffix: str = "") -> Path:
+    """`parent/stem-001`, or the number behind the highest that is taken: a higher number is always newer."""
+    highest = max((number for _, number, _ in numbered(parent, stem, suffix)), default=0)
+    return parent / f"{stem}-{highest + 1:03d}{suffix}"
+
+
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """A key that sorts paths by name with numbers as numbers: 999 before 1000, `seed2` before `seed10`."""
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part)
+            for part in re.split(r"([0-9]+)", path.as_posix()) if part]
 
 
 @contextmanager

@@ -45,7 +45,8 @@ def save_state(path: Path, progress: Progress, model: nn.Module, average: nn.Mod
     """Writes everything that the next step depends on. The same state gives the same bytes."""
     tensors = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                for key, value in _state(model, average, optimizer).items()}
-    atomic_write_bytes(path, save(tensors, {HEADER: json.dumps({"format": FORMAT, **asdict(progress)}, sort_keys=True)}))
+    header = {"format": FORMAT, **asdict(progress)}
+    atomic_write_bytes(path, save(tensors, {HEADER: json.dumps(header, sort_keys=True)}))
 
 
 def load_state(path: Path, model: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer,
