@@ -81,7 +81,8 @@ def _unlearnt(run: Run) -> Iterator[Finding]:
     which `compare` and the report say it."""
     for split in sorted(evaluated_splits(run)):
         if scored := newest(run, split):
-            yield from (finding for finding in guard([Number.of(run.path.name, scored.result, scored.names, run)])
+            found = guard([Number.of(run.path.name, scored.result, scored.names, run)])
+            yield from (replace(finding, message=f"{split}: {finding.message}") for finding in found
                         if finding.code == UNLEARNT)
 
 
