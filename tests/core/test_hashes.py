@@ -118,6 +118,22 @@ def test_where_it_cannot_be_written_another_folder_serves(files, tmp_path, read)
     assert file_hashes(files, home, spare) == expected
 
 
+def test_the_runs_of_a_study_share_the_cache_of_its_folder(tmp_path, read):
+    """Of two datasets that cannot be written to."""
+    study, homes = tmp_path / "study", [tmp_path / "a", tmp_path / "b"]
+    for home in homes:
+        home.mkdir()
+        (home / ".maskwright").write_text("")
+        (home / "x.png").write_bytes(home.name.encode())
+        age(home / "x.png")
+        file_hashes([home / "x.png"], home, study)
+    assert len(read) == 2
+    for run in ("runs/one", "runs/cell/two"):
+        for home in homes:
+            assert file_hashes([home / "x.png"], home, study / run) == {home / "x.png": file_hash(home / "x.png")}
+    assert len(read) == 2 and not (study / "runs").exists()
+
+
 def test_the_cache_moves_with_its_dataset_and_forgets_what_is_gone(files, tmp_path, read):
     file_hashes(files, tmp_path / "data")
     moved = (tmp_path / "data").rename(tmp_path / "moved")

@@ -24,6 +24,7 @@ FILE_NAME = "hashes.json"
 _FORMAT = 1
 # A file that was written less than this before it was read may be written again without another time.
 _SETTLED_NS = 2_000_000_000
+_ABOVE = 3
 
 
 def stream_hash(stream: BinaryIO) -> str:
@@ -46,12 +47,13 @@ def file_hash(path: Path) -> str:
 def file_hashes(paths: Iterable[Path], home: Path | None = None, spare: Path | None = None) -> dict[Path, str]:
     """`file_hash` of each path, where possible from the cache in `home/.maskwright`, the folder of a dataset.
 
-    What had to be read is added to that cache, or where it cannot be written to `spare/hashes.json` (of a run or a
-    study). Without folders nothing is kept. Raises DataError for a file that cannot be read.
+    What had to be read is added to that cache, or where it cannot be written to `hashes.json` in the folder `spare` of
+    a run, or in the folder above it, such as a study's, that has one already. Without folders nothing is kept. Raises
+    DataError for a file that cannot be read.
     """
     # A dataset can be moved together with its own cache; another folder may serve several datasets.
     places = [(place, base) for place, base in ((home and home / FOLDER / FILE_NAME, home),
-                                                (spare and spare / FILE_NAME, None)) if place]
+                                                (spare and _nearest(spare), None)) if place]
     caches = [(_read(place), base) for place, base in places]
     rows: dict[Path, list[Any]] = {}
     found: dict[Path, str] = {}
@@ -72,6 +74,12 @@ def file_hashes(paths: Iterable[Path], home: Path | None = None, spare: Path | N
     if read:
         _write(places, rows)
     return found
+
+
+def _nearest(folder: Path) -> Path:
+    """The cache of a folder, or that of one above it, so that the runs of a study share one."""
+    above = [parent / FILE_NAME for parent in (folder, *folder.absolute().parents[:_ABOVE])]
+    return next((place for place in above if place.is_file()), folder / FILE_NAME)
 
 
 def _key(path: Path, base: Path | None) -> str:
@@ -113,8 +121,9 @@ def _write(places: Sequence[tuple[Path, Path | None]], rows: dict[Path, list[Any
     """Into the first place that can be written."""
     for place, base in places:
         try:
-            atomic_write_text(place, dump_json({"format": _FORMAT, "files": {
-                _key(path, base): row for path, row in rows.items()}}))
+            # Of another folder's cache, which may hold files of several datasets, those stay.
+            files = ({} if base else _read(place)) | {_key(path, base): row for path, row in rows.items()}
+            atomic_write_text(place, dump_json({"format": _FORMAT, "files": files}))
             return
         except (MaskwrightError, OSError):
             continue

@@ -161,7 +161,7 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
             if config.model.encoder and weights:
                 say(f"encoder weights: {weights}; licence: {encoder_info(config.model.encoder).licence}")
     path = world.share(path)
-    version, hashes = _version(dataset, world)
+    version, hashes = _version(dataset, world, path.parent)
     with world.together():
         splits = named_splits(dataset, *named) if named else training_splits(dataset, config.data.holdout, config.seed)
         prepared = prepare(config, dataset, splits, weights, device, world, _decoded(decoded, config, version))
@@ -210,10 +210,10 @@ def _locked(path: Path, world: World) -> Iterator[None]:
         yield
 
 
-def _version(dataset: Dataset, world: World) -> tuple[str, dict[Path, str]]:
+def _version(dataset: Dataset, world: World, spare: Path) -> tuple[str, dict[Path, str]]:
     """The content version of the dataset, and the hashes of its files."""
     with world.together():
-        hashes = dataset.file_hashes()
+        hashes = dataset.file_hashes(spare)
         version = dataset.version(hashes)
     return _agreed(dataset.root, version, world), hashes
 
@@ -381,7 +381,7 @@ def _resume(run: Run, world: World, decoded: Path | None) -> Run:
     with world.together():
         _suits(config, world)
         dataset = load_dataset(config.data.root)
-        version = dataset.version()
+        version = dataset.version(dataset.file_hashes(run.path))
         if version != info["dataset"]["version"]:
             raise DataError(f"{config.data.root}: has changed since {run.path} began; restore it, or train a new run")
         if info["device"] == "cuda" and not torch.cuda.is_available():
