@@ -80,7 +80,9 @@ def palette_image(indices: Pixels, colours: Pixels) -> Image.Image:
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    """Every file and link below `folder` with a hash of its bytes: two equal ones mean that nothing was touched."""
+    """Every file and link below `folder` with a hash of its bytes: two equal ones mean that nothing was touched. The
+    cache of hashes, which is written where files are older than two seconds, is left out, with its folder."""
     return {str(path.relative_to(folder)): str(path.readlink()) if path.is_symlink()
             else "folder" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*"))}
+            for path in sorted(folder.rglob("*"))
+            if path.name != ".maskwright" and path.parts[-2:] != (".maskwright", "hashes.json")}

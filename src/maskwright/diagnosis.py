@@ -25,6 +25,9 @@ from maskwright import __version__
 from maskwright.core.findings import Finding, summarise
 from maskwright.core.limits import cpu_limit, memory_limit
 from maskwright.core.workers import usable_cores
+from maskwright.evaluations import evaluated_splits, newest
+from maskwright.guarding import UNLEARNT, guard
+from maskwright.guarding.number import Number
 from maskwright.run import Run
 from maskwright.training.doctor import examine
 from maskwright.training.doctor import human as in_words
@@ -67,9 +70,23 @@ class DoctorReport:
 
 def doctor(run: str | Path | Run | None = None) -> DoctorReport:
     """Examines versions, extras, device, bfloat16, cores, memory, disk and pretrained weights, none of which raises;
-    with a run, also how its training went (`training.doctor`): DataError where that is no run folder."""
-    findings = None if run is None else examine(run if isinstance(run, Run) else Run.open(run))
+    with a run, also how its training went (`training.doctor`) and whether its evaluations are better than a constant
+    prediction: DataError where that is no run folder."""
+    findings = None
+    if run is not None:
+        opened = run if isinstance(run, Run) else Run.open(run)
+        findings = [*examine(opened), *_unlearnt(opened)]
     return DoctorReport([row for name, look in EXAMINATIONS.items() for row in _safely(name, look)], findings)
+
+
+def _unlearnt(run: Run) -> Iterator[Finding]:
+    """What the guard says where the newest evaluation of a split is not better than a constant prediction: the rule by
+    which `compare` and the report say it."""
+    for split in sorted(evaluated_splits(run)):
+        if scored := newest(run, split):
+            found = guard([Number.of(run.path.name, scored.result, scored.names, run)])
+            yield from (replace(finding, message=f"{split}: {finding.message}") for finding in found
+                        if finding.code == UNLEARNT)
 
 
 def _safely(name: str, look: Callable[[], Iterator[Row]]) -> list[Row]:
@@ -252,5 +269,5 @@ def human(report: DoctorReport) -> str:
         if row.fix:
             lines.append(f"{'':<7}  {'':<{width}}  -> {row.fix}")
     if report.findings is not None:
-        lines += ["", in_words(report.findings) or "the run: nothing wrong is seen in its log"]
+        lines += ["", in_words(report.findings) or "the run: nothing wrong is seen in its log and its evaluations"]
     return "\n".join(lines)

@@ -6,7 +6,6 @@ Only files are read, so reports and comparisons need neither torch nor the datas
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.core.storage import Journal, read_json
+from maskwright.core.storage import Journal, numbered, read_json
 from maskwright.errors import DataError
 from maskwright.run import Run
 
@@ -65,10 +64,9 @@ def evaluated_splits(run: Run) -> set[str]:
 
 
 def _folders(run: Run) -> Iterator[tuple[str, int, Path]]:
-    for folder in run.evaluations.iterdir() if run.evaluations.is_dir() else ():
-        match = re.fullmatch(r"(.+)-(\d{3,})", folder.name)
-        if match and (folder / "scores.json").is_file():
-            yield match[1], int(match[2]), folder
+    for split, number, folder in numbered(run.evaluations):
+        if (folder / "scores.json").is_file():
+            yield split, number, folder
 
 
 def _read(folder: Path) -> Scored:

@@ -1,7 +1,8 @@
 """Run: the only owner of paths inside a run folder.
 
     RUN/config.yaml            the resolved config: training it again gives the same model
-    RUN/run.json               dataset version, splits, environment; written once
+    RUN/run.json               format, dataset version, splits, environment; written once
+    RUN/images.json            the hashes of the image files that training and validation used; written once
     RUN/metrics.jsonl          losses, learning rates and validation scores; the same bytes for the same run
     RUN/timing.jsonl           wall-clock facts of the same steps
     RUN/checkpoints/           best.safetensors (a model file), last.safetensors (the whole training state)
@@ -16,6 +17,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,18 @@ import yaml
 
 from maskwright.config import RunConfig
 from maskwright.core import strictyaml
-from maskwright.core.storage import Journal, atomic_write_json, atomic_write_text, read_json
+from maskwright.core.storage import Journal, atomic_write_json, atomic_write_text, dump_json, read_json, require_format
 from maskwright.errors import DataError
+
+# 1 had no number, and no `images.json`.
+FORMAT = 2
+# Settled by a measurement on the machine, or of no effect on what is learnt: they tell no two recipes apart.
+MEASURED = frozenset({"train.precision", "train.channels_last", "train.threads", "train.workers", "train.compile",
+                      "train.refits", "train.thread_changes", "trackers"})
+# Follow from the time of a budget.
+_FITTED = frozenset({"train.iterations", "train.evaluate_every"})
+# Where something lies; what it holds is told by its version in `run.json`.
+_PLACES = frozenset({"data.root", "data.trust.folder"})
 
 
 @dataclass(frozen=True)
@@ -112,9 +125,39 @@ class Run:
         return read_json(self.stopped_file) if self.stopped_file.exists() else None
 
     def info(self) -> dict[str, Any]:
-        """`run.json`."""
-        info: dict[str, Any] = read_json(self.info_file)
+        """`run.json`. DataError when it is damaged, or of a format that this version does not read."""
+        info = read_json(self.info_file)
+        if not isinstance(info, dict):
+            raise DataError(f"{self.info_file}: is not what `train` writes; restore it")
+        require_format(self.info_file, "run", info.get("format", 1), FORMAT)
         return info
+
+    def write_info(self, info: Mapping[str, Any], images: Mapping[str, Mapping[str, str]]) -> None:
+        """Writes `run.json`, and `images.json`: of `train` and `val`, the hash of each sample's image file."""
+        atomic_write_json(self.path / "images.json", images)
+        atomic_write_json(self.info_file, {"format": FORMAT, **info})
+
+    def images(self) -> dict[str, dict[str, str]] | None:
+        """`images.json`: of `train` and `val`, the hash of each sample's image file; None in runs of format 1."""
+        file = self.path / "images.json"
+        if not file.exists():
+            return None
+        images = read_json(file)
+        if not (isinstance(images, dict) and all(isinstance(images.get(split), dict) for split in ("train", "val"))):
+            raise DataError(f"{file}: is not what `train` writes; restore it, or delete it")
+        return images
+
+    def recipe(self) -> str:
+        """A hash that is equal in runs that differ in nothing but the seed and what a machine settles for itself: by
+        their configs, and by what the dataset and the maps of `data.trust` hold, wherever they lie."""
+        info = self.info()
+        apart = MEASURED | _PLACES | {"seed"} | (_FITTED if "budget" in info else frozenset())
+        # What is None is left out: a config from before there was a key has the same meaning.
+        parts = {key: value for key, value in flat(strictyaml.read(self.config_file).data).items()
+                 if key not in apart and value is not None}
+        facts = [sorted(parts.items()), info.get("dataset", {}).get("version"), info.get("trust"),
+                 info.get("budget", {}).get("seconds")]
+        return hashlib.sha256(dump_json(facts).encode()).hexdigest()[:16]
 
     def config(self) -> RunConfig:
         """The resolved config, whose paths are absolute. Its arguments were checked when the run began."""
@@ -124,3 +167,14 @@ class Run:
         """Writes the resolved config."""
         text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
         atomic_write_text(self.config_file, text)
+
+
+def flat(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """A config with dotted keys; lists are values."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            found |= flat(value, f"{before}{key}.")
+        else:
+            found[before + key] = value
+    return found

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -225,6 +226,34 @@ def test_a_budget_may_give_seeds_other_lengths(tmp_path):
             add(tmp_path, f"{name}-{seed}", 0.8, seed=seed, info=info,
                 config={"train": {"iterations": iterations, "batch_size": 4}})
     assert grouped(tmp_path) == [["budget-0", "budget-1"], ["fixed-0"], ["fixed-1"]]
+
+
+def test_seeds_from_two_mounts_are_one_entry(tmp_path):
+    """A dataset is what it holds. So it is for curves, which have the same definition of a recipe."""
+    for seed, root in ((1, "/mnt/a/data"), (2, "/mnt/b/copy")):
+        add(tmp_path, f"a-seed{seed}", 0.8, seed=seed, config={"data": {"root": root, "image_size": [32, 32]}},
+            info={"dataset": {"name": Path(root).name, "root": root, "version": "v1"}})
+    add(tmp_path, "other", 0.8, seed=3, info={"dataset": {"name": "garden", "root": "/data", "version": "v2"}})
+    assert grouped(tmp_path) == [["a-seed1", "a-seed2"], ["other"]]
+    assert Run(tmp_path / "a-seed1").recipe() == Run(tmp_path / "a-seed2").recipe() != Run(tmp_path / "other").recipe()
+    assert len(compare([tmp_path / "a-seed1", tmp_path / "a-seed2"]).entries) == 1
+
+
+def test_runs_are_in_the_order_of_their_numbers(tmp_path):
+    for name in ("run-1000", "run-999", "run-2"):
+        add(tmp_path, name, 0.8)
+    assert [run.path.name for run in find_runs([tmp_path])[0]] == ["run-2", "run-999", "run-1000"]
+
+
+def test_a_copy_of_the_data_elsewhere_is_no_difference_between_settings(tmp_path):
+    for model, root in (("UNet", "/mnt/a"), ("SegNet", "/mnt/b")):
+        for loss in ("ce", "ce+dice"):
+            add(tmp_path, f"{model}-{loss}", 0.8, model=model, loss=loss, config=None,
+                info={"dataset": {"name": "data", "root": root, "version": "v1"}})
+            file = tmp_path / f"{model}-{loss}" / "config.yaml"
+            file.write_text(file.read_text().replace("/data", root))
+    found = compare(tmp_path)
+    assert set(found.config) == {"model.name", "loss"} and found.matrix is not None
 
 
 def test_names_of_entries(tmp_path):

@@ -24,7 +24,9 @@ from maskwright.core.storage import (
     dump_json,
     exclusive_lock,
     lock_owner,
+    natural,
     next_free,
+    numbered,
     read_json,
     require_absent,
     staged_folder,
@@ -158,7 +160,22 @@ class TestFolders:
         assert next_free(tmp_path / "no", "run").name == "run-001"
         for name in ("run-001", "run-003", "running-002"):
             (tmp_path / name).mkdir()
-        assert next_free(tmp_path, "run").name == "run-002"
+        assert next_free(tmp_path, "run").name == "run-004"  # a higher number is always newer
+        for name in ("run-999", "run-[a]-007", "page-998.html", "page-999.html"):
+            (tmp_path / name).mkdir()
+        assert next_free(tmp_path, "run").name == "run-1000" and next_free(tmp_path, "run-[a]").name == "run-[a]-008"
+        (tmp_path / "run-1000").mkdir()
+        assert next_free(tmp_path, "run").name == "run-1001"
+        assert next_free(tmp_path, "page", ".html").name == "page-1000.html"
+
+    def test_numbered_and_natural(self, tmp_path: Path) -> None:
+        for name in ("test-999", "test-1000", ".partial-1-test-002", "val-001", "test-01", "test-001.html"):
+            (tmp_path / name).mkdir()
+        assert sorted(numbered(tmp_path)) == [("test", 999, tmp_path / "test-999"), ("test", 1000, tmp_path / "test-1000"),
+                                              ("val", 1, tmp_path / "val-001")]
+        assert list(numbered(tmp_path / "none")) == []
+        names = ["a", "a-2", "a-10", "a-999", "a-1000", "b-1"]
+        assert sorted(map(Path, reversed(names)), key=natural) == list(map(Path, names))
 
 
 class TestLock:

@@ -71,6 +71,25 @@ def test_what_ours_says_of_itself(tmp_path):
     assert read(own(tmp_path / "d")).setup.recipe == same.setup.recipe != other.setup.recipe
 
 
+def test_a_recipe_is_the_one_of_compare(tmp_path):
+    """Of a budget the length follows from the machine, and a resolved config no longer says that there was one."""
+    from maskwright.core.storage import atomic_write_json
+    from maskwright.run import Run
+
+    found = []
+    for seed, iterations in enumerate((40, 48)):
+        run = Run(own(tmp_path / f"{seed}", seed=seed))
+        config = run.config()
+        run.write_config(config.model_copy(update={"train": config.train.model_copy(update={
+            "iterations": iterations, "precision": ("float32", "bfloat16")[seed]})}))
+        atomic_write_json(run.info_file, run.info() | {"budget": {"seconds": 60.0}})
+        assert read(run.path).setup.recipe == run.recipe()
+        found.append(run)
+    assert found[0].recipe() == found[1].recipe()
+    atomic_write_json(found[1].info_file, found[1].info() | {"budget": {"seconds": 90.0}})
+    assert found[0].recipe() != found[1].recipe()
+
+
 def test_an_iteration_begins_anew_in_each_epoch(tmp_path):
     file = lines(tmp_path / "a.log.json", *(
         {"mode": "train", "epoch": epoch, "iter": at, "loss": 1.0} for epoch in (1, 2) for at in (5, 10)),

@@ -36,6 +36,7 @@ TRAPS = {
     "number.other_images": [[CLEAN, OTHER, replace(OTHER, name="c", images=IMAGES[1:])],
                             [CLEAN, OTHER, replace(OTHER, name="c", classes=(("ground", 4999), ("tree", 901)))]],
     "number.selected_on": [[trained(val=frozenset(IMAGES))], [trained(val=frozenset(IMAGES[:3]))]],
+    "number.unchecked": [[made(checked=False)]],
     "number.not_best": [[made(iteration=80)]],
     "number.unfinished": [[trained(finished=False)]],
     "number.few_images": [[replace(CLEAN, images=IMAGES[:19])], [replace(CLEAN, images=IMAGES[:2])]],

@@ -1,6 +1,7 @@
 """`evaluate`: every score again from the written masks by scikit-learn, the notes, and what is refused."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import sklearn.metrics
 from PIL import Image
 
 from helpers import fingerprint, write
-from maskwright.core.storage import atomic_write_json
+from maskwright.core import hashes
+from maskwright.core.hashes import file_hash
+from maskwright.core.storage import atomic_write_json, dump_json
 from maskwright.errors import ConfigError, DataError
 from maskwright.metrics import MEASURES, BoundaryScores, Tolerance, boundary_scores
 from maskwright.models.segmenter import Segmenter
@@ -189,13 +192,32 @@ def test_intervals_hold_the_values(result):
 
 
 def test_baselines_are_what_one_class_everywhere_would_reach(run, result):
-    truth, _ = counted(run, result)
+    """Over the classes that the model's mean is over, here from the masks on the disk."""
+    truth, predicted = counted(run, result)
+    labels = sorted({*truth.tolist(), *predicted.tolist()})
+    text = human(result)
     for name, id_ in (("first_class", 0), ("most_frequent", IDS[np.argmax([(truth == i).sum() for i in IDS])])):
         constant = np.full_like(truth, id_)
         found = result.baselines[name]
         assert found.aAcc == pytest.approx((truth == id_).mean(), rel=1e-12)
-        expected = sklearn.metrics.jaccard_score(truth, constant, labels=IDS, average="macro")
+        expected = sklearn.metrics.jaccard_score(truth, constant, labels=labels, average="macro", zero_division=0)
         assert found.mIoU == pytest.approx(expected, rel=1e-12)
+        assert f"all pixels predicted as {NAMES[IDS.index(id_)]} {expected:.4f}" in text
+
+
+def test_a_model_that_names_more_classes_than_are_there_is_compared_with_the_same_ones(own):
+    """Of a truth without gum, the model's false gum counts 0 on both sides: in the note, in the text and in JSON."""
+    for path in (data_of(own) / "masks/test").iterdir():
+        write(path, np.where(pixels(path) == 200, 7, pixels(path)).astype(np.uint8))
+    found = evaluate(own)
+    truth, predicted = counted(own, found)
+    assert set(np.unique(truth)) == {0, 7} and 200 in predicted
+    expected = sklearn.metrics.jaccard_score(truth, np.zeros_like(truth), labels=IDS, average="macro", zero_division=0)
+    assert found.baselines["first_class"].mIoU == pytest.approx(expected, rel=1e-12)
+    assert expected == pytest.approx((truth == 0).mean() / 3)
+    document = json.loads((found.folder / "scores.json").read_text())
+    assert document["baselines"]["first_class"]["mIoU"]["value"] == pytest.approx(expected, rel=1e-12)
+    assert expected < found.scores.mIoU and "number.trivial" not in [f.code for f in found.findings]
 
 
 def test_levels_of_the_tree_merge_classes(run, result):
@@ -277,11 +299,82 @@ def test_the_text_for_people_holds_the_numbers(result):
 
 def test_again_goes_to_a_new_folder_with_the_same_masks(run, result):
     before = fingerprint(result.folder)
-    again = evaluate(run.path)
+    again = evaluate(run.path, again=True)
     assert again.folder != result.folder and again.folder.parent == result.folder.parent
     assert fingerprint(result.folder) == before
     assert fingerprint(again.folder / "predictions") == fingerprint(result.folder / "predictions")
     assert again.scores == result.scores
+
+
+def equal(one, other):
+    """All that two evaluations say, wherever they lie."""
+    return one.to_dict() | {"folder": ""} == other.to_dict() | {"folder": ""}
+
+
+def test_the_same_inputs_return_the_evaluation_that_is_there(own, monkeypatch, capsys):
+    made = {}
+    for name, options in {"plain": {}, "all": {"tolerance": 2, "calibration": True}, "levels": {"selector": "levels"},
+                          "val": {"split": "val"}}.items():
+        made[name] = evaluate(own, **options)
+        for where in (own, own.path):
+            with monkeypatch.context() as patch:
+                patch.setattr(Segmenter, "own_probabilities", None)  # nothing is predicted
+                found = evaluate(where, **options)
+            assert found.folder == made[name].folder and found.to_dict() == made[name].to_dict()
+            assert json.loads(dump_json(found.to_dict())) == json.loads((found.folder / "scores.json").read_text())
+            assert human(found) == human(made[name])
+            for level, before in zip(found.levels, made[name].levels, strict=True):
+                np.testing.assert_array_equal(level.confusions, before.confusions)
+            line, = [line for line in capsys.readouterr().err.splitlines() if "is there already" in line]
+            assert str(found.folder) in line and "--again" in line
+    assert len({one.folder for one in made.values()}) == 4
+    again = evaluate(own, again=True)
+    assert again.folder.name == "test-004" and equal(again, made["plain"])
+    assert evaluate(own).folder == again.folder  # the newest
+
+
+def test_a_dataset_that_lies_elsewhere_is_the_same_input(own, tmp_path):
+    first = evaluate(own)
+    moved = data_of(own).rename(tmp_path / "moved")
+    assert evaluate(own, data=moved).folder == first.folder
+
+
+@pytest.mark.parametrize("change", ["truth", "model", "unfinished", "a mask is gone", "counts are damaged", "no JSON",
+                                    "another version"])
+def test_other_inputs_are_evaluated_anew(own, change, monkeypatch):
+    first = evaluate(own)
+    if change == "truth":
+        path = data_of(own) / "masks/test/test_00.png"
+        write(path, np.where(pixels(path) == 7, 0, pixels(path)).astype(np.uint8))
+    elif change == "model":
+        segmenter = load(own)
+        segmenter.flip_average = False
+        segmenter.save(own.best)
+    elif change == "unfinished":
+        (own.path / "finished.json").unlink()
+    elif change == "a mask is gone":
+        (first.folder / "predictions/test/test_03.png").unlink()
+    elif change == "counts are damaged":
+        (first.folder / "confusions.npy").write_bytes(b"\x93NUMPY")
+    elif change == "no JSON":
+        (first.folder / "scores.json").write_text("{")
+    else:
+        monkeypatch.setattr("maskwright.prediction.evaluate.__version__", "9")
+    assert evaluate(own).folder != first.folder
+
+
+def test_a_second_evaluation_hashes_no_file_of_the_dataset(own, monkeypatch):
+    for path in data_of(own).rglob("*.png"):
+        os.utime(path, (1e9, 1e9))
+    seen = []
+    monkeypatch.setattr(hashes, "file_hash", lambda path: seen.append(path) or file_hash(path))
+    first = evaluate(own)
+    assert len(seen) == 2 * 18
+    seen.clear()
+    assert evaluate(own, again=True).dataset_version == first.dataset_version and seen == []
+    path = data_of(own) / "masks/test/test_00.png"
+    write(path, np.where(pixels(path) == 7, 0, pixels(path)).astype(np.uint8))
+    assert evaluate(own).dataset_version != first.dataset_version and seen == [path]
 
 
 def test_the_run_is_not_changed(own):
@@ -298,6 +391,28 @@ def test_splits_that_the_model_has_seen_are_noted(own, split, note):
     found = evaluate(own, split=split)
     assert sorted(found.names) == sorted(own.info()["splits"][split])
     assert any(note in line for line in found.notes)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_dataset_that_was_moved_is_the_one_that_was_trained_on(own, tmp_path, gone):
+    """`val` is here a split of its own; of a flat dataset it would be the recorded part of it."""
+    moved = shutil.copytree(data_of(own), tmp_path / "mounted" / "data")
+    if gone:
+        shutil.rmtree(data_of(own))
+    codes = {split: [f.code for f in evaluate(own, split=split, data=moved).findings] for split in ("train", "val", "test")}
+    assert codes == {"train": ["number.trained_on", "number.few_images"],
+                     "val": ["number.selected_on", "number.few_images"], "test": ["number.few_images"]}
+
+
+def test_a_run_from_before_images_were_stored(own, tmp_path):
+    (own.path / "images.json").unlink()
+    atomic_write_json(own.info_file, {key: value for key, value in own.info().items() if key != "format"})
+    moved = shutil.copytree(data_of(own), tmp_path / "mounted" / "data")
+    shutil.rmtree(data_of(own))
+    assert "number.trained_on" in [f.code for f in evaluate(own, split="train", data=moved).findings]
+    (moved / "images/train/train_00.png").unlink()
+    found = evaluate(own, split="train", data=moved)
+    assert "number.unchecked" in [f.code for f in found.findings] and "note: could not be checked: " in human(found)
 
 
 def test_few_images_are_noted(own, result):
@@ -347,7 +462,8 @@ def test_another_dataset_with_the_same_classes(own, tmp_path):
     found = evaluate(own, data=other)
     assert found.names == ["test/test_03"]
     assert found.dataset_version != own.info()["dataset"]["version"]
-    assert not any("changed since training" in note for note in found.notes)
+    # It is the dataset of the training without some images, wherever it lies.
+    assert any("changed since training" in note for note in found.notes)
 
 
 def test_another_dataset_with_other_ids_of_the_same_classes(own, tmp_path):
@@ -395,6 +511,8 @@ def test_the_holdout_of_a_flat_dataset_can_be_evaluated(tmp_path):
     run = train(config(root, train={"iterations": 4}), out=tmp_path / "run")
     found = evaluate(run, split="val")
     assert found.names == run.info()["splits"]["val"]
+    assert evaluate(run, split="val", data=root.rename(tmp_path / "moved")).names == found.names
+    (tmp_path / "moved").rename(root)
     assert found.scores.mIoU == run.finished["best_val_mIoU"]
     with pytest.raises(ConfigError, match="it has train, val"):
         evaluate(run)

@@ -98,7 +98,7 @@ def evaluation(split: str, confusions: np.ndarray, classes: ClassTree, version: 
             "mean_image_iou": mean_image_iou(confusions).tolist(),
             "baselines": {name: baseline.to_dict()["scores"] for name, baseline in baselines.items()},
             "levels": [], "notes": [], "findings": [], "origin": Origin().to_dict(), "size": {},
-            "dataset_version": version, "folder": folder}
+            "dataset_version": version, "inputs": "", "folder": folder}
 
 
 def write_run(run: Path, data: Path, dataset: Dataset) -> None:

@@ -27,7 +27,8 @@ from maskwright.auditing.objects import NONE, measure
 from maskwright.auditing.statistics import SPLITS, Counts, Size, Statistics, channel_sums
 from maskwright.auditing.unfinished import Part, Unfinished
 from maskwright.core.classes import IGNORE, ClassTree
-from maskwright.core.dataset import Dataset, stream_hash
+from maskwright.core.dataset import Dataset
+from maskwright.core.hashes import stream_hash
 from maskwright.core.masks import Mask
 from maskwright.core.progress import Advance
 from maskwright.core.sample import Sample, header_of
@@ -75,14 +76,12 @@ class Survey:
     def version(self) -> str:
         """The content version of the dataset, without reading again what was read. DataError for files that are not
         there."""
-        records = {record.sample.name: record for record in self.records}
-
-        def known(sample: Sample) -> tuple[str | None, str | None]:
-            record = records.get(sample.name)
-            image, mask = (record.image, record.mask) if record else (None, None)
-            return (image.file.hex() if isinstance(image, ImageFacts) else None,
-                    mask.file.hex() or None if isinstance(mask, MaskFacts) else None)
-
+        known: dict[Path, str] = {}
+        for record in self.records:
+            if isinstance(record.image, ImageFacts):
+                known[record.sample.image] = record.image.file.hex()
+            if record.sample.mask and isinstance(record.mask, MaskFacts):
+                known[record.sample.mask] = record.mask.file.hex()
         return self.dataset.version(known)
 
     @cached_property

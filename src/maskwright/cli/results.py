@@ -27,6 +27,9 @@ def evaluate(
     calibration: Annotated[
         bool, typer.Option("--calibration", help="Also whether probabilities can be believed: ECE, Brier, ….")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="A new evaluation also where one of the same model, data and options is.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Score a run, or masks that any tool has made, on a split, with intervals and trivial baselines."""
@@ -36,7 +39,8 @@ def evaluate(
     if not is_mask_folder(run):
         need_torch()
     result = evaluate(
-        run, split=split, data=data, selector=selector, boundary=boundary, tolerance=tolerance, calibration=calibration
+        run, split=split, data=data, selector=selector, boundary=boundary, tolerance=tolerance, calibration=calibration,
+        again=again,
     )
     show(result.to_dict(), as_json, lambda: human(result))
 

@@ -11,17 +11,12 @@ from typing import Any
 
 from maskwright.comparing.marginals import Marginals
 from maskwright.core import strictyaml
-from maskwright.core.storage import dump_json
+from maskwright.core.storage import dump_json, natural
 from maskwright.evaluations import Scored, newest
 from maskwright.guarding.number import Number
-from maskwright.run import Run
+from maskwright.run import Run, flat
 
 _DEEPEST = 2
-# Settled by a measurement on the machine, or of no effect on what is learnt: they tell no two recipes apart.
-MEASURED = frozenset({"train.precision", "train.channels_last", "train.threads", "train.workers", "train.refits",
-                      "train.thread_changes", "trackers"})
-# Follow from the time of a budget.
-_FITTED = frozenset({"train.iterations", "train.evaluate_every"})
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ def find_runs(paths: Sequence[str | Path]) -> tuple[list[Run], list[Path]]:
     found: dict[Path, Run] = {}
     others = []
     for path in map(Path, paths):
-        below = sorted(_below(path, _DEEPEST))
+        below = sorted(_below(path, _DEEPEST), key=natural)
         for folder in below:
             found.setdefault(folder.resolve(), Run(folder))
         others += [] if below else [path]
@@ -109,30 +104,14 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return ["/".join(part[-length:]) for part in parts]
 
 
-def flat(config: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """A config with dotted keys; lists are values."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            found |= flat(value, f"{before}{key}.")
-        else:
-            found[before + key] = value
-    return found
-
-
 def recipes(members: Sequence[Member]) -> list[list[Member]]:
-    """Members whose configs differ only in the seed, and in what was measured, put together; in order of appearance.
+    """Members that differ only in the seed (`Run.recipe`) put together; in order of appearance.
 
-    Runs on other versions of a dataset, or of the trust in it, are apart, and so is whatever has no config, or the same
-    seed twice.
+    What has no config is apart, and so is the same seed once more.
     """
     found: dict[str, list[Member]] = {}
     for place, member in enumerate(members):
-        ignored = MEASURED | {"seed"} | (_FITTED if "budget" in member.info else set())
-        recipe = {key: value for key, value in member.config.items() if key not in ignored}
-        facts = [recipe, member.info.get("dataset"), member.info.get("trust"),
-                 member.info.get("budget", {}).get("seconds")]
-        key = dump_json(facts) if member.config else f"{place}"
+        key = member.run.recipe() if member.config else f"{place}"
         if any(other.config.get("seed") == member.config.get("seed") for other in found.get(key, [])):
             key = f"{place}"
         found.setdefault(key, []).append(member)
@@ -151,8 +130,11 @@ def recipe_name(members: Sequence[Member]) -> str:
 
 
 def differing(recipes: Sequence[Sequence[Member]]) -> dict[str, list[Any]]:
-    """The keys in which the configs of recipes differ, each with its value in all of them (None where it has none)."""
-    configs = [members[0].config for members in recipes]
-    keys = dict.fromkeys(key for config in configs for key in config if key != "seed")
-    values = {key: [config.get(key) for config in configs] for key in keys}
+    """The keys in which the configs of recipes differ, each with its value in all of them (None where it has none). A
+    dataset differs by what it holds, not by where it lies."""
+    firsts = [members[0] for members in recipes]
+    keys = dict.fromkeys(key for member in firsts for key in member.config if key != "seed")
+    if len({member.info.get("dataset", {}).get("version") for member in firsts if member.info}) < 2:
+        keys.pop("data.root", None)
+    values = {key: [member.config.get(key) for member in firsts] for key in keys}
     return {key: row for key, row in values.items() if len({dump_json(value) for value in row}) > 1}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from maskwright.comparing.gather import MEASURED
+from maskwright.run import MEASURED
 
 # The normalisation comes from the encoder's own statistics.
 _DERIVED = MEASURED | {"data.mean", "data.std"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from maskwright.core.classes import ClassTree
 from maskwright.core.description import FILE_NAME, MASK_ENDINGS, DatasetFile, images_below
 from maskwright.core.findings import Finding, Severity
+from maskwright.core.hashes import file_hash, file_hashes
 from maskwright.core.sample import (
     IMAGE_SUFFIXES,
     INDEX,
@@ -41,7 +42,8 @@ class Dataset:
     """Samples with their classes. Reading is lazy: nothing is decoded until a sample is asked for.
 
     `orphans` are mask files that belong to no image. `notes` are findings from the reading of annotation files:
-    what was left out, and what was taken for what.
+    what was left out, and what was taken for what. `home` is the folder of `dataset.yaml` and of all that is ours, None
+    where there is no place for that.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Dataset:
     exif: Exif = "apply"
     orphans: tuple[Path, ...] = ()
     notes: tuple[Finding, ...] = ()
+    home: Path | None = field(default=None, compare=False)
 
     @cached_property
     def splits(self) -> dict[str, list[Sample]]:
@@ -104,11 +107,20 @@ class Dataset:
             raise DataError(f"{sample.label_file}: {sizes}{image.shape[0]}; draw it again or exclude the sample")
         return image, mask
 
-    def version(self, known: Callable[[Sample], tuple[str | None, str | None]] = lambda _: (None, None)) -> str:
+    def file_hashes(self, spare: Path | None = None) -> dict[Path, str]:
+        """The hash of every image and mask file (see `hashes.file_hash`); of those that have not changed, from the
+        cache in `home`, or in the folder `spare` where `home` cannot be written to. DataError for one that cannot be
+        read."""
+        files = [file for sample in self.samples for file in (sample.mask, sample.image) if file]
+        return file_hashes(files, self.home, spare)
+
+    def version(self, known: Mapping[Path, str] | None = None) -> str:
         """Content hash (BLAKE2b, 32 hex digits) of classes, encoding, splits, statuses and every file's bytes.
 
-        `known` gives the hashes of a sample's image and mask file (see `stream_hash`) where they were read already.
+        `known` are hashes of image and mask files (see `hashes.file_hash`) that were read already; without it, they are
+        those of `file_hashes`.
         """
+        hashes = self.file_hashes() if known is None else known
         digest = hashlib.blake2b(digest_size=16)
         # The role of the background changes no mask.
         head: list[Any] = [self.classes.to_dict(role=False), self.encoding.kind, dict(self.encoding.levels), self.exif]
@@ -116,32 +128,14 @@ class Dataset:
             head.append(self.encoding.ignore_colour)
         digest.update(dump_json(head).encode())
         for sample in self.samples:
-            image, mask = known(sample)
+            image, mask = hashes.get(sample.image) or file_hash(sample.image), None
             if sample.mask:
-                mask = mask or file_hash(sample.mask)
+                mask = hashes.get(sample.mask) or file_hash(sample.mask)
             elif sample.drawing:
                 mask = sample.drawing.digest()
-            image = image or file_hash(sample.image)
             record = [sample.name, sample.split, sample.status, sample.provenance, image, mask]
             digest.update(dump_json(record).encode())
         return digest.hexdigest()
-
-
-def stream_hash(stream: BinaryIO) -> str:
-    """BLAKE2b (32 hex digits) of what lies behind the position of a file."""
-    found = hashlib.blake2b(digest_size=16)
-    while block := stream.read(1 << 20):
-        found.update(block)
-    return found.hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """`stream_hash` of a whole file. DataError when it cannot be read."""
-    try:
-        with open(path, "rb") as stream:
-            return stream_hash(stream)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); restore it") from None
 
 
 def build(file: DatasetFile, root: Path, name: str) -> Dataset:

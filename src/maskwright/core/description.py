@@ -19,6 +19,8 @@ from maskwright.core.sample import IMAGE_SUFFIXES, Encoding, Exif, MaskEncoding
 from maskwright.errors import ConfigError
 
 FILE_NAME = "dataset.yaml"
+# Beside it: all that is ours.
+FOLDER = ".maskwright"
 # Layouts of image and mask files; every other one is an annotation format.
 FOLDER_LAYOUTS = ("split_folders", "flat", "table")
 # Endings that annotation tools put behind the image's name.

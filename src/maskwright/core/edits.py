@@ -20,13 +20,13 @@ import numpy.typing as npt
 
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
+from maskwright.core.description import FOLDER as FOLDER
 from maskwright.core.masks import mask_png
 from maskwright.core.sample import Sample, Status
 from maskwright.core.storage import Journal, atomic_write_bytes, confine, disk_errors, exclusive_lock
 from maskwright.core.tables import plural
 from maskwright.errors import ConfigError, DataError
 
-FOLDER = ".maskwright"
 Kind = Literal["split", "status", "mask"]
 
 
@@ -168,7 +168,8 @@ def mask_edit(home: Path, sample: Sample, mask: npt.NDArray[np.uint8], classes: 
 
 
 def with_edits(dataset: Dataset, home: Path) -> Dataset:
-    """`dataset` with the edits in the journal of `home`. Edits of samples that are no longer there have no effect."""
+    """`dataset`, at home in `home`, with the edits in the journal there. Edits of samples that are no longer there
+    have no effect."""
     changes: dict[str, dict[str, Any]] = {}
     for batch in read_batches(home):
         for edit in batch.edits:
@@ -181,6 +182,6 @@ def with_edits(dataset: Dataset, home: Path) -> Dataset:
                 file = confine(home / FOLDER, edit.value, str(journal_of(home).path))
                 change |= {"mask": file, "edited": True, "drawing": None}
     if not changes:
-        return dataset
-    return replace(dataset, samples=tuple(replace(sample, **changes.get(sample.name, {}))
-                                          for sample in dataset.samples))
+        return replace(dataset, home=home)
+    return replace(dataset, home=home, samples=tuple(replace(sample, **changes.get(sample.name, {}))
+                                                     for sample in dataset.samples))

@@ -13,6 +13,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -186,6 +187,21 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not readable as JSON ({error}); restore or delete the file") from None
 
 
+def require_format(path: Path, what: str, found: object, newest: int) -> None:
+    """Files are read in the format of this version (`newest`) and in the one before. DataError for any other that was
+    `found` in the file of `what` at `path`."""
+    if found in (newest, newest - 1):
+        return
+    reads = f"this version reads {newest - 1} and {newest}"
+    if not isinstance(found, int):
+        raise DataError(f"{path}: its {what} format is {found!r}, which is no number; restore the file")
+    if found > newest:
+        raise DataError(f"{path}: is of {what} format {found}, from a newer Maskwright ({reads}); "
+                        "`pip install --upgrade maskwright`")
+    raise DataError(f"{path}: is of {what} format {found}, which is too old ({reads}); make it again, or read it with "
+                    "the Maskwright that wrote it")
+
+
 def require_absent(folder: Path) -> Path:
     """Outputs are never overwritten: an existing non-empty folder, or a file, is refused."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
@@ -194,10 +210,24 @@ def require_absent(folder: Path) -> Path:
     return folder
 
 
-def next_free(parent: Path, stem: str) -> Path:
-    """`parent/stem-001`, or the next number that is free."""
-    taken = {path.name for path in parent.glob(f"{stem}-*")} if parent.is_dir() else set()
-    return parent / next(name for n in range(1, 1_000_000) if (name := f"{stem}-{n:03d}") not in taken)
+def numbered(parent: Path, stem: str | None = None, suffix: str = "") -> Iterator[tuple[str, int, Path]]:
+    """Stem, number and path of each `STEM-001` with that suffix in `parent`, of one `stem` or of all; in no order."""
+    for path in parent.iterdir() if parent.is_dir() else ():
+        match = re.fullmatch(r"(.+)-([0-9]{3,})" + re.escape(suffix), path.name)
+        if match and stem in (None, match[1]) and not path.name.startswith(STAGING_PREFIX):
+            yield match[1], int(match[2]), path
+
+
+def next_free(parent: Path, stem: str, suffix: str = "") -> Path:
+    """`parent/stem-001`, or the number behind the highest that is taken: a higher number is always newer."""
+    highest = max((number for _, number, _ in numbered(parent, stem, suffix)), default=0)
+    return parent / f"{stem}-{highest + 1:03d}{suffix}"
+
+
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """A key that sorts paths by name with numbers as numbers: 999 before 1000, `seed2` before `seed10`."""
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part)
+            for part in re.split(r"([0-9]+)", path.as_posix()) if part]
 
 
 @contextmanager

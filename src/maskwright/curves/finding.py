@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from maskwright.core.progress import progress
+from maskwright.core.storage import natural
 from maskwright.curves import READERS
 from maskwright.curves.curve import Curves
 from maskwright.curves.lines import Start
@@ -57,7 +58,8 @@ def _logs(path: Path) -> list[tuple[Path, str]]:
         return [(path, tool)]
     for below in _BELOW:
         for tool, reader in READERS.items():
-            files = sorted(file for pattern in reader.files for file in path.glob(below + pattern) if file.is_file())
+            files = sorted((file for pattern in reader.files for file in path.glob(below + pattern) if file.is_file()),
+                           key=natural)
             if files:
                 found = [file.parent for file in files] if reader.together else files
                 return [(file, tool) for file in dict.fromkeys(found)]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from maskwright.core.classes import ClassTree
-from maskwright.core.storage import dump_json
 from maskwright.curves.curve import OWN, Curves, Setup
 from maskwright.curves.lines import Start, is_number, json_lines, number, position
 from maskwright.curves.naming import Collector
 from maskwright.run import Run
 
 _NOT_CURVES = {"iteration", "epoch", "loss_max", "loss_first", "iterations", "evaluate_every", "threads"}
-# What a machine settles for itself, so that it may differ between repetitions.
-_OF_THE_MACHINE = {"threads", "channels_last", "compile", "workers", "refits", "thread_changes"}
 
 
 def detect(start: Start) -> bool:
@@ -59,7 +55,7 @@ def _setup(run: Run) -> Setup:
     apart = [f"{term['name']} {text}" for term in terms
              if (text := _text({key: value for key, value in term.items() if key not in ("name", "weight")}))]
     return Setup(_with(network, _text(details)), _with(loss, "; ".join(apart)), config["seed"],
-                 _recipe(config, run.info()["dataset"]["version"]))
+                 run.recipe())
 
 
 def _with(short: str, details: str) -> str:
@@ -70,12 +66,3 @@ def _text(values: Mapping[str, Any]) -> str:
     """Values that say something, as `key=value, …`."""
     return ", ".join(f"{key}={'-'.join(map(str, value)) if isinstance(value, list) else value}"
                      for key, value in values.items() if value not in (None, "none", {}, []))
-
-
-def _recipe(config: dict[str, Any], version: str) -> str:
-    """A hash of all that decides how the training goes but its seed."""
-    length = {"iterations"} if config["train"].get("budget") else set()
-    parts = {key: value for key, value in config.items() if key not in ("seed", "trackers")}
-    parts["data"] = {key: value for key, value in config["data"].items() if key != "root"}
-    parts["train"] = {key: value for key, value in config["train"].items() if key not in _OF_THE_MACHINE | length}
-    return hashlib.sha256(dump_json([sorted(parts.items()), version]).encode()).hexdigest()[:16]

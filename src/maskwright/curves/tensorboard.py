@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from maskwright.core.storage import natural
 from maskwright.curves.curve import Curves
 from maskwright.curves.events import scalars, starts_like_one
 from maskwright.curves.lines import Start, finite
@@ -24,7 +25,7 @@ def read(path: Path) -> Curves:
     """A folder of event files, or one file. Raises DataError."""
     found = Collector()
     found.note("x is the step as it was logged")
-    for file in sorted(path.glob(FILES)) if path.is_dir() else [path]:
+    for file in sorted(path.glob(FILES), key=natural) if path.is_dir() else [path]:
         for tag, step, value in scalars(file):
             if step < 0:
                 found.note("values at steps below 0 are left out")

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.config import seconds_of
-from maskwright.core.dataset import Dataset, file_hash
+from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
+from maskwright.core.hashes import file_hash
 from maskwright.core.progress import say
 from maskwright.core.sample import Sample
 from maskwright.core.storage import (

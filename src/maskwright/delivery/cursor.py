@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskwright.core.storage import STAGING_PREFIX, atomic_write_json, read_json
+from maskwright.core.storage import atomic_write_json, numbered, read_json
 from maskwright.errors import DataError
 from maskwright.run import Run
 
@@ -59,9 +59,8 @@ def _file(run: Run, name: str) -> Path:
 
 
 def evaluations(run: Run) -> list[Path]:
-    """Folders of finished evaluations in the order of their names."""
-    return sorted(file.parent for file in run.evaluations.glob("*/scores.json")
-                  if not file.parent.name.startswith(STAGING_PREFIX))
+    """Folders of finished evaluations by split, the oldest first."""
+    return [folder for _, _, folder in sorted(numbered(run.evaluations)) if (folder / "scores.json").is_file()]
 
 
 @dataclass(frozen=True)

@@ -25,16 +25,20 @@ class Row(NamedTuple):
     look: Look
 
 
+# What `doctor` says of a run, too.
+UNLEARNT = "number.trivial"
 # Worst first, which is the order of findings.
 GUARDS: dict[str, Row] = {
     "number.trained_on": Row(ERROR, "the scored images were trained on", each(looks.trained_on)),
     "number.leakage": Row(ERROR, "scored image files are copies of training images", each(looks.leakage)),
-    "number.trivial": Row(ERROR, "predicting one class everywhere scores as high", each(looks.trivial)),
+    UNLEARNT: Row(ERROR, "predicting one class everywhere scores as high", each(looks.trivial)),
     "number.one_image": Row(ERROR, "a single image was scored", each(looks.one_image)),
     "number.other_split": Row(ERROR, "scores of different splits stand side by side", looks.other_split),
     "number.other_images": Row(ERROR, "scores of different images, or by different truth, stand side by side",
                                looks.other_images),
     "number.selected_on": Row(WARNING, "the scored images have chosen the checkpoint", each(looks.selected_on)),
+    "number.unchecked": Row(WARNING, "could not be checked: which image files the training used is not known",
+                            each(looks.unchecked)),
     "number.chosen_on_scored": Row(WARNING, "the best of several is chosen by the scores that are told",
                                    looks.chosen_on_the_scored),
     "number.not_best": Row(WARNING, "the model is not the best checkpoint of its training", each(looks.not_the_best)),

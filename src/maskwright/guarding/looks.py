@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,8 @@ def trivial(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     value, bar = (number.scores or {}).get("mIoU"), (number.trivial or {}).get("mIoU")
     if bar is not None and not (value is not None and value > bar):
         yield (f"mIoU is no better than predicting one class everywhere ({bar:.3f})",
-               "the model has learnt nothing that counts; see `maskwright doctor RUN`", {"mIoU": value, "trivial": bar})
+               "the model is not better than a constant prediction: train for longer, or see what `maskwright doctor "
+               "RUN` says of its log", {"mIoU": value, "trivial": bar})
 
 
 def trivial_accuracy(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -101,10 +102,18 @@ def trivial_accuracy(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]
                "report mIoU or Dice instead", {"aAcc": value, "trivial": bar})
 
 
+def _used(number: Number, found: Sequence[str] | None, names: Collection[str]) -> list[str]:
+    """The scored samples that were `found` to be used; where that was not looked for, those with one of these names of
+    the same dataset."""
+    if found is not None:
+        return list(found)
+    return [name for name in number.images or () if name in names] if number.origin.same_data else []
+
+
 def trained_on(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Images that the model has learnt."""
-    if number.training and number.origin.same_data and number.images:
-        seen = [name for name in number.images if name in number.training.train]
+    if number.training and number.images:
+        seen = _used(number, number.origin.trained_on, number.training.train)
         if seen:
             which = "these images" if len(seen) == len(number.images) else f"{len(seen)} of these images"
             yield (f"{which} were trained on: the scores say nothing about new images",
@@ -130,13 +139,21 @@ def same_names(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def selected_on(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Images that have chosen the checkpoint."""
-    if number.training and number.origin.same_data and number.images:
-        seen = [name for name in number.images if name in number.training.val]
+    if number.training and number.images:
+        seen = _used(number, number.origin.selected_on, number.training.val)
         if seen:
             where = "this split" if len(seen) == len(number.images) else f"{len(seen)} of these images"
             yield (f"the checkpoint was chosen on {where}: its scores are optimistic",
                    "report the scores of a split that has chosen nothing, such as test",
                    {"count": len(seen), "samples": seen[:50]})
+
+
+def unchecked(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """A training of which nobody knows any more what it used."""
+    if number.training and not number.origin.checked:
+        yield ("could not be checked: whether these images were trained on, or have chosen the checkpoint; the run "
+               "does not say which image files it used, and its dataset is gone or has changed",
+               "put the dataset back as it was and evaluate again, or train again: a run stores now what it uses", {})
 
 
 def version(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:

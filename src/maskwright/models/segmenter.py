@@ -189,6 +189,10 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
     """Rebuilds a Segmenter from its file. DataError when the file is damaged or of another format."""
     header, tensors = read_tensors(path)
     if header.get("format") != FORMAT:
+        kind, _, number = str(header.get("format")).rpartition("-")
+        if kind == FORMAT.rpartition("-")[0] and number.isdecimal():
+            raise DataError(f"{path}: is of model format {number}, from a newer Maskwright (this version reads "
+                            f"{FORMAT.rpartition('-')[2]}); `pip install --upgrade maskwright`")
         raise DataError(f"{path}: is no model file of this version ({FORMAT}); give a run or its best.safetensors")
     try:
         spec = ModelSpec(**header["model"])

@@ -6,25 +6,28 @@ way needs no model and no torch.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from maskwright import __version__
 from maskwright.core.classes import IGNORE, Selector
 from maskwright.core.dataset import Dataset
+from maskwright.core.hashes import file_hash
 from maskwright.core.masks import Mask, mask_png
 from maskwright.core.progress import progress, say
 from maskwright.core.sample import INDEX, Sample, read_mask
-from maskwright.core.storage import next_free, staged_folder
-from maskwright.errors import ConfigError, DataError
+from maskwright.core.storage import dump_json, next_free, numbered, read_json, staged_folder
+from maskwright.errors import ConfigError, DataError, MaskwrightError
 from maskwright.formats.opening import load_dataset
 from maskwright.guarding import guard
-from maskwright.guarding.number import Number, Origin, image_hashes, origin_of
+from maskwright.guarding.number import Number, Origin, origin_of, used_by
 from maskwright.metrics import Tolerance
-from maskwright.prediction.scoring import Evaluation, score, write
+from maskwright.prediction.scoring import Evaluation, read, score, write
 from maskwright.prediction.tally import Tally
 from maskwright.run import Run
 
@@ -43,7 +46,7 @@ class Predicted:
 
 def evaluate(run: str | Path | Run, *, split: str = "test", data: str | Path | None = None,
              selector: Selector | None = None, device: str | None = None, boundary: bool = False,
-             tolerance: str | float | None = None, calibration: bool = False) -> Evaluation:
+             tolerance: str | float | None = None, calibration: bool = False, again: bool = False) -> Evaluation:
     """Scores a run's best checkpoint, or the masks in a folder, on a split; the result goes to
     `RUN/evaluations/SPLIT-001`, or `FOLDER/evaluations/SPLIT-001`.
 
@@ -54,6 +57,9 @@ def evaluate(run: str | Path | Run, *, split: str = "test", data: str | Path | N
     A folder of masks needs `data`: it holds an index PNG of class ids for each labelled sample of the split, of the
     image's size, called SAMPLE.png, with or without the split's folder (`predict` writes them to `OUT/masks`). The
     split `all` is every labelled sample.
+
+    Where there is an evaluation already of the same model or masks, the same content of the dataset, the same split and
+    options, it is returned as it is; with `again` a new one is made.
 
     Raises ConfigError for an empty split, for a selector of trees where there is none, and for what masks cannot tell;
     DataError when classes differ, and when masks are missing or do not fit.
@@ -67,9 +73,9 @@ def evaluate(run: str | Path | Run, *, split: str = "test", data: str | Path | N
         if selector is not None or calibration:
             raise ConfigError(f"{run}: holds masks, which have neither probabilities nor levels of their own; leave "
                               "--selector and --calibration out, or give a run")
-        return _evaluate_masks(Path(run), load_dataset(data), split, allowed)
+        return _evaluate_masks(Path(run), load_dataset(data), split, allowed, again)
     return _evaluate_run(run if isinstance(run, Run) else Run.open(run), data, split, selector, device, allowed,
-                         calibration)
+                         calibration, again)
 
 
 def is_mask_folder(path: str | Path) -> bool:
@@ -95,13 +101,14 @@ def samples_of(dataset: Dataset, split: str, recorded: Mapping[str, Sequence[str
 
 
 def _evaluate_run(run: Run, data: str | Path | None, split: str, selector: Selector | None, device: str | None,
-                  tolerance: Tolerance | None, calibration: bool) -> Evaluation:
+                  tolerance: Tolerance | None, calibration: bool, again: bool) -> Evaluation:
     import torch
 
     from maskwright.models.segmenter import load_segmenter, with_selector
     from maskwright.prediction.predict import model_file
 
-    segmenter = load_segmenter(model_file(run), device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    file = model_file(run)
+    segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     config, info = run.config(), run.info()
     dataset = load_dataset(data or config.data.root)
     classes, trained = dataset.classes, segmenter.classes
@@ -109,8 +116,10 @@ def _evaluate_run(run: Run, data: str | Path | None, split: str, selector: Selec
         raise DataError(f"{dataset.root}: its classes ({', '.join(classes.names)}) are not those of the run "
                         f"({', '.join(trained.names)}); use the dataset.yaml that the run was trained with")
     segmenter = with_selector(segmenter, selector, classes)
-    same = str(dataset.root.resolve()) == info["dataset"]["root"]
-    samples = samples_of(dataset, split, info["splits"] if same else {})
+    hashes = dataset.file_hashes(run.path)
+    version = dataset.version(hashes)
+    used = used_by(run, dataset, version, hashes)
+    samples = samples_of(dataset, split, info["splits"] if used.same_data else {})
     batch = config.train.batch_size  # as in training, so that the scores of val are exactly those of the log
 
     def predictions() -> Iterator[Predicted]:
@@ -124,11 +133,14 @@ def _evaluate_run(run: Run, data: str | Path | None, split: str, selector: Selec
                                 probabilities.cpu().numpy() if calibration else None)
 
     tally = Tally(classes, implied=segmenter.coherent, tolerance=tolerance)
-    return _evaluate(next_free(run.evaluations, split), split, dataset, samples, predictions(), tally,
-                     segmenter.selector, run, same_tree=classes.parents == trained.parents)
+    origin = origin_of(run, samples, used, hashes, same_tree=classes.parents == trained.parents)
+    made_of = [file_hash(file), run.finished is not None, segmenter.selector, calibration]
+    return _evaluate(Scoring(run.evaluations, split, samples, version, segmenter.selector, run, origin, made_of),
+                     predictions(), tally, calibration, again)
 
 
-def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Tolerance | None) -> Evaluation:
+def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Tolerance | None, again: bool
+                    ) -> Evaluation:
     classes = dataset.classes
     everything = {"all": [sample.name for group in dataset.splits.values() for sample in group]}
     samples = samples_of(dataset, split, {} if split in dataset.splits else everything)
@@ -146,8 +158,9 @@ def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Toler
             levels = [*(level.mask(found) for level in classes.levels[:-1]), found]
             yield Predicted(sample, truth, levels, file.read_bytes())
 
-    return _evaluate(next_free(folder / "evaluations", split), split, dataset, samples, predictions(),
-                     Tally(classes, tolerance=tolerance))
+    scoring = Scoring(folder / "evaluations", split, samples, dataset.version(dataset.file_hashes(folder)),
+                      made_of=[file_hash(file) for file in files])
+    return _evaluate(scoring, predictions(), Tally(classes, tolerance=tolerance), False, again)
 
 
 def _mask_files(folder: Path, samples: Sequence[Sample]) -> list[Path]:
@@ -165,30 +178,83 @@ def _mask_files(folder: Path, samples: Sequence[Sample]) -> list[Path]:
     return tried[best]
 
 
-def _evaluate(folder: Path, split: str, dataset: Dataset, samples: Sequence[Sample], predictions: Iterator[Predicted],
-              tally: Tally, selector: Selector = "leaf", run: Run | None = None, *, same_tree: bool = True
+@dataclass(frozen=True)
+class Scoring:
+    """What is scored: the `samples` of a split of a dataset of that `version`, by predictions that follow from what
+    `made_of` lists; `run` has made them, if it is known. The result goes to a new folder in `parent`."""
+
+    parent: Path
+    split: str
+    samples: Sequence[Sample]
+    version: str
+    selector: Selector = "leaf"
+    run: Run | None = None
+    origin: Origin = field(default_factory=Origin)
+    made_of: Sequence[object] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Those of the samples."""
+        return [sample.name for sample in self.samples]
+
+    def inputs(self, tolerance: Tolerance | None) -> str:
+        """A hash of all that the result follows from, the version of this package included."""
+        facts = [__version__, self.split, self.names, self.version, asdict(tolerance) if tolerance else None,
+                 self.origin.to_dict(), self.made_of]
+        return hashlib.blake2b(dump_json(facts).encode(), digest_size=16).hexdigest()
+
+    def completed(self, result: Evaluation, inputs: str) -> Evaluation:
+        """With all that is known besides the counts, and what the guard says to it."""
+        weak = sum(sample.provenance != "hand" for sample in self.samples)
+        size = self.run.info().get("size", {}) if self.run else {}
+        result = replace(result, size=size, origin=replace(self.origin, weak=weak), inputs=inputs)
+        name = (self.run.path if self.run else self.parent.parent).resolve().name
+        return replace(result, findings=guard([Number.of(name, result.to_dict(), result.names, self.run)]))
+
+
+def _evaluate(scoring: Scoring, predictions: Iterator[Predicted], tally: Tally, calibration: bool, again: bool
               ) -> Evaluation:
-    """Counts every prediction, scores the counts, and writes both with the masks to `folder`. `run` has predicted
-    them, if it is known."""
+    """Counts every prediction, scores the counts, and writes both with the masks; or finds what was written before."""
+    split, names, inputs = scoring.split, scoring.names, scoring.inputs(tally.tolerance)
+    if not again and (found := _stored(scoring, tally, calibration, inputs)):
+        say(f"evaluation folder: {found.folder}: is there already, of the same model, data and options; --again makes "
+            "a new one")
+        return found
+    folder = next_free(scoring.parent, split)
     say(f"evaluation folder: {folder}")
     with staged_folder(folder) as staging:
-        with progress("evaluating", len(samples)) as advance:
+        with progress("evaluating", len(names)) as advance:
             for done, one in enumerate(predictions, 1):
                 tally.add(one.truth, one.levels, one.probabilities)
-                file = staging / "predictions" / f"{one.sample.name}.png"
+                file = _prediction(staging, one.sample.name)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(one.png)
                 advance(done)
-        hashes = image_hashes(dataset)
-        version = dataset.version(lambda sample: (hashes[sample.name], None))
-        origin = origin_of(run, dataset, samples, hashes, same_tree=same_tree) if run else Origin()
-        result = score(folder, split, [sample.name for sample in samples], tally.confusions, tally.classes, version,
-                       selector, tally.incoherent, tolerance=tally.tolerance, boundaries=tally.boundaries,
+        boundaries = tally.boundaries
+        result = score(folder, split, names, tally.confusions, tally.classes, scoring.version, scoring.selector,
+                       tally.incoherent, tolerance=tally.tolerance, boundaries=boundaries,
                        calibration=tally.calibration)
-        weak = sum(sample.provenance != "hand" for sample in samples)
-        result = replace(result, size=run.info().get("size", {}) if run else {}, origin=replace(origin, weak=weak))
-        name = (run.path if run else folder.parent.parent).resolve().name
-        result = replace(result, findings=guard([Number.of(name, result.to_dict(), result.names, run)]))
-        write(staging, result)
+        result = scoring.completed(result, inputs)
+        write(staging, result, boundaries)
     say(f"evaluation folder: {folder}")
     return result
+
+
+def _stored(scoring: Scoring, tally: Tally, calibration: bool, inputs: str) -> Evaluation | None:
+    """The newest whole evaluation of these inputs that there is."""
+    for _, _, folder in sorted(numbered(scoring.parent, scoring.split), reverse=True):
+        try:
+            stored = read_json(folder / "scores.json")
+            if not isinstance(stored, dict) or stored.get("inputs") != inputs:
+                continue
+            if all(_prediction(folder, name).is_file() for name in scoring.names):
+                found = read(folder, stored, scoring.split, scoring.names, tally.classes, scoring.version,
+                             scoring.selector, tally.tolerance, calibration)
+                return scoring.completed(found, inputs)
+        except (MaskwrightError, OSError, ValueError, EOFError, TypeError):
+            continue  # of another tool, or damaged: evaluated anew
+    return None
+
+
+def _prediction(folder: Path, name: str) -> Path:
+    return folder / "predictions" / f"{name}.png"

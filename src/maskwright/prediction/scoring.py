@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ class Evaluation:
     `incoherent_share` (0..1) how many of the counted pixels have labels that contradict each other; of a flat list,
     neither is there. `size` is what the model costs (see `models.size`), as `run.json` has it. `origin` is what was
     seen of how the numbers came about, `findings` what the guard says to all this (see `guarding`), and `notes` are
-    its words alone.
+    its words alone. `inputs` is a hash of all that the numbers follow from.
     """
 
     folder: Path
@@ -88,6 +88,7 @@ class Evaluation:
     size: dict[str, Any] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
     findings: Sequence[Finding] = ()
+    inputs: str = ""
 
     @property
     def notes(self) -> list[str]:
@@ -117,7 +118,8 @@ class Evaluation:
                 "mean_image_iou": self.mean_image_iou, "baselines": _headlines(self.baselines),
                 "levels": [level.to_dict() for level in self.levels], **tree, "notes": self.notes,
                 "findings": [finding.to_dict() for finding in self.findings], "origin": self.origin.to_dict(),
-                "size": self.size, "dataset_version": self.dataset_version, "folder": str(self.folder)}
+                "size": self.size, "dataset_version": self.dataset_version, "inputs": self.inputs,
+                "folder": str(self.folder)}
 
 
 def _headlines(baselines: dict[str, Scores]) -> dict[str, Any]:
@@ -156,14 +158,36 @@ def _level(level: Level, counts: npt.NDArray[np.int64], boundaries: BoundaryScor
          "most_frequent": most_frequent_baseline(total, known.names, known.ids)})
 
 
-def write(folder: Path, result: Evaluation) -> None:
-    """Writes `scores.json`, `images.jsonl` and the counts of each image."""
+def write(folder: Path, result: Evaluation, boundaries: Sequence[BoundaryScores] = ()) -> None:
+    """Writes `scores.json`, `images.jsonl` and what was counted of each image; `boundaries` are those of each level."""
     atomic_write_json(folder / "scores.json", result.to_dict())
     rows = [dump_json({"sample": name, **_image(result, i)}) for i, name in enumerate(result.names)]
     (folder / "images.jsonl").write_bytes("".join(f"{row}\n" for row in rows).encode())
     np.save(folder / "confusions.npy", result.confusions, allow_pickle=False)
     for level in result.levels[:-1]:
         np.save(folder / f"confusions-level-{level.level}.npy", level.confusions, allow_pickle=False)
+    for number, found in enumerate(boundaries, 1):
+        np.save(folder / f"boundaries-level-{number}.npy", np.stack(found), allow_pickle=False)
+    if result.calibration is not None:
+        np.save(folder / "calibration.npy", result.calibration, allow_pickle=False)
+
+
+def read(folder: Path, stored: Mapping[str, Any], split: str, names: Sequence[str], classes: ClassTree, version: str,
+         selector: Selector, tolerance: Tolerance | None, calibration: bool) -> Evaluation:
+    """The evaluation that `write` has put into `folder`, scored again from what was counted; `stored` is its
+    `scores.json`, the others are as for `score`. Raises OSError or ValueError where a file is missing or damaged."""
+    levels = [*classes.levels]
+    files = [*(f"confusions-level-{level.number}.npy" for level in levels[:-1]), "confusions.npy"]
+    confusions = [np.load(folder / name, allow_pickle=False) for name in files]
+    for level, counts in zip(levels, confusions, strict=True):
+        if counts.shape != (len(names), len(level), len(level)) or counts.dtype != np.int64:
+            raise ValueError(f"{folder}: holds other counts")
+    pixels = int(confusions[-1].sum())
+    return score(folder, split, names, confusions, classes, version, selector,
+                 round((stored.get("incoherent_share") or 0.0) * pixels), tolerance=tolerance,
+                 boundaries=[BoundaryScores(*np.load(folder / f"boundaries-level-{number}.npy", allow_pickle=False))
+                             for number in range(1, len(levels) + 1)] if tolerance else (),
+                 calibration=np.load(folder / "calibration.npy", allow_pickle=False) if calibration else None)
 
 
 def _image(result: Evaluation, i: int) -> dict[str, Any]:
@@ -213,13 +237,22 @@ def human(result: Evaluation) -> str:
                                                            for name, values in columns.items())])
               for i, row in enumerate(rows)]
     lines.append("  trivial baselines (mIoU): " + ", ".join(
-        f"{name.replace('_', ' ')} everywhere {baseline.mIoU:.3f}" for name, baseline in result.baselines.items()))
+        f"{name} {baseline.mIoU:.4f}" for name, baseline in constant(result.baselines).items()))
     lines += [f"  level {found.level} mIoU {_between(found.intervals['mIoU'])} "
               f"({', '.join(row.name for row in found.scores.classes)})" for found in result.levels]
     if result.incoherent_share is not None:
         lines.append(f"  selector {result.selector}: labels of {100 * result.incoherent_share:.2f} % of the pixels "
                      "contradict each other")
     return "\n".join([*lines, *(f"  note: {note}" for note in result.notes)])
+
+
+def constant(baselines: Mapping[str, Scores]) -> dict[str, Scores]:
+    """Each trivial prediction under a name that says what it predicts, the same ones once."""
+    found = {}
+    for baseline in baselines.values():
+        name = next((row.name for row in baseline.classes if row.predicted_pixels), "")
+        found[f"all pixels predicted as {name}"] = baseline
+    return found
 
 
 def _listed(result: Evaluation, prefix: str) -> list[str]:

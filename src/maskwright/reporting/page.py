@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from maskwright import __version__
 from maskwright.core.classes import ClassTree
 from maskwright.core.palette import to_hex
-from maskwright.core.storage import atomic_write_text, require_absent
+from maskwright.core.storage import atomic_write_text, next_free, require_absent
 from maskwright.core.tables import plural as plural
 from maskwright.reporting import svg
 
@@ -85,5 +85,4 @@ def write_page(path: Path, template: str, content: dict[str, Any], *, replace: b
 
 def free_page(folder: Path, stem: str) -> Path:
     """`folder/stem-001.html`, or the next number behind the highest that is taken."""
-    numbers = [path.stem.removeprefix(f"{stem}-") for path in folder.glob(f"{stem}-*.html")]
-    return folder / f"{stem}-{max((int(n) for n in numbers if n.isdecimal()), default=0) + 1:03d}.html"
+    return next_free(folder, stem, ".html")

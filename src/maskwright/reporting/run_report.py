@@ -41,7 +41,7 @@ def run_report(run: str | Path | Run, *, out: str | Path | None = None) -> Path:
     info = run.info()
     classes = ClassTree.from_dict(info["classes"])
     config = strictyaml.read(run.config_file).data
-    dataset, data_notes = _dataset(config["data"]["root"], info["dataset"]["version"])
+    dataset, data_notes = _dataset(config["data"]["root"], info["dataset"]["version"], run.path)
     scored = evaluations(run)
     best, worst, ranked = best_and_worst(scored[0], dataset, classes) if scored else ([], [], 0)
     log = run.metrics.read()
@@ -64,11 +64,11 @@ def run_report(run: str | Path | Run, *, out: str | Path | None = None) -> Path:
     return path
 
 
-def _dataset(root: str, version: str) -> tuple[Dataset | None, list[str]]:
+def _dataset(root: str, version: str, run: Path) -> tuple[Dataset | None, list[str]]:
     """The run's dataset as it is now, and what is to be said about it."""
     try:
         dataset = load_dataset(root)
-        changed = dataset.version() != version
+        changed = dataset.version(dataset.file_hashes(run)) != version
     except MaskwrightError as error:
         return None, [f"The dataset cannot be read any more, so its summary and the pictures are left out ({error})."]
     return dataset, ["The dataset has changed since training (another content version): the summary shows it as it "

@@ -51,8 +51,8 @@ def trivial(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     rows = result["classes"]
     frequent = max(rows, key=lambda row: row["true_pixels"])
     baselines = result["baselines"]
-    return {f"{rows[0]['name']} everywhere": baselines["first_class"],
-            f"{frequent['name']} everywhere": baselines["most_frequent"]}
+    return {f"all pixels predicted as {rows[0]['name']}": baselines["first_class"],
+            f"all pixels predicted as {frequent['name']}": baselines["most_frequent"]}
 
 
 def verdict(result: dict[str, Any]) -> str:

@@ -94,7 +94,7 @@ def splits_to_score(wanted: Sequence[str] | None, datasets: Iterable[Dataset]) -
 def check_versions(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset]) -> dict[str, str]:
     """The content versions of the datasets. DataError when a run of the study began with another one: then its scores
     could not be compared with those of the rest."""
-    versions = {root: dataset.version() for root, dataset in datasets.items()}
+    versions = {root: dataset.version(dataset.file_hashes(study.path)) for root, dataset in datasets.items()}
     for entry in entries:
         run, root = study.run(entry.name), entry.config.data.root
         if run.info_file.is_file() and run.info()["dataset"]["version"] != versions[root]:

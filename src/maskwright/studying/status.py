@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import Any, Literal
 
 from maskwright.core import strictyaml
 from maskwright.core.progress import clock
-from maskwright.core.storage import Journal, lock_owner
+from maskwright.core.storage import Journal, lock_owner, numbered
 from maskwright.errors import LostError
 from maskwright.run import Run
 from maskwright.studying.folder import Study
@@ -125,8 +124,7 @@ def study_status(study: str | Path) -> StudyStatus:
 
 def scored(run: Run, split: str) -> bool:
     """Whether the run has an evaluation on `split`."""
-    return any(re.fullmatch(rf"{re.escape(split)}-\d+", file.parent.name)
-               for file in run.evaluations.glob("*/scores.json"))
+    return any((folder / "scores.json").is_file() for _, _, folder in numbered(run.evaluations, split))
 
 
 def _status(study: Study, values: dict[str, str], splits: Sequence[str]) -> RunStatus:

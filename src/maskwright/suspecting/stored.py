@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER
-from maskwright.core.storage import read_json
+from maskwright.core.storage import numbered, read_json
 from maskwright.errors import DataError
 from maskwright.suspecting.planting import KINDS
 
@@ -53,8 +52,7 @@ class StoredSuspects:
 
 def newest_suspects(home: Path) -> Path:
     """The last finished `.maskwright/suspects-NNN` of the dataset in `home`. DataError when there is none."""
-    found = {int(match[1]): folder for folder in (home / FOLDER).glob("suspects-*")
-             if (match := re.fullmatch(r"suspects-(\d{3,})", folder.name)) and (folder / FILE).is_file()}
+    found = {number: folder for _, number, folder in numbered(home / FOLDER, "suspects") if (folder / FILE).is_file()}
     if not found:
         raise DataError(f"{home}: its suspects are not known yet; run `maskwright suspects` first, or give their "
                         "folder")

@@ -10,10 +10,13 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from maskwright.core.storage import atomic_write_bytes
+from maskwright.core.storage import atomic_write_bytes, require_format
 from maskwright.errors import DataError
 from maskwright.models.segmenter import HEADER, read_tensors
 from maskwright.training.world import World
+
+# 1 had no number.
+FORMAT = 2
 
 
 @dataclass
@@ -42,15 +45,18 @@ def save_state(path: Path, progress: Progress, model: nn.Module, average: nn.Mod
     """Writes everything that the next step depends on. The same state gives the same bytes."""
     tensors = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                for key, value in _state(model, average, optimizer).items()}
-    atomic_write_bytes(path, save(tensors, {HEADER: json.dumps(asdict(progress), sort_keys=True)}))
+    header = {"format": FORMAT, **asdict(progress)}
+    atomic_write_bytes(path, save(tensors, {HEADER: json.dumps(header, sort_keys=True)}))
 
 
 def load_state(path: Path, model: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer,
                world: World) -> Progress:
     """Restores what `save_state` wrote, in place; of several processes only the first one reads it. DataError when
-    the file is damaged or of another training."""
+    the file is damaged, of another training, or of a format that this version does not read."""
     with world.together():
         header, tensors = read_tensors(path) if world.first else ({}, {})
+        if world.first:
+            require_format(path, "training state", header.pop("format", 1), FORMAT)
     header, tensors = world.share(header), world.share_tensors(tensors)
 
     def part(prefix: str) -> dict[str, torch.Tensor]:

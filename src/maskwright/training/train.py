@@ -30,7 +30,6 @@ from maskwright.core.progress import clock, say
 from maskwright.core.sample import Sample
 from maskwright.core.storage import (
     STAGING_PREFIX,
-    atomic_write_json,
     exclusive_lock,
     next_free,
     require_absent,
@@ -187,7 +186,7 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
             if config.model.encoder and weights:
                 say(f"encoder weights: {weights}; licence: {encoder_info(config.model.encoder).licence}")
     path = world.share(path)
-    version = _version(dataset, world)
+    version, hashes = _version(dataset, world, path.parent)
     with world.together():
         splits = named_splits(dataset, *named) if named else training_splits(dataset, config.data.holdout, config.seed)
         prepared = prepare(config, dataset, splits, weights, device, world, _decoded(decoded, config, version))
@@ -206,9 +205,11 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
             run.write_config(resolved)
             info = _info(dataset, version, splits, choice, device, world) | {"size": size}
             watched = choice.most > 1 and config.train.compile == "none"  # a copy of the model is not compiled
-            atomic_write_json(run.info_file, info | ({"budget": budget.stored} if budget else {})
-                              | ({"trust": trust.version} if trust else {})
-                              | ({"watch": Watch(choice.most, choice.step_seconds).stored} if watched else {}))
+            run.write_info(info | ({"budget": budget.stored} if budget else {})
+                           | ({"trust": trust.version} if trust else {})
+                           | ({"watch": Watch(choice.most, choice.step_seconds).stored} if watched else {}),
+                           {name: {sample.name: hashes[sample.image] for sample in samples}
+                            for name, samples in zip(("train", "val"), splits, strict=True)})
             _write_start(run, resolved, prepared)
     say(f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations, "
         f"batch size {config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
@@ -236,10 +237,12 @@ def _locked(path: Path, world: World) -> Iterator[None]:
         yield
 
 
-def _version(dataset: Dataset, world: World) -> str:
+def _version(dataset: Dataset, world: World, spare: Path) -> tuple[str, dict[Path, str]]:
+    """The content version of the dataset, and the hashes of its files."""
     with world.together():
-        version = dataset.version()
-    return _agreed(dataset.root, version, world)
+        hashes = dataset.file_hashes(spare)
+        version = dataset.version(hashes)
+    return _agreed(dataset.root, version, world), hashes
 
 
 def _agreed(folder: Path, version: str, world: World) -> str:
@@ -423,7 +426,7 @@ def _resume(run: Run, world: World, decoded: Path | None) -> Run:
     with world.together():
         _suits(config, world)
         dataset = load_dataset(config.data.root)
-        version = dataset.version()
+        version = dataset.version(dataset.file_hashes(run.path))
         if version != info["dataset"]["version"]:
             raise DataError(f"{config.data.root}: has changed since {run.path} began; restore it, or train a new run")
         if info["device"] == "cuda" and not torch.cuda.is_available():

@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.core.classes import IGNORE
-from maskwright.core.dataset import Dataset, file_hash
+from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry, pad_to, resize_mask
+from maskwright.core.hashes import file_hash
 from maskwright.core.masks import Mask
 from maskwright.core.progress import progress
 from maskwright.core.sample import Sample, read_grey
