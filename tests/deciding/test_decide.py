@@ -103,7 +103,7 @@ def test_a_decision_that_was_killed_goes_on(whole, data, monkeypatch):
     monkeypatch.setattr(running, "_scored", score)
     assert numbers(asked(data)) == numbers(whole.result)
     assert len(trained) == len({*trained}) == 6
-    assert [path.name for path in sorted((data / FOLDER).iterdir())] == ["decision-001", "suspects-001"]
+    assert {path.name for path in (data / FOLDER).iterdir()} - {"hashes.json"} == {"decision-001", "suspects-001"}
 
 
 def test_a_training_that_is_stopped_says_how_to_go_on(data, monkeypatch):
