@@ -29,10 +29,10 @@ import cv2
 import numpy as np
 import psutil
 
-from maskwright.auditing import audit
+from maskwright.base.workers import chunk, in_order, worker_count
 from maskwright.core.dataset import Dataset
-from maskwright.core.workers import chunk, in_order, worker_count
-from maskwright.formats.opening import load_dataset
+from maskwright.data.auditing import audit
+from maskwright.data.opening import load_dataset
 
 CHUNK, TURNS, CLASSES = 100, 5, 4
 BAR = {"ratio": 0.9, "resident_mb": 400}

@@ -18,8 +18,8 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from maskwright.augment import AUGMENTATIONS, Pipeline, Transform
-from maskwright.augment.passthrough import library
+from maskwright.modeling.augment import AUGMENTATIONS, Pipeline, Transform
+from maskwright.modeling.augment.passthrough import library
 
 ROUNDS, IMAGES, SIZE = 7, 40, 256
 DEFAULT = [

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.comparing.inference import infer
-from maskwright.comparing.marginals import Marginals, mIoU
-from maskwright.comparing.resampling import bootstrap
+from maskwright.evaluation.comparing.inference import infer
+from maskwright.evaluation.comparing.marginals import Marginals, mIoU
+from maskwright.evaluation.comparing.resampling import bootstrap
 from maskwright.reporting.svg import Series, line_chart, standalone
 
 Floats = npt.NDArray[np.float64]

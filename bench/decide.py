@@ -28,18 +28,18 @@ from typing import Any
 import numpy as np
 
 from maskwright import decide, evaluate, load_dataset, plan, resume
-from maskwright.comparing.inference import infer
-from maskwright.comparing.marginals import Marginals, mIoU
+from maskwright.base.storage import atomic_write_json, dump_json, read_json
 from maskwright.core.dataset import Dataset
 from maskwright.core.sample import Sample
-from maskwright.core.storage import atomic_write_json, dump_json, read_json
-from maskwright.deciding.estimating import PAIRS, WAYS, Difference, Way, choose
-from maskwright.evaluations import newest
-from maskwright.formats.source import background_of
-from maskwright.metrics import Interval
+from maskwright.data.formats.source import background_of
+from maskwright.evaluation.comparing.inference import infer
+from maskwright.evaluation.comparing.marginals import Marginals, mIoU
+from maskwright.evaluation.metrics import Interval
+from maskwright.evaluation.scoring.stored import newest
+from maskwright.labels.deciding.estimating import PAIRS, WAYS, Difference, Way, choose
+from maskwright.labels.suspecting.copies import planted_copy
+from maskwright.labels.suspecting.planting import KINDS, plant, things
 from maskwright.run import Run
-from maskwright.suspecting.copies import planted_copy
-from maskwright.suspecting.planting import KINDS, plant, things
 from maskwright.training.train import train_part
 
 NEVER = 10**9

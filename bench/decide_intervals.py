@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.deciding.estimating import PAIRS, WAYS, Counts, Way, choose, differences
+from maskwright.labels.deciding.estimating import PAIRS, WAYS, Counts, Way, choose, differences
 
 PIXELS = 10_000
 

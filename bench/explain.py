@@ -29,9 +29,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.classes import IGNORE
-from maskwright.explaining.anatomy import components, dissect, tolerance_of
-from maskwright.explaining.kinds import BOUNDARY, CONFUSED, HALLUCINATED, LABEL_SUSPECT, MISSED, NAMES
-from maskwright.formats.opening import load_dataset
+from maskwright.data.opening import load_dataset
+from maskwright.evaluation.explaining.anatomy import components, dissect, tolerance_of
+from maskwright.evaluation.explaining.kinds import BOUNDARY, CONFUSED, HALLUCINATED, LABEL_SUSPECT, MISSED, NAMES
 
 Bools = npt.NDArray[np.bool_]
 Mask = npt.NDArray[np.uint8]

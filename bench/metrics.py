@@ -51,8 +51,8 @@ with warnings.catch_warnings():
     from monai.metrics import compute_hausdorff_distance, compute_surface_dice
     from torchmetrics.classification import MulticlassJaccardIndex
 
-from maskwright.metrics import boundary_scores, calibration_sums, confusion_matrix, mIoU
-from maskwright.prediction.evaluate import evaluate
+from maskwright.evaluation.metrics import boundary_scores, calibration_sums, confusion_matrix, mIoU
+from maskwright.evaluation.scoring.evaluate import evaluate
 
 SIDE, CLASSES, IGNORE, MASKS, ROUNDS = 512, 21, 255, 8, 7
 BAR = 8.0  # times the faster one of torchmetrics and mmsegmentation

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from maskwright import evaluate, init, resume, train
+from maskwright.base.storage import dump_json
 from maskwright.config import RunConfig
-from maskwright.core.storage import dump_json
-from maskwright.formats.opening import load_dataset
+from maskwright.data.opening import load_dataset
 
 WIDTHS = [16, 32, 64]
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -63,11 +63,11 @@ def choice(file: Path) -> dict[str, Any]:
     import torch
 
     from maskwright.config import load_config
-    from maskwright.formats.opening import load_dataset
+    from maskwright.data.opening import load_dataset
+    from maskwright.training.distributed.processes import ALONE
     from maskwright.training.precision import fast_arithmetic
     from maskwright.training.prepare import prepare, training_splits
     from maskwright.training.train import choose_step
-    from maskwright.training.world import ALONE
 
     config = load_config(file)
     dataset = load_dataset(config.data.root)
@@ -86,10 +86,10 @@ def way(found: dict[str, Any]) -> str:
 
 def planned(data: Path, options: argparse.Namespace, file: Path) -> None:
     """Writes what `plan` chooses for the data, with the model, size and budget that were asked for."""
+    from maskwright.base.storage import atomic_write_text
     from maskwright.config import RunConfig
-    from maskwright.core.storage import atomic_write_text
-    from maskwright.models import takes_encoder
-    from maskwright.planning import ENCODER, plan
+    from maskwright.modeling.models import takes_encoder
+    from maskwright.training.plan import ENCODER, plan
 
     config = plan(data, encoder=ENCODER, weights="none", budget=options.budget).config
     changes: dict[str, Any] = {}

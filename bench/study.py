@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 from maskwright.core.geometry import Geometry
+from maskwright.data.opening import load_dataset
 from maskwright.demonstration.generator import generate
-from maskwright.formats.opening import load_dataset
-from maskwright.training.decoded import Decoded, write_decoded
+from maskwright.training.image_cache import Decoded, write_decoded
 from maskwright.training.loader import Source
 
 

@@ -26,19 +26,19 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
 import maskwright
+from maskwright.base.storage import atomic_write_json, dump_json, read_json
 from maskwright.core.dataset import Dataset
-from maskwright.core.storage import atomic_write_json, dump_json, read_json
 from maskwright.demonstration.generator import generate
-from maskwright.metrics import confusion_matrix, iou
-from maskwright.models.segmenter import load_segmenter
-from maskwright.results.suspects import Settings, fold_facts, search, small_config
-from maskwright.suspecting.applying import repaired
-from maskwright.suspecting.candidates import of_label, softmin
-from maskwright.suspecting.detector import learn
-from maskwright.suspecting.folds import Predicted, _predict, _train
-from maskwright.suspecting.judging import judge
-from maskwright.suspecting.selftest import measured, plant_copy, scored
-from maskwright.suspecting.view import viewer
+from maskwright.evaluation.metrics import confusion_matrix, iou
+from maskwright.labels.suspecting.applying import repaired
+from maskwright.labels.suspecting.candidates import of_label, softmin
+from maskwright.labels.suspecting.detector import learn
+from maskwright.labels.suspecting.folds import Predicted, _predict, _train
+from maskwright.labels.suspecting.judging import judge
+from maskwright.labels.suspecting.selftest import measured, plant_copy, scored
+from maskwright.labels.suspecting.view import viewer
+from maskwright.modeling.models.segmenter import load_segmenter
+from maskwright.verbs.suspects import Settings, fold_facts, search, small_config
 
 DATA = Path(os.environ.get("MASKWRIGHT_REAL_DATA", "../shared/data"))
 

@@ -28,15 +28,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from maskwright.config import RunConfig
+from maskwright.data.opening import load_dataset
 from maskwright.demonstration.generator import generate
-from maskwright.formats.opening import load_dataset
-from maskwright.losses.build import build_loss
-from maskwright.models import takes_encoder
-from maskwright.models.segmenter import AUTOCAST, Segmenter, load_segmenter
-from maskwright.optim.build import Groups, build_optimizer
-from maskwright.planning import ENCODER, plan
+from maskwright.modeling.losses.build import build_loss
+from maskwright.modeling.models import takes_encoder
+from maskwright.modeling.models.segmenter import AUTOCAST, Segmenter, load_segmenter
+from maskwright.modeling.optim.build import Groups, build_optimizer
 from maskwright.run import Run
 from maskwright.training.loader import Source
+from maskwright.training.plan import ENCODER, plan
 from maskwright.training.precision import fast_arithmetic, synchronise
 from maskwright.training.prepare import batches_of, training_splits
 from maskwright.training.train import train

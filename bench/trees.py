@@ -29,11 +29,11 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright import evaluate, init, load_dataset, plan, resume, train
+from maskwright.base.storage import dump_json
 from maskwright.config import LossTerm, RunConfig
 from maskwright.core.classes import SELECTORS
 from maskwright.core.dataset import Dataset
-from maskwright.core.storage import dump_json
-from maskwright.metrics import mIoU
+from maskwright.evaluation.metrics import mIoU
 from maskwright.run import Run
 
 TREE = """classes:

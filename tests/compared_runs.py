@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from maskwright.base.storage import dump_json
 from maskwright.core.classes import ClassTree
-from maskwright.core.storage import dump_json
-from maskwright.guarding.number import Origin
-from maskwright.metrics import constant_baseline, headline, image_scores, most_frequent_baseline, scores
+from maskwright.evaluation.guarding.number import Origin
+from maskwright.evaluation.metrics import constant_baseline, headline, image_scores, most_frequent_baseline, scores
 
 CLASSES = ("ground", "tree", "house")
 

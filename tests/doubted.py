@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from maskwright.base.storage import atomic_write_json
 from maskwright.core.edits import FOLDER
-from maskwright.core.storage import atomic_write_json
-from maskwright.formats.opening import load_dataset
+from maskwright.data.opening import load_dataset
 from tiny import write_dataset
 
 # Of `decide`: 20 iterations of a UNet of a few hundred weights.

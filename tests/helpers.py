@@ -51,7 +51,7 @@ def make_dataset(folder: Path, images: int = 12, size: tuple[int, int] = (48, 64
     if layout == "table":
         (folder / "labels.csv").write_text("\n".join(rows) + "\n")
     if describe:
-        from maskwright.formats.opening import init
+        from maskwright.data.opening import init
 
         init(folder)
     return folder

@@ -28,10 +28,10 @@ from typing import Any
 import cv2
 import torch
 
+from maskwright.base.storage import STAGING_PREFIX
 from maskwright.config import RunConfig
-from maskwright.core.storage import STAGING_PREFIX
 from maskwright.errors import Interrupted
-from maskwright.models.segmenter import read_tensors
+from maskwright.modeling.models.segmenter import read_tensors
 from maskwright.run import Run
 from maskwright.training import train as training
 from tiny import EVERY_AUGMENTATION, config, write_dataset

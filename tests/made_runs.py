@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from helpers import write
+from maskwright.base.storage import atomic_write_json
 from maskwright.config import RunConfig
-from maskwright.core.storage import atomic_write_json
 from maskwright.run import Run
 
 CLASSES = ("ground", "tree (old)")

@@ -4,7 +4,7 @@ import sys
 from datetime import timedelta
 
 from maskwright import cli
-from maskwright.training import world
+from maskwright.training.distributed import processes
 
-world.PATIENCE = timedelta(seconds=float(sys.argv[1]))
+processes.PATIENCE = timedelta(seconds=float(sys.argv[1]))
 cli.main(sys.argv[2:])

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskwright import trackers
-from maskwright.delivery import process
-from maskwright.trackers.base import Facts, Record, Scores, Tracker
+from maskwright.training.tracking import trackers
+from maskwright.training.tracking.delivery import process
+from maskwright.training.tracking.trackers.base import Facts, Record, Scores, Tracker
 
 
 class Recorder(Tracker):

@@ -12,10 +12,10 @@ import numpy as np
 import yaml
 
 from helpers import write
+from maskwright.base.storage import atomic_write_json, dump_json
 from maskwright.core.masks import mask_png
-from maskwright.core.storage import atomic_write_json, dump_json
-from maskwright.formats.opening import load_dataset
-from maskwright.metrics import confusion_matrix, image_scores
+from maskwright.data.opening import load_dataset
+from maskwright.evaluation.metrics import confusion_matrix, image_scores
 from maskwright.run import Run
 from tiny import config
 

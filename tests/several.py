@@ -33,14 +33,14 @@ from maskwright import cli
 from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
 from maskwright.errors import MaskwrightError
-from maskwright.models.segmenter import read_tensors
+from maskwright.modeling.models.segmenter import read_tensors
 from maskwright.run import Run
 from maskwright.training import loop
 from maskwright.training import train as training
+from maskwright.training.distributed.batch_norm import WholeBatchNorm
+from maskwright.training.distributed.processes import joined
 from maskwright.training.loader import Batches
 from maskwright.training.precision import Choice
-from maskwright.training.wholebatch import WholeBatchNorm
-from maskwright.training.world import joined
 from tiny import EVERY_AUGMENTATION, config, write_dataset
 
 PATIENCE = 240.0

@@ -25,14 +25,14 @@ import cv2
 import torch
 import yaml
 
-import maskwright.prediction.evaluate
+import maskwright.evaluation.scoring.evaluate
 import maskwright.training.train  # noqa: F401
-from maskwright.core.storage import STAGING_PREFIX
+from maskwright.base.storage import STAGING_PREFIX
 from maskwright.errors import Interrupted, LockedError
-from maskwright.studying import pool, worker
-from maskwright.studying.folder import Study
-from maskwright.studying.running import study
-from maskwright.studying.status import StudyStatus, study_status
+from maskwright.studies import pool, worker
+from maskwright.studies.folder import Study
+from maskwright.studies.status import StudyStatus, study_status
+from maskwright.studies.study import study
 from tiny import EVERY_AUGMENTATION, write_dataset
 
 FINISHED, FAILED = 0, 9

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.core.classes import ClassTree
-from maskwright.suspecting.planting import KINDS
-from maskwright.suspecting.results import FoldFacts, Ranked, Suspect, SuspectsResult
+from maskwright.labels.suspecting.planting import KINDS
+from maskwright.labels.suspecting.results import FoldFacts, Ranked, Suspect, SuspectsResult
 
 SELF_TEST = {
     "planted": 90, "seed": 3, "precision": {"10": 1.0, "20": 0.85}, "average_precision": 0.875,

@@ -10,17 +10,17 @@ import yaml
 
 from doubted import SETTINGS
 from helpers import write
-from maskwright.auditing import audit
 from maskwright.core.classes import ClassInfo, ClassTree
 from maskwright.core.masks import differences, overlay
-from maskwright.deciding.simulating import Wrong, _plant
+from maskwright.data.auditing import audit
+from maskwright.data.convert import convert
+from maskwright.data.opening import init, load_dataset
 from maskwright.errors import ConfigError
-from maskwright.explaining import explain
-from maskwright.formats.conversion import convert
-from maskwright.formats.opening import init, load_dataset
-from maskwright.planning import plan
+from maskwright.evaluation.explaining import explain
+from maskwright.labels.deciding.simulating import Wrong, _plant
+from maskwright.labels.suspecting.selftest import plant_copy
 from maskwright.reporting.overlays import full_legend, shrink_mask
-from maskwright.suspecting.selftest import plant_copy
+from maskwright.training.plan import plan
 from scored_run import evaluated
 
 CLASSES = [{"id": 1, "name": "cat", "colour": "#D55E00"}, {"id": 2, "name": "bird", "colour": "#0072B2"},

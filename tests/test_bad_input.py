@@ -19,9 +19,9 @@ from broken.pixels import COLOURS, GREY, IMAGE, LABELS, MASK, PICTURE, SIXTEEN, 
 from broken.table import Row
 from helpers import encoded, fingerprint, make_dataset, palette_image
 from maskwright.cli import main
+from maskwright.data.formats import FORMATS
+from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
-from maskwright.formats import FORMATS
-from maskwright.formats.opening import load_dataset
 
 
 @pytest.fixture(scope="session")

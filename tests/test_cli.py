@@ -251,7 +251,7 @@ def test_unexpected_errors_are_one_line_without_debug(tmp_path, monkeypatch, cap
     def fail(*_, **__):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("maskwright.formats.opening.init", fail)
+    monkeypatch.setattr("maskwright.data.opening.init", fail)
     code, _, err = run(capsys, "init", tmp_path)
     assert code == 1 and len(err.splitlines()) == 1 and "--debug" in err
     code, _, err = run(capsys, "--debug", "init", tmp_path)
@@ -277,7 +277,7 @@ def test_every_verb_has_a_function_of_its_name():
 
 
 def test_help_names_every_format():
-    from maskwright.formats import FORMATS
+    from maskwright.data.formats import FORMATS
 
     assert cli.data.WRITTEN.split(", ") == [name for name, row in FORMATS.items() if row.write]
     assert cli.data.READ.split(", ") == [name for name, row in FORMATS.items() if row.read]
@@ -310,6 +310,6 @@ def test_help_imports_nothing_heavy():
 def test_the_core_imports_no_torch():
     modules = imported(
         "import maskwright\nfor name in ('init', 'audit', 'plan', 'report', 'doctor', 'load_config', 'load_dataset', 'study_status'):\n"
-        "    getattr(maskwright, name)\nimport maskwright.core.masks, maskwright.metrics, maskwright.augment"
+        "    getattr(maskwright, name)\nimport maskwright.core.masks, maskwright.evaluation.metrics, maskwright.modeling.augment"
     )
     assert not modules & {"torch", "timm", "segmentation_models_pytorch"}

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from maskwright import augment, losses, models, optim, trackers
+from maskwright.base.strictyaml import apply_overrides, parse
 from maskwright.config import (
     EXCLUSIVE,
     SYNONYMS,
@@ -22,8 +22,9 @@ from maskwright.config import (
     rebase,
     seconds_of,
 )
-from maskwright.core.strictyaml import apply_overrides, parse
 from maskwright.errors import ConfigError
+from maskwright.modeling import augment, losses, models, optim
+from maskwright.training.tracking import trackers
 
 EXAMPLE = """\
 seed: 42

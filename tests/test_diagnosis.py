@@ -19,9 +19,9 @@ import pytest
 
 import maskwright.diagnosis as module
 from helpers import fingerprint
-from maskwright.core import limits
-from maskwright.core.storage import dump_json
-from maskwright.core.workers import available_cores, worker_count
+from maskwright.base import limits
+from maskwright.base.storage import dump_json
+from maskwright.base.workers import available_cores, worker_count
 from maskwright.diagnosis import EXAMINATIONS, Requirement, Row, doctor, human, requirements
 
 GIB = 1 << 30
@@ -78,7 +78,7 @@ def test_an_examination_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch, nam
 
 
 def test_light_imports() -> None:
-    code = "import sys, maskwright.auditing, maskwright.diagnosis; print(sorted({'torch', 'timm'} & set(sys.modules)))"
+    code = "import sys, maskwright.data.auditing, maskwright.diagnosis; print(sorted({'torch', 'timm'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

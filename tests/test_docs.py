@@ -11,26 +11,27 @@ from pathlib import Path
 import pytest
 import yaml
 
-from maskwright import augment, losses, models, optim, trackers
-from maskwright.auditing import CHECKS
+from maskwright.base.strictyaml import Document
 from maskwright.cli import app, main
 from maskwright.config import check_document
 from maskwright.core.classes import SELECTORS
 from maskwright.core.description import ClassSpec, DatasetFile
-from maskwright.core.strictyaml import Document
-from maskwright.curves import READERS
-from maskwright.explaining.findings import FINDINGS
-from maskwright.explaining.kinds import KINDS
-from maskwright.explaining.slices import AXES
-from maskwright.formats import FORMATS
-from maskwright.formats.source import NOTES
-from maskwright.guarding import GUARDS
-from maskwright.metrics import MEASURES
-from maskwright.planning import measure_model
-from maskwright.studying.matrix import check_study, load_study
-from maskwright.suspecting.candidates import FEATURES
-from maskwright.suspecting.planting import KINDS as WRONG
+from maskwright.data.auditing import CHECKS
+from maskwright.data.formats import FORMATS
+from maskwright.data.formats.source import NOTES
+from maskwright.evaluation.curves import READERS
+from maskwright.evaluation.explaining.findings import FINDINGS
+from maskwright.evaluation.explaining.kinds import KINDS
+from maskwright.evaluation.explaining.slices import AXES
+from maskwright.evaluation.guarding import GUARDS
+from maskwright.evaluation.metrics import MEASURES
+from maskwright.labels.suspecting.candidates import FEATURES
+from maskwright.labels.suspecting.planting import KINDS as WRONG
+from maskwright.modeling import augment, losses, models, optim
+from maskwright.studies.matrix import check_study, load_study
 from maskwright.training.doctor import SYMPTOMS
+from maskwright.training.plan import measure_model
+from maskwright.training.tracking import trackers
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

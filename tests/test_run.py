@@ -11,15 +11,15 @@ from safetensors.torch import save_file
 
 from compared_runs import evaluate, make_run, predict, truth
 from maskwright import doctor
-from maskwright.comparing import compare
-from maskwright.core.storage import atomic_write_json
-from maskwright.delivery import cursor
+from maskwright.base.storage import atomic_write_json
 from maskwright.diagnosis import human
 from maskwright.errors import DataError, Interrupted
-from maskwright.evaluations import evaluations, newest
-from maskwright.models.segmenter import HEADER, load_segmenter, read_tensors
+from maskwright.evaluation.comparing import compare
+from maskwright.evaluation.scoring.stored import evaluations, newest
+from maskwright.modeling.models.segmenter import HEADER, load_segmenter, read_tensors
 from maskwright.run import FORMAT, Run
 from maskwright.training import checkpoint, loop
+from maskwright.training.tracking.delivery import cursor
 from maskwright.training.train import resume, train
 from tiny import config, write_dataset
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from helpers import draw_pair, write
-from maskwright.augment import AUGMENTATIONS
 from maskwright.config import RunConfig
+from maskwright.modeling.augment import AUGMENTATIONS
 
 EVERY_AUGMENTATION = [{"name": name, "p": 0.5} for name in AUGMENTATIONS]
 

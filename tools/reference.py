@@ -10,24 +10,26 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
-from maskwright import augment, config, losses, models, optim, trackers
-from maskwright.auditing import CHECKS
-from maskwright.auditing.fixes import FIXES
+from maskwright import config
 from maskwright.cli import app, main
 from maskwright.core.classes import SELECTORS
-from maskwright.curves import READERS
-from maskwright.explaining.findings import FINDINGS
-from maskwright.explaining.kinds import KINDS
-from maskwright.explaining.slices import AXES
-from maskwright.formats import FORMATS
-from maskwright.formats.source import NOTES
-from maskwright.guarding import GUARDS
-from maskwright.metrics import MEASURES
-from maskwright.studying.matrix import StudyConfig
-from maskwright.suspecting.candidates import FEATURES
-from maskwright.suspecting.planting import KINDS as WRONG
-from maskwright.suspecting.results import FIXES as REPAIRS
+from maskwright.data.auditing import CHECKS
+from maskwright.data.auditing.fixes import FIXES
+from maskwright.data.formats import FORMATS
+from maskwright.data.formats.source import NOTES
+from maskwright.evaluation.curves import READERS
+from maskwright.evaluation.explaining.findings import FINDINGS
+from maskwright.evaluation.explaining.kinds import KINDS
+from maskwright.evaluation.explaining.slices import AXES
+from maskwright.evaluation.guarding import GUARDS
+from maskwright.evaluation.metrics import MEASURES
+from maskwright.labels.suspecting.candidates import FEATURES
+from maskwright.labels.suspecting.planting import KINDS as WRONG
+from maskwright.labels.suspecting.results import FIXES as REPAIRS
+from maskwright.modeling import augment, losses, models, optim
+from maskwright.studies.matrix import StudyConfig
 from maskwright.training.doctor import NOT_FINITE, SYMPTOMS
+from maskwright.training.tracking import trackers
 
 TARGET = Path(__file__).parent.parent / "docs" / "reference.md"
 

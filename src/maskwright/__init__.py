@@ -12,44 +12,44 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from maskwright.comparing import compare as compare
     from maskwright.config import load_config as load_config
     from maskwright.core.edits import edits as edits
-    from maskwright.curves.finding import read_curves as read_curves
-    from maskwright.deciding import decide as decide
-    from maskwright.delivery.sync import sync as sync
+    from maskwright.data.convert import convert as convert
+    from maskwright.data.opening import init as init
+    from maskwright.data.opening import load_dataset as load_dataset
+    from maskwright.data.splitting.split import split as split
     from maskwright.demonstration import demo as demo
     from maskwright.diagnosis import doctor as doctor
-    from maskwright.formats.conversion import convert as convert
-    from maskwright.formats.opening import init as init
-    from maskwright.formats.opening import load_dataset as load_dataset
-    from maskwright.planning import plan as plan
-    from maskwright.prediction.evaluate import evaluate as evaluate
-    from maskwright.prediction.predict import load as load
-    from maskwright.prediction.predict import predict as predict
+    from maskwright.evaluation.comparing import compare as compare
+    from maskwright.evaluation.curves.finding import read_curves as read_curves
+    from maskwright.evaluation.scoring.evaluate import evaluate as evaluate
+    from maskwright.inference.predict import load as load
+    from maskwright.inference.predict import predict as predict
+    from maskwright.labels.suspecting.applying import apply_proposals as apply_proposals
     from maskwright.reporting import report as report
     from maskwright.reporting.plots import plot as plot
     from maskwright.reporting.preview import preview as preview
-    from maskwright.results.audit import audit as audit
-    from maskwright.results.explain import explain as explain
-    from maskwright.results.suspects import suspects as suspects
-    from maskwright.splitting.assign import split as split
-    from maskwright.studying.matrix import load_study as load_study
-    from maskwright.studying.running import study as study
-    from maskwright.studying.status import study_status as study_status
-    from maskwright.suspecting.applying import apply_proposals as apply_proposals
+    from maskwright.studies.matrix import load_study as load_study
+    from maskwright.studies.status import study_status as study_status
+    from maskwright.studies.study import study as study
+    from maskwright.training.plan import plan as plan
+    from maskwright.training.tracking.delivery.sync import sync as sync
     from maskwright.training.train import resume as resume
     from maskwright.training.train import train as train
+    from maskwright.verbs.audit import audit as audit
+    from maskwright.verbs.decide import decide as decide
+    from maskwright.verbs.explain import explain as explain
+    from maskwright.verbs.suspects import suspects as suspects
 
 _HOMES = {
-    "apply_proposals": "suspecting.applying", "audit": "results.audit", "compare": "comparing",
-    "convert": "formats.conversion", "decide": "deciding", "demo": "demonstration", "doctor": "diagnosis",
-    "edits": "core.edits", "evaluate": "prediction.evaluate", "explain": "results.explain",
-    "init": "formats.opening", "load": "prediction.predict", "load_config": "config",
-    "load_dataset": "formats.opening", "load_study": "studying.matrix", "plan": "planning", "plot": "reporting.plots",
-    "predict": "prediction.predict", "preview": "reporting.preview", "read_curves": "curves.finding",
-    "report": "reporting", "resume": "training.train", "split": "splitting.assign", "study": "studying.running",
-    "study_status": "studying.status", "suspects": "results.suspects", "sync": "delivery.sync",
+    "apply_proposals": "labels.suspecting.applying", "audit": "verbs.audit", "compare": "evaluation.comparing",
+    "convert": "data.convert", "decide": "verbs.decide", "demo": "demonstration", "doctor": "diagnosis",
+    "edits": "core.edits", "evaluate": "evaluation.scoring.evaluate", "explain": "verbs.explain",
+    "init": "data.opening", "load": "inference.predict", "load_config": "config",
+    "load_dataset": "data.opening", "load_study": "studies.matrix", "plan": "training.plan", "plot": "reporting.plots",
+    "predict": "inference.predict", "preview": "reporting.preview", "read_curves": "evaluation.curves.finding",
+    "report": "reporting", "resume": "training.train", "split": "data.splitting.split", "study": "studies.study",
+    "study_status": "studies.status", "suspects": "verbs.suspects", "sync": "training.tracking.delivery.sync",
     "train": "training.train",
 }
 __all__ = ["__version__", *sorted(_HOMES)]

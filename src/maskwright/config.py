@@ -25,11 +25,12 @@ from pydantic import (
     model_validator,
 )
 
-from maskwright import augment, losses, models, optim, trackers
-from maskwright.core import strictyaml
+from maskwright.base import strictyaml
+from maskwright.base.strictyaml import Document, Exclusive, StrictModel, did_you_mean
 from maskwright.core.classes import Selector
-from maskwright.core.strictyaml import Document, Exclusive, StrictModel, did_you_mean
 from maskwright.errors import ConfigError
+from maskwright.modeling import augment, losses, models, optim
+from maskwright.training.tracking import trackers
 
 Weight = Annotated[float, Field(gt=0)]
 ClassWeights = (Literal["none", "inverse_frequency", "median_frequency", "effective_number"]

@@ -22,12 +22,12 @@ from typing import Any, Literal
 import psutil
 
 from maskwright import __version__
+from maskwright.base.limits import cpu_limit, memory_limit
+from maskwright.base.workers import usable_cores
 from maskwright.core.findings import Finding, summarise
-from maskwright.core.limits import cpu_limit, memory_limit
-from maskwright.core.workers import usable_cores
-from maskwright.evaluations import evaluated_splits, newest
-from maskwright.guarding import UNLEARNT, guard
-from maskwright.guarding.number import Number
+from maskwright.evaluation.guarding import UNLEARNT, guard
+from maskwright.evaluation.guarding.number import Number
+from maskwright.evaluation.scoring.stored import evaluated_splits, newest
 from maskwright.run import Run
 from maskwright.training.doctor import examine
 from maskwright.training.doctor import human as in_words

@@ -25,9 +25,16 @@ from typing import Any
 
 import yaml
 
+from maskwright.base import strictyaml
+from maskwright.base.storage import (
+    Journal,
+    atomic_write_json,
+    atomic_write_text,
+    dump_json,
+    read_json,
+    require_format,
+)
 from maskwright.config import RunConfig
-from maskwright.core import strictyaml
-from maskwright.core.storage import Journal, atomic_write_json, atomic_write_text, dump_json, read_json, require_format
 from maskwright.errors import DataError
 
 # 1 had no number, and no `images.json`.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from broken.table import Row
-from maskwright.formats.archives import pack
+from maskwright.data.formats.archives import pack
 
 Lie = Callable[[bytearray], object]
 

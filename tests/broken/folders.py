@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from helpers import draw_pair, make_dataset, write
-from maskwright.formats import FORMATS
-from maskwright.formats.conversion import CERTIFICATE, convert
-from maskwright.formats.opening import init
+from maskwright.data.convert import CERTIFICATE, convert
+from maskwright.data.formats import FORMATS
+from maskwright.data.opening import init
 
 SIZE = (48, 64)
 NAMES = ("background", "class_1", "class_2")

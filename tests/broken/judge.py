@@ -12,11 +12,11 @@ import numpy as np
 
 from broken.table import Row
 from helpers import fingerprint
-from maskwright.auditing import audit
 from maskwright.core.dataset import Dataset
+from maskwright.data.auditing import audit
+from maskwright.data.convert import convert
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, MaskwrightError
-from maskwright.formats.conversion import convert
-from maskwright.formats.opening import load_dataset
 
 _SEVERITY = {"error": "error", "warning": "warning", "note": "info"}
 _SECONDS = 20.0  # for a row; a hundred times what most take, for slow and busy machines

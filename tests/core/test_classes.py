@@ -15,9 +15,9 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 import maskwright
+from maskwright.base.limits import MAX_PIXELS
 from maskwright.core.classes import IGNORE, IGNORE_ID, MAX_CLASSES, ClassInfo, ClassTree, free_ignore_id
 from maskwright.core.description import DatasetFile
-from maskwright.core.limits import MAX_PIXELS
 from maskwright.core.palette import colour_of
 from maskwright.errors import ConfigError, DataError
 from nested import nested, nested_trees

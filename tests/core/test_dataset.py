@@ -11,8 +11,8 @@ import pytest
 from helpers import FOLDERS, fingerprint, make_dataset, write
 from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import FILE_NAME
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
-from maskwright.formats.opening import load_dataset
 
 
 @pytest.fixture

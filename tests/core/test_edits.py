@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from helpers import make_dataset
+from maskwright.base.storage import exclusive_lock
 from maskwright.cli import main
 from maskwright.core.edits import FOLDER, Edit, add_edits, edits, journal_of, mask_edit, read_batches, take_back
-from maskwright.core.storage import exclusive_lock
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, LockedError
-from maskwright.formats.opening import load_dataset
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from maskwright.core import hashes
 from maskwright.core.hashes import file_hash, file_hashes
+from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
-from maskwright.formats.opening import load_dataset
 from tiny import write_dataset
 
 HOUR = 3_600_000_000_000

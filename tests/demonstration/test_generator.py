@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from maskwright.demonstration.coats import Part
+from maskwright.demonstration.colours import Part
 from maskwright.demonstration.generator import draw_sample, generate, split_of
 from maskwright.demonstration.planting import Planted, foreground_iou, plant
 from maskwright.demonstration.scene import Scene, draw_scene

@@ -28,10 +28,10 @@ import numpy as np
 
 from broken.folders import GOOD
 from fuzz.mutations import mutation_of
-from maskwright.auditing import audit
+from maskwright.data.auditing import audit
+from maskwright.data.formats.archives import pack, unpacked
+from maskwright.data.opening import load_dataset
 from maskwright.errors import MaskwrightError
-from maskwright.formats.archives import pack, unpacked
-from maskwright.formats.opening import load_dataset
 
 # Zip archives of these forms are read too.
 ZIPPED = ("coco", "cvat_masks", "cvat_images")

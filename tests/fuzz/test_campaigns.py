@@ -10,8 +10,8 @@ import pytest
 from fuzz import readers, trips
 from fuzz.mutations import BYTES, TEXT, archive, chunks, element, tree
 from helpers import draw_pair, encoded
-from maskwright.formats import FORMATS
-from maskwright.formats.archives import pack
+from maskwright.data.formats import FORMATS
+from maskwright.data.formats.archives import pack
 
 
 @pytest.mark.parametrize("form", readers.FORMS)

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from formats.roundtrip import named, through
+from data.formats.roundtrip import named, through
 from helpers import Pixels
 from maskwright.core.classes import IGNORE, ClassTree
-from maskwright.formats import FORMATS
-from maskwright.formats.conversion import convert
-from maskwright.formats.opening import load_dataset
-from maskwright.formats.source import WriteOptions
+from maskwright.data.convert import convert
+from maskwright.data.formats import FORMATS
+from maskwright.data.formats.source import WriteOptions
+from maskwright.data.opening import load_dataset
 
 LOSSY = ("jpeg", "yolo")
 # What is written: a format, and whether as polygons where masks are possible too.

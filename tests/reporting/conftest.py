@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fake_run import Fake, write_dataset, write_run
 
-from maskwright.formats.opening import load_dataset
+from maskwright.data.opening import load_dataset
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,14 @@ import numpy as np
 import yaml
 
 from helpers import write
+from maskwright.base.storage import dump_json
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import mask_png
-from maskwright.core.storage import dump_json
-from maskwright.formats.opening import load_dataset
-from maskwright.guarding import guard
-from maskwright.guarding.number import Number, Origin
-from maskwright.metrics import (
+from maskwright.data.opening import load_dataset
+from maskwright.evaluation.guarding import guard
+from maskwright.evaluation.guarding.number import Number, Origin
+from maskwright.evaluation.metrics import (
     confusion_matrix,
     constant_baseline,
     headline,

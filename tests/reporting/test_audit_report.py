@@ -15,12 +15,12 @@ from fake_run import CLASSES, HOSTILE, write_dataset
 from pages import check_promises, read, table
 
 from helpers import write
-from maskwright.auditing import AuditResult, audit
-from maskwright.auditing.objects import FLAWS
+from maskwright.base.storage import jsonable
 from maskwright.core.findings import Finding, Severity
-from maskwright.core.storage import jsonable
+from maskwright.data.auditing import AuditResult, audit
+from maskwright.data.auditing.objects import FLAWS
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
-from maskwright.formats.opening import load_dataset
 from maskwright.reporting import audit_report, write_audit
 
 MAPS = 3  # of the classes that occur

@@ -14,8 +14,8 @@ from PIL import Image
 from helpers import fingerprint
 from maskwright.core.palette import separation
 from maskwright.errors import ConfigError
-from maskwright.explaining import explain
-from maskwright.explaining.kinds import NAMES
+from maskwright.evaluation.explaining import explain
+from maskwright.evaluation.explaining.kinds import NAMES
 from maskwright.reporting import write_explanation
 from maskwright.reporting.error_pictures import LOOKS, draw_kinds
 from scored_run import distorted, evaluated, write_data

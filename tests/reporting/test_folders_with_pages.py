@@ -14,21 +14,21 @@ import pytest
 from pages import check_promises, read
 
 import maskwright
+from maskwright.base.storage import atomic_write_json, jsonable
 from maskwright.cli import main
 from maskwright.core.classes import ClassTree
 from maskwright.core.edits import FOLDER
-from maskwright.core.storage import atomic_write_json, jsonable
-from maskwright.deciding.estimating import WAYS, Difference
-from maskwright.deciding.results import Decision, Question
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
-from maskwright.explaining.stored import read_explanation
-from maskwright.formats.opening import load_dataset
-from maskwright.metrics import Interval
+from maskwright.evaluation.explaining.stored import read_explanation
+from maskwright.evaluation.metrics import Interval
+from maskwright.labels.deciding.estimating import WAYS, Difference
+from maskwright.labels.deciding.results import Decision, Question
+from maskwright.labels.suspecting.results import SuspectsResult
 from maskwright.reporting import report
 from maskwright.reporting.decision_report import draw_decision
-from maskwright.results import audit as auditing
-from maskwright.results import suspects as searching
-from maskwright.suspecting.results import SuspectsResult
+from maskwright.verbs import audit as auditing
+from maskwright.verbs import suspects as searching
 from scored_run import distorted, evaluated, write_data
 from suspected import LABEL_SETS, SELF_TEST, suspected
 from tiny import write_dataset

@@ -19,8 +19,8 @@ from maskwright.core.classes import IGNORE, ClassInfo, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.palette import colour_of, separation
 from maskwright.core.sample import Sample
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
-from maskwright.formats.opening import load_dataset
 from maskwright.reporting import overlays as module
 from maskwright.reporting.overlays import full_legend, full_size, overlays, safe_colours, shrink_mask, thumbnails
 

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 import maskwright
-from curves.logs import own, ultralytics
+from evaluation.curves.logs import own, ultralytics
 from maskwright.cli import main
-from maskwright.curves.charts import Chart, Line
 from maskwright.errors import ConfigError, SetupError
+from maskwright.evaluation.curves.charts import Chart, Line
 from maskwright.reporting.plots import _thinned, draw_svg, plot
-from maskwright.reporting.raster import draw_png
+from maskwright.reporting.png import draw_png
 
 SVG = "{http://www.w3.org/2000/svg}"
 

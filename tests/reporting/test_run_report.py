@@ -12,16 +12,16 @@ import yaml
 from fake_run import HOSTILE, Fake, evaluation, write_run
 from pages import check_promises, read, table
 
-from maskwright.core.storage import read_json
-from maskwright.delivery.cursor import Cursor
+from maskwright.base.storage import read_json
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
-from maskwright.evaluations import evaluations
-from maskwright.formats.opening import load_dataset
-from maskwright.metrics import level_confusion
+from maskwright.evaluation.metrics import level_confusion
+from maskwright.evaluation.scoring.stored import evaluations
 from maskwright.reporting import report
+from maskwright.reporting.evaluation_summary import trivial, verdict
 from maskwright.reporting.page import duration, free_page, percent, plural, score, ticked, write_page
-from maskwright.reporting.scored import trivial, verdict
 from maskwright.run import Run
+from maskwright.training.tracking.delivery.cursor import Cursor
 
 
 def test_every_class_score_is_exactly_that_of_scores_json(fake):
@@ -229,14 +229,14 @@ def test_a_folder_that_is_no_run_is_a_data_error(tmp_path):
 def test_it_needs_no_torch(fake):
     fake.evaluate()
     code = ("import sys; sys.modules['torch'] = None\nfrom maskwright.reporting import report, audit_report\n"
-            f"from maskwright.auditing import audit\nfrom pathlib import Path\nreport({str(fake.run)!r})\n"
+            f"from maskwright.data.auditing import audit\nfrom pathlib import Path\nreport({str(fake.run)!r})\n"
             f"audit_report(audit({str(fake.data)!r}), Path({str(fake.run / 'audit.html')!r}))")
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert (fake.run / "audit.html").is_file()
 
 
 def test_the_fake_evaluation_is_what_the_verb_writes(fake):
-    verb = pytest.importorskip("maskwright.prediction.evaluate")
+    verb = pytest.importorskip("maskwright.evaluation.scoring.evaluate")
     confusions = np.random.default_rng(1).integers(0, 50, (5, 4, 4))
     confusions[:, 3] = 0
     folder, classes = fake.run / "evaluations/test-001", fake.dataset.classes
@@ -281,7 +281,7 @@ def test_a_tree_has_scores_shares_and_a_curve_for_each_level(fake):
     (fake.run / "metrics.jsonl").write_text("".join(json.dumps(
         row | ({"val_mIoU_levels": [0.75, row["val_mIoU"]]} if "val_loss" in row else {})) + "\n" for row in log))
     Fake(fake.run, fake.data, dataset).evaluate()
-    verb = pytest.importorskip("maskwright.prediction.evaluate")
+    verb = pytest.importorskip("maskwright.evaluation.scoring.evaluate")
     folder = fake.run / "evaluations/test-001"
     counts = np.random.default_rng(1).integers(1, 50, (5, 4, 4))
     levels = [level_confusion(counts, level) for level in dataset.classes.levels]

@@ -9,8 +9,8 @@ from pages import check_promises, read, table
 
 from compared_runs import evaluate, make_run, predict, truth
 from maskwright.cli import main
-from maskwright.comparing import compare
 from maskwright.errors import ConfigError, DataError
+from maskwright.evaluation.comparing import compare
 from maskwright.reporting import report
 
 

@@ -15,15 +15,15 @@ from fake_run import HOSTILE, SIZE, write_dataset
 from pages import check_promises, read, table
 
 from helpers import write
+from maskwright.base.storage import atomic_write_bytes
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import mask_png
-from maskwright.core.storage import atomic_write_bytes
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
-from maskwright.formats.opening import load_dataset
+from maskwright.labels.suspecting.folds import write_probabilities
+from maskwright.labels.suspecting.planting import KINDS
+from maskwright.labels.suspecting.results import FIXES
 from maskwright.reporting.suspects_report import write_sheet
-from maskwright.suspecting.folds import write_probabilities
-from maskwright.suspecting.planting import KINDS
-from maskwright.suspecting.results import FIXES
 from suspected import LABEL_SETS, SELF_TEST, suspected
 
 VIEWS = ["image", "label", "prediction", "difference", "proposal", "trust in the label"]

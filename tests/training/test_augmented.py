@@ -14,15 +14,15 @@ import pytest
 import torch
 
 from helpers import fingerprint
-from maskwright.augment.passthrough import library
 from maskwright.config import RunConfig, load_config, with_pipelines
 from maskwright.core.classes import IGNORE
 from maskwright.core.geometry import RESAMPLING
 from maskwright.core.sample import read_image
 from maskwright.errors import ConfigError, Interrupted
-from maskwright.models.segmenter import load_segmenter
-from maskwright.prediction.evaluate import evaluate
-from maskwright.prediction.predict import predict
+from maskwright.evaluation.scoring.evaluate import evaluate
+from maskwright.inference.predict import predict
+from maskwright.modeling.augment.passthrough import library
+from maskwright.modeling.models.segmenter import load_segmenter
 from maskwright.run import Run
 from maskwright.training.loader import Batches
 from maskwright.training.train import resume, train
@@ -149,8 +149,8 @@ def test_padding_teaches_nothing(tmp_path: Path) -> None:
     """Whatever the padding of the images holds, the loss is that of the images alone."""
     root = write_dataset(tmp_path / "data", {"train": 3, "val": 1}, size=(24, 40))
     made = config(root, data={"root": str(root), "image_size": [32, 32], "keep_ratio": True})
-    from maskwright.formats.opening import load_dataset
-    from maskwright.losses.build import build_loss
+    from maskwright.data.opening import load_dataset
+    from maskwright.modeling.losses.build import build_loss
     from maskwright.training.loader import Source
     from maskwright.training.prepare import batches_of, geometry_of
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from helpers import write
-from maskwright.auditing import audit
 from maskwright.core.geometry import Geometry
-from maskwright.formats.opening import load_dataset
-from maskwright.planning import fingerprint
-from maskwright.prediction.evaluate import evaluate
+from maskwright.data.auditing import audit
+from maskwright.data.opening import load_dataset
+from maskwright.evaluation.scoring.evaluate import evaluate
 from maskwright.training.loader import Source
+from maskwright.training.plan import fingerprint
 from maskwright.training.train import train
 from tiny import config
 

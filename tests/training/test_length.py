@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import pytest
 
-from maskwright.core.storage import Journal
+from maskwright.base.storage import Journal
 from maskwright.errors import Interrupted
-from maskwright.optim.build import Schedule
+from maskwright.modeling.optim.build import Schedule
 from maskwright.run import Run
 from maskwright.training import length as module
 from maskwright.training import loop

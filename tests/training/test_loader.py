@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import make_dataset
-from maskwright.augment import AUGMENTATIONS, Pipeline
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
+from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
-from maskwright.formats.opening import load_dataset
+from maskwright.modeling.augment import AUGMENTATIONS, Pipeline
 from maskwright.training import loader
 from maskwright.training.loader import Batches, Source, batch_indices, stream
 

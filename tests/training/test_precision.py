@@ -9,10 +9,10 @@ import torch
 
 from maskwright.core.classes import ClassTree
 from maskwright.core.geometry import Geometry
-from maskwright.losses.build import build_loss
-from maskwright.models.build import ModelSpec, build_model
-from maskwright.models.segmenter import Preprocessing, Segmenter
-from maskwright.optim.build import Groups, build_optimizer
+from maskwright.modeling.losses.build import build_loss
+from maskwright.modeling.models.build import ModelSpec, build_model
+from maskwright.modeling.models.segmenter import Preprocessing, Segmenter
+from maskwright.modeling.optim.build import Groups, build_optimizer
 from maskwright.training import precision
 from maskwright.training.precision import Trials, Wanted, Way, choose
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from maskwright.core.storage import atomic_write_json, exclusive_lock
+from maskwright.base.storage import atomic_write_json, exclusive_lock
 from maskwright.errors import DataError, Interrupted, LockedError, SetupError
-from maskwright.models.segmenter import read_tensors
+from maskwright.modeling.models.segmenter import read_tensors
 from maskwright.run import Run
 from maskwright.training import loop
 from maskwright.training.loader import Batches
@@ -227,7 +227,7 @@ def test_unfinished_files_of_a_kill_are_cleared(settings, tmp_path, monkeypatch)
 def test_a_run_belongs_to_one_process(settings, tmp_path, monkeypatch):
     run, _ = interrupted(settings, tmp_path / "run", monkeypatch)
     before = snapshot(run)
-    hold = ("import sys; from pathlib import Path; from maskwright.core.storage import exclusive_lock\n"
+    hold = ("import sys; from pathlib import Path; from maskwright.base.storage import exclusive_lock\n"
             "with exclusive_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()")
     command = [sys.executable, "-c", hold, run.path]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -243,7 +243,7 @@ def test_a_run_belongs_to_one_process(settings, tmp_path, monkeypatch):
 
 def test_loader_processes_do_not_keep_the_lock_of_a_killed_run(tmp_path):
     """They live on for some seconds; the run can be resumed at once."""
-    fork = ("import os, sys, time; from pathlib import Path; from maskwright.core.storage import exclusive_lock\n"
+    fork = ("import os, sys, time; from pathlib import Path; from maskwright.base.storage import exclusive_lock\n"
             "with exclusive_lock(Path(sys.argv[1])):\n"
             "    ready, say = os.pipe()\n"
             "    child = os.fork()\n"

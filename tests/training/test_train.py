@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from helpers import write
 from maskwright.config import RunConfig
 from maskwright.errors import ConfigError, DataError, SetupError
-from maskwright.models.segmenter import load_segmenter, read_tensors
-from maskwright.prediction.evaluate import evaluate
+from maskwright.evaluation.scoring.evaluate import evaluate
+from maskwright.modeling.models.segmenter import load_segmenter, read_tensors
 from maskwright.run import Run
 from maskwright.training import loop, prepare
 from maskwright.training import train as training
@@ -391,7 +391,7 @@ def test_a_bad_dataset_is_refused_before_anything_is_written(own_data, tmp_path,
     ("weights.pth", ConfigError, "other formats can run code"),
     ("imagenet", SetupError, "are not on this machine")])
 def test_missing_weights_are_refused_before_anything_is_written(data, tmp_path, monkeypatch, weights, kind, message):
-    monkeypatch.setattr("maskwright.models.weights.cached", lambda _: None)
+    monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda _: None)
     save_file({"conv1.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     settings = config(data)
     path = weights if weights == "imagenet" else str(tmp_path / weights)

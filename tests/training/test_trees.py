@@ -6,13 +6,13 @@ import math
 import pytest
 from test_resume import artifacts, interrupted
 
+from maskwright.base.storage import read_json
 from maskwright.cli import main
 from maskwright.core.classes import SELECTORS
-from maskwright.core.storage import read_json
 from maskwright.errors import ConfigError
-from maskwright.losses.hierarchy import Hierarchical
-from maskwright.models.segmenter import load_segmenter
-from maskwright.prediction.evaluate import evaluate
+from maskwright.evaluation.scoring.evaluate import evaluate
+from maskwright.modeling.losses.hierarchy import Hierarchical
+from maskwright.modeling.models.segmenter import load_segmenter
 from maskwright.training import prepare as module
 from maskwright.training.train import resume, train
 from tiny import config, write_dataset

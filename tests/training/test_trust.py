@@ -13,25 +13,25 @@ import torch
 from torch.nn import functional
 
 from helpers import encoded, fingerprint, palette_image, write
-from maskwright.augment import Pipeline
+from maskwright.base.storage import dump_json
 from maskwright.config import RunConfig, TrustConfig, load_config, rebase
 from maskwright.core.classes import IGNORE
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import read_grey
-from maskwright.core.storage import dump_json
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, Interrupted
-from maskwright.formats.opening import load_dataset
-from maskwright.losses.cross_entropy import CrossEntropy
-from maskwright.planning import plan
+from maskwright.modeling.augment import Pipeline
+from maskwright.modeling.losses.cross_entropy import CrossEntropy
 from maskwright.reporting import preview as previewing
 from maskwright.run import Run
 from maskwright.training import train as training
 from maskwright.training import trust as module
+from maskwright.training.distributed.processes import ALONE
 from maskwright.training.loader import Batches, Source, stream
+from maskwright.training.plan import plan
 from maskwright.training.prepare import prepare, training_splits
 from maskwright.training.train import resume, train
 from maskwright.training.trust import Trust
-from maskwright.training.world import ALONE
 from tiny import EVERY_AUGMENTATION, config, write_dataset
 
 SIZE = (32, 32)

@@ -32,7 +32,7 @@ def init(
 ) -> None:
     """Detect the layout or annotation format of DIR and write dataset.yaml, with the reasons."""
     from maskwright.core.description import FILE_NAME
-    from maskwright.formats.opening import init
+    from maskwright.data.opening import init
 
     there = ((out or folder) / FILE_NAME).exists()
     file, detection = init(folder, out=out, images=images, masks=masks, format=format)
@@ -59,8 +59,8 @@ def audit(
 ) -> None:
     """Check a dataset and say what is wrong with it; exits with 1 when there are errors (see --fail-on). With --out,
     one that was stopped resumes."""
-    from maskwright.auditing import human
-    from maskwright.results.audit import audit
+    from maskwright.data.auditing import human
+    from maskwright.verbs.audit import audit
 
     result = audit(folder, out=out, overlays=overlays, fix=fix)
     show(result.to_dict(), as_json, lambda: human(result))
@@ -88,7 +88,7 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Write a dataset in another format, and certify what was kept by reading it back."""
-    from maskwright.formats.conversion import convert
+    from maskwright.data.convert import convert
 
     boxes = {"overlap": overlap, "shrink": shrink, "outside": outside}
     result = convert(source, out, to=to, from_=from_, tolerance=tolerance, polygons=polygons, quality=quality,
@@ -116,7 +116,7 @@ def split(
     as_json: Json = False,
 ) -> None:
     """Split a dataset: stratified by class, never dividing a group or equal images."""
-    from maskwright.splitting.assign import parse_fractions, split
+    from maskwright.data.splitting.split import parse_fractions, split
 
     result = split(folder, fractions=parse_fractions(fractions), seed=seed, group=group, group_file=group_file,
                    trusted=trusted, out=out, dry_run=dry_run)

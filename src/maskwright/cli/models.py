@@ -40,11 +40,11 @@ def plan(
         return
     if folder is None:
         raise typer.BadParameter("DIR is missing")
-    from maskwright.planning import plan
+    from maskwright.training.plan import plan
 
     picture = None
     if lr_find:
-        from maskwright.core.storage import require_absent
+        from maskwright.base.storage import require_absent
 
         need_torch()
         picture = require_absent(out.with_suffix(".lr-find.svg")) if out else None
@@ -59,7 +59,7 @@ def plan(
 
         result["range_test"] = asdict(found) | {"picture": str(picture) if picture else None}
         if picture:
-            from maskwright.reporting.rates import draw_rates
+            from maskwright.reporting.lr_curve import draw_rates
 
             draw_rates(found, picture)
     said = f"optimizer.lr: {config.optimizer.lr:g} ({found.reason}); drawn: {picture}\n" if found else ""
@@ -121,20 +121,20 @@ def study(
 ) -> None:
     """Train and score all combinations of a matrix; the same command resumes what was stopped."""
     if schema:
-        from maskwright.studying.matrix import study_schema
+        from maskwright.studies.matrix import study_schema
 
         show(study_schema(), True, str)
         return
     if file is None or (folder is None) == (str(file) == "status"):
         raise typer.BadParameter("give study.yaml, the folder of a study, or `status` and the folder of a study")
-    from maskwright.studying.status import study_status
+    from maskwright.studies.status import study_status
 
     if folder is not None:
         status = study_status(folder)
         show(status.to_dict(), as_json, lambda: "\n".join(status.lines()))
         return
     need_torch()
-    from maskwright.studying.running import study
+    from maskwright.studies.study import study
 
     status = study(file, workers=workers, out=out, retry=retry)
     show(status.to_dict(), as_json, lambda: f"next: {status.next_command}" * bool(status.next_command))
@@ -148,8 +148,8 @@ def sync(
     as_json: Json = False,
 ) -> None:
     """Deliver to the trackers of runs what has not arrived there yet; exits with 4 when something is left."""
-    from maskwright.delivery.sync import sync
     from maskwright.errors import SetupError
+    from maskwright.training.tracking.delivery.sync import sync
 
     result = sync(runs, timeout=timeout)
     show(result.to_dict(), as_json, result.human)

@@ -48,7 +48,7 @@ def suspects(
 ) -> None:
     """Rank masks and regions by how likely they are wrong, and propose repairs; the same command resumes."""
     if apply:
-        from maskwright.suspecting.applying import apply_proposals
+        from maskwright.labels.suspecting.applying import apply_proposals
 
         if self_test or others:
             raise typer.BadParameter("--apply takes over what was found; leave --self-test and --other out")
@@ -59,8 +59,8 @@ def suspects(
     if min_confidence is not None:
         raise typer.BadParameter("--min-confidence is of proposals to take over; give --apply with it")
     need_torch()
-    from maskwright.results.suspects import suspects
-    from maskwright.suspecting.text import human
+    from maskwright.labels.suspecting.text import human
+    from maskwright.verbs.suspects import suspects
 
     result = suspects(folder, out=out, budget=budget, folds=folds, seed=seed, weights=weights, background=background,
                       others=others or (), self_test=self_test, overrides=changes or ())
@@ -101,7 +101,7 @@ def decide(
 ) -> None:
     """Estimate whether to keep, exclude or repair suspect samples; the same command resumes what was stopped."""
     need_torch()
-    from maskwright.deciding import decide
+    from maskwright.verbs.decide import decide
 
     result = decide(
         folder, suspects=suspects, min_score=min_score, budget=budget, repeats=repeats,

@@ -33,8 +33,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a run, or masks that any tool has made, on a split, with intervals and trivial baselines."""
-    from maskwright.prediction.evaluate import evaluate, is_mask_folder
-    from maskwright.prediction.scoring import human
+    from maskwright.evaluation.scoring.evaluate import evaluate, is_mask_folder
+    from maskwright.evaluation.scoring.results import human
 
     if not is_mask_folder(run):
         need_torch()
@@ -58,7 +58,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Rank evaluated runs, and say which differences are more than chance."""
-    from maskwright.comparing import compare, human
+    from maskwright.evaluation.comparing import compare, human
 
     result = compare(runs, split=split, score=score, select=select)
     show(result.to_dict(), as_json, lambda: human(result))
@@ -83,8 +83,8 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Say what is wrong in an evaluation, of which kind, where, and what mending it would be worth."""
-    from maskwright.explaining import human
-    from maskwright.results.explain import explain
+    from maskwright.evaluation.explaining import human
+    from maskwright.verbs.explain import explain
 
     result = explain(run, split=split, out=out, data=data, top=top, by=by, background=background, tolerance=tolerance)
     show({**result.to_dict(), "page": str(result.page)}, as_json, lambda: human(result))
@@ -106,7 +106,7 @@ def predict(
 ) -> None:
     """Predict masks for images; the same command resumes what was stopped."""
     need_torch()
-    from maskwright.prediction.predict import predict
+    from maskwright.inference.predict import predict
 
     result = predict(model, images, out=out, levels=levels, selector=selector)
     show(result.to_dict(), as_json, lambda: "")
@@ -147,7 +147,7 @@ def plot(
     as_json: Json = False,
 ) -> None:
     """Draw losses and scores over training, of our own runs and of other tools' logs."""
-    from maskwright.curves.charts import bound
+    from maskwright.evaluation.curves.charts import bound
     from maskwright.reporting.plots import plot
 
     result = plot(sources, by=by, quantity=quantity or (), from_=bound(from_, "--from"), to=bound(to, "--to"), out=out,

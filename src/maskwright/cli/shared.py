@@ -30,8 +30,8 @@ RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_
 
 def show(value: Any, as_json: bool, human: Callable[[], str]) -> None:
     """A result on stdout: as one JSON document, or as text for people."""
-    from maskwright.core.progress import speaks
-    from maskwright.core.storage import dump_json
+    from maskwright.base.progress import speaks
+    from maskwright.base.storage import dump_json
 
     if not speaks():
         return

@@ -23,8 +23,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base.strictyaml import did_you_mean
 from maskwright.core.palette import Colour, colour_of, from_hex, to_hex
-from maskwright.core.strictyaml import did_you_mean
 from maskwright.errors import ConfigError, DataError
 
 IGNORE = 255

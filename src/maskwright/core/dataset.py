@@ -14,6 +14,8 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base.storage import confine, dump_json, is_inside
+from maskwright.base.tables import plural
 from maskwright.core.classes import ClassTree
 from maskwright.core.description import FILE_NAME, MASK_ENDINGS, DatasetFile, images_below
 from maskwright.core.findings import Finding, Severity
@@ -32,8 +34,6 @@ from maskwright.core.sample import (
     read_image,
     read_mask,
 )
-from maskwright.core.storage import confine, dump_json, is_inside
-from maskwright.core.tables import plural
 from maskwright.errors import DataError
 
 

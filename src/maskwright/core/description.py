@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from pydantic import Field
 
-from maskwright.core import strictyaml
+from maskwright.base import strictyaml
 from maskwright.core.classes import BY_RULE, IGNORE_ID, MAX_ID, ClassInfo, ClassTree
 from maskwright.core.palette import colour_of, from_hex
 from maskwright.core.regions import BoxRule

@@ -18,13 +18,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base.storage import Journal, atomic_write_bytes, confine, disk_errors, exclusive_lock
+from maskwright.base.tables import plural
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.description import FOLDER as FOLDER
 from maskwright.core.masks import mask_png
 from maskwright.core.sample import Sample, Status
-from maskwright.core.storage import Journal, atomic_write_bytes, confine, disk_errors, exclusive_lock
-from maskwright.core.tables import plural
 from maskwright.errors import ConfigError, DataError
 
 Kind = Literal["split", "status", "mask"]

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from maskwright.base.storage import atomic_write_text, dump_json, read_json
 from maskwright.core.description import FOLDER
-from maskwright.core.storage import atomic_write_text, dump_json, read_json
 from maskwright.errors import DataError, MaskwrightError
 
 FILE_NAME = "hashes.json"

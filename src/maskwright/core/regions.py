@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from maskwright.core import strictyaml
+from maskwright.base import strictyaml
 from maskwright.core.polygons import Ring, rasterise
 from maskwright.core.rle import decode_box, decode_counts
 

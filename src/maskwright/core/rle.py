@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.core.limits import MAX_PIXELS
+from maskwright.base.limits import MAX_PIXELS
 
 BoolMask = npt.NDArray[np.bool_]
 

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from maskwright.base.limits import MAX_PIXELS
+from maskwright.base.quiet import silence
 from maskwright.core.classes import ClassTree
-from maskwright.core.limits import MAX_PIXELS
 from maskwright.core.palette import Colour
-from maskwright.core.quiet import silence
 from maskwright.core.regions import Drawing
 from maskwright.errors import DataError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskwright.demonstration.coats import COATS, Part, one_of, times, towards
+from maskwright.demonstration.colours import COATS, Part, one_of, times, towards
 from maskwright.demonstration.sweeps import Colour, Knot, Sweep
 
 _SLATE = (0.38, 0.43, 0.50)

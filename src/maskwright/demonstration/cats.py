@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskwright.demonstration.coats import COATS, Part, one_of, times, towards
+from maskwright.demonstration.colours import COATS, Part, one_of, times, towards
 from maskwright.demonstration.sweeps import Colour, Knot, Sweep
 
 _GINGER = (0.68, 0.43, 0.23)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from maskwright.core.storage import atomic_write_bytes, atomic_write_json, atomic_write_text, staged_folder
+from maskwright.base.storage import atomic_write_bytes, atomic_write_json, atomic_write_text, staged_folder
 from maskwright.demonstration.planting import KINDS, Kind, Mask, Planted, foreground_iou, plant
 from maskwright.demonstration.scene import BLOCK, CLASSES, draw_scene
 from maskwright.errors import ConfigError

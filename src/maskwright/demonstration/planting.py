@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.demonstration.coats import Part
+from maskwright.demonstration.colours import Part
 from maskwright.demonstration.scene import Scene
 
 Mask = npt.NDArray[np.uint8]

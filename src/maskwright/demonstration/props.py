@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskwright.demonstration.coats import one_of, times
+from maskwright.demonstration.colours import one_of, times
 from maskwright.demonstration.sweeps import Sweep
 
 

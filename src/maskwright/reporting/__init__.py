@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from maskwright.comparing.gather import find_runs
+from maskwright.base.progress import say
+from maskwright.base.storage import read_json
 from maskwright.core.edits import FOLDER
-from maskwright.core.progress import say
-from maskwright.core.storage import read_json
-from maskwright.curves.finding import read_curves
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, MaskwrightError
-from maskwright.explaining.stored import FILE as EXPLANATION
-from maskwright.explaining.stored import read_explanation
-from maskwright.formats.opening import load_dataset
+from maskwright.evaluation.comparing.members import find_runs
+from maskwright.evaluation.curves.finding import read_curves
+from maskwright.evaluation.explaining.stored import FILE as EXPLANATION
+from maskwright.evaluation.explaining.stored import read_explanation
+from maskwright.labels.suspecting.results import SuspectsResult
+from maskwright.labels.suspecting.stored import FILE as SUSPECTS
 from maskwright.reporting.audit_report import FILE as AUDIT
 from maskwright.reporting.audit_report import audit_report, redraw_audit, write_audit
 from maskwright.reporting.decision_report import FILE as DECISION
@@ -24,8 +26,6 @@ from maskwright.reporting.run_report import run_report
 from maskwright.reporting.study_report import study_report
 from maskwright.reporting.suspects_report import write_sheet
 from maskwright.run import Run
-from maskwright.suspecting.results import SuspectsResult
-from maskwright.suspecting.stored import FILE as SUSPECTS
 
 __all__ = ["audit_report", "report", "run_report", "study_report", "write_audit", "write_explanation", "write_sheet"]
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from maskwright.auditing import CHECKS, AuditResult
-from maskwright.auditing.statistics import GRID
+from maskwright.base.progress import progress as bar
+from maskwright.base.progress import say
+from maskwright.base.storage import dump_json, jsonable, read_json, require_absent, staged_folder
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.findings import Finding, Severity
-from maskwright.core.progress import progress as bar
-from maskwright.core.progress import say
 from maskwright.core.sample import Sample
-from maskwright.core.storage import dump_json, jsonable, read_json, require_absent, staged_folder
+from maskwright.data.auditing import CHECKS, AuditResult
+from maskwright.data.auditing.statistics import GRID
+from maskwright.data.formats.source import NOTES
+from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError, MaskwrightError
-from maskwright.formats.opening import load_dataset
-from maskwright.formats.source import NOTES
 from maskwright.reporting.overlays import overlays as draw_overlays
 from maskwright.reporting.page import PAGE, class_rows, plural, write_page
 from maskwright.reporting.pictures import Picture, heat_picture, labelled_overlay, picture, present, ramp

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from maskwright.core.storage import read_json
+from maskwright.base.storage import read_json
 from maskwright.errors import DataError
 from maskwright.reporting.page import PAGE, write_page
 from maskwright.reporting.svg import interval_strip, ticks

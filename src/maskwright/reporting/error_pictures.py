@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from maskwright.core.classes import ClassTree
 from maskwright.core.masks import Mask, Pixels
 from maskwright.core.palette import Colour
-from maskwright.explaining.kinds import NAMES
+from maskwright.evaluation.explaining.kinds import NAMES
 from maskwright.reporting.overlays import Colours, full_size, shrink_mask, stack, write_text
 from maskwright.reporting.pictures import Picture, labelled_overlay, picture, present, shrink
 

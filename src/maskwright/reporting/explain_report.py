@@ -10,15 +10,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from maskwright.core.progress import progress
-from maskwright.core.storage import atomic_write_bytes, dump_json, staged_folder
+from maskwright.base.progress import progress
+from maskwright.base.storage import atomic_write_bytes, dump_json, staged_folder
 from maskwright.errors import DataError, MaskwrightError
-from maskwright.explaining.anatomy import dissect
-from maskwright.explaining.kinds import KINDS
-from maskwright.explaining.results import Explanation, Ranked, percentages
-from maskwright.explaining.scored import read
-from maskwright.explaining.slices import AXES, FEW_IMAGES, FEW_OBJECTS, Slice
-from maskwright.explaining.stored import FILE
+from maskwright.evaluation.explaining.anatomy import dissect
+from maskwright.evaluation.explaining.evaluated import read
+from maskwright.evaluation.explaining.kinds import KINDS
+from maskwright.evaluation.explaining.results import Explanation, Ranked, percentages
+from maskwright.evaluation.explaining.slices import AXES, FEW_IMAGES, FEW_OBJECTS, Slice
+from maskwright.evaluation.explaining.stored import FILE
 from maskwright.reporting.error_pictures import error_views, full_errors, swatches
 from maskwright.reporting.overlays import file_name, jpeg, safe_colours
 from maskwright.reporting.page import PAGE, class_rows, write_page

@@ -21,14 +21,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from maskwright.core import progress as bar
+from maskwright.base import progress as bar
+from maskwright.base.storage import staged_folder
+from maskwright.base.strictyaml import did_you_mean
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import Mask, Pixels, class_pixels, overlay
 from maskwright.core.palette import colour_of, seen, separation
 from maskwright.core.sample import Sample
-from maskwright.core.storage import staged_folder
-from maskwright.core.strictyaml import did_you_mean
 from maskwright.errors import ConfigError, DataError, MaskwrightError
 
 _SEPARATION, _CHROMA = 12.0, 20.0  # CIELAB; see `safe_colours`

@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from maskwright import __version__
+from maskwright.base.storage import atomic_write_text, next_free, require_absent
+from maskwright.base.tables import plural as plural
 from maskwright.core.classes import ClassTree
 from maskwright.core.palette import to_hex
-from maskwright.core.storage import atomic_write_text, next_free, require_absent
-from maskwright.core.tables import plural as plural
 from maskwright.reporting import svg
 
 # The page of a folder that a verb has made: one name everywhere.

@@ -10,12 +10,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from maskwright.core.progress import say
-from maskwright.core.storage import atomic_write_bytes, atomic_write_text, next_free, require_absent, staged_folder
-from maskwright.curves.charts import Bound, By, Chart, Line, arrange
-from maskwright.curves.curve import Curves, Points
-from maskwright.curves.finding import read_curves
-from maskwright.reporting.raster import draw_png, require_matplotlib
+from maskwright.base.progress import say
+from maskwright.base.storage import atomic_write_bytes, atomic_write_text, next_free, require_absent, staged_folder
+from maskwright.evaluation.curves.charts import Bound, By, Chart, Line, arrange
+from maskwright.evaluation.curves.curve import Curves, Points
+from maskwright.evaluation.curves.finding import read_curves
+from maskwright.reporting.png import draw_png, require_matplotlib
 from maskwright.reporting.svg import Series, line_chart, standalone
 from maskwright.run import Run
 
@@ -47,8 +47,8 @@ def plot(sources: str | Path | Run | Curves | Iterable[str | Path | Run | Curves
     """Draws the curves of runs, studies and logs of other tools, one quantity a chart and never two losses on one axis.
 
     `sources` are what `read_curves` takes, or Curves. `by`, `quantity`, `from_` and `to` are explained at
-    `maskwright.curves.charts.arrange`. SVG files go to the new folder `out`, or `plots/NAME-001`, with `png` the same
-    charts as PNG too, which needs matplotlib. Raises ConfigError, DataError, SetupError.
+    `maskwright.evaluation.curves.charts.arrange`. SVG files go to the new folder `out`, or `plots/NAME-001`, with `png`
+    the same charts as PNG too, which needs matplotlib. Raises ConfigError, DataError, SetupError.
     """
     if png:
         require_matplotlib()

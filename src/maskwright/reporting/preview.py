@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from maskwright import augment
+from maskwright.base.progress import progress, say
+from maskwright.base.storage import next_free, require_absent, staged_folder
 from maskwright.config import RunConfig
 from maskwright.core.masks import Mask, Pixels, overlay
-from maskwright.core.progress import progress, say
-from maskwright.core.storage import next_free, require_absent, staged_folder
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
-from maskwright.formats.opening import load_dataset
+from maskwright.modeling import augment
 from maskwright.reporting.overlays import Colours, full_legend, safe_colours, shrink_mask, stack, write_text
 from maskwright.training.loader import Source
 from maskwright.training.prepare import batches_of, geometry_of, training_splits

@@ -5,25 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from maskwright.auditing.statistics import Statistics
-from maskwright.core import strictyaml
+from maskwright.base import strictyaml
+from maskwright.base.progress import progress, say
+from maskwright.base.storage import require_absent
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import class_pixels
 from maskwright.core.palette import colour_of, to_hex
-from maskwright.core.progress import progress, say
 from maskwright.core.sample import Sample, read_image
-from maskwright.core.storage import require_absent
-from maskwright.delivery.cursor import statuses
+from maskwright.data.auditing.statistics import Statistics
+from maskwright.data.opening import load_dataset
 from maskwright.errors import MaskwrightError
-from maskwright.evaluations import evaluations
-from maskwright.formats.opening import load_dataset
+from maskwright.evaluation.scoring.stored import evaluations
+from maskwright.reporting.evaluation_summary import best_and_worst, headline, trivial, verdict
 from maskwright.reporting.page import class_rows, free_page, plural, write_page
 from maskwright.reporting.pictures import Picture, picture
-from maskwright.reporting.scored import best_and_worst, headline, trivial, verdict
 from maskwright.reporting.svg import Series, line_chart
 from maskwright.run import Run
 from maskwright.training.doctor import examine
+from maskwright.training.tracking.delivery.cursor import statuses
 
 _LINES = 8  # classes in one chart
 _SAMPLE_WIDTH = 960

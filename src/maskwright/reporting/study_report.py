@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maskwright.comparing import compare
-from maskwright.comparing.gather import find_runs
-from maskwright.comparing.results import Comparison
-from maskwright.comparing.text import told
-from maskwright.comparing.words import brief
-from maskwright.core.progress import say
-from maskwright.core.storage import require_absent
-from maskwright.curves.charts import By, arrange
-from maskwright.curves.finding import read_curves
-from maskwright.evaluations import evaluated_splits
+from maskwright.base.progress import say
+from maskwright.base.storage import require_absent
+from maskwright.evaluation.comparing import compare
+from maskwright.evaluation.comparing.members import find_runs
+from maskwright.evaluation.comparing.naming import brief
+from maskwright.evaluation.comparing.results import Comparison
+from maskwright.evaluation.comparing.text import told
+from maskwright.evaluation.curves.charts import By, arrange
+from maskwright.evaluation.curves.finding import read_curves
+from maskwright.evaluation.scoring.stored import evaluated_splits
 from maskwright.reporting.page import free_page, write_page
 from maskwright.reporting.plots import draw_svg
 from maskwright.reporting.svg import interval_strip, ticks

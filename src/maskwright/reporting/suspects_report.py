@@ -11,14 +11,18 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
+from maskwright.base.progress import progress
+from maskwright.base.storage import confine
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.masks import Mask, Pixels, boundary
-from maskwright.core.progress import progress
 from maskwright.core.sample import INDEX, Sample, read_image, read_mask
-from maskwright.core.storage import confine
 from maskwright.errors import DataError, MaskwrightError
+from maskwright.labels.suspecting.folds import read_probabilities
+from maskwright.labels.suspecting.planting import KINDS
+from maskwright.labels.suspecting.results import FIXES, Ranked, Suspect, SuspectsResult
+from maskwright.labels.suspecting.text import commands, self_test_facts
 from maskwright.reporting.page import class_rows, write_page
 from maskwright.reporting.pictures import (
     Picture,
@@ -31,10 +35,6 @@ from maskwright.reporting.pictures import (
     ramp,
     shrink,
 )
-from maskwright.suspecting.folds import read_probabilities
-from maskwright.suspecting.planting import KINDS
-from maskwright.suspecting.results import FIXES, Ranked, Suspect, SuspectsResult
-from maskwright.suspecting.text import commands, self_test_facts
 
 _CARDS, _REGIONS, _ROWS = 30, 6, 200  # samples with pictures, regions of each of them, rows of the table of all others
 _CLOSE, _ZOOM = 288, 6  # pixels of the longer side of a close-up, and how far it is enlarged at most

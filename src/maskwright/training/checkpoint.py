@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from maskwright.core.storage import atomic_write_bytes, require_format
+from maskwright.base.storage import atomic_write_bytes, require_format
 from maskwright.errors import DataError
-from maskwright.models.segmenter import HEADER, read_tensors
-from maskwright.training.world import World
+from maskwright.modeling.models.segmenter import HEADER, read_tensors
+from maskwright.training.distributed.processes import World
 
 # 1 had no number.
 FORMAT = 2

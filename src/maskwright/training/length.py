@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from maskwright.optim.build import Schedule
-from maskwright.optim.schedules import warm_up
+from maskwright.modeling.optim.build import Schedule
+from maskwright.modeling.optim.schedules import warm_up
 from maskwright.run import Run
-from maskwright.training.world import ALONE, World
+from maskwright.training.distributed.processes import ALONE, World
 
 EVALUATIONS = 8
 # Of a budget: what is kept for the last checkpoint, and the miss of the end that is let be; of the time that is left:

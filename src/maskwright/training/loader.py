@@ -17,11 +17,11 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from maskwright.augment import Augmentation, Pipeline
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Sample
-from maskwright.training.decoded import Decoded, Pair, decode
+from maskwright.modeling.augment import Augmentation, Pipeline
+from maskwright.training.image_cache import Decoded, Pair, decode
 from maskwright.training.trust import Trust
 
 # Decoded images are kept in memory while they take at most this share of what is free.

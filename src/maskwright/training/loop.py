@@ -18,24 +18,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from maskwright.core.progress import progress, say
-from maskwright.core.stopping import Stop, graceful
-from maskwright.core.storage import atomic_write_json
+from maskwright.base.progress import progress, say
+from maskwright.base.stopping import Stop, graceful
+from maskwright.base.storage import atomic_write_json
 from maskwright.errors import DataError, Interrupted
-from maskwright.metrics import mIoU, scores
-from maskwright.models.segmenter import Segmenter, with_model
-from maskwright.optim.build import Groups, Schedule, build_optimizer
+from maskwright.evaluation.metrics import mIoU, scores
+from maskwright.modeling.models.segmenter import Segmenter, with_model
+from maskwright.modeling.optim.build import Groups, Schedule, build_optimizer
 from maskwright.run import Run
-from maskwright.training.average import Average
 from maskwright.training.checkpoint import load_state, save_state
+from maskwright.training.distributed.processes import ALONE, World
 from maskwright.training.doctor import examine, human
+from maskwright.training.ema import Average
 from maskwright.training.length import Budget, Length, Refit
 from maskwright.training.loader import Batches, Source, stream
 from maskwright.training.precision import Trials, Way, best_threads, train_step
 from maskwright.training.rounds import Found
 from maskwright.training.threads import ThreadChange, Threads, Watch
 from maskwright.training.validation import validate
-from maskwright.training.world import ALONE, World
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 _LOG_EVERY = 10

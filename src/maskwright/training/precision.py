@@ -13,12 +13,12 @@ from functools import partial
 import torch
 from torch import nn
 
-from maskwright.core.workers import available_cores
-from maskwright.models.segmenter import Segmenter, with_model
-from maskwright.optim.build import Groups, build_optimizer
+from maskwright.base.workers import available_cores
+from maskwright.modeling.models.segmenter import Segmenter, with_model
+from maskwright.modeling.optim.build import Groups, build_optimizer
+from maskwright.training.distributed.batch_norm import WholeBatchNorm
+from maskwright.training.distributed.processes import ALONE, World
 from maskwright.training.rounds import Found, in_rounds, typical
-from maskwright.training.wholebatch import WholeBatchNorm
-from maskwright.training.world import ALONE, World
 
 # bfloat16 has 8 bits of mantissa: it has to be clearly faster to be worth them. The rest only has to stand out of
 # the noise of the clock.

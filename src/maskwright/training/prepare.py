@@ -10,23 +10,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from maskwright import augment
+from maskwright.base.progress import progress
 from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
-from maskwright.core.progress import progress
 from maskwright.core.sample import Sample
 from maskwright.errors import DataError
-from maskwright.losses.build import build_loss
-from maskwright.models import takes_encoder
-from maskwright.models.build import ModelSpec, build_model
-from maskwright.models.segmenter import Preprocessing, Segmenter, with_selector
-from maskwright.models.weights import encoder_info
-from maskwright.optim.build import Groups, Part
-from maskwright.training.decoded import Decoded
+from maskwright.modeling import augment
+from maskwright.modeling.losses.build import build_loss
+from maskwright.modeling.models import takes_encoder
+from maskwright.modeling.models.build import ModelSpec, build_model
+from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, with_selector
+from maskwright.modeling.models.weights import encoder_info
+from maskwright.modeling.optim.build import Groups, Part
+from maskwright.training.distributed.processes import ALONE, World
+from maskwright.training.image_cache import Decoded
 from maskwright.training.loader import Batches, Source
 from maskwright.training.trust import Trust
-from maskwright.training.world import ALONE, World
 
 
 def training_splits(dataset: Dataset, holdout: float, seed: int) -> tuple[list[Sample], list[Sample]]:

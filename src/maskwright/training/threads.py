@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 
-from maskwright.core.progress import say
+from maskwright.base.progress import say
 from maskwright.run import Run
+from maskwright.training.distributed.processes import ALONE, World
 from maskwright.training.precision import threads_of
 from maskwright.training.rounds import Found
-from maskwright.training.world import ALONE, World
 
 # A stretch is a share of the run's length, and some steps at least.
 _STRETCHES, _SHORTEST = 40, 5

@@ -14,7 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskwright import __version__, augment
+from maskwright import __version__
+from maskwright.base.progress import clock, say
+from maskwright.base.storage import STAGING_PREFIX, exclusive_lock, next_free, require_absent, staged_folder
+from maskwright.base.systems import require_posix
+from maskwright.base.workers import available_cores
 from maskwright.config import (
     AugmentTerm,
     RefitConfig,
@@ -26,38 +30,29 @@ from maskwright.config import (
     with_pipelines,
 )
 from maskwright.core.dataset import Dataset
-from maskwright.core.progress import clock, say
 from maskwright.core.sample import Sample
-from maskwright.core.storage import (
-    STAGING_PREFIX,
-    exclusive_lock,
-    next_free,
-    require_absent,
-    staged_folder,
-)
-from maskwright.core.systems import require_posix
-from maskwright.core.workers import available_cores
-from maskwright.delivery.spool import deliveries
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, SetupError
-from maskwright.formats.opening import load_dataset
-from maskwright.models.segmenter import with_model
-from maskwright.models.size import kept_bytes, measure
-from maskwright.models.weights import encoder_info, resolve
-from maskwright.optim.build import Schedule, build_optimizer
+from maskwright.modeling import augment
+from maskwright.modeling.models.segmenter import with_model
+from maskwright.modeling.models.size import kept_bytes, measure
+from maskwright.modeling.models.weights import encoder_info, resolve
+from maskwright.modeling.optim.build import Schedule, build_optimizer
 from maskwright.run import Run
-from maskwright.trackers import require
-from maskwright.training.average import Average
 from maskwright.training.checkpoint import Progress, save_state
-from maskwright.training.decoded import Decoded, decoded_folder
+from maskwright.training.distributed.processes import ALONE, World, joined
 from maskwright.training.doctor import examine, human
+from maskwright.training.ema import Average
+from maskwright.training.image_cache import Decoded, decoded_folder
 from maskwright.training.length import Budget, Refit, fitted, spacing
 from maskwright.training.loop import Plan, fit
+from maskwright.training.lr_finder import RangeTest, range_test
 from maskwright.training.precision import Choice, Wanted, choose, fast_arithmetic, step_loss
 from maskwright.training.prepare import Prepared, geometry_of, groups_of, named_splits, prepare, training_splits
-from maskwright.training.range_test import RangeTest, range_test
 from maskwright.training.threads import ThreadChange, Watch
+from maskwright.training.tracking.delivery.spool import deliveries
+from maskwright.training.tracking.trackers import require
 from maskwright.training.validation import validate
-from maskwright.training.world import ALONE, World, joined
 
 _TIMED = 3
 # Of the time of a run, and at most: what measuring how a step is made may take.

@@ -20,14 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
+from maskwright.base.progress import progress
+from maskwright.base.storage import confine, dump_json
 from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry, pad_to, resize_mask
 from maskwright.core.hashes import file_hash
 from maskwright.core.masks import Mask
-from maskwright.core.progress import progress
 from maskwright.core.sample import Sample, read_grey
-from maskwright.core.storage import confine, dump_json
 from maskwright.errors import DataError
 
 

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from maskwright.base.storage import atomic_write_bytes
 from maskwright.core.classes import ClassTree
 from maskwright.core.masks import differences, overlay, png_bytes
-from maskwright.core.storage import atomic_write_bytes
-from maskwright.metrics import level_confusions
-from maskwright.models.segmenter import Segmenter
+from maskwright.evaluation.metrics import level_confusions
+from maskwright.modeling.models.segmenter import Segmenter
+from maskwright.training.distributed.processes import ALONE, World
 from maskwright.training.loader import Source
-from maskwright.training.world import ALONE, World
 
 _PICTURED, _PICTURE_HEIGHT = 4, 224
 

@@ -1,0 +1,1 @@
+"""What every room stands on: the one writer, workers, progress, strict YAML, stopping, tables."""

@@ -1,0 +1,1 @@
+"""From files to samples: layouts and formats, opening and converting, auditing, splitting."""

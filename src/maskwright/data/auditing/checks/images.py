@@ -1,0 +1,140 @@
+"""Checks of image files and of file names."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from maskwright.data.auditing.checks.check import Seen, listed, of_kind, refused, wide
+from maskwright.data.auditing.survey import Survey
+
+NOT_RGB = {"CMYK", "LAB", "HSV", "YCbCr"}
+ALPHA = {"RGBA", "LA", "PA", "RGBa", "La", "RGBX"}
+# Encoders halve the resolution five times.
+_TINY = 32
+# An image is unlike the rest when its pixels or its width by its height differ from the median by this factor, and
+# when no more than this share of the images do: else the sizes are simply mixed.
+_MORE_PIXELS, _OTHER_ASPECT, _EXCEPTION = 4.0, 2.0, 0.1
+_LONG_NAME = 200
+# What Windows refuses in the name of a file.
+_FORBIDDEN = set('<>:"|?*\\')
+
+
+def image_unreadable(survey: Survey) -> Iterator[Seen]:
+    """Images that the reader refuses."""
+    return (refused(record.sample, record.image) for record in survey.records if isinstance(record.image, str))
+
+
+def image_palette(survey: Survey) -> Iterator[Seen]:
+    """Images with a palette."""
+    return of_kind(survey.images, lambda image: image.kind.mode == "P", "images with a palette",
+                   "they are read by their colours", "nothing to do, unless masks lie in the image folder")
+
+
+def image_depth(survey: Survey) -> Iterator[Seen]:
+    """Images of 16 bits a channel."""
+    return of_kind(survey.images, lambda image: image.kind.deep or image.kind.mode.startswith("I"), "images of 16 bits",
+                   "their values are divided by 256",
+                   "if they use fewer bits (such as 12) they turn out nearly black: scale them to 8 bits yourself")
+
+
+def image_alpha(survey: Survey) -> Iterator[Seen]:
+    """Images with an alpha channel."""
+    return of_kind(survey.images, lambda image: image.kind.mode in ALPHA, "images with an alpha channel",
+                   "it is dropped", "if parts are transparent, save them over a plain background")
+
+
+def image_colour_space(survey: Survey) -> Iterator[Seen]:
+    """Images that are not stored as grey or RGB."""
+    return of_kind(survey.images, lambda image: image.kind.mode in NOT_RGB, "images in CMYK, Lab or YCbCr",
+                   "they are converted to RGB without a colour profile", "if the colours look wrong, save them as RGB")
+
+
+def image_rotated(survey: Survey) -> Iterator[Seen]:
+    """Images with an EXIF orientation."""
+    effect = "it is applied" if survey.dataset.exif == "apply" else "it is not applied"
+    return of_kind(survey.images, lambda image: image.kind.orientation != 1, "images with an EXIF orientation",
+                   f"{effect} (`exif` under `images`)", "look whether image and mask lie on each other")
+
+
+def image_constant(survey: Survey) -> Iterator[Seen]:
+    """Images of a single colour."""
+    return of_kind(survey.images, lambda image: image.constant, "images of one colour", "they show nothing",
+                   "look whether the files are damaged, and exclude them if so")
+
+
+def image_tiny(survey: Survey) -> Iterator[Seen]:
+    """Images with a side that an encoder shrinks to nothing."""
+    return of_kind(survey.images, lambda image: min(image.size) < _TINY, f"images with a side below {_TINY} pixels",
+                   "encoders halve the resolution five times, which leaves less than a pixel of them",
+                   "look whether they are previews that were saved in place of images; exclude them if so")
+
+
+def image_size_outlier(survey: Survey) -> Iterator[Seen]:
+    """Images with far more or far fewer pixels than the rest."""
+    return _unlike(survey, "pixels", lambda size: size[0] * size[1], _MORE_PIXELS,
+                   f"images with over {_MORE_PIXELS:g} times or under 1/{_MORE_PIXELS:g} of the usual number of pixels",
+                   "objects in them may be of another scale: look whether they belong here")
+
+
+def image_aspect(survey: Survey) -> Iterator[Seen]:
+    """Images that are far wider or far higher than the rest."""
+    return _unlike(survey, "width by height", lambda size: size[1] / size[0], _OTHER_ASPECT,
+                   f"images over {_OTHER_ASPECT:g} times as wide or as high for their size as is usual",
+                   "use `keep_ratio: true`, or look whether they belong here")
+
+
+def _unlike(survey: Survey, measure: str, of: Callable[[tuple[int, int]], float], factor: float, what: str, fix: str
+            ) -> Iterator[Seen]:
+    images = survey.images
+    if not images:
+        return
+    values = np.array([of(image.size) for _, image in images])
+    usual = float(np.median(values))
+    far = np.flatnonzero(np.abs(np.log(values / usual)) > math.log(factor)).tolist()
+    if far and len(far) <= _EXCEPTION * len(images):
+        sizes = {images[i][0].name: wide(images[i][1].size) for i in far[:50]}
+        yield listed(what, [images[i][0] for i in far], len(images), "", fix, median={measure: usual}, sizes=sizes)
+
+
+# --- names -----------------------------------------------------------------------------------------------
+
+def name_odd(survey: Survey) -> Iterator[Seen]:
+    """File names that some programs and file systems do not keep apart, change or refuse."""
+    seen: dict[str, str] = {}
+    for record in survey.records:
+        # Two images of one name but for case; the second entry is marked by an empty text.
+        name = f"{record.sample.name}{record.sample.image.suffix}"
+        first = seen.setdefault(name.casefold(), name)
+        if first != name:
+            seen[name.casefold()] = ""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    samples = []
+    for record in survey.records:
+        paths = [path for path in (record.sample.image, record.sample.mask) if path]
+        found = {reason for path in paths for reason in _odd(path)}
+        if not seen[f"{record.sample.name}{record.sample.image.suffix}".casefold()]:
+            found.add("differ only by case")
+        if found:
+            samples.append(record.sample)
+            for reason in found:
+                reasons[reason].append(record.sample.name)
+    if samples:
+        told = ", ".join(f"{len(names)} {reason}" for reason, names in sorted(reasons.items()))
+        yield listed("odd file names", samples, len(survey.records), told,
+                     "rename image and mask alike before the data go to another system or tool", reasons=dict(reasons))
+
+
+def _odd(path: Path) -> Iterator[str]:
+    if path.stem != path.stem.strip():
+        yield "begin or end with a space"
+    if not path.name.isascii():
+        yield "have letters beyond ASCII"
+    if len(path.name) > _LONG_NAME:
+        yield f"are longer than {_LONG_NAME} characters"
+    if _FORBIDDEN.intersection(path.name):
+        yield "have characters that Windows forbids"

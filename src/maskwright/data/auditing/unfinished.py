@@ -1,0 +1,146 @@
+"""What a survey has seen so far, kept in a folder, so that one that was stopped goes on where it was.
+
+The folder holds one journal. Its first record tells what was to be looked at: the samples with the sizes and times
+of their files, the classes, and how masks are read. Each further one holds the facts of some samples in a row with
+their counts, all of them whole numbers and texts: what is read back is what was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskwright import __version__
+from maskwright.base.progress import say
+from maskwright.base.storage import Journal, dump_json
+from maskwright.core.dataset import Dataset
+from maskwright.core.sample import Sample
+from maskwright.data.auditing.facts import Facts, ImageFacts, Kind, MaskFacts, shared
+from maskwright.data.auditing.objects import Flaw
+from maskwright.data.auditing.statistics import Counts, ObjectCounts, SplitStatistics, Statistics
+from maskwright.errors import DataError
+
+_FORMAT = 1
+_EVERY_SECONDS = 5.0
+Part = tuple[dict[str, SplitStatistics], Counts]
+
+
+class Unfinished:
+    """The journal of a survey of `samples` in `folder`. What lies there of other files or another version of them is
+    forgotten, and said."""
+
+    def __init__(self, folder: Path, dataset: Dataset, samples: Sequence[Sample]) -> None:
+        self.folder, self.dataset = folder, dataset
+        self.journal = Journal(folder / "survey.jsonl")
+        key = {"format": _FORMAT, "maskwright": __version__, "of": _key(dataset, samples)}
+        held = self.journal.read()
+        if held and held[0] != key:
+            say(f"{folder}: the data has changed since this audit was stopped; it begins anew")
+            held = []
+        if not held:
+            self.journal.truncate(0)
+            self.journal.append(key)
+        self._held = held[1:]
+        self._begin()
+
+    def seen(self) -> Iterator[tuple[list[Facts], Part]]:
+        """What earlier surveys have seen, in order. DataError when the journal does not hold what it should."""
+        try:
+            for record in self._held:
+                yield [_facts(row) for row in record["facts"]], (
+                    {name: _read_counts(part) for name, part in record["splits"].items()},
+                    np.array(record["heat"], np.int64))
+        except (KeyError, TypeError, ValueError, IndexError):
+            raise DataError(f"{self.journal.path}: is damaged; delete the folder to begin anew") from None
+        self._held = []
+
+    def add(self, facts: list[Facts], part: Part) -> None:
+        """Takes what was seen of the next samples; it reaches the disk within some seconds."""
+        self._facts += facts
+        self._counts.merge(*part)
+        if time.monotonic() - self._since > _EVERY_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what was added."""
+        if self._facts:
+            self.journal.append({"facts": [_row(*facts) for facts in self._facts],
+                                 "splits": {name: _write_counts(part) for name, part in self._counts.splits.items()},
+                                 "heat": self._counts.heat})
+        self._begin()
+
+    def _begin(self) -> None:
+        self._facts: list[Facts] = []
+        self._counts = Statistics(self.dataset.classes, [*dict.fromkeys(s.split or "" for s in self.dataset.samples)])
+        self._since = time.monotonic()
+
+
+def _key(dataset: Dataset, samples: Sequence[Sample]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(dump_json([dataset.classes.to_dict(role=False), dataset.encoding.kind, dict(dataset.encoding.levels),
+                             dataset.encoding.ignore_colour, dataset.exif]).encode())
+    for sample in samples:
+        told = [sample.name, sample.split, sample.edited, _state(sample.image), _state(sample.mask),
+                sample.drawing.digest() if sample.drawing else None]
+        digest.update(dump_json(told).encode())
+    return digest.hexdigest()
+
+
+def _state(path: Path | None) -> list[Any] | None:
+    """What changes when a file is written; None for a file that is not there."""
+    try:
+        found = os.stat(path) if path else None
+    except OSError:
+        return None
+    return [str(path), found.st_size, found.st_mtime_ns] if found else None
+
+
+def _row(image: ImageFacts | str, mask: MaskFacts | str | None) -> list[Any]:
+    seen: Any = image
+    if isinstance(image, ImageFacts):
+        seen = [image.kind, image.file.hex(), image.size, image.digest.hex(), image.thumbnail.hex(), image.constant]
+    drawn: Any = mask
+    if isinstance(mask, MaskFacts):
+        drawn = [mask.kind, mask.file.hex(), mask.size, mask.digest.hex(), mask.inexact, mask.hidden, mask.unknown_ids,
+                 [*mask.unknown.items()] if mask.unknown is not None else None,
+                 None if mask.present is None else mask.present.hex(), mask.flaws]
+    return [seen, drawn]
+
+
+def _facts(row: list[Any]) -> Facts:
+    image, mask = row
+    seen: ImageFacts | str = image
+    if isinstance(image, list):
+        kind, file, size, digest, thumbnail, constant = image
+        seen = ImageFacts(shared(Kind(*kind)), bytes.fromhex(file), shared((size[0], size[1])), bytes.fromhex(digest),
+                          bytes.fromhex(thumbnail), constant)
+    drawn: MaskFacts | str | None = mask
+    if isinstance(mask, list):
+        kind, file, size, digest, inexact, hidden, unknown_ids, unknown, present, flaws = mask
+        drawn = MaskFacts(shared(Kind(*kind)), bytes.fromhex(file), shared((size[0], size[1])), bytes.fromhex(digest),
+                          inexact, hidden, unknown_ids, None if unknown is None else dict(unknown),
+                          None if present is None else shared(bytes.fromhex(present)),
+                          tuple(Flaw(name, times, leaf, tuple(region)) for name, times, leaf, region in flaws))
+    return seen, drawn
+
+
+def _write_counts(part: SplitStatistics) -> dict[str, Any]:
+    held = {field.name: getattr(part, field.name) for field in fields(part)}
+    return held | {"objects": {field.name: getattr(part.objects, field.name) for field in fields(part.objects)},
+                   "sizes": [[*size, images] for size, images in part.sizes.items()]}
+
+
+def _read_counts(held: dict[str, Any]) -> SplitStatistics:
+    values: dict[str, Any] = {name: np.array(value, np.int64) if isinstance(value, list) else value
+                              for name, value in held.items()}
+    return SplitStatistics(**values | {
+        "objects": ObjectCounts(**{name: np.array(value, np.int64) for name, value in held["objects"].items()}),
+        "sizes": Counter({(height, width): images for height, width, images in held["sizes"]})})

@@ -1,0 +1,52 @@
+"""Annotation formats: one module each, one table.
+
+A reader turns a folder into a `Source`; `opening` makes a Dataset of it, with classes and splits. A writer takes
+samples with their masks one by one; `conversion` feeds it and then proves what was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskwright.core.classes import ClassTree
+from maskwright.data.formats import coco, cvat_images, cvat_masks, folders, labelme, semantic, voc, yolo
+from maskwright.data.formats.source import Source, WriteOptions, Writer
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format in one sentence, with what reads and writes it.
+
+    `detect(folder)` gives the reason why a folder is in this format, or None. `read(folder, annotations, images)`
+    takes the annotation file or folder, and the folder of images, inside `folder` where the user named them.
+    `masks` says that it stores masks as images, so that a folder of its kind is not taken for a plain one.
+    """
+
+    meaning: str
+    write: Callable[[Path, ClassTree, WriteOptions], Writer] | None = None
+    read: Callable[[Path, str | None, str | None], Source] | None = None
+    detect: Callable[[Path], str | None] | None = None
+    masks: bool = False
+
+
+FORMATS: dict[str, Format] = {
+    "index": Format("folders of images and of grey PNG masks whose values are class ids", folders.IndexWriter),
+    "palette": Format("as `index`, with the class colours as palette", folders.PaletteWriter),
+    "colour": Format("as `index`, with RGB masks in the class colours", folders.ColourWriter),
+    "jpeg": Format("as `index`, with grey JPEG masks: lossy", folders.JpegWriter),
+    "cvat_masks": Format("CVAT's segmentation mask zip: labelmap.txt, SegmentationClass, SegmentationObject",
+                         cvat_masks.Writer, cvat_masks.read, cvat_masks.detect, masks=True),
+    "voc": Format("Pascal VOC: JPEGImages, SegmentationClass, Annotations, ImageSets",
+                  voc.Writer, voc.read, voc.detect, masks=True),
+    "common_semantic": Format("images, masks and dataset_meta.json, read only", None, semantic.read, semantic.detect,
+                              masks=True),
+    "coco": Format("COCO instances: polygons, run lengths, crowd", coco.Writer, coco.read, coco.detect),
+    "cvat_images": Format("CVAT for images XML: masks, polygons, boxes, ellipses",
+                          cvat_images.Writer, cvat_images.read, cvat_images.detect),
+    "labelme": Format("LabelMe: one JSON file an image", labelme.Writer, labelme.read, labelme.detect),
+    "yolo_seg": Format("YOLO polygons: one text file an image", yolo.PolygonWriter, yolo.read, yolo.detect_polygons),
+    "yolo": Format("YOLO boxes: one text file an image; shapes are lost", yolo.BoxWriter, yolo.read,
+                   yolo.detect_boxes),
+}

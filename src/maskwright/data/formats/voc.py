@@ -1,0 +1,384 @@
+"""Pascal VOC: `JPEGImages`, `SegmentationClass`, `Annotations`, `ImageSets` and `labelmap.txt`.
+
+Known variants: the folder one or two levels down (`VOCdevkit/VOC2012`); palette masks (indices are ids in the order of
+the label map, 255 does not count) and RGB ones, as CVAT and Datumaro write them, with `labelmap.txt`
+(`label:color_rgb:parts:actions`), their `dataset_meta.json` or the `class_names.txt` of labelme2voc; lists of names or
+of paths; images of any ending, in folders too; XML files alone, beside their images (Roboflow: `train`, `valid`,
+`test`) or in `annotations/`. An image with a mask is labelled by it, otherwise by its XML file.
+
+Boxes count pixels from 1 and include both ends, as the development kit says, so (xmin, ymin, xmax, ymax) spans
+xmin - 1 to xmax; tools that count from 0 are thus off by up to a pixel, and nothing in a file tells. Outlines that
+some tools add (`<polygon>` with x1, y1, x2, …, of pixel centres counted from 1; `<pt>` as in the old LabelMe) and
+turned boxes (`<robndbox>`) are read, instance masks (`<segm>`, `SegmentationObject`) and attributes are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
+from maskwright.core.dataset import confine_found
+from maskwright.core.findings import Finding, Severity
+from maskwright.core.sample import IMAGE_SUFFIXES, MaskEncoding, Sample
+from maskwright.data.formats.maskfiles import (
+    VOID,
+    FileNames,
+    Survey,
+    by_key,
+    listed,
+    other_kind,
+    survey,
+    voc_colour,
+    with_own_colours,
+)
+from maskwright.data.formats.semantic import META, read_meta
+from maskwright.data.formats.source import Item, Label, Mask, Source, WriteOptions, background_of, image_suffix, note
+from maskwright.data.formats.vocfiles import (
+    CLASS_LISTS,
+    IGNORE_LABELS,
+    LABEL_MAP,
+    Place,
+    Tally,
+    detect,
+    file_name,
+    find_place,
+    folders_in,
+    key_of,
+    marks_of,
+    read_class_list,
+    read_label_map,
+    read_lists,
+    read_xml,
+    size_of,
+)
+from maskwright.data.layouts import SPLIT_NAMES
+from maskwright.errors import DataError
+
+__all__ = ["Writer", "detect", "read"]
+
+VOC_2012 = ("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+            "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor")
+# Lists that say nothing about training or validation.
+_NO_SPLIT = frozenset({"trainval", "default", "all"})
+_NAMES_READ = 64
+
+
+def read(root: Path, annotations: str | None, images: str | None) -> Source:
+    """Reads the data set in `root`. `annotations` names its folder, or that of the XML files, and `images` that of
+    the images, inside `root`. DataError for files that cannot be parsed, ConfigError where there are several."""
+    place = find_place(root, annotations, images)
+    pictures, notes = by_key(root, place.images)
+    masks: dict[str, Path] = {}
+    if place.images == place.home:
+        pictures = {key: path for key, path in pictures.items() if not key.lower().startswith("segmentation")}
+    if place.masks is not None:
+        masks, mask_notes = by_key(root, place.masks)
+        notes += mask_notes
+    sheets, sheet_notes = _sheets(root, place, pictures)
+    notes += sheet_notes
+    items, tally = _items(place, pictures, masks, sheets)
+    notes += _missing(items, pictures)
+    if place.lists is not None:
+        notes += _give_splits(items, root, place.lists)
+    for item in items:
+        part, _, rest = item.name.partition("/")
+        if item.split is None and rest and part.lower() in SPLIT_NAMES:
+            item.split = SPLIT_NAMES[part.lower()]
+            item.name = f"{item.split}/{rest}"
+
+    found = survey(list(masks.values()))
+    labels, label_notes = _labels(place, found, bool(masks), items, sheets)
+    encoding = MaskEncoding(found.kind)
+    if found.kind == "colour" and found.grey and not found.colours <= {label.colour for label in labels}:
+        encoding = MaskEncoding("index")  # ids that were saved as RGB
+    labels, encoding, ignore = _without_ignore(labels, found, bool(masks), encoding)
+    return Source(labels, items, notes + label_notes + other_kind(found) + _tally_notes(tally), encoding, ignore)
+
+
+def _sheets(root: Path, place: Place, pictures: Mapping[str, Path]) -> tuple[dict[str, Path], list[Finding]]:
+    """XML files by the key of their image: of the same relative name, or the only image of that name, or of the name
+    that the file states."""
+    if place.xml is None:
+        return {}, []
+    files = sorted(path for path in place.xml.rglob("*") if path.suffix.lower() == ".xml" and path.is_file()
+                   and not any(part.startswith(".") for part in path.relative_to(place.xml).parts))
+    by_stem: dict[str, list[str]] = {}
+    for key in pictures:
+        by_stem.setdefault(PurePosixPath(key).name, []).append(key)
+    found: dict[str, Path] = {}
+    twice = []
+    own = {path: path.relative_to(place.xml).with_suffix("").as_posix() for path in files}
+    # Those that need no guess come first.
+    for path in sorted(files, key=lambda path: (own[path] not in pictures, own[path])):
+        confine_found(root, path)
+        key = own[path]
+        if key not in pictures:
+            stems = [path.stem] if path.stem in by_stem else [PureWindowsPath(file_name(read_xml(path))).stem]
+            fitting = by_stem.get(stems[0], [])
+            key = fitting[0] if len(fitting) == 1 and fitting[0] not in found else key
+        if key in found:
+            twice.append(path.name)
+        else:
+            found[key] = path
+    return found, [note("annotation.duplicate", Severity.WARNING,
+                        f"{len(twice)} XML files are about an image that another one is about ({listed(twice)}), and "
+                        "are not read", "merge or remove them", count=len(twice))] if twice else []
+
+
+def _items(place: Place, pictures: Mapping[str, Path], masks: Mapping[str, Path], sheets: Mapping[str, Path]
+           ) -> tuple[list[Item], Tally]:
+    tally = Tally()
+    items = []
+    for key in sorted({*pictures, *masks, *sheets}):
+        mask, sheet = masks.get(key), sheets.get(key)
+        image = pictures.get(key)
+        if mask is not None or sheet is None:
+            tally.boxes_unused += sheet is not None
+            image = image or place.images / f"{key}.jpg"
+            items.append(Item(key, image, mask or image, mask=mask, labelled=mask is not None))
+            continue
+        root = read_xml(sheet)
+        size = size_of(root, tally)
+        marks, sound = marks_of(root, size, tally, key)
+        if image is None:
+            ending = PureWindowsPath(file_name(root)).suffix.lower()
+            image = place.images / f"{key}{ending if ending in IMAGE_SUFFIXES else '.jpg'}"
+        items.append(Item(key, image, sheet, size=size, marks=marks, labelled=bool(marks) or sound))
+    return items, tally
+
+
+def _missing(items: list[Item], pictures: Mapping[str, Path]) -> list[Finding]:
+    names = [item.name for item in items if item.name not in pictures]
+    return [note("annotation.no_image", Severity.WARNING,
+                 f"{len(names)} masks or XML files belong to an image that is not there ({listed(names)})",
+                 "restore the images, or remove the masks and XML files", count=len(names))] if names else []
+
+
+def _tally_notes(tally: Tally) -> list[Finding]:
+    notes = []
+    if tally.boxes_unused:
+        notes.append(note("annotation.dropped", Severity.INFO,
+                          f"{tally.boxes_unused} XML files are not used, since their images have masks",
+                          "remove the masks if the boxes are to count", count=tally.boxes_unused))
+    if tally.dropped:
+        text = ", ".join(f"{count} {kind}" for kind, count in tally.dropped.most_common(8))
+        notes.append(note("annotation.dropped", Severity.INFO, f"left out of the XML files: {text}",
+                          "a mask cannot hold them", count=tally.dropped.total()))
+    if tally.invalid:
+        text = ", ".join(f"{count} {kind}" for kind, count in tally.invalid.most_common(8))
+        notes.append(note("annotation.invalid", Severity.WARNING,
+                          f"objects that cannot be used: {text} (in {listed(dict.fromkeys(tally.spoilt))})",
+                          "draw them again", tally.spoilt[0] if len(set(tally.spoilt)) == 1 else None,
+                          count=tally.invalid.total()))
+    if tally.clipped:
+        notes.append(note("annotation.clipped", Severity.INFO,
+                          f"{tally.clipped} objects reach outside their image, and are cut off at its border",
+                          "none is needed", count=tally.clipped))
+    return notes
+
+
+def _give_splits(items: list[Item], root: Path, folder: Path) -> list[Finding]:
+    """Sets `split` from the lists of `Segmentation`, or of `Main` for images that those lack."""
+    inside = folders_in(folder)
+    keys = {item.name: item for item in items}
+    notes: list[Finding] = []
+    no_split: set[str] = set()
+    for task in ("segmentation", "main"):
+        if task not in inside:
+            continue
+        lists = read_lists(root, inside[task], classes=task == "main")
+        given: dict[str, str] = {}
+        conflicts, unknown = set(), []
+        for name in sorted(lists, key=_rank):
+            split = SPLIT_NAMES.get(name.lower(), name)
+            for line in lists[name]:
+                key = key_of(line, keys)
+                if key is None:
+                    unknown.append(line)
+                elif name.lower() in _NO_SPLIT:
+                    no_split.add(key)
+                elif given.setdefault(key, split) != split and name.lower() in SPLIT_NAMES:
+                    conflicts.add(key)
+        for key, split in given.items():
+            keys[key].split = keys[key].split or split
+        if conflicts:
+            notes.append(note("annotation.conflict", Severity.WARNING,
+                              f"ImageSets/{inside[task].name}: {len(conflicts)} images stand in several splits "
+                              f"({listed(sorted(conflicts))}); the first of train, val, test counts",
+                              "remove them from all lists but one", count=len(conflicts)))
+        if unknown:
+            notes.append(note("annotation.no_image", Severity.WARNING,
+                              f"ImageSets/{inside[task].name}: {len(unknown)} lines name no image of this folder "
+                              f"({listed(line[:60] for line in unknown)})", "restore the images, or remove the lines",
+                              count=len(unknown)))
+    open_ = sorted(key for key in no_split if keys[key].split is None)
+    if open_ and "trainval" in {name for task in inside.values() for name in _names_of(task)}:
+        notes.append(note("annotation.dropped", Severity.INFO,
+                          f"{len(open_)} images stand in trainval.txt only, so they have no split ({listed(open_)})",
+                          "split the data set", count=len(open_)))
+    return notes
+
+
+def _rank(name: str) -> tuple[int, str]:
+    order = ("train", "val", "test")
+    split = SPLIT_NAMES.get(name.lower(), "")
+    return order.index(split) if split in order else len(order), name
+
+
+def _names_of(folder: Path) -> list[str]:
+    return [path.stem.lower() for path in folder.glob("*.txt")]
+
+
+def _labels(place: Place, found: Survey, masks: bool, items: list[Item], sheets: Mapping[str, Path]
+            ) -> tuple[list[Label], list[Finding]]:
+    """The classes, from the first that there is of: a label map, a list of names, the masks or the XML files."""
+    marked = sorted({mark.label for item in items for mark in item.marks} - {"ignore"})
+    notes: list[Finding] = []
+    files = [path for name in (LABEL_MAP, META, *CLASS_LISTS) if (path := place.home / name).is_file()]
+    if files:
+        path = confine_found(place.inside, files[0])
+        labels = (read_label_map(path) if path.name == LABEL_MAP else read_meta(path).labels if path.name == META
+                  else read_class_list(path))
+    elif not masks:
+        return [Label(name) for name in marked], []
+    elif _fits_voc(found, marked, sheets):
+        labels = [Label(name, i, voc_colour(i)) for i, name in enumerate(VOC_2012)]
+        notes.append(note("annotation.renamed", Severity.INFO,
+                          f"no {LABEL_MAP}, but the masks fit the 21 classes of VOC 2012, so their names are taken",
+                          f"write {LABEL_MAP} if the classes are others"))
+    else:
+        labels = _placeholders(found, place)
+        notes.append(note("annotation.renamed", Severity.WARNING,
+                          f"no {LABEL_MAP}, and the masks are not those of VOC 2012: the classes have no names",
+                          f"write {LABEL_MAP}, or give them names in dataset.yaml", count=len(labels)))
+    known = {label.name for label in labels}
+    new = [name for name in marked if name not in known]
+    if new and masks:
+        free = 1 + max((label.id or 0 for label in labels), default=0)
+        labels += [Label(name, free + i) for i, name in enumerate(new)]
+        notes.append(note("annotation.conflict", Severity.WARNING,
+                          f"{len(new)} labels of XML files are none of the masks' classes ({listed(new)}); they become "
+                          "classes of their own", f"add them to {LABEL_MAP}", count=len(new)))
+    elif new:
+        labels += [Label(name, len(labels) + i) for i, name in enumerate(new)]
+    return labels, notes
+
+
+def _fits_voc(found: Survey, marked: list[str], sheets: Mapping[str, Path]) -> bool:
+    """Whether masks and names are those of VOC 2012: a few ids alone would fit any data set."""
+    names = {*marked, *(name for path in list(sheets.values())[:_NAMES_READ]
+                        for element in read_xml(path).iterfind("object")
+                        if (name := (element.findtext("name") or "").strip()))}
+    if not names <= {*VOC_2012, *IGNORE_LABELS}:
+        return False
+    if found.kind == "colour":
+        return found.colours <= {VOID, *map(voc_colour, range(len(VOC_2012)))}
+    return found.voc_palette and found.values <= {*range(len(VOC_2012)), IGNORE}
+
+
+def _placeholders(found: Survey, place: Place) -> list[Label]:
+    colours = sorted(found.colours)
+    count = len(colours) if found.kind == "colour" else len(found.values)
+    if count > MAX_CLASSES + 2:
+        raise DataError(f"{place.masks}: the masks hold {count} different values, too many for classes without a "
+                        f"{LABEL_MAP}; write one")
+    if found.kind == "colour":
+        return [Label("background" if colour == (0, 0, 0) else f"class_{i}", i, colour)
+                for i, colour in enumerate(colours)]
+    values = sorted({0, *found.values} - {IGNORE})
+    return [Label(f"class_{value}" if value else "background", value, voc_colour(value % 256)) for value in values]
+
+
+def _without_ignore(labels: list[Label], found: Survey, masks: bool, encoding: MaskEncoding
+                    ) -> tuple[list[Label], MaskEncoding, int | None]:
+    """Labels without those that mark pixels which do not count, and the colour of such pixels, or their value if it
+    is not 255."""
+    aside = [label for label in labels
+             if label.id != 0 and (label.name.lower() in IGNORE_LABELS or label.colour == VOID)]
+    if masks and encoding.kind == "colour":
+        labels = [label for label in labels if label not in aside]
+        colour = next((label.colour for label in aside if label.colour), VOID)
+        taken = colour in {label.colour for label in labels}
+        return labels, encoding if taken else replace(encoding, ignore_colour=colour), None
+    values = found.grey if found.kind == "colour" else found.values
+    used = [label for label in aside if label.id in values] if masks else []
+    if used and IGNORE not in values:
+        return [label for label in labels if label not in aside], encoding, used[0].id
+    return [label for label in labels if label not in aside or label in used], encoding, None
+
+
+class Writer:
+    """`JPEGImages`, `SegmentationClass` (palette PNG in the class colours, 255 does not count), `SegmentationObject`
+    (connected parts of each class, numbered from 1 to 254 and then again), `ImageSets/Segmentation` and
+    `labelmap.txt`; see `maskwright.data.formats.source.Writer`.
+
+    Values of masks are places in the label map, and 0 is the background. Class ids are those values when they run
+    from 0 on; otherwise classes are numbered anew in the order of their ids. The tree of classes is lost.
+    """
+
+    def __init__(self, folder: Path, classes: ClassTree, options: WriteOptions) -> None:
+        self.folder, self.options = folder, options
+        self._names = FileNames(split_folders=False)
+        self._lists: dict[str, list[str]] = {}
+        first = background_of(classes)
+        if first is None and 0 in classes.ids:
+            first = classes.ids.index(0)
+        added = [("background", (0, 0, 0))] if first is None and len(classes) < MAX_CLASSES else []
+        leaves = with_own_colours(classes, VOID, *(colour for _, colour in added)).leaves
+        order = sorted(range(len(classes)), key=lambda i: (i != first, classes.ids[i]))
+        self._labels = added + [(leaves[i].name, leaves[i].colour) for i in order]
+        self._values = np.full(256, IGNORE, np.uint8)
+        self._values[order] = np.arange(len(self._labels) - len(order), len(self._labels))
+        palette = [voc_colour(i) for i in range(256)]
+        palette[: len(self._labels)] = [colour for _, colour in self._labels]
+        self._palette = bytes(part for colour in palette for part in colour)
+
+    def image_path(self, sample: Sample) -> str:
+        """`JPEGImages/a.jpg`, or `JPEGImages/train_a.jpg` when an earlier sample has that name."""
+        return f"JPEGImages/{self._names.of(sample)}{image_suffix(sample)}"
+
+    def add(self, sample: Sample, mask: Mask) -> list[str]:
+        """Writes the masks of class and object; mask (H, W) uint8 of class indices with `IGNORE`."""
+        name = self._names.of(sample)
+        values = self._values[mask]
+        self._save(f"SegmentationClass/{name}.png", values, self._palette)
+        self._save(f"SegmentationObject/{name}.png", _objects(values),
+                   bytes(part for i in range(256) for part in voc_colour(i)))
+        split = re.sub(r"[^\w.-]|^\.", "_", sample.split) if sample.split else "default"
+        self._lists.setdefault(split, []).append(name)
+        return self._names.changed(sample)
+
+    def finish(self) -> None:
+        """Writes the lists of splits and the label map."""
+        folder = self.folder / "ImageSets" / "Segmentation"
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, names in self._lists.items():
+            (folder / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
+        lines = [f"{' '.join(name.splitlines())}:{','.join(map(str, colour))}::" for name, colour in self._labels]
+        (self.folder / LABEL_MAP).write_text("\n".join(["# label:color_rgb:parts:actions", *lines]) + "\n", "utf-8")
+
+    def _save(self, name: str, values: Mask, palette: bytes) -> None:
+        target = self.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(values)
+        image.putpalette(palette)
+        image.save(target, "PNG")
+
+
+def _objects(values: Mask) -> Mask:
+    """The 8-connected parts of every class but the background, (H, W) uint8."""
+    found = np.where(values == IGNORE, IGNORE, 0).astype(np.uint8)
+    number = 0
+    for value in np.flatnonzero(np.bincount(values.reshape(-1), minlength=256)[1:IGNORE]) + 1:
+        count, parts = cv2.connectedComponents((values == value).astype(np.uint8), connectivity=8)
+        inside = parts > 0
+        found[inside] = ((parts[inside] + number - 1) % 254 + 1).astype(np.uint8)
+        number += count - 1
+    return found

@@ -1,0 +1,369 @@
+"""YOLO boxes and polygons: one text file an image, a region a line, coordinates as shares of the image's sides.
+
+`class cx cy width height` is a box, read as a weak region. `class x1 y1 x2 y2 x3 y3 …` is a polygon; so are the four
+corners of an oriented box. One number more is a confidence, as predictions have it: it is dropped, with a note. With
+`kpt_shape` in the YAML a line is a box with keypoints, which are dropped; without it poses look like polygons. Pixels
+count as inside when their centre is, and later lines lie on top.
+
+Folders (`root` is any of them, and names of folders may be in capitals):
+
+- Ultralytics, Roboflow, CVAT: a YAML with `names` and `train`, `val`, `test`, each a folder of images, a text file that
+  lists them, or a list of these; the text file lies where the image does, with `labels` for the last `images`;
+- darknet, CVAT 1.1: `obj.data` names `obj.names` and the lists of images; text files lie beside the images;
+- no list at all: all images, with text files beside them or in `labels`, `annotations`; names in `obj.names`,
+  `classes.txt`, `labels.txt` or `_darknet.labels`; folders called train, valid, … are the splits.
+
+Lists were written on another machine: of a path that leads outside, the longest end that exists below the folder is
+taken, with a note. An image with an empty text file is background; one without a text file is not labelled (Ultralytics
+takes it for background). Sizes come from the images, turned upright by their EXIF orientation. Documents:
+https://docs.ultralytics.com/datasets/segment, https://docs.cvat.ai/docs/dataset_management/formats/format-yolo,
+https://github.com/AlexeyAB/darknet.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from maskwright.base.storage import confine
+from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
+from maskwright.core.findings import Severity
+from maskwright.core.polygons import Ring, box_ring, bridged, outlines, simplify
+from maskwright.core.regions import Polygon
+from maskwright.core.sample import Sample, read_header
+from maskwright.data.formats import yolo_lists as lists
+from maskwright.data.formats.source import (
+    Item,
+    Kinds,
+    Label,
+    Mark,
+    Mask,
+    Seen,
+    Source,
+    WriteOptions,
+    background_of,
+    image_suffix,
+    stem_of,
+    told,
+)
+from maskwright.errors import DataError
+
+# Shares beyond it are no slips at an edge: they are pixels, or no coordinates at all.
+_FAR = 2.0
+_MAX_NUMBER = 1_000_000
+_INFO, _WARNING = Severity.INFO, Severity.WARNING
+# What reading finds: code, severity, what was seen, what to do. One note each, however often it is seen.
+_KINDS: Kinds = {
+    "confidence": ("annotation.dropped", _INFO, "lines end with a confidence, which is dropped",
+                   "nothing, if you trust the predictions"),
+    "keypoints": ("annotation.dropped", _WARNING, "lines have keypoints; only their boxes are kept",
+                  "nothing, if the boxes are what you want"),
+    "line": ("annotation.invalid", _WARNING, "lines are no `class cx cy width height` and no polygon; left out",
+             "correct the lines, or export again"),
+    "far": ("annotation.invalid", _WARNING, "regions have coordinates far outside 0..1; left out",
+            "divide by the width and height of the image"),
+    "empty": ("annotation.invalid", _WARNING, "regions have no area inside the image; left out",
+              "correct or remove the lines"),
+    "image": ("annotation.invalid", _WARNING, "labelled images cannot be read, so their sizes are unknown; taken as "
+              "not labelled", "save the images again"),
+    "clipped": ("annotation.clipped", _INFO, "regions reach outside the image and are cut off at its edge",
+                "nothing, unless they should not"),
+    "class": ("annotation.renamed", _WARNING, "regions have a class number without a name and are called class_N",
+              "add the names to data.yaml, obj.names or classes.txt"),
+    "same": ("annotation.renamed", _WARNING, "class names stand for several numbers, which become one class",
+             "give the classes different names"),
+    "moved": ("annotation.renamed", _INFO, "paths lead elsewhere; what has the same end inside the folder is taken",
+              "nothing, if the right files were found"),
+    "nc": ("annotation.conflict", _WARNING, "files have an `nc` that is not the number of names; the names count",
+           "correct `nc`"),
+    "missing": ("annotation.no_image", _WARNING, "listed images are not there; they are taken as not labelled",
+                "put them back, or name their folder"),
+    "folder": ("annotation.no_image", _WARNING, "folders, lists or images are named and not there, or something else",
+               "put them back, or correct the file that names them"),
+    "orphan": ("annotation.no_image", _WARNING, "text files with regions belong to no image; left out",
+               "put the images back, or remove the text files"),
+    "twice": ("annotation.duplicate", _WARNING, "images are listed again, or share a text file with another one; the "
+              "first counts", "list or keep each image once"),
+}
+# Kinds that are not about one image.
+_NOT_OF_SAMPLES = ("same", "moved", "nc", "folder", "orphan")
+
+
+def read(root: Path, annotations: str | None, images: str | None) -> Source:
+    """Reads the set in `root`. `annotations` is a YAML file, a `.data` file or the folder of the text files.
+
+    DataError for lists and text files that are no text, and when no image is there.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give the folder that holds the images and text files")
+    seen: Seen = {}
+    image_root = confine(root, images, "the folder of images") if images else root
+    place = (confine(root, annotations, "the annotations") if annotations else
+             lists.yaml_of(root) or lists.darknet_of(root))
+    listing, label_root = lists.Listing(), None
+    if place is not None and place.is_dir():
+        label_root = place
+    elif place is not None and place.suffix.lower() in lists.YAML:
+        listing = lists.from_yaml(root, image_root, place, seen)
+    elif place is not None:
+        listing = lists.from_darknet(root, image_root, place, seen)
+    texts = lists.Texts(root, image_root, label_root)
+    if listing.images is not None:
+        entries = [(split, image, texts.of(image)) for split, image in listing.images]
+    else:
+        entries = texts.walk()
+        alone = [path for path in texts.others(text for *_, text in entries) if _kind_of(path)]
+        seen["orphan"] = [path.relative_to(root).as_posix() for path in alone]
+        if alone and not entries:
+            raise DataError(f"{root}: {len(alone)} text files with regions ({seen['orphan'][0]} for one) and no "
+                            "images; put the images beside them, or into images/")
+    names = listing.names
+    if names is None:
+        names = lists.names_near(root, [text for *_, text in entries if text]) or {}
+    seen["same"] = [name for name, count in Counter(names.values()).items() if count > 1]
+    return _source(root, entries, names, listing.keypoints, seen)
+
+
+def _source(root: Path, entries: Iterable[tuple[str | None, Path, Path | None]], names: dict[int, str],
+            keypoints: int, seen: Seen) -> Source:
+    items: dict[str, Item] = {}
+    used: set[Path] = set()
+    numbers: set[int] = set()
+    for split, image, text in entries:
+        name = lists.name_of(root, image, split)
+        again = image in used or text in used
+        if name in items and not again:  # of another folder
+            name = f"{split}/" * bool(split) + image.relative_to(root).with_suffix("").as_posix()
+        if name in items or again:
+            seen.setdefault("twice", []).append(name)
+            continue
+        used |= {image, text} if text else {image}
+        items[name] = item = Item(name, image, text or image, split, labelled=False)
+        if not os.path.exists(image):
+            seen.setdefault("missing", []).append(name)
+        elif text is not None:
+            lines = list(filter(None, lists.read_lines(text)))
+            try:
+                item.size = _size(image) if lines else None
+            except DataError:
+                seen.setdefault("image", []).append(name)
+                continue
+            item.labelled = True
+            for line in lines:
+                if (found := _mark(line, item, names, keypoints, seen)) is not None:
+                    numbers.add(found[0])
+                    item.marks.append(found[1])
+    if items and len(seen.get("missing", ())) == len(items):
+        raise DataError(f"{root}: none of the {len(items)} listed images is there, {next(iter(items))} for one; "
+                        "put the images beside their labels")
+    labels = names | {number: f"class_{number}" for number in sorted(numbers - set(names))}
+    if len(labels) > MAX_CLASSES:
+        raise DataError(f"{root}: {len(labels)} classes; at most {MAX_CLASSES} are possible, so merge some")
+    return Source([Label(label) for label in labels.values()], list(items.values()),
+                  told(_KINDS, seen, _NOT_OF_SAMPLES))
+
+
+def _mark(line: str, item: Item, names: dict[int, str], keypoints: int, seen: Seen) -> tuple[int, Mark] | None:
+    """The class number and the region of a line, or None; `seen` tells why."""
+    def saw(kind: str) -> None:
+        seen.setdefault(kind, []).append(item.name)
+
+    assert item.size is not None
+    values = _numbers(line)
+    if values is None or values.size < 5:
+        saw("line")
+        return None
+    number, shares = int(values[0]), values[1:]
+    if keypoints and values.size == 5 + keypoints:
+        saw("keypoints")
+        shares = shares[:4]
+    elif values.size % 2 == 0:
+        saw("confidence")
+        shares = shares[:-1]
+    if np.abs(shares).max() > _FAR:
+        saw("far")
+        return None
+    size = np.array(item.size[::-1], np.float64)
+    if shares.size == 4:
+        middle, half = shares[:2] * size, np.maximum(shares[2:], 0) * size / 2
+        ring = box_ring(*(middle - half), *(middle + half))
+    else:
+        ring = shares.reshape(-1, 2) * size
+    # The product of a share is off by some 1e-8 pixels at most: corners of pixels are whole again.
+    ring = np.round(ring, 6)
+    low, high = ring.min(0), ring.max(0)
+    if (low >= high).any() or (low >= size).any() or (high <= 0).any():
+        saw("empty")
+        return None
+    if (low < -0.5).any() or (high > size + 0.5).any():
+        saw("clipped")
+    if number not in names:
+        saw("class")
+    return number, Mark(names.get(number, f"class_{number}"), Polygon((ring,)), weak=shares.size == 4)
+
+
+def _numbers(line: str) -> npt.NDArray[np.float64] | None:
+    """A class number and finite coordinates, or None for anything else."""
+    if "_" in line or not line.isascii():  # Python takes 1_000 for a number
+        return None
+    try:
+        values = np.array([*map(float, line.split())])
+    except ValueError:
+        return None
+    if not values.size or not np.isfinite(values).all():
+        return None
+    return values if values[0] == values[0] // 1 and 0 <= values[0] < _MAX_NUMBER else None
+
+
+def _size(image: Path) -> tuple[int, int]:
+    header = read_header(image)
+    return header.size[::-1] if header.orientation >= 5 else header.size
+
+
+def detect_polygons(root: Path) -> str | None:
+    """The reason when text files hold polygons."""
+    found = _detected(root)
+    return found[1] if found and found[0] == "polygons" else None
+
+
+def detect_boxes(root: Path) -> str | None:
+    """The reason when text files hold boxes and no polygons, or a file lists images as YOLO does."""
+    found = _detected(root)
+    return found[1] if found and found[0] == "boxes" else None
+
+
+def _detected(root: Path) -> tuple[str, str] | None:
+    file = lists.yaml_of(root)
+    poses = file is not None and lists.says(file, "kpt_shape")
+    kinds = [(kind, path) for path in islice(_some_texts(root), 40) if (kind := _kind_of(path))]
+    chosen = next((pair for pair in kinds if pair[0] == "polygons" and not poses), kinds[0] if kinds else None)
+    if chosen is not None:
+        kind = "boxes" if poses else chosen[0]
+        return kind, f"{chosen[1].relative_to(root).as_posix()} holds YOLO {kind}"
+    listing = lists.darknet_of(root) or (file if file and lists.says(file, "train|val") else None)
+    return ("boxes", f"{listing.name} lists images as YOLO does") if listing else None
+
+
+def _some_texts(root: Path) -> Iterator[Path]:
+    """Text files that are not empty, some of each folder."""
+    folders = [root]
+    for folder in folders:
+        try:
+            with os.scandir(folder) as entries:
+                some = sorted(islice(entries, 5000), key=lambda entry: entry.name)
+                texts = [Path(entry.path) for entry in some if entry.name.lower().endswith(".txt")
+                         and entry.is_file(follow_symlinks=False) and entry.stat().st_size]
+                below = [Path(entry.path) for entry in some
+                         if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")]
+        except OSError:
+            continue
+        yield from texts[:10]
+        folders += below[: max(0, 200 - len(folders))]
+
+
+def _kind_of(path: Path) -> str | None:
+    """Whether the first lines of a text file are "boxes" or "polygons"; None when they are neither."""
+    head = lists.head(path).decode("utf-8-sig", "replace")
+    if len(head) >= lists.HEAD:
+        head = head.rstrip("0123456789.e+-")  # of a number that may go on
+    found = None
+    for line in filter(str.strip, head.splitlines()[:50]):
+        values = _numbers(line)
+        if values is None or values.size < 5:
+            return found
+        if np.abs(values[1:]).max() > _FAR:
+            return None
+        found = "polygons" if found == "polygons" or values.size > 6 else "boxes"
+    return found
+
+
+class _Writer(ABC):
+    """`images/{split}/x.jpg`, `labels/{split}/x.txt` and `data.yaml`. Class numbers count the classes without the
+    background from 0; pixels that do not count are a last class `ignore`, where there are any."""
+
+    def __init__(self, folder: Path, classes: ClassTree, options: WriteOptions) -> None:
+        self.folder, self.options = folder, options
+        background = background_of(classes)
+        self.names = {index: name for index, name in enumerate(classes.names) if index != background}
+        self.numbers = {index: number for number, index in enumerate([*self.names, IGNORE])}
+        self.splits: dict[str, None] = {}
+        self.unsplit: list[str] = []
+
+    @abstractmethod
+    def lines(self, index: int, region: npt.NDArray[np.bool_]) -> tuple[list[Ring], int]:
+        """For the pixels (H, W) of a class the numbers of each line in pixels, and how many outlines they lose."""
+
+    def image_path(self, sample: Sample) -> str:
+        """`images/train/x.jpg`."""
+        return f"images/{self._stem(sample)}{image_suffix(sample)}"
+
+    def _stem(self, sample: Sample) -> str:
+        return f"{sample.split}/{stem_of(sample)}" if sample.split else stem_of(sample)
+
+    def add(self, sample: Sample, mask: Mask) -> list[str]:
+        """Writes the text file; boxes lose the outlines of regions, which is said."""
+        if sample.split:
+            self.splits[sample.split] = None
+        else:
+            self.unsplit.append(self.image_path(sample))
+        lost = 0
+        path = self.folder / f"labels/{self._stem(sample)}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            raise DataError(f"{sample.name}: another sample is written to {path.name} too; rename one of them")
+        with path.open("w", encoding="ascii") as stream:
+            for index in np.unique(mask).tolist():
+                if index not in self.numbers:
+                    continue
+                if index == IGNORE:
+                    self.names.setdefault(IGNORE, "ignore")
+                found, changed = self.lines(index, mask == index)
+                lost += changed
+                for values in found:
+                    shares = (values.reshape(-1, 2) / mask.shape[::-1]).reshape(-1).tolist()
+                    # Twelve digits are 1e-8 pixels in an image of 20,000.
+                    stream.write(" ".join([str(self.numbers[index]), *(f"{share:.12g}" for share in shares)]) + "\n")
+        return [f"the outlines of {lost} regions: only boxes are written"] if lost else []
+
+    def finish(self) -> None:
+        """Writes `data.yaml`; without `path`, its own folder is the root."""
+        def quoted(text: str) -> str:
+            return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize)).rstrip("\n")
+
+        lines = [f"{quoted(split)}: {quoted(f'images/{split}')}" for split in self.splits]
+        if self.splits and self.unsplit:
+            (self.folder / f"{lists.UNSPLIT}.txt").write_text("\n".join(self.unsplit) + "\n", "utf-8")
+            lines.append(f"{lists.UNSPLIT}: {lists.UNSPLIT}.txt")
+        lines += [f"nc: {len(self.names)}", "names:" if self.names else "names: []"]
+        lines += [f"  {self.numbers[index]}: {quoted(name)}" for index, name in self.names.items()]
+        (self.folder / "data.yaml").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+class PolygonWriter(_Writer):
+    """One polygon for each 4-connected component, its holes joined by cuts of no width: every pixel comes back."""
+
+    def lines(self, index: int, region: npt.NDArray[np.bool_]) -> tuple[list[Ring], int]:
+        """Simplified as the options say."""
+        tolerance = self.options.tolerance
+        return [bridged([simplify(ring, tolerance) for ring in rings]) for rings in outlines(region)], 0
+
+
+class BoxWriter(_Writer):
+    """One box for each 8-connected component: shapes are lost, and boxes may hide each other."""
+
+    def lines(self, index: int, region: npt.NDArray[np.bool_]) -> tuple[list[Ring], int]:
+        """Counts the components that do not fill their box."""
+        _, _, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)
+        left, top, width, height, area = stats[1:].T.astype(np.float64)
+        boxes = np.stack([left + width / 2, top + height / 2, width, height], 1)
+        return list(boxes), int(np.count_nonzero(area != width * height))

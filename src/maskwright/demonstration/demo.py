@@ -1,0 +1,103 @@
+"""The verb `demo`: the whole line on generated data, each step being the verb that a user would run."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from maskwright.base.progress import progress, say
+from maskwright.base.storage import require_absent
+from maskwright.base.systems import require_posix
+from maskwright.config import seconds_of
+from maskwright.data.auditing import audit
+from maskwright.data.auditing import human as audit_text
+from maskwright.data.opening import init
+from maskwright.demonstration.generator import generate
+from maskwright.errors import ConfigError
+from maskwright.evaluation.scoring.evaluate import evaluate
+from maskwright.evaluation.scoring.results import human as scores_text
+from maskwright.inference.predict import predict
+from maskwright.labels.suspecting.text import human as suspects_text
+from maskwright.reporting import report
+from maskwright.training.plan import plan
+from maskwright.training.train import train
+from maskwright.verbs.suspects import suspects
+
+# Of the time for training; and so few folds that each of them has some of it.
+_SEARCH, _FOLDS = 0.4, 2
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where everything is, what was planted, and the test scores."""
+
+    folder: Path
+    run: Path
+    report: Path
+    planted: list[dict[str, Any]]
+    found: int
+    suspects: Path
+    scores: dict[str, Any]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def human(self) -> str:
+        """The end of the tour."""
+        return (
+            f"done in {self.seconds:.0f} s; test mIoU {self.scores['mIoU']['value']:.3f} "
+            f"[{self.scores['mIoU']['low']:.3f}, {self.scores['mIoU']['high']:.3f}]\n"
+            f"{len(self.planted)} training masks were planted wrong ({self.folder / 'data' / 'planted.json'}), and "
+            f"{self.found} of the first {2 * len(self.planted)} suspects are among them: {self.suspects}\n"
+            f"report: {self.report}"
+        )
+
+
+def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -> Demo:
+    """Generates a dataset (two animals, `images` pictures of 256x256, 15 masks planted wrong) and runs init,
+    audit, suspects, plan, train, evaluate, predict and report on it. `out` must not exist; `budget` is the wall time of
+    all training: two fifths for the search for wrong masks, the rest for the model.
+    """
+    require_posix("demo")
+    began = time.monotonic()
+    folder = require_absent(Path(out))
+    data, config, run_folder = folder / "data", folder / "run.yaml", folder / "run"
+    say(f"demo folder: {folder}")
+    with progress("drawing", images) as advance:
+        planted = generate(data, images=images, progress=lambda done, _: advance(done))
+    _step("init", data)
+    init(data)
+    _step("audit", data)
+    say(audit_text(audit(data)))
+    try:
+        seconds = seconds_of(budget)
+    except ValueError as error:
+        raise ConfigError(f"--budget: {error}") from None
+    search, training = (f"{share * seconds:g}s" for share in (_SEARCH, 1 - _SEARCH))
+    _step("suspects", data, "--budget", search, "--folds", str(_FOLDS))
+    doubted = suspects(data, budget=search, folds=_FOLDS)
+    say(suspects_text(doubted))
+    first = {row.sample for row in doubted.samples[:2 * len(planted)]}
+    _step("plan", data, "-o", config, "--budget", training)
+    plan(data, out=config, budget=training)
+    _step("train", config, "--out", run_folder)
+    run = train(config, out=run_folder)
+    _step("evaluate", run_folder)
+    result = evaluate(run)
+    say(scores_text(result))
+    _step("predict", run_folder, data / "img" / "test", "--out", folder / "predictions")
+    predict(run, [data / "img" / "test"], out=folder / "predictions")
+    _step("report", run_folder)
+    page = report(run)
+    found = sum(item.sample in first for item in planted)
+    return Demo(folder, run.path, page, [asdict(item) for item in planted], found, doubted.page,
+                result.to_dict()["scores"], time.monotonic() - began)
+
+
+def _step(*words: str | Path) -> None:
+    say(f"\n$ maskwright {shlex.join(map(str, words))}")

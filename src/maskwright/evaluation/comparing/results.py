@@ -1,0 +1,150 @@
+"""What a comparison holds: all that its text, its JSON and a page about it need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from maskwright.core.findings import Finding
+from maskwright.evaluation.comparing.inference import Verdict
+from maskwright.evaluation.comparing.members import Member
+from maskwright.evaluation.comparing.naming import Matrix
+from maskwright.evaluation.curves.curve import Summary
+from maskwright.evaluation.metrics import Interval
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What an entry costs, the mean of its runs; None where it is not known. `macs` (multiply-accumulates) are of one
+    image; `step_seconds` is the measured step of one batch of `batch_size`; `images_per_second` of the training steps
+    as they were, `waited` the share of their time that went into waiting for batches; `train_seconds` of a training
+    with its evaluations."""
+
+    parameters: float | None = None
+    macs: float | None = None
+    step_seconds: float | None = None
+    batch_size: float | None = None
+    images_per_second: float | None = None
+    waited: float | None = None
+    train_seconds: float | None = None
+
+    @classmethod
+    def of(cls, members: Sequence[Member]) -> Costs:
+        """Those of the runs of an entry."""
+        rows = []
+        for member in members:
+            size = member.scored.result.get("size") or member.info.get("size", {})
+            speed, finished = member.number.speed, member.run.finished or {}
+            rows.append({**{key: size.get(key) for key in ("parameters", "macs", "step_seconds", "batch_size")},
+                         "images_per_second": speed and speed.images_per_second, "waited": speed and speed.waited,
+                         "train_seconds": finished.get("seconds")})
+        columns = {key: [row[key] for row in rows if row[key] is not None] for key in rows[0]}
+        return cls(**{key: sum(values) / len(values) for key, values in columns.items() if values})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recipe with the runs of its seeds. `score` is the mean over them with its 95 % interval, `seed_scores` those of
+    each; `scores`, `class_iou` (K,) and `image_scores` (N,) are means over them too. `varied` are keys of the config,
+    beside the seed, that differ between its runs because they were measured. `against_best` says what it is called
+    beside the best one (which has None), `val_mIoU` is the best of the training logs."""
+
+    name: str
+    runs: list[Path]
+    evaluations: list[Path]
+    seeds: list[Any]
+    score: Interval
+    seed_scores: list[float]
+    scores: dict[str, float]
+    class_iou: list[float]
+    image_scores: list[float]
+    costs: Costs
+    val_mIoU: float | None
+    varied: list[str]
+    model: str
+    loss: str
+    against_best: Verdict | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"score": self.score.to_dict()}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two entries by name, the better score first: `difference` with its 95 % interval, the p-value that it is nothing,
+    alone and corrected for all pairs, the verdict on `first`, and on how many images it scores higher and lower."""
+
+    first: str
+    second: str
+    difference: Interval
+    p: float
+    p_corrected: float
+    verdict: Verdict
+    images_higher: int
+    images_lower: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"difference": self.difference.to_dict()}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which entry to take: `best` by score, `proposed` (the same, or a cheaper one that is not distinguishable from
+    it), chosen on the split `on`, and the reason in a sentence."""
+
+    best: str
+    proposed: str
+    on: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Entries from the best score down, all `pairs` of them, and what is to be known about both. `seed_sd` is the
+    standard deviation of a score between trainings of one recipe, pooled, beyond what the images explain; None where
+    nothing was trained twice. `config` maps each key that differs to its values, in the order of the entries. `apart`
+    are entries' names that were scored on other images and are not compared; `missing` are runs that are not evaluated,
+    with the command to do so. `others` are trainings of other tools, by their own logs."""
+
+    split: str
+    score: str
+    samples: list[str]
+    classes: list[str]
+    entries: list[Entry]
+    pairs: list[Pair]
+    seed_sd: float | None
+    seed_freedom: int
+    resamples: int
+    config: dict[str, list[Any]]
+    matrix: Matrix | None
+    choice: Choice | None
+    notes: list[str]
+    findings: list[Finding]
+    apart: list[str]
+    missing: dict[str, str]
+    others: list[Summary]
+
+    def pair(self, one: str, other: str) -> Pair:
+        """The pair of two entries, whichever is first."""
+        return next(pair for pair in self.pairs if {pair.first, pair.second} == {one, other})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `compare`."""
+        return {
+            "split": self.split, "images": len(self.samples), "score": self.score,
+            "method": {"intervals": "95 % bootstrap over images, widened for their number, and seeds",
+                       "test": "permutation of the two models image by image, with the seeds' variance",
+                       "correction": "Holm over all pairs", "resamples": self.resamples,
+                       "seed_sd": self.seed_sd, "seed_freedom": self.seed_freedom},
+            "entries": [{"rank": rank, **entry.to_dict()} for rank, entry in enumerate(self.entries, 1)],
+            "pairs": [pair.to_dict() for pair in self.pairs],
+            "choice": asdict(self.choice) if self.choice else None,
+            "matrix": asdict(self.matrix) if self.matrix else None,
+            "config": self.config, "notes": self.notes,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "apart": self.apart, "missing": self.missing, "others": [one.to_dict() for one in self.others],
+            "classes": self.classes, "samples": self.samples}

@@ -1,0 +1,1 @@
+"""The verb `evaluate`: predictions are counted, scored and stored."""

@@ -1,0 +1,260 @@
+"""The verb `evaluate`: predictions on a split, scored against the truth at the images' own sizes.
+
+They are made by a run's best checkpoint, or they are masks that lie in a folder, whoever has made them. The second
+way needs no model and no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright import __version__
+from maskwright.base.progress import progress, say
+from maskwright.base.storage import dump_json, next_free, numbered, read_json, staged_folder
+from maskwright.core.classes import IGNORE, Selector
+from maskwright.core.dataset import Dataset
+from maskwright.core.hashes import file_hash
+from maskwright.core.masks import Mask, mask_png
+from maskwright.core.sample import INDEX, Sample, read_mask
+from maskwright.data.opening import load_dataset
+from maskwright.errors import ConfigError, DataError, MaskwrightError
+from maskwright.evaluation.guarding import guard
+from maskwright.evaluation.guarding.number import Number, Origin, origin_of, used_by
+from maskwright.evaluation.metrics import Tolerance
+from maskwright.evaluation.scoring.results import Evaluation, read, score, write
+from maskwright.evaluation.scoring.tally import Tally
+from maskwright.run import Run
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One image: its truth, the predicted indices of each level (top first), the index PNG of the last, and if asked
+    for the probabilities (K, H, W)."""
+
+    sample: Sample
+    truth: Mask
+    levels: Sequence[Mask]
+    png: bytes
+    probabilities: npt.NDArray[np.float32] | None = None
+
+
+def evaluate(run: str | Path | Run, *, split: str = "test", data: str | Path | None = None,
+             selector: Selector | None = None, device: str | None = None, boundary: bool = False,
+             tolerance: str | float | None = None, calibration: bool = False, again: bool = False) -> Evaluation:
+    """Scores a run's best checkpoint, or the masks in a folder, on a split; the result goes to
+    `RUN/evaluations/SPLIT-001`, or `FOLDER/evaluations/SPLIT-001`.
+
+    `data` is another dataset with the same classes; the tree over them is that of the dataset. `selector` is how the
+    levels of a tree are labelled, the run's own when left out. `boundary` asks for the measures of boundaries, as does
+    a `tolerance` (pixels, or a share of the diagonal such as "0.75%"), `calibration` for those of probabilities.
+
+    A folder of masks needs `data`: it holds an index PNG of class ids for each labelled sample of the split, of the
+    image's size, called SAMPLE.png, with or without the split's folder (`predict` writes them to `OUT/masks`). The
+    split `all` is every labelled sample.
+
+    Where there is an evaluation already of the same model or masks, the same content of the dataset, the same split and
+    options, it is returned as it is; with `again` a new one is made.
+
+    Raises ConfigError for an empty split, for a selector of trees where there is none, and for what masks cannot tell;
+    DataError when classes differ, and when masks are missing or do not fit.
+    """
+    allowed = None if tolerance is None and not boundary else Tolerance() if tolerance is None else Tolerance.parse(
+        tolerance)
+    if not isinstance(run, Run) and is_mask_folder(run):
+        if data is None:
+            raise DataError(f"{run}: not a run folder (no {Run(Path(run)).info_file.name}); give the folder that "
+                            "`train` printed, or with a folder of masks the dataset too (--data)")
+        if selector is not None or calibration:
+            raise ConfigError(f"{run}: holds masks, which have neither probabilities nor levels of their own; leave "
+                              "--selector and --calibration out, or give a run")
+        return _evaluate_masks(Path(run), load_dataset(data), split, allowed, again)
+    return _evaluate_run(run if isinstance(run, Run) else Run.open(run), data, split, selector, device, allowed,
+                         calibration, again)
+
+
+def is_mask_folder(path: str | Path) -> bool:
+    """Whether it is a folder and no run."""
+    return Path(path).is_dir() and not Run(Path(path)).info_file.is_file()
+
+
+def samples_of(dataset: Dataset, split: str, recorded: Mapping[str, Sequence[str]]) -> list[Sample]:
+    """The labelled samples of a split; of those that are `recorded`, the ones with these names.
+
+    Raises ConfigError when there are none.
+    """
+    if split in recorded:
+        wanted = set(recorded[split])
+        found = [sample for sample in dataset.samples if sample.name in wanted and sample.labelled]
+    else:
+        found = [sample for sample in dataset.splits.get(split, []) if sample.labelled]
+    if not found:
+        usable = sorted({*recorded, *(name for name in dataset.splits if name)})
+        raise ConfigError(f"--split {split}: {dataset.root} has no labelled samples in it; "
+                          f"it has {', '.join(usable) or 'no splits'}")
+    return found
+
+
+def _evaluate_run(run: Run, data: str | Path | None, split: str, selector: Selector | None, device: str | None,
+                  tolerance: Tolerance | None, calibration: bool, again: bool) -> Evaluation:
+    import torch
+
+    from maskwright.inference.predict import model_file
+    from maskwright.modeling.models.segmenter import load_segmenter, with_selector
+
+    file = model_file(run)
+    segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    config, info = run.config(), run.info()
+    dataset = load_dataset(data or config.data.root)
+    classes, trained = dataset.classes, segmenter.classes
+    if classes.names != trained.names:
+        raise DataError(f"{dataset.root}: its classes ({', '.join(classes.names)}) are not those of the run "
+                        f"({', '.join(trained.names)}); use the dataset.yaml that the run was trained with")
+    segmenter = with_selector(segmenter, selector, classes)
+    hashes = dataset.file_hashes(run.path)
+    version = dataset.version(hashes)
+    used = used_by(run, dataset, version, hashes)
+    samples = samples_of(dataset, split, info["splits"] if used.same_data else {})
+    batch = config.train.batch_size  # as in training, so that the scores of val are exactly those of the log
+
+    def predictions() -> Iterator[Predicted]:
+        for start in range(0, len(samples), batch):
+            chosen = samples[start : start + batch]
+            pairs = [dataset.read(sample) for sample in chosen]
+            found = segmenter.own_probabilities([image for image, _ in pairs])
+            for sample, (_, truth), probabilities in zip(chosen, pairs, found, strict=True):
+                levels = segmenter.select(probabilities)
+                yield Predicted(sample, truth, levels, mask_png(levels[-1], classes),
+                                probabilities.cpu().numpy() if calibration else None)
+
+    tally = Tally(classes, implied=segmenter.coherent, tolerance=tolerance)
+    origin = origin_of(run, samples, used, hashes, same_tree=classes.parents == trained.parents)
+    made_of = [file_hash(file), run.finished is not None, segmenter.selector, calibration]
+    return _evaluate(Scoring(run.evaluations, split, samples, version, segmenter.selector, run, origin, made_of),
+                     predictions(), tally, calibration, again)
+
+
+def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Tolerance | None, again: bool
+                    ) -> Evaluation:
+    classes = dataset.classes
+    everything = {"all": [sample.name for group in dataset.splits.values() for sample in group]}
+    samples = samples_of(dataset, split, {} if split in dataset.splits else everything)
+    files = _mask_files(folder, samples)
+
+    def predictions() -> Iterator[Predicted]:
+        for sample, file in zip(samples, files, strict=True):
+            truth, found = dataset.read_mask(sample), classes.to_indices(read_mask(file, INDEX, classes).ids, str(file))
+            if truth.shape != found.shape:
+                raise DataError(f"{file}: is {found.shape[1]}x{found.shape[0]}, but the mask of {sample.name} is "
+                                f"{truth.shape[1]}x{truth.shape[0]}; predict at the size of the image")
+            if (found == IGNORE).any():
+                raise DataError(f"{file}: has pixels of the ignore id {classes.ignore}, which is no class; predict a "
+                                "class for every pixel")
+            levels = [*(level.mask(found) for level in classes.levels[:-1]), found]
+            yield Predicted(sample, truth, levels, file.read_bytes())
+
+    scoring = Scoring(folder / "evaluations", split, samples, dataset.version(dataset.file_hashes(folder)),
+                      made_of=[file_hash(file) for file in files])
+    return _evaluate(scoring, predictions(), Tally(classes, tolerance=tolerance), False, again)
+
+
+def _mask_files(folder: Path, samples: Sequence[Sample]) -> list[Path]:
+    """The mask of each sample. DataError when some are missing: a part of a split is another split."""
+    names = [sample.name for sample in samples]
+    without_split = [name.removeprefix(f"{sample.split}/") for sample, name in zip(samples, names, strict=True)]
+    tried = [[folder / f"{name}.png" for name in form] for form in (names, without_split)]
+    missing = [[path.name for path in form if not path.is_file()] for form in tried]
+    best = min((0, 1), key=lambda form: len(missing[form]))
+    if missing[best]:
+        shown = ", ".join(missing[best][:5]) + ", …" * (len(missing[best]) > 5)
+        raise DataError(f"{folder}: is no run, and as a folder of masks it lacks {len(missing[best])} of "
+                        f"{len(samples)} ({shown}); name the masks after their samples, like "
+                        f"{tried[0][0].relative_to(folder)}")
+    return tried[best]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is scored: the `samples` of a split of a dataset of that `version`, by predictions that follow from what
+    `made_of` lists; `run` has made them, if it is known. The result goes to a new folder in `parent`."""
+
+    parent: Path
+    split: str
+    samples: Sequence[Sample]
+    version: str
+    selector: Selector = "leaf"
+    run: Run | None = None
+    origin: Origin = field(default_factory=Origin)
+    made_of: Sequence[object] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Those of the samples."""
+        return [sample.name for sample in self.samples]
+
+    def inputs(self, tolerance: Tolerance | None) -> str:
+        """A hash of all that the result follows from, the version of this package included."""
+        facts = [__version__, self.split, self.names, self.version, asdict(tolerance) if tolerance else None,
+                 self.origin.to_dict(), self.made_of]
+        return hashlib.blake2b(dump_json(facts).encode(), digest_size=16).hexdigest()
+
+    def completed(self, result: Evaluation, inputs: str) -> Evaluation:
+        """With all that is known besides the counts, and what the guard says to it."""
+        weak = sum(sample.provenance != "hand" for sample in self.samples)
+        size = self.run.info().get("size", {}) if self.run else {}
+        result = replace(result, size=size, origin=replace(self.origin, weak=weak), inputs=inputs)
+        name = (self.run.path if self.run else self.parent.parent).resolve().name
+        return replace(result, findings=guard([Number.of(name, result.to_dict(), result.names, self.run)]))
+
+
+def _evaluate(scoring: Scoring, predictions: Iterator[Predicted], tally: Tally, calibration: bool, again: bool
+              ) -> Evaluation:
+    """Counts every prediction, scores the counts, and writes both with the masks; or finds what was written before."""
+    split, names, inputs = scoring.split, scoring.names, scoring.inputs(tally.tolerance)
+    if not again and (found := _stored(scoring, tally, calibration, inputs)):
+        say(f"evaluation folder: {found.folder}: is there already, of the same model, data and options; --again makes "
+            "a new one")
+        return found
+    folder = next_free(scoring.parent, split)
+    say(f"evaluation folder: {folder}")
+    with staged_folder(folder) as staging:
+        with progress("evaluating", len(names)) as advance:
+            for done, one in enumerate(predictions, 1):
+                tally.add(one.truth, one.levels, one.probabilities)
+                file = _prediction(staging, one.sample.name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(one.png)
+                advance(done)
+        boundaries = tally.boundaries
+        result = score(folder, split, names, tally.confusions, tally.classes, scoring.version, scoring.selector,
+                       tally.incoherent, tolerance=tally.tolerance, boundaries=boundaries,
+                       calibration=tally.calibration)
+        result = scoring.completed(result, inputs)
+        write(staging, result, boundaries)
+    say(f"evaluation folder: {folder}")
+    return result
+
+
+def _stored(scoring: Scoring, tally: Tally, calibration: bool, inputs: str) -> Evaluation | None:
+    """The newest whole evaluation of these inputs that there is."""
+    for _, _, folder in sorted(numbered(scoring.parent, scoring.split), reverse=True):
+        try:
+            stored = read_json(folder / "scores.json")
+            if not isinstance(stored, dict) or stored.get("inputs") != inputs:
+                continue
+            if all(_prediction(folder, name).is_file() for name in scoring.names):
+                found = read(folder, stored, scoring.split, scoring.names, tally.classes, scoring.version,
+                             scoring.selector, tally.tolerance, calibration)
+                return scoring.completed(found, inputs)
+        except (MaskwrightError, OSError, ValueError, EOFError, TypeError):
+            continue  # of another tool, or damaged: evaluated anew
+    return None
+
+
+def _prediction(folder: Path, name: str) -> Path:
+    return folder / "predictions" / f"{name}.png"

@@ -1,0 +1,178 @@
+"""From a detector to suspects: every sample is judged, and what is likely wrong gets a proposal.
+
+The detector's probabilities hold where half of all candidates are wrong. The true share is estimated from what it says
+of this dataset (Saerens, Latinne and Decaestecker, Neural Computation 2002), and the probabilities are those at that
+share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.base.progress import progress
+from maskwright.base.storage import atomic_write_bytes
+from maskwright.base.workers import in_order, worker_count
+from maskwright.core.classes import IGNORE
+from maskwright.core.dataset import Dataset
+from maskwright.core.masks import grey_png, mask_png
+from maskwright.core.sample import Sample
+from maskwright.labels.suspecting.candidates import Candidate, feature_rows, of_label
+from maskwright.labels.suspecting.detector import Detector
+from maskwright.labels.suspecting.folds import Predicted
+from maskwright.labels.suspecting.planting import KINDS
+from maskwright.labels.suspecting.proposals import at_size, redraw, snapping_gain, worth_snapping
+from maskwright.labels.suspecting.results import LIKELY, Ranked, Suspect
+from maskwright.labels.suspecting.view import View, viewer
+
+Doubles = npt.NDArray[np.float64]
+_ROUNDS = 100
+_MEASURED = 60  # samples that tell whether snapping helps
+_MOST = 255  # suspects of one sample
+_SAME = 0.5  # share of the pixels in doubt that two candidates have in common to be one suspect
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The suspects and samples of a dataset, worst first; `snapped`: whether proposals follow the images' edges;
+    `wrong`: the estimated share of candidates that are wrong."""
+
+    suspects: list[Suspect]
+    samples: list[Ranked]
+    snapped: bool
+    wrong: float
+
+
+def judge(predicted: Predicted, detector: Detector, background: int | None, folder: Path) -> Judged:
+    """Judges every sample; writes `proposals/` and `changes/` of those with a suspect and `trust/` of all
+    into `folder`."""
+    look, samples = viewer(predicted), predicted.samples
+
+    def measure(sample: Sample) -> npt.NDArray[np.float32]:
+        return feature_rows(look(sample).candidates(background))
+
+    rows: list[npt.NDArray[np.float32]] = []
+    with progress("judging", len(samples)) as advance:
+        for one in in_order(measure, samples, worker_count()):
+            rows.append(one)
+            advance(len(rows))
+    said = detector.judge([sample.name for sample in samples], rows)
+    share = share_wrong(1 - np.concatenate([one[:, 0] for one in said]))
+    scores = [at_share(1 - one[:, 0], share) for one in said]
+    clean = [sample for sample, one in zip(samples, scores, strict=True) if len(one) and one.max() < LIKELY]
+    snapped = _snapping_helps(look, clean)
+
+    def tell(place: int) -> tuple[list[Suspect], Ranked]:
+        return _tell(predicted.dataset, look(samples[place]), background, scores[place], said[place][:, 1:], snapped,
+                     folder)
+
+    suspects: list[Suspect] = []
+    ranked: list[Ranked] = []
+    with progress("proposing", len(samples)) as advance:
+        for found, row in in_order(tell, range(len(samples)), worker_count()):
+            suspects += found
+            ranked.append(row)
+            advance(len(ranked))
+    suspects.sort(key=lambda one: (-one.score, one.sample, one.region))
+    ranked.sort(key=lambda one: (-one.score, -one.error_share, one.sample))
+    return Judged(suspects, ranked, snapped, share)
+
+
+def share_wrong(chances: Doubles) -> float:
+    """The share of wrong ones among candidates with these probabilities (N,), which hold at a share of one half."""
+    share = 0.5
+    for _ in range(_ROUNDS):
+        share = float(at_share(chances, share).mean()) if len(chances) else 0.0
+    return share
+
+
+def at_share(chances: Doubles, share: float) -> Doubles:
+    """Probabilities (N,) that hold where half are wrong, as they are where `share` is."""
+    wrong, right = chances * share, (1 - chances) * (1 - share)
+    return np.asarray(wrong / np.maximum(wrong + right, 1e-12))
+
+
+def _snapping_helps(look: Callable[[Sample], View], samples: Sequence[Sample]) -> bool:
+    chosen = [samples[place] for place in np.unique(np.linspace(0, len(samples) - 1, _MEASURED).astype(int))
+              if samples]
+
+    def gain(sample: Sample) -> float | None:
+        view = look(sample)
+        return snapping_gain(view.image, view.mask, view.probabilities)
+
+    return worth_snapping([one for one in in_order(gain, chosen, worker_count()) if one is not None])
+
+
+def _tell(dataset: Dataset, view: View, background: int | None, scores: Doubles, kinds: Doubles, snapped: bool,
+          folder: Path) -> tuple[list[Suspect], Ranked]:
+    """scores (M,), kinds (M, kinds): of the candidates of the view."""
+    sample, found = view.sample, view.candidates(background)
+    trust = np.rint(255 * (1 - _doubt(view, found, scores))).astype(np.uint8)
+    atomic_write_bytes(folder / "trust" / f"{sample.name}.png", grey_png(trust))
+    chosen = [*_distinct(found, scores, view.label.shape)]
+    suspects = []
+    if chosen:
+        large = at_size(view.probabilities, view.mask.shape, view.image if snapped else None)
+        suspects = _propose(dataset, view, large, [(found[place], float(scores[place]), kinds[place])
+                                                   for place in chosen], folder)
+    return suspects, Ranked(sample.name, sample.split, float(scores.max(initial=0.0)), _unlikely(view), len(suspects))
+
+
+def _unlikely(view: View) -> float:
+    """The expected share of wrong pixels: by what the models say of each pixel's label, without its image's score."""
+    known = view.label != IGNORE
+    return float((1 - of_label(view.label, view.probabilities)[known]).mean()) if known.any() else 0.0
+
+
+def _doubt(view: View, found: Sequence[Candidate], scores: Doubles) -> npt.NDArray[np.float32]:
+    """(h, w) 0..1: how likely each pixel's label is wrong: the score of its candidate, where label and prediction
+    differ."""
+    doubt = np.zeros(view.label.shape, np.float32)
+    for candidate, score in zip(found, scores, strict=True):
+        part = doubt[candidate.window]
+        np.maximum(part, candidate.differing * np.float32(score), out=part)
+    return doubt
+
+
+def _distinct(found: Sequence[Candidate], scores: Doubles, size: tuple[int, ...]) -> Iterator[int]:
+    """The places of suspects, the likeliest first; of those about the same pixels only the first."""
+    taken = np.zeros(size, np.bool_)
+    for place in np.argsort(-scores, kind="stable").tolist():
+        differing, window = found[place].differing, found[place].window
+        pixels = np.count_nonzero(differing)
+        if scores[place] < LIKELY or not pixels:
+            continue
+        if np.count_nonzero(taken[window] & differing) < _SAME * pixels:
+            taken[window] |= differing
+            yield place
+
+
+def _propose(dataset: Dataset, view: View, large: npt.NDArray[np.float32],
+             chosen: Sequence[tuple[Candidate, float, Doubles]], folder: Path) -> list[Suspect]:
+    """Suspects with their proposals; `changes` of the image holds the number of the suspect that changes a pixel."""
+    sample, mask = view.sample, view.mask
+    names, predicted = dataset.classes.names, large.argmax(0).astype(np.uint8)
+    proposal, changes = mask.copy(), np.zeros(mask.shape, np.uint8)
+    suspects: list[Suspect] = []
+    for candidate, score, kinds in chosen[:_MOST]:
+        changed = redraw(mask, predicted, candidate, view.label.shape) & (changes == 0)
+        if not changed.any():
+            continue
+        proposal[changed] = predicted[changed]
+        changes[changed] = len(suspects) + 1
+        rows, columns = (np.flatnonzero(changed.any(axis)) for axis in (1, 0))
+        labelled, proposed = (int(np.bincount(one[changed]).argmax()) for one in (mask, predicted))
+        sure = float(np.clip(large.max(0)[changed], 0, 1).mean())
+        shares = dict(zip(KINDS, (kinds / max(kinds.sum(), 1e-12)).round(4).tolist(), strict=True))
+        suspects.append(Suspect(
+            sample.name, sample.split, len(suspects) + 1, round(score, 4), max(shares, key=shares.__getitem__), shares,
+            (int(columns[0]), int(rows[0]), int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1),
+            names[labelled], names[proposed], int(np.count_nonzero(changed)), round(score * sure, 4)))
+    if suspects:
+        atomic_write_bytes(folder / "proposals" / f"{sample.name}.png", mask_png(proposal, dataset.classes))
+        atomic_write_bytes(folder / "changes" / f"{sample.name}.png", grey_png(changes))
+    return suspects

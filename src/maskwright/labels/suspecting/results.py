@@ -1,0 +1,133 @@
+"""What `suspects` has found: regions, samples, and how they are told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maskwright.core.classes import ClassTree
+from maskwright.core.findings import Finding, Severity, summarise
+from maskwright.labels.suspecting.planting import KINDS
+
+# From here on a region is a suspect, and a warning.
+LIKELY, SURE = 0.5, 0.9
+FIXES = {
+    "missing": "label it, or accept the proposal",
+    "hallucinated": "erase it, or accept the proposal",
+    "swollen": "draw it smaller, or accept the proposal",
+    "shrunk": "draw it larger, or accept the proposal",
+    "shifted": "move it, or accept the proposal",
+    "wrong_class": "give it the other class, or accept the proposal",
+    "coarse_blob": "draw its outline, or accept the proposal",
+}
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A region whose label is likely wrong; `number` is its place in its sample, from 1.
+
+    `score` is how likely, 0..1; `kinds` are the shares of it by kind, `kind` the likeliest. `region` is (x, y, width,
+    height) in pixels of the stored image; `labelled` and `proposed` are the classes that most pixels in doubt have and
+    would get; `error_pixels` estimates how many pixels are wrong. `confidence` is that of the proposal, 0..1.
+    """
+
+    sample: str
+    split: str | None
+    number: int
+    score: float
+    kind: str
+    kinds: dict[str, float]
+    region: tuple[int, int, int, int]
+    labelled: str
+    proposed: str
+    error_pixels: int
+    confidence: float
+
+    def finding(self) -> Finding:
+        """In the shared form; the evidence holds the rest."""
+        message = (f"{KINDS[self.kind]}: about {self.error_pixels:,} pixels labelled {self.labelled!r}, likely "
+                   f"{self.proposed!r}")
+        evidence = {"number": self.number, "kinds": self.kinds, "labelled": self.labelled, "proposed": self.proposed,
+                    "error_pixels": self.error_pixels, "confidence": self.confidence}
+        severity = Severity.WARNING if self.score >= SURE else Severity.INFO
+        return Finding(f"label.{self.kind}", severity, message, FIXES[self.kind], self.sample, self.split, self.region,
+                       evidence)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding with its `score` and `kind`."""
+        return self.finding().to_dict() | {"score": self.score, "kind": self.kind}
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A sample: how likely a label in it is wrong, 0..1; the estimated share of its pixels that are; how many of its
+    regions are suspects."""
+
+    sample: str
+    split: str | None
+    score: float
+    error_share: float
+    suspects: int
+
+
+@dataclass(frozen=True)
+class FoldFacts:
+    """A training: its images, iterations, and the mIoU of what it says about the labels that it has not seen."""
+
+    images: int
+    iterations: int
+    mIoU: float
+
+
+@dataclass(frozen=True)
+class SuspectsResult:
+    """Suspects and samples, worst first. `root` is the dataset as it was given, `version` its content version; `folder`
+    holds `suspects.json`, `index.html`, `probabilities/`, `proposals/`, `changes/` and `trust/`; `notes` say what the
+    numbers do not; with `keep_ratio` the probabilities have the aspect ratio of their images and are padded at the
+    bottom and right (see `Geometry`)."""
+
+    name: str
+    root: Path
+    folder: Path
+    classes: ClassTree
+    version: str
+    suspects: list[Suspect]
+    samples: list[Ranked]
+    folds: list[FoldFacts]
+    notes: list[str]
+    self_test: dict[str, Any] | None = None
+    label_sets: list[dict[str, Any]] = field(default_factory=list)
+    keep_ratio: bool = False
+
+    @property
+    def page(self) -> Path:
+        """The page that shows the worst of them."""
+        return self.folder / "index.html"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `suspects`."""
+        findings = [suspect.finding() for suspect in self.suspects]
+        summary = summarise(findings) | {
+            "samples": len(self.samples), "suspect_samples": sum(one.suspects > 0 for one in self.samples),
+            "by_kind": dict(Counter(one.kind for one in self.suspects).most_common())}
+        return {"dataset": {"name": self.name, "root": str(self.root), "version": self.version,
+                            "classes": self.classes.to_dict()},
+                "folder": str(self.folder), "findings": [suspect.to_dict() for suspect in self.suspects],
+                "summary": summary, "samples": [asdict(one) for one in self.samples],
+                "folds": [asdict(fold) for fold in self.folds], "notes": self.notes, "self_test": self.self_test,
+                "label_sets": self.label_sets, "keep_ratio": self.keep_ratio}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], folder: Path) -> SuspectsResult:
+        """The inverse of `to_dict`, of what lies in `folder` now. KeyError, TypeError and the like for other data."""
+        described = data["dataset"]
+        suspects = [Suspect(row["sample"], row["split"], row["evidence"]["number"], row["score"], row["kind"],
+                            row["evidence"]["kinds"], tuple(row["region"]), row["evidence"]["labelled"],
+                            row["evidence"]["proposed"], row["evidence"]["error_pixels"], row["evidence"]["confidence"])
+                    for row in data["findings"]]
+        return cls(described["name"], Path(described["root"]), folder, ClassTree.from_dict(described["classes"]),
+                   described["version"], suspects, [Ranked(**row) for row in data["samples"]],
+                   [FoldFacts(**row) for row in data["folds"]], data["notes"], data["self_test"], data["label_sets"],
+                   data.get("keep_ratio", False))

@@ -1,0 +1,45 @@
+"""View: an image, its label and what models that have not seen it say, at the models' size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.core.masks import Mask, Pixels
+from maskwright.core.sample import Sample
+from maskwright.labels.suspecting.candidates import Candidate, candidates, edges
+from maskwright.labels.suspecting.folds import Predicted
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class View:
+    """`label` (h, w) class indices, `probabilities` (K, h, w), `edge` (h, w) as in `candidates.edges`; `image`
+    (H, W, 3) and `mask` (H, W) as they are stored."""
+
+    sample: Sample
+    image: Pixels
+    mask: Mask
+    label: Mask
+    probabilities: Floats
+    edge: Floats
+
+    def candidates(self, background: int | None) -> list[Candidate]:
+        """The candidates of the label as it is."""
+        return candidates(self.label, self.probabilities, self.edge, background)
+
+
+def viewer(predicted: Predicted) -> Callable[[Sample], View]:
+    """Reads a sample of a dataset with its out-of-fold probabilities."""
+    def look(sample: Sample) -> View:
+        image, mask = predicted.dataset.read(sample)
+        probabilities = predicted.read(sample)
+        height, width = predicted.geometry.inner(mask.shape)
+        return View(sample, image, mask, predicted.geometry.mask(mask)[:height, :width],
+                    probabilities[:, :height, :width], edges(predicted.geometry.image(image)[:height, :width]))
+
+    return look

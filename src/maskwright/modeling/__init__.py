@@ -1,0 +1,1 @@
+"""What is trained: models, losses, optimisers and augmentation, a table each."""

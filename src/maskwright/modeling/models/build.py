@@ -1,0 +1,69 @@
+"""From config values to a model, and from a model file back to the same model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from maskwright.base.strictyaml import did_you_mean
+from maskwright.errors import ConfigError
+from maskwright.modeling.models import MODELS, load, takes_encoder
+from maskwright.modeling.models.weights import encoder_info, load_encoder
+
+# Without it a vision transformer takes images of one size only.
+_FIXED = {"DPT": {"dynamic_img_size": True}}
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Constructor arguments of a model: with them and its tensors it is rebuilt without anything else."""
+
+    name: str
+    classes: int
+    encoder: str | None = None
+    args: Mapping[str, Any] = field(default_factory=dict)
+    in_channels: int = 3
+
+    def to_dict(self) -> dict[str, Any]:
+        """For checkpoints."""
+        return asdict(self)
+
+
+def build_model(spec: ModelSpec, weights: Path | None = None) -> nn.Module:
+    """Builds the model with random initialisation (from torch's generator), then loads the encoder's `weights`.
+
+    Logits of the model are (N, K, H, W) for images (N, C, H, W); see `Segmenter` for any size. Raises
+    ConfigError when the model refuses its arguments.
+    """
+    if spec.name not in MODELS:
+        raise ConfigError(f"model.name: {spec.name!r} is not known" + did_you_mean(spec.name, MODELS))
+    arguments = dict(spec.args) | {"in_channels": spec.in_channels, "classes": spec.classes}
+    if takes_encoder(spec.name):
+        encoder_info(spec.encoder or "")  # an unknown name is said in our words
+        arguments |= {"encoder_name": spec.encoder, "encoder_weights": None} | _FIXED.get(spec.name, {})
+    try:
+        model: nn.Module = load(MODELS[spec.name])(**arguments)
+    except (ValueError, TypeError, KeyError, RuntimeError, IndexError, AttributeError) as error:
+        over = f" over {spec.encoder}" if spec.encoder else ""
+        raise ConfigError(f"model: {spec.name}{over} cannot be built: {error}; correct `model.args` or the encoder"
+                          ) from None
+    if weights is not None:
+        load_encoder(model.encoder, spec.encoder or "", weights)
+    return model
+
+
+def size_multiple(model: nn.Module) -> int:
+    """What heights and widths of the model's input have to be multiples of."""
+    if not getattr(model, "requires_divisible_input_shape", False):
+        return 1
+    stride: int = model.encoder.output_stride  # type: ignore[union-attr,assignment]
+    return stride * 2 if type(model).__name__ == "DPT" else stride  # DPT halves its patches once more
+
+
+def encoder_parameters(model: nn.Module, spec: ModelSpec) -> list[nn.Parameter]:
+    """The parameters that get the base learning rate: the encoder's, or all of a model without one."""
+    return list(model.encoder.parameters() if takes_encoder(spec.name) else model.parameters())  # type: ignore[union-attr]

@@ -1,0 +1,228 @@
+"""Segmenter: a model with all that is needed to use it, in memory and in one file.
+
+The file is safetensors; its header holds the constructor arguments, classes, preprocessing and code
+version as JSON, so that the model is rebuilt from it and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+from torch.nn import functional
+
+from maskwright import __version__
+from maskwright.base.storage import atomic_write_bytes
+from maskwright.core.arrays import as_images
+from maskwright.core.classes import SELECTORS, ClassTree, Selector
+from maskwright.core.geometry import Geometry
+from maskwright.core.sample import Exif
+from maskwright.errors import ConfigError, DataError
+from maskwright.modeling.models.blocks import cropped, pad_to_multiple
+from maskwright.modeling.models.build import ModelSpec, build_model, size_multiple
+from maskwright.modeling.models.selectors import select
+
+FORMAT = "maskwright-model-1"
+# A single header key: the order of several would not be the same in every file.
+HEADER = "maskwright"
+_BATCH = 8  # images that go through the model together
+AUTOCAST = {"bfloat16": torch.bfloat16, "float32": None}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an image file to the model's input: whether its EXIF orientation is applied, the size, and `mean` and
+    `std` per channel, 0..1."""
+
+    geometry: Geometry
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    exif: Exif = "apply"
+
+
+@dataclass
+class Segmenter:
+    """A model with its classes and preprocessing. `flip_average` averages over the mirrored image; `selector` is how
+    the levels of a class tree are labelled (see `SELECTORS`); `channels_last` is how the images that the model gets lie
+    in memory."""
+
+    model: nn.Module
+    spec: ModelSpec
+    classes: ClassTree
+    preprocessing: Preprocessing
+    precision: str = "float32"
+    flip_average: bool = False
+    selector: Selector = "leaf"
+    channels_last: bool = True
+
+    @property
+    def coherent(self) -> bool:
+        """Whether the labels of all levels follow from the leaf's, so that they never contradict each other."""
+        return self.selector != "levels"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters are."""
+        return next(self.model.parameters()).device
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) uint8 to the model's own float type (float32, unless the model was made in another one) on its
+        device, in the layout that the model works with."""
+        device, dtype = self.device, next(self.model.parameters()).dtype
+        mean = torch.tensor(self.preprocessing.mean, device=device, dtype=dtype).view(1, 3, 1, 1) * 255
+        std = torch.tensor(self.preprocessing.std, device=device, dtype=dtype).view(1, 3, 1, 1) * 255
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        floats = images.to(device, non_blocking=True).to(dtype, memory_format=layout)
+        return floats.sub_(mean).div_(std)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) uint8 at the model's size to logits (N, K, H, W) float32 (of a float64 model, float64)."""
+        return self.weighted_logits(images)[0][1]
+
+    def weighted_logits(self, images: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
+        """As `logits`, with their weight in the loss. A model with auxiliary heads gives several such pairs while it
+        trains, the main one first; all others give one of weight 1."""
+        dtype = AUTOCAST[self.precision]
+        with torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
+            result = self.model(pad_to_multiple(self.normalise(images), size_multiple(self.model)))
+        heads = [(1.0, result)] if isinstance(result, torch.Tensor) else result
+        return [(weight, cropped(logits, images).to(torch.promote_types(logits.dtype, torch.float32)))
+                for weight, logits in heads]
+
+    def mirrored(self, images: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+        """The probabilities averaged with those of the mirrored images, if `flip_average` asks for it."""
+        if not self.flip_average:
+            return probabilities
+        return (probabilities + self.logits(images.flip(3)).softmax(1).flip(3)) / 2
+
+    @torch.inference_mode()
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) uint8 at the model's size to probabilities (N, K, H, W) float32."""
+        self.model.eval()
+        return self.mirrored(images, self.logits(images).softmax(1))
+
+    def level_maps(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> list[npt.NDArray[np.uint8]]:
+        """(K, H, W) at the model's size to indices (h, w) uint8 at an image's own `size`, padding cut off: one map for
+        each level of the classes by `selector`, top first. The last one is that of the leaves."""
+        return self.select(self._at_size(probabilities, size))
+
+    def _at_size(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+        height, width = self.preprocessing.geometry.inner((size[0], size[1]))
+        return functional.interpolate(probabilities[None, :, :height, :width], size, mode="bilinear")[0]
+
+    def own_probabilities(self, images: Sequence[npt.NDArray[np.uint8]]) -> Iterator[torch.Tensor]:
+        """Images (H, W, 3) uint8 of any sizes to their probabilities (K, H, W) float32 at the same sizes, one after
+        the other."""
+        resized = [self.preprocessing.geometry.image(image) for image in images]
+        batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
+        for probabilities, image in zip(self.probabilities(batch), images, strict=True):
+            yield self._at_size(probabilities, image.shape[:2])
+
+    def select(self, probabilities: torch.Tensor) -> list[npt.NDArray[np.uint8]]:
+        """Probabilities (K, H, W) to the indices (H, W) uint8 of each level by `selector`, top first."""
+        return select(probabilities, self.classes.levels, self.selector)
+
+    def label_levels(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[list[npt.NDArray[np.uint8]]]:
+        """Images (H, W, 3) uint8 of any sizes to the indices (H, W) uint8 of each level at the same sizes, top
+        first."""
+        return [self.select(probabilities) for probabilities in self.own_probabilities(images)]
+
+    @overload
+    def label(self, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]: ...
+
+    @overload
+    def label(self, images: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.uint8]]: ...
+
+    def label(self, images: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
+              ) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
+        """An image to class indices (H, W) uint8 at its own size, or a list of images of any sizes to a list of them.
+
+        An image is (H, W) grey or (H, W, C), with C = 1, 3 (RGB) or 4 (RGBA, whose alpha is left out), of uint8, uint16
+        or floats from 0 to 1. An array (N, H, W, C) is a list. DataError for anything else.
+        """
+        pixels, alone = as_images(images)
+        found = [maps[-1] for start in range(0, len(pixels), _BATCH)
+                 for maps in self.label_levels(pixels[start : start + _BATCH])]
+        return found[0] if alone else found
+
+    def header(self) -> dict[str, Any]:
+        """Everything but the tensors. The usual selector is left out, as files from before there was another do."""
+        selector = {} if self.selector == "leaf" else {"selector": self.selector}
+        return selector | {"format": FORMAT, "version": __version__, "model": self.spec.to_dict(),
+                "classes": self.classes.to_dict(), "preprocessing": asdict(self.preprocessing),
+                "precision": self.precision, "flip_average": self.flip_average}
+
+    def save(self, path: Path) -> None:
+        """Writes one self-contained model file, atomically. The same model gives the same bytes."""
+        tensors = {key: value.detach().cpu().contiguous() for key, value in self.model.state_dict().items()}
+        atomic_write_bytes(path, save(tensors, {HEADER: json.dumps(self.header(), sort_keys=True)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The JSON header and the tensors of one of our safetensors files. DataError when it is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(HEADER)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # no mapping
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; is the run complete?") from None
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path}: not a readable model file ({error}); restore it") from None
+    if text is None:
+        raise DataError(f"{path}: was not written by maskwright; give a run or one of its checkpoints")
+    try:
+        return dict(json.loads(text)), tensors
+    except (TypeError, ValueError):
+        raise DataError(f"{path}: its header is damaged; restore the file") from None
+
+
+def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
+    """Rebuilds a Segmenter from its file. DataError when the file is damaged or of another format."""
+    header, tensors = read_tensors(path)
+    if header.get("format") != FORMAT:
+        kind, _, number = str(header.get("format")).rpartition("-")
+        if kind == FORMAT.rpartition("-")[0] and number.isdecimal():
+            raise DataError(f"{path}: is of model format {number}, from a newer Maskwright (this version reads "
+                            f"{FORMAT.rpartition('-')[2]}); `pip install --upgrade maskwright`")
+        raise DataError(f"{path}: is no model file of this version ({FORMAT}); give a run or its best.safetensors")
+    try:
+        spec = ModelSpec(**header["model"])
+        with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator
+            model = build_model(spec)
+        model.load_state_dict(tensors)
+        stored = header["preprocessing"]
+        geometry = Geometry(**(stored["geometry"] | {"size": tuple(stored["geometry"]["size"])}))
+        preprocessing = Preprocessing(geometry, tuple(stored["mean"]), tuple(stored["std"]),
+                                      stored.get("exif", "apply"))
+        classes, precision, flip_average = header["classes"], header["precision"], header["flip_average"]
+        selector = header.get("selector", "leaf")
+        if selector not in SELECTORS:
+            raise KeyError(selector)
+    except (RuntimeError, KeyError, TypeError):
+        raise DataError(f"{path}: its header and tensors do not fit together; restore the file") from None
+    model = model.to(device).to(memory_format=torch.channels_last).eval()
+    return Segmenter(model, spec, ClassTree.from_dict(classes), preprocessing, precision, flip_average, selector)
+
+
+def with_model(segmenter: Segmenter, model: nn.Module) -> Segmenter:
+    """The same segmenter around other weights (the averaged ones)."""
+    return replace(segmenter, model=model)
+
+
+def with_selector(segmenter: Segmenter, selector: Selector | None, classes: ClassTree | None = None) -> Segmenter:
+    """The same segmenter with another selector, or with other `classes` of the same leaves. ConfigError when the
+    selector is for a class tree and the classes are flat."""
+    changed = replace(segmenter, selector=selector or segmenter.selector, classes=classes or segmenter.classes)
+    if changed.selector != "leaf" and changed.classes.depth == 1:
+        raise ConfigError(f"selector: {changed.selector} is for class trees, and the classes are a flat list; nest "
+                          "them in dataset.yaml (`children`), or choose the selector leaf")
+    return changed

@@ -1,0 +1,102 @@
+"""What can be known of a study's runs before the first one is trained: that datasets, models, losses and trackers can
+be opened and built, each of them tried once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from maskwright.base.storage import dump_json
+from maskwright.config import RunConfig
+from maskwright.core.dataset import Dataset
+from maskwright.data.opening import load_dataset
+from maskwright.errors import ConfigError, DataError, MaskwrightError
+from maskwright.studies.folder import Study
+from maskwright.studies.matrix import Entry
+from maskwright.training.tracking import trackers
+
+
+def check_runs(entries: Sequence[Entry]) -> dict[str, Dataset]:
+    """The datasets of the runs, by their root. Raises a ConfigError of all that is wrong with settings, else the first
+    error of another kind."""
+    import torch
+
+    errors: list[MaskwrightError] = []
+    datasets: dict[str, Dataset] = {}
+    configs = [entry.config for entry in entries]
+    for config in _distinct(configs, lambda config: config.data.root):
+        with _collected(errors):
+            dataset = load_dataset(config.data.root)
+            dataset.require_contrast()
+            datasets[config.data.root] = dataset
+    usable = [config for config in configs if config.data.root in datasets]
+    with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator
+        for config in _distinct(usable, lambda config: [config.data.root, config.model.model_dump()]):
+            with _collected(errors):
+                _build_model(config, datasets[config.data.root])
+    for config in _distinct(usable, lambda config: [config.data.root, [term.model_dump() for term in config.loss]]):
+        with _collected(errors):
+            _build_loss(config, datasets[config.data.root])
+    for config in _distinct(configs, lambda config: [term.model_dump() for term in config.trackers]):
+        with _collected(errors):
+            trackers.require({term.name: term.arguments for term in config.trackers})
+    if wrong := [problem for error in errors if isinstance(error, ConfigError) for problem in error.problems]:
+        raise ConfigError(dict.fromkeys(wrong))
+    for error in errors:
+        raise error
+    return datasets
+
+
+def _distinct(configs: Iterable[RunConfig], part: Callable[[RunConfig], object]) -> list[RunConfig]:
+    """The last config with each of the different parts."""
+    return [*{dump_json(part(config)): config for config in configs}.values()]
+
+
+@contextmanager
+def _collected(errors: list[MaskwrightError]) -> Iterator[None]:
+    try:
+        yield
+    except MaskwrightError as error:
+        errors.append(error)
+
+
+def _build_model(config: RunConfig, dataset: Dataset) -> None:
+    from maskwright.modeling.models.build import ModelSpec, build_model
+    from maskwright.modeling.models.weights import resolve
+
+    model = config.model
+    weights = resolve(model.encoder, model.weights) if model.encoder else None
+    build_model(ModelSpec(model.name, len(dataset.classes), model.encoder, model.args), weights)
+
+
+def _build_loss(config: RunConfig, dataset: Dataset) -> None:
+    from maskwright.modeling.losses.build import build_loss
+
+    counts = np.ones((1, len(dataset.classes)), np.int64)
+    build_loss([term.model_dump() for term in config.loss], counts, dataset.classes)
+
+
+def splits_to_score(wanted: Sequence[str] | None, datasets: Iterable[Dataset]) -> list[str]:
+    """`wanted`, else `test` where every dataset has one, else `val`. ConfigError for a split that one has not; `val`
+    is made by every training."""
+    labelled = {dataset.root: {split for split, samples in dataset.splits.items() if any(s.labelled for s in samples)}
+                for dataset in datasets}
+    if wanted is None:
+        return ["test"] if all("test" in splits for splits in labelled.values()) else ["val"]
+    if missing := [f"evaluate: {root} has no labelled samples in {split!r}; it has {', '.join(sorted(splits - {''}))}"
+                   for root, splits in labelled.items() for split in wanted if split not in {"train", "val", *splits}]:
+        raise ConfigError(missing)
+    return list(wanted)
+
+
+def check_versions(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset]) -> dict[str, str]:
+    """The content versions of the datasets. DataError when a run of the study began with another one: then its scores
+    could not be compared with those of the rest."""
+    versions = {root: dataset.version(dataset.file_hashes(study.path)) for root, dataset in datasets.items()}
+    for entry in entries:
+        run, root = study.run(entry.name), entry.config.data.root
+        if run.info_file.is_file() and run.info()["dataset"]["version"] != versions[root]:
+            raise DataError(f"{root}: has changed since {run.path} began; restore it, or begin a new study with --out")
+    return versions

@@ -1,0 +1,141 @@
+"""Study: the only owner of paths inside a study's folder.
+
+    STUDY/study.yaml              the study with absolute paths: `maskwright study STUDY` goes on with it
+    STUDY/runs/NAME/              the runs, as `train` and `evaluate` leave them
+    STUDY/jobs/NAME/config.yaml   what the run is trained with
+    STUDY/jobs/NAME/worker.log    what its processes have said
+    STUDY/jobs/NAME/failed.json   present while the run has failed; says why
+    STUDY/decoded/                images that all runs share (see `training.decoded`); gone when all have finished
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from maskwright.base import strictyaml
+from maskwright.base.storage import STAGING_PREFIX, atomic_write_json, atomic_write_text, read_json, staged_folder
+from maskwright.config import RunConfig
+from maskwright.errors import ConfigError, DataError
+from maskwright.run import Run
+from maskwright.studies.matrix import Matrix, StudyConfig, combinations
+from maskwright.studies.naming import NAME
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs that belong together, on disk."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> Study:
+        """An existing study. DataError when the folder is none."""
+        study = cls(Path(path))
+        if not study.file.is_file():
+            raise DataError(f"{path}: not a study's folder (no {study.file.name}); give the one that `study` printed")
+        return study
+
+    @property
+    def file(self) -> Path:
+        """What the study is."""
+        return self.path / "study.yaml"
+
+    @property
+    def decoded(self) -> Path:
+        """Folder of the images that all runs share."""
+        return self.path / "decoded"
+
+    def run(self, name: str) -> Run:
+        """A run, which need not be there yet."""
+        return Run(self.path / "runs" / name)
+
+    def job(self, name: str) -> Path:
+        """The folder of what belongs to a run and is no part of it. A process that works on the run holds its lock."""
+        return self.path / "jobs" / name
+
+    def config_file(self, name: str) -> Path:
+        """The config of a run."""
+        return self.job(name) / "config.yaml"
+
+    def log(self, name: str) -> Path:
+        """What the processes of a run have said."""
+        return self.job(name) / "worker.log"
+
+    @property
+    def config(self) -> StudyConfig:
+        """What the study is. ConfigError when names in it would lead out of its folder."""
+        config = strictyaml.validate(StudyConfig, strictyaml.read(self.file))
+        if not all(NAME.fullmatch(str(name)) for values in config.matrix.values() for name in values):
+            raise ConfigError(f"{self.file}: the matrix has values without a name of letters, digits and . + - _; "
+                              "restore the file")
+        return config
+
+    def runs(self) -> list[dict[str, str]]:
+        """The names of the values of each run, in the order of the matrix."""
+        config = self.config
+        return [*combinations(config.matrix, config.exclude)]
+
+    def run_config(self, name: str) -> RunConfig:
+        """What a run is trained with. It was checked when the study began."""
+        return strictyaml.validate(RunConfig, strictyaml.read(self.config_file(name)))
+
+    def failure(self, name: str) -> dict[str, Any] | None:
+        """Why a run has failed (`code`, `message`), or None."""
+        file = self.job(name) / "failed.json"
+        return read_json(file) if file.exists() else None
+
+    def fail(self, name: str, code: int, message: str) -> None:
+        """Notes that a run has failed, with the exit code of the error."""
+        atomic_write_json(self.job(name) / "failed.json", {"code": code, "message": message})
+
+    def forgive(self, name: str) -> None:
+        """Forgets why a run has failed."""
+        (self.job(name) / "failed.json").unlink(missing_ok=True)
+
+    def begin(self, matrix: Matrix) -> None:
+        """Makes the folder, by one rename. Raises ConfigError when another one is in its place."""
+        with staged_folder(self.path) as staging:
+            Study(staging)._write(matrix)
+
+    def extend(self, matrix: Matrix) -> None:
+        """Adds the runs that are new in `matrix`; the caller holds the study's lock. Raises ConfigError when the study
+        has runs that are not in it, or differ there."""
+        held = {file.parent.name for file in self.path.glob("jobs/*/config.yaml")}
+        wanted = {entry.name: entry.config for entry in matrix.entries}
+        if other := [name for name in sorted(held) if self.run_config(name) != wanted.get(name)]:
+            shown = ", ".join(other[:3]) + ", …" * (len(other) > 3)
+            raise ConfigError(f"{self.path}: was begun with other settings for {shown}; runs may be added to a study "
+                              "and not changed: give a new folder with --out")
+        self._write(matrix)
+
+    def _write(self, matrix: Matrix) -> None:
+        for entry in matrix.entries:
+            if not self.config_file(entry.name).exists():
+                _write_yaml(self.config_file(entry.name), entry.config.to_dict())
+        if not self.file.exists() or self.config != matrix.config:
+            _write_yaml(self.file, matrix.config.model_dump())
+
+    def tidy(self, name: str) -> None:
+        """Removes what a process of this run has left half made when it was killed; the caller holds the job's lock."""
+        run = self.run(name).path
+        for parent, stem in ((run.parent, re.escape(name)), (run / "evaluations", ".*")):
+            for path in parent.iterdir() if parent.is_dir() else ():
+                if re.fullmatch(rf"{re.escape(STAGING_PREFIX)}\d+-{stem}", path.name):
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_yaml(file: Path, data: dict[str, Any]) -> None:
+    atomic_write_text(file, yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes values that are the same object twice, since our reader knows no anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True

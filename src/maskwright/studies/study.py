@@ -1,0 +1,142 @@
+"""The verb `study`: trains and scores every run of a study, and goes on with one that was stopped or killed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from maskwright.base.progress import say
+from maskwright.base.stopping import graceful
+from maskwright.base.storage import STAGING_PREFIX, exclusive_lock
+from maskwright.base.systems import require_posix
+from maskwright.base.workers import available_cores
+from maskwright.core.dataset import Dataset
+from maskwright.errors import ConfigError, DataError, Interrupted, LockedError
+from maskwright.studies.checking import check_runs, check_versions, splits_to_score
+from maskwright.studies.folder import Study
+from maskwright.studies.matrix import Entry, load_study
+from maskwright.studies.pool import run_all
+from maskwright.studies.progress_table import board
+from maskwright.studies.status import StudyStatus, study_status
+
+_MEASURED = ("precision", "channels_last", "threads")  # keys of `train` that a training measures when left to it
+
+
+def study(file: str | Path, *, workers: int = 1, out: str | Path | None = None, retry: bool = False) -> StudyStatus:
+    """Trains and scores every run of the study that `file` describes, `workers` of them at a time.
+
+    `file` is a `study.yaml`, or the folder of a study to go on with. The study goes to `out`, or to `studies/NAME`
+    beside the file. Where it is there already it goes on: what has finished is kept, what was stopped is resumed
+    exactly, what has failed is left alone unless `retry` is given, and runs that are new in the file are added. Every
+    run's config, dataset, model and loss is checked before the first training. Runs that fail do not end the others;
+    the result tells them. Raises Interrupted on Ctrl-C or SIGTERM, with the state of every run saved, LockedError
+    when another process works on the study, ConfigError, DataError and SetupError for what is found before.
+    """
+    require_posix("study")
+    if workers < 1:
+        raise ConfigError(f"--workers: {workers} given; at least 1 is needed")
+    source, path = _places(Path(file), out)
+    matrix = load_study(source)
+    datasets = check_runs(matrix.entries)
+    evaluate = splits_to_score(matrix.config.evaluate, datasets.values())
+    matrix = replace(matrix, config=matrix.config.model_copy(update={"evaluate": evaluate}))
+    found = Study(path)
+    say(f"study folder: {path}")
+    if not found.file.is_file():
+        found.begin(matrix)
+    with exclusive_lock(path):
+        found.extend(matrix)
+        _work(found, matrix.entries, datasets, workers, retry)
+        status = study_status(path)
+        if not status.exit_code:
+            shutil.rmtree(found.decoded, ignore_errors=True)
+    say("\n".join([*(run.human() for run in status.runs if run.state != "finished"), status.summary(),
+                   f"study folder: {path}"]))
+    return status
+
+
+def _places(file: Path, out: str | Path | None) -> tuple[Path, Path]:
+    """The file of a study and its folder."""
+    if not file.is_dir():
+        return file, Path(out) if out else file.parent / "studies" / file.stem
+    if out is not None and Path(out).resolve() != file.resolve():
+        raise ConfigError(f"{file}: is a study's folder and goes on where it is; leave --out away")
+    return Study.open(file).file, file
+
+
+def _work(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset], workers: int, retry: bool) -> None:
+    """Brings the runs that are left to an end."""
+    import torch
+
+    before = {run.name: run for run in study_status(study.path).runs}
+    left = [entry for entry in entries
+            if before[entry.name].state != "finished" and (retry or not before[entry.name].reason)]
+    for run in before.values():
+        if run.reason and not retry:
+            say(f"{run.name}: has failed and is left alone; --retry tries it again")
+    if not left:
+        return
+    versions = check_versions(study, entries, datasets)
+    workers = min(workers, len(left))
+    threads = max(1, min(torch.get_num_threads(), available_cores()) // workers)
+    say(f"{len(left)} of {len(entries)} runs are left; {workers} at a time, {threads} threads each")
+    for note in notes(left, workers):
+        say(f"note: {note}")
+
+    def ended(name: str, code: int) -> None:
+        known = (0, Interrupted.exit_code, LockedError.exit_code)
+        if code > 0 and code not in known and not study.failure(name):
+            study.fail(name, 1, f"its process ended with exit code {code}; see {study.log(name)}")
+        status = study_status(study.path)
+        killed = f"  its process was killed by signal {-code}" if code < 0 else ""
+        say(next(run for run in status.runs if run.name == name).human() + killed)
+
+    go_on = f"resume with `maskwright study {study.path}`"
+    try:
+        _decode(study, left, datasets, versions)
+    except KeyboardInterrupt:
+        raise Interrupted(f"{study.path}: stopped before the first training; {go_on}") from None
+    with graceful() as stop, board(lambda: study_status(study.path)) as tick:
+        run_all(study, [entry.name for entry in left], workers, threads, stop.is_set, ended, tick)
+        status = study_status(study.path)
+        if stop.is_set() and status.states.keys() - {"finished", "failed"}:
+            raise Interrupted(f"{study.path}: stopped, every run has saved its state ({status.summary()}); {go_on}")
+
+
+def notes(entries: Sequence[Entry], workers: int) -> list[str]:
+    """What makes the runs of a study less alike than they look, when several are trained at the same time."""
+    found = []
+    if workers > 1 and any(entry.config.train.budget for entry in entries):
+        found.append(f"train.budget is wall time beside {workers - 1} other trainings, so a run's iterations depend on "
+                     "them; train.iterations is the same work for every run")
+    if workers > 1 and any(getattr(entry.config.train, key) in ("auto", None)
+                           for entry in entries for key in _MEASURED):
+        found.append("what a training measures when it starts is measured beside others; the bytes of a run do not "
+                     f"depend on the number of workers when train.{', '.join(_MEASURED)} are given in the base")
+    return found
+
+
+def _decode(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset], versions: dict[str, str]) -> None:
+    """Decodes once what several runs will read. Files that cannot be read are left to these runs to report."""
+    from maskwright.training.image_cache import decoded_folder, write_decoded
+    from maskwright.training.prepare import geometry_of
+
+    for half_made in study.decoded.glob(f"{STAGING_PREFIX}*"):
+        shutil.rmtree(half_made, ignore_errors=True)
+    groups: dict[Path, list[Entry]] = {}
+    for entry in entries:
+        folder = decoded_folder(study.decoded, versions[entry.config.data.root], geometry_of(entry.config))
+        groups.setdefault(folder, []).append(entry)
+    for folder, group in groups.items():
+        config = group[0].config
+        dataset = datasets[config.data.root]
+        samples = [sample for split in ("train", "val", "") for sample in dataset.splits.get(split, [])
+                   if sample.labelled]
+        if len(group) == 1 or folder.exists():
+            continue
+        try:
+            write_decoded(folder, dataset, samples, geometry_of(config))
+        except DataError as error:
+            say(f"{error}")

@@ -1,0 +1,1 @@
+"""Several processes, on any number of hosts, that train one model."""

@@ -1,0 +1,99 @@
+"""Images and masks decoded and resized once, in files that several trainings map into their memory.
+
+    FOLDER/KEY/images.npy   (N, H, W, 3) uint8
+    FOLDER/KEY/masks.npy    (N, H, W) uint8
+    FOLDER/KEY/names.json   the samples in the order of the arrays
+
+KEY is a hash of all that the pixels depend on: the content of the dataset and its way to the model's size. So what
+lies there is what a training would decode itself, and a dataset that was changed has another KEY. The pages are the
+system's: processes on one host share them, and where memory is short they are read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright import __version__
+from maskwright.base.progress import progress, say
+from maskwright.base.storage import atomic_write_json, dump_json, read_json, staged_folder
+from maskwright.base.workers import in_order, worker_count
+from maskwright.core.dataset import Dataset
+from maskwright.core.geometry import Geometry
+from maskwright.core.sample import Sample
+from maskwright.errors import DataError
+
+Pair = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+# Of the disk's free bytes, what the files may take.
+_SHARE = 0.25
+
+
+def decoded_folder(folder: Path, version: str, geometry: Geometry) -> Path:
+    """Where the samples of a dataset with the content `version` lie below `folder`."""
+    key = dump_json([__version__, version, asdict(geometry)])
+    return folder / hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Samples in files; `places` are their rows."""
+
+    images: npt.NDArray[np.uint8]
+    masks: npt.NDArray[np.uint8]
+    places: dict[str, int]
+
+    @classmethod
+    def open(cls, folder: Path) -> Decoded | None:
+        """What lies in `folder`; None when nothing does, or only a damaged rest."""
+        if not folder.is_dir():
+            return None
+        try:
+            images, masks = (np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                             for name in ("images", "masks"))
+            names = read_json(folder / "names.json")
+        except (OSError, ValueError, EOFError, DataError) as error:
+            say(f"{folder}: cannot be used ({error}); the images are decoded again")
+            return None
+        return cls(images, masks, {name: place for place, name in enumerate(names)})
+
+    def pair(self, sample: Sample) -> Pair | None:
+        """Image (H, W, 3) and mask (H, W), which cannot be written to; None for an unknown sample."""
+        place = self.places.get(sample.name)
+        return None if place is None else (np.asarray(self.images[place]), np.asarray(self.masks[place]))
+
+
+def write_decoded(folder: Path, dataset: Dataset, samples: Sequence[Sample], geometry: Geometry) -> bool:
+    """Decodes `samples` into the new `folder`, with all cores. False, and nothing written, where it would take more
+    than a quarter of the free disk. Raises DataError for a file that cannot be read."""
+    height, width = geometry.size
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    needed = 4 * height * width * len(samples)
+    if needed > _SHARE * shutil.disk_usage(folder.parent).free:
+        say(f"{folder}: {needed >> 20} MiB of decoded images are too much for this disk; each training decodes its own")
+        return False
+    with staged_folder(folder) as staging, progress("decoding", len(samples)) as advance:
+        # Written in a row and not through a map, where a full disk would kill the process.
+        with open(staging / "images.npy", "wb") as images, open(staging / "masks.npy", "wb") as masks:
+            for stream, rest in ((images, (3,)), (masks, ())):
+                np.lib.format.write_array_header_1_0(stream, {
+                    "descr": "|u1", "fortran_order": False, "shape": (len(samples), height, width, *rest)})
+            pairs = in_order(partial(decode, dataset, geometry), samples, worker_count())
+            for done, (image, mask) in enumerate(pairs, 1):
+                images.write(image.tobytes())
+                masks.write(mask.tobytes())
+                advance(done)
+        atomic_write_json(staging / "names.json", [sample.name for sample in samples])
+    return True
+
+
+def decode(dataset: Dataset, geometry: Geometry, sample: Sample) -> Pair:
+    """Image (H, W, 3) uint8 and mask (H, W) uint8 at the geometry's size."""
+    image, mask = dataset.read(sample)
+    return geometry.image(image), geometry.mask(mask)

@@ -1,0 +1,1 @@
+"""Trackers of other tools, and the delivery of a run to them beside the training."""

@@ -1,0 +1,168 @@
+"""The verb `suspects`: which masks are likely wrong, how, and what the repair would be. No file of the data changes."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskwright import __version__
+from maskwright.base.progress import say
+from maskwright.base.storage import (
+    atomic_write_json,
+    disk_errors,
+    exclusive_lock,
+    next_free,
+    publish,
+    read_json,
+    require_absent,
+)
+from maskwright.base.systems import require_posix
+from maskwright.config import RunConfig, seconds_of
+from maskwright.core.dataset import Dataset
+from maskwright.core.edits import FOLDER, home_of
+from maskwright.data.opening import load_dataset
+from maskwright.errors import ConfigError
+from maskwright.labels.suspecting.detector import learn
+from maskwright.labels.suspecting.folds import Predicted, predict_out_of_fold
+from maskwright.labels.suspecting.judging import Judged, judge
+from maskwright.labels.suspecting.labelsets import compare_labels, require_same
+from maskwright.labels.suspecting.results import FoldFacts, SuspectsResult
+from maskwright.labels.suspecting.selftest import self_test as test_itself
+from maskwright.labels.suspecting.stored import FILE
+from maskwright.labels.suspecting.view import viewer
+from maskwright.reporting.page import PAGE
+from maskwright.reporting.suspects_report import write_sheet
+from maskwright.training.plan import plan
+
+# Pixels of an image at the models' size: on a CPU small images are seen often enough in minutes, and an error that is
+# smaller than a pixel of these is no matter of labels.
+_PIXELS = 18_000
+_MULTIPLE = 32
+_FEW = 40
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a search is decided by, besides the data."""
+
+    config: RunConfig
+    folds: int
+    seed: int
+    background: int | None
+
+
+def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "10m", folds: int = 4, seed: int = 0,
+             weights: str | None = None, background: str | None = None, others: Sequence[str | Path] = (),
+             self_test: bool = False, overrides: Sequence[str] = ()) -> SuspectsResult:
+    """Ranks the labelled samples and regions of a dataset by how likely their label is wrong.
+
+    Small models are trained on `folds` parts of the data in turn, within the wall time `budget`, and say what they see
+    in the images that they have not seen. A detector learns from errors planted in these labels what wrong ones look
+    like beside that. `weights` and `overrides` (such as `train.iterations=300`) are those of `plan`.
+    `background` is the class that stands for "no object": the background of the dataset when left out, "none" where
+    every class is an object. `others` are further datasets with the same samples and other labels, which are compared.
+    With `self_test` half of the budget is spent on a copy of the data with known errors, to measure how
+    well it works here.
+
+    The result lies in the folder `out`, by default `.maskwright/suspects-NNN` of the dataset, whose files do not
+    change, with the page `index.html`. What was stopped goes on from `out.unfinished` by the same call. Raises
+    ConfigError and DataError for what cannot be used.
+    """
+    require_posix("suspects")
+    home = home_of(Path(data))
+    folder = Path(out) if out is not None else next_free(home / FOLDER, "suspects")
+    require_absent(folder)
+    try:
+        seconds = seconds_of(budget)
+    except ValueError as error:
+        raise ConfigError(f"--budget: {error}") from None
+    dataset = load_dataset(data)
+    dataset.require_contrast()
+    sets = [(load_dataset(other), str(other)) for other in others]
+    for labels, name in sets:
+        require_same(dataset, labels, name)
+    config = small_config(data, budget, weights, overrides)
+    settings = Settings(config, folds, seed, dataset.classes.background_of(background))
+    share = seconds / (2 if self_test else 1) if config.train.budget else None
+    version = dataset.version()
+    work = folder.with_name(f"{folder.name}.unfinished")
+    say(f"suspects folder: {folder}")
+    with disk_errors(work):
+        work.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(work):
+        _claim(work, {"maskwright": __version__, "version": version, "config": config.to_dict(), "folds": folds,
+                      "seed": seed, "background": settings.background, "self_test": self_test, "seconds": seconds})
+        tested = test_itself(Path(data), dataset, settings.background, seed, work / "self-test",
+                             lambda copy, place: search(copy, settings, place, share)) if self_test else None
+        predicted, found = search(dataset, settings, work, share)
+        result = SuspectsResult(
+            dataset.name, Path(data), folder, dataset.classes, version, found.suspects, found.samples,
+            fold_facts(predicted), _notes(predicted, found), tested,
+            [compare_labels(predicted, labels, name) for labels, name in sets], predicted.geometry.keep_ratio)
+        atomic_write_json(work / FILE, result.to_dict())
+        # Before the folder is final: what is killed while it is drawn resumes by the same call, like everything else.
+        write_sheet(result, dataset, work, work / PAGE, replace=True)
+        publish(work, folder)
+        # Only now: what is half cleared away could not go on.
+        for name in ["self-test", "folds.json", _STATE, *(run.path.name for run in predicted.runs)]:
+            rest = folder / name
+            shutil.rmtree(rest) if rest.is_dir() else rest.unlink(missing_ok=True)
+    return result
+
+
+def search(dataset: Dataset, settings: Settings, work: Path, seconds: float | None) -> tuple[Predicted, Judged]:
+    """Trains, learns and judges, in the folder `work`."""
+    predicted = predict_out_of_fold(dataset, settings.config, work, folds=settings.folds, seed=settings.seed,
+                                    seconds=seconds)
+    detector = learn(predicted.samples, viewer(predicted), settings.background, settings.seed)
+    return predicted, judge(predicted, detector, settings.background, work)
+
+
+def small_config(data: str | Path, budget: str, weights: str | None, overrides: Sequence[str]) -> RunConfig:
+    """What `plan` plans, at a smaller size unless `overrides` name one."""
+    config = plan(data, budget=budget, weights=weights, overrides=overrides).config
+    height, width = config.data.image_size
+    scale = math.sqrt(_PIXELS / (height * width))
+    changed: dict[str, Any] = {"trust": None}
+    if scale < 1 and not any(override.startswith("data.image_size=") for override in overrides):
+        changed["image_size"] = [max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE)
+                                 for side in (height, width)]
+    return config.model_copy(update={"data": config.data.model_copy(update=changed), "trackers": []})
+
+
+_STATE = "state.json"
+
+
+def _claim(work: Path, state: dict[str, Any]) -> None:
+    """ConfigError when the folder holds unfinished work on something else."""
+    file = work / _STATE
+    if file.exists() and (changed := [key for key, value in read_json(file).items() if state.get(key) != value]):
+        raise ConfigError(f"{work}: holds unfinished work with another {' and '.join(changed)}; delete it, or choose "
+                          "another --out")
+    if not file.exists():
+        atomic_write_json(file, state)
+
+
+def fold_facts(predicted: Predicted) -> list[FoldFacts]:
+    """How the trainings went."""
+    facts = []
+    for run in predicted.runs:
+        ended = run.finished or {}
+        facts.append(FoldFacts(len(run.info()["splits"]["train"]), ended["iterations"], ended["best_val_mIoU"]))
+    return facts
+
+
+def _notes(predicted: Predicted, found: Judged) -> list[str]:
+    notes = list(predicted.left_out)
+    if len(predicted.samples) < _FEW:
+        notes.append(f"only {len(predicted.samples)} samples: the models have seen little, so look at what they doubt "
+                     "with doubt")
+    notes.append("proposals follow the images' edges, which was measured to help here" if found.snapped else
+                 "proposals do not follow the images' edges, since that was not measured to help here")
+    notes.append("scores are learnt from planted errors of seven kinds; errors of other kinds rank lower than they "
+                 "should")
+    return notes

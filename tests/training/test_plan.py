@@ -1,0 +1,223 @@
+"""`plan`: every choice follows from the data, has a reason, and gives a config that loads."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from helpers import make_dataset, write
+from maskwright.config import load_config
+from maskwright.data.auditing.symmetry import Mirror
+from maskwright.data.opening import load_dataset
+from maskwright.errors import ConfigError, DataError, SetupError
+from maskwright.modeling.models.build import ModelSpec, build_model
+from maskwright.modeling.models.size import measure
+from maskwright.training.plan import _CPU_PIXELS, Fingerprint, choose_weights, fingerprint, model_size, plan
+from tiny import write_dataset
+
+
+def some(height, width):
+    return Fingerprint(10, 5, 2, height, width, np.array([0.9, 0.1]), (Mirror(True, ""), Mirror(True, "")), False)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((192, 256), (192, 256)),
+        ((200, 200), (224, 224)),
+        ((512, 370), (256, 192)),
+        ((3000, 4000), (192, 256)),
+        ((20, 30), (32, 32)),
+        ((100, 4000), (32, 1440)),
+    ],
+)
+def test_size_is_near_the_images_own_or_shrunk_with_their_ratio(size, expected):
+    assert model_size(some(*size), _CPU_PIXELS) == expected
+
+
+def test_fingerprint_against_plain_counting(tmp_path):
+    dataset = load_dataset(make_dataset(tmp_path, images=16))
+    found = fingerprint(dataset)
+    masks = [dataset.read_mask(sample) for sample in dataset.splits["train"]]
+    counts = np.bincount(np.concatenate([mask.ravel() for mask in masks]), minlength=3)
+    assert found.shares == pytest.approx(counts / counts.sum())
+    assert (found.images, found.train, found.validation) == (16, 8, 4)
+    assert (found.height, found.width) == (48, 64) and not found.grey
+
+
+def one_sided(folder, axis):
+    for index in range(12):
+        mask = np.zeros((32, 32), np.uint8)
+        (mask if axis == 0 else mask.T)[:8] = 1
+        write(folder / "images" / f"{index}.png", mask * 100)
+        write(folder / "masks" / f"{index}.png", mask)
+    return folder
+
+
+@pytest.mark.parametrize(("axis", "natural", "sides"), [(0, "HorizontalFlip", "top/bottom"), (1, "VerticalFlip", "left/right")])
+def test_flips_follow_where_classes_lie(tmp_path, axis, natural, sides):
+    data = one_sided(tmp_path / "data", axis)
+    text, config, *_ = plan(data, weights="none")
+    names = [term.name for term in config.augment]
+    assert natural in names and len({"HorizontalFlip", "VerticalFlip"} & set(names)) == 1
+    assert re.search(f"# no (Horizontal|Vertical)Flip: class positions are not {sides} symmetric: .*12 images", text)
+    assert config.flip_average == (natural == "HorizontalFlip")
+    assert "RGBShift" not in names and "grey" in text
+
+
+@pytest.mark.parametrize("seed", [0, 1, 4, 5])
+def test_a_flip_is_not_switched_off_because_forty_masks_happen_to_lie_asymmetrically(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    for index in range(40):
+        mask = np.zeros((32, 32), np.uint8)
+        row, column = rng.integers(0, 31, 2)
+        mask[row : row + 2, column : column + 2] = 1
+        write(tmp_path / "images" / f"{index:02d}.png", mask * 100)
+        write(tmp_path / "masks" / f"{index:02d}.png", mask)
+    dataset = load_dataset(tmp_path)
+    profile = sum((dataset.read_mask(sample) == 1).sum(0) for sample in dataset.samples) / (40 * 4)
+    assert np.abs(profile - profile[::-1]).sum() / 2 > 0.3  # which by its size alone would switch the flip off
+    found = fingerprint(dataset)
+    assert all(mirror.natural for mirror in found.mirrors)
+
+
+def test_the_written_file_loads_to_the_returned_config(tmp_path):
+    data = make_dataset(tmp_path / "data")
+    text, config, *_ = plan(
+        data,
+        out=tmp_path / "sub" / "run.yaml",
+        budget="90s",
+        weights="none",
+        overrides=["train.batch_size=4", "data.mean=[0.5, 0.5, 0.5]"],
+    )
+    assert load_config(tmp_path / "sub" / "run.yaml").to_dict() == config.to_dict()
+    assert (tmp_path / "sub" / "run.yaml").read_text() == text
+    assert config.train.budget == "90s" and config.train.batch_size == 4 and config.data.mean == [0.5, 0.5, 0.5]
+    with pytest.raises(ConfigError, match="never overwritten"):
+        plan(data, out=tmp_path / "sub" / "run.yaml", weights="none")
+
+
+def test_another_length_takes_the_place_of_the_planned_budget(tmp_path):
+    data = make_dataset(tmp_path / "data")
+    config = plan(data, out=tmp_path / "run.yaml", weights="none", overrides=["train.iterations=100"]).config
+    assert (config.train.iterations, config.train.budget) == (100, None)
+    assert load_config(tmp_path / "run.yaml").to_dict() == config.to_dict()
+    assert load_config(tmp_path / "run.yaml", ["train.epochs=3.0"]).train.iterations is None
+
+
+def test_every_value_has_its_place_in_the_config(tmp_path):
+    config = plan(make_dataset(tmp_path / "data", layout="flat"), weights="none").config
+    assert config.data.holdout == 0.1  # few images and no val split
+    assert config.model.name == "UNet" and config.model.encoder is None
+    config = plan(tmp_path / "data", weights="none", encoder="resnet18").config
+    assert config.model.name == "Unet" and config.model.weights == "none"
+    assert [term.name for term in config.loss] == ["ce", "dice"]
+
+
+def test_a_tree_keeps_the_flat_loss_and_is_told_of_levels(tmp_path):
+    data = make_dataset(tmp_path / "data", describe=True)
+    assert "levels" not in plan(data, weights="none")[0]
+    file = data / "dataset.yaml"
+    head, _, rest = file.read_text().partition("classes:")
+    classes = "  - {id: 0, name: a}\n  - name: g\n    children: [{id: 1, name: b}, {id: 2, name: c}]\n"
+    file.write_text(f"{head}classes:\n{classes}ignore{rest.partition('ignore')[2]}")
+    text, config, *_ = plan(data, weights="none")
+    assert "# the classes are a tree of 2 levels: `levels: equal`" in text
+    assert all(term.levels is None for term in config.loss)
+
+
+def test_the_size_of_the_model_is_stated(tmp_path):
+    data = make_dataset(tmp_path / "data")
+    state = torch.get_rng_state()
+    text, config, size, _ = plan(data, weights="none", out=tmp_path / "run.yaml")
+    assert torch.equal(torch.get_rng_state(), state)
+    model = build_model(ModelSpec("UNet", 3, args=config.model.args))
+    assert size == measure(model, config.data.image_size)
+    assert size.parameters == sum(p.numel() for p in model.parameters()) and size.macs > 10**7
+    assert f"# The model has {size}.\nmodel:\n" in text
+    text, _, smaller, _ = plan(data, weights="none", overrides=["model.args={channels: [4], bottleneck: 4}"])
+    assert smaller.parameters < size.parameters and f"# The model has {smaller}.\nmodel: {{" in text
+    with pytest.raises(ConfigError, match="SegNet cannot be built: decoder_channels"):
+        plan(data, model="SegNet", overrides=["model.args={decoder_channels: [8]}"])
+
+
+@pytest.mark.parametrize(("model", "encoder", "expected"), [
+    ("UNet", None, None), ("UNet2", None, None), ("SegNet", None, None), ("UNetFCN", None, None),
+    ("AttentionUNet", None, "resnet34"), ("AttentionUNet", "resnet18", "resnet18"), ("Segformer", None, "mit_b0"),
+    ("FPN", None, "tu-mobilenetv2_100"), ("DPT", None, "tu-vit_tiny_patch16_224")])
+def test_any_model_can_be_asked_for(tmp_path, monkeypatch, model, encoder, expected):
+    monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
+    monkeypatch.setattr("maskwright.training.plan.measure_model", lambda *_: None)
+    text, config, *_ = plan(make_dataset(tmp_path / "data", images=4), model=model, encoder=encoder)
+    assert (config.model.name, config.model.encoder, config.model.weights) == (model, expected, "none")
+    assert ("NVIDIA Source Code License" in text) == (model == "Segformer")
+
+
+def test_what_does_not_go_with_the_model_is_refused(tmp_path):
+    data = make_dataset(tmp_path / "data", images=4)
+    with pytest.raises(ConfigError, match="--model: 'Segnet' is not known; did you mean 'SegNet'"):
+        plan(data, model="Segnet")
+    with pytest.raises(ConfigError, match="--model SegNet: has no separate encoder"):
+        plan(data, model="SegNet", encoder="resnet18")
+    with pytest.raises(DataError, match="has one class, 'class_0', and a model tells classes apart"):
+        plan(write_dataset(tmp_path / "one", {"train": 2, "val": 1}, ids=(0,)))
+
+
+def test_weights_given_as_a_file(tmp_path):
+    import timm
+
+    name = "mobilenetv3_small_050"
+    torch.manual_seed(0)
+    save_file(timm.create_model(name, pretrained=False).state_dict(), tmp_path / f"{name}.safetensors")
+    found = choose_weights(None, str(tmp_path / f"{name}.safetensors"), False)
+    assert found.encoder == f"tu-{name}" and "fit" in found.reason
+    with pytest.raises(SetupError, match="not weights of"):
+        choose_weights("resnet18", str(tmp_path / f"{name}.safetensors"), False)
+    (tmp_path / f"{name}.safetensors").rename(tmp_path / "unknown.safetensors")
+    with pytest.raises(ConfigError, match="--encoder"):
+        choose_weights(None, str(tmp_path / "unknown.safetensors"), False)
+
+
+def test_weights_that_are_not_here_become_none_with_the_reason(monkeypatch):
+    monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
+    found = choose_weights("resnet18", None, False)
+    assert found.value == "none" and "not on this machine" in found.reason
+    with pytest.raises(SetupError, match="--download"):
+        choose_weights("resnet18", "imagenet", False)
+
+
+def test_download_is_only_on_request(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
+    monkeypatch.setattr("maskwright.modeling.models.weights.download", lambda info: asked.append(info.name))
+    assert choose_weights("resnet18", None, False).value == "none" and not asked
+    assert choose_weights("resnet18", None, True).value == "imagenet" and asked == ["resnet18"]
+
+
+def test_clear_refusals(tmp_path):
+    data = make_dataset(tmp_path / "data")
+    with pytest.raises(ConfigError, match="--budget"):
+        plan(data, budget="soon")
+    with pytest.raises(DataError, match="no such folder"):
+        plan(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="resnet34"):
+        plan(data, encoder="resnet43")
+
+
+def test_a_range_test_sets_the_learning_rate_and_nothing_else(tmp_path):
+    data = make_dataset(tmp_path / "data", size=(32, 32))
+    plain = plan(data, weights="none", overrides=["optimizer={name: sgd, momentum: 0.8}"])
+    text, config, _, tested = plan(data, out=tmp_path / "run.yaml", weights="none", lr_find=True,
+                                overrides=["optimizer={name: sgd, momentum: 0.8}"])
+    assert plain.range_test is None and tested is not None
+    assert config.optimizer.lr == tested.suggested != plain.config.optimizer.lr
+    assert config.optimizer.arguments == {"momentum": 0.8}
+    assert f'"lr": {tested.suggested}' in text and f"# {tested.reason}" in text
+    changed = config.model_copy(update={"optimizer": plain.config.optimizer, "data": plain.config.data})
+    assert changed == plain.config
+    assert load_config(tmp_path / "run.yaml") == config
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run.yaml"]
