@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from maskwright.data.opening import init as init
     from maskwright.data.opening import load_dataset as load_dataset
     from maskwright.data.splitting.split import split as split
-    from maskwright.demonstration import demo as demo
+    from maskwright.demonstration.demo import demo as demo
     from maskwright.diagnosis import doctor as doctor
     from maskwright.evaluation.comparing import compare as compare
     from maskwright.evaluation.curves.finding import read_curves as read_curves
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "apply_proposals": "labels.suspecting.applying", "audit": "verbs.audit", "compare": "evaluation.comparing",
-    "convert": "data.convert", "decide": "verbs.decide", "demo": "demonstration", "doctor": "diagnosis",
+    "convert": "data.convert", "decide": "verbs.decide", "demo": "demonstration.demo", "doctor": "diagnosis",
     "edits": "core.edits", "evaluate": "evaluation.scoring.evaluate", "explain": "verbs.explain",
     "init": "data.opening", "load": "inference.predict", "load_config": "config",
     "load_dataset": "data.opening", "load_study": "studies.matrix", "plan": "training.plan", "plot": "reporting.plots",

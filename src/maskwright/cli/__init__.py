@@ -57,7 +57,7 @@ def demo(
 ) -> None:
     """Generate a dataset and run the whole line on it, in a few minutes."""
     need_torch()
-    from maskwright.demonstration import demo
+    from maskwright.demonstration.demo import demo
 
     result = demo(out, budget=budget)
     show(result.to_dict(), as_json, lambda: result.human())

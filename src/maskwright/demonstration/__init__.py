@@ -1,5 +1,1 @@
-"""The demonstration: a data generator, and the whole line run on what it draws."""
-
-from maskwright.demonstration.demo import Demo, demo
-
-__all__ = ["Demo", "demo"]
+"""The demonstration: a data generator, and the verb that runs the whole line on what it draws."""
