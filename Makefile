@@ -29,6 +29,7 @@ demo: $(VENV)/installed
 	$(BIN)/maskwright demo
 
 check: $(VENV)/installed
+	$(BIN)/ruff format --check src tests bench tools
 	$(BIN)/ruff check src tests bench tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports

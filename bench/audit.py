@@ -66,7 +66,8 @@ def generate(folder: Path, images: int, size: int, workers: int) -> None:
     classes = "".join(f"  - {{id: {i}, name: class_{i}}}\n" for i in range(CLASSES))
     (folder / "dataset.yaml").write_text(
         "layout: split_folders\nimages: {folder: img}\nmasks: {folder: labels, encoding: index}\n"
-        f"splits: {{train: train, val: val, test: test}}\nclasses:\n{classes}")
+        f"splits: {{train: train, val: val, test: test}}\nclasses:\n{classes}"
+    )
     for _ in in_order(write, range(0, images, CHUNK), workers):
         pass
 
@@ -75,7 +76,7 @@ def decode(dataset: Dataset, workers: int) -> None:
     size = chunk(len(dataset.samples), workers)
 
     def read(begin: int) -> None:
-        for sample in dataset.samples[begin:begin + size]:
+        for sample in dataset.samples[begin : begin + size]:
             dataset.read_image(sample)
             dataset.read_mask(sample)
 
@@ -102,7 +103,8 @@ def rates(dataset: Dataset, workers: int) -> dict[str, float]:
     images = len(dataset.samples)
     return {name: round(images / sum(clock for clock, _ in found[1:]), 1) for name, found in times.items()} | {
         name: round(statistics.median(one[of] / other[of] for one, other in turns), 3)
-        for of, name in enumerate(("ratio", "processor_ratio"))}
+        for of, name in enumerate(("ratio", "processor_ratio"))
+    }
 
 
 def whole(folder: Path, workers: int) -> dict[str, float]:
@@ -130,10 +132,16 @@ def whole(folder: Path, workers: int) -> dict[str, float]:
     ended = time.perf_counter()
     done.set()
     watcher.join()
-    return {"load_seconds": round(loaded - began, 2), "audit_seconds": round(ended - loaded, 2),
-            "images_per_second": round(result.samples / (ended - loaded), 1), "findings": len(result.findings),
-            "started_mb": round(started / 1e6), "loaded_mb": round(held / 1e6),
-            "resident_mb": round(most["resident"] / 1e6), "own_mb": round(most["own"] / 1e6)}
+    return {
+        "load_seconds": round(loaded - began, 2),
+        "audit_seconds": round(ended - loaded, 2),
+        "images_per_second": round(result.samples / (ended - loaded), 1),
+        "findings": len(result.findings),
+        "started_mb": round(started / 1e6),
+        "loaded_mb": round(held / 1e6),
+        "resident_mb": round(most["resident"] / 1e6),
+        "own_mb": round(most["own"] / 1e6),
+    }
 
 
 def main() -> None:
@@ -151,10 +159,22 @@ def main() -> None:
         folder = Path(made) / "data"
         generate(folder, given.images, given.size, given.workers)
         speed = rates(load_dataset(folder), given.workers)
-        run = subprocess.run([sys.executable, __file__, "--whole", folder, "--workers", str(given.workers)], check=True,
-                             capture_output=True, text=True)
-    print(json.dumps({"setting": {"images": given.images, "size": given.size, "workers": given.workers, "bar": BAR},
-                      "images_per_second": speed, "whole": json.loads(run.stdout)}, indent=2))
+        run = subprocess.run(
+            [sys.executable, __file__, "--whole", folder, "--workers", str(given.workers)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    print(
+        json.dumps(
+            {
+                "setting": {"images": given.images, "size": given.size, "workers": given.workers, "bar": BAR},
+                "images_per_second": speed,
+                "whole": json.loads(run.stdout),
+            },
+            indent=2,
+        )
+    )
 
 
 if __name__ == "__main__":

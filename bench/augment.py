@@ -57,10 +57,21 @@ PEERS: dict[str, tuple[object, object]] = {
     "ImageCompression": (A.ImageCompression("jpeg", (40, 95), p=1), v2.JPEG((40, 95))),
     "CoarseDropout": (A.CoarseDropout(p=1), None),
     "default": (
-        A.Compose([A.HorizontalFlip(p=0.5), A.Affine((0.8, 1.25), (-0.06, 0.06), rotate=(-15, 15), border_mode=4, p=1),
-                   A.RandomBrightnessContrast(0.15, 0.2, p=1), A.RGBShift(18, 18, 18, p=1)]),
-        v2.Compose([v2.RandomHorizontalFlip(0.5), v2.RandomAffine(15, (0.06, 0.06), (0.8, 1.25), interpolation=LINEAR),
-                    v2.ColorJitter(brightness=0.15, contrast=0.2)]),
+        A.Compose(
+            [
+                A.HorizontalFlip(p=0.5),
+                A.Affine((0.8, 1.25), (-0.06, 0.06), rotate=(-15, 15), border_mode=4, p=1),
+                A.RandomBrightnessContrast(0.15, 0.2, p=1),
+                A.RGBShift(18, 18, 18, p=1),
+            ]
+        ),
+        v2.Compose(
+            [
+                v2.RandomHorizontalFlip(0.5),
+                v2.RandomAffine(15, (0.06, 0.06), (0.8, 1.25), interpolation=LINEAR),
+                v2.ColorJitter(brightness=0.15, contrast=0.2),
+            ]
+        ),
     ),
 }
 

@@ -59,8 +59,9 @@ def draw_images(rng: np.random.Generator, setting: Setting) -> Images:
     shape = (setting.images, setting.classes)
     share = np.exp(rng.normal(-2.5, 0.9, shape)) * (rng.random(shape) < 0.75)
     share[:, 0] = 1
-    return Images(rng.normal(size=shape[0]), np.round(AREA * share / share.sum(1, keepdims=True)),
-                  rng.normal(0, 0.6, (2, *shape)))
+    return Images(
+        rng.normal(size=shape[0]), np.round(AREA * share / share.sum(1, keepdims=True)), rng.normal(0, 0.6, (2, *shape))
+    )
 
 
 def predict(rng: np.random.Generator, images: Images, quality: float, own: float) -> Marginals:
@@ -94,13 +95,23 @@ def as_good(own: float, than: float, classes: int) -> float:
     return low
 
 
-def entries_of(rng: np.random.Generator, setting: Setting, better: float, uneven_quality: float
-               ) -> list[list[Marginals]]:
+def entries_of(
+    rng: np.random.Generator, setting: Setting, better: float, uneven_quality: float
+) -> list[list[Marginals]]:
     images = draw_images(rng, setting)
     noisy = [setting.uneven and e % 2 == 1 for e in range(setting.entries)]
-    return [[predict(rng, images, (better if e == 0 else 0.0) + (uneven_quality if noisy[e] else 0.0)
-                     + rng.normal(0, setting.seed_sd), 0.9 if noisy[e] else 0.3) for _ in range(setting.seeds)]
-            for e in range(setting.entries)]
+    return [
+        [
+            predict(
+                rng,
+                images,
+                (better if e == 0 else 0.0) + (uneven_quality if noisy[e] else 0.0) + rng.normal(0, setting.seed_sd),
+                0.9 if noisy[e] else 0.3,
+            )
+            for _ in range(setting.seeds)
+        ]
+        for e in range(setting.entries)
+    ]
 
 
 def rates(setting: Setting, comparisons: int, resamples: int, better: float = 0.0) -> dict[str, float]:
@@ -116,26 +127,39 @@ def rates(setting: Setting, comparisons: int, resamples: int, better: float = 0.
         right += any(d.verdict == "better" and d.first == 0 for d in found.differences)
         outside += any(not d.value.low <= 0 <= d.value.high for d in found.differences)
         naive += _naive(entries, resamples, number)
-    return {"false_or_seen": verdict / comparisons, "right": right / comparisons, "interval": outside / comparisons,
-            "naive": naive / comparisons}
+    return {
+        "false_or_seen": verdict / comparisons,
+        "right": right / comparisons,
+        "interval": outside / comparisons,
+        "naive": naive / comparisons,
+    }
 
 
 def _naive(entries: Sequence[Sequence[Marginals]], resamples: int, seed: int) -> bool:
     drawn = np.stack([bootstrap(entry, mIoU, resamples, seed).mean(0) for entry in entries])
-    ends = np.array([np.quantile(drawn[a] - drawn[b], [0.025, 0.975])
-                     for a in range(len(drawn)) for b in range(a)])
+    ends = np.array([np.quantile(drawn[a] - drawn[b], [0.025, 0.975]) for a in range(len(drawn)) for b in range(a)])
     return bool(((ends[:, 0] > 0) | (ends[:, 1] < 0)).any())
 
 
 EQUAL = [
     *(Setting(images) for images in (5, 10, 20, 50, 200)),
-    Setting(20, classes=8), Setting(10, uneven=True), Setting(50, uneven=True),
+    Setting(20, classes=8),
+    Setting(10, uneven=True),
+    Setting(50, uneven=True),
     *(Setting(images, seeds=seeds, seed_sd=sd) for images in (10, 50) for seeds in (2, 3, 5) for sd in (0.0, 0.1, 0.3)),
-    Setting(50, entries=8), Setting(50, entries=8, seeds=3, seed_sd=0.1), Setting(15, entries=8, seeds=2, seed_sd=0.1),
+    Setting(50, entries=8),
+    Setting(50, entries=8, seeds=3, seed_sd=0.1),
+    Setting(15, entries=8, seeds=2, seed_sd=0.1),
     Setting(50, seed_sd=0.1),
 ]
-POWER = [Setting(10), Setting(20), Setting(50), Setting(200), Setting(50, seeds=3, seed_sd=0.1),
-         Setting(50, seeds=5, seed_sd=0.1)]
+POWER = [
+    Setting(10),
+    Setting(20),
+    Setting(50),
+    Setting(200),
+    Setting(50, seeds=3, seed_sd=0.1),
+    Setting(50, seeds=5, seed_sd=0.1),
+]
 BETTER = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
 DRAWN = 0.06  # beyond it, nearly all are seen
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -143,11 +167,25 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 
 def draw(gains: Sequence[float], power: Sequence[dict[str, Any]], file: Path) -> None:
     """The share of differences that is seen, over their size in hundredths of mIoU."""
-    lines = [Series(f"{row['images']} images" if row["seeds"] == 1 else f"{row['images']}, {row['seeds']} seeds",
-                    [(100 * x, 100 * y) for x, y in zip(gains, row["seen"], strict=True) if x < DRAWN], colour)
-             for row, colour in zip(power, COLOURS, strict=True)]
-    file.write_text(standalone(line_chart("power", "Differences that compare sees", lines, y_label="seen, in %",
-                                          x_label="true difference, hundredths of mIoU")))
+    lines = [
+        Series(
+            f"{row['images']} images" if row["seeds"] == 1 else f"{row['images']}, {row['seeds']} seeds",
+            [(100 * x, 100 * y) for x, y in zip(gains, row["seen"], strict=True) if x < DRAWN],
+            colour,
+        )
+        for row, colour in zip(power, COLOURS, strict=True)
+    ]
+    file.write_text(
+        standalone(
+            line_chart(
+                "power",
+                "Differences that compare sees",
+                lines,
+                y_label="seen, in %",
+                x_label="true difference, hundredths of mIoU",
+            )
+        )
+    )
 
 
 def speed() -> float:
@@ -173,17 +211,23 @@ def main() -> None:
 
     sd = expected(0.1, 0.3) - expected(0.0, 0.3)
     say(f"A/A, {options.comparisons} comparisons each; a seed_sd of 0.1 is about {sd:.4f} in mIoU")
-    say(f"{'images':>6} {'classes':>7} {'entries':>7} {'seeds':>5} {'seed_sd':>7} {'uneven':>6}"
-        f" {'false':>7} {'interval':>8} {'naive':>7}")
+    say(
+        f"{'images':>6} {'classes':>7} {'entries':>7} {'seeds':>5} {'seed_sd':>7} {'uneven':>6}"
+        f" {'false':>7} {'interval':>8} {'naive':>7}"
+    )
     for setting in EQUAL:
         found = rates(setting, options.comparisons, options.resamples)
         equal.append(asdict(setting) | found)
-        say(f"{setting.images:>6} {setting.classes:>7} {setting.entries:>7} {setting.seeds:>5} {setting.seed_sd:>7}"
+        say(
+            f"{setting.images:>6} {setting.classes:>7} {setting.entries:>7} {setting.seeds:>5} {setting.seed_sd:>7}"
             f" {'yes' if setting.uneven else '':>6} {found['false_or_seen']:>7.1%} {found['interval']:>8.1%}"
-            f" {found['naive']:>7.1%}")
+            f" {found['naive']:>7.1%}"
+        )
     gains = [expected(better, 0.3) - expected(0.0, 0.3) for better in BETTER]
-    say("power: true difference of mIoU, and how often it is seen\n"
-        f"{'images':>6} {'seeds':>5} {'seed_sd':>7} " + " ".join(f"{gain:>7.4f}" for gain in gains))
+    say(
+        "power: true difference of mIoU, and how often it is seen\n"
+        f"{'images':>6} {'seeds':>5} {'seed_sd':>7} " + " ".join(f"{gain:>7.4f}" for gain in gains)
+    )
     for setting in POWER:
         row = [rates(setting, options.comparisons, options.resamples, better)["right"] for better in BETTER]
         power.append(asdict(setting) | {"difference": gains, "seen": row})
@@ -193,8 +237,11 @@ def main() -> None:
     seconds = speed()
     say(f"12 runs x 50 images x 21 classes, 5,000 resamples: {seconds:.2f} s")
     if options.json:
-        print(json.dumps({"comparisons": options.comparisons, "equal": equal, "power": power, "seconds": seconds},
-                         indent=2))
+        print(
+            json.dumps(
+                {"comparisons": options.comparisons, "equal": equal, "power": power, "seconds": seconds}, indent=2
+            )
+        )
 
 
 if __name__ == "__main__":

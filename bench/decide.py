@@ -66,40 +66,60 @@ def spoil(source: Path, folder: Path, share: float, kinds: Sequence[str], seed: 
             drawn = plant(mask, kind, rng, classes, background, donors)
             if drawn is not None:
                 masks[sample.name] = drawn
-                rows.append({"sample": sample.name, "kind": kind, "score": 1.0,
-                             "evidence": {"error_pixels": int(np.count_nonzero(drawn != mask))}})
+                rows.append(
+                    {
+                        "sample": sample.name,
+                        "kind": kind,
+                        "score": 1.0,
+                        "evidence": {"error_pixels": int(np.count_nonzero(drawn != mask))},
+                    }
+                )
         spoilt = load_dataset(planted_copy(source, folder / "data", masks, "planted by bench/decide.py"))
-        atomic_write_json(found, {"dataset": {"root": str(spoilt.root), "version": spoilt.version()},
-                                  "findings": rows, "samples": []})
+        atomic_write_json(
+            found, {"dataset": {"root": str(spoilt.root), "version": spoilt.version()}, "findings": rows, "samples": []}
+        )
     return [row["sample"] for row in read_json(found)["findings"]]
 
 
 def decided(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     file = folder / "decision" / "decision.json"
     if not file.exists():
-        decide(folder / "data", suspects=folder / "suspects", budget=given.budget, repeats=given.repeats,
-               weights=given.weights, overrides=given.set, seed=given.seed, out=file.parent)
+        decide(
+            folder / "data",
+            suspects=folder / "suspects",
+            budget=given.budget,
+            repeats=given.repeats,
+            weights=given.weights,
+            overrides=given.set,
+            seed=given.seed,
+            out=file.parent,
+        )
     result: dict[str, Any] = read_json(file)
     return result
 
 
-def trained(source: Path, folder: Path, spoilt: Sequence[str], iterations: int, given: argparse.Namespace
-            ) -> dict[Way, list[Marginals]]:
+def trained(
+    source: Path, folder: Path, spoilt: Sequence[str], iterations: int, given: argparse.Namespace
+) -> dict[Way, list[Marginals]]:
     """Of each way the counts of the test images, one for each seed."""
     dataset = load_dataset(source)
     everything = [sample.name for sample in usable(dataset)]
     test = [sample.name for sample in dataset.splits["test"] if sample.labelled]
     clean = [name for name in everything if name not in {*spoilt}]
     ways: dict[Way, tuple[Path, list[str]]] = {
-        "keep": (folder / "data", everything), "exclude": (source, clean), "repair": (source, everything)}
+        "keep": (folder / "data", everything),
+        "exclude": (source, clean),
+        "repair": (source, everything),
+    }
     config = plan(folder / "data", weights=given.weights, overrides=given.set).config
     length = {"iterations": iterations, "budget": None, "epochs": None, "evaluate_every": NEVER, "early_stopping": None}
     found: dict[Way, list[Marginals]] = {way: [] for way in WAYS}
     for seed in range(given.seeds):
         for way, (root, names) in ways.items():
             data = config.data.model_copy(update={"root": str(root.resolve())})
-            own = config.model_copy(update={"data": data, "seed": 1000 + seed,
-                                            "train": config.train.model_copy(update=length)})
+            own = config.model_copy(
+                update={"data": data, "seed": 1000 + seed, "train": config.train.model_copy(update=length)}
+            )
             path = folder / "real" / f"{way}-{seed}"
             # The test split is scored once, at the end: no state is chosen by it.
             run = resume(path) if Run(path).info_file.is_file() else train_part(own, out=path, splits=(names, test))
@@ -128,26 +148,50 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     counts = trained(source, folder, spoilt, iterations, given)
     real = real_differences(counts)
     means = {way: float(np.mean([mIoU(one.total()) for one in seeds])) for way, seeds in counts.items()}
-    rows = [{"first": one.first, "second": one.second, "estimated": told["difference"], "real": one.value.to_dict(),
-             "covered": told["difference"]["low"] <= one.value.value <= told["difference"]["high"]}
-            for one, told in zip(real, estimate["differences"], strict=True)]
+    rows = [
+        {
+            "first": one.first,
+            "second": one.second,
+            "estimated": told["difference"],
+            "real": one.value.to_dict(),
+            "covered": told["difference"]["low"] <= one.value.value <= told["difference"]["high"],
+        }
+        for one, told in zip(real, estimate["differences"], strict=True)
+    ]
     lengths = {"simulated": estimate["iterations"], "real": iterations}
-    return {"data": given.data, "share": given.share, "suspects": len(spoilt), "kinds": given.kinds, "seed": given.seed,
-            "image_size": estimate["image_size"], "iterations": lengths,
-            "seconds": estimate["seconds"], "differences": rows, "verdict": estimate["verdict"],
-            "real_verdict": choose(real), "agrees": estimate["verdict"] == choose(real),
-            "regret": max(means.values()) - means[estimate["verdict"]],
-            "mIoU": {"estimated": {row["way"]: row["mIoU"] for row in estimate["ways"]}, "real": means}}
+    return {
+        "data": given.data,
+        "share": given.share,
+        "suspects": len(spoilt),
+        "kinds": given.kinds,
+        "seed": given.seed,
+        "image_size": estimate["image_size"],
+        "iterations": lengths,
+        "seconds": estimate["seconds"],
+        "differences": rows,
+        "verdict": estimate["verdict"],
+        "real_verdict": choose(real),
+        "agrees": estimate["verdict"] == choose(real),
+        "regret": max(means.values()) - means[estimate["verdict"]],
+        "mIoU": {"estimated": {row["way"]: row["mIoU"] for row in estimate["ways"]}, "real": means},
+    }
 
 
 def table(result: dict[str, Any]) -> str:
     def told(value: dict[str, float]) -> str:
         return f"{value['value']:+.4f} [{value['low']:+.4f}, {value['high']:+.4f}]"
 
-    rows = [f"{row['first']} - {row['second']}: estimated {told(row['estimated'])}, real {told(row['real'])}"
-            for row in result["differences"]]
-    return "\n".join([f"{result['data']}: {result['suspects']} suspects, iterations {result['iterations']}", *rows,
-                      f"decided: {result['verdict']}; really: {result['real_verdict']}; regret {result['regret']:.4f}"])
+    rows = [
+        f"{row['first']} - {row['second']}: estimated {told(row['estimated'])}, real {told(row['real'])}"
+        for row in result["differences"]
+    ]
+    return "\n".join(
+        [
+            f"{result['data']}: {result['suspects']} suspects, iterations {result['iterations']}",
+            *rows,
+            f"decided: {result['verdict']}; really: {result['real_verdict']}; regret {result['regret']:.4f}",
+        ]
+    )
 
 
 def main() -> None:

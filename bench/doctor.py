@@ -36,8 +36,9 @@ COLOURS = np.array([(70, 80, 70), (190, 70, 60), (60, 90, 200), (210, 190, 70)],
 Rng = np.random.Generator
 
 
-def draw(rng: Rng, classes: int, noise: float, radius: tuple[int, int] = (4, 10), margin: int = 6,
-         blank: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def draw(
+    rng: Rng, classes: int, noise: float, radius: tuple[int, int] = (4, 10), margin: int = 6, blank: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """An image of ellipses in the colours of their classes, and its mask; a `blank` image shows nothing of them."""
     mask = np.zeros((SIZE, SIZE), np.uint8)
     for value in range(1, classes):
@@ -46,8 +47,9 @@ def draw(rng: Rng, classes: int, noise: float, radius: tuple[int, int] = (4, 10)
     return np.clip(COLOURS[mask * (not blank)] + rng.normal(0, noise, (SIZE, SIZE, 3)), 0, 255).astype(np.uint8), mask
 
 
-def write(root: Path, rng: Rng, classes: int, counts: dict[str, int], noise: float, *, mixed: bool = False,
-          **shapes: Any) -> None:
+def write(
+    root: Path, rng: Rng, classes: int, counts: dict[str, int], noise: float, *, mixed: bool = False, **shapes: Any
+) -> None:
     for split, count in counts.items():
         pairs = [draw(rng, classes, noise, **shapes) for _ in range(count)]
         for index, (image, _) in enumerate(pairs):
@@ -58,21 +60,30 @@ def write(root: Path, rng: Rng, classes: int, counts: dict[str, int], noise: flo
     names = "".join(f"  - {{id: {i}, name: class_{i}}}\n" for i in range(classes))
     (root / "dataset.yaml").write_text(
         "layout: split_folders\nimages: {folder: images}\nmasks: {folder: masks}\n"
-        f"splits: {{train: train, val: val}}\nclasses:\n{names}")
+        f"splits: {{train: train, val: val}}\nclasses:\n{names}"
+    )
 
 
 def settings(root: Path, rng: Rng, classes: int) -> dict[str, Any]:
     """A config as a careful user would have it."""
     iterations = int(rng.integers(12, 26)) * 10
-    return {"seed": int(rng.integers(1000)), "data": {"root": str(root), "image_size": [SIZE, SIZE]},
-            "model": {"name": "UNet",
-                      "args": {"channels": [[8, 16], [12], [8, 12]][rng.integers(3)], "bottleneck": 16}},
-            "loss": [[{"name": "ce"}], [{"name": "ce"}, {"name": "dice"}]][rng.integers(2)],
-            "optimizer": {"name": "adamw", "lr": float(10 ** rng.uniform(-2.6, -1.8))},
-            "schedule": {"name": "poly", "warmup": 10},
-            "augment": [{"name": "HorizontalFlip"}, {"name": "VerticalFlip"}][: rng.integers(3)],
-            "train": {"iterations": iterations, "evaluate_every": iterations // int(rng.integers(8, 13)),
-                      "batch_size": int(rng.choice([4, 6, 8])), "precision": "float32", "ema": None, "workers": 0}}
+    return {
+        "seed": int(rng.integers(1000)),
+        "data": {"root": str(root), "image_size": [SIZE, SIZE]},
+        "model": {"name": "UNet", "args": {"channels": [[8, 16], [12], [8, 12]][rng.integers(3)], "bottleneck": 16}},
+        "loss": [[{"name": "ce"}], [{"name": "ce"}, {"name": "dice"}]][rng.integers(2)],
+        "optimizer": {"name": "adamw", "lr": float(10 ** rng.uniform(-2.6, -1.8))},
+        "schedule": {"name": "poly", "warmup": 10},
+        "augment": [{"name": "HorizontalFlip"}, {"name": "VerticalFlip"}][: rng.integers(3)],
+        "train": {
+            "iterations": iterations,
+            "evaluate_every": iterations // int(rng.integers(8, 13)),
+            "batch_size": int(rng.choice([4, 6, 8])),
+            "precision": "float32",
+            "ema": None,
+            "workers": 0,
+        },
+    }
 
 
 def wrong_batch(config: dict[str, Any], rng: Rng) -> Any:
@@ -136,8 +147,16 @@ def healthy(root: Path, rng: Rng) -> dict[str, Any]:
     return settings(root, rng, classes)
 
 
-PLANTED = ("train.rate_high", "train.rate_low", "train.collapse", "train.plateau", "train.overfitting", "train.spike",
-           "train.loader", NOT_FINITE)
+PLANTED = (
+    "train.rate_high",
+    "train.rate_low",
+    "train.collapse",
+    "train.plateau",
+    "train.overfitting",
+    "train.spike",
+    "train.loader",
+    NOT_FINITE,
+)
 
 
 def findings(folder: Path, config: dict[str, Any], patched: Any) -> list[str]:
@@ -180,15 +199,29 @@ def main() -> None:
             with given.out.open("a") as stream:
                 stream.write(json.dumps({"number": number, "planted": code, "found": codes, "config": config}) + "\n")
     hits = sum(count for code, count in right.items() if code != "healthy")
-    print(json.dumps({
-        "seed": given.seed, "planted": sum(n for code, n in planted.items() if code != "healthy"),
-        "healthy": planted["healthy"], "healthy_called_ill": planted["healthy"] - right["healthy"],
-        "false_alarms": dict(alarms),
-        "recall": round(hits / max(1, sum(n for code, n in planted.items() if code != "healthy")), 3),
-        "precision": round(hits / max(1, found.total()), 3),
-        "by_kind": {code: {"planted": planted[code], "found": right[code],
-                           "precision": round(right[code] / found[code], 3) if found[code] else None}
-                    for code in PLANTED if planted[code]}}, indent=2))
+    print(
+        json.dumps(
+            {
+                "seed": given.seed,
+                "planted": sum(n for code, n in planted.items() if code != "healthy"),
+                "healthy": planted["healthy"],
+                "healthy_called_ill": planted["healthy"] - right["healthy"],
+                "false_alarms": dict(alarms),
+                "recall": round(hits / max(1, sum(n for code, n in planted.items() if code != "healthy")), 3),
+                "precision": round(hits / max(1, found.total()), 3),
+                "by_kind": {
+                    code: {
+                        "planted": planted[code],
+                        "found": right[code],
+                        "precision": round(right[code] / found[code], 3) if found[code] else None,
+                    }
+                    for code in PLANTED
+                    if planted[code]
+                },
+            },
+            indent=2,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -98,8 +98,9 @@ def scene(rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], Mask]:
     return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
-def planted(mask: Mask, classes: int, rng: np.random.Generator, *, label: bool, names: list[str] | None = None
-            ) -> tuple[Mask, Mask, npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def planted(
+    mask: Mask, classes: int, rng: np.random.Generator, *, label: bool, names: list[str] | None = None
+) -> tuple[Mask, Mask, npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Label and prediction (H, W) made of a right mask (H, W), the kind (H, W) that each planted pixel ought to be
     found as, and the place in `PLANTS` of its plant, -1 elsewhere. `label`: errors go into the label."""
     wrong, kinds, plants = mask.copy(), np.zeros(mask.shape, np.uint8), np.full(mask.shape, -1)
@@ -168,20 +169,29 @@ def measure(scenes: int, data: Path | None = None) -> dict[str, Any]:
             found = dissect(image, label, prediction).kinds
             for place, name in enumerate(PLANTS):
                 rows[f"{side}: {name}"] += np.bincount(found[plants == place], minlength=len(NAMES) + 1)
-            joint += np.bincount(kinds.astype(np.int64).reshape(-1) * (len(NAMES) + 1) + found.reshape(-1),
-                                 minlength=joint.size).reshape(joint.shape)
+            joint += np.bincount(
+                kinds.astype(np.int64).reshape(-1) * (len(NAMES) + 1) + found.reshape(-1), minlength=joint.size
+            ).reshape(joint.shape)
     hit = joint.diagonal()[1:]
-    return {"plants": {name: dict(zip(NAMES, row[1:].tolist(), strict=True))
-                       for name, row in rows.items() if row.any()},
-            "kinds": {name: {"planted": int(joint[code].sum()), "recall": _ratio(hit[code - 1], joint[code].sum()),
-                             "precision": _ratio(hit[code - 1], joint[:, code].sum())}
-                      for code, name in enumerate(NAMES, 1)}}
+    return {
+        "plants": {name: dict(zip(NAMES, row[1:].tolist(), strict=True)) for name, row in rows.items() if row.any()},
+        "kinds": {
+            name: {
+                "planted": int(joint[code].sum()),
+                "recall": _ratio(hit[code - 1], joint[code].sum()),
+                "precision": _ratio(hit[code - 1], joint[:, code].sum()),
+            }
+            for code, name in enumerate(NAMES, 1)
+        },
+    }
 
 
 def exchanged(images: int, careful: Path, hurried: Path) -> dict[str, dict[str, int]]:
     """Wrong pixels by kind where careful masks are predictions on hurried labels, and the other way round."""
-    sides = [{sample.name: (dataset, sample) for sample in dataset.samples if sample.labelled}
-             for dataset in (load_dataset(careful), load_dataset(hurried))]
+    sides = [
+        {sample.name: (dataset, sample) for sample in dataset.samples if sample.labelled}
+        for dataset in (load_dataset(careful), load_dataset(hurried))
+    ]
     counts = np.zeros((2, len(NAMES) + 1), np.int64)
     for name in sorted(sides[0].keys() & sides[1].keys())[:images]:
         (image, good), (_, quick) = (dataset.read(sample) for dataset, sample in (side[name] for side in sides))
@@ -189,8 +199,10 @@ def exchanged(images: int, careful: Path, hurried: Path) -> dict[str, dict[str, 
             prediction = np.where(prediction == IGNORE, 0, prediction).astype(np.uint8)
             found = dissect(image, label, prediction).kinds
             counts[row] += np.bincount(found.reshape(-1), minlength=len(NAMES) + 1)
-    return {name: dict(zip(NAMES, row[1:].tolist(), strict=True))
-            for name, row in zip(("hurried labels", "careful labels"), counts, strict=True)}
+    return {
+        name: dict(zip(NAMES, row[1:].tolist(), strict=True))
+        for name, row in zip(("hurried labels", "careful labels"), counts, strict=True)
+    }
 
 
 def _ratio(part: int, whole: int) -> float | None:

@@ -118,8 +118,15 @@ def mmseg(pairs: Pairs) -> float:
         metric = IoUMetric(ignore_index=IGNORE, iou_metrics=["mIoU"])
         metric.dataset_meta = {"classes": [str(i) for i in range(CLASSES)]}
         for truth, prediction in pairs:
-            metric.process({}, [{"pred_sem_seg": {"data": torch.from_numpy(prediction)[None]},
-                                 "gt_sem_seg": {"data": torch.from_numpy(truth)[None]}}])
+            metric.process(
+                {},
+                [
+                    {
+                        "pred_sem_seg": {"data": torch.from_numpy(prediction)[None]},
+                        "gt_sem_seg": {"data": torch.from_numpy(truth)[None]},
+                    }
+                ],
+            )
         return float(metric.compute_metrics(metric.results)["mIoU"]) / 100
 
 
@@ -153,8 +160,10 @@ def rates(pairs: list[tuple[Mask, Mask]]) -> dict[str, dict[str, float]]:
 
 
 def _compared(found: dict[str, float]) -> dict[str, dict[str, float]]:
-    return {name: {"masks_per_second": round(rate, 1), "ratio": round(found["maskwright"] / rate, 2)}
-            for name, rate in found.items()}
+    return {
+        name: {"masks_per_second": round(rate, 1), "ratio": round(found["maskwright"] / rate, 2)}
+        for name, rate in found.items()
+    }
 
 
 class Watched:
@@ -174,8 +183,9 @@ def write_files(root: Path, pairs: list[tuple[Mask, Mask]], count: int) -> None:
     classes = "".join(f"  - {{id: {i}, name: class_{i}}}\n" for i in range(CLASSES))
     for folder in ("images", "masks", "predictions"):
         (root / folder).mkdir(parents=True)
-    (root / "dataset.yaml").write_text("layout: flat\nimages: {folder: images}\nmasks: {folder: masks}\n"
-                                       f"classes:\n{classes}ignore: {IGNORE}\n")
+    (root / "dataset.yaml").write_text(
+        f"layout: flat\nimages: {{folder: images}}\nmasks: {{folder: masks}}\nclasses:\n{classes}ignore: {IGNORE}\n"
+    )
     for i, pair in zip(range(count), itertools.cycle(pairs), strict=False):
         for folder, pixels in zip(("images", "masks", "predictions"), (np.zeros_like(pair[0]), *pair), strict=True):
             Image.fromarray(pixels).save(root / f"{folder}/{i:05d}.png")
@@ -193,10 +203,13 @@ def rescoring(pairs: list[tuple[Mask, Mask]], count: int) -> dict[str, dict[str,
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary) / "data"
         write_files(root, pairs, count)
-        sources: dict[str, Callable[[int], Pairs]] = {"arrays": lambda n: itertools.islice(itertools.cycle(pairs), n),
-                                                      "files": lambda n: read_files(root, n)}
-        found = {kind: {run.__name__: _timed(run, source, count) for run in CONTENDERS}
-                 for kind, source in sources.items()}
+        sources: dict[str, Callable[[int], Pairs]] = {
+            "arrays": lambda n: itertools.islice(itertools.cycle(pairs), n),
+            "files": lambda n: read_files(root, n),
+        }
+        found = {
+            kind: {run.__name__: _timed(run, source, count) for run in CONTENDERS} for kind, source in sources.items()
+        }
         found["files"]["reading"] = _timed(lambda pairs: float(sum(1 for _ in pairs)), sources["files"], count)
         start = time.perf_counter()
         with contextlib.redirect_stderr(io.StringIO()):
@@ -262,13 +275,31 @@ def main() -> None:
     warnings.simplefilter("ignore")
     found = {make.__name__: rates(pairs_of(make)) for make in (regions, noise)}
     again, cost = rescoring(pairs_of(regions), arguments.predictions), per_image(pairs_of(regions)[:3])
-    setting = {"side": SIDE, "classes": CLASSES, "threads": 1, "predictions": arguments.predictions, "bar": BAR,
-               "mmseg": "IoUMetric" if mmseg in CONTENDERS else "its algorithm only"}
-    bar = {kind: min(rows[run.__name__]["ratio"] for run in PEERS) for kind, rows in (*found.items(),
-                                                                                     ("arrays", again["arrays"]))}
+    setting = {
+        "side": SIDE,
+        "classes": CLASSES,
+        "threads": 1,
+        "predictions": arguments.predictions,
+        "bar": BAR,
+        "mmseg": "IoUMetric" if mmseg in CONTENDERS else "its algorithm only",
+    }
+    bar = {
+        kind: min(rows[run.__name__]["ratio"] for run in PEERS)
+        for kind, rows in (*found.items(), ("arrays", again["arrays"]))
+    }
     if arguments.json:
-        print(json.dumps({"setting": setting, "rates": found, "rescoring": again, "per_image_ms": cost,
-                          "times_the_fastest_peer": bar}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "setting": setting,
+                    "rates": found,
+                    "rescoring": again,
+                    "per_image_ms": cost,
+                    "times_the_fastest_peer": bar,
+                },
+                indent=2,
+            )
+        )
         return
     print(", ".join(f"{key} {value}" for key, value in setting.items()))
     for kind, rows in found.items():
@@ -278,12 +309,17 @@ def main() -> None:
     for kind, rows in again.items():
         print(f"rescoring {arguments.predictions} predictions from {kind}")
         for name, row in rows.items():
-            grown = (f"   grew by {row['growth_mb_of_a_tenth']:.1f} MB over a tenth, {row['growth_mb']:.1f} over all"
-                     if "growth_mb" in row else "")
+            grown = (
+                f"   grew by {row['growth_mb_of_a_tenth']:.1f} MB over a tenth, {row['growth_mb']:.1f} over all"
+                if "growth_mb" in row
+                else ""
+            )
             print(f"  {name:<24}{row['seconds']:>9.2f} s   ratio {row['ratio']:>6.2f}{grown}")
     print("milliseconds an image: " + ", ".join(f"{name} {value}" for name, value in cost.items()))
-    print(f"times the fastest of torchmetrics and mmsegmentation (bar: {BAR:g}): "
-          + ", ".join(f"{kind} {ratio:.2f}" for kind, ratio in bar.items()))
+    print(
+        f"times the fastest of torchmetrics and mmsegmentation (bar: {BAR:g}): "
+        + ", ".join(f"{kind} {ratio:.2f}" for kind, ratio in bar.items())
+    )
 
 
 if __name__ == "__main__":

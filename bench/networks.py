@@ -29,11 +29,17 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 
 def config(data: Path, network: str, loss: str, iterations: int) -> RunConfig:
-    return RunConfig.model_validate({
-        "seed": 0, "data": {"root": str(data), "image_size": [96, 128]},
-        "model": {"name": network, "args": NETWORKS[network]}, "loss": [{"name": loss}],
-        "optimizer": {"name": "adamw", "lr": 3e-3}, "augment": ["HorizontalFlip", "VerticalFlip", "Affine"],
-        "train": {"iterations": iterations, "batch_size": 8}})
+    return RunConfig.model_validate(
+        {
+            "seed": 0,
+            "data": {"root": str(data), "image_size": [96, 128]},
+            "model": {"name": network, "args": NETWORKS[network]},
+            "loss": [{"name": loss}],
+            "optimizer": {"name": "adamw", "lr": 3e-3},
+            "augment": ["HorizontalFlip", "VerticalFlip", "Affine"],
+            "train": {"iterations": iterations, "batch_size": 8},
+        }
+    )
 
 
 def main() -> None:
@@ -53,21 +59,33 @@ def main() -> None:
         for network in given.networks:
             for loss in given.losses:
                 path = folder / f"{network}-{loss}"
-                run = resume(path) if path.exists() else train(
-                    config(folder / "data", network, loss, given.iterations), out=path)
+                run = (
+                    resume(path)
+                    if path.exists()
+                    else train(config(folder / "data", network, loss, given.iterations), out=path)
+                )
                 result = evaluate(run).to_dict()
                 found = [row["name"] for row in result["classes"] if row["predicted_pixels"]]
-                rows.append({"network": network, "loss": loss, **{name: result["scores"][name] for name in
-                                                                  ("mIoU", "mDice")},
-                             "iou": [row["iou"] for row in result["classes"]],
-                             "one_class": found[0] if len(found) == 1 else None,
-                             "parameters": run.info()["size"]["parameters"], "seconds": run.finished["seconds"]})
+                rows.append(
+                    {
+                        "network": network,
+                        "loss": loss,
+                        **{name: result["scores"][name] for name in ("mIoU", "mDice")},
+                        "iou": [row["iou"] for row in result["classes"]],
+                        "one_class": found[0] if len(found) == 1 else None,
+                        "parameters": run.info()["size"]["parameters"],
+                        "seconds": run.finished["seconds"],
+                    }
+                )
     print(f"{'network':<8} {'loss':<12} mIoU   95 % interval    mDice  IoU of {', '.join(names)}", file=sys.stderr)
     for row in rows:
         score = row["mIoU"]
-        print(f"{row['network']:<8} {row['loss']:<12} {score['value']:.3f}  [{score['low']:.3f}, {score['high']:.3f}]  "
-              f"{row['mDice']['value']:.3f}  {' '.join(f'{iou:.3f}' for iou in row['iou'])}"
-              + (f"  of one class: {row['one_class']}" if row["one_class"] else ""), file=sys.stderr)
+        print(
+            f"{row['network']:<8} {row['loss']:<12} {score['value']:.3f}  [{score['low']:.3f}, {score['high']:.3f}]  "
+            f"{row['mDice']['value']:.3f}  {' '.join(f'{iou:.3f}' for iou in row['iou'])}"
+            + (f"  of one class: {row['one_class']}" if row["one_class"] else ""),
+            file=sys.stderr,
+        )
     print(dump_json({"data": str(given.data), "iterations": given.iterations, "rows": rows}, indent=2))
 
 

@@ -29,8 +29,10 @@ from typing import Any
 
 BAR = 0.95
 # It ends with the process that has started it, however that ends.
-SPIN = ("import os, numpy as np\nx, parent = np.ones((200, 200)), os.getppid()\n"
-        "while os.getppid() == parent: (x * 1.0001).sum()")
+SPIN = (
+    "import os, numpy as np\nx, parent = np.ones((200, 200)), os.getppid()\n"
+    "while os.getppid() == parent: (x * 1.0001).sum()"
+)
 
 
 @contextmanager
@@ -51,8 +53,13 @@ def start(config: Path, busy: int) -> dict[str, Any]:
     """The choice of one process."""
     environment = {"GOMP_SPINCOUNT": "10000"} | os.environ  # as the command line sets it
     with beside(busy):
-        done = subprocess.run([sys.executable, __file__, "--choose", str(config)], env=environment, capture_output=True,
-                              text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, __file__, "--choose", str(config)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         raise SystemExit(done.stderr)
     return dict(json.loads(done.stdout))
@@ -105,11 +112,15 @@ def planned(data: Path, options: argparse.Namespace, file: Path) -> None:
 
 def summary(found: list[dict[str, Any]], quiet: str) -> dict[str, Any]:
     """How far some starts agree with the quiet choice."""
-    return {"choices": dict(Counter(map(way, found))), "threads": dict(Counter(one["threads"] for one in found)),
-            "share": sum(way(one) == quiet for one in found) / len(found),
-            "median_step_seconds": statistics.median(one["step_seconds"] for one in found),
-            "median_took": statistics.median(one["took"] for one in found),
-            "longest_took": max(one["took"] for one in found), "starts": found}
+    return {
+        "choices": dict(Counter(map(way, found))),
+        "threads": dict(Counter(one["threads"] for one in found)),
+        "share": sum(way(one) == quiet for one in found) / len(found),
+        "median_step_seconds": statistics.median(one["step_seconds"] for one in found),
+        "median_took": statistics.median(one["took"] for one in found),
+        "longest_took": max(one["took"] for one in found),
+        "starts": found,
+    }
 
 
 def main() -> None:
@@ -138,14 +149,17 @@ def main() -> None:
             generate(data, images=60, planted=0)
         planned(data.resolve(), options, config)
         alone = [start(config, 0) for _ in range(options.quiet)]
-        (quiet, _), = Counter(map(way, alone)).most_common(1)
+        ((quiet, _),) = Counter(map(way, alone)).most_common(1)
         result: dict[str, Any] = {"quiet": quiet, "bar": BAR, "alone": summary(alone, quiet), "busy": {}}
         for busy in options.busy:
             result["busy"][busy] = found = summary([start(config, busy) for _ in range(options.starts)], quiet)
             if not options.json:
-                print(f"{busy} busy: {found['share']:.0%} of {options.starts} as quiet ({quiet}); {found['choices']}; "
-                      f"threads {found['threads']}; {found['median_step_seconds'] * 1000:.0f} ms per training step; "
-                      f"measured in {found['median_took']:.1f} s", flush=True)
+                print(
+                    f"{busy} busy: {found['share']:.0%} of {options.starts} as quiet ({quiet}); {found['choices']}; "
+                    f"threads {found['threads']}; {found['median_step_seconds'] * 1000:.0f} ms per training step; "
+                    f"measured in {found['median_took']:.1f} s",
+                    flush=True,
+                )
     if options.json:
         print(json.dumps(result, indent=2))
 

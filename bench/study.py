@@ -59,9 +59,11 @@ def main() -> None:
     if options.json:
         print(json.dumps(found))
         return
-    print(f"{found['images']} images to {options.size[0]} x {options.size[1]}: {found['decoded']:.3f} s decoded, "
-          f"{found['first']:.3f} s to make the shared files, {found['shared']:.3f} s from them: "
-          f"{found['gain']:.1f} times as fast")
+    print(
+        f"{found['images']} images to {options.size[0]} x {options.size[1]}: {found['decoded']:.3f} s decoded, "
+        f"{found['first']:.3f} s to make the shared files, {found['shared']:.3f} s from them: "
+        f"{found['gain']:.1f} times as fast"
+    )
 
 
 if __name__ == "__main__":

@@ -51,10 +51,15 @@ def planted(name: str, seed: int, work: Path, options: argparse.Namespace) -> di
     predicted, found = search(copy, settings, folder, None)
     kinds = np.array([errors.get(sample.name, "") for sample in predicted.samples])
     result = measured(dataset, predicted, found, errors)
-    result |= {"cleanlab": by_cleanlab(predicted, kinds),
-               "in_sample": in_sample(copy, settings, folder, predicted, kinds),
-               "kind_told": told(found.suspects, errors), "folds": [fold.mIoU for fold in fold_facts(predicted)],
-               "snapped": found.snapped, "wrong": found.wrong, "called": called(found, errors)}
+    result |= {
+        "cleanlab": by_cleanlab(predicted, kinds),
+        "in_sample": in_sample(copy, settings, folder, predicted, kinds),
+        "kind_told": told(found.suspects, errors),
+        "folds": [fold.mIoU for fold in fold_facts(predicted)],
+        "snapped": found.snapped,
+        "wrong": found.wrong,
+        "called": called(found, errors),
+    }
     return {"data": name, "seed": seed, **result}
 
 
@@ -69,15 +74,19 @@ def by_cleanlab(predicted: Predicted, kinds: np.ndarray) -> dict[str, Any]:
     look = viewer(predicted)
     views = [look(sample) for sample in predicted.samples]
     image_scores, _ = get_label_quality_scores(
-        np.stack([view.label for view in views]).astype(int), np.stack([view.probabilities for view in views]),
-        method="softmin", verbose=False)
+        np.stack([view.label for view in views]).astype(int),
+        np.stack([view.probabilities for view in views]),
+        method="softmin",
+        verbose=False,
+    )
     own = np.array([softmin(view.label, view.probabilities) for view in views])
     assert np.abs(own - image_scores).max() < 1e-5, np.abs(own - image_scores).max()
     return scored(-np.asarray(image_scores), kinds)
 
 
-def in_sample(copy: Dataset, settings: Settings, folder: Path, predicted: Predicted, kinds: np.ndarray
-              ) -> dict[str, Any]:
+def in_sample(
+    copy: Dataset, settings: Settings, folder: Path, predicted: Predicted, kinds: np.ndarray
+) -> dict[str, Any]:
     """The same detector beside a model that has learnt from these labels (but one, which validation needs)."""
     names = [sample.name for sample in predicted.samples]
     run = _train(settings.config, copy, [names[-1:], names[:-1]], 0, folder / "in-sample" / "run", None)
@@ -100,8 +109,10 @@ def told(suspects: list[Any], errors: dict[str, str]) -> float:
 
 def called(found: Any, errors: dict[str, str]) -> dict[str, float]:
     has = {row.sample: row.suspects > 0 for row in found.samples}
-    return {"of_planted": float(np.mean([has[name] for name in errors])),
-            "of_others": float(np.mean([one for name, one in has.items() if name not in errors]))}
+    return {
+        "of_planted": float(np.mean([has[name] for name in errors])),
+        "of_others": float(np.mean([one for name, one in has.items() if name not in errors])),
+    }
 
 
 def faces(work: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -127,29 +138,53 @@ def faces(work: Path, options: argparse.Namespace) -> dict[str, Any]:
         view = look(sample)
         small = predicted.geometry.mask(truth)
         doubt = 1 - cv2.imread(str(predicted.folder / "trust" / f"{sample.name}.png"), 0) / 255
-        pixels.append(np.stack([(small != view.label).ravel(), doubt.ravel(),
-                                1 - of_label(view.label, view.probabilities).ravel()]))
+        pixels.append(
+            np.stack(
+                [(small != view.label).ravel(), doubt.ravel(), 1 - of_label(view.label, view.probabilities).ravel()]
+            )
+        )
         for name, mask in (("before", label), ("after", after)):
             counts[name] += confusion_matrix(truth, mask, classes)
-        table.append([float((truth != label).mean()), float((truth != after).mean()),
-                      float(((truth == label) & (truth != after)).mean()), rows[sample.name].score,
-                      rows[sample.name].error_share, -softmin(view.label, view.probabilities)])
+        table.append(
+            [
+                float((truth != label).mean()),
+                float((truth != after).mean()),
+                float(((truth == label) & (truth != after)).mean()),
+                rows[sample.name].score,
+                rows[sample.name].error_share,
+                -softmin(view.label, view.probabilities),
+            ]
+        )
     wrong, after, spoilt, score, share, agreement = np.array(table).T
     flat = np.concatenate(pixels, 1)
     right = wrong <= np.quantile(wrong, 0.25)
-    return {"data": "faces", "seconds": seconds, "folds": [fold.mIoU for fold in fold_facts(predicted)],
-            "snapped": found.snapped, "suspects": len(found.suspects), "masks_with_one": len(numbers),
-            "wrong_share": float(wrong.mean()), "wrong_share_after": float(after.mean()),
-            "spoilt": float(spoilt.mean()),
-            "spearman": {name: float(spearmanr(values, wrong).statistic) for name, values in (
-                ("score", score), ("error_share", share), ("softmin", agreement))},
-            "pixel_average_precision": {"suspects": float(average_precision_score(flat[0], flat[1])),
-                                        "probability": float(average_precision_score(flat[0], flat[2])),
-                                        "share_wrong": float(flat[0].mean())},
-            "iou": {name: [round(float(one), 4) for one in iou(matrix)] for name, matrix in counts.items()},
-            "best_quarter": {
-                "wrong_before": float(wrong[right].mean()), "wrong_after": float(after[right].mean()),
-                "masks_worse": int((after[right] > wrong[right] + 0.002).sum()), "masks": int(right.sum())}}
+    return {
+        "data": "faces",
+        "seconds": seconds,
+        "folds": [fold.mIoU for fold in fold_facts(predicted)],
+        "snapped": found.snapped,
+        "suspects": len(found.suspects),
+        "masks_with_one": len(numbers),
+        "wrong_share": float(wrong.mean()),
+        "wrong_share_after": float(after.mean()),
+        "spoilt": float(spoilt.mean()),
+        "spearman": {
+            name: float(spearmanr(values, wrong).statistic)
+            for name, values in (("score", score), ("error_share", share), ("softmin", agreement))
+        },
+        "pixel_average_precision": {
+            "suspects": float(average_precision_score(flat[0], flat[1])),
+            "probability": float(average_precision_score(flat[0], flat[2])),
+            "share_wrong": float(flat[0].mean()),
+        },
+        "iou": {name: [round(float(one), 4) for one in iou(matrix)] for name, matrix in counts.items()},
+        "best_quarter": {
+            "wrong_before": float(wrong[right].mean()),
+            "wrong_after": float(after[right].mean()),
+            "masks_worse": int((after[right] > wrong[right] + 0.002).sum()),
+            "masks": int(right.sum()),
+        },
+    }
 
 
 def demo(work: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -164,10 +199,14 @@ def demo(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     look = viewer(predicted)
     views = [look(sample) for sample in predicted.samples]
     plain = [view.sample.name for view in sorted(views, key=lambda view: softmin(view.label, view.probabilities))]
-    return {"data": "demo", "seconds": time.monotonic() - began, "planted": len(wrong),
-            "folds": [fold.mIoU for fold in fold_facts(predicted)],
-            "found": {str(k): len(wrong & {*order[:k]}) for k in (15, 30)},
-            "softmin": {str(k): len(wrong & {*plain[:k]}) for k in (15, 30)}}
+    return {
+        "data": "demo",
+        "seconds": time.monotonic() - began,
+        "planted": len(wrong),
+        "folds": [fold.mIoU for fold in fold_facts(predicted)],
+        "found": {str(k): len(wrong & {*order[:k]}) for k in (15, 30)},
+        "softmin": {str(k): len(wrong & {*plain[:k]}) for k in (15, 30)},
+    }
 
 
 def scale(images: int, work: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -186,8 +225,14 @@ def scale(images: int, work: Path, options: argparse.Namespace) -> dict[str, Any
     out = work / f"scale-{images}-out-{int(time.time())}"
     result = maskwright.suspects(folder, out=out, budget=options.budget, weights=options.weights, overrides=options.set)
     peak = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return {"data": "scale", "images": images, "seconds": time.monotonic() - began, "budget": options.budget,
-            "mebibytes": peak, "suspects": len(result.suspects)}
+    return {
+        "data": "scale",
+        "images": images,
+        "seconds": time.monotonic() - began,
+        "budget": options.budget,
+        "mebibytes": peak,
+        "suspects": len(result.suspects),
+    }
 
 
 def main() -> None:

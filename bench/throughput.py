@@ -168,10 +168,19 @@ def measure(config: RunConfig, steps: int, rounds: int, plainly: bool, folder: P
         pairs.append(pair)
     model = config.model
     medians = {key: statistics.median(pair[key] for pair in pairs) for key in pairs[0]}
-    return {"model": f"{model.name} over {model.encoder}" if model.encoder else model.name,
-            "image_size": list(config.data.image_size), "batch_size": batch, **same,
-            "tried": info["precision"]["step_seconds"], "device": info["device"], "steps": steps, "pairs": pairs,
-            "medians": medians, "ratio": medians["ratio"], "bar": BAR}
+    return {
+        "model": f"{model.name} over {model.encoder}" if model.encoder else model.name,
+        "image_size": list(config.data.image_size),
+        "batch_size": batch,
+        **same,
+        "tried": info["precision"]["step_seconds"],
+        "device": info["device"],
+        "steps": steps,
+        "pairs": pairs,
+        "medians": medians,
+        "ratio": medians["ratio"],
+        "bar": BAR,
+    }
 
 
 def main() -> None:
@@ -196,8 +205,11 @@ def main() -> None:
         results = []
         for model, encoder in NETWORKS if options.bar else [(options.model, options.encoder)]:
             options.model, options.encoder, options.size = model, encoder, [256, 256] if options.bar else options.size
-            results.append(measure(planned(data, options), options.steps, options.rounds, options.plain,
-                                   folder / f"{model}-{encoder}"))
+            results.append(
+                measure(
+                    planned(data, options), options.steps, options.rounds, options.plain, folder / f"{model}-{encoder}"
+                )
+            )
             if not options.json:
                 show(results[-1])
     if options.json:
@@ -206,14 +218,18 @@ def main() -> None:
 
 def show(result: dict[str, Any]) -> None:
     height, width = result["image_size"]
-    print(f"{result['model']}, {height}x{width}, batch {result['batch_size']}, {result['precision']}, channels "
-          f"{'last' if result['channels_last'] else 'first'}, {result['device']} with {result['threads']} threads")
+    print(
+        f"{result['model']}, {height}x{width}, batch {result['batch_size']}, {result['precision']}, channels "
+        f"{'last' if result['channels_last'] else 'first'}, {result['device']} with {result['threads']} threads"
+    )
     print("  tried: " + ", ".join(f"{way} {seconds * 1000:.0f} ms" for way, seconds in result["tried"].items()))
     rounds = {f"round {number}": pair for number, pair in enumerate(result["pairs"], 1)}
     for name, pair in (rounds | {"median": result["medians"]}).items():
         plain = f"   plain {pair['plain']:8.1f} images/s   {pair['gain']:.2f} times as fast" if "plain" in pair else ""
-        print(f"  {name:8} bare {pair['bare']:8.1f} images/s   loop {pair['loop']:8.1f} images/s   ratio "
-              f"{pair['ratio']:.3f} (bar: {BAR}){plain}")
+        print(
+            f"  {name:8} bare {pair['bare']:8.1f} images/s   loop {pair['loop']:8.1f} images/s   ratio "
+            f"{pair['ratio']:.3f} (bar: {BAR}){plain}"
+        )
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def describe(data: Path, folder: Path) -> Dataset:
 
 def copies(dataset: Dataset) -> list[str]:
     """The names of test images that are also training images."""
+
     def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -75,8 +76,9 @@ def trained(config: RunConfig, path: Path) -> Run:
     return resume(path) if path.exists() else train(config, out=path)
 
 
-def measure(config: RunConfig, seeds: int, left_out: set[str], folder: Path
-            ) -> tuple[dict[tuple[str, str], list[Counts]], dict[str, Any]]:
+def measure(
+    config: RunConfig, seeds: int, left_out: set[str], folder: Path
+) -> tuple[dict[tuple[str, str], list[Counts]], dict[str, Any]]:
     """The counts of each loss and selector at each level, and what is to be known about the runs."""
     found: dict[tuple[str, str], list[list[Counts]]] = {}
     facts: dict[str, Any] = {"incoherent_share": {}}
@@ -92,8 +94,10 @@ def measure(config: RunConfig, seeds: int, left_out: set[str], folder: Path
                 found.setdefault((loss, selector), []).append([level.confusions[kept] for level in result.levels])
                 if selector == "levels":
                     facts["incoherent_share"].setdefault(loss, []).append(result.incoherent_share)
-                facts |= {"images": len(kept), "levels": [[row.name for row in level.scores.classes]
-                                                          for level in result.levels]}
+                facts |= {
+                    "images": len(kept),
+                    "levels": [[row.name for row in level.scores.classes] for level in result.levels],
+                }
     return {key: [np.stack(level) for level in zip(*by_seed, strict=True)] for key, by_seed in found.items()}, facts
 
 
@@ -113,34 +117,53 @@ def compare(found: dict[tuple[str, str], list[Counts]]) -> list[dict[str, Any]]:
         base_drawn, base_seeds = resampled(base, draws), mIoU(base.sum(1))
         for (loss, selector), levels in found.items():
             drawn, seeds = resampled(levels[level], draws), mIoU(levels[level].sum(1))
-            row = {"level": level + 1, "loss": loss, "selector": selector, "mIoU": float(seeds.mean()),
-                   "low": float(np.quantile(drawn, 0.025)), "high": float(np.quantile(drawn, 0.975)),
-                   "seeds": seeds.tolist()}
+            row = {
+                "level": level + 1,
+                "loss": loss,
+                "selector": selector,
+                "mIoU": float(seeds.mean()),
+                "low": float(np.quantile(drawn, 0.025)),
+                "high": float(np.quantile(drawn, 0.975)),
+                "seeds": seeds.tolist(),
+            }
             if (loss, selector) != BASE:
                 low, high = np.quantile(drawn - base_drawn, [0.025, 0.975]).tolist()
                 gains = seeds - base_seeds
                 row["difference"] = {"value": float(gains.mean()), "low": low, "high": high, "seeds": gains.tolist()}
-                row["verdict"] = ("better" if low > 0 and (gains > 0).all() else
-                                  "worse" if high < 0 and (gains < 0).all() else "not distinguishable")
+                row["verdict"] = (
+                    "better"
+                    if low > 0 and (gains > 0).all()
+                    else "worse"
+                    if high < 0 and (gains < 0).all()
+                    else "not distinguishable"
+                )
             rows.append(row)
     return rows
 
 
 def table(result: dict[str, Any]) -> str:
     left_out = result["left_out"]
-    lines = [f"{result['images']} test images; left out, being training images too: {', '.join(left_out) or 'none'}",
-             f"{result['seeds']} seeds, {result['iterations']} iterations each, {result['precision']}",
-             "level  loss          selector   mIoU   95 % interval      to flat, leaf  95 % interval"]
+    lines = [
+        f"{result['images']} test images; left out, being training images too: {', '.join(left_out) or 'none'}",
+        f"{result['seeds']} seeds, {result['iterations']} iterations each, {result['precision']}",
+        "level  loss          selector   mIoU   95 % interval      to flat, leaf  95 % interval",
+    ]
     for row in result["rows"]:
-        text = (f"{row['level']:<7}{row['loss']:<14}{row['selector']:<11}{row['mIoU']:.4f} "
-                f"[{row['low']:.4f}, {row['high']:.4f}]")
+        text = (
+            f"{row['level']:<7}{row['loss']:<14}{row['selector']:<11}{row['mIoU']:.4f} "
+            f"[{row['low']:.4f}, {row['high']:.4f}]"
+        )
         if difference := row.get("difference"):
-            text += (f"   {difference['value']:+.4f}        [{difference['low']:+.4f}, {difference['high']:+.4f}]  "
-                     f"{row['verdict']}")
+            text += (
+                f"   {difference['value']:+.4f}        [{difference['low']:+.4f}, {difference['high']:+.4f}]  "
+                f"{row['verdict']}"
+            )
         lines.append(text)
     shares = {loss: f"{100 * float(np.mean(values)):.3f} %" for loss, values in result["incoherent_share"].items()}
-    lines.append("pixels with contradicting labels under `levels`, all test images: "
-                 + ", ".join(f"{loss} {share}" for loss, share in shares.items()))
+    lines.append(
+        "pixels with contradicting labels under `levels`, all test images: "
+        + ", ".join(f"{loss} {share}" for loss, share in shares.items())
+    )
     return "\n".join(lines)
 
 
@@ -159,8 +182,14 @@ def main() -> None:
         left_out = copies(dataset)
         config = plan(folder / "data", budget=given.budget, weights=given.weights, overrides=given.set).config
         found, facts = measure(config, given.seeds, set(left_out), folder)
-    result = {"seeds": given.seeds, "left_out": left_out, "model": config.model.model_dump(),
-              "image_size": config.data.image_size, **facts, "rows": compare(found)}
+    result = {
+        "seeds": given.seeds,
+        "left_out": left_out,
+        "model": config.model.model_dump(),
+        "image_size": config.data.image_size,
+        **facts,
+        "rows": compare(found),
+    }
     print(table(result), file=sys.stderr)
     print(dump_json(result, indent=2))
 

@@ -13,9 +13,18 @@ from tiny import write_dataset
 
 # Of `decide`: 20 iterations of a UNet of a few hundred weights.
 SETTINGS = [
-    "train.budget=null", "train.iterations=20", "train.batch_size=4", "train.precision=float32",
-    "train.channels_last=true", "train.threads=1", "data.image_size=[32, 32]", "augment=[]", "flip_average=false",
-    "model={name: UNet, args: {channels: [4], bottleneck: 4}}", "optimizer={name: adamw, lr: 0.02}"]
+    "train.budget=null",
+    "train.iterations=20",
+    "train.batch_size=4",
+    "train.precision=float32",
+    "train.channels_last=true",
+    "train.threads=1",
+    "data.image_size=[32, 32]",
+    "augment=[]",
+    "flip_average=false",
+    "model={name: UNet, args: {channels: [4], bottleneck: 4}}",
+    "optimizer={name: adamw, lr: 0.02}",
+]
 
 
 def suspect_row(sample: str, kind: str = "swollen", score: float = 1.0, error_pixels: int = 60) -> dict[str, Any]:
@@ -27,8 +36,10 @@ def write_suspects(home: Path, rows: Iterable[dict[str, Any]], name: str = "susp
     """The folder that `suspects` would leave for the dataset as it is now."""
     folder = home / FOLDER / name
     dataset = load_dataset(home)
-    atomic_write_json(folder / "suspects.json", {
-        "dataset": {"root": str(dataset.root), "version": dataset.version()}, "findings": list(rows), "samples": []})
+    atomic_write_json(
+        folder / "suspects.json",
+        {"dataset": {"root": str(dataset.root), "version": dataset.version()}, "findings": list(rows), "samples": []},
+    )
     return folder
 
 
@@ -36,6 +47,11 @@ def write_doubted(root: Path, images: int = 20, suspects: int = 4) -> Path:
     """A dataset of three classes, of which the first samples are suspects."""
     write_dataset(root, {"train": images}, ids=(0, 1, 2))
     kinds = ("missing", "swollen", "wrong_class", "hallucinated", "shifted")
-    write_suspects(root, [suspect_row(sample.name, kinds[i % len(kinds)])
-                          for i, sample in enumerate(load_dataset(root).samples[:suspects])])
+    write_suspects(
+        root,
+        [
+            suspect_row(sample.name, kinds[i % len(kinds)])
+            for i, sample in enumerate(load_dataset(root).samples[:suspects])
+        ],
+    )
     return root

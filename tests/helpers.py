@@ -16,8 +16,12 @@ Pixels = npt.NDArray[np.uint8]
 # What each class looks like in the images that `draw_pair` makes.
 LOOKS = np.array([(60, 70, 60), (200, 60, 50), (50, 80, 210), (220, 200, 60), (60, 200, 90)], np.uint8)
 # Folders of images and masks by layout.
-FOLDERS = {"split_folders": ("img", "labels"), "img_dir": ("img_dir", "ann_dir"), "flat": ("images", "masks"),
-           "table": ("images", "masks")}
+FOLDERS = {
+    "split_folders": ("img", "labels"),
+    "img_dir": ("img_dir", "ann_dir"),
+    "flat": ("images", "masks"),
+    "table": ("images", "masks"),
+}
 
 
 def draw_pair(rng: np.random.Generator, size: tuple[int, int] = (48, 64), classes: int = 3) -> tuple[Pixels, Pixels]:
@@ -33,8 +37,16 @@ def draw_pair(rng: np.random.Generator, size: tuple[int, int] = (48, 64), classe
     return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
-def make_dataset(folder: Path, images: int = 12, size: tuple[int, int] = (48, 64), classes: int = 3,
-                 layout: str = "split_folders", *, seed: int = 0, describe: bool = False) -> Path:
+def make_dataset(
+    folder: Path,
+    images: int = 12,
+    size: tuple[int, int] = (48, 64),
+    classes: int = 3,
+    layout: str = "split_folders",
+    *,
+    seed: int = 0,
+    describe: bool = False,
+) -> Path:
     """Writes `images` pairs of PNG files in one of the layouts of `FOLDERS`; of every four, two are for training,
     one for validation, one for testing. Index masks, ids 0..classes-1. `describe` adds `dataset.yaml`."""
     rng = np.random.default_rng(seed)
@@ -82,7 +94,12 @@ def palette_image(indices: Pixels, colours: Pixels) -> Image.Image:
 def fingerprint(folder: Path) -> dict[str, str]:
     """Every file and link below `folder` with a hash of its bytes: two equal ones mean that nothing was touched. The
     cache of hashes, which is written where files are older than two seconds, is left out, with its folder."""
-    return {str(path.relative_to(folder)): str(path.readlink()) if path.is_symlink()
-            else "folder" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*"))
-            if path.name != ".maskwright" and path.parts[-2:] != (".maskwright", "hashes.json")}
+    return {
+        str(path.relative_to(folder)): str(path.readlink())
+        if path.is_symlink()
+        else "folder"
+        if path.is_dir()
+        else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.name != ".maskwright" and path.parts[-2:] != (".maskwright", "hashes.json")
+    }

@@ -85,6 +85,7 @@ def die_at(operation: int, torn: bool) -> None:
         def counted_call(*args: Any, **kwargs: Any) -> Any:
             moment()
             return call(*args, **kwargs)
+
         return counted_call
 
     plain_open = builtins.open
@@ -169,8 +170,14 @@ def campaign(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     cv2.setNumThreads(0)
     rng = random.Random(seed)
     root = write_dataset(folder / "data", {"train": 12, "val": 3}, ids=(0, 1, 2))
-    settings = config(root, train={"iterations": ITERATIONS, "ema": 0.9}, model={"dropout": 0.2},
-                      augment=EVERY_AUGMENTATION, optimizer={"lr": 0.01}, seed=seed)
+    settings = config(
+        root,
+        train={"iterations": ITERATIONS, "ema": 0.9},
+        model={"dropout": 0.2},
+        augment=EVERY_AUGMENTATION,
+        optimizer={"lr": 0.01},
+        seed=seed,
+    )
     log = folder / "log"
     began = time.monotonic()
     whole = Run(folder / "whole" / "run")
@@ -204,8 +211,15 @@ def campaign(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         mismatches += bool(differing)
         problems += [f"run {runs}: {name} differs" for name in differing]
         problems += [f"run {runs}: {path.name} was left" for path in out.rglob(f"{STAGING_PREFIX}*")]
-    return {"kills": ends["killed"], "early": early, "stops": ends["stopped"], "runs": runs, "mismatches": mismatches,
-            "problems": problems, "seconds": round(time.monotonic() - began, 1)}
+    return {
+        "kills": ends["killed"],
+        "early": early,
+        "stops": ends["stopped"],
+        "runs": runs,
+        "mismatches": mismatches,
+        "problems": problems,
+        "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 if __name__ == "__main__":

@@ -68,5 +68,16 @@ warnings.filterwarnings("error", category=EncodingWarning, module="maskwright")
 
 def run_lacking(script: str, *arguments: str | Path, torch: bool = False) -> subprocess.CompletedProcess[str]:
     """Runs the script as that process; its output is kept."""
-    return subprocess.run([sys.executable, "-X", "warn_default_encoding", "-c", PRELUDE.format(torch=torch) + script,
-                           *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [
+            sys.executable,
+            "-X",
+            "warn_default_encoding",
+            "-c",
+            PRELUDE.format(torch=torch) + script,
+            *map(str, arguments),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )

@@ -14,7 +14,9 @@ def nested(*paths: tuple[str, ...]) -> ClassTree:
 
 
 # background, head{hair, face{skin, eyes, mouth, nose}}
-FACES = nested(("background",), ("head", "hair"), *(("head", "face", name) for name in ("skin", "eyes", "mouth", "nose")))
+FACES = nested(
+    ("background",), ("head", "hair"), *(("head", "face", name) for name in ("skin", "eyes", "mouth", "nose"))
+)
 
 
 @st.composite

@@ -20,9 +20,11 @@ from maskwright.run import Run
 from tiny import config
 
 IDS = [0, 7, 200, 9]
-TREE = [{"id": 0, "name": "ground"},
-        {"name": "plant", "children": [{"id": 7, "name": "grass"}, {"id": 200, "name": "tree"}]},
-        {"id": 9, "name": "stone"}]
+TREE = [
+    {"id": 0, "name": "ground"},
+    {"name": "plant", "children": [{"id": 7, "name": "grass"}, {"id": 200, "name": "tree"}]},
+    {"id": 9, "name": "stone"},
+]
 
 
 def load_bench() -> ModuleType:
@@ -46,14 +48,23 @@ def write_data(root: Path, images: int, classes: list | None = None, seed: int =
         mask[:, :5] = 255
         write(root / f"img/test/{index:02d}.png", image)
         write(root / f"labels/test/{index:02d}.png", mask)
-    (root / "dataset.yaml").write_text(yaml.safe_dump({
-        "layout": "split_folders", "images": {"folder": "img"}, "masks": {"folder": "labels"},
-        "splits": {"test": "test"}, "classes": classes or TREE}))
+    (root / "dataset.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "layout": "split_folders",
+                "images": {"folder": "img"},
+                "masks": {"folder": "labels"},
+                "splits": {"test": "test"},
+                "classes": classes or TREE,
+            }
+        )
+    )
     return root
 
 
-def evaluated(path: Path, root: Path, predict: Callable[[int, np.ndarray, np.ndarray], np.ndarray],
-              name: str = "test-001") -> Run:
+def evaluated(
+    path: Path, root: Path, predict: Callable[[int, np.ndarray, np.ndarray], np.ndarray], name: str = "test-001"
+) -> Run:
     """The run `path` with the evaluation of predictions (H, W) that `predict` makes of the number of an image, the image
     and its truth in indices."""
     dataset, run = load_dataset(root), Run(path)

@@ -59,8 +59,15 @@ def start(size: int, work: Work, logs: Path) -> list[int]:
     for rank in range(size):
         pid = os.fork()
         if not pid:
-            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE":
-                           str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "x"}
+            os.environ |= {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(size),
+                "LOCAL_WORLD_SIZE": str(size),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "TORCHELASTIC_RUN_ID": "x",
+            }
             _be(rank, work, logs / f"{rank}.log")
         pids.append(pid)
     return pids
@@ -162,14 +169,21 @@ def settings(folder: Path, dropout: float, optimizer: dict[str, Any] | None = No
     root = folder / "data"
     if not root.exists():
         write_dataset(root, {"train": 9, "val": 5}, ids=(0, 1, 2))
-    return config(root, train={"iterations": 12, "ema": 0.9, **train}, model={"dropout": dropout},
-                  augment=EVERY_AUGMENTATION, optimizer={"lr": LR, **(optimizer or {})}, seed=5)
+    return config(
+        root,
+        train={"iterations": 12, "ema": 0.9, **train},
+        model={"dropout": dropout},
+        augment=EVERY_AUGMENTATION,
+        optimizer={"lr": LR, **(optimizer or {})},
+        seed=5,
+    )
 
 
 def trained(run: RunConfig, out: Path) -> Work:
     def work(rank: int) -> None:
         remembering(out.parent, rank)
         training.train(run, out=out)
+
     return work
 
 
@@ -190,9 +204,11 @@ def same_model(folder: Path) -> dict[str, Any]:
 
 def in_float64(work: Work) -> Work:
     """The same work with models, losses and averages in float64."""
+
     def done(rank: int) -> Any:
         torch.set_default_dtype(torch.float64)
         return work(rank)
+
     return done
 
 
@@ -212,8 +228,10 @@ def same_mathematics(folder: Path) -> dict[str, Any]:
     found["layers"] = layers(one)
     for kind in ("model/", "average/"):
         pairs = [(value, two[key]) for key, value in one.items() if key.startswith(kind) and value.is_floating_point()]
-        found[kind] = {"apart": max(float((a - b).abs().max()) for a, b in pairs),
-                       "types": sorted({str(value.dtype) for pair in pairs for value in pair})}
+        found[kind] = {
+            "apart": max(float((a - b).abs().max()) for a, b in pairs),
+            "types": sorted({str(value.dtype) for pair in pairs for value in pair}),
+        }
     return found
 
 
@@ -226,8 +244,10 @@ def first_gradients(folder: Path) -> dict[str, Any]:
     """The loss and the gradient of the first step, by one process and by two, of a model with one head and of one with
     an auxiliary head too; in float64 and float32."""
     found: dict[str, Any] = {}
-    for heads, model in (("one", {}), ("two", {"name": "UNetFCN", "args": {"base": 4, "stages": 3, "head_dropout": 0.0,
-                                                                         "aux_weight": 2.0}})):
+    for heads, model in (
+        ("one", {}),
+        ("two", {"name": "UNetFCN", "args": {"base": 4, "stages": 3, "head_dropout": 0.0, "aux_weight": 2.0}}),
+    ):
         for dtype in ("float64", "float32"):
             gradients, losses = [], []
             for size in (1, 2):
@@ -243,8 +263,13 @@ def first_gradients(folder: Path) -> dict[str, Any]:
                 losses.append(Run(out).metrics.read()[0]["loss"])
             one, two = gradients
             found[f"{heads} {dtype}"] = {
-                "losses": losses, "layers": layers(state), "largest": float(one.abs().max()), "apart": float((one - two).abs().max()),
-                "size": float(one.norm()), "distance": float((one - two).norm())}
+                "losses": losses,
+                "layers": layers(state),
+                "largest": float(one.abs().max()),
+                "apart": float((one - two).abs().max()),
+                "size": float(one.norm()),
+                "distance": float((one - two).norm()),
+            }
     return found
 
 
@@ -265,12 +290,19 @@ def stopped_and_killed(folder: Path) -> dict[str, Any]:
         else:
             training.train(run, out=out)
 
-    for name, victim, step, number in (("stop", 1, 3, signal.SIGTERM), ("second", 1, 6, signal.SIGKILL),
-                                       ("first", 0, 9, signal.SIGKILL)):
+    for name, victim, step, number in (
+        ("stop", 1, 3, signal.SIGTERM),
+        ("second", 1, 6, signal.SIGKILL),
+        ("first", 0, 9, signal.SIGKILL),
+    ):
         began = time.monotonic()
         codes = together(2, partial(disturbed, victim=victim, step=step, number=number), logs)
-        found[name] = {"codes": codes, "said": [(logs / f"{rank}.log").read_text() for rank in range(2)],
-                       "step": read_tensors(Run(out).last)[0]["step"], "seconds": time.monotonic() - began}
+        found[name] = {
+            "codes": codes,
+            "said": [(logs / f"{rank}.log").read_text() for rank in range(2)],
+            "step": read_tensors(Run(out).last)[0]["step"],
+            "seconds": time.monotonic() - began,
+        }
     alone = folder / "alone" / "run"
     shutil.copytree(out, alone)
     together(2, lambda _: training.resume(out), logs)
@@ -296,6 +328,7 @@ def budgeted(folder: Path) -> dict[str, Any]:
                 nonlocal told
                 told += 0 if rank else 1 if told < 15 else 3
                 return step(*batch)
+
             return timed
 
         loop.train_step = slow  # type: ignore[assignment]
@@ -304,9 +337,12 @@ def budgeted(folder: Path) -> dict[str, Any]:
         remembering(folder, rank)
         training.train(run, out=out)
 
-    found: dict[str, Any] = {"codes": together(2, work, logs), "finished": Run(out).finished,
-                             "planned": Run(out).config().to_dict()["train"],
-                             "weights": [(folder / f"weights{rank}").read_text() for rank in range(2)]}
+    found: dict[str, Any] = {
+        "codes": together(2, work, logs),
+        "finished": Run(out).finished,
+        "planned": Run(out).config().to_dict()["train"],
+        "weights": [(folder / f"weights{rank}").read_text() for rank in range(2)],
+    }
     together(2, lambda _: training.train(out / "config.yaml", out=again), logs)
     return found | {"result": result(out), "again": result(again)}
 
@@ -337,14 +373,18 @@ def refused(folder: Path) -> dict[str, Any]:
         "compiled": lambda rank: command(rank, "--out", str(folder / "run"), "--set", "train.compile=default"),
         "config": lambda rank: command(rank, "--set", "train.batch_sice=4"),
         "taken": lambda rank: command(rank, "--out", str(folder / "taken")),
-        "other data": other_data, "no data": no_data,
+        "other data": other_data,
+        "no data": no_data,
         "spoilt": lambda rank: command(rank, "--out", str(folder / "run2"), "--set", "optimizer.lr=1e30"),
-        "fine": lambda rank: command(rank, "--out", str(folder / "run1"), "--set", "train.iterations=2")}
+        "fine": lambda rank: command(rank, "--out", str(folder / "run1"), "--set", "train.iterations=2"),
+    }
     found: dict[str, Any] = {}
     for name, work in works.items():
         logs = folder / name / "logs"
-        found[name] = {"codes": together(2, work, logs),
-                       "said": [(logs / f"{rank}.log").read_text() for rank in range(2)]}
+        found[name] = {
+            "codes": together(2, work, logs),
+            "said": [(logs / f"{rank}.log").read_text() for rank in range(2)],
+        }
     found["written"] = sorted(path.name for path in folder.iterdir())
     return found
 
@@ -352,11 +392,14 @@ def refused(folder: Path) -> dict[str, Any]:
 def normalisation(folder: Path) -> dict[str, Any]:
     """Batch normalisation shared by two against that of one, with what flows back: the largest difference of each
     quantity, relative to its largest value."""
+
     def differences(kind: str, layout: torch.memory_format, momentum: float | None, affine: bool) -> dict[str, float]:
         torch.manual_seed(1)
         dtype = getattr(torch, kind)
-        layers = [nn.BatchNorm2d(5, momentum=momentum, affine=affine, dtype=torch.promote_types(dtype, torch.float32))
-                  for _ in range(2)]
+        layers = [
+            nn.BatchNorm2d(5, momentum=momentum, affine=affine, dtype=torch.promote_types(dtype, torch.float32))
+            for _ in range(2)
+        ]
         for layer in layers if affine else []:
             with torch.no_grad():
                 layer.weight.copy_(torch.linspace(0.5, 2, 5))
@@ -364,7 +407,7 @@ def normalisation(folder: Path) -> dict[str, Any]:
         features = (torch.randn(4, 5, 3, 2) * 3 + 20).to(dtype).to(memory_format=layout)
         direction = torch.randn(4, 5, 3, 2).to(dtype)
         with joined("cpu") as world:
-            whole, own = features.clone().requires_grad_(), features[world.rank::2].clone().requires_grad_()
+            whole, own = features.clone().requires_grad_(), features[world.rank :: 2].clone().requires_grad_()
             expected = layers[0](whole)
             expected.backward(direction)
             with WholeBatchNorm(world):
@@ -373,23 +416,34 @@ def normalisation(folder: Path) -> dict[str, Any]:
             shared.backward(direction)
             if affine:
                 world.add_gradients(torch.optim.SGD(layers[1].parameters()))
-        pairs = {"out": (shared, expected), "features": (own.grad, whole.grad[world.rank::2])}
+        pairs = {"out": (shared, expected), "features": (own.grad, whole.grad[world.rank :: 2])}
         pairs |= {key: (layers[1].state_dict()[key], value) for key, value in layers[0].state_dict().items()}
         if affine:
-            pairs |= {f"{name} gradient": (dict(layers[1].named_parameters())[name].grad, value.grad)
-                      for name, value in layers[0].named_parameters()}
-        return {key: float((a.double() - b.double()).abs().max() / b.double().abs().max())
-                for key, (a, b) in pairs.items()}
+            pairs |= {
+                f"{name} gradient": (dict(layers[1].named_parameters())[name].grad, value.grad)
+                for name, value in layers[0].named_parameters()
+            }
+        return {
+            key: float((a.double() - b.double()).abs().max() / b.double().abs().max()) for key, (a, b) in pairs.items()
+        }
 
     found = {}
     ways = [(torch.contiguous_format, 0.1, True), (torch.channels_last, 0.1, False), (torch.channels_last, None, True)]
-    for number, arguments in enumerate([*(("float64", *way) for way in ways), *(("float32", *way) for way in ways),
-                                        ("bfloat16", torch.channels_last, 0.1, True)]):
+    for number, arguments in enumerate(
+        [
+            *(("float64", *way) for way in ways),
+            *(("float32", *way) for way in ways),
+            ("bfloat16", torch.channels_last, 0.1, True),
+        ]
+    ):
+
         def work(rank: int, arguments: Any = arguments, number: int = number) -> None:
             (folder / f"{number}-{rank}.json").write_text(json.dumps(differences(*arguments)))
 
         together(2, work, folder / "logs")
-        found[f"{arguments[0]} {number}"] = [json.loads((folder / f"{number}-{rank}.json").read_text()) for rank in range(2)]
+        found[f"{arguments[0]} {number}"] = [
+            json.loads((folder / f"{number}-{rank}.json").read_text()) for rank in range(2)
+        ]
     return found
 
 

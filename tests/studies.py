@@ -113,10 +113,21 @@ def write_study(folder: Path, iterations: int = 12, **more: Any) -> Path:
     root = write_dataset(folder / "data", {"train": 6, "val": 2, "test": 2})
     small = {"name": "UNet", "args": {"channels": [4], "bottleneck": 4, "dropout": 0.2}}
     other = {"name": "UNet2", "args": {"channels": [4], "bottleneck": 4}}
-    data = {"base": {"data": {"root": str(root), "image_size": [32, 32]}, "augment": EVERY_AUGMENTATION,
-                     "train": {"iterations": iterations, "batch_size": 4, "evaluate_every": 5, "threads": 1,
-                               "precision": "float32", "channels_last": True}},
-            "matrix": {"model": {"small": small, "other": other}, "loss": ["ce", ["ce", "dice"]]}} | more
+    data = {
+        "base": {
+            "data": {"root": str(root), "image_size": [32, 32]},
+            "augment": EVERY_AUGMENTATION,
+            "train": {
+                "iterations": iterations,
+                "batch_size": 4,
+                "evaluate_every": 5,
+                "threads": 1,
+                "precision": "float32",
+                "channels_last": True,
+            },
+        },
+        "matrix": {"model": {"small": small, "other": other}, "loss": ["ce", ["ce", "dice"]]},
+    } | more
     file = folder / "study.yaml"
     file.write_text(yaml.safe_dump(data, sort_keys=False))
     return file
@@ -126,8 +137,14 @@ def results(path: Path) -> dict[str, bytes]:
     """What must not depend on kills or on the number of workers."""
     found = {}
     for run in (path / "runs").iterdir():
-        for pattern in ("checkpoints/*", "metrics.jsonl", "samples/*", "evaluations/*/*.npy", "evaluations/*/*.jsonl",
-                        "evaluations/*/predictions/**/*.png"):
+        for pattern in (
+            "checkpoints/*",
+            "metrics.jsonl",
+            "samples/*",
+            "evaluations/*/*.npy",
+            "evaluations/*/*.jsonl",
+            "evaluations/*/predictions/**/*.png",
+        ):
             found |= {str(file.relative_to(path)): file.read_bytes() for file in run.glob(pattern)}
     return found
 
@@ -179,8 +196,14 @@ def campaign(folder: Path, troubles: int, seed: int) -> dict[str, Any]:
             if code in (FINISHED, FAILED):
                 break
         problems += [f"study {studies}: {line}" for line in wrong(out, expected)]
-    return {"troubles": dict(counts), "studies": studies, "attempts": attempts, "files": len(expected),
-            "problems": problems, "seconds": round(time.monotonic() - began, 1)}
+    return {
+        "troubles": dict(counts),
+        "studies": studies,
+        "attempts": attempts,
+        "files": len(expected),
+        "problems": problems,
+        "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 def wrong(out: Path, expected: dict[str, bytes]) -> list[str]:
@@ -189,8 +212,11 @@ def wrong(out: Path, expected: dict[str, bytes]) -> list[str]:
     if status.exit_code:
         return status.lines()
     found = results(out)
-    return [f"{name} differs" for name in expected | found if expected.get(name) != found.get(name)] + [
-        f"{path} was left" for path in out.rglob(f"{STAGING_PREFIX}*")] + ["decoded was left"] * (out / "decoded").exists()
+    return (
+        [f"{name} differs" for name in expected | found if expected.get(name) != found.get(name)]
+        + [f"{path} was left" for path in out.rglob(f"{STAGING_PREFIX}*")]
+        + ["decoded was left"] * (out / "decoded").exists()
+    )
 
 
 if __name__ == "__main__":

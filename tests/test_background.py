@@ -23,8 +23,11 @@ from maskwright.reporting.overlays import full_legend, shrink_mask
 from maskwright.training.plan import plan
 from scored_run import evaluated
 
-CLASSES = [{"id": 1, "name": "cat", "colour": "#D55E00"}, {"id": 2, "name": "bird", "colour": "#0072B2"},
-           {"id": 7, "name": "Background", "colour": "#000000"}]
+CLASSES = [
+    {"id": 1, "name": "cat", "colour": "#D55E00"},
+    {"id": 2, "name": "bird", "colour": "#0072B2"},
+    {"id": 7, "name": "Background", "colour": "#000000"},
+]
 CAT, BIRD, GROUND = range(3)
 
 
@@ -35,7 +38,7 @@ def masks(images):
         mask = np.full((48, 64), 7, np.uint8)
         if number:
             x, y = rng.integers(2, 12, 2).tolist()
-            mask[y:y + 14, x:x + 16], mask[y + 18:y + 30, x + 30:x + 44] = 1, 2
+            mask[y : y + 14, x : x + 16], mask[y + 18 : y + 30, x + 30 : x + 44] = 1, 2
         yield number, mask
 
 
@@ -47,19 +50,31 @@ def write_data(root, images=12, split="train", classes=CLASSES, **more):
         noise = rng.integers(-9, 9, (*mask.shape, 3))
         write(root / f"images/{split}/{number:02d}.png", np.clip(shades[mask] + noise, 0, 255).astype(np.uint8))
         write(root / f"masks/{split}/{number:02d}.png", mask)
-    (root / "dataset.yaml").write_text(yaml.safe_dump({
-        "layout": "split_folders", "images": {"folder": "images"}, "masks": {"folder": "masks"},
-        "splits": {split: split}, "classes": classes, **more}))
+    (root / "dataset.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "layout": "split_folders",
+                "images": {"folder": "images"},
+                "masks": {"folder": "masks"},
+                "splits": {split: split},
+                "classes": classes,
+                **more,
+            }
+        )
+    )
     return root
 
 
-@pytest.mark.parametrize(("names", "ids", "said", "index", "assumed"), [
-    (["soil", "Background"], [0, 1], {}, 1, False),      # the name counts, in any case
-    (["soil", "crop"], [4, 0], {}, 1, True),             # else the id 0, wherever it stands
-    (["soil", "crop"], [1, 2], {}, None, False),         # else there is none
-    (["background", "crop"], [0, 1], {"background_id": None}, None, False),
-    (["background", "crop"], [0, 1], {"background_id": 1}, 1, False),
-])
+@pytest.mark.parametrize(
+    ("names", "ids", "said", "index", "assumed"),
+    [
+        (["soil", "Background"], [0, 1], {}, 1, False),  # the name counts, in any case
+        (["soil", "crop"], [4, 0], {}, 1, True),  # else the id 0, wherever it stands
+        (["soil", "crop"], [1, 2], {}, None, False),  # else there is none
+        (["background", "crop"], [0, 1], {"background_id": None}, None, False),
+        (["background", "crop"], [0, 1], {"background_id": 1}, 1, False),
+    ],
+)
 def test_one_rule_where_nobody_has_said(names, ids, said, index, assumed):
     tree = ClassTree(ClassTree.flat(names, ids).leaves, **said)
     assert (tree.background, tree.background_assumed) == (index, assumed)
@@ -75,8 +90,11 @@ def test_a_background_that_is_no_class_is_refused(tmp_path):
 
 
 def test_the_role_of_a_class_in_a_group_is_none_on_that_level():
-    leaves = (ClassInfo(0, "far", (0, 0, 0), ("scene",)), ClassInfo(1, "near", (1, 1, 1), ("scene",)),
-              ClassInfo(2, "cat", (2, 2, 2)))
+    leaves = (
+        ClassInfo(0, "far", (0, 0, 0), ("scene",)),
+        ClassInfo(1, "near", (1, 1, 1), ("scene",)),
+        ClassInfo(2, "cat", (2, 2, 2)),
+    )
     tree = ClassTree(leaves, background_id=0)
     assert [level.classes.background for level in tree.levels] == [None, 0]
     assert ClassTree(leaves, background_id=2).levels[0].classes.background == 1
@@ -89,10 +107,13 @@ def test_the_role_does_not_change_the_version(tmp_path):
     assert one.version() == other.version()
 
 
-@pytest.mark.parametrize(("names", "written", "why"), [
-    (["road", "background"], 1, "# the class called background"),
-    (["road", "sky"], None, "# no class is called background; give the id"),
-])
+@pytest.mark.parametrize(
+    ("names", "written", "why"),
+    [
+        (["road", "background"], 1, "# the class called background"),
+        (["road", "sky"], None, "# no class is called background; give the id"),
+    ],
+)
 def test_init_writes_the_role_with_its_reason(tmp_path, names, written, why):
     for number in range(3):
         write(tmp_path / f"images/{number}.png", np.full((40, 40, 3), 60 * number, np.uint8))
@@ -205,5 +226,7 @@ def test_pictures_leave_the_background_as_it_is():
 
 def test_a_legend_says_which_class_is_not_tinted():
     tree = ClassTree.flat(["cat", "bird", "background"])
-    strips = [np.asarray(full_legend(ClassTree(tree.leaves, background_id=role), tree.colours, True)) for role in (2, None)]
+    strips = [
+        np.asarray(full_legend(ClassTree(tree.leaves, background_id=role), tree.colours, True)) for role in (2, None)
+    ]
     assert strips[0].shape == strips[1].shape and (strips[0] != strips[1]).any()

@@ -34,6 +34,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         if not folder.exists():
             GOOD[form](folder)
         return folder
+
     return of
 
 
@@ -48,10 +49,18 @@ def test_every_reader_and_every_place_has_rows() -> None:
     assert {row.verdict for row in TABLE} == {"refused", "error", "warning", "note"}
 
 
-@pytest.mark.parametrize(("verdict", "code", "status"), [
-    ("refused", 3, 3), ("refused", 2, 2), ("error", 3, 1), ("warning", 3, 1), ("note", 3, 0)])
-def test_the_command_line_says_the_same(verdict: str, code: int, status: int, good: Callable[[str], Path],
-                                        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("verdict", "code", "status"),
+    [("refused", 3, 3), ("refused", 2, 2), ("error", 3, 1), ("warning", 3, 1), ("note", 3, 0)],
+)
+def test_the_command_line_says_the_same(
+    verdict: str,
+    code: int,
+    status: int,
+    good: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     row = next(row for row in TABLE if (row.verdict, row.code) == (verdict, code) and row.place != "archive")
     folder = tmp_path / "data"
     make_dataset(folder, images=4, size=SIZE, describe=True)
@@ -109,18 +118,30 @@ IMAGES: dict[str, tuple[bytes, npt.NDArray[np.uint8]]] = {
     "jpeg": (encoded(np.full_like(PICTURE, 80), "JPEG", quality=100), np.full_like(PICTURE, 80)),
     "palette": (encoded(palette_image(INDEXED, PALETTE), "PNG"), PALETTE[INDEXED]),
     "palette with one transparent": (encoded(palette_image(INDEXED, PALETTE), "PNG", transparency=7), PALETTE[INDEXED]),
-    "palette with transparencies": (encoded(palette_image(INDEXED, PALETTE), "PNG", transparency=bytes(range(256))),
-                                    PALETTE[INDEXED]),
+    "palette with transparencies": (
+        encoded(palette_image(INDEXED, PALETTE), "PNG", transparency=bytes(range(256))),
+        PALETTE[INDEXED],
+    ),
     "alpha is dropped": (encoded(np.dstack([PICTURE, INDEXED]), "PNG"), PICTURE),
     "grey with alpha": (encoded(np.dstack([INDEXED, 255 - INDEXED]), "PNG"), grey_of(PICTURE)),
-    "one bit": (encoded(GREY.point(lambda v: 255 * (v > 99)).convert("1", dither=0), "PNG"),
-                np.repeat(np.uint8(255) * (INDEXED > 99).astype(np.uint8)[..., None], 3, 2)),
+    "one bit": (
+        encoded(GREY.point(lambda v: 255 * (v > 99)).convert("1", dither=0), "PNG"),
+        np.repeat(np.uint8(255) * (INDEXED > 99).astype(np.uint8)[..., None], 3, 2),
+    ),
     "16-bit png": (encoded(SIXTEEN, "PNG"), np.repeat((SIXTEEN >> 8).astype(np.uint8)[..., None], 3, 2)),
     "16-bit tiff": (encoded(SIXTEEN, "TIFF"), np.repeat((SIXTEEN >> 8).astype(np.uint8)[..., None], 3, 2)),
     "16-bit colour": (wide_colour_png(PICTURE.astype(np.uint16) * 257), PICTURE),
     "cmyk": (encoded(Image.fromarray(PICTURE).convert("CMYK"), "TIFF"), PICTURE),
-    "phone": (encoded(Image.fromarray(np.full_like(PICTURE, 80)), "MPO", quality=100, save_all=True,
-                      append_images=[Image.fromarray(PICTURE)]), np.full_like(PICTURE, 80)),
+    "phone": (
+        encoded(
+            Image.fromarray(np.full_like(PICTURE, 80)),
+            "MPO",
+            quality=100,
+            save_all=True,
+            append_images=[Image.fromarray(PICTURE)],
+        ),
+        np.full_like(PICTURE, 80),
+    ),
 }
 
 

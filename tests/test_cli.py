@@ -18,8 +18,28 @@ from maskwright import cli
 from maskwright.cli import app, main
 from maskwright.errors import SetupError
 
-VERBS = ["init", "audit", "suspects", "decide", "convert", "split", "edits", "plan", "train", "resume", "evaluate", "compare",
-         "explain", "study", "predict", "sync", "report", "plot", "doctor", "demo"]
+VERBS = [
+    "init",
+    "audit",
+    "suspects",
+    "decide",
+    "convert",
+    "split",
+    "edits",
+    "plan",
+    "train",
+    "resume",
+    "evaluate",
+    "compare",
+    "explain",
+    "study",
+    "predict",
+    "sync",
+    "report",
+    "plot",
+    "doctor",
+    "demo",
+]
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
@@ -206,8 +226,9 @@ def one_speck(data):
     write(data / "labels" / "train" / "000.png", mask)
 
 
-@pytest.mark.parametrize(("change", "worst"), [
-    (no_masks, "error"), (one_missing, "warning"), (one_speck, "info"), (lambda data: None, None)])
+@pytest.mark.parametrize(
+    ("change", "worst"), [(no_masks, "error"), (one_missing, "warning"), (one_speck, "info"), (lambda data: None, None)]
+)
 def test_findings_decide_about_the_exit_code_by_one_rule(tmp_path, capsys, change, worst):
     data = make_dataset(tmp_path / "data", describe=True, seed=1)
     change(data)
@@ -290,11 +311,14 @@ def imported(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize(("before", "after"), [
-    ({}, {"GOMP_SPINCOUNT": "10000"}),
-    ({"GOMP_SPINCOUNT": "5"}, {"GOMP_SPINCOUNT": "5"}),
-    ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
-])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"GOMP_SPINCOUNT": "10000"}),
+        ({"GOMP_SPINCOUNT": "5"}, {"GOMP_SPINCOUNT": "5"}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+    ],
+)
 def test_waiting_threads_sleep_unless_the_user_decided(before, after):
     cli._wait_politely(before)
     assert before == after

@@ -69,21 +69,30 @@ def test_the_documented_example(tmp_path: Path) -> None:
     assert config.data.trust and config.data.trust.folder == str(tmp_path / "out/trust")
     assert (config.model.name, config.model.encoder, config.model.weights) == ("Unet", "resnet34", "imagenet")
     assert [(term.name, term.weight, term.class_weights, term.arguments) for term in config.loss] == [
-        ("ce", 1.0, "inverse_frequency", {}), ("dice", 3.0, "none", {})]
+        ("ce", 1.0, "inverse_frequency", {}),
+        ("dice", 3.0, "none", {}),
+    ]
     assert config.optimizer.head_lr_mult == 10 and config.optimizer.lr == 1e-3
     assert (config.train.iterations, config.train.ema) == (8000, 0.99)
     assert [(term.name, term.arguments) for term in config.augment] == [
-        ("HorizontalFlip", {"p": 0.5}), ("RandomSizedCrop", {"scale": [0.5, 1]}), ("RGBShift", {})]
+        ("HorizontalFlip", {"p": 0.5}),
+        ("RandomSizedCrop", {"scale": [0.5, 1]}),
+        ("RGBShift", {}),
+    ]
 
 
 def test_short_forms_and_defaults() -> None:
     config = check(SMALLEST)
     assert config.model.name == "UNet" and config.loss[0].name == "dice" and config.seed == 0
     assert config.train.epochs == 2.5 and config.train.batch_size == 8 and config.border == "reflect"
-    config = check(SMALLEST + "optimizer: adamw\nschedule: poly\naugment: HorizontalFlip\n"
-                   "trackers: [tensorboard, {name: mlflow, uri: 'http://127.0.0.1:5000'}]\n")
+    config = check(
+        SMALLEST + "optimizer: adamw\nschedule: poly\naugment: HorizontalFlip\n"
+        "trackers: [tensorboard, {name: mlflow, uri: 'http://127.0.0.1:5000'}]\n"
+    )
     assert [(term.name, term.arguments) for term in config.trackers] == [
-        ("tensorboard", {}), ("mlflow", {"uri": "http://127.0.0.1:5000"})]
+        ("tensorboard", {}),
+        ("mlflow", {"uri": "http://127.0.0.1:5000"}),
+    ]
     assert [term.name for term in config.augment] == ["HorizontalFlip"]
 
 
@@ -92,8 +101,10 @@ def test_optimizers_and_schedules_have_defaults_of_their_own() -> None:
         config, row = check(SMALLEST + f"optimizer: {name}\n").optimizer, optim.OPTIMIZERS[name]()
         assert (config.name, config.lr, config.weight_decay, config.arguments) == (name, row.lr, row.weight_decay, {})
     assert check(SMALLEST + "optimizer: adamw\nschedule: poly\n") == check(SMALLEST)
-    config = check(SMALLEST + "optimizer: {name: sgd, lr: 0.1, momentum: 0.8, groups: {encoder: {lr_mult: 0.1}}}\n"
-                   "schedule: {name: step, at: [0.3, 0.6], gamma: 0.5}\n")
+    config = check(
+        SMALLEST + "optimizer: {name: sgd, lr: 0.1, momentum: 0.8, groups: {encoder: {lr_mult: 0.1}}}\n"
+        "schedule: {name: step, at: [0.3, 0.6], gamma: 0.5}\n"
+    )
     assert config.optimizer.arguments == {"momentum": 0.8} and config.optimizer.weight_decay == 1e-4
     assert config.optimizer.groups["encoder"].lr_mult == 0.1
     assert config.schedule.arguments == {"at": [0.3, 0.6], "gamma": 0.5} and config.schedule.warmup == 50
@@ -179,58 +190,79 @@ def test_every_problem_at_once() -> None:
     assert len(found) == len(expected)
 
 
-@pytest.mark.parametrize(("old", "new", "what"), [
-    ("model: UNet", "model: {name: unet}", "did you mean 'Unet'?"),
-    ("model: UNet", "model: Unet", "Unet needs an encoder"),
-    ("model: UNet", "model: {name: UNet, encoder: resnet18}", "has no separate encoder"),
-    ("model: UNet", "model: {name: UNet, weights: imagenet}", "has no separate encoder"),
-    ("model: UNet", "model: {name: UNet, args: {kernal: 3}}", "did you mean 'kernel'?"),
-    ("model: UNet", "model: {name: UNet, args: {channels: 3}}", "model.args.channels"),
-    ("model: UNet", "model: {name: UNet, args: {classes: 3}}", "model.args.classes: no such key"),
-    ("model: UNet", "model: {name: {a: 1}}", "model.name: input should be a valid string"),
-    ("model: UNet", "model: [UNet]", "model: input should be a valid dictionary"),
-    ("model: UNet\n", "", "model: is missing"),
-    ("loss: dice", "loss: []", "loss: list should have at least 1 item"),
-    ("loss: dice", "loss: 3", "loss: input should be a valid dictionary"),
-    ("loss: dice", "loss: {weight: 2}", "loss.name: is missing"),
-    ("loss: dice", "loss: {name: dice, smooth: '1'}", "smooth: input should be a valid number (given '1')"),
-    ("loss: dice", "loss: {name: dice, levels: equals}", "levels: 'equals' is not known; did you mean 'equal'?"),
-    ("loss: dice", "loss: {name: dice, levels: [1, -1]}", "loss.levels.1: input should be greater than or equal to 0"),
-    ("loss: dice", "loss: {name: dice, levels: [0, 0]}", "no level has a weight above 0"),
-    ("loss: dice", "loss: {name: dice, class_weights: [[1], [1, 0]]}",
-     "loss.class_weights.1.1: input should be greater than 0"),
-    ("loss: dice", "loss: dice\nselector: topdown", "selector: 'topdown' is not known; did you mean 'top_down'?"),
-    ("loss: dice", "loss: [ce, {name: total_variation, class_weights: effective_number}]",
-     "loss.1.class_weights: total_variation does not look at classes; remove it"),
-    ("loss: dice", "loss: {name: total_variation, class_weights: none, smooth: 1}", "loss.smooth: no such key"),
-    ("loss: dice", "loss: {name: tversky, alpha: 0, beta: 0}", "alpha and beta must not both be 0"),
-    ("loss: dice", "loss: dice\noptimizer: {name: sgd, betas: [0.9, 0.99]}", "optimizer.betas: no such key"),
-    ("loss: dice", "loss: dice\noptimizer: {betas: [0.9, 1.5]}", "betas must be two numbers from 0 to less than 1"),
-    ("loss: dice", "loss: dice\noptimizer: {betas: [0.9]}", "optimizer.betas.1: is missing"),
-    ("loss: dice", "loss: dice\noptimizer: {name: sgd, weight_decy: 1}", "did you mean 'weight_decay'?"),
-    ("loss: dice", "loss: dice\noptimizer: {name: sgd, momentum: '1'}", "momentum: input should be a valid number"),
-    ("loss: dice", "loss: dice\noptimizer: {groups: {encoder: {lr_mul: 1}}}", "did you mean 'lr_mult'?"),
-    ("loss: dice", "loss: dice\noptimizer: [sgd]", "optimizer: input should be a valid dictionary"),
-    ("loss: dice", "loss: dice\nschedule: cosin", "did you mean 'cosine'?"),
-    ("loss: dice", "loss: dice\nschedule: {name: cosine, power: 1}", "schedule.power: no such key; known: floor, name"),
-    ("loss: dice", "loss: dice\nschedule: {power: 0}", "schedule: power must be above 0 (given 0)"),
-    ("loss: dice", "loss: dice\nschedule: {name: one_cycle, warmup: 5}", "leave warmup out"),
-    ("epochs: 2.5", "epochs: 2.5, refits: [{iteration: 1, iterations: 2, evaluate_every: 1}]", "refits belong"),
-    ("epochs: 2.5", "epochs: 0", "train.epochs: input should be greater than 0"),
-    ("epochs: 2.5", "epochs: no", "train.epochs: input should be a valid number (given 'no')"),
-    ("epochs: 2.5", "batch_size: 8", "give one of iterations, epochs and budget"),
-    ("epochs: 2.5", "budget: 5 minutes", "'5 minutes' is not a time such as 90s, 5m or 1.5h"),
-    ("epochs: 2.5", "budget: 300", "train.budget: input should be a valid string"),
-    ("epochs: 2.5", "epochs: 2.5, workers: -1", "train.workers"),
-    ("loss: dice", "loss: dice\naugment: ShiftScaleRotate", "'ShiftScaleRotate' is not known; Affine does it"),
-    ("loss: dice", "loss: dice\naugment: [HorizontalFlip, Normalize]", "data.mean and data.std do it"),
-    ("loss: dice", "loss: dice\naugment: Albumentations", "give `file`"),
-    ("loss: dice", "loss: dice\naugment: {name: Albumentations, file: no.yaml}", "no.yaml: no such file"),
-    ("loss: dice", "loss: dice\naugment: {name: Albumentations, file: 3}", "file: input should be a valid string"),
-    ("loss: dice", "loss: dice\naugment: {name: CoarseDropout, fill_mask: background}", "augment.fill_mask: 'background' is not known"),
-    ("epochs: 2.5", "epochs: 2.5, ema: 1", "train.ema"),
-    ("loss: dice", "loss: dice\ntrackers: [wandb, {name: wandb, offline: true}]", "trackers: wandb: given twice"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("model: UNet", "model: {name: unet}", "did you mean 'Unet'?"),
+        ("model: UNet", "model: Unet", "Unet needs an encoder"),
+        ("model: UNet", "model: {name: UNet, encoder: resnet18}", "has no separate encoder"),
+        ("model: UNet", "model: {name: UNet, weights: imagenet}", "has no separate encoder"),
+        ("model: UNet", "model: {name: UNet, args: {kernal: 3}}", "did you mean 'kernel'?"),
+        ("model: UNet", "model: {name: UNet, args: {channels: 3}}", "model.args.channels"),
+        ("model: UNet", "model: {name: UNet, args: {classes: 3}}", "model.args.classes: no such key"),
+        ("model: UNet", "model: {name: {a: 1}}", "model.name: input should be a valid string"),
+        ("model: UNet", "model: [UNet]", "model: input should be a valid dictionary"),
+        ("model: UNet\n", "", "model: is missing"),
+        ("loss: dice", "loss: []", "loss: list should have at least 1 item"),
+        ("loss: dice", "loss: 3", "loss: input should be a valid dictionary"),
+        ("loss: dice", "loss: {weight: 2}", "loss.name: is missing"),
+        ("loss: dice", "loss: {name: dice, smooth: '1'}", "smooth: input should be a valid number (given '1')"),
+        ("loss: dice", "loss: {name: dice, levels: equals}", "levels: 'equals' is not known; did you mean 'equal'?"),
+        (
+            "loss: dice",
+            "loss: {name: dice, levels: [1, -1]}",
+            "loss.levels.1: input should be greater than or equal to 0",
+        ),
+        ("loss: dice", "loss: {name: dice, levels: [0, 0]}", "no level has a weight above 0"),
+        (
+            "loss: dice",
+            "loss: {name: dice, class_weights: [[1], [1, 0]]}",
+            "loss.class_weights.1.1: input should be greater than 0",
+        ),
+        ("loss: dice", "loss: dice\nselector: topdown", "selector: 'topdown' is not known; did you mean 'top_down'?"),
+        (
+            "loss: dice",
+            "loss: [ce, {name: total_variation, class_weights: effective_number}]",
+            "loss.1.class_weights: total_variation does not look at classes; remove it",
+        ),
+        ("loss: dice", "loss: {name: total_variation, class_weights: none, smooth: 1}", "loss.smooth: no such key"),
+        ("loss: dice", "loss: {name: tversky, alpha: 0, beta: 0}", "alpha and beta must not both be 0"),
+        ("loss: dice", "loss: dice\noptimizer: {name: sgd, betas: [0.9, 0.99]}", "optimizer.betas: no such key"),
+        ("loss: dice", "loss: dice\noptimizer: {betas: [0.9, 1.5]}", "betas must be two numbers from 0 to less than 1"),
+        ("loss: dice", "loss: dice\noptimizer: {betas: [0.9]}", "optimizer.betas.1: is missing"),
+        ("loss: dice", "loss: dice\noptimizer: {name: sgd, weight_decy: 1}", "did you mean 'weight_decay'?"),
+        ("loss: dice", "loss: dice\noptimizer: {name: sgd, momentum: '1'}", "momentum: input should be a valid number"),
+        ("loss: dice", "loss: dice\noptimizer: {groups: {encoder: {lr_mul: 1}}}", "did you mean 'lr_mult'?"),
+        ("loss: dice", "loss: dice\noptimizer: [sgd]", "optimizer: input should be a valid dictionary"),
+        ("loss: dice", "loss: dice\nschedule: cosin", "did you mean 'cosine'?"),
+        (
+            "loss: dice",
+            "loss: dice\nschedule: {name: cosine, power: 1}",
+            "schedule.power: no such key; known: floor, name",
+        ),
+        ("loss: dice", "loss: dice\nschedule: {power: 0}", "schedule: power must be above 0 (given 0)"),
+        ("loss: dice", "loss: dice\nschedule: {name: one_cycle, warmup: 5}", "leave warmup out"),
+        ("epochs: 2.5", "epochs: 2.5, refits: [{iteration: 1, iterations: 2, evaluate_every: 1}]", "refits belong"),
+        ("epochs: 2.5", "epochs: 0", "train.epochs: input should be greater than 0"),
+        ("epochs: 2.5", "epochs: no", "train.epochs: input should be a valid number (given 'no')"),
+        ("epochs: 2.5", "batch_size: 8", "give one of iterations, epochs and budget"),
+        ("epochs: 2.5", "budget: 5 minutes", "'5 minutes' is not a time such as 90s, 5m or 1.5h"),
+        ("epochs: 2.5", "budget: 300", "train.budget: input should be a valid string"),
+        ("epochs: 2.5", "epochs: 2.5, workers: -1", "train.workers"),
+        ("loss: dice", "loss: dice\naugment: ShiftScaleRotate", "'ShiftScaleRotate' is not known; Affine does it"),
+        ("loss: dice", "loss: dice\naugment: [HorizontalFlip, Normalize]", "data.mean and data.std do it"),
+        ("loss: dice", "loss: dice\naugment: Albumentations", "give `file`"),
+        ("loss: dice", "loss: dice\naugment: {name: Albumentations, file: no.yaml}", "no.yaml: no such file"),
+        ("loss: dice", "loss: dice\naugment: {name: Albumentations, file: 3}", "file: input should be a valid string"),
+        (
+            "loss: dice",
+            "loss: dice\naugment: {name: CoarseDropout, fill_mask: background}",
+            "augment.fill_mask: 'background' is not known",
+        ),
+        ("epochs: 2.5", "epochs: 2.5, ema: 1", "train.ema"),
+        ("loss: dice", "loss: dice\ntrackers: [wandb, {name: wandb, offline: true}]", "trackers: wandb: given twice"),
+    ],
+)
 def test_one_fault_gives_one_line(old: str, new: str, what: str) -> None:
     found = problems(SMALLEST.replace(old, new))
     assert len(found) == 1, found
@@ -239,8 +271,17 @@ def test_one_fault_gives_one_line(old: str, new: str, what: str) -> None:
 
 def test_overrides_and_paths(tmp_path: Path) -> None:
     path = write(tmp_path, EXAMPLE)
-    config = load_config(path, ["train.iterations=10", "loss.1.weight=0.5", "model.weights=w/x.safetensors", "seed=7",
-                                "augment=[]", "data.root=/abs"])
+    config = load_config(
+        path,
+        [
+            "train.iterations=10",
+            "loss.1.weight=0.5",
+            "model.weights=w/x.safetensors",
+            "seed=7",
+            "augment=[]",
+            "data.root=/abs",
+        ],
+    )
     assert (config.train.iterations, config.loss[1].weight, config.seed, config.augment) == (10, 0.5, 7, [])
     assert config.model.weights == str(tmp_path / "w/x.safetensors") and config.data.root == "/abs"
     assert load_config(path).model.weights == "imagenet"
@@ -248,7 +289,8 @@ def test_overrides_and_paths(tmp_path: Path) -> None:
         load_config(path, ["train.iterations=many", "loss.0.nam=x"])
     assert raised.value.problems == [
         "--set train.iterations=many: train.iterations: input should be a valid integer (given 'many')",
-        "--set loss.0.nam=x: loss.0.nam: no such key; known: label_smoothing"]
+        "--set loss.0.nam=x: loss.0.nam: no such key; known: label_smoothing",
+    ]
 
 
 def test_rebase_twice_changes_nothing(tmp_path: Path) -> None:
@@ -267,16 +309,26 @@ def test_what_is_no_time(text: str) -> None:
         seconds_of(text)
 
 
-@pytest.mark.parametrize(("table", "arguments"), [
-    (losses.LOSSES, losses.arguments), (augment.AUGMENTATIONS, augment.arguments), (models.MODELS, models.arguments),
-    (optim.OPTIMIZERS, optim.optimizer_arguments), (optim.SCHEDULES, optim.schedule_arguments),
-    (trackers.TRACKERS, trackers.arguments)])
+@pytest.mark.parametrize(
+    ("table", "arguments"),
+    [
+        (losses.LOSSES, losses.arguments),
+        (augment.AUGMENTATIONS, augment.arguments),
+        (models.MODELS, models.arguments),
+        (optim.OPTIMIZERS, optim.optimizer_arguments),
+        (optim.SCHEDULES, optim.schedule_arguments),
+        (trackers.TRACKERS, trackers.arguments),
+    ],
+)
 def test_arguments_of_every_row_can_be_checked(table: dict[str, Any], arguments: Any) -> None:
     for name in table:
         parameters = arguments(name)
         model = _as_model(name, parameters)
-        defaults = {key: list(p.default) if isinstance(p.default, tuple) else p.default
-                    for key, p in parameters.items() if p.default is not p.empty}
+        defaults = {
+            key: list(p.default) if isinstance(p.default, tuple) else p.default
+            for key, p in parameters.items()
+            if p.default is not p.empty
+        }
         model.model_validate(defaults)
 
 
@@ -298,12 +350,20 @@ class TestSchema:
         for key in ("loss", "optimizer", "augment", "trackers"):
             assert key in {place.split(".")[0] for place in places}
 
-    @pytest.mark.parametrize(("key", "value"), [
-        ("model", {"name": "Unett", "encoder": "x"}), ("model", "Unett"), ("loss", "dices"),
-        ("loss", [{"name": "dices"}]),
-        ("augment", ["Flip"]), ("augment", [{"name": "Flip"}]), ("optimizer", "sdg"), ("schedule", {"name": "linear"}),
-        ("trackers", ["mlflo"]),
-    ])
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("model", {"name": "Unett", "encoder": "x"}),
+            ("model", "Unett"),
+            ("loss", "dices"),
+            ("loss", [{"name": "dices"}]),
+            ("augment", ["Flip"]),
+            ("augment", [{"name": "Flip"}]),
+            ("optimizer", "sdg"),
+            ("schedule", {"name": "linear"}),
+            ("trackers", ["mlflo"]),
+        ],
+    )
     def test_names_of_the_tables(self, key: str, value: Any) -> None:
         data = parse(SMALLEST, "x").data
         assert list(self.validator().iter_errors(data)) == []
@@ -320,21 +380,26 @@ augment: [RGBShift, {name: Albumentations, file: a.json}]
 """
 
 
-@pytest.mark.parametrize(("overrides", "place", "expected"), [
-    (["train.iterations=100"], ("train",), {"budget": None, "epochs": None, "iterations": 100, "batch_size": 4}),
-    (["train.epochs=2.0"], ("train",), {"budget": None, "epochs": 2.0, "iterations": None}),
-    (["train.budget=null", "train.iterations=7"], ("train",), {"budget": None, "iterations": 7}),
-    (["train.iterations=7", "train={budget: 1m}"], ("train",), {"budget": "1m", "iterations": None}),
-    (["data.trust.mode=weight"], ("data", "trust"), {"mode": "weight", "least": None, "folder": "{}/t"}),
-    (["model.name=UNet"], ("model",), {"encoder": None, "weights": "none"}),
-    (["model.encoder=resnet34"], ("model",), {"name": "Unet", "encoder": "resnet34"}),
-    (["schedule.name=one_cycle"], ("schedule",), {"name": "one_cycle", "warmup": 0}),
-    (["schedule.name=cosine"], ("schedule",), {"name": "cosine", "warmup": 30}),
-])
-def test_an_override_takes_the_place_of_what_it_rules_out(tmp_path: Path, overrides: list[str], place: tuple[str, ...],
-                                                          expected: dict[str, Any]) -> None:
-    found: Any = load_config(write(tmp_path, BUDGET.replace("augment: [RGBShift, {name: Albumentations, file: a.json}]",
-                                                            "")), overrides).to_dict()
+@pytest.mark.parametrize(
+    ("overrides", "place", "expected"),
+    [
+        (["train.iterations=100"], ("train",), {"budget": None, "epochs": None, "iterations": 100, "batch_size": 4}),
+        (["train.epochs=2.0"], ("train",), {"budget": None, "epochs": 2.0, "iterations": None}),
+        (["train.budget=null", "train.iterations=7"], ("train",), {"budget": None, "iterations": 7}),
+        (["train.iterations=7", "train={budget: 1m}"], ("train",), {"budget": "1m", "iterations": None}),
+        (["data.trust.mode=weight"], ("data", "trust"), {"mode": "weight", "least": None, "folder": "{}/t"}),
+        (["model.name=UNet"], ("model",), {"encoder": None, "weights": "none"}),
+        (["model.encoder=resnet34"], ("model",), {"name": "Unet", "encoder": "resnet34"}),
+        (["schedule.name=one_cycle"], ("schedule",), {"name": "one_cycle", "warmup": 0}),
+        (["schedule.name=cosine"], ("schedule",), {"name": "cosine", "warmup": 30}),
+    ],
+)
+def test_an_override_takes_the_place_of_what_it_rules_out(
+    tmp_path: Path, overrides: list[str], place: tuple[str, ...], expected: dict[str, Any]
+) -> None:
+    found: Any = load_config(
+        write(tmp_path, BUDGET.replace("augment: [RGBShift, {name: Albumentations, file: a.json}]", "")), overrides
+    ).to_dict()
     for part in place:
         found = found[part]
     expected = {key: value.format(tmp_path) if isinstance(value, str) else value for key, value in expected.items()}
@@ -354,33 +419,41 @@ def test_refits_end_with_the_iterations_they_belong_to(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, text), ["train.epochs=1.0"]).train.refits == []
 
 
-@pytest.mark.parametrize(("overrides", "says"), [
-    (["train.iterations=100", "train.epochs=2.0"], r"give one of .* \(given: iterations, epochs\)"),
-    (["train.iterations=100", "train.budget=1m"], r"give one of .* \(given: iterations, budget\)"),
-    (["train={epochs: 1.0}", "train.iterations=100"], r"give one of .* \(given: iterations, epochs\)"),
-    (["schedule.name=one_cycle", "schedule.warmup=3"], "one_cycle .* leave warmup out"),
-    (["data.trust.mode=weight", "data.trust.least=0.3"], "mode weight has no least"),
-    (["model.name=UNet", "model.encoder=resnet18"], "UNet has no separate encoder"),
-    (["augment=[{name: Albumentations, file: a, pipeline: {}}]"], "give `file` or `pipeline`, not both"),
-])
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["train.iterations=100", "train.epochs=2.0"], r"give one of .* \(given: iterations, epochs\)"),
+        (["train.iterations=100", "train.budget=1m"], r"give one of .* \(given: iterations, budget\)"),
+        (["train={epochs: 1.0}", "train.iterations=100"], r"give one of .* \(given: iterations, epochs\)"),
+        (["schedule.name=one_cycle", "schedule.warmup=3"], "one_cycle .* leave warmup out"),
+        (["data.trust.mode=weight", "data.trust.least=0.3"], "mode weight has no least"),
+        (["model.name=UNet", "model.encoder=resnet18"], "UNet has no separate encoder"),
+        (["augment=[{name: Albumentations, file: a, pipeline: {}}]"], "give `file` or `pipeline`, not both"),
+    ],
+)
 def test_two_overrides_that_rule_each_other_out(tmp_path: Path, overrides: list[str], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load_config(write(tmp_path, BUDGET), overrides)
 
 
-@pytest.mark.parametrize(("old", "new", "where", "meant"), [
-    ("model: UNet", "model: UNet\nlearning_rate: 1", "learning_rate", "optimizer.lr"),
-    ("model: UNet", "model: UNet\nlr: 1", "lr", "optimizer.lr"),
-    ("model: UNet", "model: UNet\noptimizer: {learning_rate: 1.0}", "optimizer.learning_rate", "optimizer.lr"),
-    ("model: UNet", "model: UNet\nbatch_size: 4", "batch_size", "train.batch_size"),
-    ("model: UNet", "model: UNet\nepochs: 4", "epochs", "train.epochs"),
-    ("model: UNet", "model: UNet\naugmentations: []", "augmentations", "augment"),
-    ("root: d", "root: d, img-size: 4", "data.img-size", "data.image_size"),
-    ("epochs: 2.5", "epochs: 2.5, lr: 1", "train.lr", "optimizer.lr"),
-    ("model: UNet", "model: {name: UNet, backbone: x}", "model.backbone", "model.encoder"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "where", "meant"),
+    [
+        ("model: UNet", "model: UNet\nlearning_rate: 1", "learning_rate", "optimizer.lr"),
+        ("model: UNet", "model: UNet\nlr: 1", "lr", "optimizer.lr"),
+        ("model: UNet", "model: UNet\noptimizer: {learning_rate: 1.0}", "optimizer.learning_rate", "optimizer.lr"),
+        ("model: UNet", "model: UNet\nbatch_size: 4", "batch_size", "train.batch_size"),
+        ("model: UNet", "model: UNet\nepochs: 4", "epochs", "train.epochs"),
+        ("model: UNet", "model: UNet\naugmentations: []", "augmentations", "augment"),
+        ("root: d", "root: d, img-size: 4", "data.img-size", "data.image_size"),
+        ("epochs: 2.5", "epochs: 2.5, lr: 1", "train.lr", "optimizer.lr"),
+        ("model: UNet", "model: {name: UNet, backbone: x}", "model.backbone", "model.encoder"),
+    ],
+)
 def test_other_words_are_told_their_place(old: str, new: str, where: str, meant: str) -> None:
-    assert any(f" {where}: no such key; did you mean '{meant}'?" in line for line in problems(SMALLEST.replace(old, new)))
+    assert any(
+        f" {where}: no such key; did you mean '{meant}'?" in line for line in problems(SMALLEST.replace(old, new))
+    )
 
 
 def test_synonyms_name_places_and_are_no_keys_there() -> None:
@@ -391,18 +464,30 @@ def test_synonyms_name_places_and_are_no_keys_there() -> None:
         assert word == last or word not in RunConfig.model_fields, word
 
 
-@pytest.mark.parametrize(("given", "right"), [
-    ("170", "[160, 160]"), ("[170]", "[160, 160]"), ("'224x320'", "[224, 320]"), ("[3, 256, 512]", "[256, 512]"),
-    ("[256, 512, 3]", "[256, 512]"), ("4", "[32, 32]"), ("large", "[224, 224]"), ("null", "[224, 224]"),
-])
+@pytest.mark.parametrize(
+    ("given", "right"),
+    [
+        ("170", "[160, 160]"),
+        ("[170]", "[160, 160]"),
+        ("'224x320'", "[224, 320]"),
+        ("[3, 256, 512]", "[256, 512]"),
+        ("[256, 512, 3]", "[256, 512]"),
+        ("4", "[32, 32]"),
+        ("large", "[224, 224]"),
+        ("null", "[224, 224]"),
+    ],
+)
 def test_a_wrong_size_is_told_the_right_form(given: str, right: str) -> None:
-    line, = problems(SMALLEST.replace("[64, 96]", given))
+    (line,) = problems(SMALLEST.replace("[64, 96]", given))
     assert "data.image_size: give [height, width]" in line and right in line
 
 
-@pytest.mark.parametrize(("new", "says"), [
-    ("optimizer: {betas: 0.9}", "optimizer.betas: give a list, such as [0.9, 0.9] (given 0.9)"),
-    ("augment: [{name: Affine, scale: 2}]", "augment.0.scale: give a list, such as [2, 2] (given 2)"),
-])
+@pytest.mark.parametrize(
+    ("new", "says"),
+    [
+        ("optimizer: {betas: 0.9}", "optimizer.betas: give a list, such as [0.9, 0.9] (given 0.9)"),
+        ("augment: [{name: Affine, scale: 2}]", "augment.0.scale: give a list, such as [2, 2] (given 2)"),
+    ],
+)
 def test_a_number_where_a_list_is_needed(new: str, says: str) -> None:
     assert any(says in line for line in problems(SMALLEST + new + "\n"))

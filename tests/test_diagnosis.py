@@ -44,8 +44,20 @@ def test_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fingerprint(tmp_path) == before
     names = [row.name for row in report.rows]
     assert len(set(names)) == len(names)
-    for name in ("maskwright", "python", "libraries", "extra train", "device", "bfloat16 on the CPU", "cores", "memory",
-                 "/dev/shm", "working folder", "temporary folder", "pretrained weights"):
+    for name in (
+        "maskwright",
+        "python",
+        "libraries",
+        "extra train",
+        "device",
+        "bfloat16 on the CPU",
+        "cores",
+        "memory",
+        "/dev/shm",
+        "working folder",
+        "temporary folder",
+        "pretrained weights",
+    ):
         assert name in names
     for row in report.rows:
         assert row.value
@@ -85,15 +97,27 @@ def test_light_imports() -> None:
 
 # --- libraries -------------------------------------------------------------------------------------------
 
+
 def test_requirements_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = ["numpy>=2.0", "jinja2", "torch>=2.6; extra == 'train'", "uvicorn[standard]>=0.30 ; extra == \"web-ui\"",
-             "x>=1; python_version >= '3.11' and extra == 'train'", "y<3,>=2.1",
-             "z==2.0.8; extra == 'z'"]
+    lines = [
+        "numpy>=2.0",
+        "jinja2",
+        "torch>=2.6; extra == 'train'",
+        'uvicorn[standard]>=0.30 ; extra == "web-ui"',
+        "x>=1; python_version >= '3.11' and extra == 'train'",
+        "y<3,>=2.1",
+        "z==2.0.8; extra == 'z'",
+    ]
     monkeypatch.setattr(metadata, "requires", lambda name: lines)
     assert requirements() == [
-        Requirement("numpy", "2.0", ""), Requirement("jinja2", "", ""), Requirement("torch", "2.6", "train"),
-        Requirement("uvicorn", "0.30", "web-ui"), Requirement("x", "1", "train"), Requirement("y", "2.1", ""),
-        Requirement("z", "2.0.8", "z")]
+        Requirement("numpy", "2.0", ""),
+        Requirement("jinja2", "", ""),
+        Requirement("torch", "2.6", "train"),
+        Requirement("uvicorn", "0.30", "web-ui"),
+        Requirement("x", "1", "train"),
+        Requirement("y", "2.1", ""),
+        Requirement("z", "2.0.8", "z"),
+    ]
 
 
 def test_requirements_of_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,9 +142,19 @@ def test_missing_and_old_libraries_name_the_extra(monkeypatch: pytest.MonkeyPatc
         return versions[name]
 
     monkeypatch.setattr(metadata, "version", version)
-    monkeypatch.setattr(module, "requirements", lambda: [
-        Requirement("a", "2.9", ""), Requirement("b", "1.9.9", "fine"), Requirement("b", "1.10", "old"),
-        Requirement("a", "", "gone"), Requirement("c", "1", "gone"), Requirement("c", "1", "tool"), Requirement("c", "1", "train")])
+    monkeypatch.setattr(
+        module,
+        "requirements",
+        lambda: [
+            Requirement("a", "2.9", ""),
+            Requirement("b", "1.9.9", "fine"),
+            Requirement("b", "1.10", "old"),
+            Requirement("a", "", "gone"),
+            Requirement("c", "1", "gone"),
+            Requirement("c", "1", "tool"),
+            Requirement("c", "1", "train"),
+        ],
+    )
     rows = rows_of("libraries")
     assert (rows["libraries"].status, rows["libraries"].value, rows["libraries"].fix) == ("ok", "a 2.10.0", "")
     assert rows["extra fine"].status == "ok"
@@ -149,8 +183,12 @@ def test_torch_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_graphics_processors_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda = SimpleNamespace(is_available=lambda: True, device_count=lambda: 2, get_device_name=lambda i: f"card {i}",
-                           is_bf16_supported=lambda including_emulation: False)
+    cuda = SimpleNamespace(
+        is_available=lambda: True,
+        device_count=lambda: 2,
+        get_device_name=lambda i: f"card {i}",
+        is_bf16_supported=lambda including_emulation: False,
+    )
     monkeypatch.setattr(util, "find_spec", lambda name: object())
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     rows = rows_of("device")
@@ -179,12 +217,19 @@ def test_pretrained_weights(monkeypatch: pytest.MonkeyPatch, found: list[str] | 
 
 # --- processor, memory, disk -----------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("text", "value"), [
-    ("processor : 0\nflags\t\t: fpu avx512_bf16 amx_bf16 sse\n\nprocessor : 1\nflags : fpu\n", "amx_bf16, avx512_bf16"),
-    ("Features\t: fp asimd bf16 i8mm\n", "bf16"),
-    ("flags : fpu avx512f bf16x\n", "no"),
-    ("", "no"),
-])
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (
+            "processor : 0\nflags\t\t: fpu avx512_bf16 amx_bf16 sse\n\nprocessor : 1\nflags : fpu\n",
+            "amx_bf16, avx512_bf16",
+        ),
+        ("Features\t: fp asimd bf16 i8mm\n", "bf16"),
+        ("flags : fpu avx512f bf16x\n", "no"),
+        ("", "no"),
+    ],
+)
 def test_bfloat16_on_the_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, value: str) -> None:
     (tmp_path / "cpuinfo").write_text(text)
     monkeypatch.setattr(module, "CPUINFO", tmp_path / "cpuinfo")
@@ -244,25 +289,42 @@ def test_few_cores(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert row.status == "warning"
 
 
-@pytest.mark.parametrize(("files", "cores"), [
-    ({}, 8),
-    ({"mount/a/b/cpu.max": "max 100000\n"}, 8),
-    ({"mount/a/b/cpu.max": "300000 100000\n"}, 3),
-    ({"mount/a/b/cpu.max": "150000 100000\n"}, 2),  # a part of a core counts as one
-    ({"mount/a/b/cpu.max": "20000 100000\n"}, 1),
-    ({"mount/a/b/cpu.max": "1600000 100000\n"}, 8),  # more than there are
-    ({"mount/a/b/cpu.max": "max 100000\n", "mount/a/cpu.max": "400000 100000\n", "mount/cpu.max": "max\n"}, 4),
-    ({"mount/a/b/cpu.max": "500000 100000\n", "mount/a/cpu.max": "250000 50000\n"}, 5),
-    ({"mount/a/b/cpu.max": "100000 0\n"}, 8),
-    ({"mount/a/b/cpu.max": "damaged\n"}, 8),
-    ({"self": "3:cpu,cpuacct:/x\n", "mount/cpu/x/cpu.cfs_quota_us": "250000\n",
-      "mount/cpu/x/cpu.cfs_period_us": "100000\n"}, 3),
-    ({"self": "3:cpu,cpuacct:/x/y\n", "mount/cpu/x/y/cpu.cfs_quota_us": "-1\n",
-      "mount/cpu/x/y/cpu.cfs_period_us": "100000\n", "mount/cpu/x/cpu.cfs_quota_us": "200000\n",
-      "mount/cpu/x/cpu.cfs_period_us": "100000\n"}, 2),
-])
-def test_work_is_divided_by_the_cores_that_doctor_reads(group: Path, monkeypatch: pytest.MonkeyPatch,
-                                                        files: dict[str, str], cores: int) -> None:
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        ({"mount/a/b/cpu.max": "max 100000\n"}, 8),
+        ({"mount/a/b/cpu.max": "300000 100000\n"}, 3),
+        ({"mount/a/b/cpu.max": "150000 100000\n"}, 2),  # a part of a core counts as one
+        ({"mount/a/b/cpu.max": "20000 100000\n"}, 1),
+        ({"mount/a/b/cpu.max": "1600000 100000\n"}, 8),  # more than there are
+        ({"mount/a/b/cpu.max": "max 100000\n", "mount/a/cpu.max": "400000 100000\n", "mount/cpu.max": "max\n"}, 4),
+        ({"mount/a/b/cpu.max": "500000 100000\n", "mount/a/cpu.max": "250000 50000\n"}, 5),
+        ({"mount/a/b/cpu.max": "100000 0\n"}, 8),
+        ({"mount/a/b/cpu.max": "damaged\n"}, 8),
+        (
+            {
+                "self": "3:cpu,cpuacct:/x\n",
+                "mount/cpu/x/cpu.cfs_quota_us": "250000\n",
+                "mount/cpu/x/cpu.cfs_period_us": "100000\n",
+            },
+            3,
+        ),
+        (
+            {
+                "self": "3:cpu,cpuacct:/x/y\n",
+                "mount/cpu/x/y/cpu.cfs_quota_us": "-1\n",
+                "mount/cpu/x/y/cpu.cfs_period_us": "100000\n",
+                "mount/cpu/x/cpu.cfs_quota_us": "200000\n",
+                "mount/cpu/x/cpu.cfs_period_us": "100000\n",
+            },
+            2,
+        ),
+    ],
+)
+def test_work_is_divided_by_the_cores_that_doctor_reads(
+    group: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cores: int
+) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     for name, text in files.items():
         (group / name).parent.mkdir(parents=True, exist_ok=True)

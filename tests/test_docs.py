@@ -57,9 +57,27 @@ def test_the_table_of_broken_inputs_is_up_to_date():
 
 def test_every_row_is_in_the_reference():
     text = (ROOT / "docs" / "reference.md").read_text()
-    for table in (models.MODELS, losses.LOSSES, augment.AUGMENTATIONS, optim.OPTIMIZERS, optim.SCHEDULES,
-                  trackers.TRACKERS, CHECKS, FORMATS, NOTES, READERS, SELECTORS, SYMPTOMS, KINDS, AXES, FINDINGS,
-                  GUARDS, MEASURES, WRONG, FEATURES):
+    for table in (
+        models.MODELS,
+        losses.LOSSES,
+        augment.AUGMENTATIONS,
+        optim.OPTIMIZERS,
+        optim.SCHEDULES,
+        trackers.TRACKERS,
+        CHECKS,
+        FORMATS,
+        NOTES,
+        READERS,
+        SELECTORS,
+        SYMPTOMS,
+        KINDS,
+        AXES,
+        FINDINGS,
+        GUARDS,
+        MEASURES,
+        WRONG,
+        FEATURES,
+    ):
         assert all(f"`{name}`" in text for name in table)
 
 
@@ -130,8 +148,13 @@ def test_links_lead_somewhere():
 
 
 def test_the_site_has_every_page(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
-                          cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "index.html").read_text()
     for page in PAGES[1:]:

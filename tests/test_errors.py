@@ -10,9 +10,17 @@ from maskwright.core.findings import Finding, Severity
 from maskwright.errors import ConfigError, DataError, one_line
 
 
-@pytest.mark.parametrize(("text", "shown"), [
-    ("plain: é 犬", "plain: é 犬"), ("a\nb", "a\\nb"), ("\x1b[31m", "\\x1b[31m"), ("\x9b0m", "\\x9b0m"), ("\ud800", "\\ud800"),
-    ("\u2028", "\\u2028")])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain: é 犬", "plain: é 犬"),
+        ("a\nb", "a\\nb"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\x9b0m", "\\x9b0m"),
+        ("\ud800", "\\ud800"),
+        ("\u2028", "\\u2028"),
+    ],
+)
 def test_what_steers_a_terminal_is_shown_as_an_escape(text: str, shown: str) -> None:
     assert one_line(text) == str(DataError(text)) == shown
     assert Finding("mask.size", Severity.ERROR, text, "").message == shown

@@ -83,10 +83,17 @@ def test_a_field_that_is_missing_has_its_default(stopped):
     assert resume(stopped).finished
 
 
-@pytest.mark.parametrize(("number", "says"), [
-    (3, r"run format 3, from a newer Maskwright \(this version reads 1 and 2\); `pip install --upgrade maskwright`"),
-    (0, r"run format 0, which is too old \(this version reads 1 and 2\); make it again"),
-    ("x", "run format is 'x', which is no number")])
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (
+            3,
+            r"run format 3, from a newer Maskwright \(this version reads 1 and 2\); `pip install --upgrade maskwright`",
+        ),
+        (0, r"run format 0, which is too old \(this version reads 1 and 2\); make it again"),
+        ("x", "run format is 'x', which is no number"),
+    ],
+)
 def test_a_run_of_another_time_is_refused_in_one_line(tmp_path, number, says):
     run = Run(make_run(tmp_path / "run"))
     atomic_write_json(run.info_file, json.loads(run.info_file.read_text()) | {"format": number})
@@ -96,7 +103,9 @@ def test_a_run_of_another_time_is_refused_in_one_line(tmp_path, number, says):
         assert "\n" not in str(refused.value) and str(run.info_file) in str(refused.value)
 
 
-@pytest.mark.parametrize(("number", "says"), [(3, "training state format 3, from a newer"), (0, "training state format 0, which is too old")])
+@pytest.mark.parametrize(
+    ("number", "says"), [(3, "training state format 3, from a newer"), (0, "training state format 0, which is too old")]
+)
 def test_a_training_state_of_another_time_is_refused(stopped, number, says):
     rewrite(stopped.last, format=number)
     with pytest.raises(DataError, match=says):
@@ -136,7 +145,9 @@ def test_doctor_says_what_compare_says_of_a_run_that_has_learnt_nothing(tmp_path
         run.metrics.truncate(0)
         for at in (10, 20):
             run.metrics.append({"iteration": at, "epoch": at / 10, "loss": 9 / at, "lr": 0.1})
-            run.metrics.append({"iteration": at, "val_loss": 9 / at, "val_mIoU": 0.5, "val_iou": [0.5] * 3, "best": True})
+            run.metrics.append(
+                {"iteration": at, "val_loss": 9 / at, "val_mIoU": 0.5, "val_iou": [0.5] * 3, "best": True}
+            )
     counts = predict(true, 0.8, 1)
     constant = counts * 0
     constant[:, :, 0] = true

@@ -15,8 +15,14 @@ from maskwright.modeling.augment import AUGMENTATIONS
 EVERY_AUGMENTATION = [{"name": name, "p": 0.5} for name in AUGMENTATIONS]
 
 
-def write_dataset(root: Path, counts: Mapping[str, int], *, size: tuple[int, int] = (32, 32),
-                  ids: Sequence[int] = (0, 1), seed: int = 0) -> Path:
+def write_dataset(
+    root: Path,
+    counts: Mapping[str, int],
+    *,
+    size: tuple[int, int] = (32, 32),
+    ids: Sequence[int] = (0, 1),
+    seed: int = 0,
+) -> Path:
     """`root` with `counts` images of each split ("" for none: a flat layout) and its `dataset.yaml`; the k-th
     class has the id `ids[k]` and the name `class_ID`."""
     rng = np.random.default_rng(seed)
@@ -30,16 +36,29 @@ def write_dataset(root: Path, counts: Mapping[str, int], *, size: tuple[int, int
     classes = "".join(f"  - {{id: {id_}, name: class_{id_}}}\n" for id_ in ids)
     (root / "dataset.yaml").write_text(
         f"layout: {'split_folders' if splits else 'flat'}\nimages: {{folder: images}}\nmasks: {{folder: masks}}\n"
-        f"{splits}classes:\n{classes}ignore: 255\n")
+        f"{splits}classes:\n{classes}ignore: 255\n"
+    )
     return root
 
 
-def config(root: Path, *, train: Mapping[str, Any] | None = None, model: Mapping[str, Any] | None = None,
-           **sections: Any) -> RunConfig:
+def config(
+    root: Path, *, train: Mapping[str, Any] | None = None, model: Mapping[str, Any] | None = None, **sections: Any
+) -> RunConfig:
     """A config for 10 iterations of a UNet of a few hundred weights; `train` and `model` change single values."""
-    length = {"iterations": 10, "batch_size": 4, "evaluate_every": 5, "precision": "float32",
-              "channels_last": True, **(train or {})}
-    return RunConfig.model_validate({
-        "data": {"root": str(root), "image_size": [32, 32]}, "loss": ["ce", "dice"],
-        "model": {"name": "UNet", "args": {"channels": [4], "bottleneck": 4, **(model or {})}},
-        "train": length, **sections})
+    length = {
+        "iterations": 10,
+        "batch_size": 4,
+        "evaluate_every": 5,
+        "precision": "float32",
+        "channels_last": True,
+        **(train or {}),
+    }
+    return RunConfig.model_validate(
+        {
+            "data": {"root": str(root), "image_size": [32, 32]},
+            "loss": ["ce", "dice"],
+            "model": {"name": "UNet", "args": {"channels": [4], "bottleneck": 4, **(model or {})}},
+            "train": length,
+            **sections,
+        }
+    )

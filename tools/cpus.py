@@ -19,8 +19,17 @@ from pathlib import Path
 
 HOME = Path(__file__).parent.parent
 CPUINFO = Path("/proc/cpuinfo")
-NUMERIC = ["augment", "comparing/test_inference.py", "losses", "metrics", "models", "optim", "prediction", "suspecting",
-           "training"]
+NUMERIC = [
+    "augment",
+    "comparing/test_inference.py",
+    "losses",
+    "metrics",
+    "models",
+    "optim",
+    "prediction",
+    "suspecting",
+    "training",
+]
 KERNELS = "import torch; print(torch.backends.cpu.get_cpu_capability())"
 
 
@@ -37,15 +46,38 @@ class Setting:
 
 SETTINGS = {
     "as it is": Setting("whatever the libraries choose here"),
-    "oldest": Setting("code for any x86-64 processor, no fused multiply-add, on one core", {
-        "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default",
-        "OPENBLAS_CORETYPE": "Nehalem", "OPENCV_IPP": "disabled"}, one_core=True),
-    "avx2": Setting("code for AVX2, two threads", {
-        "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "OPENBLAS_CORETYPE": "Haswell",
-        "MASKWRIGHT_TEST_THREADS": "2"}, ("avx2", "fma")),
-    "avx512": Setting("code for AVX-512, without AMX", {
-        "MKL_CBWR": "AVX512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "ATEN_CPU_CAPABILITY": "avx512",
-        "OPENBLAS_CORETYPE": "SkylakeX"}, ("avx512f", "avx512bw", "avx512dq", "avx512vl")),
+    "oldest": Setting(
+        "code for any x86-64 processor, no fused multiply-add, on one core",
+        {
+            "MKL_CBWR": "COMPATIBLE",
+            "ONEDNN_MAX_CPU_ISA": "SSE41",
+            "ATEN_CPU_CAPABILITY": "default",
+            "OPENBLAS_CORETYPE": "Nehalem",
+            "OPENCV_IPP": "disabled",
+        },
+        one_core=True,
+    ),
+    "avx2": Setting(
+        "code for AVX2, two threads",
+        {
+            "MKL_CBWR": "AVX2",
+            "ONEDNN_MAX_CPU_ISA": "AVX2",
+            "ATEN_CPU_CAPABILITY": "avx2",
+            "OPENBLAS_CORETYPE": "Haswell",
+            "MASKWRIGHT_TEST_THREADS": "2",
+        },
+        ("avx2", "fma"),
+    ),
+    "avx512": Setting(
+        "code for AVX-512, without AMX",
+        {
+            "MKL_CBWR": "AVX512",
+            "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
+            "ATEN_CPU_CAPABILITY": "avx512",
+            "OPENBLAS_CORETYPE": "SkylakeX",
+        },
+        ("avx512f", "avx512bw", "avx512dq", "avx512vl"),
+    ),
 }
 
 
@@ -68,8 +100,15 @@ def run(setting: Setting, tests: Sequence[str]) -> tuple[str, list[str], int]:
     pin = (lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})) if setting.one_core else None
 
     def start(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, *words], cwd=HOME, env=environment, preexec_fn=pin, text=True,
-                              check=False, stdout=subprocess.PIPE)
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=HOME,
+            env=environment,
+            preexec_fn=pin,
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE,
+        )
 
     kernels = start("-c", KERNELS).stdout.strip()
     done = start("-m", "pytest", "-q", "-rfE", "--tb=short", "-p", "no:cacheprovider", *tests)

@@ -24,23 +24,40 @@ VOLATILE: dict[str, tuple[str, ...]] = {
     # Commands whose output depends on the moment at which they were stopped.
     "outputs": (r"output/(train|resume)-stopped\.txt",),
     # Keys of JSON whose values are times, rates or dates, wholly.
-    "keys": (r".*seconds.*", r".*per_second.*", r"time", r"created", r"started", r"ended", r"finished_at", r"pid",
-             r"host", r"speed", r"mtime", r"waited"),
+    "keys": (
+        r".*seconds.*",
+        r".*per_second.*",
+        r"time",
+        r"created",
+        r"started",
+        r"ended",
+        r"finished_at",
+        r"pid",
+        r"host",
+        r"speed",
+        r"mtime",
+        r"waited",
+    ),
     # In text: dates, rates beside durations in rows of tables, what depends on the time of a step, durations.
-    "text": (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?",
-             r"\b\d+ ms\s+\d+(\.\d+)?\s+\d+ s\b",
-             r"<td>\d+(\.\d+)?</td>\s*<td>\d+(\.\d+)? (s|min|h)\b( \d+ (s|min)\b)?",
-             r"\b\d+ % of the time of a step", r"\b\d+:\d\d(:\d\d)?\b",
-             r"\b\d+(\.\d+)?[ \u00a0](h|min|minutes?|m?s|seconds?)\b(?! ?[-.]\w)( \d+ (s|min)\b)?",
-             r"\b\d+(\.\d+)?[ \u00a0](img|images)/s"),
+    "text": (
+        r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?",
+        r"\b\d+ ms\s+\d+(\.\d+)?\s+\d+ s\b",
+        r"<td>\d+(\.\d+)?</td>\s*<td>\d+(\.\d+)? (s|min|h)\b( \d+ (s|min)\b)?",
+        r"\b\d+ % of the time of a step",
+        r"\b\d+:\d\d(:\d\d)?\b",
+        r"\b\d+(\.\d+)?[ \u00a0](h|min|minutes?|m?s|seconds?)\b(?! ?[-.]\w)( \d+ (s|min)\b)?",
+        r"\b\d+(\.\d+)?[ \u00a0](img|images)/s",
+    ),
     # Findings about times, which may come or not: entries of JSON, lines of text.
     "findings": (r"number\.loading", r"train\.loader"),
 }
 # Files that hold nothing but pixels or tensors; those in text are numbers or words.
 BYTES = {".png", ".jpg", ".jpeg", ".webp", ".npy", ".bin"}
 # A number with its sign, and the values of JSON that are no text.
-NUMBER = re.compile(r"(?:(?<![\w)\]])[-\u2212+])?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?|\b(?:nan|NaN|inf|Infinity)\b"
-                    "|\u27e8(?:true|false|null)\u27e9")
+NUMBER = re.compile(
+    r"(?:(?<![\w)\]])[-\u2212+])?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?|\b(?:nan|NaN|inf|Infinity)\b"
+    "|\u27e8(?:true|false|null)\u27e9"
+)
 _VALUES = {True: "\u27e8true\u27e9", False: "\u27e8false\u27e9", None: "\u27e8null\u27e9"}
 _FILES = re.compile("(" + "|".join(VOLATILE["files"]) + ")$|^(" + "|".join(VOLATILE["outputs"]) + ")$")
 _KEYS = re.compile("|".join(VOLATILE["keys"]))
@@ -77,14 +94,14 @@ def _tensors(path: str, data: bytes) -> Iterator[tuple[str, bytes]]:
     """The metadata as JSON, and the tensors in the order of their bytes. Their names are words, so they are in the
     JSON; places are left out, since a longer name moves them."""
     length = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + length])
+    header = json.loads(data[8 : 8 + length])
     metadata = header.pop("__metadata__", {})
     tensors = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
     named = {name: {"dtype": tensor["dtype"], "shape": tensor["shape"]} for name, tensor in tensors}
     yield f"{path}!header.json", json.dumps({"metadata": metadata, "tensors": named}).encode()
     for place, (_, tensor) in enumerate(tensors):
         begin, end = tensor["data_offsets"]
-        yield f"{path}!{place:04d}.bin", data[8 + length + begin:8 + length + end]
+        yield f"{path}!{place:04d}.bin", data[8 + length + begin : 8 + length + end]
 
 
 def normal_text(path: str, data: bytes, root: str, rename: Rename, *, ordered: bool = True) -> str | None:
@@ -104,8 +121,10 @@ def normal_text(path: str, data: bytes, root: str, rename: Rename, *, ordered: b
     documents = _documents(text)
     if documents is None:
         return clean("\n".join(line for line in text.split("\n") if not _FINDINGS.search(line)))
-    return "\n".join(json.dumps(_normal(document, clean, rename), indent=1, sort_keys=not ordered, ensure_ascii=False)
-                     for document in documents)
+    return "\n".join(
+        json.dumps(_normal(document, clean, rename), indent=1, sort_keys=not ordered, ensure_ascii=False)
+        for document in documents
+    )
 
 
 def _documents(text: str) -> list[Any] | None:
@@ -123,8 +142,10 @@ def _documents(text: str) -> list[Any] | None:
 
 def _normal(value: Any, clean: Callable[[str], str], rename: Rename) -> Any:
     if isinstance(value, Mapping):
-        return {rename(str(key)): "<time>" if _KEYS.fullmatch(str(key)) else _normal(item, clean, rename)
-                for key, item in value.items()}
+        return {
+            rename(str(key)): "<time>" if _KEYS.fullmatch(str(key)) else _normal(item, clean, rename)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [_normal(item, clean, rename) for item in value if not _about_times(item)]
     if value is None or isinstance(value, bool):
@@ -136,8 +157,9 @@ def _normal(value: Any, clean: Callable[[str], str], rename: Rename) -> Any:
 
 
 def _about_times(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(item, str) and _FINDINGS.fullmatch(item)
-                                              for item in value.values())
+    return isinstance(value, Mapping) and any(
+        isinstance(item, str) and _FINDINGS.fullmatch(item) for item in value.values()
+    )
 
 
 def _digest(match: re.Match[str]) -> str:

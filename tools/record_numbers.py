@@ -17,10 +17,24 @@ from pathlib import Path
 from recorded_commands import Command, commands, prepare
 
 _PATIENCE = 1800.0  # seconds for one command
-_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-               "VECLIB_MAXIMUM_THREADS", "OPENCV_FOR_THREADS_NUM")
-_FIXED = {"COLUMNS": "120", "TERM": "dumb", "NO_COLOR": "1", "TZ": "UTC", "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8",
-          "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+_ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
+_FIXED = {
+    "COLUMNS": "120",
+    "TERM": "dumb",
+    "NO_COLOR": "1",
+    "TZ": "UTC",
+    "PYTHONHASHSEED": "0",
+    "LC_ALL": "C.UTF-8",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+}
 
 
 def record(folder: Path) -> int:
@@ -42,8 +56,14 @@ def record(folder: Path) -> int:
     for place, command in enumerate(todo, start=1):
         began = time.monotonic()
         with (output / f"{command.name}.txt").open("wb") as out, (errors / f"{command.name}.txt").open("wb") as err:
-            process = subprocess.Popen([sys.executable, "-m", "maskwright", *command.arguments], cwd=work,
-                                       env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "maskwright", *command.arguments],
+                cwd=work,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
             try:
                 if command.stop is not None:
                     _stop(process, work / command.stop)
@@ -51,8 +71,10 @@ def record(folder: Path) -> int:
             except BaseException:
                 process.kill()
                 raise
-        print(f"[{place}/{len(todo)}] {command.name}: exit {codes[command.name]}, "
-              f"{time.monotonic() - began:.1f} s", flush=True)
+        print(
+            f"[{place}/{len(todo)}] {command.name}: exit {codes[command.name]}, {time.monotonic() - began:.1f} s",
+            flush=True,
+        )
     (folder / "exit-codes.json").write_text(json.dumps(codes, indent=1) + "\n")
     bad = [name for name, code in codes.items() if not _may_end(todo, name, code)]
     print(f"{len(todo)} commands in {time.monotonic() - start:.0f} s; {folder}")

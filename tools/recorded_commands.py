@@ -66,20 +66,25 @@ border: ignore
 RUNS = {
     "dice": BASE % "shapes" + UNET + "loss: [ce, dice]\noptimizer: {name: adamw, lr: 0.02}\n",
     "focal": BASE % "shapes" + UNET2 + "loss: [{name: focal, gamma: 1.5}, jaccard]\n"
-             "optimizer: {name: sgd, lr: 0.05}\nschedule: {name: cosine, warmup: 3}\n",
+    "optimizer: {name: sgd, lr: 0.05}\nschedule: {name: cosine, warmup: 3}\n",
     "lovasz": BASE % "shapes" + SEGNET + "loss: [ce, {name: lovasz, weight: 0.5}]\n"
-              "optimizer: {name: adam, lr: 0.02}\nschedule: {name: one_cycle}\n",
+    "optimizer: {name: adam, lr: 0.02}\nschedule: {name: one_cycle}\n",
     "boundary": BASE % "shapes" + UNET + "loss: [{name: ce, label_smoothing: 0.1}, {name: boundary, weight: 0.1}]\n"
-                "optimizer: {name: adamw, lr: 0.02}\nschedule: {name: step}\n",
-    "tversky": BASE % "shapes" + SEGNET + AUGMENT +
-               "loss: [{name: tversky, class_weights: median_frequency}, {name: total_variation, weight: 0.1}]\n"
-               "optimizer: {name: adamw, lr: 0.02}\nflip_average: true\n",
-    "bce": (BASE % "shapes").replace("workers: 0", "workers: 0, ema: 0.8, early_stopping: 5") + UNET2 +
-           "loss: [{name: bce, class_weights: inverse_frequency}, correlation]\noptimizer: {name: adamw, lr: 0.02}\n",
+    "optimizer: {name: adamw, lr: 0.02}\nschedule: {name: step}\n",
+    "tversky": BASE % "shapes"
+    + SEGNET
+    + AUGMENT
+    + "loss: [{name: tversky, class_weights: median_frequency}, {name: total_variation, weight: 0.1}]\n"
+    "optimizer: {name: adamw, lr: 0.02}\nflip_average: true\n",
+    "bce": (BASE % "shapes").replace("workers: 0", "workers: 0, ema: 0.8, early_stopping: 5")
+    + UNET2
+    + "loss: [{name: bce, class_weights: inverse_frequency}, correlation]\noptimizer: {name: adamw, lr: 0.02}\n",
     "tree": BASE % "tree" + UNET + "loss: [{name: ce, levels: equal}, {name: dice, levels: [0.2, 0.3, 1]}]\n"
-            "optimizer: {name: adamw, lr: 0.02}\nselector: top_down\n",
-    "stopped": (BASE % "shapes").replace("iterations: 12", "iterations: 60") + UNET + AUGMENT +
-               "loss: [ce]\noptimizer: {name: adamw, lr: 0.02}\n",
+    "optimizer: {name: adamw, lr: 0.02}\nselector: top_down\n",
+    "stopped": (BASE % "shapes").replace("iterations: 12", "iterations: 60")
+    + UNET
+    + AUGMENT
+    + "loss: [ce]\noptimizer: {name: adamw, lr: 0.02}\n",
 }
 STUDY = """\
 base: study-base.yaml
@@ -93,13 +98,45 @@ matrix:
 evaluate: [val, test]
 """
 # A training of `suspects` and `decide`, whose length would be a wall time otherwise.
-SHORT = ["--weights", "none", "--set", "model.name=UNet", "--set", "model.encoder=null",
-         "--set", "model.args={channels: [4, 6], bottleneck: 6, depth: 1}", "--set", "data.image_size=[48, 64]",
-         "--set", "train.budget=null", "--set", "train.iterations=12", "--set", "train.batch_size=4",
-         "--set", "train.precision=float32", "--set", "train.channels_last=true", "--set", "train.threads=1",
-         "--set", "train.workers=0"]
-FORMATS = ("index", "palette", "colour", "jpeg", "cvat_masks", "voc", "coco", "cvat_images", "labelme", "yolo_seg",
-           "yolo")
+SHORT = [
+    "--weights",
+    "none",
+    "--set",
+    "model.name=UNet",
+    "--set",
+    "model.encoder=null",
+    "--set",
+    "model.args={channels: [4, 6], bottleneck: 6, depth: 1}",
+    "--set",
+    "data.image_size=[48, 64]",
+    "--set",
+    "train.budget=null",
+    "--set",
+    "train.iterations=12",
+    "--set",
+    "train.batch_size=4",
+    "--set",
+    "train.precision=float32",
+    "--set",
+    "train.channels_last=true",
+    "--set",
+    "train.threads=1",
+    "--set",
+    "train.workers=0",
+]
+FORMATS = (
+    "index",
+    "palette",
+    "colour",
+    "jpeg",
+    "cvat_masks",
+    "voc",
+    "coco",
+    "cvat_images",
+    "labelme",
+    "yolo_seg",
+    "yolo",
+)
 
 
 @dataclass(frozen=True)
@@ -133,13 +170,53 @@ def commands() -> list[Command]:
         add(f"convert-{name}", "convert", "shapes", f"formats/{name}", "--to", name)
         add(f"back-{name}", "convert", f"formats/{name}", f"back/{name}", "--to", "index", "--json")
     add("convert-zip", "convert", "tree", "formats/tree.zip", "--to", "cvat_masks", "--json")
-    add("convert-light", "convert", "shapes", "formats/light", "--to", "coco", "--polygons", "--tolerance", "1",
-        "--no-images")
-    add("convert-boxes", "convert", "boxes", "back/boxes", "--to", "palette", "--overlap", "larger_on_top",
-        "--shrink", "0.1", "--outside", "ignore", "--json")
+    add(
+        "convert-light",
+        "convert",
+        "shapes",
+        "formats/light",
+        "--to",
+        "coco",
+        "--polygons",
+        "--tolerance",
+        "1",
+        "--no-images",
+    )
+    add(
+        "convert-boxes",
+        "convert",
+        "boxes",
+        "back/boxes",
+        "--to",
+        "palette",
+        "--overlap",
+        "larger_on_top",
+        "--shrink",
+        "0.1",
+        "--outside",
+        "ignore",
+        "--json",
+    )
 
-    add("plan", "plan", "shapes", "-o", "planned.yaml", "--budget", "90s", "--model", "UNet", "--weights", "none",
-        "--set", "train.precision=float32", "--set", "train.channels_last=true", "--set", "train.threads=1")
+    add(
+        "plan",
+        "plan",
+        "shapes",
+        "-o",
+        "planned.yaml",
+        "--budget",
+        "90s",
+        "--model",
+        "UNet",
+        "--weights",
+        "none",
+        "--set",
+        "train.precision=float32",
+        "--set",
+        "train.channels_last=true",
+        "--set",
+        "train.threads=1",
+    )
     for name in RUNS:
         if name != "stopped":
             add(f"train-{name}", "train", f"{name}.yaml", "--out", f"runs/{name}")
@@ -173,16 +250,37 @@ def commands() -> list[Command]:
     add("report-study", "report", "studies/matrix", "--out", "study.html")
 
     add("suspects", "suspects", "shapes", "--out", "suspects", "--folds", "2", "--other", "hurried", *SHORT)
-    add("suspects-self-test", "suspects", "shapes", "--out", "suspects-tested", "--folds", "2", "--self-test", "--json",
-        *SHORT)
+    add(
+        "suspects-self-test",
+        "suspects",
+        "shapes",
+        "--out",
+        "suspects-tested",
+        "--folds",
+        "2",
+        "--self-test",
+        "--json",
+        *SHORT,
+    )
     add("suspects-apply", "suspects", "shapes", "--out", "suspects", "--apply", "--min-confidence", "0.5")
     add("decide", "decide", "shapes", "--suspects", "suspects", "--repeats", "1", "--out", "decided", *SHORT)
     add("edits-shapes", "edits", "shapes", "--json")
     add("edits-shapes-undo", "edits", "shapes", "--undo")
 
     add("split-dry", "split", "shapes", "--dry-run", "--json", "--trusted", "6")
-    add("split", "split", "shapes", "--fractions", "0.6,0.2,0.2", "--seed", "3", "--group", "^([a-z]+_0[0-9])", "--out",
-        "lists")
+    add(
+        "split",
+        "split",
+        "shapes",
+        "--fractions",
+        "0.6,0.2,0.2",
+        "--seed",
+        "3",
+        "--group",
+        "^([a-z]+_0[0-9])",
+        "--out",
+        "lists",
+    )
     add("edits-split", "edits", "shapes")
     add("audit-split", "audit", "shapes", "--json")
     return found
@@ -219,10 +317,10 @@ def _draw(rng: np.random.Generator, number: int) -> tuple[Pixels, Pixels]:
         mask[(rows - row) ** 2 + (columns - column) ** 2 < rng.integers(6, 11) ** 2] = 1
     if number % 5 != 4:
         top, left = rng.integers(2, HEIGHT - 20), rng.integers(2, WIDTH - 24)
-        mask[top:top + rng.integers(8, 16), left:left + rng.integers(8, 20)] = 2
+        mask[top : top + rng.integers(8, 16), left : left + rng.integers(8, 20)] = 2
     if number % 3 != 2:
         left = rng.integers(2, WIDTH - 10)
-        mask[4:HEIGHT - 4, left:left + rng.integers(4, 8)] = 3
+        mask[4 : HEIGHT - 4, left : left + rng.integers(4, 8)] = 3
     image = COLOURS[mask].astype(np.int64) + rng.integers(-18, 19, (HEIGHT, WIDTH, 3))
     image += np.where((mask == 3) & (rows // 3 % 2 == 0), -60, 0)[..., None]
     image += (8 * ((rows + 2 * columns) // 7 % 2))[..., None]
@@ -260,8 +358,11 @@ def _hurried(mask: Pixels) -> Pixels:
 def _spoil(folder: Path) -> None:
     """Wrong masks in train (moved, erased, another class) and a training image in test."""
     masks = folder / "masks" / "train"
-    for number, change in ((2, lambda mask: np.roll(mask, 9, axis=1)), (6, lambda mask: np.where(mask == 2, 0, mask)),
-                           (10, lambda mask: np.where(mask == 1, 2, mask))):
+    for number, change in (
+        (2, lambda mask: np.roll(mask, 9, axis=1)),
+        (6, lambda mask: np.where(mask == 2, 0, mask)),
+        (10, lambda mask: np.where(mask == 1, 2, mask)),
+    ):
         file = masks / f"train_{number:02d}.png"
         Image.fromarray(change(_read(file)).astype(np.uint8)).save(file)
     for kind in ("images", "masks"):
@@ -291,8 +392,11 @@ def _break(folder: Path) -> None:
 def _write_boxes(folder: Path) -> None:
     """The same kind of images with boxes only, as COCO."""
     rng = np.random.default_rng(3)
-    document: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": [], "categories": [
-        {"id": number, "name": name} for number, name in enumerate(("disc", "box", "stripes"), start=1)]}
+    document: dict[str, list[dict[str, Any]]] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(("disc", "box", "stripes"), start=1)],
+    }
     (folder / "images").mkdir(parents=True)
     for number in range(6):
         image, mask = _draw(rng, number)
@@ -304,7 +408,14 @@ def _write_boxes(folder: Path) -> None:
             if rows.size:
                 left, top = int(columns.min()), int(rows.min())
                 box = [left, top, int(columns.max()) + 1 - left, int(rows.max()) + 1 - top]
-                document["annotations"].append({
-                    "id": len(document["annotations"]) + 1, "image_id": number + 1, "category_id": class_id,
-                    "bbox": box, "area": box[2] * box[3], "iscrowd": 0})
+                document["annotations"].append(
+                    {
+                        "id": len(document["annotations"]) + 1,
+                        "image_id": number + 1,
+                        "category_id": class_id,
+                        "bbox": box,
+                        "area": box[2] * box[3],
+                        "iscrowd": 0,
+                    }
+                )
     (folder / "annotations.json").write_text(json.dumps(document, indent=1))

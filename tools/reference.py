@@ -74,8 +74,10 @@ def _rows(title: str, table: Any, arguments: Any) -> list[str]:
 
 def _models() -> list[str]:
     lines = ["\n### Models\n", "| name | over an encoder | arguments |", "|---|---|---|"]
-    return lines + [f"| `{name}` | {_yes(models.takes_encoder(name))} | {_arguments(models.arguments(name))} |"
-                    for name in models.MODELS]
+    return lines + [
+        f"| `{name}` | {_yes(models.takes_encoder(name))} | {_arguments(models.arguments(name))} |"
+        for name in models.MODELS
+    ]
 
 
 def _arguments(parameters: dict[str, inspect.Parameter]) -> str:
@@ -126,22 +128,33 @@ def render() -> str:
     lines += ["\n### Selectors of class trees\n", "| name | how a pixel is labelled |", "|---|---|"]
     lines += [f"| `{name}` | {how} |" for name, how in SELECTORS.items()]
     lines += ["\n### Formats\n", "| name | reads | writes | what |", "|---|---|---|---|"]
-    lines += [f"| `{name}` | {_yes(row.read or row.write)} | {_yes(row.write)} | {row.meaning} |"
-              for name, row in FORMATS.items()]
+    lines += [
+        f"| `{name}` | {_yes(row.read or row.write)} | {_yes(row.write)} | {row.meaning} |"
+        for name, row in FORMATS.items()
+    ]
     lines += ["\n### Logs\n", "| tool | what is read |", "|---|---|"]
     lines += [f"| `{name}` | {row.meaning} |" for name, row in READERS.items()]
-    lines += ["\n## Measures of evaluate\n", "| name | what | aggregated over | an absent class | better | unit |",
-              "|---|---|---|---|---|---|"]
-    lines += [f"| `{name}` | {row.meaning} | {row.aggregation} | {row.absent} | {row.better} | {row.unit} |"
-              for name, row in MEASURES.items()]
+    lines += [
+        "\n## Measures of evaluate\n",
+        "| name | what | aggregated over | an absent class | better | unit |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{name}` | {row.meaning} | {row.aggregation} | {row.absent} | {row.better} | {row.unit} |"
+        for name, row in MEASURES.items()
+    ]
     lines += ["\n## Findings of the audit\n", "| code | severity | meaning |", "|---|---|---|"]
     lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in CHECKS.items()]
     lines += ["\n`audit --fix` mends, as edits:\n", "| code | how |", "|---|---|"]
     lines += [f"| `{code}` | {how} |" for code, (how, _) in FIXES.items()]
     lines += ["\nFound while files are listed and annotations are read:\n", "| code | meaning |", "|---|---|"]
     lines += [f"| `{code}` | {meaning} |" for code, meaning in NOTES.items()]
-    lines += ["\n## Findings of the training doctor\n", "| code | severity | meaning |", "|---|---|---|",
-              f"| `{NOT_FINITE}` | error | the loss was not finite, and training stopped |"]
+    lines += [
+        "\n## Findings of the training doctor\n",
+        "| code | severity | meaning |",
+        "|---|---|---|",
+        f"| `{NOT_FINITE}` | error | the loss was not finite, and training stopped |",
+    ]
     lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in SYMPTOMS.items()]
     lines += ["\n## Findings of the guard of numbers\n", "| code | severity | meaning |", "|---|---|---|"]
     lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in GUARDS.items()]
@@ -149,8 +162,15 @@ def render() -> str:
     lines += [f"| `{name}` | {kind.meaning} | {kind.fix} |" for name, kind in KINDS.items()]
     lines += ["\nSlices that `explain` compares with the rest:\n", "| slices | of what | score |", "|---|---|---|"]
     lines += [f"| `{name}` | {axis.meaning} | {axis.measure} |" for name, axis in AXES.items()]
-    lines += ["", "## Label suspects", "", "A finding `label.KIND`: a warning from a score of 0.9, else a note.", "",
-              "| kind | the label | what to do |", "|---|---|---|"]
+    lines += [
+        "",
+        "## Label suspects",
+        "",
+        "A finding `label.KIND`: a warning from a score of 0.9, else a note.",
+        "",
+        "| kind | the label | what to do |",
+        "|---|---|---|",
+    ]
     lines += [f"| `{kind}` | {meaning} | {REPAIRS[kind]} |" for kind, meaning in WRONG.items()]
     lines += ["", "What the detector looks at:", "", "| feature | meaning |", "|---|---|"]
     lines += [f"| `{name}` | {meaning} |" for name, meaning in FEATURES.items()]

@@ -73,8 +73,9 @@ class Comparison:
         return not self.missing and not self.added and not any(one.numbers for one in self.files.values())
 
 
-def compare(first: Path, second: Path, words: Sequence[tuple[str, str]] = (),
-            renames: Sequence[tuple[str, str]] = ()) -> Comparison:
+def compare(
+    first: Path, second: Path, words: Sequence[tuple[str, str]] = (), renames: Sequence[tuple[str, str]] = ()
+) -> Comparison:
     """Compares two recordings; `words` and `renames` are pairs of old and new. SystemExit where one is none."""
     result = Comparison()
     rename = _renamer(words)
@@ -87,8 +88,11 @@ def compare(first: Path, second: Path, words: Sequence[tuple[str, str]] = (),
         result.missing = [path for path in result.missing if path not in {old for old, _ in found}]
         result.added = [path for path in result.added if path not in {new for _, new in found}]
     for old, new in sorted(pairs):
-        result.files[old] = Outcome() if is_volatile(old) else _compare_files(
-            read_parts(first, old), read_parts(second, new), roots, rename)
+        result.files[old] = (
+            Outcome()
+            if is_volatile(old)
+            else _compare_files(read_parts(first, old), read_parts(second, new), roots, rename)
+        )
     return result
 
 
@@ -100,8 +104,9 @@ def _files(folder: Path) -> list[str]:
     return found
 
 
-def _match(first: Iterable[str], second: Iterable[str], renames: Sequence[tuple[str, str]]
-           ) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+def _match(
+    first: Iterable[str], second: Iterable[str], renames: Sequence[tuple[str, str]]
+) -> tuple[list[tuple[str, str]], list[str], list[str]]:
     """Pairs of paths, what only the first has and what only the second has."""
     left = set(second)
     pairs, missing = [], []
@@ -118,8 +123,9 @@ def _match(first: Iterable[str], second: Iterable[str], renames: Sequence[tuple[
     return pairs, missing, sorted(left)
 
 
-def _match_by(kind: object, first: Path, second: Path, missing: Sequence[str], added: Sequence[str], rename: Rename
-              ) -> list[tuple[str, str]]:
+def _match_by(
+    kind: object, first: Path, second: Path, missing: Sequence[str], added: Sequence[str], rename: Rename
+) -> list[tuple[str, str]]:
     """Files that lie elsewhere: the same by `kind`, in the order of their paths."""
     assert callable(kind)
     places: dict[str, list[str]] = {}
@@ -152,8 +158,9 @@ def _numbers(folder: Path, path: str, rename: Rename) -> str:
     return "" if len(numbers) < _ENOUGH or None in texts else f"{PurePosixPath(path).suffix} {' '.join(numbers)}"
 
 
-def _compare_files(first: dict[str, bytes], second: dict[str, bytes], roots: tuple[str, str], rename: Rename
-                   ) -> Outcome:
+def _compare_files(
+    first: dict[str, bytes], second: dict[str, bytes], roots: tuple[str, str], rename: Rename
+) -> Outcome:
     result = Outcome()
     if len(first) != len(second):
         result.numbers.append(f"holds {len(first)} parts, then {len(second)}")
@@ -165,13 +172,16 @@ def _compare_files(first: dict[str, bytes], second: dict[str, bytes], roots: tup
     return result
 
 
-def _compare_part(result: Outcome, old: str, before: bytes, new: str, after: bytes, roots: tuple[str, str],
-                  rename: Rename) -> None:
+def _compare_part(
+    result: Outcome, old: str, before: bytes, new: str, after: bytes, roots: tuple[str, str], rename: Rename
+) -> None:
     if before == after:
         return
     inside = f"{old.partition('!')[2]}: " if "!" in old else ""
-    first, second = (normal_text(name, data, root, change) for name, data, root, change in
-                     ((old, before, roots[0], rename), (new, after, roots[1], str)))
+    first, second = (
+        normal_text(name, data, root, change)
+        for name, data, root, change in ((old, before, roots[0], rename), (new, after, roots[1], str))
+    )
     if first is None or second is None:
         result.numbers.append(f"{inside}other bytes ({len(before)}, then {len(after)})")
         return
@@ -180,8 +190,10 @@ def _compare_part(result: Outcome, old: str, before: bytes, new: str, after: byt
     result.same = False
     where = _differences(first, second)
     if where:  # keys that are written in the order of the alphabet change their places with their names
-        first, second = (normal_text(name, data, root, change, ordered=False) or "" for name, data, root, change in
-                         ((old, before, roots[0], rename), (new, after, roots[1], str)))
+        first, second = (
+            normal_text(name, data, root, change, ordered=False) or ""
+            for name, data, root, change in ((old, before, roots[0], rename), (new, after, roots[1], str))
+        )
         if _differences(first, second):
             result.numbers += [inside + line for line in where]
             return
@@ -200,8 +212,9 @@ def _differences(first: str, second: str) -> list[str]:
     for _, a, b, c, d in changes[:_SHOWN]:
         found.append(f"number {a + 1}: {_around(first, before[a:b])} -> {_around(second, after[c:d])}")
     if len(changes) > _SHOWN or not found:
-        found.append(f"in all {len(changes)} places of the first {_LOOKED_AT} numbers; {len(before)} numbers, then "
-                     f"{len(after)}")
+        found.append(
+            f"in all {len(changes)} places of the first {_LOOKED_AT} numbers; {len(before)} numbers, then {len(after)}"
+        )
     return found
 
 
@@ -265,8 +278,11 @@ def render(result: Comparison) -> str:
         lines += ["other words, by how often:"]
         lines += [f"{count:6d}  `{old}` -> `{new}`  ({example[old, new]})" for (old, new), count in words.most_common()]
     counts = Counter(one.verdict for one in result.files.values())
-    lines += [f"{len(result.files)} files: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-              + f"; {len(result.missing)} missing, {len(result.added)} new, {len(result.renamed)} renamed"]
+    lines += [
+        f"{len(result.files)} files: "
+        + ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        + f"; {len(result.missing)} missing, {len(result.added)} new, {len(result.renamed)} renamed"
+    ]
     return "\n".join([*lines, "no number differs" if result.fine else "not the same"])
 
 

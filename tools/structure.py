@@ -91,16 +91,25 @@ def private_in_tests(tests: Path) -> list[str]:
     found = []
     for file in sorted(tests.rglob("*.py")):
         tree = ast.parse(file.read_text("utf-8"))
-        ours = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
-                and (node.module or "").split(".")[0] == PACKAGE for alias in node.names}
+        ours = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE
+            for alias in node.names
+        }
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:
                 names = [alias.name for alias in node.names if alias.name.startswith("_") and alias.name[:2] != "__"]
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ours:
                 private = node.attr.startswith("_") and node.attr[:2] != "__" and node.attr not in PUBLIC
                 names = [node.attr] if private else []
-            elif (isinstance(node, ast.Call) and len(node.args) > 1 and isinstance(node.args[0], ast.Name)
-                  and node.args[0].id in ours and isinstance(node.args[1], ast.Constant)):
+            elif (
+                isinstance(node, ast.Call)
+                and len(node.args) > 1
+                and isinstance(node.args[0], ast.Name)
+                and node.args[0].id in ours
+                and isinstance(node.args[1], ast.Constant)
+            ):
                 value = node.args[1].value  # monkeypatch.setattr(module, "_name", ...)
                 names = [value] if isinstance(value, str) and value.startswith("_") and value[:2] != "__" else []
             else:
@@ -114,21 +123,28 @@ def counts(checkout: Path) -> dict[str, object]:
     known = modules(checkout / "src")
     pairs = edges(known)
     wing = {module: ".".join(module.split(".")[:2]) for module in known}
-    room = {module: module if file.name == "__init__.py" or module.count(".") == 1 else module.rpartition(".")[0]
-            for module, file in known.items()}
+    room = {
+        module: module if file.name == "__init__.py" or module.count(".") == 1 else module.rpartition(".")[0]
+        for module, file in known.items()
+    }
     wings, rooms = between(pairs, wing), between(pairs, room)
     lines = {module: file.read_bytes().count(b"\n") for module, file in known.items()}
     private = private_in_tests(checkout / "tests")
     return {
         "wings": len({*wing.values()} - {PACKAGE}),
-        "imports between wings": len(wings), "wings that import each other": circles(wings),
+        "imports between wings": len(wings),
+        "wings that import each other": circles(wings),
         "rooms": len({*room.values()} - {PACKAGE}),
-        "imports between rooms": len(rooms), "rooms that import each other": circles(rooms),
-        "modules": len(known), "lines": sum(lines.values()),
+        "imports between rooms": len(rooms),
+        "rooms that import each other": circles(rooms),
+        "modules": len(known),
+        "lines": sum(lines.values()),
         f"modules over {LONG} lines": {name: n for name, n in sorted(lines.items()) if n > LONG},
         "classes defined twice": defined_twice(known, ast.ClassDef),
         "functions defined twice": defined_twice(known, ast.FunctionDef),
-        "human": forms_of_human(known), "private names in tests": len(private), "private": private,
+        "human": forms_of_human(known),
+        "private names in tests": len(private),
+        "private": private,
     }
 
 

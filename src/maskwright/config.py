@@ -33,8 +33,9 @@ from maskwright.modeling import augment, losses, models, optim
 from maskwright.training.tracking import trackers
 
 Weight = Annotated[float, Field(gt=0)]
-ClassWeights = (Literal["none", "inverse_frequency", "median_frequency", "effective_number"]
-                | list[Weight | list[Weight]])
+ClassWeights = (
+    Literal["none", "inverse_frequency", "median_frequency", "effective_number"] | list[Weight | list[Weight]]
+)
 Positive = Annotated[int, Field(gt=0)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 
@@ -53,11 +54,14 @@ def _row(entry: dict[str, Any]) -> str:
 class TrustConfig(StrictModel):
     """How far the labels of training images are trusted, pixel by pixel; a text alone is the folder."""
 
-    folder: str = Field(description="NAME.png for each training sample, 0..255, as `suspects` writes them; relative to "
-                                    "this file")
+    folder: str = Field(
+        description="NAME.png for each training sample, 0..255, as `suspects` writes them; relative to this file"
+    )
     mode: Literal["weight", "ignore"] = Field(
-        "weight", description="weight: a pixel of trust w counts in a share w of the epochs; ignore: in none when it "
-                              "is trusted less than `least`")
+        "weight",
+        description="weight: a pixel of trust w counts in a share w of the epochs; ignore: in none when it "
+        "is trusted less than `least`",
+    )
     least: float | None = Field(None, gt=0, le=1, description="for mode ignore, which takes 0.5 when it is left out")
 
     @model_validator(mode="before")
@@ -88,7 +92,6 @@ class DataConfig(StrictModel):
     std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = None
     trust: TrustConfig | None = Field(None, description="pixels in doubt count less in training; all alike if left out")
 
-
     @field_validator("image_size", mode="before")
     @classmethod
     def _two_sides(cls, value: Any) -> Any:
@@ -118,8 +121,9 @@ class ModelConfig(StrictModel):
         if models.takes_encoder(self.name) and not self.encoder:
             raise ValueError(f"{self.name} needs an encoder, such as resnet34 or tu-mobilenetv2_100")
         if not models.takes_encoder(self.name) and (self.encoder or self.weights != "none"):
-            raise ValueError(f"{self.name} has no separate encoder and no pretrained weights; remove them, or take "
-                             "'Unet'")
+            raise ValueError(
+                f"{self.name} has no separate encoder and no pretrained weights; remove them, or take 'Unet'"
+            )
         return self
 
 
@@ -149,10 +153,12 @@ class LossTerm(_Named):
 
     kind, table = "loss", losses.LOSSES
     weight: float = Field(1.0, gt=0)
-    class_weights: ClassWeights = Field("none", description="a kind, or a number for each class; with `levels`, a list "
-                                                            "of numbers for each level")
+    class_weights: ClassWeights = Field(
+        "none", description="a kind, or a number for each class; with `levels`, a list of numbers for each level"
+    )
     levels: Literal["equal"] | list[Annotated[float, Field(ge=0)]] | None = Field(
-        None, description="of a class tree: a weight for each level, top first, or `equal`; leaves only when left out")
+        None, description="of a class tree: a weight for each level, top first, or `equal`; leaves only when left out"
+    )
 
     @field_validator("levels")
     @classmethod
@@ -199,7 +205,8 @@ class OptimizerConfig(_Named):
     weight_decay: float = Field(default=0.01, ge=0)
     head_lr_mult: float = Field(default=1.0, gt=0)
     groups: dict[str, GroupConfig] = Field(
-        default_factory=dict, description="parts of the model, by how the names of their parameters begin")
+        default_factory=dict, description="parts of the model, by how the names of their parameters begin"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -255,9 +262,11 @@ class TrainConfig(StrictModel):
     epochs: Annotated[float, Field(gt=0)] | None = None
     budget: str | None = Field(None, description="wall time such as 90s, 5m or 1.5h, evaluation included")
     refits: list[RefitConfig] = Field(
-        default_factory=list, description="what a budget made of `iterations` while it trained; written by the run")
+        default_factory=list, description="what a budget made of `iterations` while it trained; written by the run"
+    )
     thread_changes: list[ThreadsConfig] = Field(
-        default_factory=list, description="what became of `threads` while it trained; written by the run")
+        default_factory=list, description="what became of `threads` while it trained; written by the run"
+    )
     batch_size: Positive = 8
     evaluate_every: Positive | None = Field(None, description="iterations; an eighth of the run when left out")
     early_stopping: Positive | None = Field(None, description="evaluations without a better val mIoU")
@@ -266,7 +275,8 @@ class TrainConfig(StrictModel):
     channels_last: bool | Literal["auto"] = Field("auto", description="layout of images in memory; measured if auto")
     threads: Positive | None = Field(None, description="of the CPU; torch's own number or fewer when left out")
     compile: Literal["none", "default", "reduce-overhead"] = Field(
-        "none", description="torch.compile of the step; reduce-overhead: with CUDA graphs")
+        "none", description="torch.compile of the step; reduce-overhead: with CUDA graphs"
+    )
     workers: int | None = Field(None, ge=0, description="loader processes; chosen by device when left out")
 
     @field_validator("budget")
@@ -280,8 +290,9 @@ class TrainConfig(StrictModel):
     def _one_length(self) -> TrainConfig:
         given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError("give one of iterations, epochs and budget"
-                             + (f" (given: {', '.join(given)})" if given else ""))
+            raise ValueError(
+                "give one of iterations, epochs and budget" + (f" (given: {', '.join(given)})" if given else "")
+            )
         if self.thread_changes and not (self.threads and self.iterations):
             raise ValueError("thread_changes belong to the threads and iterations they were written with; remove them")
         if self.refits and not self.iterations:
@@ -301,7 +312,8 @@ class RunConfig(StrictModel):
     train: TrainConfig
     augment: list[AugmentTerm] = Field(default_factory=list)
     border: Literal["reflect", "ignore"] = Field(
-        "reflect", description="labels where geometry uncovers places: mirrored like the image there, or ignored")
+        "reflect", description="labels where geometry uncovers places: mirrored like the image there, or ignored"
+    )
     flip_average: bool = Field(False, description="average predictions over the mirrored image: twice the work")
     selector: Selector = Field("leaf", description="how a class tree's levels are labelled; see the table of selectors")
     trackers: list[TrackerTerm] = Field(default_factory=list, description="tools that show the run; each at most once")
@@ -346,37 +358,92 @@ def seconds_of(text: str) -> float:
 
 # What users of other tools write, and where it stands here. Keys of a section are also found where they do not belong.
 _SECTIONS: dict[str, type[BaseModel]] = {
-    "data": DataConfig, "model": ModelConfig, "optimizer": OptimizerConfig, "schedule": ScheduleConfig,
-    "train": TrainConfig}
-SYNONYMS = {key: f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields
-            if key not in ("name", "args")} | {
-    "learning_rate": "optimizer.lr", "base_lr": "optimizer.lr", "lr0": "optimizer.lr", "wd": "optimizer.weight_decay",
-    "optim": "optimizer", "optimiser": "optimizer", "scheduler": "schedule", "lr_scheduler": "schedule",
-    "lr_schedule": "schedule", "warmup_steps": "schedule.warmup", "warmup_iters": "schedule.warmup",
-    "epoch": "train.epochs", "num_epochs": "train.epochs", "n_epochs": "train.epochs", "max_epochs": "train.epochs",
-    "steps": "train.iterations", "max_steps": "train.iterations", "num_steps": "train.iterations",
-    "iters": "train.iterations", "max_iters": "train.iterations", "max_iterations": "train.iterations",
-    "batch": "train.batch_size", "batchsize": "train.batch_size", "bs": "train.batch_size",
-    "samples_per_gpu": "train.batch_size", "num_workers": "train.workers", "n_workers": "train.workers",
-    "patience": "train.early_stopping", "amp": "train.precision", "eval_every": "train.evaluate_every",
-    "eval_interval": "train.evaluate_every", "val_interval": "train.evaluate_every", "time": "train.budget",
-    "img_size": "data.image_size", "imgsz": "data.image_size", "imsize": "data.image_size", "size": "data.image_size",
-    "input_size": "data.image_size", "crop_size": "data.image_size", "resolution": "data.image_size",
-    "dataset": "data.root", "data_root": "data.root", "dataset_path": "data.root", "path": "data.root",
-    "val_split": "data.holdout", "validation_split": "data.holdout", "interpolation": "data.resample",
-    "backbone": "model.encoder", "encoder_name": "model.encoder", "arch": "model.name", "architecture": "model.name",
-    "network": "model.name", "pretrained": "model.weights", "encoder_weights": "model.weights",
-    "losses": "loss", "criterion": "loss", "augmentation": "augment", "augmentations": "augment",
-    "transforms": "augment", "random_seed": "seed", "random_state": "seed", "logger": "trackers",
-    "loggers": "trackers", "tta": "flip_average",
+    "data": DataConfig,
+    "model": ModelConfig,
+    "optimizer": OptimizerConfig,
+    "schedule": ScheduleConfig,
+    "train": TrainConfig,
+}
+SYNONYMS = {
+    key: f"{section}.{key}"
+    for section, model in _SECTIONS.items()
+    for key in model.model_fields
+    if key not in ("name", "args")
+} | {
+    "learning_rate": "optimizer.lr",
+    "base_lr": "optimizer.lr",
+    "lr0": "optimizer.lr",
+    "wd": "optimizer.weight_decay",
+    "optim": "optimizer",
+    "optimiser": "optimizer",
+    "scheduler": "schedule",
+    "lr_scheduler": "schedule",
+    "lr_schedule": "schedule",
+    "warmup_steps": "schedule.warmup",
+    "warmup_iters": "schedule.warmup",
+    "epoch": "train.epochs",
+    "num_epochs": "train.epochs",
+    "n_epochs": "train.epochs",
+    "max_epochs": "train.epochs",
+    "steps": "train.iterations",
+    "max_steps": "train.iterations",
+    "num_steps": "train.iterations",
+    "iters": "train.iterations",
+    "max_iters": "train.iterations",
+    "max_iterations": "train.iterations",
+    "batch": "train.batch_size",
+    "batchsize": "train.batch_size",
+    "bs": "train.batch_size",
+    "samples_per_gpu": "train.batch_size",
+    "num_workers": "train.workers",
+    "n_workers": "train.workers",
+    "patience": "train.early_stopping",
+    "amp": "train.precision",
+    "eval_every": "train.evaluate_every",
+    "eval_interval": "train.evaluate_every",
+    "val_interval": "train.evaluate_every",
+    "time": "train.budget",
+    "img_size": "data.image_size",
+    "imgsz": "data.image_size",
+    "imsize": "data.image_size",
+    "size": "data.image_size",
+    "input_size": "data.image_size",
+    "crop_size": "data.image_size",
+    "resolution": "data.image_size",
+    "dataset": "data.root",
+    "data_root": "data.root",
+    "dataset_path": "data.root",
+    "path": "data.root",
+    "val_split": "data.holdout",
+    "validation_split": "data.holdout",
+    "interpolation": "data.resample",
+    "backbone": "model.encoder",
+    "encoder_name": "model.encoder",
+    "arch": "model.name",
+    "architecture": "model.name",
+    "network": "model.name",
+    "pretrained": "model.weights",
+    "encoder_weights": "model.weights",
+    "losses": "loss",
+    "criterion": "loss",
+    "augmentation": "augment",
+    "augmentations": "augment",
+    "transforms": "augment",
+    "random_seed": "seed",
+    "random_state": "seed",
+    "logger": "trackers",
+    "loggers": "trackers",
+    "tta": "flip_average",
 }
 
 
 def _as_model(name: str, parameters: dict[str, inspect.Parameter]) -> type[BaseModel]:
     """The arguments of a table row as a model, so that they are checked like any other value."""
     fields: dict[str, Any] = {
-        key: (Any if parameter.annotation is parameter.empty else _from_yaml(parameter.annotation),
-              ... if parameter.default is parameter.empty else parameter.default)
+        key: (
+            Any if parameter.annotation is parameter.empty else _from_yaml(parameter.annotation),
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
         for key, parameter in parameters.items()
     }
     config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
@@ -393,8 +460,14 @@ def _argument_problems(document: Document, folder: Path) -> list[str]:
     problems: list[str] = []
     has_torch = importlib.util.find_spec("torch") is not None
 
-    def check(location: tuple[str | int, ...], name: str, parameters: dict[str, inspect.Parameter],
-              given: dict[str, Any], build: Callable[..., Any] | None = None, own: Collection[str] = ()) -> None:
+    def check(
+        location: tuple[str | int, ...],
+        name: str,
+        parameters: dict[str, inspect.Parameter],
+        given: dict[str, Any],
+        build: Callable[..., Any] | None = None,
+        own: Collection[str] = (),
+    ) -> None:
         """`own` are keys of the entry itself, which are checked elsewhere: here they are only known."""
         known = dict.fromkeys(own, inspect.Parameter("own", inspect.Parameter.KEYWORD_ONLY, default=None))
         model = _as_model(name, parameters | known)
@@ -413,27 +486,47 @@ def _argument_problems(document: Document, folder: Path) -> list[str]:
                 problems.append(document.problem(location, str(error)))
 
     for section, table, arguments, own, needs_torch in (
-            ("loss", losses.LOSSES, losses.arguments, {"name", "weight", "class_weights", "levels"}, True),
-            ("augment", augment.AUGMENTATIONS | {augment.PASS_THROUGH: partial(_check_pipeline, folder)},
-             augment.arguments, {"name"}, False),
-            ("trackers", trackers.TRACKERS, trackers.arguments, {"name"}, False)):
+        ("loss", losses.LOSSES, losses.arguments, {"name", "weight", "class_weights", "levels"}, True),
+        (
+            "augment",
+            augment.AUGMENTATIONS | {augment.PASS_THROUGH: partial(_check_pipeline, folder)},
+            augment.arguments,
+            {"name"},
+            False,
+        ),
+        ("trackers", trackers.TRACKERS, trackers.arguments, {"name"}, False),
+    ):
         entries = document.data.get(section, [])
         for i, entry in enumerate(entries if isinstance(entries, list) else [entries]):
             entry = _by_name(entry)
             if isinstance(entry, dict) and _row(entry) in table and (has_torch or not needs_torch):
                 given = {key: value for key, value in entry.items() if key not in own}
                 row = table[entry["name"]]
-                check((section, i), entry["name"], arguments(entry["name"]), given,
-                      models.load(row) if isinstance(row, str) else row)
-                if (section == "loss" and entry.get("class_weights", "none") != "none"
-                        and not losses.takes_class_weights(entry["name"])):
-                    problems.append(document.problem((section, i, "class_weights"),
-                                                     f"{entry['name']} does not look at classes; remove it"))
+                check(
+                    (section, i),
+                    entry["name"],
+                    arguments(entry["name"]),
+                    given,
+                    models.load(row) if isinstance(row, str) else row,
+                )
+                if (
+                    section == "loss"
+                    and entry.get("class_weights", "none") != "none"
+                    and not losses.takes_class_weights(entry["name"])
+                ):
+                    problems.append(
+                        document.problem(
+                            (section, i, "class_weights"), f"{entry['name']} does not look at classes; remove it"
+                        )
+                    )
     builders: dict[str, dict[str, Callable[..., Any]]] = {
         "optimizer": dict(optim.OPTIMIZERS),
-        "schedule": {name: partial(schedule, 0, 1) for name, schedule in optim.SCHEDULES.items()}}
-    for section, owner, row_arguments in (("optimizer", OptimizerConfig, optim.optimizer_arguments),
-                                          ("schedule", ScheduleConfig, optim.schedule_arguments)):
+        "schedule": {name: partial(schedule, 0, 1) for name, schedule in optim.SCHEDULES.items()},
+    }
+    for section, owner, row_arguments in (
+        ("optimizer", OptimizerConfig, optim.optimizer_arguments),
+        ("schedule", ScheduleConfig, optim.schedule_arguments),
+    ):
         entry = document.data.get(section)
         if isinstance(entry, dict) and (name := _row({"name": owner().name} | entry)) in builders[section]:
             check((section,), name, row_arguments(name), entry, builders[section][name], owner.model_fields)
@@ -509,15 +602,23 @@ def rebase(config: RunConfig, folder: Path) -> RunConfig:
     model = config.model
     if model.weights not in ("none", "imagenet"):
         model = model.model_copy(update={"weights": str(folder / model.weights)})
-    terms = [term.model_copy(update={"file": str(folder / term.arguments["file"])})
-             if term.name == augment.PASS_THROUGH and term.arguments.get("file") else term for term in config.augment]
+    terms = [
+        term.model_copy(update={"file": str(folder / term.arguments["file"])})
+        if term.name == augment.PASS_THROUGH and term.arguments.get("file")
+        else term
+        for term in config.augment
+    ]
     return config.model_copy(update={"data": data, "model": model, "augment": terms})
 
 
 def with_pipelines(config: RunConfig) -> RunConfig:
     """The config with the content of the pipeline file that it names, so that a run depends on no other file."""
-    terms = [AugmentTerm.model_validate({"name": term.name, "pipeline": augment.pass_through(**term.arguments)})
-             if term.name == augment.PASS_THROUGH else term for term in config.augment]
+    terms = [
+        AugmentTerm.model_validate({"name": term.name, "pipeline": augment.pass_through(**term.arguments)})
+        if term.name == augment.PASS_THROUGH
+        else term
+        for term in config.augment
+    ]
     return config.model_copy(update={"augment": terms})
 
 
@@ -525,17 +626,21 @@ def json_schema() -> dict[str, Any]:
     """JSON Schema of `run.yaml` for editors, with the names of all tables."""
     schema = RunConfig.model_json_schema()
     definitions = schema["$defs"]
-    for definition, table, section in (("LossTerm", losses.LOSSES, "loss"),
-                                       ("AugmentTerm", augment.AUGMENTATIONS, "augment"),
-                                       ("TrackerTerm", trackers.TRACKERS, "trackers")):
+    for definition, table, section in (
+        ("LossTerm", losses.LOSSES, "loss"),
+        ("AugmentTerm", augment.AUGMENTATIONS, "augment"),
+        ("TrackerTerm", trackers.TRACKERS, "trackers"),
+    ):
         names = sorted([*table, augment.PASS_THROUGH] if section == "augment" else table)
         definitions[definition]["properties"]["name"]["enum"] = names
         item = {"anyOf": [{"enum": names}, {"$ref": f"#/$defs/{definition}"}]}
         listed = schema["properties"][section] | {"items": item}
         schema["properties"][section] = {"anyOf": [item, listed]}
-    for section, definition, names in (("model", "ModelConfig", sorted(models.MODELS)),
-                                       ("optimizer", "OptimizerConfig", sorted(optim.OPTIMIZERS)),
-                                       ("schedule", "ScheduleConfig", sorted(optim.SCHEDULES))):
+    for section, definition, names in (
+        ("model", "ModelConfig", sorted(models.MODELS)),
+        ("optimizer", "OptimizerConfig", sorted(optim.OPTIMIZERS)),
+        ("schedule", "ScheduleConfig", sorted(optim.SCHEDULES)),
+    ):
         definitions[definition]["properties"]["name"]["enum"] = names
         schema["properties"][section] = {"anyOf": [{"enum": names}, {"$ref": f"#/$defs/{definition}"}]}
     definitions["DataConfig"]["properties"]["trust"]["anyOf"].append({"type": "string"})

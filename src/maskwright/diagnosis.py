@@ -62,10 +62,15 @@ class DoctorReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `doctor`."""
-        return {"version": __version__, "ok": all(row.status == "ok" for row in self.rows),
-                "rows": [asdict(row) for row in self.rows]} | (
-                    {} if self.findings is None else {"findings": [finding.to_dict() for finding in self.findings],
-                                                      "summary": summarise(self.findings)})
+        return {
+            "version": __version__,
+            "ok": all(row.status == "ok" for row in self.rows),
+            "rows": [asdict(row) for row in self.rows],
+        } | (
+            {}
+            if self.findings is None
+            else {"findings": [finding.to_dict() for finding in self.findings], "summary": summarise(self.findings)}
+        )
 
 
 def doctor(run: str | Path | Run | None = None) -> DoctorReport:
@@ -85,8 +90,9 @@ def _unlearnt(run: Run) -> Iterator[Finding]:
     for split in sorted(evaluated_splits(run)):
         if scored := newest(run, split):
             found = guard([Number.of(run.path.name, scored.result, scored.names, run)])
-            yield from (replace(finding, message=f"{split}: {finding.message}") for finding in found
-                        if finding.code == UNLEARNT)
+            yield from (
+                replace(finding, message=f"{split}: {finding.message}") for finding in found if finding.code == UNLEARNT
+            )
 
 
 def _safely(name: str, look: Callable[[], Iterator[Row]]) -> list[Row]:
@@ -99,6 +105,7 @@ def _safely(name: str, look: Callable[[], Iterator[Row]]) -> list[Row]:
 
 
 # --- software --------------------------------------------------------------------------------------------
+
 
 def _python() -> Iterator[Row]:
     yield Row("maskwright", __version__)
@@ -120,8 +127,14 @@ def requirements() -> list[Requirement]:
         lines = metadata.requires("maskwright") or []
     except metadata.PackageNotFoundError:
         project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
-        lines = [*project["dependencies"], *(f"{line}; extra == '{extra}'"
-                 for extra, items in project["optional-dependencies"].items() for line in items)]
+        lines = [
+            *project["dependencies"],
+            *(
+                f"{line}; extra == '{extra}'"
+                for extra, items in project["optional-dependencies"].items()
+                for line in items
+            ),
+        ]
     matches = filter(None, map(_REQUIREMENT.match, lines))
     return [Requirement(found[1], found[2] or "", found[3] or "") for found in matches]
 
@@ -130,8 +143,11 @@ def _libraries() -> Iterator[Row]:
     needed = requirements()
     yield _library_row("libraries", [item for item in needed if not item.extra], "pip install --upgrade maskwright")
     for extra in dict.fromkeys(item.extra for item in needed if item.extra):
-        row = _library_row(f"extra {extra}", [item for item in needed if item.extra == extra],
-                           f"pip install --upgrade maskwright[{extra}]")
+        row = _library_row(
+            f"extra {extra}",
+            [item for item in needed if item.extra == extra],
+            f"pip install --upgrade maskwright[{extra}]",
+        )
         # Only training is a part of the line; the other tools are a matter of choice.
         yield replace(row, status="ok") if extra != "train" and row.value.startswith(_ABSENT) else row
 
@@ -173,6 +189,7 @@ def _weights() -> Iterator[Row]:
 
 # --- processor and device --------------------------------------------------------------------------------
 
+
 def _device() -> Iterator[Row]:
     if util.find_spec("torch") is None:
         yield Row("device", "unknown without torch", "missing", "pip install maskwright[train]")
@@ -188,8 +205,12 @@ def _device() -> Iterator[Row]:
         brain = torch.cuda.is_bf16_supported(including_emulation=False)
         yield Row("bfloat16 on the GPU", "supported" if brain else "no: training uses float32")
     elif Path("/proc/driver/nvidia/version").exists():
-        yield Row("device", f"CPU: torch {torch.__version__} cannot use the NVIDIA driver that is here", "warning",
-                  "install a build of torch for the CUDA version of the driver")
+        yield Row(
+            "device",
+            f"CPU: torch {torch.__version__} cannot use the NVIDIA driver that is here",
+            "warning",
+            "install a build of torch for the CUDA version of the driver",
+        )
     else:
         yield Row("device", "CPU" + (" (MPS is present but not used)" if torch.backends.mps.is_available() else ""))
 
@@ -200,8 +221,11 @@ def _bfloat16() -> Iterator[Row]:
         return
     lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", CPUINFO.read_text(), re.MULTILINE)
     found = [flag for flag in _BF16_FLAGS if lines and flag in lines[0].split()]
-    yield Row("bfloat16 on the CPU", ", ".join(found) if found else "no: training measures, and uses float32",
-              fix="" if found else "nothing to do; processors with avx512_bf16 or amx_bf16 train about twice as fast")
+    yield Row(
+        "bfloat16 on the CPU",
+        ", ".join(found) if found else "no: training measures, and uses float32",
+        fix="" if found else "nothing to do; processors with avx512_bf16 or amx_bf16 train about twice as fast",
+    )
 
 
 def _cores() -> Iterator[Row]:
@@ -209,11 +233,16 @@ def _cores() -> Iterator[Row]:
     usable, quota = usable_cores(), cpu_limit()
     value = f"{usable} of {there} usable" + (f", limited to {quota:g} by a control group" if quota < usable else "")
     few = min(usable, quota) < 2
-    yield Row("cores", value, "warning" if few else "ok",
-              "give the process two cores or more (docker: --cpus, taskset, the batch system)" if few else "")
+    yield Row(
+        "cores",
+        value,
+        "warning" if few else "ok",
+        "give the process two cores or more (docker: --cpus, taskset, the batch system)" if few else "",
+    )
 
 
 # --- memory and disk -------------------------------------------------------------------------------------
+
 
 def _memory() -> Iterator[Row]:
     memory = psutil.virtual_memory()
@@ -222,8 +251,12 @@ def _memory() -> Iterator[Row]:
     if limit < memory.total:
         value += f", limited to {_gib(limit)} by a control group"
     low = min(memory.available, limit) < _MIN_MEMORY
-    yield Row("memory", value, "warning" if low else "ok",
-              "close other programs, or set a smaller train.batch_size and data.image_size" if low else "")
+    yield Row(
+        "memory",
+        value,
+        "warning" if low else "ok",
+        "close other programs, or set a smaller train.batch_size and data.image_size" if low else "",
+    )
 
 
 def _shared_memory() -> Iterator[Row]:
@@ -235,8 +268,12 @@ def _shared_memory() -> Iterator[Row]:
         return
     usage = shutil.disk_usage("/dev/shm")
     low = usage.free < _MIN_SHM
-    yield Row("/dev/shm", f"{_gib(usage.total)} in all, {_gib(usage.free)} free", "warning" if low else "ok",
-              "docker: --shm-size=2g; or set train.workers to 0" if low else "")
+    yield Row(
+        "/dev/shm",
+        f"{_gib(usage.total)} in all, {_gib(usage.free)} free",
+        "warning" if low else "ok",
+        "docker: --shm-size=2g; or set train.workers to 0" if low else "",
+    )
 
 
 def _disk() -> Iterator[Row]:
@@ -246,8 +283,12 @@ def _disk() -> Iterator[Row]:
             yield Row(name, f"{folder}: not writable", "missing", "go to a folder that you may write to, or give --out")
         else:
             low = free < _MIN_DISK
-            yield Row(name, f"{folder}: {_gib(free)} free", "warning" if low else "ok",
-                      "free some space: a run takes some hundred MB" if low else "")
+            yield Row(
+                name,
+                f"{folder}: {_gib(free)} free",
+                "warning" if low else "ok",
+                "free some space: a run takes some hundred MB" if low else "",
+            )
 
 
 def _gib(size: float) -> str:
@@ -255,8 +296,15 @@ def _gib(size: float) -> str:
 
 
 EXAMINATIONS: dict[str, Callable[[], Iterator[Row]]] = {
-    "python": _python, "libraries": _libraries, "device": _device, "bfloat16 on the CPU": _bfloat16, "cores": _cores,
-    "memory": _memory, "/dev/shm": _shared_memory, "disk": _disk, "pretrained weights": _weights,
+    "python": _python,
+    "libraries": _libraries,
+    "device": _device,
+    "bfloat16 on the CPU": _bfloat16,
+    "cores": _cores,
+    "memory": _memory,
+    "/dev/shm": _shared_memory,
+    "disk": _disk,
+    "pretrained weights": _weights,
 }
 
 

@@ -1,18 +1,18 @@
 """Run: the only owner of paths inside a run folder.
 
-    RUN/config.yaml            the resolved config: training it again gives the same model
-    RUN/run.json               format, dataset version, splits, environment; written once
-    RUN/images.json            the hashes of the image files that training and validation used; written once
-    RUN/metrics.jsonl          losses, learning rates and validation scores; the same bytes for the same run
-    RUN/timing.jsonl           wall-clock facts of the same steps
-    RUN/checkpoints/           best.safetensors (a model file), last.safetensors (the whole training state)
-    RUN/samples/               image, mask and prediction side by side, at each evaluation
-    RUN/finished.json          present once training has ended; says how
-    RUN/stopped.json           present while training cannot go on because its loss was not finite; says where
-    RUN/trackers/              NAME.json: what has arrived at a tracker; NAME/: what its tool keeps here
-    RUN/evaluations/SPLIT-001/ predictions and scores.json, one folder per evaluation
-    RUN/explanations/SPLIT-001/ what `explain` made of the newest one: a page, its JSON, overlays
-    RUN/report-001.html
+RUN/config.yaml            the resolved config: training it again gives the same model
+RUN/run.json               format, dataset version, splits, environment; written once
+RUN/images.json            the hashes of the image files that training and validation used; written once
+RUN/metrics.jsonl          losses, learning rates and validation scores; the same bytes for the same run
+RUN/timing.jsonl           wall-clock facts of the same steps
+RUN/checkpoints/           best.safetensors (a model file), last.safetensors (the whole training state)
+RUN/samples/               image, mask and prediction side by side, at each evaluation
+RUN/finished.json          present once training has ended; says how
+RUN/stopped.json           present while training cannot go on because its loss was not finite; says where
+RUN/trackers/              NAME.json: what has arrived at a tracker; NAME/: what its tool keeps here
+RUN/evaluations/SPLIT-001/ predictions and scores.json, one folder per evaluation
+RUN/explanations/SPLIT-001/ what `explain` made of the newest one: a page, its JSON, overlays
+RUN/report-001.html
 """
 
 from __future__ import annotations
@@ -26,22 +26,25 @@ from typing import Any
 import yaml
 
 from maskwright.base import strictyaml
-from maskwright.base.storage import (
-    Journal,
-    atomic_write_json,
-    atomic_write_text,
-    dump_json,
-    read_json,
-    require_format,
-)
+from maskwright.base.storage import Journal, atomic_write_json, atomic_write_text, dump_json, read_json, require_format
 from maskwright.config import RunConfig
 from maskwright.errors import DataError
 
 # 1 had no number, and no `images.json`.
 FORMAT = 2
 # Settled by a measurement on the machine, or of no effect on what is learnt: they tell no two recipes apart.
-MEASURED = frozenset({"train.precision", "train.channels_last", "train.threads", "train.workers", "train.compile",
-                      "train.refits", "train.thread_changes", "trackers"})
+MEASURED = frozenset(
+    {
+        "train.precision",
+        "train.channels_last",
+        "train.threads",
+        "train.workers",
+        "train.compile",
+        "train.refits",
+        "train.thread_changes",
+        "trackers",
+    }
+)
 # Follow from the time of a budget.
 _FITTED = frozenset({"train.iterations", "train.evaluate_every"})
 # Where something lies; what it holds is told by its version in `run.json`.
@@ -160,10 +163,17 @@ class Run:
         info = self.info()
         apart = MEASURED | _PLACES | {"seed"} | (_FITTED if "budget" in info else frozenset())
         # What is None is left out: a config from before there was a key has the same meaning.
-        parts = {key: value for key, value in flat(strictyaml.read(self.config_file).data).items()
-                 if key not in apart and value is not None}
-        facts = [sorted(parts.items()), info.get("dataset", {}).get("version"), info.get("trust"),
-                 info.get("budget", {}).get("seconds")]
+        parts = {
+            key: value
+            for key, value in flat(strictyaml.read(self.config_file).data).items()
+            if key not in apart and value is not None
+        }
+        facts = [
+            sorted(parts.items()),
+            info.get("dataset", {}).get("version"),
+            info.get("trust"),
+            info.get("budget", {}).get("seconds"),
+        ]
         return hashlib.sha256(dump_json(facts).encode()).hexdigest()[:16]
 
     def config(self) -> RunConfig:

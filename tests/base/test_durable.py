@@ -23,6 +23,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
         def noting(*args: object) -> None:
             seen.append((what, place(*args)))
             call(*args)
+
         return noting
 
     def everything() -> None:
@@ -51,7 +52,7 @@ def test_a_staged_folder_flushes_what_is_in_it_then_its_name(tmp_path: Path, eve
     assert written | {staging, staging / "deep", staging / "deep/er"} <= set(before)
     assert max(before.index(path) for path in written) < before.index(staging / "deep/er")
     assert outside not in before
-    assert events[named + 1:] == [("flush", tmp_path)]
+    assert events[named + 1 :] == [("flush", tmp_path)]
 
 
 def test_folders_that_are_made_on_the_way_are_flushed_too(tmp_path: Path, events) -> None:
@@ -84,7 +85,9 @@ def test_many_files_are_flushed_together(tmp_path: Path, events) -> None:
 
 
 @pytest.mark.parametrize("files", [1, 20])
-def test_a_disk_that_fails_while_it_flushes_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int) -> None:
+def test_a_disk_that_fails_while_it_flushes_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
     for number in range(files):
         (tmp_path / f"{number}").touch()
 
@@ -113,5 +116,9 @@ def test_what_is_moved_into_place_is_whole(tmp_path: Path, events) -> None:
     (tmp_path / "empty").mkdir()
     events.clear()
     publish(tmp_path / "work", tmp_path / "empty")
-    assert events == [("flush", tmp_path / "work/a"), ("flush", tmp_path / "work"), ("rename", tmp_path / "empty"),
-                      ("flush", tmp_path)]
+    assert events == [
+        ("flush", tmp_path / "work/a"),
+        ("flush", tmp_path / "work"),
+        ("rename", tmp_path / "empty"),
+        ("flush", tmp_path),
+    ]

@@ -45,8 +45,10 @@ def test_long_work_says_a_line_every_ten_seconds(clock: Clock, capsys: pytest.Ca
             advance(done, "best 0.5")
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines() == [f"training: {done}/100 iterations, 2.0/s, 0:{(100 - done) // 2:02d} left, best 0.5"
-                                for done in (40, 60, 80, 100)]
+    assert err.splitlines() == [
+        f"training: {done}/100 iterations, 2.0/s, 0:{(100 - done) // 2:02d} left, best 0.5"
+        for done in (40, 60, 80, 100)
+    ]
 
 
 def test_stuck_work_does_not_divide_by_zero(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,12 +64,19 @@ def test_say_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_terminal_gets_a_bar_with_rate_and_time_left() -> None:
-    program = ("import time\nfrom maskwright.base.progress import progress\n"
-               "with progress('reading', 3) as advance:\n"
-               "    for done in (1, 2, 3): time.sleep(0.15); advance(done, f'note{done}')")
+    program = (
+        "import time\nfrom maskwright.base.progress import progress\n"
+        "with progress('reading', 3) as advance:\n"
+        "    for done in (1, 2, 3): time.sleep(0.15); advance(done, f'note{done}')"
+    )
     master, slave = pty.openpty()
-    done = subprocess.run([sys.executable, "-c", program], stderr=slave, stdout=subprocess.PIPE, check=True,
-                          env=os.environ | {"TERM": "xterm", "COLUMNS": "120"})
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        stderr=slave,
+        stdout=subprocess.PIPE,
+        check=True,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+    )
     os.close(slave)
     shown = os.read(master, 1 << 16).decode()
     os.close(master)
@@ -79,4 +88,11 @@ def test_one_clock_for_minutes_and_hours() -> None:
     from maskwright.base.progress import clock
 
     assert [clock(seconds) for seconds in (0, 59.6, 245, 3599, 3600, 36_000, 36_061)] == [
-        "0:00", "1:00", "4:05", "59:59", "1:00:00", "10:00:00", "10:01:01"]
+        "0:00",
+        "1:00",
+        "4:05",
+        "59:59",
+        "1:00:00",
+        "10:00:00",
+        "10:01:01",
+    ]

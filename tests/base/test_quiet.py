@@ -94,6 +94,9 @@ def test_a_pattern_that_may_change_its_meaning_is_no_warning() -> None:
 def test_no_block_sets_the_warnings_of_the_process_back() -> None:
     """Every reader may be called by a thread. The verb `doctor` alone starts none and is called by none."""
     root = Path(maskwright.__file__).parent
-    found = {str(path.relative_to(root)) for path in root.rglob("*.py") if path.name != "quiet.py"
-             and re.search(r"catch_warnings|simplefilter", path.read_text("utf-8"))}
+    found = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if path.name != "quiet.py" and re.search(r"catch_warnings|simplefilter", path.read_text("utf-8"))
+    }
     assert found == {"diagnosis.py"}

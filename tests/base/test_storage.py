@@ -77,9 +77,11 @@ class TestAtomicWrite:
     def test_killed_in_the_middle_the_old_content_stays(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
         atomic_write_bytes(path, b"old")
-        program = ("import os, signal, sys; from pathlib import Path; from maskwright.base import storage\n"
-                   "storage.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-                   "storage.atomic_write_bytes(Path(sys.argv[1]), b'new')")
+        program = (
+            "import os, signal, sys; from pathlib import Path; from maskwright.base import storage\n"
+            "storage.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "storage.atomic_write_bytes(Path(sys.argv[1]), b'new')"
+        )
         done = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
         assert done.returncode == -signal.SIGKILL
         assert path.read_bytes() == b"old"
@@ -88,8 +90,11 @@ class TestAtomicWrite:
     def test_it_flushes_the_file_before_the_rename_and_the_folder_after_it(self, tmp_path, monkeypatch) -> None:
         calls: list[str] = []
         fsync, replace = os.fsync, os.replace
-        monkeypatch.setattr(storage.os, "fsync", lambda fd: (calls.append(
-            "folder" if os.path.isdir(f"/proc/self/fd/{fd}") else "file"), fsync(fd)))
+        monkeypatch.setattr(
+            storage.os,
+            "fsync",
+            lambda fd: (calls.append("folder" if os.path.isdir(f"/proc/self/fd/{fd}") else "file"), fsync(fd)),
+        )
         monkeypatch.setattr(storage.os, "replace", lambda a, b: (calls.append("rename"), replace(a, b)))
         atomic_write_bytes(tmp_path / "file", b"content")
         assert calls == ["file", "rename", "folder"]
@@ -104,10 +109,24 @@ class TestAtomicWrite:
 
 class TestJson:
     def test_only_strict_json_is_written(self) -> None:
-        value = {"nan": float("nan"), 1: np.float32("inf"), "a": np.arange(3), "p": Path("x/y"), "t": (1, np.int64(2)),
-                 "b": np.bool_(True), "u": "é"}
-        assert json.loads(dump_json(value)) == {"nan": None, "1": None, "a": [0, 1, 2], "p": "x/y", "t": [1, 2],
-                                                "b": True, "u": "é"}
+        value = {
+            "nan": float("nan"),
+            1: np.float32("inf"),
+            "a": np.arange(3),
+            "p": Path("x/y"),
+            "t": (1, np.int64(2)),
+            "b": np.bool_(True),
+            "u": "é",
+        }
+        assert json.loads(dump_json(value)) == {
+            "nan": None,
+            "1": None,
+            "a": [0, 1, 2],
+            "p": "x/y",
+            "t": [1, 2],
+            "b": True,
+            "u": "é",
+        }
         assert "é" in dump_json(value)
 
     def test_round_trip_and_errors(self, tmp_path: Path) -> None:
@@ -171,8 +190,11 @@ class TestFolders:
     def test_numbered_and_natural(self, tmp_path: Path) -> None:
         for name in ("test-999", "test-1000", ".partial-1-test-002", "val-001", "test-01", "test-001.html"):
             (tmp_path / name).mkdir()
-        assert sorted(numbered(tmp_path)) == [("test", 999, tmp_path / "test-999"), ("test", 1000, tmp_path / "test-1000"),
-                                              ("val", 1, tmp_path / "val-001")]
+        assert sorted(numbered(tmp_path)) == [
+            ("test", 999, tmp_path / "test-999"),
+            ("test", 1000, tmp_path / "test-1000"),
+            ("val", 1, tmp_path / "val-001"),
+        ]
         assert list(numbered(tmp_path / "none")) == []
         names = ["a", "a-2", "a-10", "a-999", "a-1000", "b-1"]
         assert sorted(map(Path, reversed(names)), key=natural) == list(map(Path, names))
@@ -180,10 +202,13 @@ class TestFolders:
 
 class TestLock:
     def test_a_second_process_is_refused_with_the_first_ones_pid(self, tmp_path: Path) -> None:
-        program = ("import sys; from pathlib import Path; from maskwright.base.storage import exclusive_lock\n"
-                   "with exclusive_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()")
-        with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, text=True) as other:
+        program = (
+            "import sys; from pathlib import Path; from maskwright.base.storage import exclusive_lock\n"
+            "with exclusive_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other:
             assert other.stdout and other.stdout.readline() == "held\n"
             with pytest.raises(LockedError, match=rf"pid {other.pid}\)") as raised, exclusive_lock(tmp_path):
                 pass
@@ -205,8 +230,26 @@ class TestLock:
 
 
 class TestConfine:
-    @pytest.mark.parametrize("path", ["", "..", "../x", "a/../../x", "a/..", r"a\..", r"a\..\..\x", "/etc/passwd", r"\x",
-                                      r"\\server\share\x", "C:/x", r"c:\x", "c:x", "a\0b", "\0"])
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "",
+            "..",
+            "../x",
+            "a/../../x",
+            "a/..",
+            r"a\..",
+            r"a\..\..\x",
+            "/etc/passwd",
+            r"\x",
+            r"\\server\share\x",
+            "C:/x",
+            r"c:\x",
+            "c:x",
+            "a\0b",
+            "\0",
+        ],
+    )
     def test_refuses(self, tmp_path: Path, path: str) -> None:
         with pytest.raises(DataError, match=r"^list\.csv: the path") as raised:
             confine(tmp_path, path, "list.csv")

@@ -25,14 +25,49 @@ def problems(text: str) -> list[str]:
     return raised.value.problems
 
 
-@pytest.mark.parametrize(("text", "value"), [
-    ("1e-3", 1e-3), ("1.0e-3", 1e-3), ("1E5", 1e5), ("-2.5", -2.5), (".5", 0.5), ("5.", 5.0), ("+1.5e+2", 150.0),
-    ("3", 3), ("-3", -3), ("0", 0), ("1_000", 1000), ("0x1F", 31), ("true", True), ("false", False), ("", None),
-    ("~", None), ("null", None), ("no", "no"), ("yes", "yes"), ("on", "on"), ("off", "off"), ("True", "True"),
-    ("NO", "NO"), ("y", "y"), ("010", "010"), ("1:30", "1:30"), ("2020-01-02", "2020-01-02"), ("=", "="),
-    ("1e", "1e"), ("e5", "e5"), ("'1'", "1"), ('"true"', "true"), ("1.2.3", "1.2.3"), ("é", "é"), ("<<", "<<"),
-    (".inf", math.inf), ("[1, [2, {a: b}]]", [1, [2, {"a": "b"}]]), ("{}", {}),
-])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("1.0e-3", 1e-3),
+        ("1E5", 1e5),
+        ("-2.5", -2.5),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("+1.5e+2", 150.0),
+        ("3", 3),
+        ("-3", -3),
+        ("0", 0),
+        ("1_000", 1000),
+        ("0x1F", 31),
+        ("true", True),
+        ("false", False),
+        ("", None),
+        ("~", None),
+        ("null", None),
+        ("no", "no"),
+        ("yes", "yes"),
+        ("on", "on"),
+        ("off", "off"),
+        ("True", "True"),
+        ("NO", "NO"),
+        ("y", "y"),
+        ("010", "010"),
+        ("1:30", "1:30"),
+        ("2020-01-02", "2020-01-02"),
+        ("=", "="),
+        ("1e", "1e"),
+        ("e5", "e5"),
+        ("'1'", "1"),
+        ('"true"', "true"),
+        ("1.2.3", "1.2.3"),
+        ("é", "é"),
+        ("<<", "<<"),
+        (".inf", math.inf),
+        ("[1, [2, {a: b}]]", [1, [2, {"a": "b"}]]),
+        ("{}", {}),
+    ],
+)
 def test_values(text: str, value: Any) -> None:
     found = parse(f"key: {text}", "f.yaml").data["key"]
     assert found == value and type(found) is type(value)
@@ -42,41 +77,44 @@ def test_nan() -> None:
     assert math.isnan(parse("a: .nan", "f.yaml").data["a"])
 
 
-@pytest.mark.parametrize(("text", "where", "what"), [
-    ("a: 1\nb: 2\na: 3", "3:1", "'a' is given twice"),
-    ("x: {a: 1,\n    a: 2}", "2:5", "'a' is given twice"),
-    ("a: 1\n'a': 3", "2:1", "'a' is given twice"),
-    ("a: &x [1]\nb: *x", "1:4", "anchors and aliases"),
-    ("a: &x\n  b: *x", "1:4", "anchors and aliases"),
-    ("a: !!python/object/apply:os.system [ls]", "1:4", "tag"),
-    ("a: !!python/name:os.system ''", "1:4", "tag"),
-    ("a: !mine {b: 1}", "1:4", "tag"),
-    ("a: !!set {b, c}", "1:4", "tag"),
-    ("a: !!binary aGk=", "1:4", "tag"),
-    ("a: !!str 5", "1:4", "tag"),
-    ("a: [1, !x 2]", "1:8", "tag"),
-    ("!x a: 1", "1:1", "a key must be text"),
-    ("a:\n\t- 1", "2:1", "not valid YAML"),
-    ("a: 1\n\tb: 2", "2:1", "not valid YAML"),
-    ("a: [1, 2", "1:9", "not valid YAML"),
-    ("a: 'open", "1:9", "not valid YAML"),
-    ("a: b: c", "1:5", "not valid YAML"),
-    ("a: 1\n b: 2", "2:3", "not valid YAML"),
-    ("a: @b", "1:4", "not valid YAML"),
-    ("a: %b", "1:4", "not valid YAML"),
-    ("a: 1\n---\nb: 2", "2:1", "not valid YAML"),
-    ("a: 1\nb: x\x07y", "2:5", "character '\\x07' is not allowed"),
-    ('a: "b\\0c"', "1:4", "NUL"),
-    ('a: "\\uD800"', "1:4", "half characters"),
-    ("? [a]\n: 1", "1:3", "a key must be text"),
-    ("? {a: 1}\n: 1", "1:3", "a key must be text"),
-    ("true: 1", "1:1", "a key must be text"),
-    ("1.5: 1", "1:1", "a key must be text"),
-    ("~: 1", "1:1", "a key must be text"),
-    ("- a\n- b", "1:1", "top level; got a list"),
-    ("just text", "1:1", "top level; got a str"),
-    ("a: " + "[" * 40 + "]" * 40, "1:36", "nested more than 32 deep"),
-])
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("a: 1\nb: 2\na: 3", "3:1", "'a' is given twice"),
+        ("x: {a: 1,\n    a: 2}", "2:5", "'a' is given twice"),
+        ("a: 1\n'a': 3", "2:1", "'a' is given twice"),
+        ("a: &x [1]\nb: *x", "1:4", "anchors and aliases"),
+        ("a: &x\n  b: *x", "1:4", "anchors and aliases"),
+        ("a: !!python/object/apply:os.system [ls]", "1:4", "tag"),
+        ("a: !!python/name:os.system ''", "1:4", "tag"),
+        ("a: !mine {b: 1}", "1:4", "tag"),
+        ("a: !!set {b, c}", "1:4", "tag"),
+        ("a: !!binary aGk=", "1:4", "tag"),
+        ("a: !!str 5", "1:4", "tag"),
+        ("a: [1, !x 2]", "1:8", "tag"),
+        ("!x a: 1", "1:1", "a key must be text"),
+        ("a:\n\t- 1", "2:1", "not valid YAML"),
+        ("a: 1\n\tb: 2", "2:1", "not valid YAML"),
+        ("a: [1, 2", "1:9", "not valid YAML"),
+        ("a: 'open", "1:9", "not valid YAML"),
+        ("a: b: c", "1:5", "not valid YAML"),
+        ("a: 1\n b: 2", "2:3", "not valid YAML"),
+        ("a: @b", "1:4", "not valid YAML"),
+        ("a: %b", "1:4", "not valid YAML"),
+        ("a: 1\n---\nb: 2", "2:1", "not valid YAML"),
+        ("a: 1\nb: x\x07y", "2:5", "character '\\x07' is not allowed"),
+        ('a: "b\\0c"', "1:4", "NUL"),
+        ('a: "\\uD800"', "1:4", "half characters"),
+        ("? [a]\n: 1", "1:3", "a key must be text"),
+        ("? {a: 1}\n: 1", "1:3", "a key must be text"),
+        ("true: 1", "1:1", "a key must be text"),
+        ("1.5: 1", "1:1", "a key must be text"),
+        ("~: 1", "1:1", "a key must be text"),
+        ("- a\n- b", "1:1", "top level; got a list"),
+        ("just text", "1:1", "top level; got a str"),
+        ("a: " + "[" * 40 + "]" * 40, "1:36", "nested more than 32 deep"),
+    ],
+)
 def test_refused_with_line_and_column(text: str, where: str, what: str) -> None:
     found = problems(text)
     assert found[0].startswith(f"f.yaml:{where}: "), found
@@ -105,9 +143,14 @@ def test_any_text_gives_a_mapping_or_a_config_error(text: str) -> None:
 
 KEYS = st.text("abcxyz_", min_size=1, max_size=5)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-10**9, 10**9) | st.floats(allow_nan=False, width=32)
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**9), 10**9)
+    | st.floats(allow_nan=False, width=32)
     | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=8)
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
@@ -120,10 +163,16 @@ def test_what_yaml_writes_is_read_back(data: dict[str, Any]) -> None:
 
 
 class TestFiles:
-    @pytest.mark.parametrize(("content", "what"), [
-        (b"a: \xff\xfe", "UTF-8"), ("a: é".encode("utf-16"), "UTF-8"), ("a: é".encode("latin-1"), "UTF-8"),
-        (b"\x00\x01\x02", "not allowed"), (b"#" * (5 << 20), "larger than 4 MiB"),
-    ])
+    @pytest.mark.parametrize(
+        ("content", "what"),
+        [
+            (b"a: \xff\xfe", "UTF-8"),
+            ("a: é".encode("utf-16"), "UTF-8"),
+            ("a: é".encode("latin-1"), "UTF-8"),
+            (b"\x00\x01\x02", "not allowed"),
+            (b"#" * (5 << 20), "larger than 4 MiB"),
+        ],
+    )
     def test_refused(self, tmp_path: Path, content: bytes, what: str) -> None:
         path = tmp_path / "f.yaml"
         path.write_bytes(content)
@@ -199,16 +248,21 @@ def test_every_problem_of_a_model_at_once_with_its_place() -> None:
     assert set(model_problems(TEXT)) == expected
 
 
-@pytest.mark.parametrize(("text", "problem"), [
-    ("inner: 3", "f.yaml:1:1: inner: input should be a valid dictionary or instance of Inner (given 3)"),
-    ("inner: {size: true}", "f.yaml:1:9: inner.size: input should be a valid integer (given True)"),
-    ("inner: {size: 1.0}", "f.yaml:1:9: inner.size: input should be a valid integer (given 1.0)"),
-    ("inner: {size: 1}\nshare: .nan", "f.yaml:2:1: share: input should be a finite number (given nan)"),
-    ("inner: {size: 1, weights: invers}",
-     "f.yaml:1:18: inner.weights: 'invers' is not known; did you mean 'inverse'?"),
-    ("name: x", "f.yaml:1:1: inner: is missing; add it"),
-    ("inner:", "f.yaml:1:1: inner: input should be a valid dictionary or instance of Inner (given None)"),
-])
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("inner: 3", "f.yaml:1:1: inner: input should be a valid dictionary or instance of Inner (given 3)"),
+        ("inner: {size: true}", "f.yaml:1:9: inner.size: input should be a valid integer (given True)"),
+        ("inner: {size: 1.0}", "f.yaml:1:9: inner.size: input should be a valid integer (given 1.0)"),
+        ("inner: {size: 1}\nshare: .nan", "f.yaml:2:1: share: input should be a finite number (given nan)"),
+        (
+            "inner: {size: 1, weights: invers}",
+            "f.yaml:1:18: inner.weights: 'invers' is not known; did you mean 'inverse'?",
+        ),
+        ("name: x", "f.yaml:1:1: inner: is missing; add it"),
+        ("inner:", "f.yaml:1:1: inner: input should be a valid dictionary or instance of Inner (given None)"),
+    ],
+)
 def test_one_problem_gives_one_line(text: str, problem: str) -> None:
     assert model_problems(text) == [problem]
 
@@ -222,14 +276,23 @@ class TestOverrides:
     def document(self) -> Document:
         return parse("a: 1\nloss:\n  - {name: ce, weight: 1}\n  - {name: dice}\nm: {x: {y: 2}}\nempty:\n", "f.yaml")
 
-    @pytest.mark.parametrize(("override", "path", "value"), [
-        ("a=2", ("a",), 2), ("a=1e-3", ("a",), 1e-3), ("a=no", ("a",), "no"), ("a=", ("a",), None),
-        ("a=x=y", ("a",), "x=y"), ("a=[1, {b: c}]", ("a",), [1, {"b": "c"}]),
-        ("loss.1.name=ce", ("loss", 1, "name"), "ce"),
-        ("loss.0.weight=2.5", ("loss", 0, "weight"), 2.5), ("m.x.y=3", ("m", "x", "y"), 3),
-        ("m.new.deep=3", ("m", "new", "deep"), 3), ("loss.0={name: dice}", ("loss", 0), {"name": "dice"}),
-        ("levels.0=1", ("levels", "0"), 1),
-    ])
+    @pytest.mark.parametrize(
+        ("override", "path", "value"),
+        [
+            ("a=2", ("a",), 2),
+            ("a=1e-3", ("a",), 1e-3),
+            ("a=no", ("a",), "no"),
+            ("a=", ("a",), None),
+            ("a=x=y", ("a",), "x=y"),
+            ("a=[1, {b: c}]", ("a",), [1, {"b": "c"}]),
+            ("loss.1.name=ce", ("loss", 1, "name"), "ce"),
+            ("loss.0.weight=2.5", ("loss", 0, "weight"), 2.5),
+            ("m.x.y=3", ("m", "x", "y"), 3),
+            ("m.new.deep=3", ("m", "new", "deep"), 3),
+            ("loss.0={name: dice}", ("loss", 0), {"name": "dice"}),
+            ("levels.0=1", ("levels", "0"), 1),
+        ],
+    )
     def test_sets(self, override: str, path: tuple[str | int, ...], value: Any) -> None:
         document = self.document()
         apply_overrides(document, [override])
@@ -239,13 +302,25 @@ class TestOverrides:
         assert found == value
         assert document.where(path) == f"--set {override}"
 
-    @pytest.mark.parametrize(("override", "what"), [
-        ("a", "expected a.b=value"), ("=1", "expected a.b=value"), ("a..b=1", "expected a.b=value"),
-        (".a=1", "expected a.b=value"), ("a.b=1", "a holds no values"), ("loss.2.weight=1", "2 items, numbered from 0"),
-        ("loss.2=1", "2 items, numbered from 0"), ("loss.x=1", "2 items, numbered from 0"),
-        ("loss.-1=1", "2 items"), ("empty.a=1", "empty holds no values"), ("a=[1", "not valid YAML"),
-        ("a=!x 1", "tag"), ("a=b: c", "not valid YAML"), ("loss.².weight=1", "2 items"),
-    ])
+    @pytest.mark.parametrize(
+        ("override", "what"),
+        [
+            ("a", "expected a.b=value"),
+            ("=1", "expected a.b=value"),
+            ("a..b=1", "expected a.b=value"),
+            (".a=1", "expected a.b=value"),
+            ("a.b=1", "a holds no values"),
+            ("loss.2.weight=1", "2 items, numbered from 0"),
+            ("loss.2=1", "2 items, numbered from 0"),
+            ("loss.x=1", "2 items, numbered from 0"),
+            ("loss.-1=1", "2 items"),
+            ("empty.a=1", "empty holds no values"),
+            ("a=[1", "not valid YAML"),
+            ("a=!x 1", "tag"),
+            ("a=b: c", "not valid YAML"),
+            ("loss.².weight=1", "2 items"),
+        ],
+    )
     def test_refuses(self, override: str, what: str) -> None:
         with pytest.raises(ConfigError) as raised:
             apply_overrides(self.document(), [override])
@@ -259,7 +334,8 @@ class TestOverrides:
             validate(Outer, document)
         assert raised.value.problems == [
             "--set name=3: name: input should be a valid string (given 3)",
-            "--set inner.size=0: inner.size: input should be greater than 0 (given 0)"]
+            "--set inner.size=0: inner.size: input should be greater than 0 (given 0)",
+        ]
 
 
 def test_did_you_mean() -> None:

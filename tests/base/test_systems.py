@@ -87,8 +87,15 @@ def test_modules_without_torch_are_imported() -> None:
     imported, refused = json.loads(done.stdout)
     training = {"safetensors", "segmentation_models_pytorch", "sklearn", "timm", "torch", "torchvision"}
     assert set(refused.values()) <= training
-    assert {"maskwright.cli.data", "maskwright.data.auditing", "maskwright.data.formats.coco", "maskwright.base.storage",
-            "maskwright.diagnosis", "maskwright.reporting.audit_report", "maskwright.training.doctor"} <= set(imported)
+    assert {
+        "maskwright.cli.data",
+        "maskwright.data.auditing",
+        "maskwright.data.formats.coco",
+        "maskwright.base.storage",
+        "maskwright.diagnosis",
+        "maskwright.reporting.audit_report",
+        "maskwright.training.doctor",
+    } <= set(imported)
     assert len(imported) > 100
 
 
@@ -116,11 +123,16 @@ def test_a_model_predicts_and_what_trains_says_where_it_runs(tmp_path: Path) -> 
     from maskwright.modeling.models.segmenter import Preprocessing, Segmenter
 
     spec = ModelSpec("UNet", 3, args={"channels": [4], "bottleneck": 4})
-    Segmenter(build_model(spec), spec, ClassTree.flat(["a", "b", "c"]),
-              Preprocessing(Geometry((32, 32)), (0.5,) * 3, (0.25,) * 3)).save(tmp_path / "model.safetensors")
+    Segmenter(
+        build_model(spec),
+        spec,
+        ClassTree.flat(["a", "b", "c"]),
+        Preprocessing(Geometry((32, 32)), (0.5,) * 3, (0.25,) * 3),
+    ).save(tmp_path / "model.safetensors")
     root = make_dataset(tmp_path / "data")
     (tmp_path / "nowhere").mkdir()
-    done = run_lacking(PREDICT, tmp_path / "model.safetensors", root / "img", tmp_path / "out", tmp_path / "nowhere",
-                       torch=True)
+    done = run_lacking(
+        PREDICT, tmp_path / "model.safetensors", root / "img", tmp_path / "out", tmp_path / "nowhere", torch=True
+    )
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out/masks").rglob("*.png"))) == 12

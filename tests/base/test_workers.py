@@ -57,11 +57,17 @@ def test_whoever_stops_listening_is_not_waited_for(share) -> None:
     assert psutil.Process().children() == []
 
 
-@pytest.mark.parametrize(("end", "said"), [
-    (lambda: os.kill(os.getpid(), signal.SIGKILL), r"was killed \(SIGKILL\); free some memory"),
-    (lambda: (faulthandler.disable(), os.kill(os.getpid(), signal.SIGSEGV)), "was ended by SIGSEGV; a file may be damaged"),
-    (lambda: os._exit(3), r"ended by itself \(exit code 3\)"),
-])
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), r"was killed \(SIGKILL\); free some memory"),
+        (
+            lambda: (faulthandler.disable(), os.kill(os.getpid(), signal.SIGSEGV)),
+            "was ended by SIGSEGV; a file may be damaged",
+        ),
+        (lambda: os._exit(3), r"ended by itself \(exit code 3\)"),
+    ],
+)
 def test_a_process_that_is_killed_is_an_error(end, said: str) -> None:
     parent = os.getpid()
 
@@ -119,19 +125,22 @@ def local() -> Exception:
     return Local("of a function")
 
 
-@pytest.mark.parametrize(("make", "kind", "said"), [
-    (lambda: ValueError("plain"), ValueError, "^plain$"),
-    (lambda: DataError("a.png: broken; look"), DataError, "^a.png: broken; look$"),
-    (lambda: ConfigError(["one", "two"]), ConfigError, "^one\ntwo$"),
-    (lambda: UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), UnicodeDecodeError, "can't decode byte"),
-    (lambda: Holding("a defect"), ValueError, "^Holding: a defect$"),
-    (lambda: Counted("a.png", 3), LookupError, "^Counted: a.png: 3$"),
-    (lambda: Changed("green"), RuntimeError, "^Changed: it was green$"),
-    (lambda: Odd("a.png", "broken"), DataError, "^a.png: broken; look$"),
-    (lambda: Mute(), OSError, "^Mute: it has no readable text$"),
-    (lambda: Panic("unreachable"), Panic, "^unreachable$"),
-    (local, ArithmeticError, "Local: of a function$"),
-])
+@pytest.mark.parametrize(
+    ("make", "kind", "said"),
+    [
+        (lambda: ValueError("plain"), ValueError, "^plain$"),
+        (lambda: DataError("a.png: broken; look"), DataError, "^a.png: broken; look$"),
+        (lambda: ConfigError(["one", "two"]), ConfigError, "^one\ntwo$"),
+        (lambda: UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), UnicodeDecodeError, "can't decode byte"),
+        (lambda: Holding("a defect"), ValueError, "^Holding: a defect$"),
+        (lambda: Counted("a.png", 3), LookupError, "^Counted: a.png: 3$"),
+        (lambda: Changed("green"), RuntimeError, "^Changed: it was green$"),
+        (lambda: Odd("a.png", "broken"), DataError, "^a.png: broken; look$"),
+        (lambda: Mute(), OSError, "^Mute: it has no readable text$"),
+        (lambda: Panic("unreachable"), Panic, "^unreachable$"),
+        (local, ArithmeticError, "Local: of a function$"),
+    ],
+)
 def test_an_error_in_a_process_arrives_with_its_type_and_text(make, kind: type[BaseException], said: str) -> None:
     def work(item: int) -> int:
         if item == 3:
@@ -154,10 +163,12 @@ def test_a_result_that_cannot_be_sent_is_said() -> None:
 
 
 def test_processes_end_when_the_first_one_is_killed(tmp_path: Path) -> None:
-    code = ("import os, time\nfrom pathlib import Path\nfrom maskwright.base.workers import by_processes\n"
-            f"def work(item):\n    Path({str(tmp_path)!r}, str(os.getpid())).touch()\n    time.sleep(0.05)\n"
-            "    return b'x' * 100_000\n"
-            "for result in by_processes(work, range(10_000), 2):\n    pass\n")
+    code = (
+        "import os, time\nfrom pathlib import Path\nfrom maskwright.base.workers import by_processes\n"
+        f"def work(item):\n    Path({str(tmp_path)!r}, str(os.getpid())).touch()\n    time.sleep(0.05)\n"
+        "    return b'x' * 100_000\n"
+        "for result in by_processes(work, range(10_000), 2):\n    pass\n"
+    )
     first = subprocess.Popen([sys.executable, "-c", code])
     deadline = time.monotonic() + 20
     while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
@@ -166,8 +177,9 @@ def test_processes_end_when_the_first_one_is_killed(tmp_path: Path) -> None:
     first.wait()
     children = [int(path.name) for path in tmp_path.iterdir()]
     assert len(children) == 2
-    while any(psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE
-              for child in children):
+    while any(
+        psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE for child in children
+    ):
         assert time.monotonic() < deadline, "a process outlives the one that it works for"
         time.sleep(0.02)
 

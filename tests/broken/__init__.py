@@ -8,5 +8,18 @@ from broken.table import Row, joined
 from broken.texts import YOLO_ROWS
 from broken.xmls import CVAT_MASK_ROWS, CVAT_ROWS, VOC_ROWS
 
-TABLE: tuple[Row, ...] = joined(IMAGES, MASKS, FILES, DESCRIPTIONS, TABLES, COCO_ROWS, CVAT_ROWS, CVAT_MASK_ROWS,
-                                VOC_ROWS, YOLO_ROWS, LABELME_ROWS, SEMANTIC_ROWS, ARCHIVES)
+TABLE: tuple[Row, ...] = joined(
+    IMAGES,
+    MASKS,
+    FILES,
+    DESCRIPTIONS,
+    TABLES,
+    COCO_ROWS,
+    CVAT_ROWS,
+    CVAT_MASK_ROWS,
+    VOC_ROWS,
+    YOLO_ROWS,
+    LABELME_ROWS,
+    SEMANTIC_ROWS,
+    ARCHIVES,
+)

@@ -30,6 +30,7 @@ def _converted(form: str) -> Callable[[Path], None]:
         _folders(source)
         convert(source, folder, to=form, progress=False)
         (folder / CERTIFICATE).unlink()
+
     return make
 
 
@@ -45,12 +46,15 @@ def _voc_boxes(folder: Path) -> None:
     (folder / "Annotations").mkdir(parents=True)
     for number in range(4):
         write(folder / "JPEGImages" / f"{number:03d}.png", draw_pair(rng, SIZE)[0])
-        objects = "".join(f"<object><name>{name}</name><bndbox><xmin>{left}</xmin><ymin>5</ymin><xmax>{left + 14}</xmax>"
-                          f"<ymax>{30 + number}</ymax></bndbox></object>"
-                          for name, left in (("class_1", 4 + number), ("class_2", 30 + number)))
+        objects = "".join(
+            f"<object><name>{name}</name><bndbox><xmin>{left}</xmin><ymin>5</ymin><xmax>{left + 14}</xmax>"
+            f"<ymax>{30 + number}</ymax></bndbox></object>"
+            for name, left in (("class_1", 4 + number), ("class_2", 30 + number))
+        )
         (folder / "Annotations" / f"{number:03d}.xml").write_text(
             f"<annotation><filename>{number:03d}.png</filename><size><width>64</width><height>48</height><depth>3</depth>"
-            f"</size>{objects}</annotation>")
+            f"</size>{objects}</annotation>"
+        )
     init(folder)
 
 

@@ -62,8 +62,11 @@ def check_refusal(row: Row, error: MaskwrightError, target: Path) -> None:
 def _check_dataset(row: Row, good: Path, dataset: Dataset) -> None:
     new = [finding for finding in audit(dataset, progress=False).findings if finding.message not in _known(good)]
     said = [(finding.severity.label, finding.code, finding.message) for finding in new]
-    fitting = [finding for finding in new if row.says in finding.message
-               and finding.severity.label == _SEVERITY.get(row.verdict)]
+    fitting = [
+        finding
+        for finding in new
+        if row.says in finding.message and finding.severity.label == _SEVERITY.get(row.verdict)
+    ]
     assert fitting, said
     assert all(finding.message.isprintable() and len(finding.message) < _LONGEST for finding in new), said
     if fitting[0].code.startswith("annotation."):
@@ -77,7 +80,8 @@ def _check_dataset(row: Row, good: Path, dataset: Dataset) -> None:
     # What is broken cannot be read; all the rest is as it was.
     assert None in masks.values() or row.verdict != "error", said
     assert {name: unbroken.get(name) for name, mask in masks.items() if mask} == {
-        name: mask for name, mask in masks.items() if mask}
+        name: mask for name, mask in masks.items() if mask
+    }
 
 
 def _check_archive(row: Row, archive: Path) -> None:

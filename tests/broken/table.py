@@ -18,7 +18,7 @@ Break = Callable[[Path], object]
 
 VERDICTS: dict[Verdict, str] = {
     "refused": "the dataset does not open: one line on stderr that names the file, and exit code 3 (2 for mistakes in "
-               "`dataset.yaml`)",
+    "`dataset.yaml`)",
     "error": "it opens; the audit has a finding of severity error, and to read the sample is refused with exit code 3",
     "warning": "it opens; what cannot be used is left out, and a finding of severity warning counts it",
     "note": "it is taken for something, and a finding of severity info states for what and counts it",
@@ -53,12 +53,15 @@ def several(place: Place, form: str, verdict: Verdict, says: str, kinds: dict[st
 
 # -- breaking a folder ------------------------------------------------------------------------------------------------
 
+
 def put(name: str, content: bytes | str) -> Break:
     """Writes a file, in place of the one that was there."""
+
     def breaks(folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
     return breaks
 
 
@@ -69,27 +72,33 @@ def put_image(name: str, pixels: Pixels | Image.Image, form: str = "PNG", **opti
 
 def swap(name: str, old: str, new: str) -> Break:
     """Exchanges the first `old` in a text file."""
+
     def breaks(folder: Path) -> None:
         text = (folder / name).read_text("utf-8")
         assert old in text, f"{name} holds no {old!r}"
         (folder / name).write_bytes(text.replace(old, new, 1).encode("utf-8", "surrogatepass"))
+
     return breaks
 
 
 def edit(name: str, change: Callable[[Any], object]) -> Break:
     """Changes a JSON file; `change` gets its data."""
+
     def breaks(folder: Path) -> None:
         data = json.loads((folder / name).read_text("utf-8"))
         change(data)
         (folder / name).write_text(json.dumps(data), "utf-8")
+
     return breaks
 
 
 def cut(name: str, share: float = 0.5) -> Break:
     """Keeps the first part of a file."""
+
     def breaks(folder: Path) -> None:
         data = (folder / name).read_bytes()
         (folder / name).write_bytes(data[: int(len(data) * share)])
+
     return breaks
 
 
@@ -100,26 +109,32 @@ def remove(name: str) -> Break:
 
 def rename(name: str, other: str) -> Break:
     """Renames a file or folder; `other` is its new path."""
+
     def breaks(folder: Path) -> None:
         (folder / other).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).rename(folder / other)
+
     return breaks
 
 
 def link_out(name: str) -> Break:
     """Moves a file or folder out of the dataset and leaves a symbolic link."""
+
     def breaks(folder: Path) -> None:
         outside = folder.parent / f"outside-{Path(name).name}"
         (folder / name).rename(outside)
         (folder / name).symlink_to(outside)
+
     return breaks
 
 
 def both(*breaks: Break) -> Break:
     """One after the other."""
+
     def all_of(folder: Path) -> None:
         for one in breaks:
             one(folder)
+
     return all_of
 
 

@@ -58,15 +58,18 @@ def test_255_is_a_class_like_any_other_when_ignore_is_elsewhere() -> None:
     assert tree.to_ids(indices).tolist() == [[0, 255, 100]]
 
 
-@pytest.mark.parametrize(("names", "ids", "ignore", "what"), [
-    ([], [], 255, "0 classes given"),
-    (["a", "a"], [0, 1], 255, "'a' is given twice"),
-    (["a", "b"], [1, 1], 255, "id 1 is given to two classes"),
-    (["a"], [65536], 255, "id 65536 is outside"),
-    (["a"], [-1], 255, "id -1 is outside"),
-    (["a", "b"], [0, 255], 255, "id 255 is both"),
-    ([f"n{i}" for i in range(MAX_CLASSES + 1)], list(range(MAX_CLASSES + 1)), 300, "255 classes given"),
-])
+@pytest.mark.parametrize(
+    ("names", "ids", "ignore", "what"),
+    [
+        ([], [], 255, "0 classes given"),
+        (["a", "a"], [0, 1], 255, "'a' is given twice"),
+        (["a", "b"], [1, 1], 255, "id 1 is given to two classes"),
+        (["a"], [65536], 255, "id 65536 is outside"),
+        (["a"], [-1], 255, "id -1 is outside"),
+        (["a", "b"], [0, 255], 255, "id 255 is both"),
+        ([f"n{i}" for i in range(MAX_CLASSES + 1)], list(range(MAX_CLASSES + 1)), 300, "255 classes given"),
+    ],
+)
 def test_refused(names: list[str], ids: list[int], ignore: int, what: str) -> None:
     with pytest.raises(ConfigError, match=what):
         ClassTree.flat(names, ids, ignore)
@@ -80,12 +83,29 @@ def test_all_faults_at_once() -> None:
 
 
 # background, head{hair, face{skin, eyes, mouth, nose}}: a ragged tree.
-FACES = {"layout": "flat", "images": {"folder": "i"}, "masks": {"folder": "m"}, "classes": [
-    {"id": 0, "name": "background"},
-    {"name": "head", "children": [
-        {"id": 2, "name": "hair"},
-        {"name": "face", "children": [{"id": 1, "name": "skin"}, {"id": 3, "name": "eyes"},
-                                      {"id": 4, "name": "mouth"}, {"id": 5, "name": "nose"}]}]}]}
+FACES = {
+    "layout": "flat",
+    "images": {"folder": "i"},
+    "masks": {"folder": "m"},
+    "classes": [
+        {"id": 0, "name": "background"},
+        {
+            "name": "head",
+            "children": [
+                {"id": 2, "name": "hair"},
+                {
+                    "name": "face",
+                    "children": [
+                        {"id": 1, "name": "skin"},
+                        {"id": 3, "name": "eyes"},
+                        {"id": 4, "name": "mouth"},
+                        {"id": 5, "name": "nose"},
+                    ],
+                },
+            ],
+        },
+    ],
+}
 
 
 class TestTree:
@@ -168,8 +188,9 @@ def test_every_level_is_a_partition_that_the_next_one_refines(tree: ClassTree) -
     for level in tree.levels:
         assert sorted(leaf for members in level.members for leaf in members) == list(range(len(tree)))
         for index, path in enumerate(level.paths):
-            assert level.members[index] == tuple(i for i, leaf in enumerate(tree.leaves)
-                                                 if (*leaf.parents, leaf.name)[: level.number] == path)
+            assert level.members[index] == tuple(
+                i for i, leaf in enumerate(tree.leaves) if (*leaf.parents, leaf.name)[: level.number] == path
+            )
             assert known.setdefault(level.classes.ids[index], path) == path  # an id means one thing in the whole tree
         colours = [leaf.colour for leaf in level.classes.leaves]
         assert len(set(colours)) == len(level) == len(set(level.paths)) == len(set(level.classes.names))
@@ -184,9 +205,9 @@ def test_the_order_of_the_leaves_does_not_matter(tree: ClassTree, random: Random
     order = random.sample(range(len(tree)), len(tree))
     other = ClassTree(tuple(tree.leaves[i] for i in order), tree.ignore)
     for before, after in zip(tree.levels, other.levels, strict=True):
-        assert {path: {tree.names[i] for i in members} for path, members in zip(before.paths, before.members, strict=True)
-                } == {path: {other.names[i] for i in members}
-                      for path, members in zip(after.paths, after.members, strict=True)}
+        assert {
+            path: {tree.names[i] for i in members} for path, members in zip(before.paths, before.members, strict=True)
+        } == {path: {other.names[i] for i in members} for path, members in zip(after.paths, after.members, strict=True)}
 
 
 def test_the_id_of_pixels_that_do_not_count_is_one_that_no_class_has() -> None:

@@ -95,22 +95,25 @@ def test_the_ignore_id_is_read_as_ignore(folder: Path) -> None:
 
 
 class TestFile:
-    @pytest.mark.parametrize(("old", "new", "where", "what"), [
-        ("layout: split_folders", "layout: split_folder", ":3:1", "did you mean 'split_folders'?"),
-        ("folder: ", "foldr: ", ":5:3", "did you mean 'folder'?"),
-        ("{id: 1,", "{id: x,", ":", "classes.1.id: input should be a valid integer"),
-        ("{id: 1,", "{id: 0,", ": ", "id 0 is given to two classes"),
-        ("{id: 1,", "{id: -1,", ":", "greater than or equal to 0"),
-        ("{id: 1,", "{", ": ", "needs either an id"),
-        ("ignore: 255", "ignore: 1", ": ", "id 1 is both a class and the ignore id"),
-        ("ignore: 255", "ignore: no", ":", "ignore: input should be a valid integer (given 'no')"),
-        ("encoding: index", "encoding: levels", ": ", "masks.levels"),
-        ("encoding: index", "encoding: index\n  levels: {0: 0}", ": ", "masks.levels"),
-        ("encoding: index", "encoding: levels\n  levels: {a: 0}", ": ", "masks.levels"),
-        ("encoding: index", "encoding: levels\n  levels: {0: 0, 255: 7}", ": ", "[7] are no class ids"),
-        ("encoding: index", "encoding: index\n  encoding: colour", ":", "'encoding' is given twice"),
-        ("colour: \"#000000\"", "colour: black", ":", "classes.0.colour"),
-    ])
+    @pytest.mark.parametrize(
+        ("old", "new", "where", "what"),
+        [
+            ("layout: split_folders", "layout: split_folder", ":3:1", "did you mean 'split_folders'?"),
+            ("folder: ", "foldr: ", ":5:3", "did you mean 'folder'?"),
+            ("{id: 1,", "{id: x,", ":", "classes.1.id: input should be a valid integer"),
+            ("{id: 1,", "{id: 0,", ": ", "id 0 is given to two classes"),
+            ("{id: 1,", "{id: -1,", ":", "greater than or equal to 0"),
+            ("{id: 1,", "{", ": ", "needs either an id"),
+            ("ignore: 255", "ignore: 1", ": ", "id 1 is both a class and the ignore id"),
+            ("ignore: 255", "ignore: no", ":", "ignore: input should be a valid integer (given 'no')"),
+            ("encoding: index", "encoding: levels", ": ", "masks.levels"),
+            ("encoding: index", "encoding: index\n  levels: {0: 0}", ": ", "masks.levels"),
+            ("encoding: index", "encoding: levels\n  levels: {a: 0}", ": ", "masks.levels"),
+            ("encoding: index", "encoding: levels\n  levels: {0: 0, 255: 7}", ": ", "[7] are no class ids"),
+            ("encoding: index", "encoding: index\n  encoding: colour", ":", "'encoding' is given twice"),
+            ('colour: "#000000"', "colour: black", ":", "classes.0.colour"),
+        ],
+    )
     def test_faults(self, folder: Path, old: str, new: str, where: str, what: str) -> None:
         path = edit(folder, old, new)
         with pytest.raises(ConfigError) as raised:
@@ -125,10 +128,15 @@ class TestFile:
             load_dataset(folder)
         assert len(raised.value.problems) == 3
 
-    @pytest.mark.parametrize(("old", "new"), [
-        ('folder: "img"', 'folder: "../data/img"'), ('folder: "img"', 'folder: "/etc"'),
-        ('folder: "labels"', 'folder: "C:/labels"'), ('val: "val"', 'val: "../train"'),
-    ])
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ('folder: "img"', 'folder: "../data/img"'),
+            ('folder: "img"', 'folder: "/etc"'),
+            ('folder: "labels"', 'folder: "C:/labels"'),
+            ('val: "val"', 'val: "../train"'),
+        ],
+    )
     def test_paths_stay_inside(self, folder: Path, old: str, new: str) -> None:
         edit(folder, old, new)
         with pytest.raises(DataError, match="only paths inside"):
@@ -142,13 +150,19 @@ class TestTable:
         return folder
 
     def test_columns(self, tmp_path: Path) -> None:
-        rows = ("\ufeffsplit,image,mask,status,provenance,remark\r\n"
-                "train,000.png,000.png,,,good\r\ntrain,images/001.png,masks/001.png,suspect,box,\r\n"
-                "val, 002.png ,,exclude,model,x\r\n,003.png,003.png\r\n")
+        rows = (
+            "\ufeffsplit,image,mask,status,provenance,remark\r\n"
+            "train,000.png,000.png,,,good\r\ntrain,images/001.png,masks/001.png,suspect,box,\r\n"
+            "val, 002.png ,,exclude,model,x\r\n,003.png,003.png\r\n"
+        )
         dataset = load_dataset(self.make(tmp_path, rows))
         found = [(s.name, s.split, s.status, s.provenance, s.mask is not None) for s in dataset.samples]
-        assert found == [("000", "train", "keep", "hand", True), ("002", "val", "exclude", "model", False),
-                         ("003", None, "keep", "hand", True), ("images/001", "train", "suspect", "box", True)]
+        assert found == [
+            ("000", "train", "keep", "hand", True),
+            ("002", "val", "exclude", "model", False),
+            ("003", None, "keep", "hand", True),
+            ("images/001", "train", "suspect", "box", True),
+        ]
         assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 2, "": 1}
         for sample in dataset.samples:
             if sample.mask:
@@ -163,21 +177,24 @@ class TestTable:
         assert [sample.name for sample in dataset.samples] == ["sub/a"]
         dataset.read(dataset.samples[0])
 
-    @pytest.mark.parametrize(("table", "what"), [
-        ("picture,mask\n000.png,000.png\n", r"labels\.csv:1: needs the columns image and mask"),
-        ("", r"labels\.csv:1: needs the columns"),
-        ("image,mask,status\n000.png,000.png,kept\n", r"labels\.csv:2: status 'kept' is not known"),
-        ("image,mask,provenance\n000.png,000.png,robot\n", r"labels\.csv:2: provenance 'robot'"),
-        ("image,mask\n000.png,000.png\n,001.png\n", r"labels\.csv:3: names no image"),
-        ("image,mask\n.,001.png\n", r"labels\.csv:2: names no image"),
-        ("image,mask\n../x.png,000.png\n", r"labels\.csv:2: the path .* parent folder"),
-        ("image,mask\n000.png,/etc/passwd\n", r"labels\.csv:2: the path"),
-        ("image,mask\n000.png,000.png\n000.png,001.png\n", "same name"),
-        ("image,mask\n", "no images found"),
-        ("image,mask\ngone.png,000.png\n", r"gone\.png: no such file"),
-        (b"image,mask\n\xff.png,000.png\n", "cannot be read as a UTF-8 table"),
-        ("image,mask\n" + "a" * 200_000 + ",b\n", "cannot be read as a UTF-8 table"),
-    ])
+    @pytest.mark.parametrize(
+        ("table", "what"),
+        [
+            ("picture,mask\n000.png,000.png\n", r"labels\.csv:1: needs the columns image and mask"),
+            ("", r"labels\.csv:1: needs the columns"),
+            ("image,mask,status\n000.png,000.png,kept\n", r"labels\.csv:2: status 'kept' is not known"),
+            ("image,mask,provenance\n000.png,000.png,robot\n", r"labels\.csv:2: provenance 'robot'"),
+            ("image,mask\n000.png,000.png\n,001.png\n", r"labels\.csv:3: names no image"),
+            ("image,mask\n.,001.png\n", r"labels\.csv:2: names no image"),
+            ("image,mask\n../x.png,000.png\n", r"labels\.csv:2: the path .* parent folder"),
+            ("image,mask\n000.png,/etc/passwd\n", r"labels\.csv:2: the path"),
+            ("image,mask\n000.png,000.png\n000.png,001.png\n", "same name"),
+            ("image,mask\n", "no images found"),
+            ("image,mask\ngone.png,000.png\n", r"gone\.png: no such file"),
+            (b"image,mask\n\xff.png,000.png\n", "cannot be read as a UTF-8 table"),
+            ("image,mask\n" + "a" * 200_000 + ",b\n", "cannot be read as a UTF-8 table"),
+        ],
+    )
     def test_faults(self, tmp_path: Path, table: str | bytes, what: str) -> None:
         before = fingerprint(self.make(tmp_path, table))
         with pytest.raises(DataError, match=what) as raised:
@@ -196,8 +213,21 @@ class TestVersion:
         (folder / "notes.txt").write_text("x")
         assert load_dataset(folder).version() == version
 
-    @pytest.mark.parametrize("change", ["image byte", "mask byte", "class name", "class id", "encoding", "exif",
-                                        "ignore", "remove", "rename", "split"])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "image byte",
+            "mask byte",
+            "class name",
+            "class id",
+            "encoding",
+            "exif",
+            "ignore",
+            "remove",
+            "rename",
+            "split",
+        ],
+    )
     def test_changes_with(self, folder: Path, change: str) -> None:
         version = load_dataset(folder).version()
         image, mask = folder / "img/train/000.png", folder / "labels/train/000.png"
@@ -212,9 +242,16 @@ class TestVersion:
             for path in (image, mask):
                 path.rename(path.with_name("x.png") if change == "rename" else path.parents[1] / "val" / path.name)
         else:
-            edit(folder, *{"class name": ("class_1", "cat"), "class id": ("id: 2", "id: 3"),
-                           "encoding": ("index", "colour"), "exif": ("exif: apply", "exif: ignore"),
-                           "ignore": ("ignore: 255", "ignore: 254")}[change])
+            edit(
+                folder,
+                *{
+                    "class name": ("class_1", "cat"),
+                    "class id": ("id: 2", "id: 3"),
+                    "encoding": ("index", "colour"),
+                    "exif": ("exif: apply", "exif: ignore"),
+                    "ignore": ("ignore: 255", "ignore: 254"),
+                }[change],
+            )
         assert load_dataset(folder).version() != version
 
     @pytest.mark.parametrize("cell", ["val,keep,hand", "train,suspect,hand", "train,keep,box", ",keep,hand"])

@@ -27,8 +27,11 @@ def test_split_status_and_mask_are_changed_and_nothing_else(home):
     before, sources = load_dataset(home), files_of(home)
     a, b, c, d = before.samples
     mask = 1 - before.read_mask(c)
-    add_edits(home, [Edit("split", a.name, "val"), Edit("status", b.name, "exclude"),
-                     mask_edit(home, c, mask, before.classes)], "by hand")
+    add_edits(
+        home,
+        [Edit("split", a.name, "val"), Edit("status", b.name, "exclude"), mask_edit(home, c, mask, before.classes)],
+        "by hand",
+    )
     after = load_dataset(home)
     assert after.samples[0].split == "val" and after.samples[1].status == "exclude"
     assert (after.read_mask(after.samples[2]) == mask).all()
@@ -78,12 +81,23 @@ def test_edits_work_beside_data_that_is_elsewhere(tmp_path, home):
     assert load_dataset(home).samples[0].status == "keep"
 
 
-@pytest.mark.parametrize("record", [
-    {"batch": "1"}, [], 3, {"batch": "1", "reason": "", "time": "", "edits": [{"kind": "move", "sample": "a", "value": ""}]},
-    {"batch": "1", "reason": "", "time": "", "edits": [{"kind": "status", "sample": "a", "value": "lost"}]},
-    {"batch": "1", "reason": "", "time": "", "edits": [{"kind": "split", "sample": 1, "value": "a"}]},
-    {"batch": "1", "reason": "", "time": "", "edits": [{"kind": "mask", "sample": "train/000", "value": "../../x.png"}]},
-])
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"batch": "1"},
+        [],
+        3,
+        {"batch": "1", "reason": "", "time": "", "edits": [{"kind": "move", "sample": "a", "value": ""}]},
+        {"batch": "1", "reason": "", "time": "", "edits": [{"kind": "status", "sample": "a", "value": "lost"}]},
+        {"batch": "1", "reason": "", "time": "", "edits": [{"kind": "split", "sample": 1, "value": "a"}]},
+        {
+            "batch": "1",
+            "reason": "",
+            "time": "",
+            "edits": [{"kind": "mask", "sample": "train/000", "value": "../../x.png"}],
+        },
+    ],
+)
 def test_a_journal_that_is_not_ours_is_refused(home, record):
     path = journal_of(home).path
     path.parent.mkdir()
@@ -121,8 +135,12 @@ def test_undoing_says_what_was_undone_and_what_is_left(home, capsys):
     one = add_edits(home, [Edit("split", "train/000", "test")], "by hand")
     assert said(capsys, home) == f"1: 2 edits, {two.time}, by two hands\n2: 1 edit, {one.time}, by hand\n"
     lines = said(capsys, home, "--undo").splitlines()
-    assert lines == ["undone: 1 edit; 2 edits left", f"  it was batch 2: {one.time}, by hand", "left:",
-                     f"  1: 2 edits, {two.time}, by two hands"]
+    assert lines == [
+        "undone: 1 edit; 2 edits left",
+        f"  it was batch 2: {one.time}, by hand",
+        "left:",
+        f"  1: 2 edits, {two.time}, by two hands",
+    ]
     assert said(capsys, home, "--undo").splitlines()[0] == "undone: 2 edits; none left"
     assert said(capsys, home) == "no edits\n"
 
@@ -132,7 +150,8 @@ def test_what_was_undone_is_in_the_document_and_in_python(home, capsys):
     assert json.loads(said(capsys, home, "--json"))["undone"] is None
     document = json.loads(said(capsys, home, "--undo", "--batch", "1", "--json"))
     assert document["undone"]["name"] == "1" and document["undone"]["edits"] == [
-        {"kind": "split", "sample": "train/000", "value": "val"}]
+        {"kind": "split", "sample": "train/000", "value": "val"}
+    ]
     assert [batch["name"] for batch in document["batches"]] == ["2"]
     result = edits(home, undo=True)
     assert result.undone == second and result.batches == ()

@@ -88,8 +88,17 @@ def test_a_file_of_this_moment_is_not_trusted(files, tmp_path, read):
     assert read == ["a.png"]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"format": 9, "files": {}}', '{"format": 1}',
-                                     '{"format": 1, "files": {"a.png": 3, "b.png": ["x", 1, 1, 2]}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{",
+        '{"format": 9, "files": {}}',
+        '{"format": 1}',
+        '{"format": 1, "files": {"a.png": 3, "b.png": ["x", 1, 1, 2]}}',
+    ],
+)
 def test_a_damaged_cache_is_ignored(files, tmp_path, content, read):
     place = tmp_path / "data/.maskwright/hashes.json"
     place.parent.mkdir()
@@ -111,7 +120,11 @@ def test_where_it_cannot_be_written_another_folder_serves(files, tmp_path, read)
     other = Path(shutil.copytree(home, tmp_path / "other"))
     (other / "a.png").write_bytes(b"y" * 100)
     os.utime(other / "a.png", ns=(HOUR, files[0].stat().st_mtime_ns))
-    assert file_hashes([other / "a.png"], other, spare)[other / "a.png"] == file_hash(other / "a.png") != expected[files[0]]
+    assert (
+        file_hashes([other / "a.png"], other, spare)[other / "a.png"]
+        == file_hash(other / "a.png")
+        != expected[files[0]]
+    )
     spare.joinpath("hashes.json").unlink()
     spare.rmdir()
     spare.write_text("in the way too")

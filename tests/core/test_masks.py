@@ -17,8 +17,9 @@ from maskwright.core.masks import boundary, class_pixels, differences, jpeg_byte
 from maskwright.core.sample import INDEX, read_mask
 
 Mask = npt.NDArray[np.uint8]
-MASKS = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9),
-                   elements=st.sampled_from([0, 1, 2, 3, IGNORE]))
+MASKS = hnp.arrays(
+    np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.sampled_from([0, 1, 2, 3, IGNORE])
+)
 
 
 @given(MASKS)
@@ -38,7 +39,7 @@ def test_class_pixels_beyond_what_float32_counts() -> None:
 def test_boundary(mask: Mask, width: int) -> None:
     expected = np.zeros(mask.shape, bool)
     for row, column in np.ndindex(*mask.shape):
-        around = mask[max(0, row - width):row + width + 1, max(0, column - width):column + width + 1]
+        around = mask[max(0, row - width) : row + width + 1, max(0, column - width) : column + width + 1]
         expected[row, column] = (around != mask[row, column]).any()
     np.testing.assert_array_equal(boundary(mask, width), expected)
 

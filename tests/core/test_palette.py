@@ -55,8 +55,10 @@ def test_lab_is_that_of_opencv(colour: tuple[int, int, int]) -> None:
 
 def test_colour_blindness_hides_the_colours_it_is_known_to_hide() -> None:
     red, green, blue, yellow = [(190, 80, 0), (110, 120, 0), (0, 0, 200), (230, 220, 0)]
-    normal, deuteranopia = ([np.linalg.norm(a - b) for a, b in (seen([red, green], vision), seen([blue, yellow], vision))]
-                            for vision in ("normal", "deuteranopia"))
+    normal, deuteranopia = (
+        [np.linalg.norm(a - b) for a, b in (seen([red, green], vision), seen([blue, yellow], vision))]
+        for vision in ("normal", "deuteranopia")
+    )
     assert deuteranopia[0] < normal[0] / 3 and deuteranopia[1] > 100
     # Greys are seen alike by all.
     assert all(np.abs(seen([(90, 90, 90)], vision) - seen([(90, 90, 90)])).max() < 0.1 for vision in VISIONS)

@@ -35,7 +35,8 @@ REGIONS = hnp.arrays(np.bool_, SHAPES, elements=st.booleans(), fill=st.nothing()
 MASKS = hnp.arrays(np.uint8, SHAPES, elements=st.sampled_from([0, 1, 2, 255]), fill=st.nothing())
 # Halves meet pixel centres all the time.
 HALVES = st.lists(st.tuples(*[st.integers(-4, 20).map(lambda n: n / 2)] * 2), max_size=8).map(
-    lambda points: np.array(points, np.float64).reshape(-1, 2))
+    lambda points: np.array(points, np.float64).reshape(-1, 2)
+)
 SQUARE = np.array([(1, 1), (4, 1), (4, 4), (1, 4)], np.float64)
 
 
@@ -116,8 +117,13 @@ def test_far_coordinates_and_many_points_take_little_memory(rng: np.random.Gener
 def test_numbers_that_are_no_coordinates(value: float) -> None:
     ring = SQUARE.copy()
     ring[2, 1] = value
-    for use in (lambda: rasterise([SQUARE, ring], 5, 5), lambda: bridged([SQUARE, ring]), lambda: simplify(ring, 1),
-                lambda: box_ring(0, 0, value, 4, 30), lambda: ellipse_ring(3, value, 4, 5, 30)):
+    for use in (
+        lambda: rasterise([SQUARE, ring], 5, 5),
+        lambda: bridged([SQUARE, ring]),
+        lambda: simplify(ring, 1),
+        lambda: box_ring(0, 0, value, 4, 30),
+        lambda: ellipse_ring(3, value, 4, 5, 30),
+    ):
         with pytest.raises(ValueError, match=r"point at \(.*coordinates must be finite and within 1e\+12"):
             use()
 
@@ -165,17 +171,14 @@ def test_outlines(region: BoolMask) -> None:
 
 
 def test_outlines_of_a_known_shape() -> None:
-    region = np.array([[0, 0, 0, 0, 1, 0],
-                       [0, 1, 1, 1, 0, 0],
-                       [0, 1, 0, 1, 0, 0],
-                       [0, 1, 1, 0, 0, 1]], bool)
+    region = np.array([[0, 0, 0, 0, 1, 0], [0, 1, 1, 1, 0, 0], [0, 1, 0, 1, 0, 0], [0, 1, 1, 0, 0, 1]], bool)
     (first,), (open_,), (last,) = outlines(region)
     assert first.tolist() == [[4, 0], [5, 0], [5, 1], [4, 1]]
     assert last.tolist() == [[5, 3], [6, 3], [6, 4], [5, 4]]
     # What is open at a corner is no hole: the ring goes in and out there.
     assert open_.tolist() == [[1, 1], [4, 1], [4, 3], [3, 3], [3, 2], [2, 2], [2, 3], [3, 3], [3, 4], [1, 4]]
     region[3, 3] = True
-    (outer, hole), = outlines(region[:, :4])
+    ((outer, hole),) = outlines(region[:, :4])
     assert outer.tolist() == [[1, 1], [4, 1], [4, 4], [1, 4]]
     assert hole.tolist() == [[2, 3], [3, 3], [3, 2], [2, 2]]
     assert outlines(np.zeros((3, 4), bool)) == [] == outlines(np.zeros((0, 4), bool))

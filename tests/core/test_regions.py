@@ -96,9 +96,11 @@ def test_only_the_window_of_a_region_is_touched_and_nothing_of_it_is_lost(seed):
     counts, *place = encode_box(mask)
     place[0], place[1] = place[0] + int(rng.integers(-3, 4)), place[1] + int(rng.integers(-3, 4))
     ring = rng.uniform(-4, 14, (4, 2)).round(1)
-    for shape, whole in ((Runs(np.array(encode_counts(mask), np.uint32), size=(height, width)), mask),
-                         (Runs(np.array(counts, np.uint32), box=tuple(place)), decode_box(counts, *place, height, width)),
-                         (Polygon((ring,)), rasterise([ring], height, width))):
+    for shape, whole in (
+        (Runs(np.array(encode_counts(mask), np.uint32), size=(height, width)), mask),
+        (Runs(np.array(counts, np.uint32), box=tuple(place)), decode_box(counts, *place, height, width)),
+        (Polygon((ring,)), rasterise([ring], height, width)),
+    ):
         inside, top, left = shape.window(height, width)
         found = np.zeros((height, width), np.bool_)
         found[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
@@ -113,14 +115,20 @@ def test_run_lengths_that_do_not_fit_are_refused():
 def test_the_digest_tells_all_that_changes_the_mask(rng):
     mask = rng.random(SIZE) < 0.4
     runs = np.array(encode_counts(mask), np.uint32)
-    drawings = [Drawing((BIG, SMALL), 0, Path("a"), SIZE), Drawing((SMALL, BIG), 0, Path("a"), SIZE),
-                Drawing((BIG,), 0, Path("a"), SIZE), Drawing((BIG, SMALL), 1, Path("a"), SIZE),
-                Drawing((BIG, SMALL), 0, Path("a"), (8, 11)), Drawing((BIG, SMALL), 0, Path("a")),
-                Drawing((BIG, SMALL), 0, Path("a"), SIZE, BoxRule(shrink=0.1)),
-                Drawing((BIG, box(2, 2, 2, 4, 5)), 0, Path("a"), SIZE), Drawing((BIG, box(3, 2, 2, 4, 4)), 0, Path("a"), SIZE),
-                Drawing((BIG, box(2, 2, 2, 4, 4, weak=False)), 0, Path("a"), SIZE),
-                Drawing((BIG, box(2, 2, 2, 4, 4, order=1)), 0, Path("a"), SIZE),
-                Drawing((Region(1, Runs(runs, size=SIZE)),), 0, Path("a"), SIZE),
-                Drawing((Region(1, Runs(runs, box=(0, 0, 10, 8))),), 0, Path("a"), SIZE)]
+    drawings = [
+        Drawing((BIG, SMALL), 0, Path("a"), SIZE),
+        Drawing((SMALL, BIG), 0, Path("a"), SIZE),
+        Drawing((BIG,), 0, Path("a"), SIZE),
+        Drawing((BIG, SMALL), 1, Path("a"), SIZE),
+        Drawing((BIG, SMALL), 0, Path("a"), (8, 11)),
+        Drawing((BIG, SMALL), 0, Path("a")),
+        Drawing((BIG, SMALL), 0, Path("a"), SIZE, BoxRule(shrink=0.1)),
+        Drawing((BIG, box(2, 2, 2, 4, 5)), 0, Path("a"), SIZE),
+        Drawing((BIG, box(3, 2, 2, 4, 4)), 0, Path("a"), SIZE),
+        Drawing((BIG, box(2, 2, 2, 4, 4, weak=False)), 0, Path("a"), SIZE),
+        Drawing((BIG, box(2, 2, 2, 4, 4, order=1)), 0, Path("a"), SIZE),
+        Drawing((Region(1, Runs(runs, size=SIZE)),), 0, Path("a"), SIZE),
+        Drawing((Region(1, Runs(runs, box=(0, 0, 10, 8))),), 0, Path("a"), SIZE),
+    ]
     assert len({drawing.digest() for drawing in drawings}) == len(drawings)
     assert Drawing((BIG, SMALL), 0, Path("elsewhere"), SIZE).digest() == drawings[0].digest()

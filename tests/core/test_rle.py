@@ -73,20 +73,23 @@ def test_empty_runs_are_allowed() -> None:
     assert encode_counts(np.zeros((0, 5), bool)) == [0]
 
 
-@pytest.mark.parametrize("counts, message", [
-    ([5], "cover 5 pixels, but 3 x 2 are 6"),
-    ([7], "cover 7 pixels"),
-    ([7, -1], "whole numbers between 0"),
-    ([2.0, 4.0], "whole numbers"),
-    ([2**32, 6], "whole numbers"),
-    ([2**80], "whole numbers"),
-    ([2**63, 6], "whole numbers"),
-    ([[1], [2, 3]], "whole numbers"),
-    ([[3, 3]], "whole numbers"),
-    (["a", "b"], "whole numbers"),
-    ([True, False], "whole numbers"),
-    ([None], "whole numbers"),
-])
+@pytest.mark.parametrize(
+    "counts, message",
+    [
+        ([5], "cover 5 pixels, but 3 x 2 are 6"),
+        ([7], "cover 7 pixels"),
+        ([7, -1], "whole numbers between 0"),
+        ([2.0, 4.0], "whole numbers"),
+        ([2**32, 6], "whole numbers"),
+        ([2**80], "whole numbers"),
+        ([2**63, 6], "whole numbers"),
+        ([[1], [2, 3]], "whole numbers"),
+        ([[3, 3]], "whole numbers"),
+        (["a", "b"], "whole numbers"),
+        ([True, False], "whole numbers"),
+        ([None], "whole numbers"),
+    ],
+)
 def test_counts_that_do_not_fit(counts: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         decode_counts(counts, 2, 3)
@@ -94,12 +97,24 @@ def test_counts_that_do_not_fit(counts: list[int], message: str) -> None:
         decode_box(counts, 0, 0, 3, 2, 9, 9)
 
 
-@pytest.mark.parametrize("text, message", [
-    ("1 2", "character"), ("1p", "character"), ("1é", "character"), ("\ud800", "character"), ("/", "character"),
-    ("1o", "cut off"), ("P", "cut off"),
-    ("oooooooo1", "more than 32 bits"), ("P" * 500_000 + "1", "more than 32 bits"), ("P" * 7 + "0", "32 bits"),
-    ("O", "hold -1"), ("111N", "hold -1"), ("1" + "PPPPPP?", "lengths lie between"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("1 2", "character"),
+        ("1p", "character"),
+        ("1é", "character"),
+        ("\ud800", "character"),
+        ("/", "character"),
+        ("1o", "cut off"),
+        ("P", "cut off"),
+        ("oooooooo1", "more than 32 bits"),
+        ("P" * 500_000 + "1", "more than 32 bits"),
+        ("P" * 7 + "0", "32 bits"),
+        ("O", "hold -1"),
+        ("111N", "hold -1"),
+        ("1" + "PPPPPP?", "lengths lie between"),
+    ],
+)
 def test_strings_that_are_no_counts(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         unpack_counts(text)
@@ -125,7 +140,7 @@ def test_sizes_beyond_reason() -> None:
             decode_box([6], 0, 0, *box, 9, 9)
     # The largest box there is, all inside: only the image is laid out.
     full = [0] + [4 * 10**9, 0] * 250
-    assert decode_box(full, -10**5, -(10**5), 10**6, 10**6, 9, 9).all()
+    assert decode_box(full, -(10**5), -(10**5), 10**6, 10**6, 9, 9).all()
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
 
@@ -143,7 +158,7 @@ def test_box(mask: BoolMask) -> None:
     if not mask.any():
         assert (counts, width, height) == ([0], 0, 0)
         return
-    part = mask[top:top + height, left:left + width]
+    part = mask[top : top + height, left : left + width]
     assert part[0].any() and part[-1].any() and part[:, 0].any() and part[:, -1].any()
     np.testing.assert_array_equal(as_cvat_reads(counts, width, height), part)
 
@@ -162,9 +177,11 @@ def test_box_across_the_border(part: BoolMask, left: int, top: int, height: int,
 
 def test_box_drawn_in_cvat() -> None:
     """A brush stroke from an export (https://github.com/cvat-ai/cvat/issues/4723): a disc of 40 pixels."""
-    text = ("17, 10, 27, 15, 23, 18, 20, 21, 18, 23, 16, 24, 15, 26, 13, 27, 13, 27, 12, 29, 10, 30, 9, 32, 7, 34, 5, 36, 3, "
-            "38, 2, 38, 2, 39, 1, 39, 1, 120, 1, 39, 1, 39, 1, 39, 2, 38, 2, 38, 3, 37, 3, 37, 3, 37, 4, 36, 4, 35, 6, 34, "
-            "7, 33, 7, 32, 9, 30, 10, 29, 13, 26, 15, 23, 18, 20, 22, 15, 12")
+    text = (
+        "17, 10, 27, 15, 23, 18, 20, 21, 18, 23, 16, 24, 15, 26, 13, 27, 13, 27, 12, 29, 10, 30, 9, 32, 7, 34, 5, 36, 3, "
+        "38, 2, 38, 2, 39, 1, 39, 1, 120, 1, 39, 1, 39, 1, 39, 2, 38, 2, 38, 3, 37, 3, 37, 3, 37, 4, 36, 4, 35, 6, 34, "
+        "7, 33, 7, 32, 9, 30, 10, 29, 13, 26, 15, 23, 18, 20, 22, 15, 12"
+    )
     mask = decode_box([int(count) for count in text.split(",")], 79, 304, 40, 40, 400, 200)
     rows, columns = np.nonzero(mask)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (304, 343, 79, 118)

@@ -157,20 +157,28 @@ class TestColours:
         np.testing.assert_array_equal(ids, np.array(self.TREE.ids)[distances.argmin(2)])
         assert inexact == int((distances.min(2) > 0).sum())
 
-    @pytest.mark.parametrize(("content", "what"), [
-        (encoded(np.dstack([PICTURE, LABELS]), "PNG"), "transparent"),
-        (encoded(LABELS.astype(np.uint16), "PNG"), "grey values where class colours"),
-        (encoded(LABELS.astype(np.float32), "TIFF"), "no agreed meaning"),
-    ])
+    @pytest.mark.parametrize(
+        ("content", "what"),
+        [
+            (encoded(np.dstack([PICTURE, LABELS]), "PNG"), "transparent"),
+            (encoded(LABELS.astype(np.uint16), "PNG"), "grey values where class colours"),
+            (encoded(LABELS.astype(np.float32), "TIFF"), "no agreed meaning"),
+        ],
+    )
     def test_refused(self, tmp_path: Path, content: bytes, what: str) -> None:
         with pytest.raises(DataError, match=what):
             self.read(tmp_path, content)
 
 
 ORIGINALS = {
-    "PNG": encoded(PICTURE, "PNG"), "JPEG": encoded(PICTURE, "JPEG"), "BMP": encoded(PICTURE, "BMP"),
-    "TIFF": encoded(PICTURE, "TIFF", compression="tiff_lzw"), "raw TIFF": encoded(PICTURE, "TIFF"),
-    "WEBP": encoded(PICTURE, "WEBP"), "PPM": encoded(PICTURE, "PPM"), "plain": b"P3 2 1 9 1 2 3 4 5 6\n",
+    "PNG": encoded(PICTURE, "PNG"),
+    "JPEG": encoded(PICTURE, "JPEG"),
+    "BMP": encoded(PICTURE, "BMP"),
+    "TIFF": encoded(PICTURE, "TIFF", compression="tiff_lzw"),
+    "raw TIFF": encoded(PICTURE, "TIFF"),
+    "WEBP": encoded(PICTURE, "WEBP"),
+    "PPM": encoded(PICTURE, "PPM"),
+    "plain": b"P3 2 1 9 1 2 3 4 5 6\n",
     "progressive": encoded(PICTURE, "JPEG", progressive=True),
     "palette": encoded(palette_image(LABELS, PICTURE[:, 0]), "PNG"),
     "16-bit": encoded(LABELS.astype(np.uint16), "PNG"),
@@ -180,17 +188,26 @@ ORIGINALS = {
 
 
 @settings(max_examples=400)
-@given(st.sampled_from(sorted(ORIGINALS)), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
-       st.floats(0.2, 1), st.booleans())
-def test_damaged_files_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, form: str,
-                                           bytes_: list[tuple[float, int]], keep: float, in_head: bool) -> None:
+@given(
+    st.sampled_from(sorted(ORIGINALS)),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
+    st.floats(0.2, 1),
+    st.booleans(),
+)
+def test_damaged_files_are_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, form: str, bytes_: list[tuple[float, int]], keep: float, in_head: bool
+) -> None:
     content = bytearray(ORIGINALS[form])
     for place, value in bytes_:
         content[int(place * (min(len(content), 120 if in_head else len(content)) - 1))] = value
     path = tmp_path_factory.getbasetemp() / "damaged"
     path.write_bytes(bytes(content[: round(keep * len(content))]))
-    for read in (read_image, read_header, lambda path: read_mask(path, INDEX, TREE),
-                 lambda path: read_mask(path, MaskEncoding("levels", {0: 0, 255: 1}), TREE)):
+    for read in (
+        read_image,
+        read_header,
+        lambda path: read_mask(path, INDEX, TREE),
+        lambda path: read_mask(path, MaskEncoding("levels", {0: 0, 255: 1}), TREE),
+    ):
         try:
             read(path)
         except DataError as error:

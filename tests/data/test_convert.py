@@ -65,7 +65,8 @@ def test_exact_formats_give_every_pixel_back(tmp_path, data, name):
     # The class table survives too: ids, colours, tree and ignore id; where masks are files, their ids may be others.
     if FORMATS[name].masks:
         assert [(leaf.name, leaf.parents) for leaf in after.classes.leaves] == [
-            (leaf.name, leaf.parents) for leaf in before.classes.leaves]
+            (leaf.name, leaf.parents) for leaf in before.classes.leaves
+        ]
     else:
         assert after.classes == before.classes
     assert {split: len(samples) for split, samples in after.splits.items()} == {"train": 4, "val": 2, "test": 2}
@@ -80,8 +81,7 @@ def test_the_certificate_says_what_reading_back_shows(tmp_path, data, name):
     certificate = convert(data, tmp_path / "out", to=name, progress=False)
     before, after = load_dataset(data), load_dataset(tmp_path / "out")
     assert [record.sample for record in certificate.samples] == [sample.name for sample in before.samples]
-    pairs = [(named(before, old), named(after, new))
-             for old, new in pairs_of(before, after)]
+    pairs = [(named(before, old), named(after, new)) for old, new in pairs_of(before, after)]
     assert [record.changed for record in certificate.samples] == [int((a != b).sum()) for a, b in pairs]
     a, b = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))
     for label, iou in certificate.iou.items():
@@ -126,7 +126,9 @@ def test_zip_files(tmp_path, data, name):
     back = convert(tmp_path / "out.zip", tmp_path / "back", to="index", progress=False)
     first, last = load_dataset(data), load_dataset(tmp_path / "back")
     assert back.exact and len(last.samples) == 8
-    assert sorted(named(first, s).tobytes() for s in first.samples) == sorted(named(last, s).tobytes() for s in last.samples)
+    assert sorted(named(first, s).tobytes() for s in first.samples) == sorted(
+        named(last, s).tobytes() for s in last.samples
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "data", "out.zip"]
 
 
@@ -137,7 +139,9 @@ def test_provenance_and_names_with_folders(tmp_path, name):
     for key in ("a/x", "b/x", "ü ñ"):
         write(data / "images" / f"{key}.png", rng.integers(0, 255, (9, 7, 3), dtype=np.uint8))
         write(data / "masks" / f"{key}.png", rng.integers(0, 3, (9, 7), dtype=np.uint8))
-    (data / "labels.csv").write_text("image,mask,provenance\na/x.png,a/x.png,box\nb/x.png,b/x.png,model\nü ñ.png,ü ñ.png,\n")
+    (data / "labels.csv").write_text(
+        "image,mask,provenance\na/x.png,a/x.png,box\nb/x.png,b/x.png,model\nü ñ.png,ü ñ.png,\n"
+    )
     certificate = convert(data, tmp_path / "out", to=name, progress=False)
     assert certificate.exact or name in LOSSY
     back = load_dataset(tmp_path / "out")
@@ -174,16 +178,19 @@ def test_without_images(tmp_path, data):
     assert len(list((tmp_path / "out").rglob("labels/**/*.txt"))) == 8
 
 
-@pytest.mark.parametrize(("changes", "says"), [
-    ({"to": "cooc"}, "did you mean 'coco'"),
-    ({"to": "common_semantic"}, "no format that can be written"),
-    ({"to": "coco", "tolerance": -1}, "at least 0 pixels"),
-    ({"to": "coco", "tolerance": float("nan")}, "at least 0 pixels"),
-    ({"to": "jpeg", "quality": 0}, "1 to 100"),
-    ({"to": "coco", "boxes": {"shrink": 1.5}}, "shrink"),
-    ({"to": "coco", "boxes": {"overlap": "random"}}, "overlap"),
-    ({"to": "coco", "from_": "cocoo"}, "did you mean 'coco'"),
-])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"to": "cooc"}, "did you mean 'coco'"),
+        ({"to": "common_semantic"}, "no format that can be written"),
+        ({"to": "coco", "tolerance": -1}, "at least 0 pixels"),
+        ({"to": "coco", "tolerance": float("nan")}, "at least 0 pixels"),
+        ({"to": "jpeg", "quality": 0}, "1 to 100"),
+        ({"to": "coco", "boxes": {"shrink": 1.5}}, "shrink"),
+        ({"to": "coco", "boxes": {"overlap": "random"}}, "overlap"),
+        ({"to": "coco", "from_": "cocoo"}, "did you mean 'coco'"),
+    ],
+)
 def test_wrong_usage(tmp_path, data, changes, says):
     with pytest.raises(ConfigError, match=says):
         convert(data, tmp_path / "out", progress=False, **changes)
@@ -205,8 +212,12 @@ def test_boxes_become_masks_by_the_rule(tmp_path):
     (data / "labels").mkdir()
     (data / "labels" / "a.txt").write_text("0 0.5 0.5 0.8 0.8\n1 0.5 0.5 0.2 0.4\n")
     (data / "classes.txt").write_text("crack\nhole\n")
-    for rule, hole, outside in (({}, 16, "background"), ({"overlap": "larger_on_top"}, 0, "background"),
-                                ({"shrink": 0.5}, 4, "background"), ({"outside": "ignore"}, 16, "ignore")):
+    for rule, hole, outside in (
+        ({}, 16, "background"),
+        ({"overlap": "larger_on_top"}, 0, "background"),
+        ({"shrink": 0.5}, 4, "background"),
+        ({"outside": "ignore"}, 16, "ignore"),
+    ):
         out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
         certificate = convert(data, out, to="index", boxes=rule, progress=False)
         dataset = load_dataset(out)
@@ -216,8 +227,9 @@ def test_boxes_become_masks_by_the_rule(tmp_path):
         assert found[0, 0] == outside
     init(data)
     text = (data / "dataset.yaml").read_text()
-    (data / "dataset.yaml").write_text(text.replace("shrink: 0.0", "shrink: 0.5").replace("outside: background",
-                                                                                          "outside: ignore"))
+    (data / "dataset.yaml").write_text(
+        text.replace("shrink: 0.0", "shrink: 0.5").replace("outside: background", "outside: ignore")
+    )
     convert(data, tmp_path / "both", to="index", boxes={"overlap": "smaller_on_top"}, progress=False)
     dataset = load_dataset(tmp_path / "both")
     found = named(dataset, dataset.samples[0])

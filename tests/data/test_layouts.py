@@ -209,15 +209,23 @@ class TestEncodings:
         pairs(tmp_path, lambda path, mask: write(path, np.full(mask.shape, value, np.uint16)))
         detect(tmp_path)
 
-    @pytest.mark.parametrize(("save", "what"), [
-        (lambda path, mask: path.write_bytes(encoded(mask * 40, "JPEG")), "JPEG with .* no clear levels"),
-        (lambda path, mask: write(path, (np.arange(mask.size).reshape(mask.shape) % 60000).astype(np.uint16)),
-         "hold 5119 different values|hold 5120 different values"),
-        (lambda path, mask: write(path, COLOURS[mask] if path.stem == "1" else mask),
-         "5 masks hold ids .* the others colours"),
-    ])
-    def test_unclear_masks_are_the_users_choice(self, tmp_path: Path, save: Callable[[Path, Mask], object],
-                                                what: str) -> None:
+    @pytest.mark.parametrize(
+        ("save", "what"),
+        [
+            (lambda path, mask: path.write_bytes(encoded(mask * 40, "JPEG")), "JPEG with .* no clear levels"),
+            (
+                lambda path, mask: write(path, (np.arange(mask.size).reshape(mask.shape) % 60000).astype(np.uint16)),
+                "hold 5119 different values|hold 5120 different values",
+            ),
+            (
+                lambda path, mask: write(path, COLOURS[mask] if path.stem == "1" else mask),
+                "5 masks hold ids .* the others colours",
+            ),
+        ],
+    )
+    def test_unclear_masks_are_the_users_choice(
+        self, tmp_path: Path, save: Callable[[Path, Mask], object], what: str
+    ) -> None:
         pairs(tmp_path, save)
         with pytest.raises(ConfigError, match=what):
             detect(tmp_path)
@@ -238,10 +246,14 @@ class TestNames:
     @pytest.mark.parametrize("file", ["classes.txt", "labels.txt"])
     def test_from_a_list(self, tmp_path: Path, file: str) -> None:
         make_dataset(tmp_path, images=4, classes=2)
-        (tmp_path / file).write_text("sky\n\n  a \"b\" \\ # é\t: {c}, [d]\nno\n1e3\n", "utf-8")
+        (tmp_path / file).write_text('sky\n\n  a "b" \\ # é\t: {c}, [d]\nno\n1e3\n', "utf-8")
         detection = detect(tmp_path)
         assert [(spec.id, spec.name) for spec in detection.file.classes] == [
-            (0, "sky"), (1, 'a "b" \\ # é\t: {c}, [d]'), (2, "no"), (3, "1e3")]
+            (0, "sky"),
+            (1, 'a "b" \\ # é\t: {c}, [d]'),
+            (2, "no"),
+            (3, "1e3"),
+        ]
         init(tmp_path)
         assert load_dataset(tmp_path).classes.names == ["sky", 'a "b" \\ # é\t: {c}, [d]', "no", "1e3"]
 

@@ -30,18 +30,21 @@ def opened(monkeypatch, tmp_path, labels, marks=(), yaml=None, **source):
     return load_dataset(tmp_path, "coco")
 
 
-@pytest.mark.parametrize(("labels", "ids", "names"), [
-    ([Label("cat", 1), Label("dog", 4)], [0, 1, 4], ["background", "cat", "dog"]),
-    ([Label("cat", 0), Label("dog", 1)], [0, 1, 2], ["background", "cat", "dog"]),  # 0 is not free
-    ([Label("cat"), Label("dog")], [0, 1, 2], ["background", "cat", "dog"]),
-    ([Label("cat", 1), Label("dog")], [0, 1, 2], ["background", "cat", "dog"]),
-    ([Label("cat", 3), Label("dog", 3)], [0, 1, 2], ["background", "cat", "dog"]),
-    ([Label("cat", 70000)], [0, 1], ["background", "cat"]),
-    ([Label("cat", 2), Label("background", 0)], [0, 2], ["background", "cat"]),
-    ([Label("cat", 2), Label("_background_", 7)], [0, 1], ["_background_", "cat"]),
-    ([Label("cat", 1), Label("ignore", 2)], [0, 1], ["background", "cat"]),
-    ([Label("cat", 1), Label("cat", 2)], [0, 1], ["background", "cat"]),
-])
+@pytest.mark.parametrize(
+    ("labels", "ids", "names"),
+    [
+        ([Label("cat", 1), Label("dog", 4)], [0, 1, 4], ["background", "cat", "dog"]),
+        ([Label("cat", 0), Label("dog", 1)], [0, 1, 2], ["background", "cat", "dog"]),  # 0 is not free
+        ([Label("cat"), Label("dog")], [0, 1, 2], ["background", "cat", "dog"]),
+        ([Label("cat", 1), Label("dog")], [0, 1, 2], ["background", "cat", "dog"]),
+        ([Label("cat", 3), Label("dog", 3)], [0, 1, 2], ["background", "cat", "dog"]),
+        ([Label("cat", 70000)], [0, 1], ["background", "cat"]),
+        ([Label("cat", 2), Label("background", 0)], [0, 2], ["background", "cat"]),
+        ([Label("cat", 2), Label("_background_", 7)], [0, 1], ["_background_", "cat"]),
+        ([Label("cat", 1), Label("ignore", 2)], [0, 1], ["background", "cat"]),
+        ([Label("cat", 1), Label("cat", 2)], [0, 1], ["background", "cat"]),
+    ],
+)
 def test_ids_are_kept_where_they_can_be_mask_values(monkeypatch, tmp_path, labels, ids, names):
     dataset = opened(monkeypatch, tmp_path, labels)
     assert (dataset.classes.ids, dataset.classes.names, dataset.classes.ignore) == (ids, names, 255)
@@ -67,16 +70,17 @@ def test_parents_become_a_tree(monkeypatch, tmp_path):
 
 
 def test_a_label_that_the_description_lacks_is_left_out_and_said(monkeypatch, tmp_path):
-    yaml = 'layout: coco\nclasses: [{id: 0, name: background}, {id: 5, name: cat}]\n'
-    dataset = opened(monkeypatch, tmp_path, [Label("cat", 1)],
-                     [Mark("cat", SQUARE), Mark("dog", SQUARE), Mark("dog", SQUARE)], yaml)
+    yaml = "layout: coco\nclasses: [{id: 0, name: background}, {id: 5, name: cat}]\n"
+    dataset = opened(
+        monkeypatch, tmp_path, [Label("cat", 1)], [Mark("cat", SQUARE), Mark("dog", SQUARE), Mark("dog", SQUARE)], yaml
+    )
     assert dataset.read_mask_pixels(dataset.samples[0]).ids[2, 2] == 5
     (finding,) = dataset.notes
     assert (finding.code, finding.evidence) == ("annotation.unknown_label", {"count": 2, "label": "dog"})
 
 
 def test_without_a_background_class_the_rest_does_not_count(monkeypatch, tmp_path):
-    yaml = 'layout: coco\nclasses: [{id: 5, name: cat}]\n'
+    yaml = "layout: coco\nclasses: [{id: 5, name: cat}]\n"
     dataset = opened(monkeypatch, tmp_path, [Label("cat", 1)], [Mark("cat", SQUARE)], yaml)
     mask = dataset.read_mask(dataset.samples[0])
     assert (mask == 0).sum() == 9 and (mask == 255).sum() == 39
@@ -133,7 +137,9 @@ def test_a_format_that_is_not_known(tmp_path):
 FOLDERS = ("index", "palette", "jpeg")
 
 
-@pytest.mark.parametrize("name", [*FOLDERS, "colour", *(name for name, row in FORMATS.items() if row.write and row.read)])
+@pytest.mark.parametrize(
+    "name", [*FOLDERS, "colour", *(name for name, row in FORMATS.items() if row.write and row.read)]
+)
 def test_a_format_that_repeats_the_description_is_no_conflict(tmp_path, name):
     from maskwright.data.convert import convert
 

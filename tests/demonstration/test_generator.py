@@ -53,13 +53,9 @@ def test_a_sample_is_a_function_of_its_arguments(made: tuple[Path, list[Planted]
     assert not np.array_equal(image, draw_sample(5, 4, SIZE)[0])
 
 
-def test_an_image_does_not_depend_on_the_number_of_images(
-    made: tuple[Path, list[Planted]], tmp_path: Path
-) -> None:
+def test_an_image_does_not_depend_on_the_number_of_images(made: tuple[Path, list[Planted]], tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    generate(
-        tmp_path / "few", images=20, size=SIZE, planted=0, seed=5, progress=lambda *done: calls.append(done)
-    )
+    generate(tmp_path / "few", images=20, size=SIZE, planted=0, seed=5, progress=lambda *done: calls.append(done))
     assert calls == [(n, 20) for n in range(1, 21)]
     files = sorted((tmp_path / "few/img").rglob("*.jpg"))
     assert len(files) == 20
@@ -70,12 +66,8 @@ def test_an_image_does_not_depend_on_the_number_of_images(
 
 def test_the_layout_is_complete(made: tuple[Path, list[Planted]]) -> None:
     folder = made[0]
-    images = [
-        path.relative_to(folder / "img").with_suffix("").as_posix() for path in folder.glob("img/*/*.jpg")
-    ]
-    masks = [
-        path.relative_to(folder / "labels").with_suffix("").as_posix() for path in folder.glob("labels/*/*")
-    ]
+    images = [path.relative_to(folder / "img").with_suffix("").as_posix() for path in folder.glob("img/*/*.jpg")]
+    masks = [path.relative_to(folder / "labels").with_suffix("").as_posix() for path in folder.glob("labels/*/*")]
     assert sorted(images) == sorted(masks)
     assert Counter(name.split("/")[0] for name in images) == {"train": 56, "val": 12, "test": 12}
     assert (folder / "classes.txt").read_text().split() == ["background", "cat", "bird"]
@@ -97,9 +89,7 @@ def test_masks_hold_class_ids_and_every_split_both_animals(made: tuple[Path, lis
 
 
 def test_shares_of_pixels_and_of_images(scenes: list[Scene]) -> None:
-    pixels = (
-        np.sum([np.bincount(scene.mask.ravel(), minlength=3) for scene in scenes], axis=0) / SIZE**2 / IMAGES
-    )
+    pixels = np.sum([np.bincount(scene.mask.ravel(), minlength=3) for scene in scenes], axis=0) / SIZE**2 / IMAGES
     assert 0.88 <= pixels[0] <= 0.92
     assert 0.6 < pixels[1] / pixels[2] < 1 / 0.6
     assert Counter(scene.animals for scene in scenes) == {0: 4, 1: 64, 2: 12}
@@ -118,10 +108,7 @@ def test_outlines_are_not_shifted_against_the_image(scenes: list[Scene]) -> None
             outer = ~mask & (cv2.dilate(mask.astype(np.uint8), np.ones((3, 3))) > 0)
             inner[:2] = inner[-2:] = outer[:2] = outer[-2:] = False
             if inner.any() and outer.any():
-                near = (
-                    cv2.blur(colours * inner[..., None], (3, 3))
-                    / (cv2.blur(inner * 1.0, (3, 3)) + 1e-9)[..., None]
-                )
+                near = cv2.blur(colours * inner[..., None], (3, 3)) / (cv2.blur(inner * 1.0, (3, 3)) + 1e-9)[..., None]
                 where = outer & (cv2.blur(inner * 1.0, (3, 3)) > 0)
                 scores[shift] += float(np.abs(near - colours)[where].mean())
     assert max(scores, key=scores.__getitem__) == (0, 0)
@@ -146,9 +133,7 @@ def test_a_sweep_covers_what_geometry_says() -> None:
 
 def test_what_is_planted_is_written_down(made: tuple[Path, list[Planted]]) -> None:
     folder, planted = made
-    assert json.loads((folder / "planted.json").read_text())["planted"] == [
-        vars(record) for record in planted
-    ]
+    assert json.loads((folder / "planted.json").read_text())["planted"] == [vars(record) for record in planted]
     assert Counter(record.kind for record in planted) == {"missing_part": 4, "coarse_blob": 4}
     truths = folder / "planted_truth"
     assert {f"{record.sample}.png" for record in planted} == {

@@ -21,13 +21,101 @@ Rng = np.random.Generator
 Mutation = Callable[[bytes, Rng], bytes]
 
 _INTEGERS = [0, 1, 127, 128, 255, 256, 32767, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1]
-_NUMBERS = ["NaN", "Infinity", "-Infinity", "nan", "inf", "-1", "0", "-0", "1e9", "-1e9", "1e308", "1e-308", "0.5", "255", "256", "65536",
-            "2147483648", "9223372036854775808", "9" * 40, "9" * 5000, "", "x", "1,5", "0x10", "1_0", "١"]
-_TOKENS = ["\0", "\n", "\r", "\t", "\u2028", "\x1b[31m", "é", "\ud800", "..", "../../etc/passwd", "/etc/passwd", "C:\\x", "&", "&x;", "<", ">",
-           "<!DOCTYPE a [<!ENTITY x 'y'>]>", "{", "}", "[", "]", "\"", "'", ",", ":", ";", "#", "null", "true", "!!python/name:os.system", "&a [*a]",
-           "x" * 3000, "[" * 3000, "-", " ", "\ufeff"]
-_VALUES: list[Any] = [None, True, False, 0, -1, 1, 255, 10**9, 10**20, 2**63, 0.5, float("nan"), float("inf"), 1e300, "", "x", "../x", "a\0b", "\ud800",
-                      "9", [], {}, [[]], [None], [float("nan")] * 6, {"a": 1}, "x" * 3000]
+_NUMBERS = [
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "nan",
+    "inf",
+    "-1",
+    "0",
+    "-0",
+    "1e9",
+    "-1e9",
+    "1e308",
+    "1e-308",
+    "0.5",
+    "255",
+    "256",
+    "65536",
+    "2147483648",
+    "9223372036854775808",
+    "9" * 40,
+    "9" * 5000,
+    "",
+    "x",
+    "1,5",
+    "0x10",
+    "1_0",
+    "١",
+]
+_TOKENS = [
+    "\0",
+    "\n",
+    "\r",
+    "\t",
+    "\u2028",
+    "\x1b[31m",
+    "é",
+    "\ud800",
+    "..",
+    "../../etc/passwd",
+    "/etc/passwd",
+    "C:\\x",
+    "&",
+    "&x;",
+    "<",
+    ">",
+    "<!DOCTYPE a [<!ENTITY x 'y'>]>",
+    "{",
+    "}",
+    "[",
+    "]",
+    '"',
+    "'",
+    ",",
+    ":",
+    ";",
+    "#",
+    "null",
+    "true",
+    "!!python/name:os.system",
+    "&a [*a]",
+    "x" * 3000,
+    "[" * 3000,
+    "-",
+    " ",
+    "\ufeff",
+]
+_VALUES: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    255,
+    10**9,
+    10**20,
+    2**63,
+    0.5,
+    float("nan"),
+    float("inf"),
+    1e300,
+    "",
+    "x",
+    "../x",
+    "a\0b",
+    "\ud800",
+    "9",
+    [],
+    {},
+    [[]],
+    [None],
+    [float("nan")] * 6,
+    {"a": 1},
+    "x" * 3000,
+]
 
 
 def one_of(items: list[Any], rng: Rng) -> Any:
@@ -42,6 +130,7 @@ def span(length: int, rng: Rng) -> tuple[int, int]:
 
 
 # -- bytes ------------------------------------------------------------------------------------------------------------
+
 
 def flip(data: bytes, rng: Rng) -> bytes:
     """Some bits."""
@@ -97,9 +186,13 @@ BYTES: list[Mutation] = [flip, truncate, drop, double, move, overwrite, noise]
 
 # -- text -------------------------------------------------------------------------------------------------------------
 
+
 def _textual(change: Callable[[str, Rng], str]) -> Mutation:
     def mutate(data: bytes, rng: Rng) -> bytes:
-        return change(data.decode("utf-8", "surrogateescape"), rng).encode("utf-8", "surrogatepass" if rng.random() < 0.5 else "replace")
+        return change(data.decode("utf-8", "surrogateescape"), rng).encode(
+            "utf-8", "surrogatepass" if rng.random() < 0.5 else "replace"
+        )
+
     return mutate
 
 
@@ -156,8 +249,11 @@ TEXT: list[Mutation] = [_textual(change) for change in (_number, _number, _numbe
 
 # -- trees ------------------------------------------------------------------------------------------------------------
 
+
 def _places(value: Any, found: list[tuple[Any, Any]]) -> None:
-    for key, inside in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for key, inside in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
         found.append((value, key))
         _places(inside, found)
 
@@ -197,8 +293,16 @@ def element(data: bytes, rng: Rng) -> bytes:
     elements = list(re.finditer(r"<(\w+)[^<>]*/>|<(\w+)[^<>]*>[^<>]*</\2>", text))
     if attributes and (rng.random() < 0.6 or not elements):
         match = one_of(attributes, rng)
-        other = one_of([f'{match[1]}="{one_of(_NUMBERS, rng)}"', f'{match[1]}="{one_of(_TOKENS, rng)}"', "", f"{match[0]} {match[0]}",
-                        one_of(attributes, rng)[0]], rng)
+        other = one_of(
+            [
+                f'{match[1]}="{one_of(_NUMBERS, rng)}"',
+                f'{match[1]}="{one_of(_TOKENS, rng)}"',
+                "",
+                f"{match[0]} {match[0]}",
+                one_of(attributes, rng)[0],
+            ],
+            rng,
+        )
     elif elements:
         match = one_of(elements, rng)
         other = one_of(["", match[0] * one_of([2, 300], rng), one_of(elements, rng)[0], f"<x>{match[0]}</x>"], rng)
@@ -208,6 +312,7 @@ def element(data: bytes, rng: Rng) -> bytes:
 
 
 # -- images and archives ----------------------------------------------------------------------------------------------
+
 
 def chunks(data: bytes, rng: Rng) -> bytes:
     """A chunk of a PNG is mutated, with the checksum and packing of a good one; other bytes are mutated as they are."""
@@ -232,7 +337,9 @@ def chunks(data: bytes, rng: Rng) -> bytes:
     else:
         content = one_of([flip, overwrite, truncate, noise], rng)(content, rng)
     found[number : number + 1] = [(kind, content)] * (1 if rng.random() < 0.9 else 3)
-    return data[:8] + b"".join(len(part).to_bytes(4) + name + part + zlib.crc32(name + part).to_bytes(4) for name, part in found)
+    return data[:8] + b"".join(
+        len(part).to_bytes(4) + name + part + zlib.crc32(name + part).to_bytes(4) for name, part in found
+    )
 
 
 def archive(data: bytes, rng: Rng) -> bytes:
@@ -240,14 +347,25 @@ def archive(data: bytes, rng: Rng) -> bytes:
     if rng.random() < 0.5:
         return one_of(BYTES, rng)(data, rng)
     stream = io.BytesIO()
-    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new:
+    with (
+        warnings.catch_warnings(action="ignore"),
+        zipfile.ZipFile(io.BytesIO(data)) as old,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
         entries = [entry for entry in old.infolist() if not entry.is_dir()]
         chosen = one_of(entries, rng)
         for entry in entries:
             name, content = entry.filename, old.read(entry)
             if entry is chosen:
                 content = mutation_of(name, rng)(content, rng)
-                name = name if rng.random() < 0.7 else one_of(["../" + name, "/" + name, name.upper(), name + "x", name.replace("/", "\\"), name + "/x", "x"], rng)
+                name = (
+                    name
+                    if rng.random() < 0.7
+                    else one_of(
+                        ["../" + name, "/" + name, name.upper(), name + "x", name.replace("/", "\\"), name + "/x", "x"],
+                        rng,
+                    )
+                )
             new.writestr(name, content)
     return stream.getvalue()
 

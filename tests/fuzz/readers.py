@@ -69,9 +69,11 @@ class Tally:
 
     def line(self, form: str) -> str:
         """A row of the report."""
-        return (f"{form:16} {self.cases:6} cases: {self.accepted:6} read, {self.partly:6} in part, {self.refused:6} refused "
-                f"({len(self.errors)} messages), {self.audited:5} audited, {len(self.unexpected)} unexpected; "
-                f"at most {self.memory} MiB")
+        return (
+            f"{form:16} {self.cases:6} cases: {self.accepted:6} read, {self.partly:6} in part, {self.refused:6} refused "
+            f"({len(self.errors)} messages), {self.audited:5} audited, {len(self.unexpected)} unexpected; "
+            f"at most {self.memory} MiB"
+        )
 
 
 def fuzz(form: str, cases: int, seed: int = 0, first: int = 0) -> Tally:
@@ -108,7 +110,9 @@ def _chunk(form: str, home: Path, numbers: range, seed: int, total: Tally) -> in
                 return numbers.stop
     except EOFError:
         child.join()
-        total.add(Tally(cases=1, unexpected=[f"{form}, case {current}, seed {seed}: process ended with {child.exitcode}"]))
+        total.add(
+            Tally(cases=1, unexpected=[f"{form}, case {current}, seed {seed}: process ended with {child.exitcode}"])
+        )
         return current + 1
     finally:
         child.join()

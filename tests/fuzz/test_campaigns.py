@@ -85,8 +85,12 @@ def test_mutations_are_functions_of_the_generator_and_change_something(tmp_path:
     (tmp_path / "in/a.xml").write_text('<a x="1"><b y="2"/>text</a>')
     pack(tmp_path / "in", tmp_path / "a.zip")
     png = encoded(draw_pair(np.random.default_rng(0))[0], "PNG")
-    files = [((tmp_path / "in/a.json").read_bytes(), [*BYTES, *TEXT, tree]), (png, [chunks]),
-             ((tmp_path / "in/a.xml").read_bytes(), [element]), ((tmp_path / "a.zip").read_bytes(), [archive])]
+    files = [
+        ((tmp_path / "in/a.json").read_bytes(), [*BYTES, *TEXT, tree]),
+        (png, [chunks]),
+        ((tmp_path / "in/a.xml").read_bytes(), [element]),
+        ((tmp_path / "a.zip").read_bytes(), [archive]),
+    ]
     for data, mutations in files:
         for mutate in mutations:
             found = [mutate(data, np.random.default_rng(seed)) for seed in range(12)]

@@ -30,7 +30,9 @@ LOSSY = ("jpeg", "yolo")
 # What is written: a format, and whether as polygons where masks are possible too.
 TRIPS: dict[str, tuple[str, bool]] = {
     **{name: (name, False) for name, row in FORMATS.items() if row.write},
-    "coco, polygons": ("coco", True), "cvat_images, polygons": ("cvat_images", True)}
+    "coco, polygons": ("coco", True),
+    "cvat_images, polygons": ("cvat_images", True),
+}
 _BATCH = 50
 _SIDE = 64
 
@@ -97,7 +99,9 @@ def tree(rng: Rng) -> ClassTree:
     if names[0] == "background":
         ids = np.sort(ids)
     taken = set(ids.tolist())
-    return ClassTree.flat(names, ids.tolist(), next(value for value in (255, 65535, 254, 0, 1, 2, 3) if value not in taken))
+    return ClassTree.flat(
+        names, ids.tolist(), next(value for value in (255, 65535, 254, 0, 1, 2, 3) if value not in taken)
+    )
 
 
 @dataclass
@@ -122,9 +126,15 @@ class Tally:
 
     def line(self, name: str) -> str:
         """A row of the report."""
-        loss = "every pixel the same" if not self.changed else (
-            f"{self.masks - self.exact} masks differ, in {self.changed} of {self.pixels} pixels "
-            f"({self.changed / self.pixels:.3%})") + ("" if self.agreed else "; THE CERTIFICATE SAYS SOMETHING ELSE")
+        loss = (
+            "every pixel the same"
+            if not self.changed
+            else (
+                f"{self.masks - self.exact} masks differ, in {self.changed} of {self.pixels} pixels "
+                f"({self.changed / self.pixels:.3%})"
+            )
+            + ("" if self.agreed else "; THE CERTIFICATE SAYS SOMETHING ELSE")
+        )
         return f"{name:36} {self.masks:6} masks: {loss}"
 
 

@@ -34,8 +34,12 @@ def segmenter_of(seed=0, ids=IDS, **preprocessing):
     torch.manual_seed(seed)
     network = build_model(spec).to(memory_format=torch.channels_last)
     torch.nn.init.normal_(network.head.weight, std=3)  # every class somewhere
-    return Segmenter(network, spec, ClassTree.flat([f"class {id_}" for id_ in ids], ids),
-                     Preprocessing(Geometry((32, 32), **preprocessing), (0.5,) * 3, (0.25,) * 3))
+    return Segmenter(
+        network,
+        spec,
+        ClassTree.flat([f"class {id_}" for id_ in ids], ids),
+        Preprocessing(Geometry((32, 32), **preprocessing), (0.5,) * 3, (0.25,) * 3),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +159,12 @@ def test_arrays_give_arrays(model, images, tmp_path):
 def test_files_lists_and_globs(images):
     a, b = images / "a.png", images / "deep/b.png"
     assert find_images([a, str(b)]) == {"a": a, "b": b}
-    assert find_images([str(images / "**/*.png")]) == {"a": a, "b": b, "c": images / "deep/er/c.png",
-                                                       "d.v2": images / "d.v2.png"}
+    assert find_images([str(images / "**/*.png")]) == {
+        "a": a,
+        "b": b,
+        "c": images / "deep/er/c.png",
+        "d.v2": images / "d.v2.png",
+    }
     assert find_images([images, a])["a"] == a
     assert find_images(str(a)) == find_images(a) == {"a": a}
     assert list(find_images([images])) == sorted(SIZES)
@@ -253,8 +261,12 @@ def test_a_killed_prediction_is_continued(model, images, tmp_path):
     """Processes die at their n-th operation on files, in the middle of writes; the next one does the rest only."""
     whole = predict(model, [images], out=tmp_path / "whole")
     paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    subprocess.run([sys.executable, "-c", KILLED, model, images, tmp_path / "killed"], check=True, timeout=300,
-                   env=os.environ | {"PYTHONPATH": paths})
+    subprocess.run(
+        [sys.executable, "-c", KILLED, model, images, tmp_path / "killed"],
+        check=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
     finished = []
     for out in (tmp_path / "killed").iterdir():
         rows = module.Journal(out / "predictions.jsonl").read()
@@ -342,7 +354,8 @@ def test_a_skipped_file_is_not_read_again_unless_it_changed(model, images, tmp_p
     assert seen == [images / "a.png"]
     assert [skipped["image"] for skipped in third.skipped] == [str(images / "deep/b.png")]
     assert {row["image"] for row in third.rows} == {str(path) for path in images.rglob("*.png")} - {
-        str(images / "deep/b.png")}
+        str(images / "deep/b.png")
+    }
     assert predict(model, [images], out=tmp_path / "out").skipped == third.skipped and len(seen) == 1
 
 

@@ -49,10 +49,17 @@ def write_dataset(root: Path, counts: dict[str, int], names: list[str] = CLASSES
             mask[:3] = 255
             write(root / "img" / split / f"{name}.png", image)
             write(root / "labels" / split / f"{name}.png", mask)
-    (root / "dataset.yaml").write_text(yaml.safe_dump({
-        "layout": "split_folders", "images": {"folder": "img"}, "masks": {"folder": "labels"},
-        "splits": {split: split for split in counts},
-        "classes": [{"id": i, "name": name} for i, name in enumerate(names)]}))
+    (root / "dataset.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "layout": "split_folders",
+                "images": {"folder": "img"},
+                "masks": {"folder": "labels"},
+                "splits": {split: split for split in counts},
+                "classes": [{"id": i, "name": name} for i, name in enumerate(names)],
+            }
+        )
+    )
     return load_dataset(root)
 
 
@@ -72,7 +79,7 @@ class Fake:
         for index, sample in enumerate(samples):
             truth = self.dataset.read_mask(sample)
             predicted = np.roll(np.where(truth == 255, 0, truth), index, axis=1).astype(np.uint8)
-            predicted[len(predicted) - 4 * index:] = 0
+            predicted[len(predicted) - 4 * index :] = 0
             (file := folder / "predictions" / f"{sample.name}.png").parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(mask_png(predicted, classes))
             confusions.append(confusion_matrix(truth, predicted, len(classes)))
@@ -89,52 +96,107 @@ class Fake:
 def evaluation(split: str, confusions: np.ndarray, classes: ClassTree, version: str, folder: str) -> dict[str, Any]:
     """The contents of `scores.json`; a test holds it against what the verb writes."""
     total = confusions.sum(0)
-    baselines = {"first_class": constant_baseline(total, classes.names, classes.ids[0], classes.ids),
-                 "most_frequent": most_frequent_baseline(total, classes.names, classes.ids)}
-    return {"split": split, "images": len(confusions),
-            **scores(total, classes.names, classes.ids).to_dict(headline(confusions)),
-            "aggregation": "dataset: counts summed over images, then divided; intervals: 95 % bootstrap over images",
-            "measures": {name: measure.to_dict() for name, measure in measures(confusions).items()},
-            "mean_image_iou": mean_image_iou(confusions).tolist(),
-            "baselines": {name: baseline.to_dict()["scores"] for name, baseline in baselines.items()},
-            "levels": [], "notes": [], "findings": [], "origin": Origin().to_dict(), "size": {},
-            "dataset_version": version, "inputs": "", "folder": folder}
+    baselines = {
+        "first_class": constant_baseline(total, classes.names, classes.ids[0], classes.ids),
+        "most_frequent": most_frequent_baseline(total, classes.names, classes.ids),
+    }
+    return {
+        "split": split,
+        "images": len(confusions),
+        **scores(total, classes.names, classes.ids).to_dict(headline(confusions)),
+        "aggregation": "dataset: counts summed over images, then divided; intervals: 95 % bootstrap over images",
+        "measures": {name: measure.to_dict() for name, measure in measures(confusions).items()},
+        "mean_image_iou": mean_image_iou(confusions).tolist(),
+        "baselines": {name: baseline.to_dict()["scores"] for name, baseline in baselines.items()},
+        "levels": [],
+        "notes": [],
+        "findings": [],
+        "origin": Origin().to_dict(),
+        "size": {},
+        "dataset_version": version,
+        "inputs": "",
+        "folder": folder,
+    }
 
 
 def write_run(run: Path, data: Path, dataset: Dataset) -> None:
     classes = dataset.classes
     config = {
-        "seed": 1, "data": {"root": str(data), "image_size": [48, 64], "keep_ratio": False, "resample": "lanczos"},
+        "seed": 1,
+        "data": {"root": str(data), "image_size": [48, 64], "keep_ratio": False, "resample": "lanczos"},
         "model": {"name": "Unet", "encoder": "tu-mobilenetv2_100", "weights": "none", "args": {}},
-        "loss": [{"name": "ce", "weight": 1.0, "class_weights": "none"},
-                 {"name": "dice", "weight": 3.0, "class_weights": "none"}],
+        "loss": [
+            {"name": "ce", "weight": 1.0, "class_weights": "none"},
+            {"name": "dice", "weight": 3.0, "class_weights": "none"},
+        ],
         "optimizer": {"name": "adamw", "lr": 0.001, "weight_decay": 0.01, "head_lr_mult": 10.0},
         "schedule": {"name": "poly", "power": 0.9, "warmup": 50},
-        "train": {"iterations": 40, "batch_size": 8, "evaluate_every": 10, "ema": 0.99, "precision": "float32",
-                  "workers": 0},
-        "augment": [{"name": "HorizontalFlip"}]}
+        "train": {
+            "iterations": 40,
+            "batch_size": 8,
+            "evaluate_every": 10,
+            "ema": 0.99,
+            "precision": "float32",
+            "workers": 0,
+        },
+        "augment": [{"name": "HorizontalFlip"}],
+    }
     splits = {split: [s.name for s in dataset.splits[split]] for split in ("train", "val")}
     info = {
-        "maskwright": "0.1.0", "splits": splits,
-        "dataset": {"name": data.name, "root": str(data), "version": dataset.version()}, "classes": classes.to_dict(),
-        "device": "cpu", "threads": 2,
-        "precision": {"chosen": "float32", "reason": "bfloat16 is 1.18 times slower here",
-                      "step_seconds": {"bfloat16": 0.261, "float32": 0.223}},
-        "size": {"parameters": 4189251, "parameter_bytes": 16757004, "macs": 1_234_500_000, "image_size": [48, 64],
-                 "batch_size": 8, "kept_bytes": 345_600_000, "step_seconds": 0.223},
-        "environment": {"python": "3.11.7", "torch": "2.9.0", "numpy": "2.4.0", "machine": "x86_64"}}
+        "maskwright": "0.1.0",
+        "splits": splits,
+        "dataset": {"name": data.name, "root": str(data), "version": dataset.version()},
+        "classes": classes.to_dict(),
+        "device": "cpu",
+        "threads": 2,
+        "precision": {
+            "chosen": "float32",
+            "reason": "bfloat16 is 1.18 times slower here",
+            "step_seconds": {"bfloat16": 0.261, "float32": 0.223},
+        },
+        "size": {
+            "parameters": 4189251,
+            "parameter_bytes": 16757004,
+            "macs": 1_234_500_000,
+            "image_size": [48, 64],
+            "batch_size": 8,
+            "kept_bytes": 345_600_000,
+            "step_seconds": 0.223,
+        },
+        "environment": {"python": "3.11.7", "torch": "2.9.0", "numpy": "2.4.0", "machine": "x86_64"},
+    }
     log, timing = [], []
     for step in range(10, 41, 10):
         log.append({"iteration": step, "epoch": step / 5, "loss": 2 / step**0.5, "lr": 1e-3})
         ious = [0.9, step / 60, step / 100, None]
-        log.append({"iteration": step, "val_loss": 2.2 / step**0.5, "val_aAcc": 0.9, "val_mAcc": 0.7,
-                    "val_mIoU": step / 50, "val_mDice": step / 45, "val_iou": ious, "best": step <= 30})
+        log.append(
+            {
+                "iteration": step,
+                "val_loss": 2.2 / step**0.5,
+                "val_aAcc": 0.9,
+                "val_mAcc": 0.7,
+                "val_mIoU": step / 50,
+                "val_mDice": step / 45,
+                "val_iou": ious,
+                "best": step <= 30,
+            }
+        )
         timing += [{"iteration": step, "seconds": step / 4}, {"iteration": step, "evaluation_seconds": 0.5}]
         write(run / "samples" / f"{step:06d}.png", np.full((90, 320, 3), step, np.uint8))
     (run / "run.json").write_text(json.dumps(info))
     (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     (run / "metrics.jsonl").write_text("".join(dump_json(row) + "\n" for row in log))
     (run / "timing.jsonl").write_text("".join(dump_json(row) + "\n" for row in timing))
-    (run / "finished.json").write_text(json.dumps({
-        "iterations": 40, "early_stopped": False, "best_iteration": 30, "best_val_mIoU": 0.6, "seconds": 12.0,
-        "images_per_second": 26.7, "setup_seconds": 3.0}))
+    (run / "finished.json").write_text(
+        json.dumps(
+            {
+                "iterations": 40,
+                "early_stopped": False,
+                "best_iteration": 30,
+                "best_val_mIoU": 0.6,
+                "seconds": 12.0,
+                "images_per_second": 26.7,
+                "setup_seconds": 3.0,
+            }
+        )
+    )

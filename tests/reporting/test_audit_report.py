@@ -63,8 +63,17 @@ def test_the_summary_counts_by_severity(page, result):
 
 
 def test_the_statistics_are_those_of_the_audit(page, result):
-    rows = table(page, "class", "train18 masks", "val3 masks", "test6 masks", "all27 masks", "weight byinverse frequency",
-                 "weight bymedian frequency", "weight byeffective number")
+    rows = table(
+        page,
+        "class",
+        "train18 masks",
+        "val3 masks",
+        "test6 masks",
+        "all27 masks",
+        "weight byinverse frequency",
+        "weight bymedian frequency",
+        "weight byeffective number",
+    )
     total = result.statistics.to_dict()["total"]
     for index, name in enumerate(CLASSES):
         cells = rows[index]
@@ -72,8 +81,11 @@ def test_the_statistics_are_those_of_the_audit(page, result):
         assert cells[4][1] == [repr(total["classes"][index]["share"]), str(total["classes"][index]["images"])]
         weights = [float(values[index]) for values in result.statistics.class_weights.values()]
         seen = result.statistics.training.class_pixels[index]  # nothing can be told of the weight of a class without
-        assert cells[5:] == [("–", [])] * 3 if not seen else [
-            values for _, values in cells[5:]] == [[repr(weight)] for weight in weights]
+        assert (
+            cells[5:] == [("–", [])] * 3
+            if not seen
+            else [values for _, values in cells[5:]] == [[repr(weight)] for weight in weights]
+        )
     mean, std = result.statistics.splits["train"].mean_std
     assert table(page, "split", "red", "green", "blue")[0][1][1] == [repr(mean[0]), repr(std[0])]
     assert table(page, "split", "images", "width", "height")[0][1][0] == "19"
@@ -84,7 +96,8 @@ def test_objects_are_those_of_the_audit(page, result):
     for cells, row in zip(rows, result.statistics.to_dict()["total"]["objects"], strict=True):
         sizes = [row["pixels"].get(key) for key in ("min", "median", "max")]
         assert [values for _, values in cells[1:2] + cells[3:]] == [
-            [] if value is None else [str(value)] for value in (row["objects"], *sizes, *(row[kind] for kind in FLAWS))]
+            [] if value is None else [str(value)] for value in (row["objects"], *sizes, *(row[kind] for kind in FLAWS))
+        ]
     assert rows[3][2][0] == "–"  # of a class that never occurs
 
 
@@ -103,8 +116,13 @@ def test_every_class_that_occurs_has_a_map(page, result):
 
 def test_findings_about_flaws_tell_where_the_worst_are(result, tmp_path):
     worst = [{"sample": "train/b", "count": 7, "class": "<i>", "region": [3, 4, 1, 1]}]
-    finding = Finding("mask.specks", Severity.INFO, "masks with specks", "remove them",
-                      evidence={"samples": ["train/b", "train/a"], "worst": worst})
+    finding = Finding(
+        "mask.specks",
+        Severity.INFO,
+        "masks with specks",
+        "remove them",
+        evidence={"samples": ["train/b", "train/a"], "worst": worst},
+    )
     note = Finding("format.unheard_of", Severity.WARNING, "something was left out", "look", evidence={})
     page = read(audit_report(replace(result, findings=[note, finding]), tmp_path / "a.html"))
     check_promises(page)
@@ -113,11 +131,15 @@ def test_findings_about_flaws_tell_where_the_worst_are(result, tmp_path):
 
 
 def test_findings_of_one_code_and_two_severities_stand_apart(result, tmp_path):
-    findings = [Finding("annotation.dropped", severity, f"{severity.label}: left out", "look", evidence={})
-                for severity in (Severity.INFO, Severity.WARNING, Severity.INFO)]
+    findings = [
+        Finding("annotation.dropped", severity, f"{severity.label}: left out", "look", evidence={})
+        for severity in (Severity.INFO, Severity.WARNING, Severity.INFO)
+    ]
     page = read(audit_report(replace(result, findings=findings), tmp_path / "a.html"))
     assert re.findall(r'severity (\w+)">\w+</span>annotation\.dropped(?: × <data value="(\d)">)?', page.source) == [
-        ("warning", ""), ("info", "2")]
+        ("warning", ""),
+        ("info", "2"),
+    ]
 
 
 def test_the_contact_sheet_shows_at_most_24_samples_and_says_why_not(page):
@@ -127,12 +149,20 @@ def test_the_contact_sheet_shows_at_most_24_samples_and_says_why_not(page):
 
 
 def test_findings_that_say_the_same_are_one_row_of_at_most_50_names(result, tmp_path):
-    many = [Finding("mask.missing", Severity.WARNING, "the image has no mask", "draw it", f"train/{i:03d}")
-            for i in range(70)]
-    listed = Finding("mask.palette", Severity.INFO, "masks with a palette: 60 of 90", "nothing to do",
-                     evidence={"samples": [f"val/{i:03d}" for i in range(60)]})
-    different = [Finding("mask.size", Severity.ERROR, f"it is {i} pixels off", f"draw {i}", f"test/{i:03d}")
-                 for i in range(55)]
+    many = [
+        Finding("mask.missing", Severity.WARNING, "the image has no mask", "draw it", f"train/{i:03d}")
+        for i in range(70)
+    ]
+    listed = Finding(
+        "mask.palette",
+        Severity.INFO,
+        "masks with a palette: 60 of 90",
+        "nothing to do",
+        evidence={"samples": [f"val/{i:03d}" for i in range(60)]},
+    )
+    different = [
+        Finding("mask.size", Severity.ERROR, f"it is {i} pixels off", f"draw {i}", f"test/{i:03d}") for i in range(55)
+    ]
     changed = replace(result, findings=[listed, *many, *different])
     page = read(audit_report(changed, tmp_path / "many.html"))
     assert table(page, "where", "what", "what to do")[0][0][0] == "test/000"  # errors first
@@ -186,7 +216,9 @@ def test_nothing_is_overwritten(result, tmp_path):
 def test_the_folder_holds_the_page_and_all_of_the_data(result, tmp_path):
     page = write_audit(result, tmp_path / "out")
     assert page == tmp_path / "out/index.html" and HOSTILE in read(page).text
-    assert json.loads((tmp_path / "out/audit.json").read_text()) == jsonable(result.to_dict() | {"data": str(result.root.resolve())})
+    assert json.loads((tmp_path / "out/audit.json").read_text()) == jsonable(
+        result.to_dict() | {"data": str(result.root.resolve())}
+    )
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["audit.json", "index.html", "out"]
     with pytest.raises(ConfigError, match="never overwritten"):
         write_audit(result, tmp_path / "out")

@@ -21,8 +21,11 @@ from maskwright.reporting.error_pictures import LOOKS, draw_kinds
 from scored_run import distorted, evaluated, write_data
 
 HOSTILE = "<script>alert(1)</script>"
-CLASSES = [{"id": 0, "name": "ground"}, {"name": "plant & co", "children": [{"id": 7, "name": HOSTILE}, {"id": 200, "name": "tree"}]},
-           {"id": 9, "name": "stone"}]
+CLASSES = [
+    {"id": 0, "name": "ground"},
+    {"name": "plant & co", "children": [{"id": 7, "name": HOSTILE}, {"id": 200, "name": "tree"}]},
+    {"id": 9, "name": "stone"},
+]
 
 
 @pytest.fixture(scope="module")

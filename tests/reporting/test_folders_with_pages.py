@@ -52,11 +52,16 @@ def home(tmp_path, monkeypatch):
     root = write_dataset(tmp_path / "data", {"train": 4}, ids=(0, 1, 2))
     dataset = load_dataset(root)
     made = suspected([sample.name for sample in dataset.samples[:3]], [dataset.samples[3].name], dataset.classes)
-    predicted = SimpleNamespace(runs=[], left_out=[], samples=dataset.samples, geometry=SimpleNamespace(keep_ratio=True))
+    predicted = SimpleNamespace(
+        runs=[], left_out=[], samples=dataset.samples, geometry=SimpleNamespace(keep_ratio=True)
+    )
     found = SimpleNamespace(suspects=made.suspects, samples=made.samples, snapped=True)
     monkeypatch.setattr(searching, "search", lambda *given: (predicted, found))
-    monkeypatch.setattr(searching, "small_config", lambda *given: SimpleNamespace(
-        train=SimpleNamespace(budget=None), to_dict=lambda: {}))
+    monkeypatch.setattr(
+        searching,
+        "small_config",
+        lambda *given: SimpleNamespace(train=SimpleNamespace(budget=None), to_dict=lambda: {}),
+    )
     return root
 
 
@@ -86,12 +91,21 @@ def test_report_draws_the_page_of_suspects_again(home, tmp_path):
         assert report(result.folder) == result.page and timeless(result.page) == before
     shutil.move(home, tmp_path / "moved")  # with the folder in it
     again = report(tmp_path / "moved" / FOLDER / "suspects-001")
-    assert "cannot be read" not in again.read_text("utf-8") and again.read_text("utf-8").count("<img") == before.count("<img")
+    assert "cannot be read" not in again.read_text("utf-8") and again.read_text("utf-8").count("<img") == before.count(
+        "<img"
+    )
 
 
 def test_suspects_are_read_back_as_they_were(tmp_path):
-    made = suspected(["a", "b <i>"], ["c"], ClassTree.flat(["sky", "cat"]), folder=tmp_path, self_test=SELF_TEST,
-                     label_sets=LABEL_SETS, keep_ratio=True)
+    made = suspected(
+        ["a", "b <i>"],
+        ["c"],
+        ClassTree.flat(["sky", "cat"]),
+        folder=tmp_path,
+        self_test=SELF_TEST,
+        label_sets=LABEL_SETS,
+        keep_ratio=True,
+    )
     atomic_write_json(tmp_path / "suspects.json", made.to_dict())
     again = SuspectsResult.from_dict(json.loads((tmp_path / "suspects.json").read_text()), tmp_path)
     assert again == made
@@ -100,7 +114,9 @@ def test_suspects_are_read_back_as_they_were(tmp_path):
 def test_suspects_without_their_dataset_are_one_line(home, tmp_path, capsys):
     result = maskwright.suspects(home, out=tmp_path / "out")
     shutil.rmtree(home)
-    with pytest.raises(DataError, match="out: its dataset cannot be read, so the page cannot be drawn: .*no such folder"):
+    with pytest.raises(
+        DataError, match="out: its dataset cannot be read, so the page cannot be drawn: .*no such folder"
+    ):
         report(result.folder)
 
 
@@ -191,10 +207,21 @@ def test_report_draws_an_audit_again(tmp_path, capsys):
 def decided(folder: Path) -> Decision:
     pairs = [("exclude", "keep"), ("repair", "keep"), ("repair", "exclude")]
     return Decision(
-        Question("pets", Path("data"), "v", Path("data/.maskwright/suspects-001"), 0.5, ["a", "b"], 3.0), "repair",
-        "repair them: <b>", folder, 20, [15, 15], [5, 5], {"swollen": 2, "none": 1}, {way: [0.5, 0.6] for way in WAYS},
-        [Difference(*pair, Interval(0.01 * place, -0.02, 0.05), [0.1, 0.2]) for place, pair in enumerate(pairs)], 100,
-        (32, 32), 12.0, ["an `estimate`"])
+        Question("pets", Path("data"), "v", Path("data/.maskwright/suspects-001"), 0.5, ["a", "b"], 3.0),
+        "repair",
+        "repair them: <b>",
+        folder,
+        20,
+        [15, 15],
+        [5, 5],
+        {"swollen": 2, "none": 1},
+        {way: [0.5, 0.6] for way in WAYS},
+        [Difference(*pair, Interval(0.01 * place, -0.02, 0.05), [0.1, 0.2]) for place, pair in enumerate(pairs)],
+        100,
+        (32, 32),
+        12.0,
+        ["an `estimate`"],
+    )
 
 
 def test_a_decision_has_a_page(tmp_path):

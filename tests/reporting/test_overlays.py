@@ -53,10 +53,16 @@ def test_files_of_a_dataset(tmp_path: Path) -> None:
     result = overlays(dataset, tmp_path / "out", progress=False)
     assert fingerprint(tmp_path / "data") == before
     found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert found == {"legend.png", "sheets/train-001.jpg", "sheets/val-001.jpg", "sheets/test-001.jpg",
-                     *(f"overlays/{sample.name}.jpg" for sample in dataset.samples)}
-    assert result.overlays == {sample.name: tmp_path / "out/overlays" / f"{sample.name}.jpg"
-                               for sample in dataset.samples}
+    assert found == {
+        "legend.png",
+        "sheets/train-001.jpg",
+        "sheets/val-001.jpg",
+        "sheets/test-001.jpg",
+        *(f"overlays/{sample.name}.jpg" for sample in dataset.samples),
+    }
+    assert result.overlays == {
+        sample.name: tmp_path / "out/overlays" / f"{sample.name}.jpg" for sample in dataset.samples
+    }
     assert sorted(result.sheets) == sorted((tmp_path / "out/sheets").iterdir())
     assert result.legend.is_file() and result.own_colours and not result.skipped
     json.dumps(result.to_dict())
@@ -89,9 +95,14 @@ def test_what_cannot_be_drawn_is_skipped_with_its_reason(tmp_path: Path) -> None
     samples = (first, second, replace(third, mask=None), replace(fourth, status="exclude"), *dataset.samples[4:])
     result = overlays(replace(dataset, samples=samples), tmp_path / "out", progress=False)
     assert list(result.skipped) == [first.name, second.name, third.name, fifth.name]
-    assert all(text in reason for text, reason in zip(
-        ("is 9x9 but the image", "not a readable image", "has no mask", "unknown class ids: 77"), result.skipped.values(),
-        strict=True))
+    assert all(
+        text in reason
+        for text, reason in zip(
+            ("is 9x9 but the image", "not a readable image", "has no mask", "unknown class ids: 77"),
+            result.skipped.values(),
+            strict=True,
+        )
+    )
     assert set(result.overlays) == {sample.name for sample in samples} - set(result.skipped)
     assert [path.name for path in result.sheets] == ["all-001.jpg"]
 
@@ -128,8 +139,9 @@ def test_the_legend_tells_the_share_of_each_class() -> None:
 
 
 def test_a_narrow_picture_has_a_readable_legend() -> None:
-    found = full_size(GREY[:, :3], np.zeros((120, 3), np.uint8), ClassTree.flat(["background", "a"]),
-                      np.zeros((2, 3), np.uint8))
+    found = full_size(
+        GREY[:, :3], np.zeros((120, 3), np.uint8), ClassTree.flat(["background", "a"]), np.zeros((2, 3), np.uint8)
+    )
     assert found.width > 300 and (np.asarray(found)[:120, 3:] == 255).all()
 
 
@@ -186,18 +198,23 @@ def test_no_class_is_lost_in_a_thumbnail(height: int, width: int, low: int, narr
     assert 7 in found and set(np.unique(found)) <= {0, 7, IGNORE}
     # In its place, to a pixel.
     there = np.argwhere(found == 7).mean(0)
-    assert (np.abs((there + 0.5) / found.shape - (np.array([row, column]) + 0.5) / mask.shape)
-            <= 1.01 / np.array(found.shape)).all()
+    assert (
+        np.abs((there + 0.5) / found.shape - (np.array([row, column]) + 0.5) / mask.shape)
+        <= 1.01 / np.array(found.shape)
+    ).all()
 
 
 @given(arrays(np.uint8, (4, 6), elements=st.sampled_from([0, 1, 2, IGNORE])), st.integers(1, 3))
 def test_a_thumbnail_shows_the_rarest_class_of_each_block(blocks: np.ndarray, factor: int) -> None:
     same = np.repeat(np.repeat(blocks, factor, 0), factor, 1)
     assert (shrink_mask(same, 6, 4) == blocks).all()
-    rank = {value: (value not in (0, IGNORE), value == IGNORE, -int((blocks == value).sum()), value)
-            for value in (0, 1, 2, IGNORE)}
-    expected = [[max(blocks[r : r + 2, c : c + 2].ravel().tolist(), key=rank.__getitem__) for c in (0, 2, 4)]
-                for r in (0, 2)]
+    rank = {
+        value: (value not in (0, IGNORE), value == IGNORE, -int((blocks == value).sum()), value)
+        for value in (0, 1, 2, IGNORE)
+    }
+    expected = [
+        [max(blocks[r : r + 2, c : c + 2].ravel().tolist(), key=rank.__getitem__) for c in (0, 2, 4)] for r in (0, 2)
+    ]
     assert shrink_mask(blocks, 3, 2).tolist() == expected
 
 
@@ -215,8 +232,12 @@ def test_thumbnails_are_of_one_size_and_show_an_object_of_one_pixel() -> None:
 
 def test_a_sheet_holds_thirty_and_the_next_one_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
-    monkeypatch.setattr(module, "write_text", lambda draw, at, text, room, letters, tail="": written.append(text + tail))
-    dataset = named(tmp_path / "data", [f"n{i:02d}" for i in range(31)], provenance="box", status="exclude", edited=True)
+    monkeypatch.setattr(
+        module, "write_text", lambda draw, at, text, room, letters, tail="": written.append(text + tail)
+    )
+    dataset = named(
+        tmp_path / "data", [f"n{i:02d}" for i in range(31)], provenance="box", status="exclude", edited=True
+    )
     plain = replace(dataset.samples[30], provenance="hand", status="keep", edited=False)
     assert plain.mask
     plain = replace(plain, mask=write(tmp_path / "data/empty.png", np.zeros((48, 64), np.uint8)))
@@ -236,8 +257,30 @@ def test_a_sheet_holds_thirty_and_the_next_one_the_rest(tmp_path: Path, monkeypa
     assert np.abs(first[y : y + 165, x + 222 : x + 442].astype(int) - drawn).mean() < 4
 
 
-HARMFUL = ["../../up", "/abs/olute", "C:\\windows\\x", "a/./b", "a//b", "..", "", "a\0b\n", "\ud800", "a" * 3000,
-           "/".join(["d" * 190] * 30), "x", "X", "x.jpg", "x.jpg/y", "x:y", "x?y", "é", "e\u0301", "name.", " name", "漢" * 200]
+HARMFUL = [
+    "../../up",
+    "/abs/olute",
+    "C:\\windows\\x",
+    "a/./b",
+    "a//b",
+    "..",
+    "",
+    "a\0b\n",
+    "\ud800",
+    "a" * 3000,
+    "/".join(["d" * 190] * 30),
+    "x",
+    "X",
+    "x.jpg",
+    "x.jpg/y",
+    "x:y",
+    "x?y",
+    "é",
+    "e\u0301",
+    "name.",
+    " name",
+    "漢" * 200,
+]
 
 
 def test_harmful_names_stay_in_the_folder_and_apart(tmp_path: Path) -> None:
@@ -292,23 +335,29 @@ def test_fonts_lying_in_the_working_folder_are_not_opened(tmp_path: Path, monkey
     assert opened == list(module._FONTS[1:])
 
 
-@pytest.mark.parametrize("colours", [
-    [(200, 0, 0), (128, 118, 0), (110, 120, 0)],  # red and green
-    [(9, 9, 9), (200, 60, 0), (130, 130, 130)],  # grey
-    [(0, 0, 0), (250, 250, 0), (255, 255, 255)],  # white
-    [(0, 0, 0), (0, 90, 200), (0, 90, 200)],
-])
+@pytest.mark.parametrize(
+    "colours",
+    [
+        [(200, 0, 0), (128, 118, 0), (110, 120, 0)],  # red and green
+        [(9, 9, 9), (200, 60, 0), (130, 130, 130)],  # grey
+        [(0, 0, 0), (250, 250, 0), (255, 255, 255)],  # white
+        [(0, 0, 0), (0, 90, 200), (0, 90, 200)],
+    ],
+)
 def test_colours_that_cannot_be_told_apart_are_replaced(colours: list[tuple[int, int, int]]) -> None:
     assert safe_colours(tree(*colours)).tolist() == [list(colour_of(i)) for i in range(3)]
 
 
-@pytest.mark.parametrize("colours", [
-    [(0, 90, 200), (0, 90, 200), (230, 200, 0)],  # the first is not tinted
-    [(128, 128, 128)],
-    [(255, 255, 255), (0, 90, 200), (240, 120, 60), (120, 220, 200)],
-    [colour_of(i) for i in range(254)],
-    [colour_of(i) for i in (0, *range(99, 0, -1))],  # closer than 12, but no closer than those of the palette
-])
+@pytest.mark.parametrize(
+    "colours",
+    [
+        [(0, 90, 200), (0, 90, 200), (230, 200, 0)],  # the first is not tinted
+        [(128, 128, 128)],
+        [(255, 255, 255), (0, 90, 200), (240, 120, 60), (120, 220, 200)],
+        [colour_of(i) for i in range(254)],
+        [colour_of(i) for i in (0, *range(99, 0, -1))],  # closer than 12, but no closer than those of the palette
+    ],
+)
 def test_colours_that_can_be_told_apart_stay(colours: list[tuple[int, int, int]]) -> None:
     assert safe_colours(tree(*colours)).tolist() == [list(colour) for colour in colours]
 

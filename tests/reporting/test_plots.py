@@ -27,16 +27,31 @@ def study(tmp_path: Path) -> Path:
     for model in ("UNet", "SegNet"):
         for loss in ("ce", "dice"):
             for seed in (0, 1):
-                own(tmp_path / "study" / "runs" / f"{model}-{loss}-{seed}", model=model, loss=loss, seed=seed,
-                    scores=(0.3 + seed / 10, 0.5, 0.4), scale=10.0 if loss == "dice" else 1.0)
+                own(
+                    tmp_path / "study" / "runs" / f"{model}-{loss}-{seed}",
+                    model=model,
+                    loss=loss,
+                    seed=seed,
+                    scores=(0.3 + seed / 10, 0.5, 0.4),
+                    scale=10.0 if loss == "dice" else 1.0,
+                )
     return tmp_path / "study"
 
 
 def test_a_study_as_files(tmp_path):
     found = plot(study(tmp_path), by="network", out=tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [file.name for _, (file,) in found.charts] == [
-        "01-segnet-ce-loss.svg", "02-segnet-dice-loss.svg", "03-segnet-validation-miou.svg",
-        "04-unet-ce-loss.svg", "05-unet-dice-loss.svg", "06-unet-validation-miou.svg"]
+    assert (
+        sorted(path.name for path in (tmp_path / "out").iterdir())
+        == [file.name for _, (file,) in found.charts]
+        == [
+            "01-segnet-ce-loss.svg",
+            "02-segnet-dice-loss.svg",
+            "03-segnet-validation-miou.svg",
+            "04-unet-ce-loss.svg",
+            "05-unet-dice-loss.svg",
+            "06-unet-validation-miou.svg",
+        ]
+    )
     for chart, (file,) in found.charts:
         root = ElementTree.parse(file).getroot()
         texts = [element.text for element in root.iter(SVG + "text")]
@@ -55,12 +70,17 @@ def test_the_verb(tmp_path, capsys, monkeypatch):
         main(["plot", str(run), str(other), "--by", "best", "--quantity", "mIoU", "--from", "25%", "--json"])
     out, err = capsys.readouterr()
     told = json.loads(out)
-    assert stopped.value.code == 0 and [Path(file).is_file() for chart in told["charts"] for file in chart["files"]] == [True]
+    assert stopped.value.code == 0 and [
+        Path(file).is_file() for chart in told["charts"] for file in chart["files"]
+    ] == [True]
     assert told["folder"] in err.splitlines()[0] and told["folder"] in err.splitlines()[-1]
     assert [one["name"] for one in told["curves"]] == ["run", "yolo"]
     assert told["curves"][1]["remark"].startswith("ultralytics: its own split")
     assert told["curves"][0]["values"]["val_mIoU"] == {"at_best": 0.5, "last": 0.4}
-    assert told["charts"][0]["lines"] == [{"name": "validation", "runs": ["run"]}] and "Without one: yolo" in told["charts"][0]["caption"]
+    assert (
+        told["charts"][0]["lines"] == [{"name": "validation", "runs": ["run"]}]
+        and "Without one: yolo" in told["charts"][0]["caption"]
+    )
     for wrong, code in ((["--quantity", "nothing"], 2), (["--from", "x"], 2), (["--by", "x"], 2)):
         with pytest.raises(SystemExit) as stopped:
             main(["plot", str(run), *wrong])
@@ -78,8 +98,17 @@ def test_curves_may_be_given_themselves(tmp_path):
 
 
 def a_chart(*lines: Line, **more) -> Chart:
-    return Chart("A $title$ <b>", "mIoU", "iterations", "mIoU (0 to 1)", lines, more.pop("start", 0.0), more.pop("end", 100.0),
-                 "A caption.", **more)
+    return Chart(
+        "A $title$ <b>",
+        "mIoU",
+        "iterations",
+        "mIoU (0 to 1)",
+        lines,
+        more.pop("start", 0.0),
+        more.pop("end", 100.0),
+        "A caption.",
+        **more,
+    )
 
 
 def test_a_zoomed_chart_begins_at_its_range():
@@ -94,8 +123,10 @@ def test_a_zoomed_chart_begins_at_its_range():
 
 def test_png_shows_the_lines_in_their_colours():
     pytest.importorskip("matplotlib")
-    lines = [Line("rising", 0, tuple((float(x), x / 100) for x in range(0, 101, 10)), ("r",)),
-             Line("flat $x$", 1, ((0.0, 0.5), (50.0, None), (100.0, 0.5)), ("s",), ((0.0, 0.4, 0.6), (100.0, 0.4, 0.6)))]
+    lines = [
+        Line("rising", 0, tuple((float(x), x / 100) for x in range(0, 101, 10)), ("r",)),
+        Line("flat $x$", 1, ((0.0, 0.5), (50.0, None), (100.0, 0.5)), ("s",), ((0.0, 0.4, 0.6), (100.0, 0.4, 0.6))),
+    ]
     data = draw_png(a_chart(*lines, mark=(40.0, "best: 40")), lines)
     pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     assert pixels.shape[1] == 1200 and (pixels[0, 0] == 255).all()

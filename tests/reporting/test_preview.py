@@ -54,8 +54,14 @@ def test_the_draws_are_those_of_the_training(data: Path, tmp_path: Path, monkeyp
     train(settings, out=tmp_path / "run")
     shown: dict[str, list[tuple[bytes, bytes]]] = {}
     block = module._block
-    monkeypatch.setattr(module, "_block", lambda name, pairs, *drawn: (
-        shown.update({name: [(i.tobytes(), m.tobytes()) for i, m in pairs]}), block(name, pairs, *drawn))[1])
+    monkeypatch.setattr(
+        module,
+        "_block",
+        lambda name, pairs, *drawn: (
+            shown.update({name: [(i.tobytes(), m.tobytes()) for i, m in pairs]}),
+            block(name, pairs, *drawn),
+        )[1],
+    )
     found = preview(settings, images=99, out=tmp_path / "p")
     assert len(trained) == 24
     for (epoch, index), pair in trained.items():
@@ -69,21 +75,30 @@ def test_ignored_pixels_are_hatched_and_classes_outlined() -> None:
     colours = np.array([(0, 0, 0), (230, 159, 0)], np.uint8)
     block = np.asarray(module._block("a", [(image, mask)], colours))
     left, top, side = 8, 28, 160
-    plain, drawn = block[top:top + side, left:left + side], block[top + side + 2:][:side, left:left + side]
+    plain, drawn = block[top : top + side, left : left + side], block[top + side + 2 :][:side, left : left + side]
     assert (plain == 90).all()
     assert (drawn[:, 122:] == 255).all(2).any() and not (drawn[:38, :118] == 255).all(2).any()
     assert (drawn[40, 40:80] == colours[1]).all()
     assert (drawn[100:, :118] == 90).all()
 
 
-@pytest.mark.parametrize(("size", "tile"), [([32, 32], (160, 160)), ([256, 192], (256, 192)), ([640, 320], (320, 160)),
-                                            ([50, 200], (50, 200)), ([1, 3], (54, 162))])
+@pytest.mark.parametrize(
+    ("size", "tile"),
+    [
+        ([32, 32], (160, 160)),
+        ([256, 192], (256, 192)),
+        ([640, 320], (320, 160)),
+        ([50, 200], (50, 200)),
+        ([1, 3], (54, 162)),
+    ],
+)
 def test_tiles_can_be_looked_at(size: list[int], tile: tuple[int, int]) -> None:
     assert module._tile_size(size) == tile
 
 
-def test_no_weights_are_needed_and_nothing_is_trained(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-                                                      ) -> None:
+def test_no_weights_are_needed_and_nothing_is_trained(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prepare, "build_model", None)
     monkeypatch.setattr(training, "resolve", None)
     settings = config(data)

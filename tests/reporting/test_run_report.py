@@ -58,12 +58,15 @@ def test_the_headline_is_that_of_scores_json_beside_the_baselines(fake):
 def test_every_other_measure_is_that_of_scores_json(fake):
     measures = fake.evaluate()["measures"]
     rows = table(read(report(fake.run)), "measure", "value", "95 % interval", "better")
-    assert [cells[0][0].partition(measures[name]["meaning"])[0] for cells, name in zip(rows, measures, strict=True)] == [
-        name.replace("_", " ") for name in measures]
+    assert [
+        cells[0][0].partition(measures[name]["meaning"])[0] for cells, name in zip(rows, measures, strict=True)
+    ] == [name.replace("_", " ") for name in measures]
     for cells, found in zip(rows, measures.values(), strict=True):
         assert cells[1][1] == [repr(found["value"])]
         assert cells[2][1] == [repr(found["low"]), repr(found["high"])]
-        assert [values for _, values in cells[4:]] == [[] if value is None else [repr(value)] for value in found["classes"]]
+        assert [values for _, values in cells[4:]] == [
+            [] if value is None else [repr(value)] for value in found["classes"]
+        ]
 
 
 def test_notes_of_an_evaluation_from_before_the_guard_are_shown(fake):
@@ -80,14 +83,23 @@ def test_the_trivial_predictions_are_named_and_the_same_one_stands_once(fake):
     assert list(trivial(result)) == ["all pixels predicted as background", f"all pixels predicted as {HOSTILE}"]
 
 
-@pytest.mark.parametrize(("value", "low", "says"), [
-    (0.3, 0.2, "No better"), (0.5, None, "no interval"), (0.5, 0.39, "within its own uncertainty"),
-    (0.5, 0.41, "whole interval")])
+@pytest.mark.parametrize(
+    ("value", "low", "says"),
+    [
+        (0.3, 0.2, "No better"),
+        (0.5, None, "no interval"),
+        (0.5, 0.39, "within its own uncertainty"),
+        (0.5, 0.41, "whole interval"),
+    ],
+)
 def test_the_verdict_compares_the_interval_with_the_trivial_score(value, low, says):
     rows = [{"name": "a", "true_pixels": 2}, {"name": "b", "true_pixels": 1}]
     same = {"mIoU": {"value": 0.4}}
-    result = {"classes": rows, "scores": {"mIoU": {"value": value, "low": low}},
-              "baselines": {"first_class": same, "most_frequent": same}}
+    result = {
+        "classes": rows,
+        "scores": {"mIoU": {"value": value, "low": low}},
+        "baselines": {"first_class": same, "most_frequent": same},
+    }
     assert says in verdict(result) and "0.400" in verdict(result)
 
 
@@ -166,9 +178,15 @@ def test_what_has_not_arrived_at_a_tracker_is_said(fake):
 def test_how_well_a_budget_was_met(fake):
     assert "taken (" not in read(report(fake.run)).text
     file = fake.run / "finished.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {
-        "budget": {"seconds": 300.0, "used": 292.0, "error": 292 / 300 - 1},
-        "refits": [{"iteration": 5, "iterations": 40, "evaluate_every": 10}]}))
+    file.write_text(
+        json.dumps(
+            json.loads(file.read_text())
+            | {
+                "budget": {"seconds": 300.0, "used": 292.0, "error": 292 / 300 - 1},
+                "refits": [{"iteration": 5, "iterations": 40, "evaluate_every": 10}],
+            }
+        )
+    )
     text = read(report(fake.run)).text
     assert "5 min 00 s; 4 min 52 s taken (-2.7 %); the length was fitted again 1 time while it trained" in text
 
@@ -228,9 +246,11 @@ def test_a_folder_that_is_no_run_is_a_data_error(tmp_path):
 
 def test_it_needs_no_torch(fake):
     fake.evaluate()
-    code = ("import sys; sys.modules['torch'] = None\nfrom maskwright.reporting import report, audit_report\n"
-            f"from maskwright.data.auditing import audit\nfrom pathlib import Path\nreport({str(fake.run)!r})\n"
-            f"audit_report(audit({str(fake.data)!r}), Path({str(fake.run / 'audit.html')!r}))")
+    code = (
+        "import sys; sys.modules['torch'] = None\nfrom maskwright.reporting import report, audit_report\n"
+        f"from maskwright.data.auditing import audit\nfrom pathlib import Path\nreport({str(fake.run)!r})\n"
+        f"audit_report(audit({str(fake.data)!r}), Path({str(fake.run / 'audit.html')!r}))"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert (fake.run / "audit.html").is_file()
 
@@ -278,8 +298,12 @@ def test_a_tree_has_scores_shares_and_a_curve_for_each_level(fake):
     dataset = load_dataset(fake.data)
     write_run(fake.run, fake.data, dataset)
     log = [json.loads(line) for line in (fake.run / "metrics.jsonl").read_text().splitlines()]
-    (fake.run / "metrics.jsonl").write_text("".join(json.dumps(
-        row | ({"val_mIoU_levels": [0.75, row["val_mIoU"]]} if "val_loss" in row else {})) + "\n" for row in log))
+    (fake.run / "metrics.jsonl").write_text(
+        "".join(
+            json.dumps(row | ({"val_mIoU_levels": [0.75, row["val_mIoU"]]} if "val_loss" in row else {})) + "\n"
+            for row in log
+        )
+    )
     Fake(fake.run, fake.data, dataset).evaluate()
     verb = pytest.importorskip("maskwright.evaluation.scoring.evaluate")
     folder = fake.run / "evaluations/test-001"

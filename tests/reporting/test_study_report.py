@@ -21,8 +21,13 @@ def study(tmp_path):
     for m, (model, quality) in enumerate((("UNet", 0.85), ("SegNet", 0.7))):
         for n, loss in enumerate(("ce", "ce+dice")):
             for seed in range(2):
-                run = make_run(tmp_path / "study/runs" / f"{model}-{loss}-seed{seed}".lower(), model=model, loss=loss,
-                               seed=seed, macs=(2 - m) * 1e9)
+                run = make_run(
+                    tmp_path / "study/runs" / f"{model}-{loss}-seed{seed}".lower(),
+                    model=model,
+                    loss=loss,
+                    seed=seed,
+                    macs=(2 - m) * 1e9,
+                )
                 evaluate(run, predict(true, quality, 8 * m + 2 * n + seed))
     return tmp_path / "study"
 
@@ -65,8 +70,9 @@ def test_pairs_choice_findings_and_charts_are_there(study):
 
 def test_another_split_is_taken_where_test_is_not_scored(tmp_path):
     for seed in range(2):
-        evaluate(make_run(tmp_path / f"run{seed}", model=("UNet", "SegNet")[seed]), predict(truth(8), 0.8, seed),
-                 split="val")
+        evaluate(
+            make_run(tmp_path / f"run{seed}", model=("UNet", "SegNet")[seed]), predict(truth(8), 0.8, seed), split="val"
+        )
     assert "of the split “val”" in read(report(tmp_path)).text
 
 

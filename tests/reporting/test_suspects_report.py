@@ -60,7 +60,10 @@ def page_of(made, tmp_path, **changed):
 
 def captions(page):
     """What stands below each view, by card."""
-    return [re.findall(r'<div class="view"><img [^>]*><span>(.*?)</span>', card) for card in page.source.split("<article")[1:]]
+    return [
+        re.findall(r'<div class="view"><img [^>]*><span>(.*?)</span>', card)
+        for card in page.source.split("<article")[1:]
+    ]
 
 
 def test_the_page_keeps_what_every_page_promises(made, tmp_path):
@@ -104,8 +107,12 @@ def test_a_close_up_has_both_outlines(own, tmp_path):
     write(next(s.image for s in dataset.samples if s.name == name), np.full((*SIZE, 3), 128, np.uint8))
     for kind, left in (("label", 20), ("proposal", 35)):
         mask = np.zeros(SIZE, np.uint8)
-        mask[22:33, left:left + 5] = 1
-        file = next(s.mask for s in dataset.samples if s.name == name) if kind == "label" else folder / f"proposals/{name}.png"
+        mask[22:33, left : left + 5] = 1
+        file = (
+            next(s.mask for s in dataset.samples if s.name == name)
+            if kind == "label"
+            else folder / f"proposals/{name}.png"
+        )
         file.write_bytes(mask_png(mask, dataset.classes))
     near = picture(page_of(own, tmp_path), f"{name}: region 1 from near")
     middle = near.shape[1] // 2
@@ -120,11 +127,18 @@ def test_padding_is_no_prediction(own, tmp_path):
     padded = np.zeros((4, 40, 40), np.float32)
     padded[0, :30], padded[1, 30:] = 1, 1
     write_probabilities(folder, name, padded)
-    told = {keep: next(a["alt"] for _, a in read(write_sheet(
-        replace(result, keep_ratio=keep), *own[1:], tmp_path / f"{keep}.html")).tags
-        if (a.get("alt") or "").startswith(f"{name}: the prediction")) for keep in (True, False)}
-    assert told == {True: f"{name}: the prediction; background 100.0 %",
-                    False: f"{name}: the prediction; background 75.0 %, {HOSTILE} 25.0 %"}
+    told = {
+        keep: next(
+            a["alt"]
+            for _, a in read(write_sheet(replace(result, keep_ratio=keep), *own[1:], tmp_path / f"{keep}.html")).tags
+            if (a.get("alt") or "").startswith(f"{name}: the prediction")
+        )
+        for keep in (True, False)
+    }
+    assert told == {
+        True: f"{name}: the prediction; background 100.0 %",
+        False: f"{name}: the prediction; background 75.0 %, {HOSTILE} 25.0 %",
+    }
 
 
 def test_what_is_gone_or_broken_is_named_in_its_place(own, tmp_path):
@@ -139,13 +153,34 @@ def test_what_is_gone_or_broken_is_named_in_its_place(own, tmp_path):
     left = replace(dataset, samples=tuple(sample for sample in dataset.samples if sample.name != names[6]))
     page = read(write_sheet(result, left, folder, tmp_path / "index.html"))
     check_promises(page)
-    without = [["proposal"], ["prediction", "difference"], ["trust in the label"], ["proposal"], ["proposal"], VIEWS, VIEWS, []]
+    without = [
+        ["proposal"],
+        ["prediction", "difference"],
+        ["trust in the label"],
+        ["proposal"],
+        ["proposal"],
+        VIEWS,
+        VIEWS,
+        [],
+    ]
     assert captions(page) == [[view for view in VIEWS if view not in gone] for gone in without]
-    problems = [line.strip() for line in page.text.splitlines() if "ot all pictures: " in line or "No pictures: " in line]
+    problems = [
+        line.strip() for line in page.text.splitlines() if "ot all pictures: " in line or "No pictures: " in line
+    ]
     assert len(problems) == 7
-    for problem, said in zip(problems, ("no such file", "holds no probabilities", "not a readable image", "is 7x5 but",
-                                        "unknown class ids", "not a readable image", "is not in the dataset"),
-                             strict=True):
+    for problem, said in zip(
+        problems,
+        (
+            "no such file",
+            "holds no probabilities",
+            "not a readable image",
+            "is 7x5 but",
+            "unknown class ids",
+            "not a readable image",
+            "is not in the dataset",
+        ),
+        strict=True,
+    ):
         assert said in problem
 
 
@@ -154,14 +189,20 @@ def test_without_a_suspect_there_is_a_page(made, tmp_path):
     clean = [replace(row, suspects=0) for row in result.samples]
     page = page_of(made, tmp_path, suspects=[], samples=clean, notes=[], folds=[])
     check_promises(page)
-    assert "0of 9 samples hold a suspect" in page.text and "No label looks wrong" in page.text and "<article" not in page.source
+    assert (
+        "0of 9 samples hold a suspect" in page.text
+        and "No label looks wrong" in page.text
+        and "<article" not in page.source
+    )
 
 
 def test_the_self_test_is_shown_or_asked_for(made, tmp_path):
     page = page_of(made, tmp_path, self_test=SELF_TEST)
     rows = table(page, "kind", "planted", "found", "average precision")
     assert [[value for _, values in row[1:] for value in values] for row in rows] == [
-        [str(row["planted"]), repr(row["recalled"]), repr(row["average_precision"])] for row in SELF_TEST["kinds"].values()]
+        [str(row["planted"]), repr(row["recalled"]), repr(row["average_precision"])]
+        for row in SELF_TEST["kinds"].values()
+    ]
     assert "Average precision 0.875, beside 0.625 by softmin." in page.text and "Lad and Mueller" in page.text
     assert page.source.index('id="test"') < page.source.index('id="worst"')
     result, dataset, folder = made
@@ -181,7 +222,13 @@ def test_folds_and_other_labels_are_tables(made, tmp_path):
     rows = table(page, "fold", "training images", "iterations", "mIoU of the others")
     assert [cell[1] for cell in rows[1][1:]] == [["21"], ["100"], ["0.5"]]
     (row,) = table(page, "labels", "samples", "agreement")
-    assert row[0][0] == "hurried" and [value for _, values in row[1:] for value in values] == ["50", "0.8125", "11", "31", "8"]
+    assert row[0][0] == "hurried" and [value for _, values in row[1:] for value in values] == [
+        "50",
+        "0.8125",
+        "11",
+        "31",
+        "8",
+    ]
     assert table(page, "sample", "agreement", "preferred")[0][0][0] == "b <i>"
 
 

@@ -34,10 +34,19 @@ from maskwright.studies.study import study
 from maskwright.training import image_cache
 from tiny import write_dataset
 
-BASE = {"data": {"root": "data", "image_size": [32, 32]}, "loss": "ce",
-        "model": {"name": "UNet", "args": {"channels": [4], "bottleneck": 4}},
-        "train": {"iterations": 4, "batch_size": 4, "evaluate_every": 2, "precision": "float32", "channels_last": True,
-                  "threads": 1}}
+BASE = {
+    "data": {"root": "data", "image_size": [32, 32]},
+    "loss": "ce",
+    "model": {"name": "UNet", "args": {"channels": [4], "bottleneck": 4}},
+    "train": {
+        "iterations": 4,
+        "batch_size": 4,
+        "evaluate_every": 2,
+        "precision": "float32",
+        "channels_last": True,
+        "threads": 1,
+    },
+}
 SCRIPT = Path(__file__).parents[1] / "studies.py"
 
 
@@ -84,13 +93,17 @@ def files(path: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file() and file.name != ".lock"}
 
 
-def test_a_study_is_kept_and_extended(folder: Path, here: list[str], capsys: pytest.CaptureFixture[str],
-                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_is_kept_and_extended(
+    folder: Path, here: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     reads: list[str] = []
     decode = image_cache.decode
     monkeypatch.setattr(image_cache, "in_order", lambda function, samples, workers: map(function, samples))
-    monkeypatch.setattr(image_cache, "decode", lambda dataset, geometry, sample: (
-        reads.append(sample.name), decode(dataset, geometry, sample))[1])
+    monkeypatch.setattr(
+        image_cache,
+        "decode",
+        lambda dataset, geometry, sample: (reads.append(sample.name), decode(dataset, geometry, sample))[1],
+    )
     file = put(folder, {"loss": ["ce", ["ce", "dice"]]})
     status = study(file)
     err = capsys.readouterr().err.splitlines()
@@ -118,8 +131,9 @@ def test_a_study_is_kept_and_extended(folder: Path, here: list[str], capsys: pyt
     assert states(other) == {"ce": "finished"} and len(here) == 4
 
 
-def test_failed_runs_are_told_and_tried_again_only_when_asked(folder: Path, here: list[str],
-                                                              capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_runs_are_told_and_tried_again_only_when_asked(
+    folder: Path, here: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     bad = write(folder / "bad" / "images/train/train_00.png", np.zeros((32, 32, 3), np.uint8)).parents[2]
     write_dataset(bad, {"train": 3, "val": 1})
     mask = bad / "masks/train/train_01.png"
@@ -127,8 +141,12 @@ def test_failed_runs_are_told_and_tried_again_only_when_asked(folder: Path, here
     mask.write_bytes(b"broken")
     file = put(folder, {"data.root": ["bad", "data"], "optimizer.lr": {"fine": 0.001, "wild": 1e30}}, evaluate=["val"])
     status = study(file, workers=2)
-    assert states(status) == {"bad_fine": "failed", "bad_wild": "failed", "data_fine": "finished",
-                              "data_wild": "failed"}
+    assert states(status) == {
+        "bad_fine": "failed",
+        "bad_wild": "failed",
+        "data_fine": "finished",
+        "data_wild": "failed",
+    }
     reasons = {run.name: run.reason for run in status.runs}
     assert str(mask) in reasons["bad_fine"] and "is not finite at iteration" in reasons["data_wild"]
     assert status.exit_code == DataError.exit_code and "train_01.png" in capsys.readouterr().err.splitlines()[-4]
@@ -137,8 +155,12 @@ def test_failed_runs_are_told_and_tried_again_only_when_asked(folder: Path, here
     assert again == status and len(here) == 4 and "--retry tries it again" in capsys.readouterr().err
     mask.write_bytes(good)
     retried = study(file, retry=True)
-    assert states(retried) == {"bad_fine": "finished", "bad_wild": "failed", "data_fine": "finished",
-                               "data_wild": "failed"}
+    assert states(retried) == {
+        "bad_fine": "finished",
+        "bad_wild": "failed",
+        "data_fine": "finished",
+        "data_wild": "failed",
+    }
     assert here[4:] == ["bad_fine", "bad_wild", "data_wild"]
     mask.write_bytes(b"broken")
     with pytest.raises(DataError, match=r"bad: has changed since .*bad_fine began; restore it, or begin a new study"):
@@ -168,14 +190,18 @@ def test_unexpected_ends_are_failures_too(folder: Path, here: list[str], monkeyp
     assert study(file).exit_code == 0  # what was killed is no failure
 
 
-@pytest.mark.parametrize(("matrix", "more", "error", "says"), [
-    ({"model": ["SegNet", {"name": "UNet", "args": {"channels": []}}]}, {}, ConfigError, "UNet cannot be built"),
-    ({"loss": ["ce", {"name": "ce", "class_weights": [1, 2, 3]}]}, {}, ConfigError, "loss.0.class_weights"),
-    ({"data.root": ["data", "nowhere"]}, {}, DataError, "nowhere: no such folder"),
-    ({"seed": [1]}, {"evaluate": ["tset"]}, ConfigError, "no labelled samples in 'tset'; it has test, train, val"),
-])
-def test_what_is_checked_before_the_first_training(folder: Path, here: list[str], matrix: dict[str, Any],
-                                                   more: dict[str, Any], error: type[Exception], says: str) -> None:
+@pytest.mark.parametrize(
+    ("matrix", "more", "error", "says"),
+    [
+        ({"model": ["SegNet", {"name": "UNet", "args": {"channels": []}}]}, {}, ConfigError, "UNet cannot be built"),
+        ({"loss": ["ce", {"name": "ce", "class_weights": [1, 2, 3]}]}, {}, ConfigError, "loss.0.class_weights"),
+        ({"data.root": ["data", "nowhere"]}, {}, DataError, "nowhere: no such folder"),
+        ({"seed": [1]}, {"evaluate": ["tset"]}, ConfigError, "no labelled samples in 'tset'; it has test, train, val"),
+    ],
+)
+def test_what_is_checked_before_the_first_training(
+    folder: Path, here: list[str], matrix: dict[str, Any], more: dict[str, Any], error: type[Exception], says: str
+) -> None:
     with pytest.raises(error, match=says):
         study(put(folder, matrix, **more))
     assert not here and not (folder / "studies").exists()
@@ -219,34 +245,55 @@ def test_notes_of_what_is_measured_beside_others(folder: Path) -> None:
     fixed = BASE["train"]
     assert said(fixed, 2) == said({"budget": "5m"}, 1) == ""
     assert "train.precision, channels_last, threads" in said(fixed | {"precision": "auto"}, 2)
-    assert "same work for every run" in said({k: v for k, v in fixed.items() if k != "iterations"} | {"budget": "5m"}, 2)
+    assert "same work for every run" in said(
+        {k: v for k, v in fixed.items() if k != "iterations"} | {"budget": "5m"}, 2
+    )
 
 
-STATUS = StudyStatus(Path("st"), [
-    RunStatus("a", Path("st/runs/a"), {}, "finished", 40, 40, 0.75, ["test"], 100.0),
-    RunStatus("bcd", Path("st/runs/bcd"), {}, "training", 10, 40, None, [], 50.0, 17),
-    RunStatus("e", Path("st/runs/e"), {}, "failed", 3, 40, reason="x: is broken; mend it", code=3),
-    RunStatus("f", Path("st/runs/f"), {}, "waiting")])
+STATUS = StudyStatus(
+    Path("st"),
+    [
+        RunStatus("a", Path("st/runs/a"), {}, "finished", 40, 40, 0.75, ["test"], 100.0),
+        RunStatus("bcd", Path("st/runs/bcd"), {}, "training", 10, 40, None, [], 50.0, 17),
+        RunStatus("e", Path("st/runs/e"), {}, "failed", 3, 40, reason="x: is broken; mend it", code=3),
+        RunStatus("f", Path("st/runs/f"), {}, "waiting"),
+    ],
+)
 
 
 def test_the_time_that_is_left_and_the_lines() -> None:
     assert STATUS.seconds_left == 0.75 * 200 + (100 + 200) / 2  # its own speed, or the mean of those that have begun
     assert replace(STATUS, runs=STATUS.runs[2:]).seconds_left is None
-    assert STATUS.lines() == ["a    finished    40/40  best val mIoU 0.7500  scored on test",
-                              "bcd  training    10/40", "e    failed      3/40  x: is broken; mend it",
-                              "f    waiting     0/?",
-                              "4 runs: 1 finished, 1 training, 1 failed, 1 waiting; about 5:00 left"]
+    assert STATUS.lines() == [
+        "a    finished    40/40  best val mIoU 0.7500  scored on test",
+        "bcd  training    10/40",
+        "e    failed      3/40  x: is broken; mend it",
+        "f    waiting     0/?",
+        "4 runs: 1 finished, 1 training, 1 failed, 1 waiting; about 5:00 left",
+    ]
     assert STATUS.next_command == "maskwright compare st"
     assert replace(STATUS, runs=[replace(STATUS.runs[0], evaluated=["val"])]).next_command.endswith("st --split val")
     assert replace(STATUS, runs=STATUS.runs[1:]).next_command == ""
     assert (STATUS.exit_code, replace(STATUS, runs=STATUS.runs[:2]).exit_code) == (3, SetupError.exit_code)
     assert json.loads(dump_json(STATUS.to_dict()))["runs"][1] == {
-        "name": "bcd", "run": "st/runs/bcd", "values": {}, "state": "training", "iteration": 10, "iterations": 40,
-        "best_val_mIoU": None, "evaluated": [], "seconds": 50.0, "pid": 17, "reason": "", "code": 0}
+        "name": "bcd",
+        "run": "st/runs/bcd",
+        "values": {},
+        "state": "training",
+        "iteration": 10,
+        "iterations": 40,
+        "best_val_mIoU": None,
+        "evaluated": [],
+        "seconds": 50.0,
+        "pid": 17,
+        "reason": "",
+        "code": 0,
+    }
 
 
-def test_plain_lines_are_shown_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-                                            ) -> None:
+def test_plain_lines_are_shown_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with show(lambda: STATUS) as tick:
         tick()
         assert capsys.readouterr().err == ""
@@ -257,16 +304,27 @@ def test_plain_lines_are_shown_now_and_then(monkeypatch: pytest.MonkeyPatch, cap
 
 
 def test_a_terminal_shows_the_runs_that_something_happens_with() -> None:
-    program = ("from pathlib import PosixPath\nfrom maskwright.studies import progress_table as board\n"
-               "from maskwright.studies.status import RunStatus, StudyStatus\n"
-               f"board._DRAWN_EVERY = 0\nwith board.board(lambda: {STATUS}) as tick: tick()")
+    program = (
+        "from pathlib import PosixPath\nfrom maskwright.studies import progress_table as board\n"
+        "from maskwright.studies.status import RunStatus, StudyStatus\n"
+        f"board._DRAWN_EVERY = 0\nwith board.board(lambda: {STATUS}) as tick: tick()"
+    )
     leader, terminal = pty.openpty()
-    subprocess.run([sys.executable, "-c", program], stderr=terminal, check=True,
-                   env=os.environ | {"TERM": "xterm", "COLUMNS": "120"})
+    subprocess.run(
+        [sys.executable, "-c", program],
+        stderr=terminal,
+        check=True,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+    )
     os.close(terminal)
     shown = os.read(leader, 1 << 16).decode()
     os.close(leader)
-    assert "training    10/40" in shown and "is broken" in shown and "0:05:00 left" in shown and "waiting     0" not in shown
+    assert (
+        "training    10/40" in shown
+        and "is broken" in shown
+        and "0:05:00 left" in shown
+        and "waiting     0" not in shown
+    )
 
 
 def until(found: Callable[[], Any], seconds: float = 120) -> Any:
@@ -277,8 +335,9 @@ def until(found: Callable[[], Any], seconds: float = 120) -> Any:
     return value
 
 
-def test_a_process_ends_with_the_one_that_leads_and_goes_on(folder: Path, here: list[str],
-                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_ends_with_the_one_that_leads_and_goes_on(
+    folder: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     train = BASE["train"] | {"iterations": 200, "evaluate_every": 100}
     file = put(folder, {"seed": [0]}, {"train": train})
     whole = study(file, out=folder / "whole")
@@ -299,12 +358,19 @@ def test_a_process_ends_with_the_one_that_leads_and_goes_on(folder: Path, here: 
 
 
 def troubled(tmp_path: Path, troubles: int, timeout: float) -> None:
-    done = subprocess.run([sys.executable, SCRIPT, tmp_path, str(troubles), "5"], capture_output=True, text=True,
-                          timeout=timeout, check=False)
+    done = subprocess.run(
+        [sys.executable, SCRIPT, tmp_path, str(troubles), "5"],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    print(f"{found['troubles']} in {found['attempts']} attempts at {found['studies']} studies, "
-          f"{found['files']} files compared ({found['seconds']} s)")
+    print(
+        f"{found['troubles']} in {found['attempts']} attempts at {found['studies']} studies, "
+        f"{found['files']} files compared ({found['seconds']} s)"
+    )
     assert found["problems"] == [] and found["files"] >= 40
     assert sum(count for kind, count in found["troubles"].items() if kind != "nothing") >= troubles
 

@@ -34,14 +34,19 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
         (folder / "output" / "train.txt").write_text(f"{folder}/work: 12 iterations in {seconds} s, mIoU 0.25\n")
         (folder / "work/run" / "timing.jsonl").write_text(f'{{"step": {seconds}}}\n')
         (folder / "work/run" / "scores.json").write_text(
-            json.dumps({**SCORES, "seconds": seconds, "root": f"{folder}/work/data"}))
+            json.dumps({**SCORES, "seconds": seconds, "root": f"{folder}/work/data"})
+        )
         pixels = base64.b64encode(b"pixels of a picture").decode()
         (folder / "work/run" / "page.html").write_text(
             f'<h1>Told of run 1</h1><p>2026-11-2{len(name)}T10:00:00Z</p><img src="data:image/webp;base64,{pixels}">'
-            "<td>0.25</td><td>-0.5</td>")
+            "<td>0.25</td><td>-0.5</td>"
+        )
         write(folder / "work/run" / "000.png", np.zeros((4, 4), np.uint8))
-        save_file({"weight": np.arange(6, dtype=np.float32)}, folder / "work/run" / "best.safetensors",
-                  metadata={"model": json.dumps({"name": "UNet", "channels": [4]})})
+        save_file(
+            {"weight": np.arange(6, dtype=np.float32)},
+            folder / "work/run" / "best.safetensors",
+            metadata={"model": json.dumps({"name": "UNet", "channels": [4]})},
+        )
         with zipfile.ZipFile(folder / "work/run" / "task.zip", "w") as archive:
             archive.writestr(zipfile.ZipInfo("labels.txt", (2000 + len(name), 1, 1, 0, 0, 0)), "one 1\n")
     return tmp_path / "a", tmp_path / "longer"
@@ -65,16 +70,19 @@ def test_times_and_the_place_of_a_recording_do_not_count(pair: tuple[Path, Path]
     assert not any(one.words for one in result.files.values())
 
 
-@pytest.mark.parametrize(("path", "old", "new"), [
-    ("scores.json", "0.25", "0.25000000000000006"),
-    ("scores.json", "false", "true"),
-    ("scores.json", "null", "0.1"),
-    ("scores.json", '"count": 3', '"count": 3, "more": 4'),
-    ("page.html", "<td>0.25", "<td>0.26"),
-    ("page.html", "<td>-0.5", "<td>0.5"),
-    ("page.html", "<td>0.25</td><td>-0.5</td>", "<td>-0.5</td><td>0.25</td>"),
-    ("page.html", base64.b64encode(b"pixels").decode(), base64.b64encode(b"Pixels").decode()),
-])
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("scores.json", "0.25", "0.25000000000000006"),
+        ("scores.json", "false", "true"),
+        ("scores.json", "null", "0.1"),
+        ("scores.json", '"count": 3', '"count": 3, "more": 4'),
+        ("page.html", "<td>0.25", "<td>0.26"),
+        ("page.html", "<td>-0.5", "<td>0.5"),
+        ("page.html", "<td>0.25</td><td>-0.5</td>", "<td>-0.5</td><td>0.25</td>"),
+        ("page.html", base64.b64encode(b"pixels").decode(), base64.b64encode(b"Pixels").decode()),
+    ],
+)
 def test_another_number_is_found(pair: tuple[Path, Path], path: str, old: str, new: str) -> None:
     change(pair[1], path, old, new)
     result = same_numbers.compare(*pair)
@@ -85,47 +93,64 @@ def test_another_number_is_found(pair: tuple[Path, Path], path: str, old: str, n
 
 def test_it_is_said_where_numbers_differ(pair: tuple[Path, Path]) -> None:
     change(pair[1], "scores.json", "0.25", "0.26")
-    place, = same_numbers.compare(*pair).files["work/run/scores.json"].numbers
+    (place,) = same_numbers.compare(*pair).files["work/run/scores.json"].numbers
     assert place.startswith("number 1: ")
     assert '"value": 0.25' in place
     assert '"value": 0.26' in place
 
 
-@pytest.mark.parametrize(("before", "after"), [
-    ("unet  2.09 M  40 ms  66.4  2 s", "unet  2.09 M  96 ms  43.9  13 s"),
-    ("<td>2.09</td>\n<td>66.4</td>\n<td>2.1 s</td></tr>", "<td>2.09</td>\n<td>7.5</td>\n<td>1 min 05 s</td></tr>"),
-    ("95 % of the work, 160 % of the time of a step", "95 % of the work, 98 % of the time of a step"),
-    ("1 image\n", "1 image\na is 20 times faster by waiting less (number.loading)\n"),
-    ('{"findings": [{"code": "a"}]}', '{"findings": [{"code": "a"}, {"code": "train.loader", "share": 0.5}]}'),
-    ('{"seconds": {"float32": 0.5}, "waited": null}', '{"seconds": {"float32": 1.5, "bfloat16": 2}, "waited": 0.1}'),
-])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("unet  2.09 M  40 ms  66.4  2 s", "unet  2.09 M  96 ms  43.9  13 s"),
+        ("<td>2.09</td>\n<td>66.4</td>\n<td>2.1 s</td></tr>", "<td>2.09</td>\n<td>7.5</td>\n<td>1 min 05 s</td></tr>"),
+        ("95 % of the work, 160 % of the time of a step", "95 % of the work, 98 % of the time of a step"),
+        ("1 image\n", "1 image\na is 20 times faster by waiting less (number.loading)\n"),
+        ('{"findings": [{"code": "a"}]}', '{"findings": [{"code": "a"}, {"code": "train.loader", "share": 0.5}]}'),
+        (
+            '{"seconds": {"float32": 0.5}, "waited": null}',
+            '{"seconds": {"float32": 1.5, "bfloat16": 2}, "waited": 0.1}',
+        ),
+    ],
+)
 def test_what_a_machine_measures_does_not_count(pair: tuple[Path, Path], before: str, after: str) -> None:
     for folder, text in zip(pair, (before, after), strict=True):
         (folder / "output/more.txt").write_text(text)
     outcome = same_numbers.compare(*pair).files["output/more.txt"]
     assert outcome.verdict == "same bytes"
-    (pair[1] / "output/more.txt").write_text(after.replace("2.09", "2.08").replace("95 %", "94 %")
-                                             .replace("1 image", "2 images").replace('"a"', '"a1"')
-                                             .replace('{"seconds"', '{"loss": 1, "seconds"'))
+    (pair[1] / "output/more.txt").write_text(
+        after.replace("2.09", "2.08")
+        .replace("95 %", "94 %")
+        .replace("1 image", "2 images")
+        .replace('"a"', '"a1"')
+        .replace('{"seconds"', '{"loss": 1, "seconds"')
+    )
     assert same_numbers.compare(*pair).files["output/more.txt"].numbers
 
 
 def test_other_pixels_tensors_and_members_of_archives_are_found(pair: tuple[Path, Path]) -> None:
     folder = pair[1] / "work/run"
     write(folder / "000.png", np.ones((4, 4), np.uint8))
-    save_file({"weight": np.arange(6, dtype=np.float32) * np.float32(1.0000001)}, folder / "best.safetensors",
-              metadata={"model": json.dumps({"name": "UNet", "channels": [4]})})
+    save_file(
+        {"weight": np.arange(6, dtype=np.float32) * np.float32(1.0000001)},
+        folder / "best.safetensors",
+        metadata={"model": json.dumps({"name": "UNet", "channels": [4]})},
+    )
     with zipfile.ZipFile(folder / "task.zip", "w") as archive:
         archive.writestr("labels.txt", "one 2\n")
-    assert differing(same_numbers.compare(*pair)) == [f"work/run/{name}" for name in
-                                                      ("000.png", "best.safetensors", "task.zip")]
+    assert differing(same_numbers.compare(*pair)) == [
+        f"work/run/{name}" for name in ("000.png", "best.safetensors", "task.zip")
+    ]
 
 
 def test_other_words_are_counted_and_no_fault(pair: tuple[Path, Path]) -> None:
     change(pair[1], "page.html", "Told of run", "About the run")
     change(pair[1], "scores.json", '"split"', '"part"')
-    save_file({"weight": np.arange(6, dtype=np.float32)}, pair[1] / "work/run/best.safetensors",
-              metadata={"model": json.dumps({"kind": "UNet", "channels": [4]})})
+    save_file(
+        {"weight": np.arange(6, dtype=np.float32)},
+        pair[1] / "work/run/best.safetensors",
+        metadata={"model": json.dumps({"kind": "UNet", "channels": [4]})},
+    )
     result = same_numbers.compare(*pair)
     assert result.fine
     text = same_numbers.render(result)

@@ -37,8 +37,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def compose() -> Any:
-    return A.Compose([A.OneOf([A.Rotate(40, border_mode=cv2.BORDER_CONSTANT), A.RandomResizedCrop((32, 32))], p=0.8),
-                      A.HorizontalFlip(), A.CoarseDropout(fill="random"), A.GaussNoise(), A.RandomGamma()])
+    return A.Compose(
+        [
+            A.OneOf([A.Rotate(40, border_mode=cv2.BORDER_CONSTANT), A.RandomResizedCrop((32, 32))], p=0.8),
+            A.HorizontalFlip(),
+            A.CoarseDropout(fill="random"),
+            A.GaussNoise(),
+            A.RandomGamma(),
+        ]
+    )
 
 
 def settings(data: Path, **changes: Any) -> RunConfig:
@@ -77,27 +84,37 @@ def test_a_passed_through_pipeline_is_exact(data: Path, tmp_path: Path, monkeypa
     assert artifacts(again) == whole
 
 
-@pytest.mark.parametrize(("augmentation", "what"), [
-    (lambda: A.Compose([A.RandomCrop(16, 16)]), "must keep data.image_size"),
-    (lambda: A.Compose([A.Normalize()]), "data.mean and data.std"), (lambda: 3, "expected a pipeline")])
-def test_what_does_not_fit_is_refused_before_anything_is_written(data: Path, tmp_path: Path, augmentation: Any,
-                                                                 what: str) -> None:
+@pytest.mark.parametrize(
+    ("augmentation", "what"),
+    [
+        (lambda: A.Compose([A.RandomCrop(16, 16)]), "must keep data.image_size"),
+        (lambda: A.Compose([A.Normalize()]), "data.mean and data.std"),
+        (lambda: 3, "expected a pipeline"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    data: Path, tmp_path: Path, augmentation: Any, what: str
+) -> None:
     with pytest.raises(ConfigError, match=what):
         train(settings(data), out=tmp_path / "run", augmentation=augmentation())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_files_relative_to_the_config_and_all_problems_at_once(data: Path, tmp_path: Path) -> None:
-    text = (f"data: {{root: {data}, image_size: [32, 32]}}\nmodel: UNet\nloss: ce\ntrain: {{iterations: 1}}\n"
-            "augment:\n  - {name: Albumentations, file: p.json}\n")
+    text = (
+        f"data: {{root: {data}, image_size: [32, 32]}}\nmodel: UNet\nloss: ce\ntrain: {{iterations: 1}}\n"
+        "augment:\n  - {name: Albumentations, file: p.json}\n"
+    )
     (tmp_path / "run.yaml").write_text(text)
     A.save(compose(), tmp_path / "p.json")
     found = load_config(tmp_path / "run.yaml")
     assert found.augment[0].arguments == {"file": str(tmp_path / "p.json")}
     held = with_pipelines(found).augment[0].arguments
     assert held == {"pipeline": json.loads((tmp_path / "p.json").read_text())}
-    (tmp_path / "p.json").write_text('{"transform": {"__class_fullname__": "Compose", "transforms": ['
-                                     '{"__class_fullname__": "os.system"}, {"__class_fullname__": "Rotat"}]}}')
+    (tmp_path / "p.json").write_text(
+        '{"transform": {"__class_fullname__": "Compose", "transforms": ['
+        '{"__class_fullname__": "os.system"}, {"__class_fullname__": "Rotat"}]}}'
+    )
     (tmp_path / "run.yaml").write_text(text.replace("loss: ce", "loss: cee") + "  - HorizontalFlip\n")
     with pytest.raises(ConfigError) as raised:
         load_config(tmp_path / "run.yaml")
@@ -108,7 +125,8 @@ def test_files_relative_to_the_config_and_all_problems_at_once(data: Path, tmp_p
         "6:5: augment.0: p.json: transform.transforms.0: os.system is not passed through; it is none of albumentations "
         "2.0.8",
         "6:5: augment.0: p.json: transform.transforms.1: Rotat is not passed through; it is none of albumentations "
-        "2.0.8; did you mean 'Rotate'?"]
+        "2.0.8; did you mean 'Rotate'?",
+    ]
     (tmp_path / "run.yaml").write_text(text.replace("p.json", "q.json"))
     with pytest.raises(ConfigError, match=r"6:5: augment.0: .*q\.json: no such file"):
         load_config(tmp_path / "run.yaml")
@@ -120,8 +138,13 @@ def test_keep_ratio_from_training_to_prediction(tmp_path: Path, resample: str, b
     """Images of 24x40 in a model's 32x32: 19 rows of image, 13 of padding, which enters no loss and no score."""
     root = write_dataset(tmp_path / "data", {"train": 4, "val": 2, "test": 2}, size=(24, 40))
     before = fingerprint(root)
-    made = config(root, train={"iterations": 2, "evaluate_every": 1}, augment=EVERY_AUGMENTATION, border=border,
-                  data={"root": str(root), "image_size": [32, 32], "keep_ratio": True, "resample": resample})
+    made = config(
+        root,
+        train={"iterations": 2, "evaluate_every": 1},
+        augment=EVERY_AUGMENTATION,
+        border=border,
+        data={"root": str(root), "image_size": [32, 32], "keep_ratio": True, "resample": resample},
+    )
     run = train(made, out=tmp_path / "run")
     segmenter = load_segmenter(run.best)
     geometry = segmenter.preprocessing.geometry
@@ -140,8 +163,9 @@ def test_keep_ratio_from_training_to_prediction(tmp_path: Path, resample: str, b
         own = torch.nn.functional.interpolate(probabilities[..., :19, :32], (24, 40), mode="bilinear")
         mask = cv2.imread(str(found.folder / row["mask"]), cv2.IMREAD_UNCHANGED)
         assert mask.shape[:2] == (24, 40)
-        assert row["pixels"] == {name: int((own[0].argmax(0) == k).sum())
-                                 for k, name in enumerate(segmenter.classes.names)}
+        assert row["pixels"] == {
+            name: int((own[0].argmax(0) == k).sum()) for k, name in enumerate(segmenter.classes.names)
+        }
     assert fingerprint(root) == before
 
 

@@ -42,7 +42,8 @@ def make(folder: Path, rule: str, images: int = 4) -> Path:
         path.write_text(SMALL + BIG)
     (folder / "data.yaml").write_text("train: images/train\nnames: [cat, dog]\n")
     (folder / "dataset.yaml").write_text(
-        f"layout: yolo\nboxes: {{{rule}}}\nclasses: [{{id: 0, name: background}}, {{id: 1, name: cat}}, {{id: 2, name: dog}}]\n")
+        f"layout: yolo\nboxes: {{{rule}}}\nclasses: [{{id: 0, name: background}}, {{id: 1, name: cat}}, {{id: 2, name: dog}}]\n"
+    )
     return folder
 
 

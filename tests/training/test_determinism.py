@@ -13,8 +13,14 @@ def data(tmp_path_factory):
 
 
 def run(data, out, *, seed=3, **changes):
-    settings = config(data, train={"iterations": 12, **changes}, model={"dropout": 0.2}, augment=EVERY_AUGMENTATION,
-                      optimizer={"lr": 0.01}, seed=seed)
+    settings = config(
+        data,
+        train={"iterations": 12, **changes},
+        model={"dropout": 0.2},
+        augment=EVERY_AUGMENTATION,
+        optimizer={"lr": 0.01},
+        seed=seed,
+    )
     return train(settings, out=out)
 
 

@@ -26,22 +26,40 @@ def course(**changes) -> Course:
     steps, evaluated = np.arange(1, RECORDS + 1) * 10.0, np.arange(1, EVALUATIONS + 1) * 50.0
     loss = 0.2 + 0.8 * np.exp(-steps / 100) + rng.normal(0, 0.01, RECORDS)
     gain = 1 - np.exp(-evaluated / 120)
-    healthy = Course(1.0, steps, loss, loss + np.abs(rng.normal(0, 0.02, RECORDS)), 0.01 * (1 - steps / 601) ** 0.9, evaluated,
-                     0.25 + 0.75 * np.exp(-evaluated / 100), 0.3 + 0.5 * gain,
-                     np.stack([0.5 + 0.4 * gain, 0.1 + 0.6 * gain], 1), ["sky", "bird"], 0.02, 25.0)
+    healthy = Course(
+        1.0,
+        steps,
+        loss,
+        loss + np.abs(rng.normal(0, 0.02, RECORDS)),
+        0.01 * (1 - steps / 601) ** 0.9,
+        evaluated,
+        0.25 + 0.75 * np.exp(-evaluated / 100),
+        0.3 + 0.5 * gain,
+        np.stack([0.5 + 0.4 * gain, 0.1 + 0.6 * gain], 1),
+        ["sky", "bird"],
+        0.02,
+        25.0,
+    )
     return dataclasses.replace(healthy, **changes)
 
 
 STEPS = np.arange(RECORDS) / RECORDS
 ILL = {
     "train.rate_high": course(loss=0.9 + 3 * np.sin(np.pi * STEPS), peak=0.9 + 3 * np.sin(np.pi * STEPS)),
-    "train.rate_low": course(loss=1 - 0.1 * STEPS, peak=1 - 0.1 * STEPS, val_loss=np.linspace(1, 0.9, 12),
-                             miou=np.full(12, 0.3)),
+    "train.rate_low": course(
+        loss=1 - 0.1 * STEPS, peak=1 - 0.1 * STEPS, val_loss=np.linspace(1, 0.9, 12), miou=np.full(12, 0.3)
+    ),
     "train.collapse": course(ious=np.stack([np.full(12, 0.7), np.where(np.arange(12) < 7, 0.2, 0)], 1)),
-    "train.plateau": course(loss=0.9 + 0.1 * np.exp(-20 * STEPS), peak=0.9 + 0.1 * np.exp(-20 * STEPS),
-                            val_loss=np.full(12, 0.9), miou=np.full(12, 0.3)),
-    "train.overfitting": course(val_loss=np.concatenate([np.linspace(0.8, 0.4, 5), np.linspace(0.45, 0.9, 7)]),
-                                miou=np.concatenate([np.linspace(0.3, 0.6, 5), np.full(7, 0.58)])),
+    "train.plateau": course(
+        loss=0.9 + 0.1 * np.exp(-20 * STEPS),
+        peak=0.9 + 0.1 * np.exp(-20 * STEPS),
+        val_loss=np.full(12, 0.9),
+        miou=np.full(12, 0.3),
+    ),
+    "train.overfitting": course(
+        val_loss=np.concatenate([np.linspace(0.8, 0.4, 5), np.linspace(0.45, 0.9, 7)]),
+        miou=np.concatenate([np.linspace(0.3, 0.6, 5), np.full(7, 0.58)]),
+    ),
     "train.spike": course(peak=np.where(np.arange(RECORDS) == 40, 3.0, course().peak)),
     "train.loader": course(waited=0.6),
 }
@@ -60,8 +78,10 @@ def test_each_symptom_is_seen_alone(code):
     findings = diagnose(ILL[code])
     assert [finding.code for finding in findings] == [code]
     assert findings[0].fix and findings[0].severity == SYMPTOMS[code].severity
-    json.dumps(findings[0].to_dict() | {"evidence": {k: float(v) for k, v in findings[0].evidence.items()
-                                                     if isinstance(v, (int, float))}})
+    json.dumps(
+        findings[0].to_dict()
+        | {"evidence": {k: float(v) for k, v in findings[0].evidence.items() if isinstance(v, (int, float))}}
+    )
 
 
 def test_it_says_when():
@@ -91,8 +111,12 @@ def data(tmp_path_factory):
 
 
 def test_a_real_run_is_examined_by_command_and_python(data, tmp_path, capsys):
-    run = train(config(data, train={"iterations": 90, "evaluate_every": 9, "batch_size": 4, "ema": None},
-                       optimizer={"lr": 30.0}), out=tmp_path / "run")
+    run = train(
+        config(
+            data, train={"iterations": 90, "evaluate_every": 9, "batch_size": 4, "ema": None}, optimizer={"lr": 30.0}
+        ),
+        out=tmp_path / "run",
+    )
     assert re.search(r"learning rate of 2\d\.?\d* is too high", capsys.readouterr().err)
     found = Course.of(run)
     assert len(found.loss) == 10 and len(found.val_loss) == 10 and found.per_epoch == 2 and 0 <= found.waited < 1

@@ -55,8 +55,12 @@ def test_the_pixels_are_those_that_would_be_decoded(tmp_path: Path, dataset: Dat
 def test_the_key_is_all_that_pixels_depend_on(tmp_path: Path) -> None:
     one = decoded_folder(tmp_path, "v1", GEOMETRY)
     assert one == decoded_folder(tmp_path, "v1", Geometry((24, 32), keep_ratio=True)) and one.parent == tmp_path
-    others = [("v2", GEOMETRY), ("v1", Geometry((24, 32))), ("v1", Geometry((32, 24), True)),
-              ("v1", Geometry((24, 32), True, "area"))]
+    others = [
+        ("v2", GEOMETRY),
+        ("v1", Geometry((24, 32))),
+        ("v1", Geometry((32, 24), True)),
+        ("v1", Geometry((24, 32), True, "area")),
+    ]
     assert len({one, *(decoded_folder(tmp_path, *other) for other in others)}) == 5
 
 
@@ -68,8 +72,9 @@ def test_nothing_is_left_of_what_cannot_be_decoded(tmp_path: Path, dataset: Data
     assert [*(tmp_path / "decoded").iterdir()] == []
 
 
-def test_a_small_disk_is_not_filled(tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch,
-                                    capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_small_disk_is_not_filled(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Usage:
         free = 4 * (10 * 24 * 32 * 4) - 1
 
@@ -81,8 +86,9 @@ def test_a_small_disk_is_not_filled(tmp_path: Path, dataset: Dataset, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["images.npy", "names.json"])
-def test_a_damaged_rest_is_not_used(tmp_path: Path, dataset: Dataset, name: str, capsys: pytest.CaptureFixture[str]
-                                    ) -> None:
+def test_a_damaged_rest_is_not_used(
+    tmp_path: Path, dataset: Dataset, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "key"
     assert Decoded.open(folder) is None
     assert write_decoded(folder, dataset, dataset.samples, GEOMETRY)
@@ -101,8 +107,9 @@ def test_training_with_it_gives_the_same_bytes(tmp_path: Path, reads: list[str])
     plain = train(settings, out=tmp_path / "plain")
     dataset = load_dataset(root)
     shared = tmp_path / "decoded"
-    assert write_decoded(decoded_folder(shared, dataset.version(), Geometry((32, 32))), dataset, dataset.samples,
-                         Geometry((32, 32)))
+    assert write_decoded(
+        decoded_folder(shared, dataset.version(), Geometry((32, 32))), dataset, dataset.samples, Geometry((32, 32))
+    )
     reads.clear()
     run = train_part(settings, out=tmp_path / "run", image_cache=shared)
     assert reads == [] and result(run) == result(plain)

@@ -153,6 +153,7 @@ def test_without_a_refit_the_factor_is_that_of_the_step_to_the_last_bit():
 
 # --- real trainings -----------------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("length") / "data", {"train": 6, "val": 2})
@@ -172,6 +173,7 @@ def clock(monkeypatch):
             clock.now += 1.0 if clock.done < clock.slow_from else 3.0
             clock.done += 1
             return step(images, targets)
+
         return timed
 
     def slow_validate(*arguments):
@@ -187,8 +189,12 @@ def clock(monkeypatch):
 
 
 def settings_of(data, **changes):
-    return config(data, train={"iterations": None, "evaluate_every": None, "budget": "2m", **changes},
-                  optimizer={"lr": 0.01}, model={"dropout": 0.2})
+    return config(
+        data,
+        train={"iterations": None, "evaluate_every": None, "budget": "2m", **changes},
+        optimizer={"lr": 0.01},
+        model={"dropout": 0.2},
+    )
 
 
 def refits_of(run):
@@ -212,7 +218,10 @@ def test_a_budget_is_met_and_can_be_trained_again(data, tmp_path, clock, monkeyp
     assert 95 < planned.iterations < 102 and ended["iterations"] < 65
     assert ended["budget"]["seconds"] == 120 and abs(ended["budget"]["error"]) < 0.06
     assert ended["budget"]["used"] == pytest.approx(120 * (1 + ended["budget"]["error"]))
-    assert f"budget 120 s: took {ended['budget']['used']:.0f} s, {ended['budget']['error']:+.1%}" in capsys.readouterr().err
+    assert (
+        f"budget 120 s: took {ended['budget']['used']:.0f} s, {ended['budget']['error']:+.1%}"
+        in capsys.readouterr().err
+    )
     assert refits_of(run) == ended["refits"] == [refit.model_dump() for refit in planned.refits] != []
     assert refits_of(run)[-1]["iterations"] == ended["iterations"]
     evaluated = [record["iteration"] for record in run.metrics.read() if "val_loss" in record]

@@ -56,7 +56,7 @@ class TestOrder:
         places = [place for step in range(steps) for place in batch_indices(seed, step, batch_size, samples)]
         assert len(places) == steps * batch_size
         for epoch in range(epochs):
-            stretch = places[epoch * samples:(epoch + 1) * samples]
+            stretch = places[epoch * samples : (epoch + 1) * samples]
             assert {e for e, _ in stretch} == {epoch} and sorted(i for _, i in stretch) == list(range(samples))
         assert max(Counter(i for _, i in places).values()) - min(Counter(i for _, i in places).values()) <= 1
 
@@ -132,7 +132,9 @@ class TestStream:
         monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
         used: set[str] = set()
         pair = Batches.pair
-        monkeypatch.setattr(Batches, "pair", lambda *place: (used.add(threading.current_thread().name), pair(*place))[1])
+        monkeypatch.setattr(
+            Batches, "pair", lambda *place: (used.add(threading.current_thread().name), pair(*place))[1]
+        )
         batches = batches_of(dataset)
         assert all(same(a, b) for a, b in zip(stream(batches, 0, 7, 0), plain, strict=True))
         assert used and threading.main_thread().name not in used

@@ -53,7 +53,9 @@ def test_a_loss_that_never_falls_suggests_nothing(losses):
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     data = write_dataset(tmp_path_factory.mktemp("rates") / "data", {"train": 6, "val": 2})
-    return config(data, model={"dropout": 0.2}, optimizer={"name": "sgd", "lr": 0.3, "groups": {"head": {"lr_mult": 2.0}}})
+    return config(
+        data, model={"dropout": 0.2}, optimizer={"name": "sgd", "lr": 0.3, "groups": {"head": {"lr_mult": 2.0}}}
+    )
 
 
 def prepared(settings):
@@ -73,14 +75,15 @@ def test_the_same_each_time_and_nothing_is_changed(settings):
     again = range_test(parts.segmenter, parts.criterion, parts.batches, training.groups_of(settings), 3, steps=30)
     assert first == again
     np.testing.assert_allclose(first.rates, np.geomspace(LOWEST, HIGHEST, 30)[: len(first.rates)])
-    around = [np.mean(first.losses[max(0, i - 5): i + 6]) for i in range(len(first.losses))]
+    around = [np.mean(first.losses[max(0, i - 5) : i + 6]) for i in range(len(first.losses))]
     np.testing.assert_allclose(first.smoothed, around)
 
 
 def test_it_stops_when_the_loss_runs_away(settings):
     parts = prepared(settings)
-    found = range_test(parts.segmenter, parts.criterion, parts.batches, training.groups_of(settings), 3, steps=60,
-                       highest=1e9)
+    found = range_test(
+        parts.segmenter, parts.criterion, parts.batches, training.groups_of(settings), 3, steps=60, highest=1e9
+    )
     assert 5 < len(found.rates) < 60
     assert np.isfinite(found.losses).all()
 
@@ -97,7 +100,10 @@ def test_the_planned_training_is_tested(settings):
 
 
 def test_an_impossible_model_is_refused(settings):
-    bad = settings.model_copy(update={"optimizer": settings.optimizer.model_copy(update={"groups": {
-        "hed": settings.optimizer.groups["head"]}})})
+    bad = settings.model_copy(
+        update={
+            "optimizer": settings.optimizer.model_copy(update={"groups": {"hed": settings.optimizer.groups["head"]}})
+        }
+    )
     with pytest.raises(ConfigError, match="did you mean 'head'"):
         training.find_rate(bad)

@@ -58,7 +58,9 @@ def one_sided(folder, axis):
     return folder
 
 
-@pytest.mark.parametrize(("axis", "natural", "sides"), [(0, "HorizontalFlip", "top/bottom"), (1, "VerticalFlip", "left/right")])
+@pytest.mark.parametrize(
+    ("axis", "natural", "sides"), [(0, "HorizontalFlip", "top/bottom"), (1, "VerticalFlip", "left/right")]
+)
 def test_flips_follow_where_classes_lie(tmp_path, axis, natural, sides):
     data = one_sided(tmp_path / "data", axis)
     text, config, *_ = plan(data, weights="none")
@@ -145,10 +147,20 @@ def test_the_size_of_the_model_is_stated(tmp_path):
         plan(data, model="SegNet", overrides=["model.args={decoder_channels: [8]}"])
 
 
-@pytest.mark.parametrize(("model", "encoder", "expected"), [
-    ("UNet", None, None), ("UNet2", None, None), ("SegNet", None, None), ("UNetFCN", None, None),
-    ("AttentionUNet", None, "resnet34"), ("AttentionUNet", "resnet18", "resnet18"), ("Segformer", None, "mit_b0"),
-    ("FPN", None, "tu-mobilenetv2_100"), ("DPT", None, "tu-vit_tiny_patch16_224")])
+@pytest.mark.parametrize(
+    ("model", "encoder", "expected"),
+    [
+        ("UNet", None, None),
+        ("UNet2", None, None),
+        ("SegNet", None, None),
+        ("UNetFCN", None, None),
+        ("AttentionUNet", None, "resnet34"),
+        ("AttentionUNet", "resnet18", "resnet18"),
+        ("Segformer", None, "mit_b0"),
+        ("FPN", None, "tu-mobilenetv2_100"),
+        ("DPT", None, "tu-vit_tiny_patch16_224"),
+    ],
+)
 def test_any_model_can_be_asked_for(tmp_path, monkeypatch, model, encoder, expected):
     monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
     monkeypatch.setattr("maskwright.training.plan.measure_model", lambda *_: None)
@@ -211,8 +223,13 @@ def test_clear_refusals(tmp_path):
 def test_a_range_test_sets_the_learning_rate_and_nothing_else(tmp_path):
     data = make_dataset(tmp_path / "data", size=(32, 32))
     plain = plan(data, weights="none", overrides=["optimizer={name: sgd, momentum: 0.8}"])
-    text, config, _, tested = plan(data, out=tmp_path / "run.yaml", weights="none", lr_find=True,
-                                overrides=["optimizer={name: sgd, momentum: 0.8}"])
+    text, config, _, tested = plan(
+        data,
+        out=tmp_path / "run.yaml",
+        weights="none",
+        lr_find=True,
+        overrides=["optimizer={name: sgd, momentum: 0.8}"],
+    )
     assert plain.range_test is None and tested is not None
     assert config.optimizer.lr == tested.suggested != plain.config.optimizer.lr
     assert config.optimizer.arguments == {"momentum": 0.8}

@@ -64,20 +64,26 @@ class Bench:
 
 def of(brain, single, first=1.0):
     """Seconds of bfloat16 and float32; `first` is what channels-first multiplies them by."""
-    return {(name, last): seconds * (1.0 if last else first)
-            for name, seconds in (("bfloat16", brain), ("float32", single)) for last in (True, False)}
+    return {
+        (name, last): seconds * (1.0 if last else first)
+        for name, seconds in (("bfloat16", brain), ("float32", single))
+        for last in (True, False)
+    }
 
 
 LAST = Wanted(channels_last=True)
 
 
-@pytest.mark.parametrize(("brain", "single", "finite", "chosen", "why"), [
-    (1.0, 2.5, True, "bfloat16", "2.50 times as fast as float32 here"),
-    (1.0, 1.1, True, "bfloat16", "1.10 times as fast as float32 here"),
-    (1.0, 1.09, True, "float32", "bfloat16 is only 1.09 times as fast here"),
-    (2.2, 1.0, True, "float32", "bfloat16 is 2.20 times slower here"),
-    (1.0, 2.5, False, "float32", "bfloat16 gives a loss that is not finite"),
-])
+@pytest.mark.parametrize(
+    ("brain", "single", "finite", "chosen", "why"),
+    [
+        (1.0, 2.5, True, "bfloat16", "2.50 times as fast as float32 here"),
+        (1.0, 1.1, True, "bfloat16", "1.10 times as fast as float32 here"),
+        (1.0, 1.09, True, "float32", "bfloat16 is only 1.09 times as fast here"),
+        (2.2, 1.0, True, "float32", "bfloat16 is 2.20 times slower here"),
+        (1.0, 2.5, False, "float32", "bfloat16 gives a loss that is not finite"),
+    ],
+)
 def test_bfloat16_must_be_clearly_faster_and_finite(monkeypatch, setting, brain, single, finite, chosen, why):
     Bench(monkeypatch, of(brain, single), spoilt=() if finite else ("bfloat16",))
     choice = choose(*setting, LAST)
@@ -130,6 +136,7 @@ def test_the_faster_one_by_the_clock_is_taken(monkeypatch, setting):
             nonlocal now
             now += 1.0 if trial.precision == "bfloat16" else 3.0
             return step(*batch)
+
         return counted
 
     monkeypatch.setattr(precision, "train_step", slow)
@@ -150,8 +157,12 @@ def test_channels_first_is_taken_where_it_is_faster(monkeypatch, setting, first,
     assert len(set(bench.tried)) == 4
     assert (choice.precision, choice.channels_last) == ("bfloat16", chosen)
     assert choice.step_seconds == (1.0 if chosen else first)
-    assert choice.seconds == {"bfloat16": 1.0, "float32": 2.0, "bfloat16, channels first": first,
-                              "float32, channels first": 2.0 * first}
+    assert choice.seconds == {
+        "bfloat16": 1.0,
+        "float32": 2.0,
+        "bfloat16, channels first": first,
+        "float32, channels first": 2.0 * first,
+    }
     assert ("channels first" in choice.reason) is not chosen
 
 
@@ -174,7 +185,11 @@ def test_threads_are_halved_as_long_as_it_helps(monkeypatch, setting):
     assert choice.threads == 4 and choice.most == 16 and choice.step_seconds == 0.4
     assert "4 threads: 2.50 times as fast as 16 now" in choice.reason
     assert {name: seconds for name, seconds in choice.seconds.items() if "thread" in name} == {
-        "16 threads": 2.0, "8 threads": 1.0, "4 threads": 0.8, "2 threads": 0.78}
+        "16 threads": 2.0,
+        "8 threads": 1.0,
+        "4 threads": 0.8,
+        "2 threads": 0.78,
+    }
     assert torch.get_num_threads() == 1
 
 
@@ -227,8 +242,13 @@ def test_a_choice_is_applied_to_model_and_images(setting, last):
 def test_settings_for_speed_are_taken_back():
     def settings():
         tiny = torch.tensor([1e-40]) + 0
-        return (float(tiny) == 0, torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32,
-                torch.backends.cudnn.benchmark, torch.get_num_threads())
+        return (
+            float(tiny) == 0,
+            torch.get_float32_matmul_precision(),
+            torch.backends.cudnn.allow_tf32,
+            torch.backends.cudnn.benchmark,
+            torch.get_num_threads(),
+        )
 
     before = settings()
     with precision.fast_arithmetic():
@@ -258,6 +278,7 @@ def test_a_spoilt_copy_says_nothing_about_the_other_precision(monkeypatch, setti
                 with torch.no_grad():
                     trial.model.head.bias[0] = torch.nan
             return step(*batch)
+
         return spoilt
 
     monkeypatch.setattr(precision, "train_step", spoiling)
@@ -271,12 +292,15 @@ def test_the_loss_of_an_auxiliary_head_is_added_with_its_weight(setting):
     _, criterion, images, targets, _ = setting
     spec = ModelSpec("UNetFCN", 2, args={"base": 4, "stages": 3, "head_dropout": 0.0, "aux_weight": 0.25})
     model = build_model(spec)
-    segmenter = Segmenter(model.double(), spec, ClassTree.flat(["a", "b"]),
-                          Preprocessing(Geometry((16, 16)), (0.5,) * 3, (0.25,) * 3))
+    segmenter = Segmenter(
+        model.double(), spec, ClassTree.flat(["a", "b"]), Preprocessing(Geometry((16, 16)), (0.5,) * 3, (0.25,) * 3)
+    )
     loss = precision.step_loss(segmenter, criterion, images, targets)
     (_, main), (_, auxiliary) = model((images.double() - 127.5) / 63.75)
     cross_entropy = torch.nn.functional.cross_entropy
-    torch.testing.assert_close(loss, cross_entropy(main, targets.long()) + 0.25 * cross_entropy(auxiliary, targets.long()))
+    torch.testing.assert_close(
+        loss, cross_entropy(main, targets.long()) + 0.25 * cross_entropy(auxiliary, targets.long())
+    )
     model.eval()
     logits = model((images.double() - 127.5) / 63.75)
     alone = precision.step_loss(segmenter, criterion, images, targets)

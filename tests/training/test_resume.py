@@ -28,8 +28,11 @@ def artifacts(run):
 
 def snapshot(run):
     """Every file but the lock, with its time of change."""
-    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.path.rglob("*")
-            if path.is_file() and path.name != ".lock"}
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in run.path.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +42,13 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings(data):
-    return config(data, train={"iterations": 12, "evaluate_every": 5}, model={"dropout": 0.2},
-                  augment=EVERY_AUGMENTATION, optimizer={"lr": 0.01})
+    return config(
+        data,
+        train={"iterations": 12, "evaluate_every": 5},
+        model={"dropout": 0.2},
+        augment=EVERY_AUGMENTATION,
+        optimizer={"lr": 0.01},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +82,10 @@ def killed(tmp_path, kills, timeout):
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    print(f"{found['kills']} kills ({found['early']} before the run folder appeared) and {found['stops']} stops in "
-          f"{found['runs']} runs: {found['mismatches']} mismatches ({found['seconds']} s)")
+    print(
+        f"{found['kills']} kills ({found['early']} before the run folder appeared) and {found['stops']} stops in "
+        f"{found['runs']} runs: {found['mismatches']} mismatches ({found['seconds']} s)"
+    )
     assert found["problems"] == []
     assert found["mismatches"] == 0
     assert found["kills"] >= kills
@@ -107,8 +117,13 @@ def test_a_stopped_run_saves_its_state_and_goes_on_exactly(settings, whole, tmp_
 
 def test_a_model_with_an_auxiliary_head_goes_on_exactly(data, tmp_path, monkeypatch):
     settings = config(data, train={"iterations": 8, "evaluate_every": 4})
-    settings = settings.model_copy(update={"model": settings.model.model_copy(update={
-        "name": "UNetFCN", "args": {"base": 4, "stages": 3, "dropout": 0.2}})})
+    settings = settings.model_copy(
+        update={
+            "model": settings.model.model_copy(
+                update={"name": "UNetFCN", "args": {"base": 4, "stages": 3, "dropout": 0.2}}
+            )
+        }
+    )
     whole = train(settings, out=tmp_path / "whole")
     run, _ = interrupted(settings, tmp_path / "run", monkeypatch, step=5)
     resume(run)
@@ -143,6 +158,7 @@ def test_a_stopped_run_with_loader_processes_goes_on_exactly(settings, whole, tm
             if done == 10:
                 signal.raise_signal(number)
             return step(images, targets)
+
         return step_and_stop
 
     with monkeypatch.context() as patch:
@@ -170,9 +186,12 @@ def test_a_run_killed_after_its_last_state_only_gets_marked_as_finished(whole, t
 
 
 def test_an_early_stopped_run_does_not_go_on_after_a_kill(settings, tmp_path):
-    frozen = settings.model_copy(update={
-        "train": settings.train.model_copy(update={"early_stopping": 1, "evaluate_every": 2}),
-        "optimizer": settings.optimizer.model_copy(update={"lr": 1e-12})})
+    frozen = settings.model_copy(
+        update={
+            "train": settings.train.model_copy(update={"early_stopping": 1, "evaluate_every": 2}),
+            "optimizer": settings.optimizer.model_copy(update={"lr": 1e-12}),
+        }
+    )
     run = train(frozen, out=tmp_path / "run")
     ended = run.finished
     assert ended["early_stopped"] and ended["iterations"] < 12
@@ -191,15 +210,24 @@ def test_without_an_average_of_the_weights_a_run_goes_on_exactly(settings, tmp_p
     assert artifacts(resume(run)) == expected
 
 
-@pytest.mark.parametrize(("optimizer", "schedule"), [
-    ({"name": "adamw", "groups": {"head": {"lr_mult": 0.1}}}, {"name": "cosine", "floor": 0.1}),
-    ({"name": "adam", "betas": [0.8, 0.9], "weight_decay": 0.1}, {"name": "one_cycle"}),
-    ({"name": "sgd"}, {"name": "step", "at": [0.2, 0.6]}),
-    ({"name": "sgd", "nesterov": True}, {"name": "poly", "power": 2.0}),
-    ({"name": "sgd", "momentum": 0.0}, {"name": "constant"})])
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [
+        ({"name": "adamw", "groups": {"head": {"lr_mult": 0.1}}}, {"name": "cosine", "floor": 0.1}),
+        ({"name": "adam", "betas": [0.8, 0.9], "weight_decay": 0.1}, {"name": "one_cycle"}),
+        ({"name": "sgd"}, {"name": "step", "at": [0.2, 0.6]}),
+        ({"name": "sgd", "nesterov": True}, {"name": "poly", "power": 2.0}),
+        ({"name": "sgd", "momentum": 0.0}, {"name": "constant"}),
+    ],
+)
 def test_every_optimizer_and_schedule_goes_on_exactly(data, tmp_path, monkeypatch, optimizer, schedule):
-    settings = config(data, train={"iterations": 12, "evaluate_every": 5, "ema": 0.9}, model={"dropout": 0.2},
-                      optimizer={"lr": 0.02, **optimizer}, schedule=schedule)
+    settings = config(
+        data,
+        train={"iterations": 12, "evaluate_every": 5, "ema": 0.9},
+        model={"dropout": 0.2},
+        optimizer={"lr": 0.02, **optimizer},
+        schedule=schedule,
+    )
     expected = artifacts(train(settings, out=tmp_path / "whole"))
     run, _ = interrupted(settings, tmp_path / "run", monkeypatch)
     assert artifacts(resume(run)) == expected
@@ -227,8 +255,10 @@ def test_unfinished_files_of_a_kill_are_cleared(settings, tmp_path, monkeypatch)
 def test_a_run_belongs_to_one_process(settings, tmp_path, monkeypatch):
     run, _ = interrupted(settings, tmp_path / "run", monkeypatch)
     before = snapshot(run)
-    hold = ("import sys; from pathlib import Path; from maskwright.base.storage import exclusive_lock\n"
-            "with exclusive_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()")
+    hold = (
+        "import sys; from pathlib import Path; from maskwright.base.storage import exclusive_lock\n"
+        "with exclusive_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
     command = [sys.executable, "-c", hold, run.path]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"held\n"
@@ -243,14 +273,16 @@ def test_a_run_belongs_to_one_process(settings, tmp_path, monkeypatch):
 
 def test_loader_processes_do_not_keep_the_lock_of_a_killed_run(tmp_path):
     """They live on for some seconds; the run can be resumed at once."""
-    fork = ("import os, sys, time; from pathlib import Path; from maskwright.base.storage import exclusive_lock\n"
-            "with exclusive_lock(Path(sys.argv[1])):\n"
-            "    ready, say = os.pipe()\n"
-            "    child = os.fork()\n"
-            "    if not child:\n"
-            "        os.write(say, b'.'); time.sleep(60)\n"
-            "    os.read(ready, 1)\n"
-            "    print(child, flush=True); os.kill(os.getpid(), 9)")
+    fork = (
+        "import os, sys, time; from pathlib import Path; from maskwright.base.storage import exclusive_lock\n"
+        "with exclusive_lock(Path(sys.argv[1])):\n"
+        "    ready, say = os.pipe()\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        os.write(say, b'.'); time.sleep(60)\n"
+        "    os.read(ready, 1)\n"
+        "    print(child, flush=True); os.kill(os.getpid(), 9)"
+    )
     with subprocess.Popen([sys.executable, "-c", fork, tmp_path], stdout=subprocess.PIPE) as other:
         child = int(other.stdout.readline())
         other.wait()

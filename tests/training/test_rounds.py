@@ -15,6 +15,7 @@ def told(seconds, calls, disturbed=lambda way, number: 1.0):
     def measure(way):
         calls.append(way)
         return [seconds[way] * disturbed(way, calls.count(way))]
+
     return measure
 
 
@@ -38,14 +39,20 @@ def test_a_clear_difference_needs_three_rounds_and_a_close_one_more():
 def test_rounds_go_on_while_they_disagree():
     calls = []
     # Every other step of `a` is disturbed, until the ninth.
-    found = in_rounds(["a", "b"], told({"a": 1.0, "b": 1.5}, calls, lambda way, number: (
-        3.0 if way == "a" and number < 9 and number % 2 else 1.0)), faster, lambda _: 100.0)
+    found = in_rounds(
+        ["a", "b"],
+        told({"a": 1.0, "b": 1.5}, calls, lambda way, number: 3.0 if way == "a" and number < 9 and number % 2 else 1.0),
+        faster,
+        lambda _: 100.0,
+    )
     assert calls.count("a") > 8 and found.way == "a"
 
 
 def test_time_ends_what_does_not_settle():
     calls, rng = [], random.Random(0)
-    in_rounds(["a", "b"], told({"a": 1.0, "b": 0.95}, calls, lambda *_: rng.uniform(1, 3)), faster, lambda step: 30 * step)
+    in_rounds(
+        ["a", "b"], told({"a": 1.0, "b": 0.95}, calls, lambda *_: rng.uniform(1, 3)), faster, lambda step: 30 * step
+    )
     assert 4 <= len(calls) < 31
     calls.clear()
     in_rounds(["a", "b"], told({"a": 1.0, "b": 0.95}, calls), faster, lambda _: 0.0)
@@ -61,6 +68,7 @@ def test_a_way_that_is_far_off_is_timed_rarely():
 
 def test_the_typical_step_follows_the_machine_and_the_fastest_does_not():
     """Two of three steps of `a` are disturbed: on this machine, now, `b` is faster."""
+
     def measure(way):
         calls.append(way)
         return [1.2] if way == "b" else [3.0 if calls.count("a") % 3 else 1.0]

@@ -125,6 +125,7 @@ def test_nothing_changes_before_an_evaluation_that_was_begun_is_done_again(machi
 
 # --- real trainings -----------------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("threads") / "data", {"train": 6, "val": 2})
@@ -133,6 +134,7 @@ def data(tmp_path_factory):
 @pytest.fixture
 def decided(monkeypatch):
     """A machine on which one thread becomes faster after iteration 10, and two again after 20."""
+
     def due(self, usual, left, most):
         return True
 
@@ -148,8 +150,9 @@ def decided(monkeypatch):
 
 
 def settings_of(data, **changes):
-    return config(data, train={"iterations": 25, "evaluate_every": 7, **changes}, optimizer={"lr": 0.01},
-                  model={"dropout": 0.2})
+    return config(
+        data, train={"iterations": 25, "evaluate_every": 7, **changes}, optimizer={"lr": 0.01}, model={"dropout": 0.2}
+    )
 
 
 def artifacts(run):
@@ -203,7 +206,9 @@ def test_a_stopped_run_takes_its_threads_from_the_log(data, tmp_path, decided, m
         train(settings_of(data), out=tmp_path / "run")
     run = Run(tmp_path / "run")
     seen, step_of = [], Threads.stepped
-    monkeypatch.setattr(Threads, "stepped", lambda self, seconds: seen.append(torch.get_num_threads()) or step_of(self, seconds))
+    monkeypatch.setattr(
+        Threads, "stepped", lambda self, seconds: seen.append(torch.get_num_threads()) or step_of(self, seconds)
+    )
     resume(run)
     assert seen[:4] == [1] * 4 and run.finished["thread_changes"][0] == CHANGES[0]
     monkeypatch.undo()

@@ -39,9 +39,13 @@ def easy(tmp_path_factory):
     """A run that solves its task: classes of different colours."""
     folder = tmp_path_factory.mktemp("easy")
     root = write_dataset(folder / "data", {"train": 12, "val": 5}, ids=(0, 1, 2))
-    settings = config(root, train={"iterations": 95, "evaluate_every": 10, "batch_size": 6, "ema": 0.8},
-                      model={"channels": [8], "bottleneck": 8}, optimizer={"lr": 0.03, "head_lr_mult": 4},
-                      schedule={"name": "poly", "power": 0.8, "warmup": 7})
+    settings = config(
+        root,
+        train={"iterations": 95, "evaluate_every": 10, "batch_size": 6, "ema": 0.8},
+        model={"channels": [8], "bottleneck": 8},
+        optimizer={"lr": 0.03, "head_lr_mult": 4},
+        schedule={"name": "poly", "power": 0.8, "warmup": 7},
+    )
     return train(settings, out=folder / "run")
 
 
@@ -127,8 +131,9 @@ def test_without_an_average_the_best_model_has_the_weights_themselves(data, tmp_
 
 
 def test_early_stopping_waits_for_so_many_evaluations_without_a_better_one(data, tmp_path):
-    settings = config(data, train={"iterations": 40, "evaluate_every": 2, "early_stopping": 3, "ema": None},
-                      optimizer={"lr": 1e-12})
+    settings = config(
+        data, train={"iterations": 40, "evaluate_every": 2, "early_stopping": 3, "ema": None}, optimizer={"lr": 1e-12}
+    )
     run = train(settings, out=tmp_path / "run")
     flags = [record["best"] for record in records(run, "best")]
     assert flags[-3:] == [False] * 3 and flags[-4]
@@ -165,8 +170,18 @@ def test_a_budget_becomes_iterations_by_the_measured_speed(data, tmp_path, monke
     monkeypatch.setattr(training, "choose", lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0}))
     monkeypatch.setattr(training, "validate", slow_validate)
     monkeypatch.setattr(training.time, "monotonic", lambda: clock() + told)
-    monkeypatch.setattr(training, "fit", lambda *_: {"iterations": 1, "seconds": 1.0, "images_per_second": 1.0,
-                                                     "best_val_mIoU": 0.0, "best_iteration": 1, "early_stopped": False})
+    monkeypatch.setattr(
+        training,
+        "fit",
+        lambda *_: {
+            "iterations": 1,
+            "seconds": 1.0,
+            "images_per_second": 1.0,
+            "best_val_mIoU": 0.0,
+            "best_iteration": 1,
+            "early_stopped": False,
+        },
+    )
     settings = config(data, train={"iterations": None, "budget": "2m", "evaluate_every": every})
     resolved = train(settings, out=tmp_path / "run").config().train
     left = 120 * 0.98 - 0.5
@@ -185,8 +200,9 @@ def test_a_budget_that_is_too_short_is_refused(data, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("every", [None, 5])
 def test_a_run_ends_within_its_budget(data, tmp_path, every):
-    settings = config(data, train={"iterations": None, "budget": "15s", "evaluate_every": every},
-                      augment=EVERY_AUGMENTATION)
+    settings = config(
+        data, train={"iterations": None, "budget": "15s", "evaluate_every": every}, augment=EVERY_AUGMENTATION
+    )
     train(settings, out=tmp_path / "warm")  # imports on first use are not part of it
     start = training.time.monotonic()
     run = train(settings, out=tmp_path / "run")
@@ -198,11 +214,19 @@ def test_a_run_ends_within_its_budget(data, tmp_path, every):
 
 def test_a_rate_that_is_far_too_high_ends_with_a_good_state(data, tmp_path):
     with pytest.raises(DataError) as caught:
-        train(config(data, train={"iterations": 20, "evaluate_every": 1}, optimizer={"lr": 1e30},
-                     schedule={"name": "poly", "warmup": 0}), out=tmp_path / "run")
+        train(
+            config(
+                data,
+                train={"iterations": 20, "evaluate_every": 1},
+                optimizer={"lr": 1e30},
+                schedule={"name": "poly", "warmup": 0},
+            ),
+            out=tmp_path / "run",
+        )
     run = Run(tmp_path / "run")
-    assert re.search(r"loss is not finite at iteration \d+; its images: train/train_0\d, .*; lower optimizer.lr",
-                     str(caught.value))
+    assert re.search(
+        r"loss is not finite at iteration \d+; its images: train/train_0\d, .*; lower optimizer.lr", str(caught.value)
+    )
     header, tensors = read_tensors(run.last)
     assert header["step"] < 20
     assert all(value.abs().max() < 1e3 for value in tensors.values() if value.is_floating_point())
@@ -222,13 +246,15 @@ def test_a_loss_that_is_not_finite_names_its_images(data, tmp_path, monkeypatch,
                     segmenter.model.head.weight.fill_(torch.inf)
             seen.append(images)
             return step(images, targets)
+
         return counted
 
     plan_of, batches = training.Plan, []
     monkeypatch.setattr(training, "Plan", lambda *arguments: plan_of(*arguments, state_every_seconds=pause))
     monkeypatch.setattr(loop, "train_step", spoilt)
-    monkeypatch.setattr(training, "prepare",
-                        lambda *arguments: batches.append(prepare.prepare(*arguments)) or batches[0])
+    monkeypatch.setattr(
+        training, "prepare", lambda *arguments: batches.append(prepare.prepare(*arguments)) or batches[0]
+    )
     with pytest.raises(DataError) as caught:
         train(config(data), out=tmp_path / "run")
     names = batches[0].batches.names(7)
@@ -244,9 +270,18 @@ def test_class_weights_come_from_the_training_pixels(data, tmp_path, monkeypatch
     built = []
     build = prepare.build_loss
     monkeypatch.setattr(prepare, "build_loss", lambda *arguments: built.append(build(*arguments)) or built[0])
-    train(config(data, train={"iterations": 1}, loss=[{"name": "ce", "class_weights": "inverse_frequency"}, "dice",
-                                                     {"name": "focal", "class_weights": "median_frequency"}]),
-          out=tmp_path / "run")
+    train(
+        config(
+            data,
+            train={"iterations": 1},
+            loss=[
+                {"name": "ce", "class_weights": "inverse_frequency"},
+                "dice",
+                {"name": "focal", "class_weights": "median_frequency"},
+            ],
+        ),
+        out=tmp_path / "run",
+    )
     masks = np.stack([np.asarray(Image.open(path)) for path in sorted((data / "masks/train").iterdir())])
     here = np.array([(masks == id_).sum((1, 2)) for id_ in (0, 7, 200)])
     inverse = 1 / here.sum(1)
@@ -279,9 +314,13 @@ def test_a_dataset_of_one_class_is_refused(tmp_path):
     assert nothing_written(tmp_path / "run")
 
 
-@pytest.mark.parametrize(("settings", "reason"), [
-    ({"name": "PSPNet", "encoder": "tu-mobilenetv3_small_050"}, "more than 1 value per channel"),
-    ({"name": "UNet", "args": {"channels": [4] * 5, "bottleneck": 4, "norm": "instance"}}, "more than 1 spatial")])
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"name": "PSPNet", "encoder": "tu-mobilenetv3_small_050"}, "more than 1 value per channel"),
+        ({"name": "UNet", "args": {"channels": [4] * 5, "bottleneck": 4, "norm": "instance"}}, "more than 1 spatial"),
+    ],
+)
 def test_a_model_that_cannot_make_a_step_is_a_config_error(data, tmp_path, settings, reason):
     wanted = RunConfig.model_validate(config(data, train={"batch_size": 1}).to_dict() | {"model": settings})
     with pytest.raises(ConfigError, match=f"cannot make a step with these images .*{reason}.*; change data.image_size"):
@@ -349,7 +388,8 @@ def test_the_model_file_remembers_how_images_are_read(own_data, tmp_path):
 def test_a_run_is_put_beside_its_config_and_numbered(data, tmp_path, monkeypatch):
     (tmp_path / "run.yaml").write_text(
         f"data: {{root: {data}, image_size: [32, 32]}}\nmodel: {{name: UNet, args: {{channels: [4], bottleneck: 4}}}}\n"
-        "loss: ce\ntrain: {iterations: 5, precision: float32}\n")
+        "loss: ce\ntrain: {iterations: 5, precision: float32}\n"
+    )
     monkeypatch.chdir("/")
     first = train(tmp_path / "run.yaml", overrides=["train.iterations=1"])
     second = train(tmp_path / "run.yaml", overrides=["train.iterations=2"])
@@ -385,11 +425,15 @@ def test_a_bad_dataset_is_refused_before_anything_is_written(own_data, tmp_path,
     assert nothing_written(tmp_path / "run")
 
 
-@pytest.mark.parametrize(("weights", "kind", "message"), [
-    ("gone.safetensors", SetupError, "no such file"),
-    ("other.safetensors", SetupError, "these are not weights of resnet18"),
-    ("weights.pth", ConfigError, "other formats can run code"),
-    ("imagenet", SetupError, "are not on this machine")])
+@pytest.mark.parametrize(
+    ("weights", "kind", "message"),
+    [
+        ("gone.safetensors", SetupError, "no such file"),
+        ("other.safetensors", SetupError, "these are not weights of resnet18"),
+        ("weights.pth", ConfigError, "other formats can run code"),
+        ("imagenet", SetupError, "are not on this machine"),
+    ],
+)
 def test_missing_weights_are_refused_before_anything_is_written(data, tmp_path, monkeypatch, weights, kind, message):
     monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda _: None)
     save_file({"conv1.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
@@ -423,8 +467,9 @@ def test_overrides_go_with_a_file_only(data, tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_model_trains_as_the_plain_one(data, tmp_path):
-    plain, compiled = (train(config(data, train={"compile": mode, "ema": 0.9}), out=tmp_path / mode)
-                       for mode in ("none", "default"))
+    plain, compiled = (
+        train(config(data, train={"compile": mode, "ema": 0.9}), out=tmp_path / mode) for mode in ("none", "default")
+    )
     for a, b in zip(plain.metrics.read(), compiled.metrics.read(), strict=True):
         for key in a.keys() & {"loss", "val_loss", "val_mIoU"}:
             assert b[key] == pytest.approx(a[key], rel=1e-3, abs=5e-3), key

@@ -34,8 +34,15 @@ def data(tmp_path_factory):
 
 
 def settings(data, **changes):
-    return config(data, **{"train": {"iterations": 12, "evaluate_every": 5}, "optimizer": {"lr": 0.02}, **changes,
-                           "loss": [{"name": "ce", "levels": "equal", "class_weights": "inverse_frequency"}, "dice"]})
+    return config(
+        data,
+        **{
+            "train": {"iterations": 12, "evaluate_every": 5},
+            "optimizer": {"lr": 0.02},
+            **changes,
+            "loss": [{"name": "ce", "levels": "equal", "class_weights": "inverse_frequency"}, "dice"],
+        },
+    )
 
 
 @pytest.mark.parametrize("selector", SELECTORS)
@@ -58,8 +65,19 @@ def test_selectors_and_levels_from_the_command_line(data, tmp_path, capsys):
         found = json.loads(capsys.readouterr().out)
         assert found["selector"] == selector and [level["level"] for level in found["levels"]] == [1, 2, 3]
     with pytest.raises(SystemExit):
-        main(["predict", str(run.path), str(data / "images/val"), "--out", str(tmp_path / "out"), "--levels",
-              "--selector", "levels", "--json"])
+        main(
+            [
+                "predict",
+                str(run.path),
+                str(data / "images/val"),
+                "--out",
+                str(tmp_path / "out"),
+                "--levels",
+                "--selector",
+                "levels",
+                "--json",
+            ]
+        )
     rows = json.loads(capsys.readouterr().out)["predictions"]
     assert [len(row["levels"]) for row in rows] == [2] * 3
     assert all((tmp_path / "out" / file).is_file() for row in rows for file in row["levels"])
@@ -90,9 +108,13 @@ def test_a_flat_list_knows_nothing_of_levels(tmp_path):
     assert "selector" not in load_segmenter(run.best).header()
 
 
-@pytest.mark.parametrize(("changes", "what"), [
-    ({"loss": [{"name": "ce", "levels": [1, 2]}]}, r"loss\.0\.levels: the classes are a flat list; nest them"),
-    ({"selector": "top_down"}, "selector: top_down is for class trees, and the classes are a flat list; nest them")])
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"loss": [{"name": "ce", "levels": [1, 2]}]}, r"loss\.0\.levels: the classes are a flat list; nest them"),
+        ({"selector": "top_down"}, "selector: top_down is for class trees, and the classes are a flat list; nest them"),
+    ],
+)
 def test_levels_of_a_flat_list_are_refused_before_anything_is_written(tmp_path, changes, what):
     root = write_dataset(tmp_path / "data", {"train": 4, "val": 2})
     with pytest.raises(ConfigError, match=what):

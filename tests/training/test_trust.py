@@ -75,8 +75,11 @@ def stopped(chosen: RunConfig, out: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
     """A run that was stopped in its sixth step."""
     make = Batches.__getitem__
     with monkeypatch.context() as patch:
-        patch.setattr(Batches, "__getitem__",
-                      lambda self, step: (step == 5 and signal.raise_signal(signal.SIGINT), make(self, step))[1])
+        patch.setattr(
+            Batches,
+            "__getitem__",
+            lambda self, step: (step == 5 and signal.raise_signal(signal.SIGINT), make(self, step))[1],
+        )
         with pytest.raises(Interrupted):
             train(chosen, out=out)
     return Run(out)
@@ -103,8 +106,14 @@ class TestDraws:
     def test_draws_of_pixels_epochs_samples_and_seeds_are_their_own(self, data: Path, tmp_path: Path) -> None:
         folder = write_maps(tmp_path, data, levels=128)
         plain = np.zeros(SIZE, np.uint8)
-        drawn = np.stack([trusted(data, folder, seed=seed).mask(plain, epoch, index) == IGNORE
-                          for seed in (3, 4) for epoch in (0, 1) for index in (0, 1)])
+        drawn = np.stack(
+            [
+                trusted(data, folder, seed=seed).mask(plain, epoch, index) == IGNORE
+                for seed in (3, 4)
+                for epoch in (0, 1)
+                for index in (0, 1)
+            ]
+        )
         between = np.corrcoef(drawn.reshape(8, -1)) - np.eye(8)
         assert np.abs(between).max() < 0.15  # 1024 pixels: a spread of 0.03
         assert abs(np.corrcoef(drawn[0, :, 1:].ravel(), drawn[0, :, :-1].ravel())[0, 1]) < 0.15
@@ -133,16 +142,22 @@ class TestDraws:
         def gradient(loss: torch.Tensor) -> torch.Tensor:
             return torch.autograd.grad(loss, matrix, retain_graph=True)[0]
 
-        seen = torch.stack([gradient(CrossEntropy()(logits, torch.from_numpy(found.mask(mask, epoch, index))[None].long()))
-                            for epoch in range(epochs)])
+        seen = torch.stack(
+            [
+                gradient(CrossEntropy()(logits, torch.from_numpy(found.mask(mask, epoch, index))[None].long()))
+                for epoch in range(epochs)
+            ]
+        )
         error = 5 * seen.std(0) / epochs**0.5
         assert ((seen.mean(0) - gradient((losses * weights).sum() / weights.sum())).abs() <= error).all()
         assert ((seen.mean(0) - gradient(losses.mean())).abs() > error).any()
 
 
 class TestMasks:
-    @pytest.mark.parametrize(("least", "kept"), [(0.2, [51, 127, 128, 254, 255]), (0.5, [128, 254, 255]), (1.0, [255]),
-                                                 (1 / 255, [1, 51, 127, 128, 254, 255])])
+    @pytest.mark.parametrize(
+        ("least", "kept"),
+        [(0.2, [51, 127, 128, 254, 255]), (0.5, [128, 254, 255]), (1.0, [255]), (1 / 255, [1, 51, 127, 128, 254, 255])],
+    )
     def test_mode_ignore_is_exact(self, data: Path, maps: Path, least: float, kept: list[int]) -> None:
         dataset = load_dataset(data)
         source = Source(dataset, dataset.splits["train"], Geometry(SIZE))
@@ -196,8 +211,12 @@ def test_loader_processes_change_nothing(data: Path, maps: Path, workers: int) -
 class TestTraining:
     def test_full_trust_changes_nothing(self, data: Path, tmp_path: Path) -> None:
         plain = train(config(data), out=tmp_path / "plain")
-        full, half = (train(settings(data, str(write_maps(tmp_path / f"{level}", data, levels=level))),
-                            out=tmp_path / f"run{level}") for level in (255, 128))
+        full, half = (
+            train(
+                settings(data, str(write_maps(tmp_path / f"{level}", data, levels=level))), out=tmp_path / f"run{level}"
+            )
+            for level in (255, 128)
+        )
         assert artifacts(full) == artifacts(plain) != artifacts(half)
         assert "trust" not in plain.info() and len(half.info()["trust"]) == 32
         assert half.info()["trust"] != full.info()["trust"]
@@ -206,16 +225,22 @@ class TestTraining:
         dataset = load_dataset(data)
         loss = [{"name": "ce", "class_weights": "inverse_frequency"}]
         with torch.random.fork_rng():
-            plain, doubted = (prepare(chosen, dataset, training_splits(dataset, 0.2, 0), None, "cpu", ALONE) for chosen in (
-                config(data, loss=loss), settings(data, {"folder": str(maps), "mode": "ignore"}, loss=loss)))
+            plain, doubted = (
+                prepare(chosen, dataset, training_splits(dataset, 0.2, 0), None, "cpu", ALONE)
+                for chosen in (
+                    config(data, loss=loss),
+                    settings(data, {"folder": str(maps), "mode": "ignore"}, loss=loss),
+                )
+            )
         assert torch.equal(*(one.criterion.losses[0].class_weights for one in (plain, doubted)))
         for index in range(2):
             np.testing.assert_array_equal(doubted.validation[index][1], plain.validation[index][1])
         assert not (plain.batches[0][1] == IGNORE).any() and (doubted.batches[0][1] == IGNORE).any()
 
     @pytest.mark.parametrize("trust", [{}, {"mode": "ignore", "least": 0.3}])
-    def test_a_stopped_run_goes_on_exactly(self, data: Path, maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                           trust: dict[str, Any]) -> None:
+    def test_a_stopped_run_goes_on_exactly(
+        self, data: Path, maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: dict[str, Any]
+    ) -> None:
         chosen = settings(data, {"folder": str(maps), **trust}, augment=EVERY_AUGMENTATION)
         whole = train(chosen, out=tmp_path / "whole")
         before = fingerprint(maps)
@@ -225,8 +250,9 @@ class TestTraining:
         assert fingerprint(maps) == before
 
     @pytest.mark.parametrize("change", ["map", "gone", "unused"])
-    def test_changed_maps_are_refused(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
-                                      ) -> None:
+    def test_changed_maps_are_refused(
+        self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    ) -> None:
         folder = write_maps(tmp_path / "maps", data)
         run = stopped(settings(data, str(folder)), tmp_path / "run", monkeypatch)
         if change == "unused":
@@ -236,16 +262,26 @@ class TestTraining:
         before = fingerprint(run.path)
         file = folder / "train/train_03.png"
         file.unlink() if change == "gone" else write(file, np.full((8, 8), 9, np.uint8))
-        says = "has no map for 1 of 6" if change == "gone" else r"maps: has changed since .*; restore it, or train a new"
+        says = (
+            "has no map for 1 of 6" if change == "gone" else r"maps: has changed since .*; restore it, or train a new"
+        )
         with pytest.raises(DataError, match=says):
             resume(run)
         assert fingerprint(run.path) == before
 
-    def test_the_preview_shows_it(self, data: Path, maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_preview_shows_it(
+        self, data: Path, maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         shown: dict[str, list[np.ndarray]] = {}
         block = previewing._block
-        monkeypatch.setattr(previewing, "_block", lambda name, pairs, colours: (
-            shown.update({name: [mask for _, mask in pairs]}), block(name, pairs, colours))[1])
+        monkeypatch.setattr(
+            previewing,
+            "_block",
+            lambda name, pairs, colours: (
+                shown.update({name: [mask for _, mask in pairs]}),
+                block(name, pairs, colours),
+            )[1],
+        )
         found = previewing.preview(settings(data, {"folder": str(maps), "mode": "ignore"}), out=tmp_path / "p")
         for name in found.samples:
             stored, *epochs = shown[name]
@@ -254,14 +290,25 @@ class TestTraining:
 
 
 class TestErrors:
-    @pytest.mark.parametrize(("content", "says"), [
-        (encoded(np.zeros((8, 8), np.uint16), "PNG"), "PNG with pixels of kind I;16 where a PNG of 8-bit grey is expected"),
-        (encoded(np.zeros((8, 8, 3), np.uint8), "PNG"), "PNG with pixels of kind RGB"),
-        (encoded(palette_image(np.zeros((8, 8), np.uint8), np.zeros((2, 3), np.uint8)), "PNG"), "of kind P "),
-        (encoded(palette_image(np.zeros((8, 8), np.uint8), np.zeros((2, 3), np.uint8)).convert("1"), "PNG"), "kind 1 "),
-        (encoded(np.zeros((8, 8), np.uint8), "JPEG"), "JPEG with pixels of kind L"),
-        (encoded(np.arange(64, dtype=np.uint8).reshape(8, 8), "PNG")[:50], "cannot be decoded"),
-        (b"none", "not a readable image")], ids=["16 bits", "colours", "palette", "1 bit", "jpeg", "cut off", "text"])
+    @pytest.mark.parametrize(
+        ("content", "says"),
+        [
+            (
+                encoded(np.zeros((8, 8), np.uint16), "PNG"),
+                "PNG with pixels of kind I;16 where a PNG of 8-bit grey is expected",
+            ),
+            (encoded(np.zeros((8, 8, 3), np.uint8), "PNG"), "PNG with pixels of kind RGB"),
+            (encoded(palette_image(np.zeros((8, 8), np.uint8), np.zeros((2, 3), np.uint8)), "PNG"), "of kind P "),
+            (
+                encoded(palette_image(np.zeros((8, 8), np.uint8), np.zeros((2, 3), np.uint8)).convert("1"), "PNG"),
+                "kind 1 ",
+            ),
+            (encoded(np.zeros((8, 8), np.uint8), "JPEG"), "JPEG with pixels of kind L"),
+            (encoded(np.arange(64, dtype=np.uint8).reshape(8, 8), "PNG")[:50], "cannot be decoded"),
+            (b"none", "not a readable image"),
+        ],
+        ids=["16 bits", "colours", "palette", "1 bit", "jpeg", "cut off", "text"],
+    )
     def test_a_file_that_is_no_map(self, data: Path, tmp_path: Path, content: bytes, says: str) -> None:
         file = write_maps(tmp_path / "maps", data) / "train/train_04.png"
         file.write_bytes(content)
@@ -274,7 +321,9 @@ class TestErrors:
         for number in (2, 4):
             (folder / f"train/train_0{number}.png").unlink()
         for root, count in ((folder, 2), (tmp_path / "no", 6)):
-            with pytest.raises(DataError, match=f"^{root}: has no map for {count} of 6 training samples, such as train/.*; let"):
+            with pytest.raises(
+                DataError, match=f"^{root}: has no map for {count} of 6 training samples, such as train/.*; let"
+            ):
                 train(settings(data, str(root)), out=tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
@@ -286,9 +335,13 @@ class TestErrors:
         with pytest.raises(DataError, match="leads outside through a symbolic link"):
             trusted(data, folder)
 
-    @pytest.mark.parametrize(("level", "trust", "fix"), [(127, {"mode": "ignore"}, r"lower data.trust.least \(0.5\)"),
-                                                         (0, {}, "leave data.trust out")])
-    def test_nothing_to_learn_from(self, data: Path, tmp_path: Path, level: int, trust: dict[str, Any], fix: str) -> None:
+    @pytest.mark.parametrize(
+        ("level", "trust", "fix"),
+        [(127, {"mode": "ignore"}, r"lower data.trust.least \(0.5\)"), (0, {}, "leave data.trust out")],
+    )
+    def test_nothing_to_learn_from(
+        self, data: Path, tmp_path: Path, level: int, trust: dict[str, Any], fix: str
+    ) -> None:
         folder = write_maps(tmp_path / "maps", data, levels=level)
         with pytest.raises(DataError, match=f"^{folder}: no training pixel that has a class is trusted .*; {fix}"):
             train(settings(data, {"folder": str(folder), **trust}), out=tmp_path / "run")
@@ -316,12 +369,17 @@ class TestConfig:
         assert based.data.trust == TrustConfig(folder=str(tmp_path / "out/trust"), mode="ignore", least=0.7)
         assert rebase(based, tmp_path / "other") == based
 
-    @pytest.mark.parametrize(("trust", "says"), [
-        ("{folder: m, least: 0.5}", "data.trust: mode weight has no least; remove it, or set mode to ignore"),
-        ("{folder: m, mode: ignore, least: 0}", "data.trust.least: input should be greater than 0 (given 0)"),
-        ("{folder: m, mode: ignored}", "data.trust.mode: 'ignored' is not known; did you mean 'ignore'?"),
-        ("{mode: ignore}", "data.trust.folder: is missing; add it"), ("3", "data.trust: input should be a valid dict"),
-        ("{folder: m, last: 1}", "data.trust.last: no such key; did you mean 'least'?")])
+    @pytest.mark.parametrize(
+        ("trust", "says"),
+        [
+            ("{folder: m, least: 0.5}", "data.trust: mode weight has no least; remove it, or set mode to ignore"),
+            ("{folder: m, mode: ignore, least: 0}", "data.trust.least: input should be greater than 0 (given 0)"),
+            ("{folder: m, mode: ignored}", "data.trust.mode: 'ignored' is not known; did you mean 'ignore'?"),
+            ("{mode: ignore}", "data.trust.folder: is missing; add it"),
+            ("3", "data.trust: input should be a valid dict"),
+            ("{folder: m, last: 1}", "data.trust.last: no such key; did you mean 'least'?"),
+        ],
+    )
     def test_mistakes(self, data: Path, tmp_path: Path, trust: str, says: str) -> None:
         (tmp_path / "run.yaml").write_text(dump_json(config(data).to_dict()))
         with pytest.raises(ConfigError) as caught:
@@ -329,7 +387,9 @@ class TestConfig:
         assert len(caught.value.problems) == 1 and f": {says}" in caught.value.problems[0]
 
     def test_it_can_be_set_in_a_plan_and_in_a_training(self, data: Path, maps: Path, tmp_path: Path) -> None:
-        planned = plan(data, out=tmp_path / "run.yaml", model="UNet", overrides=["data.trust=maps", "data.image_size=[32, 32]"])
+        planned = plan(
+            data, out=tmp_path / "run.yaml", model="UNet", overrides=["data.trust=maps", "data.image_size=[32, 32]"]
+        )
         assert planned.config.data.trust == TrustConfig(folder=str(tmp_path / "maps"))
         changes = [f"data.trust={{folder: {maps}, mode: ignore}}", "train={iterations: 2}", "loss=ce"]
         run = train(tmp_path / "run.yaml", out=tmp_path / "run", overrides=changes)

@@ -38,8 +38,12 @@ def cpu_limit() -> float:
 
 def memory_limit() -> float:
     """Bytes that control groups leave to this process in all; infinite without a limit."""
-    words = [word for folder in _groups("memory") for name in ("memory.max", "memory.limit_in_bytes")
-             for word in _words(folder / name)]
+    words = [
+        word
+        for folder in _groups("memory")
+        for name in ("memory.max", "memory.limit_in_bytes")
+        for word in _words(folder / name)
+    ]
     return min([float(word) for word in words if word.isdigit()], default=math.inf)
 
 

@@ -25,6 +25,7 @@ except ImportError:
             return False
         return True
 else:
+
     def try_lock(descriptor: int, *, shared: bool = False) -> bool:
         """Takes the lock of the open file, `shared` with others that only look; False where another one has it.
         Windows does not share."""

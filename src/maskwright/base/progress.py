@@ -72,8 +72,14 @@ def _bar(what: str, total: int, unit: str, done: int) -> Iterator[Advance]:
             return Text("" if left is None else f"{clock(left)} left")
 
     began, first = time.monotonic(), done
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-               Left(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        Left(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total, completed=done, rate="", note="")
 

@@ -29,12 +29,18 @@ STAGING_PREFIX = ".partial-"
 _FOLDERS_FLUSH = hasattr(os, "O_DIRECTORY")  # not on Windows, which also flushes only what is open for writing
 _FLUSHERS = 8  # threads: a disk takes many small files together nearly as fast as one
 # A file that cannot be written for these reasons is a matter of the machine, not of the user's data.
-_DISK_ERRORS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
-                errno.EROFS: "the file system is read-only", errno.EACCES: "no permission to write here",
-                errno.EPERM: "no permission to write here", errno.EIO: "the disk reports an error",
-                errno.EEXIST: "a file stands where a folder is needed",
-                errno.ENOTDIR: "a file stands where a folder is needed",
-                errno.EISDIR: "a folder stands where a file is needed", errno.ENAMETOOLONG: "the name is too long"}
+_DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "no permission to write here",
+    errno.EPERM: "no permission to write here",
+    errno.EIO: "the disk reports an error",
+    errno.EEXIST: "a file stands where a folder is needed",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.EISDIR: "a folder stands where a file is needed",
+    errno.ENAMETOOLONG: "the name is too long",
+}
 
 
 @contextmanager
@@ -196,17 +202,22 @@ def require_format(path: Path, what: str, found: object, newest: int) -> None:
     if not isinstance(found, int):
         raise DataError(f"{path}: its {what} format is {found!r}, which is no number; restore the file")
     if found > newest:
-        raise DataError(f"{path}: is of {what} format {found}, from a newer Maskwright ({reads}); "
-                        "`pip install --upgrade maskwright`")
-    raise DataError(f"{path}: is of {what} format {found}, which is too old ({reads}); make it again, or read it with "
-                    "the Maskwright that wrote it")
+        raise DataError(
+            f"{path}: is of {what} format {found}, from a newer Maskwright ({reads}); "
+            "`pip install --upgrade maskwright`"
+        )
+    raise DataError(
+        f"{path}: is of {what} format {found}, which is too old ({reads}); make it again, or read it with "
+        "the Maskwright that wrote it"
+    )
 
 
 def require_absent(folder: Path) -> Path:
     """Outputs are never overwritten: an existing non-empty folder, or a file, is refused."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise ConfigError(f"{folder}: already exists and outputs are never overwritten; "
-                          "choose another --out or move it away")
+        raise ConfigError(
+            f"{folder}: already exists and outputs are never overwritten; choose another --out or move it away"
+        )
     return folder
 
 
@@ -226,8 +237,11 @@ def next_free(parent: Path, stem: str, suffix: str = "") -> Path:
 
 def natural(path: Path) -> list[tuple[int, int, str]]:
     """A key that sorts paths by name with numbers as numbers: 999 before 1000, `seed2` before `seed10`."""
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part)
-            for part in re.split(r"([0-9]+)", path.as_posix()) if part]
+    return [
+        (0, int(part), part) if part.isdecimal() else (1, 0, part)
+        for part in re.split(r"([0-9]+)", path.as_posix())
+        if part
+    ]
 
 
 @contextmanager
@@ -318,6 +332,7 @@ def confine(root: Path, relative: str, source: str) -> Path:
     Absolute paths, drive letters, `..`, NUL bytes and symbolic links that point outside are refused
     with a DataError. Backslashes are taken as separators, as Windows tools write them.
     """
+
     def refuse(why: str) -> DataError:
         return DataError(f"{source}: the path {relative!r} {why}; only paths inside {root} are read")
 

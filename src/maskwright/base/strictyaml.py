@@ -36,19 +36,32 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers
-            if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp",
-                           "tag:yaml.org,2002:merge", "tag:yaml.org,2002:int", "tag:yaml.org,2002:value")]
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag
+        not in (
+            "tag:yaml.org,2002:bool",
+            "tag:yaml.org,2002:float",
+            "tag:yaml.org,2002:timestamp",
+            "tag:yaml.org,2002:merge",
+            "tag:yaml.org,2002:int",
+            "tag:yaml.org,2002:value",
+        )
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), list("tf"))
 # No `010` (octal) and no `1:30` (base 60), which are text here.
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"),
-                              list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile("^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"), list("-+0123456789")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?"
-               r"|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
+    re.compile(
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?"
+        r"|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
     list("-+.0123456789"),
 )
 
@@ -97,8 +110,9 @@ def parse(text: str, source: str) -> Document:
         raise ConfigError(f"{source}{at}: not valid YAML ({error.problem}); check quotes and indentation") from None
     except yaml.reader.ReaderError as error:
         line, column = text.count("\n", 0, error.position) + 1, error.position - text.rfind("\n", 0, error.position)
-        raise ConfigError(f"{source}:{line}:{column}: the character {text[error.position]!a} is not allowed; "
-                          "save it as UTF-8 text") from None
+        raise ConfigError(
+            f"{source}:{line}:{column}: the character {text[error.position]!a} is not allowed; save it as UTF-8 text"
+        ) from None
     except RecursionError:
         raise ConfigError(f"{source}: nested more than {_MAX_DEPTH} deep; flatten it") from None
 
@@ -213,12 +227,15 @@ def remove_excluded(document: Document, given: Sequence[Location], exclusive: Se
         value = holder.get(location[-1]) if isinstance(holder, dict) else None
         for one in exclusive:
             place = (*one.place.split("."), one.key)
-            if value is None or len(place) != len(location) or any(
-                    asked not in ("*", part) for asked, part in zip(place, location, strict=True)):
+            if (
+                value is None
+                or len(place) != len(location)
+                or any(asked not in ("*", part) for asked, part in zip(place, location, strict=True))
+            ):
                 continue
             for key in one.others(value):
                 other = (*location[:-1], key)
-                if not any(other[:len(put_at)] == put_at for put_at in given):
+                if not any(other[: len(put_at)] == put_at for put_at in given):
                     holder.pop(key, None)
 
 
@@ -308,8 +325,13 @@ def _as_list(given: Any, model: type[BaseModel], location: Location) -> str:
     return f"[{', '.join(numbers)}]" if numbers else ""
 
 
-def problems_of(model: type[BaseModel], document: Document, error: ValidationError, prefix: Location = (),
-                synonyms: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+def problems_of(
+    model: type[BaseModel],
+    document: Document,
+    error: ValidationError,
+    prefix: Location = (),
+    synonyms: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
     """Pydantic's errors as lines for the user. `synonyms` are other words for keys, with the place of the key."""
     found: dict[Location, str] = {}
     for item in error.errors():
@@ -317,8 +339,11 @@ def problems_of(model: type[BaseModel], document: Document, error: ValidationErr
         # The branches of a union each complain about the same value: the first one speaks.
         found.setdefault(location, document.problem(location, _say(item, model, item["loc"], synonyms)))
     # A branch that got further into the value knows better what is wrong with it.
-    return [line for location, line in found.items()
-            if not any(len(other) > len(location) and other[:len(location)] == location for other in found)]
+    return [
+        line
+        for location, line in found.items()
+        if not any(len(other) > len(location) and other[: len(location)] == location for other in found)
+    ]
 
 
 def _written(data: Any, location: Location, missing: bool) -> Location:

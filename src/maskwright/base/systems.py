@@ -13,5 +13,7 @@ def require_posix(verb: str) -> None:
     What trains renames folders and replaces files that are open, and answers signals: Windows knows neither.
     """
     if not hasattr(os, "fork"):
-        raise SetupError(f"{verb}: runs on Linux and macOS only; on Windows use WSL, or train elsewhere and use the "
-                         "run here: init, audit, convert, split, evaluate, predict and report work on Windows")
+        raise SetupError(
+            f"{verb}: runs on Linux and macOS only; on Windows use WSL, or train elsewhere and use the "
+            "run here: init, audit, convert, split, evaluate, predict and report work on Windows"
+        )

@@ -17,5 +17,11 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     empty below the head. Rows may end early."""
     columns = [column for column in zip_longest(*rows, fillvalue="") if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]
-    return ["  " + "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(
-        zip(cells, widths, strict=True))).rstrip() for cells in zip(*columns, strict=True)]
+    return [
+        "  "
+        + "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in zip(*columns, strict=True)
+    ]

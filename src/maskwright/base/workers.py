@@ -89,7 +89,7 @@ def by_processes(function: Callable[[T], R], items: Sequence[T], processes: int)
     after some hundred items.
     """
     for begin in range(0, len(items), _TERM * processes):
-        yield from _one_term(function, items[begin:begin + _TERM * processes], processes)
+        yield from _one_term(function, items[begin : begin + _TERM * processes], processes)
 
 
 def _one_term(function: Callable[[T], R], items: Sequence[T], processes: int) -> Iterator[R]:
@@ -102,8 +102,9 @@ def _one_term(function: Callable[[T], R], items: Sequence[T], processes: int) ->
         for first in range(processes):
             receive, send = context.Pipe(duplex=False)
             pipes.append(receive)
-            child = context.Process(target=_serve, args=(function, items[first::processes], send, tuple(pipes)),
-                                    daemon=True)
+            child = context.Process(
+                target=_serve, args=(function, items[first::processes], send, tuple(pipes)), daemon=True
+            )
             # Python runs hooks around a fork, and a Ctrl-C that is raised inside one of them is lost.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
@@ -179,13 +180,17 @@ def _ended(child: ForkProcess) -> DataError:
     child.join()
     code = child.exitcode or 0
     if code >= 0:
-        return DataError(f"a process that reads the files ended by itself (exit code {code}); look for what it "
-                         "printed, and try again")
+        return DataError(
+            f"a process that reads the files ended by itself (exit code {code}); look for what it "
+            "printed, and try again"
+        )
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
     if -code == signal.SIGKILL:
         return DataError(f"a process that reads the files was killed ({name}); free some memory and try again")
-    return DataError(f"a process that reads the files was ended by {name}; a file may be damaged in a way that its "
-                     "decoder cannot bear, or the machine's memory is short; try again, with fewer files to find it")
+    return DataError(
+        f"a process that reads the files was ended by {name}; a file may be damaged in a way that its "
+        "decoder cannot bear, or the machine's memory is short; try again, with fewer files to find it"
+    )

@@ -63,9 +63,28 @@ def demo(
     show(result.to_dict(), as_json, lambda: result.human())
 
 
-VERBS = (data.init, data.audit, quality.suspects, quality.decide, data.convert, data.split, data.edits, models.plan,
-         models.train, models.resume, results.evaluate, results.compare, results.explain, models.study,
-         results.predict, models.sync, results.report, results.plot, models.doctor, demo)
+VERBS = (
+    data.init,
+    data.audit,
+    quality.suspects,
+    quality.decide,
+    data.convert,
+    data.split,
+    data.edits,
+    models.plan,
+    models.train,
+    models.resume,
+    results.evaluate,
+    results.compare,
+    results.explain,
+    models.study,
+    results.predict,
+    models.sync,
+    results.report,
+    results.plot,
+    models.doctor,
+    demo,
+)
 for _verb in VERBS:
     app.command()(_verb)
 

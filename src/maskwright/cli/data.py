@@ -14,7 +14,6 @@ READ = "cvat_masks, voc, common_semantic, coco, cvat_images, labelme, yolo_seg, 
 WRITTEN = "index, palette, colour, jpeg, cvat_masks, voc, coco, cvat_images, labelme, yolo_seg, yolo"
 
 
-
 def init(
     folder: Dir,
     out: Annotated[
@@ -39,8 +38,9 @@ def init(
     show(
         {"file": str(file), "dataset": detection.file.model_dump(), "reasons": detection.reasons},
         as_json,
-        lambda: f"{file.read_text()}\n"
-                + (f"{file} is already there and says the same" if there else f"written: {file}"),
+        lambda: (
+            f"{file.read_text()}\n" + (f"{file} is already there and says the same" if there else f"written: {file}")
+        ),
     )
 
 
@@ -91,8 +91,17 @@ def convert(
     from maskwright.data.convert import convert
 
     boxes = {"overlap": overlap, "shrink": shrink, "outside": outside}
-    result = convert(source, out, to=to, from_=from_, tolerance=tolerance, polygons=polygons, quality=quality,
-                     images=images, boxes={key: value for key, value in boxes.items() if value is not None})
+    result = convert(
+        source,
+        out,
+        to=to,
+        from_=from_,
+        tolerance=tolerance,
+        polygons=polygons,
+        quality=quality,
+        images=images,
+        boxes={key: value for key, value in boxes.items() if value is not None},
+    )
     show(result.to_dict(), as_json, result.human)
 
 
@@ -118,8 +127,16 @@ def split(
     """Split a dataset: stratified by class, never dividing a group or equal images."""
     from maskwright.data.splitting.split import parse_fractions, split
 
-    result = split(folder, fractions=parse_fractions(fractions), seed=seed, group=group, group_file=group_file,
-                   trusted=trusted, out=out, dry_run=dry_run)
+    result = split(
+        folder,
+        fractions=parse_fractions(fractions),
+        seed=seed,
+        group=group,
+        group_file=group_file,
+        trusted=trusted,
+        out=out,
+        dry_run=dry_run,
+    )
     show(result.to_dict(), as_json, result.human)
 
 

@@ -25,8 +25,7 @@ def plan(
         ),
     ] = False,
     lr_find: Annotated[
-        bool,
-        typer.Option("--lr-find", help="Set the learning rate by a range test of 100 steps, drawn beside -o."),
+        bool, typer.Option("--lr-find", help="Set the learning rate by a range test of 100 steps, drawn beside -o.")
     ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of run.yaml and stop.")] = False,
     changes: Set = None,
@@ -49,11 +48,22 @@ def plan(
         need_torch()
         picture = require_absent(out.with_suffix(".lr-find.svg")) if out else None
     text, config, size, found = plan(
-        folder, out=out, budget=budget, model=model, encoder=encoder, weights=weights, download=download,
-        overrides=changes or (), lr_find=lr_find,
+        folder,
+        out=out,
+        budget=budget,
+        model=model,
+        encoder=encoder,
+        weights=weights,
+        download=download,
+        overrides=changes or (),
+        lr_find=lr_find,
     )
-    result: dict[str, Any] = {"file": str(out) if out else None, "config": config.to_dict(), "text": text,
-                              "size": size.to_dict() if size else None}
+    result: dict[str, Any] = {
+        "file": str(out) if out else None,
+        "config": config.to_dict(),
+        "text": text,
+        "size": size.to_dict() if size else None,
+    }
     if found:
         from dataclasses import asdict
 
@@ -99,22 +109,26 @@ def resume(run: RunDir, as_json: Json = False) -> None:
     from maskwright.training.train import resume
 
     finished = resume(run)
-    show(
-        {"run": str(finished.path), **(finished.finished or {})}, as_json, lambda: f"next: maskwright evaluate {run}"
-    )
+    show({"run": str(finished.path), **(finished.finished or {})}, as_json, lambda: f"next: maskwright evaluate {run}")
 
 
 def study(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="study.yaml|STUDY|status", help="The study, its folder to resume it, or the word "
-                       "status before its folder, to say how far it has come.", show_default=False),
+        typer.Argument(
+            metavar="study.yaml|STUDY|status",
+            help="The study, its folder to resume it, or the word "
+            "status before its folder, to say how far it has come.",
+            show_default=False,
+        ),
     ] = None,
     folder: Annotated[Path | None, typer.Argument(metavar="STUDY", show_default=False, hidden=True)] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Trainings at the same time; they share the cores.")
-                       ] = 1,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder; studies/NAME beside the file when left out.")
-                   ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Trainings at the same time; they share the cores.")
+    ] = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder; studies/NAME beside the file when left out.")
+    ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Also try again what has failed.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of study.yaml and stop.")] = False,
     as_json: Json = False,

@@ -29,8 +29,10 @@ def suspects(
         bool, typer.Option("--apply", help="Take over proposals of the newest result as edits; nothing is searched.")
     ] = False,
     min_confidence: Annotated[
-        float | None, typer.Option("--min-confidence", min=0, max=1,
-                                   help="With --apply: of proposals to take over; 0.9 when left out.")
+        float | None,
+        typer.Option(
+            "--min-confidence", min=0, max=1, help="With --apply: of proposals to take over; 0.9 when left out."
+        ),
     ] = None,
     weights: Annotated[str | None, typer.Option("--weights", help="imagenet, none, or a .safetensors file.")] = None,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Parts of the data, each held out once.")] = 4,
@@ -38,8 +40,7 @@ def suspects(
         list[Path] | None, typer.Option("--other", help="A dataset with other labels of the same samples; repeatable.")
     ] = None,
     background: Annotated[
-        str | None,
-        typer.Option("--background", help="The class that is no object, or none; else as in dataset.yaml."),
+        str | None, typer.Option("--background", help="The class that is no object, or none; else as in dataset.yaml.")
     ] = None,
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
@@ -52,8 +53,9 @@ def suspects(
 
         if self_test or others:
             raise typer.BadParameter("--apply takes over what was found; leave --self-test and --other out")
-        batch = apply_proposals(folder, folder=out, **({} if min_confidence is None else
-                                                       {"min_confidence": min_confidence}))
+        batch = apply_proposals(
+            folder, folder=out, **({} if min_confidence is None else {"min_confidence": min_confidence})
+        )
         show({"applied": asdict(batch) if batch else None}, as_json, lambda: applied_text(folder, batch))
         return
     if min_confidence is not None:
@@ -62,8 +64,18 @@ def suspects(
     from maskwright.labels.suspecting.text import human
     from maskwright.verbs.suspects import suspects
 
-    result = suspects(folder, out=out, budget=budget, folds=folds, seed=seed, weights=weights, background=background,
-                      others=others or (), self_test=self_test, overrides=changes or ())
+    result = suspects(
+        folder,
+        out=out,
+        budget=budget,
+        folds=folds,
+        seed=seed,
+        weights=weights,
+        background=background,
+        others=others or (),
+        self_test=self_test,
+        overrides=changes or (),
+    )
     show(result.to_dict(), as_json, lambda: human(result))
     fail((suspect.finding() for suspect in result.suspects), fail_on)
 
@@ -72,8 +84,10 @@ def applied_text(folder: Path, batch: Batch | None) -> str:
     """What `--apply` has done."""
     if batch is None:
         return "no proposal is so sure; nothing was changed"
-    return (f"batch {batch.name}: {len(batch.edits)} masks have new edits; `maskwright edits "
-            f"{shlex.quote(str(folder))} --undo --batch {batch.name}` takes them back")
+    return (
+        f"batch {batch.name}: {len(batch.edits)} masks have new edits; `maskwright edits "
+        f"{shlex.quote(str(folder))} --undo --batch {batch.name}` takes them back"
+    )
 
 
 def decide(
@@ -87,8 +101,7 @@ def decide(
     ] = 0.5,
     budget: Annotated[str, typer.Option("--budget", help="Wall time of everything: 90s, 10m, 1h.")] = "10m",
     repeats: Annotated[
-        int,
-        typer.Option("--repeats", min=1, help="Repetitions of the three trainings, with other data and seeds."),
+        int, typer.Option("--repeats", min=1, help="Repetitions of the three trainings, with other data and seeds.")
     ] = 3,
     minutes_per_mask: Annotated[
         float, typer.Option("--minutes-per-mask", min=0, help="Your work on one mask, to say what repairing costs.")
@@ -104,7 +117,15 @@ def decide(
     from maskwright.verbs.decide import decide
 
     result = decide(
-        folder, suspects=suspects, min_score=min_score, budget=budget, repeats=repeats,
-        minutes_per_mask=minutes_per_mask, weights=weights, overrides=changes or (), seed=seed, out=out,
+        folder,
+        suspects=suspects,
+        min_score=min_score,
+        budget=budget,
+        repeats=repeats,
+        minutes_per_mask=minutes_per_mask,
+        weights=weights,
+        overrides=changes or (),
+        seed=seed,
+        out=out,
     )
     show(result.to_dict(), as_json, result.human)

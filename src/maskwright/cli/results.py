@@ -21,8 +21,7 @@ def evaluate(
         bool, typer.Option("--boundary", help="Also boundary F, surface Dice, HD95 and average distance.")
     ] = False,
     tolerance: Annotated[
-        str | None,
-        typer.Option("--tolerance", help="With --boundary: pixels, or a share of the diagonal (0.75%)."),
+        str | None, typer.Option("--tolerance", help="With --boundary: pixels, or a share of the diagonal (0.75%).")
     ] = None,
     calibration: Annotated[
         bool, typer.Option("--calibration", help="Also whether probabilities can be believed: ECE, Brier, ….")
@@ -39,7 +38,13 @@ def evaluate(
     if not is_mask_folder(run):
         need_torch()
     result = evaluate(
-        run, split=split, data=data, selector=selector, boundary=boundary, tolerance=tolerance, calibration=calibration,
+        run,
+        split=split,
+        data=data,
+        selector=selector,
+        boundary=boundary,
+        tolerance=tolerance,
+        calibration=calibration,
         again=again,
     )
     show(result.to_dict(), as_json, lambda: human(result))
@@ -115,8 +120,11 @@ def predict(
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...|STUDY|FOLDER", help="One run, what `compare` takes, or what a verb has written.",
-                       show_default=False),
+        typer.Argument(
+            metavar="RUN...|STUDY|FOLDER",
+            help="One run, what `compare` takes, or what a verb has written.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="File; RUN/report-001.html when left out.")] = None,
     as_json: Json = False,
@@ -133,9 +141,7 @@ def plot(
     sources: Annotated[
         list[Path], typer.Argument(metavar="RUN|LOG...", help="Runs, studies, logs of other tools.", show_default=False)
     ],
-    by: Annotated[
-        Literal["run", "network", "loss", "best"], typer.Option("--by", help="What a chart is for.")
-    ] = "run",
+    by: Annotated[Literal["run", "network", "loss", "best"], typer.Option("--by", help="What a chart is for.")] = "run",
     quantity: Annotated[
         list[str] | None,
         typer.Option("--quantity", help="loss, mIoU, lr, val_loss, …; repeatable. Loss and main score when left out."),
@@ -150,6 +156,7 @@ def plot(
     from maskwright.evaluation.curves.charts import bound
     from maskwright.reporting.plots import plot
 
-    result = plot(sources, by=by, quantity=quantity or (), from_=bound(from_, "--from"), to=bound(to, "--to"), out=out,
-                  png=png)
+    result = plot(
+        sources, by=by, quantity=quantity or (), from_=bound(from_, "--from"), to=bound(to, "--to"), out=out, png=png
+    )
     show(result.to_dict(), as_json, result.human)

@@ -11,14 +11,17 @@ import numpy.typing as npt
 from maskwright.core.masks import Pixels
 from maskwright.errors import DataError
 
-TAKEN = ("give a numpy array (H, W) or (H, W, C) with 1, 3 or 4 channels, of uint8, uint16 or floats from 0 to 1, or a "
-         "list of them")
+TAKEN = (
+    "give a numpy array (H, W) or (H, W, C) with 1, 3 or 4 channels, of uint8, uint16 or floats from 0 to 1, or a "
+    "list of them"
+)
 
 
 def is_arrays(images: Any) -> bool:
     """Whether it is an array or a sequence that begins with one, and not names of files."""
     return isinstance(images, np.ndarray) or (
-        isinstance(images, Sequence) and not isinstance(images, str) and any(isinstance(i, np.ndarray) for i in images))
+        isinstance(images, Sequence) and not isinstance(images, str) and any(isinstance(i, np.ndarray) for i in images)
+    )
 
 
 def as_images(images: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]) -> tuple[list[Pixels], bool]:
@@ -49,8 +52,10 @@ def _as_image(image: Any, what: str) -> Pixels:
     elif image.dtype.kind == "f":
         low, high = float(image.min()), float(image.max())
         if not (low >= 0 and high <= 1):  # nan too
-            raise DataError(f"{what}: its floats go from {low:g} to {high:g}, and must be numbers from 0 to 1; divide "
-                            "them by their largest possible value, or give uint8")
+            raise DataError(
+                f"{what}: its floats go from {low:g} to {high:g}, and must be numbers from 0 to 1; divide "
+                "them by their largest possible value, or give uint8"
+            )
         bytes_ = np.rint(image * 255).astype(np.uint8)
     else:
         raise DataError(f"{what}: has the dtype {image.dtype}; {TAKEN}")

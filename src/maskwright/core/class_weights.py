@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 
-def class_weights(kind: str | Sequence[Any], pixels: npt.NDArray[np.int64], image_pixels: npt.NDArray[np.int64]
-                  ) -> npt.NDArray[np.float32] | None:
+def class_weights(
+    kind: str | Sequence[Any], pixels: npt.NDArray[np.int64], image_pixels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32] | None:
     """(K,) weights of a `kind` in a config: the name of one of the functions below, `none` for None, or the weights
     themselves. `pixels` and `image_pixels` are those of `occurrence`. ValueError unless a list has K numbers."""
     if kind == "none":
@@ -22,8 +23,9 @@ def class_weights(kind: str | Sequence[Any], pixels: npt.NDArray[np.int64], imag
     if kind == "effective_number":
         return effective_number(pixels)
     if any(isinstance(weight, list | tuple) for weight in kind):
-        raise ValueError("lists of weights are for the levels of a class tree; add `levels`, or give one number for "
-                         "each class")
+        raise ValueError(
+            "lists of weights are for the levels of a class tree; add `levels`, or give one number for each class"
+        )
     if len(kind) != len(pixels):
         raise ValueError(f"{len(kind)} weights given for {len(pixels)} classes; give one each")
     return np.array(kind, np.float32)

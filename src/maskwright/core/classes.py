@@ -44,7 +44,7 @@ Selector = Literal["leaf", "levels", "top_down"]
 SELECTORS: dict[Selector, str] = {
     "leaf": "the most probable leaf; its groups are implied",
     "levels": "at each level the most probable class, a group's probability being the sum over its leaves; levels may "
-              "contradict each other, and the share of such pixels is reported",
+    "contradict each other, and the share of such pixels is reported",
     "top_down": "from the top, the most probable of the chosen group's children, down to a leaf; never a contradiction",
 }
 
@@ -97,18 +97,23 @@ class ClassTree:
         if self.ignore in ids:
             problems.append(f"id {self.ignore} is both a class and the ignore id; choose another `ignore`")
         if self.background_id not in (None, BY_RULE, *ids):
-            problems.append(f"background: {self.background_id} is the id of no class; give one of {ids}, or null where "
-                            "every class is an object")
+            problems.append(
+                f"background: {self.background_id} is the id of no class; give one of {ids}, or null where "
+                "every class is an object"
+            )
         if problems:
-            raise ConfigError([problem if problem.startswith("background: ") else f"classes: {problem}"
-                               for problem in problems])
+            raise ConfigError(
+                [problem if problem.startswith("background: ") else f"classes: {problem}" for problem in problems]
+            )
 
     @classmethod
     def flat(cls, names: Sequence[str], ids: Sequence[int] | None = None, ignore: int = IGNORE_ID) -> ClassTree:
         """A tree of depth 1 with the default colours; ids 0, 1, 2, … unless given."""
         numbers = range(len(names)) if ids is None else ids
-        return cls(tuple(ClassInfo(id_, name, colour_of(i))
-                         for i, (id_, name) in enumerate(zip(numbers, names, strict=True))), ignore)
+        return cls(
+            tuple(ClassInfo(id_, name, colour_of(i)) for i, (id_, name) in enumerate(zip(numbers, names, strict=True))),
+            ignore,
+        )
 
     def __len__(self) -> int:
         return len(self.leaves)
@@ -189,8 +194,10 @@ class ClassTree:
         if indices.size and indices.min() < 0:
             unknown = self.unknown_ids(ids)
             listed = ", ".join(f"{i} ({n} px)" for i, n in list(unknown.items())[:5])
-            raise DataError(f"{source}: unknown class ids: {listed}; "
-                            f"add them to `classes` in dataset.yaml or correct the mask (known: {self.ids})")
+            raise DataError(
+                f"{source}: unknown class ids: {listed}; "
+                f"add them to `classes` in dataset.yaml or correct the mask (known: {self.ids})"
+            )
         return np.asarray(indices, np.uint8)
 
     def to_ids(self, indices: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
@@ -215,16 +222,27 @@ class ClassTree:
         """For checkpoints and reports; `from_dict` reads it back. `background` is there where somebody said it, unless
         the `role` is left out, as in what identifies the content of masks."""
         said = role and self.background_id != BY_RULE
-        return {"ignore": self.ignore, "leaves": [
-            {"id": leaf.id, "name": leaf.name, "colour": to_hex(leaf.colour), "parents": list(leaf.parents)}
-            for leaf in self.leaves]} | ({"background": self.background_id} if said else {})
+        return {
+            "ignore": self.ignore,
+            "leaves": [
+                {"id": leaf.id, "name": leaf.name, "colour": to_hex(leaf.colour), "parents": list(leaf.parents)}
+                for leaf in self.leaves
+            ],
+        } | ({"background": self.background_id} if said else {})
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ClassTree:
         """The inverse of `to_dict`."""
-        return cls(tuple(ClassInfo(int(leaf["id"]), str(leaf["name"]), from_hex(leaf["colour"]),
-                                   tuple(map(str, leaf["parents"]))) for leaf in data["leaves"]), int(data["ignore"]),
-                   data.get("background", BY_RULE))
+        return cls(
+            tuple(
+                ClassInfo(
+                    int(leaf["id"]), str(leaf["name"]), from_hex(leaf["colour"]), tuple(map(str, leaf["parents"]))
+                )
+                for leaf in data["leaves"]
+            ),
+            int(data["ignore"]),
+            data.get("background", BY_RULE),
+        )
 
 
 @dataclass(frozen=True)
@@ -250,8 +268,9 @@ class Level:
     @cached_property
     def members(self) -> tuple[tuple[int, ...], ...]:
         """The leaf indices of each class."""
-        return tuple(tuple(leaf for leaf, own in enumerate(self.class_of) if own == index)
-                     for index in range(len(self)))
+        return tuple(
+            tuple(leaf for leaf, own in enumerate(self.class_of) if own == index) for index in range(len(self))
+        )
 
     @cached_property
     def table(self) -> npt.NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -68,8 +68,10 @@ class Dataset:
     def require_contrast(self) -> None:
         """DataError for a dataset of one class: probabilities over one class are 1 everywhere, whatever is learnt."""
         if len(self.classes) < 2:
-            raise DataError(f"{self.root}: has one class, {self.classes.names[0]!r}, and a model tells classes apart; "
-                            "give what lies around it a class of its own in dataset.yaml, such as background")
+            raise DataError(
+                f"{self.root}: has one class, {self.classes.names[0]!r}, and a model tells classes apart; "
+                "give what lies around it a class of its own in dataset.yaml, such as background"
+            )
 
     def read_image(self, sample: Sample, tell: Tell | None = None) -> npt.NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB; `tell` is shown the opened file."""
@@ -86,8 +88,9 @@ class Dataset:
         try:
             ids, hidden = sample.drawing.render(height, width)
         except ValueError as error:
-            raise DataError(f"{sample.drawing.source}: {sample.name}: {error}; draw it again or exclude the sample"
-                            ) from None
+            raise DataError(
+                f"{sample.drawing.source}: {sample.name}: {error}; draw it again or exclude the sample"
+            ) from None
         return MaskPixels(ids, hidden=hidden)
 
     def image_size(self, sample: Sample) -> tuple[int, int]:
@@ -147,8 +150,9 @@ def build(file: DatasetFile, root: Path, name: str) -> Dataset:
         raise DataError(f"{root}: no images found in {file.images.folder!r}; check `images` in {FILE_NAME}")
     refuse_same_names(listing.samples)
     samples = tuple(sorted(listing.samples, key=lambda sample: sample.name))
-    return Dataset(name, root, classes, samples, encoding, file.images.exif, tuple(listing.orphans),
-                   tuple(_left_out(listing)))
+    return Dataset(
+        name, root, classes, samples, encoding, file.images.exif, tuple(listing.orphans), tuple(_left_out(listing))
+    )
 
 
 @dataclass
@@ -165,15 +169,31 @@ class _Listing:
 
 def _left_out(listing: _Listing) -> Iterator[Finding]:
     for code, paths, noun, what, fix in (
-            ("image.unlisted", listing.unlisted, "image file", f"{listing.unlisted_in} and left out",
-             "add them there, or move them away"),
-            ("image.linked", listing.links, "folder", "not entered, because of symbolic links",
-             "copy their files into the dataset")):
+        (
+            "image.unlisted",
+            listing.unlisted,
+            "image file",
+            f"{listing.unlisted_in} and left out",
+            "add them there, or move them away",
+        ),
+        (
+            "image.linked",
+            listing.links,
+            "folder",
+            "not entered, because of symbolic links",
+            "copy their files into the dataset",
+        ),
+    ):
         if paths:
             first = ", ".join(path.name for path in paths[:3]) + ", …" * (len(paths) > 3)
             verb = "is" if len(paths) == 1 else "are"
-            yield Finding(code, Severity.WARNING, f"{plural(len(paths), noun)} {verb} {what} ({first})", fix,
-                          evidence={"count": len(paths), "files": [str(path) for path in paths[:20]]})
+            yield Finding(
+                code,
+                Severity.WARNING,
+                f"{plural(len(paths), noun)} {verb} {what} ({first})",
+                fix,
+                evidence={"count": len(paths), "files": [str(path) for path in paths[:20]]},
+            )
 
 
 def _from_folders(file: DatasetFile, root: Path) -> _Listing:
@@ -200,8 +220,14 @@ def _from_folders(file: DatasetFile, root: Path) -> _Listing:
             key = path.relative_to(images).with_suffix("").as_posix()
             match = next((key + ending for ending in MASK_ENDINGS if key + ending in masks), None)
             used.add(match)
-            samples.append(Sample(f"{split}/{key}" if split else key, confine_found(root, path),
-                                  masks[match] if match else None, split or None))
+            samples.append(
+                Sample(
+                    f"{split}/{key}" if split else key,
+                    confine_found(root, path),
+                    masks[match] if match else None,
+                    split or None,
+                )
+            )
         orphans += [path for key, path in masks.items() if key not in used]
     unlisted = _beside(image_root, folders.values(), mask_root) if file.layout == "split_folders" else []
     return _Listing(samples, orphans, unlisted, "in no folder of a split", links)
@@ -270,14 +296,24 @@ def _from_table(file: DatasetFile, root: Path) -> _Listing:
             if not Path(cell["image"]).name:
                 raise DataError(f"{where}: names no image; fill the cell or remove the row")
             status, provenance = cell["status"] or "keep", cell["provenance"] or "hand"
-            for column, value, allowed in (("status", status, get_args(Status)),
-                                           ("provenance", provenance, get_args(Provenance))):
+            for column, value, allowed in (
+                ("status", status, get_args(Status)),
+                ("provenance", provenance, get_args(Provenance)),
+            ):
                 if value not in allowed:
                     raise DataError(f"{where}: {column} {value!r} is not known; use one of {', '.join(allowed)}")
             image = _table_path(root, file.images.folder, cell["image"], where)
             mask = _table_path(root, file.masks.folder or "", cell["mask"], where) if cell["mask"] else None
-            samples.append(Sample(Path(cell["image"]).with_suffix("").as_posix(), image, mask, cell["split"] or None,
-                                  status, provenance))  # type: ignore[arg-type]  # checked just above
+            samples.append(
+                Sample(
+                    Path(cell["image"]).with_suffix("").as_posix(),
+                    image,
+                    mask,
+                    cell["split"] or None,
+                    cast(Status, status),
+                    cast(Provenance, provenance),
+                )
+            )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a UTF-8 table ({error}); save it as CSV") from None
     links: list[Path] = []

@@ -40,8 +40,9 @@ class MasksSpec(strictyaml.StrictModel):
     folder: str | None = None
     encoding: Encoding = "index"
     levels: dict[str, int] = Field(default_factory=dict, description="grey value -> class id")
-    ignore_colour: str | None = Field(default=None, pattern="^#[0-9A-Fa-f]{6}$",
-                                      description="of pixels that do not count")
+    ignore_colour: str | None = Field(
+        default=None, pattern="^#[0-9A-Fa-f]{6}$", description="of pixels that do not count"
+    )
 
 
 class ClassSpec(strictyaml.StrictModel):
@@ -66,9 +67,15 @@ class DatasetFile(strictyaml.StrictModel):
     table: str | None = None
     classes: list[ClassSpec] = Field(min_length=1)
     ignore: int = Field(IGNORE_ID, ge=0, le=MAX_ID)
-    background: int | None = Field(default=None, ge=0, le=MAX_ID, description=(
-        'id of the class that stands for "no object", null where every class is one; where the key is missing, see '
-        "`ClassTree`"))
+    background: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_ID,
+        description=(
+            'id of the class that stands for "no object", null where every class is one; where the key is missing, see '
+            "`ClassTree`"
+        ),
+    )
 
     @property
     def background_id(self) -> int | None:
@@ -82,8 +89,10 @@ class DatasetFile(strictyaml.StrictModel):
 
         def walk(specs: Sequence[ClassSpec], parents: tuple[str, ...]) -> None:
             groups = [spec.name for spec in specs if spec.children]
-            problems.extend(f"classes: the group {name!r} stands twice at one place; put its children together"
-                            for name in sorted({name for name in groups if groups.count(name) > 1}))
+            problems.extend(
+                f"classes: the group {name!r} stands twice at one place; put its children together"
+                for name in sorted({name for name in groups if groups.count(name) > 1})
+            )
             for spec in specs:
                 if bool(spec.children) == (spec.id is not None):
                     problems.append(f"classes: {spec.name!r} needs either an id (a class) or children (a group)")
@@ -126,8 +135,11 @@ def images_below(folder: Path, links: list[Path] | None = None) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         if links is not None:
             links += [path for name in folders if (path := Path(place, name)).is_symlink()]
-        found += [Path(place, name) for name in files
-                  if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
+        found += [
+            Path(place, name)
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+        ]
     return sorted((path for path in found if path.is_file()), key=lambda path: path.parts)
 
 
@@ -136,20 +148,24 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
     # A comment ends with its line, and YAML holds no control characters: names of folders may hold both.
     notes = {key: "  # " + "".join(c if c.isprintable() else " " for c in reason) for key, reason in reasons.items()}
     by_files = file.layout in FOLDER_LAYOUTS
-    lines = ["# A Maskwright dataset. Edit the class names; ids are the values in the masks.",
-             f"root: {_quoted(root)}",
-             f"layout: {file.layout}{notes.get('layout', '')}",
-             f"images:{notes.get('images', '')}",
-             f"  folder: {_quoted(file.images.folder)}",
-             f"  exif: {file.images.exif}{notes.get('exif', '  # no image has an EXIF rotation; the usual choice')}"]
+    lines = [
+        "# A Maskwright dataset. Edit the class names; ids are the values in the masks.",
+        f"root: {_quoted(root)}",
+        f"layout: {file.layout}{notes.get('layout', '')}",
+        f"images:{notes.get('images', '')}",
+        f"  folder: {_quoted(file.images.folder)}",
+        f"  exif: {file.images.exif}{notes.get('exif', '  # no image has an EXIF rotation; the usual choice')}",
+    ]
     if file.annotations:
         lines.append(f"annotations: {_quoted(file.annotations)}")
     if not by_files:
         rule = file.boxes
-        lines += ["boxes:  # how boxes become masks",
-                  f"  overlap: {rule.overlap}",
-                  f"  shrink: {rule.shrink}  # the share by which each side is pulled in",
-                  f"  outside: {rule.outside}  # of samples that have only boxes"]
+        lines += [
+            "boxes:  # how boxes become masks",
+            f"  overlap: {rule.overlap}",
+            f"  shrink: {rule.shrink}  # the share by which each side is pulled in",
+            f"  outside: {rule.outside}  # of samples that have only boxes",
+        ]
     lines.append(f"masks:{notes.get('masks', '')}")
     if file.masks.folder:
         lines.append(f"  folder: {_quoted(file.masks.folder)}")
@@ -167,8 +183,10 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
     lines += _class_lines(file.classes, "  ")
     lines.append(f"ignore: {file.ignore}{notes.get('ignore', '  # pixels with this value do not count')}")
     if file.background_id != BY_RULE:
-        lines.append(f"background: {'null' if file.background is None else file.background}"
-                     f"{notes.get('background', '  # the class that stands for no object')}")
+        lines.append(
+            f"background: {'null' if file.background is None else file.background}"
+            f"{notes.get('background', '  # the class that stands for no object')}"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -59,20 +59,28 @@ class EditsResult:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"batches": [asdict(batch) for batch in self.batches],
-                "undone": asdict(self.undone) if self.undone else None}
+        return {
+            "batches": [asdict(batch) for batch in self.batches],
+            "undone": asdict(self.undone) if self.undone else None,
+        }
 
     def human(self) -> str:
         """For a terminal."""
-        lines = [f"{batch.name}: {plural(len(batch.edits), 'edit')}, {batch.time}, {batch.reason}"
-                 for batch in self.batches]
+        lines = [
+            f"{batch.name}: {plural(len(batch.edits), 'edit')}, {batch.time}, {batch.reason}" for batch in self.batches
+        ]
         if self.undone is None:
             return "\n".join(lines) or "no edits"
         left = sum(len(batch.edits) for batch in self.batches)
-        return "\n".join([f"undone: {plural(len(self.undone.edits), 'edit')}; "
-                          + (f"{plural(left, 'edit')} left" if left else "none left"),
-                          f"  it was batch {self.undone.name}: {self.undone.time}, {self.undone.reason}",
-                          *(["left:"] * bool(lines)), *(f"  {line}" for line in lines)])
+        return "\n".join(
+            [
+                f"undone: {plural(len(self.undone.edits), 'edit')}; "
+                + (f"{plural(left, 'edit')} left" if left else "none left"),
+                f"  it was batch {self.undone.name}: {self.undone.time}, {self.undone.reason}",
+                *(["left:"] * bool(lines)),
+                *(f"  {line}" for line in lines),
+            ]
+        )
 
 
 def home_of(path: Path) -> Path:
@@ -106,8 +114,14 @@ def read_batches(home: Path) -> list[Batch]:
             if "undo" in record:
                 batches = [batch for batch in batches if batch.name != record["undo"]]
             else:
-                batches.append(Batch(str(record["batch"]), str(record["reason"]), str(record["time"]),
-                                     tuple(_checked(Edit(**edit)) for edit in record["edits"])))
+                batches.append(
+                    Batch(
+                        str(record["batch"]),
+                        str(record["reason"]),
+                        str(record["time"]),
+                        tuple(_checked(Edit(**edit)) for edit in record["edits"]),
+                    )
+                )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{journal.path}:{number}: is no edit ({error}); restore the file from a copy") from None
     return batches
@@ -138,8 +152,14 @@ def take_back(home: Path, name: str | None = None) -> Batch:
         held = {batch.name: batch for batch in read_batches(home)}
         chosen = name if name is not None else next(reversed(held), None)
         if chosen is None or chosen not in held:
-            raise ConfigError(f"{journal_of(home).path}: " + (f"no batch {name!r} holds; those that do: "
-                              f"{', '.join(held) or 'none'}" if name is not None else "there is no edit to undo"))
+            raise ConfigError(
+                f"{journal_of(home).path}: "
+                + (
+                    f"no batch {name!r} holds; those that do: {', '.join(held) or 'none'}"
+                    if name is not None
+                    else "there is no edit to undo"
+                )
+            )
         journal_of(home).append({"undo": chosen, "time": _now()})
     return held[chosen]
 
@@ -183,5 +203,6 @@ def with_edits(dataset: Dataset, home: Path) -> Dataset:
                 change |= {"mask": file, "edited": True, "drawing": None}
     if not changes:
         return replace(dataset, home=home)
-    return replace(dataset, home=home, samples=tuple(replace(sample, **changes.get(sample.name, {}))
-                                                     for sample in dataset.samples))
+    return replace(
+        dataset, home=home, samples=tuple(replace(sample, **changes.get(sample.name, {})) for sample in dataset.samples)
+    )

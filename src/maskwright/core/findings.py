@@ -52,8 +52,16 @@ class Finding:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Finding:
         """The inverse of `to_dict`; further keys are not read."""
-        return cls(data["code"], Severity[data["severity"].upper()], data["message"], data["fix"], data["sample"],
-                   data["split"], tuple(data["region"]) if data["region"] else None, data["evidence"])
+        return cls(
+            data["code"],
+            Severity[data["severity"].upper()],
+            data["message"],
+            data["fix"],
+            data["sample"],
+            data["split"],
+            tuple(data["region"]) if data["region"] else None,
+            data["evidence"],
+        )
 
 
 def summarise(findings: Iterable[Finding]) -> dict[str, Any]:

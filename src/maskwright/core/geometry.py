@@ -15,8 +15,12 @@ Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 
 # What each name means in Pillow; all are antialiased when they shrink.
-RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC,
-              "lanczos": Image.Resampling.LANCZOS, "area": Image.Resampling.BOX}
+RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "area": Image.Resampling.BOX,
+}
 
 
 def letterbox(size: tuple[int, int], target: tuple[int, int], keep_ratio: bool) -> tuple[int, int]:
@@ -63,8 +67,7 @@ class Geometry:
 
     def image(self, image: Pixels) -> Pixels:
         """(H, W, 3) to `size`; the padding of `keep_ratio` is black at the bottom and right."""
-        return pad_to(resize_image(image, self.inner(image.shape[:2]), self.resample),
-                      self.size, 0)
+        return pad_to(resize_image(image, self.inner(image.shape[:2]), self.resample), self.size, 0)
 
     def mask(self, mask: Pixels) -> Pixels:
         """(H, W) to `size` by nearest neighbour; the padding is `IGNORE`."""

@@ -52,8 +52,11 @@ def file_hashes(paths: Iterable[Path], home: Path | None = None, spare: Path | N
     DataError for a file that cannot be read.
     """
     # A dataset can be moved together with its own cache; another folder may serve several datasets.
-    places = [(place, base) for place, base in ((home and home / FOLDER / FILE_NAME, home),
-                                                (spare and _nearest(spare), None)) if place]
+    places = [
+        (place, base)
+        for place, base in ((home and home / FOLDER / FILE_NAME, home), (spare and _nearest(spare), None))
+        if place
+    ]
     caches = [(_read(place), base) for place, base in places]
     rows: dict[Path, list[Any]] = {}
     found: dict[Path, str] = {}
@@ -113,8 +116,13 @@ def _read(place: Path) -> dict[str, list[Any]]:
 
 
 def _whole(row: Any) -> bool:
-    return (isinstance(row, list) and len(row) == 4 and all(type(value) is int for value in row[:3])
-            and isinstance(row[3], str) and len(row[3]) == 32)
+    return (
+        isinstance(row, list)
+        and len(row) == 4
+        and all(type(value) is int for value in row[:3])
+        and isinstance(row[3], str)
+        and len(row[3]) == 32
+    )
 
 
 def _write(places: Sequence[tuple[Path, Path | None]], rows: dict[Path, list[Any]]) -> None:

@@ -15,6 +15,7 @@ from maskwright.core.palette import Colour
 Mask = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.uint8]
 
+
 def class_pixels(mask: Mask, classes: int) -> npt.NDArray[np.int64]:
     """(K + 1,) int64: pixels of each class index 0..K-1, then of `IGNORE`."""
     counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).reshape(-1)
@@ -29,8 +30,9 @@ def boundary(mask: Mask, width: int = 1) -> npt.NDArray[np.bool_]:
     return np.asarray(cv2.dilate(mask, kernel) != cv2.erode(mask, kernel))
 
 
-def overlay(image: Pixels, mask: Mask, colours: npt.NDArray[np.uint8], *, background: int | None = 0,
-            opacity: float = 0.45) -> Pixels:
+def overlay(
+    image: Pixels, mask: Mask, colours: npt.NDArray[np.uint8], *, background: int | None = 0, opacity: float = 0.45
+) -> Pixels:
     """Image (H, W, 3) with the classes of `mask` (H, W) tinted by `colours` (K, 3) and outlined.
 
     The class index `background` is not tinted, so that it does not darken the picture; None tints every class.
@@ -50,8 +52,14 @@ def overlay(image: Pixels, mask: Mask, colours: npt.NDArray[np.uint8], *, backgr
     return np.asarray(result, np.uint8)
 
 
-def differences(image: Pixels, truth: Mask, prediction: Mask, missed: Colour = (230, 159, 0),
-                wrong: Colour = (86, 180, 233), background: int | None = 0) -> Pixels:
+def differences(
+    image: Pixels,
+    truth: Mask,
+    prediction: Mask,
+    missed: Colour = (230, 159, 0),
+    wrong: Colour = (86, 180, 233),
+    background: int | None = 0,
+) -> Pixels:
     """Greyed image (H, W, 3) with errors coloured: orange where the truth is an object, blue where it is `background`.
 
     Ignored pixels are never an error.

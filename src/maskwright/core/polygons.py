@@ -134,8 +134,9 @@ def painted(mask: Mask, background: int | None) -> list[tuple[int, Ring]]:
     depth = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int32)
     np.add.at(depth, (corners[:, 1], corners[:, 0]), np.resize(np.array([1, -1], np.int32), len(corners)))
     depth = depth.cumsum(0).cumsum(1)
-    return [(value, ring) for value, ring in found
-            if value != background or depth[int(ring[0, 1]), int(ring[0, 0])] > 0]
+    return [
+        (value, ring) for value, ring in found if value != background or depth[int(ring[0, 1]), int(ring[0, 0])] > 0
+    ]
 
 
 def bridged(rings: Sequence[Ring]) -> Ring:
@@ -164,8 +165,13 @@ def bridged(rings: Sequence[Ring]) -> Ring:
         edge, foot = _next_above(parts[child][0], *(side[: offsets[child]] for side in (start, end, low, high)))
         parent = int(np.searchsorted(offsets, edge, "right")) - 1
         hole = _joined(parts[child], joins[child])
-        joins[parent].append((edge - int(offsets[parent]), abs(float(foot[0] - start[edge, 0])),
-                              np.concatenate([[foot], hole, hole[:1], [foot]])))
+        joins[parent].append(
+            (
+                edge - int(offsets[parent]),
+                abs(float(foot[0] - start[edge, 0])),
+                np.concatenate([[foot], hole, hole[:1], [foot]]),
+            )
+        )
     ring = _joined(parts[0], joins[0])
     return np.asarray(ring[(ring != np.roll(ring, 1, 0)).any(1)])
 

@@ -56,10 +56,25 @@ class Runs:
         do not fit their box."""
         if self.box is not None:
             left, top = max(0, min(self.box[0], width)), max(0, min(self.box[1], height))
-            right, bottom = (max(low, min(start + size, limit)) for low, start, size, limit in (
-                (left, self.box[0], self.box[2], width), (top, self.box[1], self.box[3], height)))
-            return decode_box(self.counts.tolist(), self.box[0] - left, self.box[1] - top, *self.box[2:], bottom - top,
-                              right - left), top, left
+            right, bottom = (
+                max(low, min(start + size, limit))
+                for low, start, size, limit in (
+                    (left, self.box[0], self.box[2], width),
+                    (top, self.box[1], self.box[3], height),
+                )
+            )
+            return (
+                decode_box(
+                    self.counts.tolist(),
+                    self.box[0] - left,
+                    self.box[1] - top,
+                    *self.box[2:],
+                    bottom - top,
+                    right - left,
+                ),
+                top,
+                left,
+            )
         rows, columns = self.size or (height, width)
         counts = self.counts.astype(np.int64)
         if rows < 1 or not len(counts) or counts.sum() != rows * columns:
@@ -141,7 +156,8 @@ class Drawing:
         found.update(repr((self.fill, self.size, self.rule)).encode())
         for region in self.regions:
             arrays: Sequence[npt.NDArray[Any]] = (
-                region.shape.rings if isinstance(region.shape, Polygon) else (region.shape.counts,))
+                region.shape.rings if isinstance(region.shape, Polygon) else (region.shape.counts,)
+            )
             extra = (region.shape.size, region.shape.box) if isinstance(region.shape, Runs) else ()
             found.update(repr((region.id, region.order, region.weak, extra, [a.shape for a in arrays])).encode())
             for array in arrays:

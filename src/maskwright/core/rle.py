@@ -84,8 +84,10 @@ def unpack_counts(text: str) -> list[int]:
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     if values.min() < 0 or values.max() > MAX_COUNT:
-        raise ValueError(f"packed run lengths hold {values[(values < 0) | (values > MAX_COUNT)][0]}; "
-                         f"lengths lie between 0 and {MAX_COUNT}")
+        raise ValueError(
+            f"packed run lengths hold {values[(values < 0) | (values > MAX_COUNT)][0]}; "
+            f"lengths lie between 0 and {MAX_COUNT}"
+        )
     return [int(value) for value in values]
 
 
@@ -101,16 +103,18 @@ def encode_box(mask: BoolMask) -> tuple[list[int], int, int, int, int]:
     return _runs(mask[top:bottom, left:right].reshape(-1)), left, top, right - left, bottom - top
 
 
-def decode_box(counts: Sequence[int], left: int, top: int, width: int, height: int,
-               image_height: int, image_width: int) -> BoolMask:
+def decode_box(
+    counts: Sequence[int], left: int, top: int, width: int, height: int, image_height: int, image_width: int
+) -> BoolMask:
     """CVAT run lengths in a box -> (image_height, image_width) bool; what lies outside the image is cut off.
 
     The box is never laid out in memory. Raises ValueError for sides below 0 or above `MAX_SIDE`, and for lengths that
     are negative, no whole numbers, or do not sum to width * height.
     """
     if not (0 <= width <= MAX_SIDE and 0 <= height <= MAX_SIDE):
-        raise ValueError(f"run lengths in a box of {width} x {height} pixels; "
-                         f"sides between 0 and {MAX_SIDE} are possible")
+        raise ValueError(
+            f"run lengths in a box of {width} x {height} pixels; sides between 0 and {MAX_SIDE} are possible"
+        )
     lengths = _fitting(counts, height, width)
     mask = np.zeros((image_height, image_width), np.bool_)
     first_row, last_row = max(0, -top), min(height, image_height - top)

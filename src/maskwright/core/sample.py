@@ -38,8 +38,21 @@ LOSSY = frozenset({"JPEG", "MPO", "WEBP"})
 _ORIENTATION = 0x0112  # the EXIF tag
 _MASK_MODES = frozenset({"1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "LA", "PA", "RGB", "RGBA"})
 # What Pillow's plug-ins raise for damaged files.
-_DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, KeyError, TypeError,
-                   OverflowError, ZeroDivisionError, AttributeError, struct.error, zlib.error)
+_DECODER_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    MemoryError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    ZeroDivisionError,
+    AttributeError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +167,9 @@ def header_of(image: Image.Image) -> ImageHeader:
     # A PNG's own `getexif` decodes all pixels to look behind them.
     exif = Image.Image.getexif(image) if image.format != "TIFF" else {}
     orientation: Any = exif.get(_ORIENTATION)
-    return ImageHeader((image.height, image.width), image.mode, image.format or "",
-                       orientation if orientation in range(1, 9) else 1)
+    return ImageHeader(
+        (image.height, image.width), image.mode, image.format or "", orientation if orientation in range(1, 9) else 1
+    )
 
 
 def read_image(path: Path, exif: Exif = "apply", tell: Tell | None = None) -> npt.NDArray[np.uint8]:
@@ -211,8 +225,10 @@ def read_grey(path: Path) -> npt.NDArray[np.uint8]:
     """Reads a PNG of 8-bit grey, whose values are quantities and no ids, as (H, W) uint8. DataError for other files."""
     with open_image(path) as image:
         if image.format != "PNG" or _stored_as(image)[0] != "L":
-            raise DataError(f"{path}: {image.format} with pixels of kind {image.mode} where a PNG of 8-bit grey is "
-                            "expected; save it as one")
+            raise DataError(
+                f"{path}: {image.format} with pixels of kind {image.mode} where a PNG of 8-bit grey is "
+                "expected; save it as one"
+            )
         return np.asarray(image)
 
 
@@ -226,20 +242,25 @@ def refuse_ambiguous(image: Image.Image, path: Path, kind: Encoding) -> None:
     """Refuses masks whose stored values the decoder changes, and colour models that masks do not have."""
     stored, *rest = _stored_as(image)
     if image.mode not in _MASK_MODES:
-        raise DataError(f"{path}: pixels of kind {image.mode} have no agreed meaning in a mask; "
-                        "save it as 8- or 16-bit grey")
+        raise DataError(
+            f"{path}: pixels of kind {image.mode} have no agreed meaning in a mask; save it as 8- or 16-bit grey"
+        )
     if ";16" in stored and not image.mode.startswith("I"):
         raise DataError(f"{path}: colours of 16 bits a channel are ambiguous in a mask; save it with 8 bits")
     spread = image.format == "PPM" and rest and rest[0] not in (255, 65535)
     if kind == "index" and (spread or stored.startswith(("L;", "1;I"))):
-        raise DataError(f"{path}: grey values of fewer than 8 bits, or with white as 0, are ambiguous as class ids; "
-                        "save it as 8-bit grey or with a palette")
+        raise DataError(
+            f"{path}: grey values of fewer than 8 bits, or with white as 0, are ambiguous as class ids; "
+            "save it as 8-bit grey or with a palette"
+        )
 
 
 def _read_index(image: Image.Image, path: Path) -> npt.NDArray[Any]:
     if image.format in LOSSY:
-        raise DataError(f"{path}: {image.format} changes pixel values, so it cannot be an index mask; "
-                        "set `encoding: levels` under `masks` in dataset.yaml")
+        raise DataError(
+            f"{path}: {image.format} changes pixel values, so it cannot be an index mask; "
+            "set `encoding: levels` under `masks` in dataset.yaml"
+        )
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8)
     if image.mode in ("L", "P"):
@@ -255,8 +276,9 @@ def _grey_of(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
     if array.shape[2] == 4 and array[..., 3].min() < 255:
         raise DataError(f"{path}: a mask with transparent pixels is ambiguous; save it without alpha")
     if (array[..., 0] != array[..., 1]).any() or (array[..., 0] != array[..., 2]).any():
-        raise DataError(f"{path}: a colour mask where class ids are expected; "
-                        "set `encoding: colour` under `masks` in dataset.yaml")
+        raise DataError(
+            f"{path}: a colour mask where class ids are expected; set `encoding: colour` under `masks` in dataset.yaml"
+        )
     return array[..., 0]
 
 
@@ -294,8 +316,10 @@ def _read_colour(image: Image.Image, path: Path, classes: ClassTree, ignore_colo
         present, inverse = np.unique(packed[strange], return_inverse=True)
         channels = np.stack([present >> 16, present >> 8 & 255, present & 255], 1)
         # At most a few thousand distinct colours: a table of distances is small.
-        nearest[strange] = np.concatenate([
-            ((block[:, None] - palette[None]) ** 2).sum(2).argmin(1)
-            for block in np.array_split(channels, len(channels) // 4096 + 1)
-        ])[inverse]
+        nearest[strange] = np.concatenate(
+            [
+                ((block[:, None] - palette[None]) ** 2).sum(2).argmin(1)
+                for block in np.array_split(channels, len(channels) // 4096 + 1)
+            ]
+        )[inverse]
     return MaskPixels(np.array(values, np.uint16)[nearest].reshape(rgb.shape[:2]), len(strange))

@@ -85,27 +85,44 @@ class Certificate:
         """For JSON."""
         changed = sum(record.changed for record in self.samples)
         pixels = sum(record.pixels for record in self.samples)
-        return {"source": self.source, "target": self.target, "format": self.format,
-                "summary": {"samples": len(self.samples), "exact": sum(r.exact for r in self.samples),
-                            "pixels": pixels, "changed": changed, "pixel_exact": self.exact,
-                            "iou": self.iou, "left_out": len(self.left_out)},
-                "samples": [asdict(record) for record in self.samples], "left_out": dict(self.left_out),
-                "lost": [finding.to_dict() for finding in self.lost]}
+        return {
+            "source": self.source,
+            "target": self.target,
+            "format": self.format,
+            "summary": {
+                "samples": len(self.samples),
+                "exact": sum(r.exact for r in self.samples),
+                "pixels": pixels,
+                "changed": changed,
+                "pixel_exact": self.exact,
+                "iou": self.iou,
+                "left_out": len(self.left_out),
+            },
+            "samples": [asdict(record) for record in self.samples],
+            "left_out": dict(self.left_out),
+            "lost": [finding.to_dict() for finding in self.lost],
+        }
 
     def human(self) -> str:
         """For a terminal."""
         total = self.to_dict()["summary"]
-        lines = [f"{self.target}: {total['samples']} samples as {self.format}; read back: " + (
-            "every pixel is the same" if self.exact else
-            f"{total['exact']} the same, {total['changed']} of {total['pixels']} pixels changed "
-            f"({total['changed'] / max(total['pixels'], 1):.3%})")]
+        lines = [
+            f"{self.target}: {total['samples']} samples as {self.format}; read back: "
+            + (
+                "every pixel is the same"
+                if self.exact
+                else f"{total['exact']} the same, {total['changed']} of {total['pixels']} pixels changed "
+                f"({total['changed'] / max(total['pixels'], 1):.3%})"
+            )
+        ]
         if not self.exact:
             lines += [f"  IoU {value:.4f}  {name}" for name, value in self.iou.items()]
             worst = sorted((r for r in self.samples if not r.exact), key=lambda r: -r.changed)[:3]
             lines += [f"  most changed: {r.sample}, {r.changed} of {r.pixels} pixels" for r in worst]
         dropped = Counter(what for record in self.samples for what in record.dropped)
-        lines += [f"  {what}" + (f" (in {count} samples)" if count > 1 else "") for what, count in
-                  dropped.most_common(5)]
+        lines += [
+            f"  {what}" + (f" (in {count} samples)" if count > 1 else "") for what, count in dropped.most_common(5)
+        ]
         lines += [f"  {finding.message}" for finding in self.lost[:5]]
         lines += [f"  left out: {name}: {why}" for name, why in list(self.left_out.items())[:3]]
         if len(self.left_out) > 3:
@@ -113,9 +130,19 @@ class Certificate:
         return "\n".join(lines)
 
 
-def convert(source: str | Path | Dataset, out: str | Path, *, to: str, from_: str | None = None,
-            tolerance: float = 0.0, polygons: bool = False, quality: int = 95, images: bool = True,
-            boxes: Mapping[str, Any] | None = None, progress: bool = True) -> Certificate:
+def convert(
+    source: str | Path | Dataset,
+    out: str | Path,
+    *,
+    to: str,
+    from_: str | None = None,
+    tolerance: float = 0.0,
+    polygons: bool = False,
+    quality: int = 95,
+    images: bool = True,
+    boxes: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Certificate:
     """Writes the dataset `source` (a folder, a zip file or a Dataset) into the new folder `out` in the format `to`,
     or into a zip file when `out` ends in `.zip`.
 
@@ -141,7 +168,7 @@ def convert(source: str | Path | Dataset, out: str | Path, *, to: str, from_: st
         options = WriteOptions(tolerance, polygons, quality, dataset.exif)
         task = _Task(dataset, to, options, str(dataset.root if isinstance(source, Dataset) else source), str(out))
         # A zip file holds what the other tool expects and nothing else.
-        with (TemporaryDirectory(prefix=STAGING_PREFIX, dir=_parent(out)) if packed else staged_folder(out)) as place:
+        with TemporaryDirectory(prefix=STAGING_PREFIX, dir=_parent(out)) if packed else staged_folder(out) as place:
             certificate = task.run(Path(place), images, progress)
             if packed:
                 pack(Path(place), out)
@@ -164,8 +191,10 @@ def _with_rule(dataset: Dataset, given: Mapping[str, Any]) -> Dataset:
     except ValidationError as error:
         raise ConfigError([f"--boxes: {problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]) from None
     background = background_of(dataset.classes)
-    ids = {"ignore": dataset.classes.ignore,
-           "background": dataset.classes.ignore if background is None else dataset.classes.ids[background]}
+    ids = {
+        "ignore": dataset.classes.ignore,
+        "background": dataset.classes.ignore if background is None else dataset.classes.ids[background],
+    }
 
     def changed(sample: Sample) -> Sample:
         if sample.drawing is None:
@@ -198,8 +227,9 @@ class _Task:
         if not images:
             for path in self.places:
                 (place / path).unlink(missing_ok=True)
-        return Certificate(self.source, self.target, self.to, records, self.left_out, list(self.dataset.notes),
-                           class_pixels)
+        return Certificate(
+            self.source, self.target, self.to, records, self.left_out, list(self.dataset.notes), class_pixels
+        )
 
     def describe(self, place: Path) -> None:
         """Writes `dataset.yaml`, with the ids, colours and tree that the format itself cannot hold."""
@@ -211,12 +241,22 @@ class _Task:
             assert self.back is not None
             encoding = self.back.encoding
             stored = {leaf.name: leaf for leaf in self.back.classes.leaves}
-            classes = classes.stored_as((replace(leaf, id=stored[leaf.name].id, colour=stored[leaf.name].colour)
-                                         for leaf in classes.leaves if leaf.name in stored), self.back.classes.ignore)
+            classes = classes.stored_as(
+                (
+                    replace(leaf, id=stored[leaf.name].id, colour=stored[leaf.name].colour)
+                    for leaf in classes.leaves
+                    if leaf.name in stored
+                ),
+                self.back.classes.ignore,
+            )
         colour = encoding.ignore_colour
-        file = DatasetFile(layout=self.to, images=ImagesSpec(exif=self.dataset.exif), classes=describe(classes),
-                           masks=MasksSpec(encoding=encoding.kind, ignore_colour=to_hex(colour) if colour else None),
-                           ignore=classes.ignore)
+        file = DatasetFile(
+            layout=self.to,
+            images=ImagesSpec(exif=self.dataset.exif),
+            classes=describe(classes),
+            masks=MasksSpec(encoding=encoding.kind, ignore_colour=to_hex(colour) if colour else None),
+            ignore=classes.ignore,
+        )
         if classes.background_id != BY_RULE:
             file = file.model_copy(update={"background": classes.background_id})
         atomic_write_text(place / FILE_NAME, render(file, {"layout": "as converted"}))
@@ -248,8 +288,10 @@ class _Task:
             raise DataError(f"{sample.label_file}: the name {sample.name[:60]}… is too long for a file; shorten it")
         mask = self.dataset.read_mask(sample)
         if sample.image.exists() and (size := self.dataset.image_size(sample)) != mask.shape:
-            raise DataError(f"{sample.label_file}: is {mask.shape[1]}x{mask.shape[0]} but its image is "
-                            f"{size[1]}x{size[0]}; draw it again")
+            raise DataError(
+                f"{sample.label_file}: is {mask.shape[1]}x{mask.shape[0]} but its image is "
+                f"{size[1]}x{size[0]}; draw it again"
+            )
         return mask
 
     def _place(self, place: Path, path: str, sample: Sample) -> None:
@@ -264,8 +306,9 @@ class _Task:
             else:
                 self.dropped.setdefault(sample.name, []).append("the image file, which is missing")
 
-    def _compare(self, place: Path, advance: Advance | None
-                 ) -> tuple[list[SampleRecord], dict[str, tuple[int, int, int]]]:
+    def _compare(
+        self, place: Path, advance: Advance | None
+    ) -> tuple[list[SampleRecord], dict[str, tuple[int, int, int]]]:
         self.back = back = load_dataset(place, None if FORMATS[self.to].read is None else self.to)
         found = {sample.image.relative_to(place).as_posix(): sample for sample in back.samples}
         table = _by_name(back.classes, self.dataset.classes)
@@ -321,6 +364,7 @@ def _cut(mask: npt.NDArray[np.int16], shape: tuple[int, ...]) -> npt.NDArray[np.
 
 def _counts(before: Mask, after: npt.NDArray[np.int16], classes: int) -> npt.NDArray[np.int64]:
     """(3, K + 1): pixels of each class, then ignored ones, before, after, and both times."""
+
     def count(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         counts = np.bincount(values.reshape(-1), minlength=256)
         return np.append(counts[: classes - 1], counts[IGNORE])

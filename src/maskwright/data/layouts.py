@@ -28,8 +28,15 @@ from maskwright.errors import ConfigError, DataError
 
 IMAGE_FOLDERS = ("img", "images", "image", "imgs", "img_dir", "jpegimages", "photos")
 MASK_FOLDERS = ("labels", "label", "masks", "mask", "ann_dir", "annotations", "ann", "gt", "segmentationclass")
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-               "test": "test", "testing": "test"}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 _MASKS_READ = 400
 _NEAR_LEVEL = 32
 
@@ -56,8 +63,10 @@ def detect(root: Path, images: str | None = None, masks: str | None = None) -> D
     folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     image_folder = _choose(root, folders, images, IMAGE_FOLDERS, "images", reasons)
     if image_folder is None:
-        raise DataError(f"{root}: no folder of images found (looked for {', '.join(IMAGE_FOLDERS)}); "
-                        "name it with --images, or give another folder")
+        raise DataError(
+            f"{root}: no folder of images found (looked for {', '.join(IMAGE_FOLDERS)}); "
+            "name it with --images, or give another folder"
+        )
     others = [name for name in folders if name != image_folder]
     mask_folder = _choose(root, others, masks, MASK_FOLDERS, "masks", reasons)
     table = "labels.csv" if (root / "labels.csv").is_file() else None
@@ -75,12 +84,17 @@ def detect(root: Path, images: str | None = None, masks: str | None = None) -> D
         layout="table" if table else "split_folders" if splits else "flat",
         images=ImagesSpec(folder=image_folder, exif=_exif(root, image_folder, mask_files, reasons)),
         masks=MasksSpec(folder=mask_folder, encoding=encoding[0], levels=encoding[1]),
-        splits=splits, table=table, classes=classes, ignore=ignore)
+        splits=splits,
+        table=table,
+        classes=classes,
+        ignore=ignore,
+    )
     return Detection(file, reasons, bool(mask_files))
 
 
-def _choose(root: Path, folders: Sequence[str], wanted: str | None, known: Sequence[str], role: str,
-            reasons: dict[str, str]) -> str | None:
+def _choose(
+    root: Path, folders: Sequence[str], wanted: str | None, known: Sequence[str], role: str, reasons: dict[str, str]
+) -> str | None:
     if wanted is not None:
         if not (root / wanted).is_dir():
             raise ConfigError(f"--{role} {wanted}: no such folder in {root}; it holds {', '.join(folders) or 'none'}")
@@ -96,15 +110,19 @@ def _choose(root: Path, folders: Sequence[str], wanted: str | None, known: Seque
         return found[0]
     if named:
         reasons[role] = f"{', '.join(named)} holds no image files" + (
-            " (annotations in another format?), so there are no masks yet" if role == "masks" else "")
+            " (annotations in another format?), so there are no masks yet" if role == "masks" else ""
+        )
     elif role == "masks":
         reasons[role] = f"no folder named like {', '.join(MASK_FOLDERS)}, so there are no masks yet"
     return None
 
 
 def _splits(image_root: Path) -> dict[str, str]:
-    found = {SPLIT_NAMES[path.name.lower()]: path.name for path in sorted(image_root.iterdir())
-             if path.is_dir() and path.name.lower() in SPLIT_NAMES}
+    found = {
+        SPLIT_NAMES[path.name.lower()]: path.name
+        for path in sorted(image_root.iterdir())
+        if path.is_dir() and path.name.lower() in SPLIT_NAMES
+    }
     return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
@@ -126,8 +144,9 @@ def _exif(root: Path, image_folder: str, masks: Sequence[Path], reasons: dict[st
     return decided
 
 
-def _encoding(root: Path, files: Sequence[Path], reasons: dict[str, str]
-              ) -> tuple[tuple[Any, dict[str, int]], list[ClassSpec], int]:
+def _encoding(
+    root: Path, files: Sequence[Path], reasons: dict[str, str]
+) -> tuple[tuple[Any, dict[str, int]], list[ClassSpec], int]:
     """(encoding, levels), classes and the ignore id, told from the values in up to 400 masks."""
     chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(len(files), _MASKS_READ)).astype(int))]
     grey, colours, lossy, ids_stored, unreadable = Counter[int](), Counter[int](), 0, 0, 0
@@ -145,8 +164,9 @@ def _encoding(root: Path, files: Sequence[Path], reasons: dict[str, str]
         return ("index", {}), _classes([0, 1], root, reasons), IGNORE_ID
     if colours:
         if ids_stored:
-            raise ConfigError(f"{root}: {ids_stored} masks hold ids or grey values, the others colours; save all of "
-                              "them in one way")
+            raise ConfigError(
+                f"{root}: {ids_stored} masks hold ids or grey values, the others colours; save all of them in one way"
+            )
         # A grey mask saved as RGB was counted as grey, so these are real colours.
         for value, count in grey.items():
             colours[value << 16 | value << 8 | value] += count
@@ -155,19 +175,28 @@ def _encoding(root: Path, files: Sequence[Path], reasons: dict[str, str]
     levels = _levels(grey, bool(lossy))
     if levels:
         names = ["background", "foreground"] if len(levels) == 2 else [f"class_{i}" for i in range(len(levels))]
-        reasons["encoding"] = (f"{'JPEG ' if lossy else ''}masks with grey values around {', '.join(map(str, levels))} "
-                               f"({seen}); each pixel goes to the nearest")
+        reasons["encoding"] = (
+            f"{'JPEG ' if lossy else ''}masks with grey values around {', '.join(map(str, levels))} "
+            f"({seen}); each pixel goes to the nearest"
+        )
         reasons["classes"] = "one class per grey level, dark to bright: give them their names"
-        return (("levels", {str(level): i for i, level in enumerate(levels)}),
-                [ClassSpec(id=i, name=name, colour=to_hex(colour_of(i))) for i, name in enumerate(names)], IGNORE_ID)
+        return (
+            ("levels", {str(level): i for i, level in enumerate(levels)}),
+            [ClassSpec(id=i, name=name, colour=to_hex(colour_of(i))) for i, name in enumerate(names)],
+            IGNORE_ID,
+        )
     if lossy:
-        raise ConfigError(f"{root}: {lossy} masks are JPEG with {len(values)} grey values and no clear levels; "
-                          f"write `encoding: levels` with your levels in {FILE_NAME}")
+        raise ConfigError(
+            f"{root}: {lossy} masks are JPEG with {len(values)} grey values and no clear levels; "
+            f"write `encoding: levels` with your levels in {FILE_NAME}"
+        )
     ignore = IGNORE_ID if IGNORE_ID in values else free_ignore_id(values)
     ids = [value for value in values if value != ignore]
     if len(ids) > 254:
-        raise ConfigError(f"{root}: the masks hold {len(ids)} different values; if they are instance ids or grey "
-                          f"photographs, they are not class masks")
+        raise ConfigError(
+            f"{root}: the masks hold {len(ids)} different values; if they are instance ids or grey "
+            f"photographs, they are not class masks"
+        )
     listed = ", ".join(map(str, ids[:12])) + ("…" if len(ids) > 12 else "")
     reasons["encoding"] = f"pixel values are class ids: {listed} ({seen})"
     if IGNORE_ID in values:
@@ -208,8 +237,9 @@ def _levels(grey: Counter[int], lossy: bool) -> list[int]:
     return [0, 255] if blurred and bright and extremes >= 0.95 * total else []
 
 
-def _colour_classes(colours: Counter[int], seen: str, reasons: dict[str, str]
-                    ) -> tuple[tuple[Any, dict[str, int]], list[ClassSpec], int]:
+def _colour_classes(
+    colours: Counter[int], seen: str, reasons: dict[str, str]
+) -> tuple[tuple[Any, dict[str, int]], list[ClassSpec], int]:
     total = colours.total()
     kept: list[int] = []
     for value, count in colours.most_common():
@@ -218,8 +248,10 @@ def _colour_classes(colours: Counter[int], seen: str, reasons: dict[str, str]
         if count >= 0.0005 * total and not near and len(kept) < 254:
             kept.append(value)
     stray = total - sum(colours[value] for value in kept)
-    reasons["encoding"] = (f"colour masks: {len(kept)} colours {seen}; {stray} of {total} pixels have another colour "
-                           "and are read as the nearest")
+    reasons["encoding"] = (
+        f"colour masks: {len(kept)} colours {seen}; {stray} of {total} pixels have another colour "
+        "and are read as the nearest"
+    )
     reasons["classes"] = "one class per colour, most frequent first: give them their names and check the colours"
     classes = [ClassSpec(id=i, name=f"class_{i}", colour=f"#{value:06X}") for i, value in enumerate(kept)]
     return ("colour", {}), classes, IGNORE_ID

@@ -9,15 +9,7 @@ from maskwright.base import strictyaml
 from maskwright.base.storage import atomic_write_text
 from maskwright.core.classes import BACKGROUND_NAMES, MAX_ID, ClassTree, free_ignore_id
 from maskwright.core.dataset import Dataset, build, refuse_same_names
-from maskwright.core.description import (
-    FILE_NAME,
-    FOLDER_LAYOUTS,
-    ClassSpec,
-    DatasetFile,
-    ImagesSpec,
-    MasksSpec,
-    render,
-)
+from maskwright.core.description import FILE_NAME, FOLDER_LAYOUTS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec, render
 from maskwright.core.edits import with_edits
 from maskwright.core.findings import Severity
 from maskwright.core.palette import to_hex
@@ -58,12 +50,14 @@ def _refuse_another_format(file: Path, description: DatasetFile, format: str) ->
     if FORMATS[format].read is None:  # plain folders of mask files, which `layout` and `encoding` tell apart
         said = f"layout {description.layout}, with masks of the encoding {description.masks.encoding}"
         agreed = description.layout in FOLDER_LAYOUTS and (
-            (format == "colour") == (description.masks.encoding == "colour"))
+            (format == "colour") == (description.masks.encoding == "colour")
+        )
     else:
         said, agreed = f"layout {description.layout}", description.layout == format
     if not agreed:
-        raise ConfigError(f"{file}: says {said}, but the format {format} is asked for; leave the format out, or move "
-                          "the file away")
+        raise ConfigError(
+            f"{file}: says {said}, but the format {format} is asked for; leave the format out, or move the file away"
+        )
 
 
 def _require_known(format: str) -> None:
@@ -105,8 +99,9 @@ def _with_background(found: Detection) -> Detection:
         id_, why = found.file.masks.levels["0"], "the class that is black (0) in the masks"
     else:
         id_, why = None, "no class is called background; give the id of one that stands for no object, if there is one"
-    return replace(found, file=found.file.model_copy(update={"background": id_}),
-                   reasons=found.reasons | {"background": why})
+    return replace(
+        found, file=found.file.model_copy(update={"background": id_}), reasons=found.reasons | {"background": why}
+    )
 
 
 def _detect(root: Path, images: str | None, masks: str | None, format: str | None) -> Detection:
@@ -157,9 +152,16 @@ def _describe(root: Path, name: str, reason: str, images: str | None) -> Detecti
     ignored = (label.colour for label in source.labels if _is_ignored(label, source))
     colour = encoding.ignore_colour or next(ignored, None)
     file = DatasetFile(
-        layout=name, images=ImagesSpec(folder=images or "."), classes=classes, ignore=ignore,
-        masks=MasksSpec(encoding=encoding.kind, levels={str(k): v for k, v in encoding.levels.items()},
-                        ignore_colour=to_hex(colour) if colour and encoding.kind == "colour" else None))
+        layout=name,
+        images=ImagesSpec(folder=images or "."),
+        classes=classes,
+        ignore=ignore,
+        masks=MasksSpec(
+            encoding=encoding.kind,
+            levels={str(k): v for k, v in encoding.levels.items()},
+            ignore_colour=to_hex(colour) if colour and encoding.kind == "colour" else None,
+        ),
+    )
     return Detection(file, {"layout": reason, "classes": why})
 
 
@@ -184,8 +186,7 @@ def _classes(source: Source) -> tuple[list[ClassSpec], int, str]:
             labels.setdefault(mark.label, Label(mark.label))
     by_masks = any(item.mask for item in source.items)
     background = next((label for label in labels.values() if label.name.lower() in BACKGROUND_NAMES), None)
-    others = [label for label in labels.values() if label is not background
-              and not _is_ignored(label, source)]
+    others = [label for label in labels.values() if label is not background and not _is_ignored(label, source)]
     ids = [label.id for label in others if label.id is not None]
     zero_free = background is None or background.id in (None, 0)
     fit = len(ids) == len(others) == len(set(ids)) and all(0 <= i <= MAX_ID for i in ids)
@@ -228,14 +229,28 @@ def _dataset(source: Source, file: DatasetFile, root: Path, name: str) -> Datase
             else:
                 regions.append(Region(id_, mark.shape, mark.order, mark.weak))
         samples.append(_sample(item, regions, background, classes, file))
-    notes += [note("annotation.unknown_label", Severity.WARNING,
-                   f"{count} regions are labelled {label!r}, which is no class; they are left out",
-                   "add the class in dataset.yaml, or correct the label", count=count, label=label)
-              for label, count in unknown.items()]
+    notes += [
+        note(
+            "annotation.unknown_label",
+            Severity.WARNING,
+            f"{count} regions are labelled {label!r}, which is no class; they are left out",
+            "add the class in dataset.yaml, or correct the label",
+            count=count,
+            label=label,
+        )
+        for label, count in unknown.items()
+    ]
     refuse_same_names(samples)
     encoding = file.mask_encoding(classes) if any(s.mask for s in samples) else MaskEncoding()
-    return Dataset(name, root, classes, tuple(sorted(samples, key=lambda sample: sample.name)), encoding,
-                   file.images.exif, notes=tuple(notes))
+    return Dataset(
+        name,
+        root,
+        classes,
+        tuple(sorted(samples, key=lambda sample: sample.name)),
+        encoding,
+        file.images.exif,
+        notes=tuple(notes),
+    )
 
 
 def _sample(item: Item, regions: list[Region], background: int, classes: ClassTree, file: DatasetFile) -> Sample:
@@ -244,12 +259,19 @@ def _sample(item: Item, regions: list[Region], background: int, classes: ClassTr
     if item.mask is None and item.labelled:
         outside = classes.ignore if weak and file.boxes.outside == "ignore" else background
         drawing = Drawing(tuple(regions), outside, item.source, item.size, file.boxes)
-    return Sample(item.name, item.image, item.mask, item.split, provenance="box" if weak and drawing else "hand",
-                  drawing=drawing)
+    return Sample(
+        item.name, item.image, item.mask, item.split, provenance="box" if weak and drawing else "hand", drawing=drawing
+    )
 
 
-def init(folder: str | Path, *, out: str | Path | None = None, images: str | None = None, masks: str | None = None,
-         format: str | None = None) -> tuple[Path, Detection]:
+def init(
+    folder: str | Path,
+    *,
+    out: str | Path | None = None,
+    images: str | None = None,
+    masks: str | None = None,
+    format: str | None = None,
+) -> tuple[Path, Detection]:
     """Detects what `folder` is and writes `dataset.yaml` there, or into the folder `out`, which then refers to
     `folder` (for data that must not be written to, or that has two sets of masks).
 
@@ -263,8 +285,11 @@ def init(folder: str | Path, *, out: str | Path | None = None, images: str | Non
         if format is not None:
             _refuse_another_format(target, description, format)
         asked = [(images, description.images.folder), (masks, description.masks.folder)]
-        if (format or images or masks) and all(option in (None, said) for option, said in asked) and (
-                (target.parent / description.root).resolve() == folder.resolve()):
+        if (
+            (format or images or masks)
+            and all(option in (None, said) for option, said in asked)
+            and ((target.parent / description.root).resolve() == folder.resolve())
+        ):
             return target, Detection(description, {"layout": f"{target} says so"})
         raise ConfigError(f"{target}: already there and never overwritten; edit it, or move it away to detect again")
     detection = detect(folder, images, masks, format)

@@ -8,12 +8,7 @@ from maskwright.demonstration.colours import COATS, Part, one_of, times, towards
 from maskwright.demonstration.sweeps import Colour, Knot, Sweep
 
 _SLATE = (0.38, 0.43, 0.50)
-_BREASTS: tuple[Colour, ...] = (
-    (0.85, 0.78, 0.66),
-    (0.74, 0.42, 0.24),
-    (0.80, 0.72, 0.42),
-    (0.66, 0.62, 0.58),
-)
+_BREASTS: tuple[Colour, ...] = ((0.85, 0.78, 0.66), (0.74, 0.42, 0.24), (0.80, 0.72, 0.42), (0.66, 0.62, 0.58))
 _HORNS: tuple[Colour, ...] = ((0.80, 0.52, 0.18), (0.30, 0.26, 0.22), (0.62, 0.50, 0.36))  # beak and legs
 
 

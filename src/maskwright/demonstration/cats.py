@@ -24,9 +24,7 @@ class _Fur:
     patches: float
     paws: Colour
 
-    def over(
-        self, part: Part, *knots: Knot, depth: float = 0.0, bands: float = 0.0, shade: float = 1.0
-    ) -> Sweep:
+    def over(self, part: Part, *knots: Knot, depth: float = 0.0, bands: float = 0.0, shade: float = 1.0) -> Sweep:
         """A part covered by this fur; `shade` darkens what lies on the far side."""
         belly = times(towards(self.coat, self.pale, 0.6), shade) if part in (Part.BODY, Part.HEAD) else None
         return Sweep(

@@ -33,9 +33,7 @@ COATS: tuple[Colour, ...] = (
 
 def one_of(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
     """One of the colours, a little lighter or darker and a little off."""
-    colour = (
-        np.asarray(colours[rng.integers(len(colours))]) * rng.uniform(0.88, 1.12) * rng.normal(1, 0.015, 3)
-    )
+    colour = np.asarray(colours[rng.integers(len(colours))]) * rng.uniform(0.88, 1.12) * rng.normal(1, 0.015, 3)
     red, green, blue = np.clip(colour, 0.06, 0.92).tolist()
     return red, green, blue
 

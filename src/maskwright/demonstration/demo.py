@@ -82,7 +82,7 @@ def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -
     _step("suspects", data, "--budget", search, "--folds", str(_FOLDS))
     doubted = suspects(data, budget=search, folds=_FOLDS)
     say(suspects_text(doubted))
-    first = {row.sample for row in doubted.samples[:2 * len(planted)]}
+    first = {row.sample for row in doubted.samples[: 2 * len(planted)]}
     _step("plan", data, "-o", config, "--budget", training)
     plan(data, out=config, budget=training)
     _step("train", config, "--out", run_folder)
@@ -95,8 +95,16 @@ def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -
     _step("report", run_folder)
     page = report(run)
     found = sum(item.sample in first for item in planted)
-    return Demo(folder, run.path, page, [asdict(item) for item in planted], found, doubted.page,
-                result.to_dict()["scores"], time.monotonic() - began)
+    return Demo(
+        folder,
+        run.path,
+        page,
+        [asdict(item) for item in planted],
+        found,
+        doubted.page,
+        result.to_dict()["scores"],
+        time.monotonic() - began,
+    )
 
 
 def _step(*words: str | Path) -> None:

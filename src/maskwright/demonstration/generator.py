@@ -87,9 +87,7 @@ def generate(
             if progress is not None:
                 progress(index + 1, images)
         atomic_write_text(staged / "classes.txt", "\n".join(CLASSES) + "\n")
-        atomic_write_json(
-            staged / "planted.json", {"seed": seed, "planted": [asdict(record) for record in records]}
-        )
+        atomic_write_json(staged / "planted.json", {"seed": seed, "planted": [asdict(record) for record in records]})
     return records
 
 

@@ -20,9 +20,7 @@ def stone(rng: np.random.Generator, size: float) -> list[Sweep]:
     places = (-0.55 * size, 0.0, 0.55 * size)
     knots = tuple((x, 0.2 * size - r, r) for x, r in zip(places, thick, strict=True))
     lichen = float(rng.uniform(0.2, 0.5))
-    return [
-        Sweep(knots, colour, mark=times(colour, dark), patches=lichen, belly=times(colour, dark), fur=0.6)
-    ]
+    return [Sweep(knots, colour, mark=times(colour, dark), patches=lichen, belly=times(colour, dark), fur=0.6)]
 
 
 def twig(rng: np.random.Generator, size: float) -> list[Sweep]:

@@ -115,9 +115,7 @@ def _add_animal(
     canvas.add(placed(_ANIMALS[class_id - 1](rng), unit, turn, at, mirrored), at[1], class_id, rng)
 
 
-def _add_prop(
-    canvas: _Canvas, kind: str, left: float, foot: float, scale: float, rng: np.random.Generator
-) -> None:
+def _add_prop(canvas: _Canvas, kind: str, left: float, foot: float, scale: float, rng: np.random.Generator) -> None:
     """One of the things that lie on this kind of ground, of size `scale` at (left, foot)."""
     make = _PROPS[kind][int(rng.integers(len(_PROPS[kind])))]
     at = (left * canvas.size, foot * canvas.size)

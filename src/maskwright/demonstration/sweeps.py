@@ -46,9 +46,7 @@ class Sweep:
     fur: float = 1.0
 
 
-def placed(
-    sweeps: Sequence[Sweep], scale: float, angle: float, at: tuple[float, float], mirrored: bool
-) -> list[Sweep]:
+def placed(sweeps: Sequence[Sweep], scale: float, angle: float, at: tuple[float, float], mirrored: bool) -> list[Sweep]:
     """The sweeps mirrored left to right, turned by `angle` radians and scaled about 0, then moved to `at`."""
     cos, sin, side = float(np.cos(angle)), float(np.sin(angle)), -1.0 if mirrored else 1.0
 
@@ -57,8 +55,7 @@ def placed(
         return at[0] + scale * (cos * x - sin * y), at[1] + scale * (sin * x + cos * y), scale * radius
 
     return [
-        replace(sweep, knots=tuple(moved(*knot) for knot in sweep.knots), depth=scale * sweep.depth)
-        for sweep in sweeps
+        replace(sweep, knots=tuple(moved(*knot) for knot in sweep.knots), depth=scale * sweep.depth) for sweep in sweeps
     ]
 
 
@@ -170,8 +167,7 @@ def render(sweeps: Sequence[Sweep], size: int, light: Light, rng: np.random.Gene
     hairs = [noise(rng, shape, 4 * unit, 1) * np.float32(0.8 * unit) for _ in range(2)]
     maps = columns + hairs[0], rows + hairs[1]
     index, colour = (
-        cv2.remap(layer, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-        for layer in (index, colour)
+        cv2.remap(layer, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE) for layer in (index, colour)
     )
     parts = np.asarray([sweep.part for sweep in sweeps] + [0], np.uint8)[index]
     alpha = (index >= 0).astype(np.float32)

@@ -37,28 +37,17 @@ def _relief(height: Floats, light: Light, strength: float) -> Floats:
 def _grass(rng: np.random.Generator, side: int, light: Light) -> Floats:
     unit = side / 384
     hue = float(rng.uniform(-0.04, 0.06))
-    colours = (
-        (0.13, 0.19, 0.07),
-        (0.22 + hue, 0.32, 0.11),
-        (0.34 + hue, 0.45, 0.16),
-        (0.52 + hue, 0.56, 0.26),
-    )
+    colours = ((0.13, 0.19, 0.07), (0.22 + hue, 0.32, 0.11), (0.34 + hue, 0.45, 0.16), (0.52 + hue, 0.56, 0.26))
     tone = 0.35 * noise(rng, (side, side), 90 * unit, 3)
-    ground = np.ascontiguousarray(
-        _coloured(tone + 0.5 * noise(rng, (side, side), 5 * unit, 2) - 1.0, colours)
-    )
+    ground = np.ascontiguousarray(_coloured(tone + 0.5 * noise(rng, (side, side), 5 * unit, 2) - 1.0, colours))
     count = 2600
     roots = rng.uniform(-0.02, 1.05, (count, 2)) * side
     roots = roots[np.argsort(roots[:, 1])]
     tips = roots + np.column_stack([rng.normal(0, 8, count), -rng.uniform(10, 30, count)]) * unit
     where = np.clip(roots.astype(int), 0, side - 1)
-    blades = _coloured(
-        (tone[where[:, 1], where[:, 0]] + rng.normal(0.0, 0.95, count)).astype(np.float32), colours
-    )
+    blades = _coloured((tone[where[:, 1], where[:, 0]] + rng.normal(0.0, 0.95, count)).astype(np.float32), colours)
     width = max(1, round(1.4 * unit))
-    for start, end, colour in zip(
-        roots.astype(int).tolist(), tips.astype(int).tolist(), blades.tolist(), strict=True
-    ):
+    for start, end, colour in zip(roots.astype(int).tolist(), tips.astype(int).tolist(), blades.tolist(), strict=True):
         cv2.line(ground, start, end, colour, width)
     return ground
 
@@ -73,9 +62,7 @@ def _sand(rng: np.random.Generator, side: int, light: Light) -> Floats:
     dunes = noise(rng, shape, 110 * unit, 3)
     height = ripples * float(rng.uniform(0.4, 1.3)) + 2.2 * dunes + 0.16 * noise(rng, shape, 2 * unit, 1)
     grain = rng.standard_normal(shape, np.float32)
-    return _coloured(0.6 * dunes + 0.35 * grain, colours) * _relief(
-        np.asarray(height * unit, np.float32), light, 0.45
-    )
+    return _coloured(0.6 * dunes + 0.35 * grain, colours) * _relief(np.asarray(height * unit, np.float32), light, 0.45)
 
 
 def _shore(rng: np.random.Generator, side: int, light: Light) -> Floats:
@@ -85,12 +72,7 @@ def _shore(rng: np.random.Generator, side: int, light: Light) -> Floats:
     sand = _sand(rng, side, light)
     waves = noise(rng, shape, 10 * unit, 3, 3.5)
     tone = float(rng.uniform(-0.05, 0.05))
-    colours = (
-        (0.11, 0.24 + tone, 0.30),
-        (0.20, 0.37 + tone, 0.43),
-        (0.33, 0.50 + tone, 0.54),
-        (0.72, 0.80, 0.82),
-    )
+    colours = ((0.11, 0.24 + tone, 0.30), (0.20, 0.37 + tone, 0.43), (0.33, 0.50 + tone, 0.54), (0.72, 0.80, 0.82))
     water = _coloured(waves * 0.8 - 0.4, colours)
     rows = np.arange(side, dtype=np.float32)[:, None] / np.float32(side)
     edge = rows - float(rng.uniform(0.38, 0.60)) + 0.03 * noise(rng, shape, 120 * unit, 2)
@@ -141,23 +123,15 @@ def _cobbles(rng: np.random.Generator, side: int, light: Light) -> Floats:
     seeds = np.full(shape, 255, np.uint8)
     inside = points[((points >= 0) & (points < side)).all(1)].astype(int)
     seeds[inside[:, 1], inside[:, 0]] = 0
-    _, cells = cv2.distanceTransformWithLabels(
-        seeds, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    _, cells = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL)
     joint = np.zeros(shape, np.uint8)
     joint[:, 1:] |= cells[:, 1:] != cells[:, :-1]
     joint[1:] |= cells[1:] != cells[:-1]
-    depth = np.asarray(
-        cv2.distanceTransform(1 - joint, cv2.DIST_L2, cv2.DIST_MASK_5), np.float32
-    ) / np.float32(pitch)
+    depth = np.asarray(cv2.distanceTransform(1 - joint, cv2.DIST_L2, cv2.DIST_MASK_5), np.float32) / np.float32(pitch)
     dome = 1 - np.clip(1 - depth / 0.30, 0, 1) ** 2
     rough = noise(rng, shape, 9 * unit, 4)
     warm = float(rng.uniform(-0.02, 0.05))
-    colours = (
-        (0.27 + warm, 0.265, 0.25 - warm),
-        (0.44 + warm, 0.435, 0.41 - warm),
-        (0.62 + warm, 0.61, 0.57 - warm),
-    )
+    colours = ((0.27 + warm, 0.265, 0.25 - warm), (0.44 + warm, 0.435, 0.41 - warm), (0.62 + warm, 0.61, 0.57 - warm))
     tone = rng.normal(0, 0.55, int(cells.max()) + 1).astype(np.float32)[cells]
     top = _coloured(np.asarray(tone + 0.5 * rough, np.float32), colours)
     mortar = _coloured(rough, ((0.13, 0.12, 0.09), (0.21, 0.21, 0.13), (0.25, 0.29, 0.15)))
@@ -183,6 +157,4 @@ def ground(rng: np.random.Generator, kind: str, size: int, light: Light) -> Floa
     source = np.asarray([[0, 0], [side, 0], [side - margin, side], [margin, side]], np.float32)
     target = np.asarray([[0, 0], [size, 0], [size, size], [0, size]], np.float32)
     tilt: npt.NDArray[np.float64] = np.asarray(cv2.getPerspectiveTransform(source, target))
-    return np.asarray(
-        cv2.warpPerspective(flat, tilt, (size, size), borderMode=cv2.BORDER_REFLECT_101), np.float32
-    )
+    return np.asarray(cv2.warpPerspective(flat, tilt, (size, size), borderMode=cv2.BORDER_REFLECT_101), np.float32)

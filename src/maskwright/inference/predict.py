@@ -87,15 +87,17 @@ def find_images(inputs: str | Path | Sequence[str | Path]) -> dict[str, Path]:
         elif root.exists():
             files = [(Path(root.name), root)]
         else:
-            files = [(Path(path.name), path) for path in map(Path, sorted(glob.glob(item, recursive=True)))
-                     if path.is_file()]
+            files = [
+                (Path(path.name), path) for path in map(Path, sorted(glob.glob(item, recursive=True))) if path.is_file()
+            ]
         if not files:
             raise ConfigError(f"{item}: no image found there; give a file, a folder or a glob in quotes")
         for relative, path in files:
             name = relative.with_suffix("").as_posix()
             if name in found and found[name] != path:
-                raise ConfigError(f"{path}: would get the same output name as {found[name]}; "
-                                  "predict them into two folders")
+                raise ConfigError(
+                    f"{path}: would get the same output name as {found[name]}; predict them into two folders"
+                )
             found[name] = path
     return found
 
@@ -104,23 +106,50 @@ Array = npt.NDArray[Any]
 
 
 @overload
-def predict(model: str | Path | Run, images: Array, *, out: None = None, levels: bool = False,
-            selector: Selector | None = None, device: str | None = None) -> npt.NDArray[np.uint8]: ...
+def predict(
+    model: str | Path | Run,
+    images: Array,
+    *,
+    out: None = None,
+    levels: bool = False,
+    selector: Selector | None = None,
+    device: str | None = None,
+) -> npt.NDArray[np.uint8]: ...
 
 
 @overload
-def predict(model: str | Path | Run, images: Sequence[Array], *, out: None = None, levels: bool = False,
-            selector: Selector | None = None, device: str | None = None) -> list[npt.NDArray[np.uint8]]: ...
+def predict(
+    model: str | Path | Run,
+    images: Sequence[Array],
+    *,
+    out: None = None,
+    levels: bool = False,
+    selector: Selector | None = None,
+    device: str | None = None,
+) -> list[npt.NDArray[np.uint8]]: ...
 
 
 @overload
-def predict(model: str | Path | Run, images: str | Path | Sequence[str | Path], *, out: str | Path,
-            levels: bool = False, selector: Selector | None = None, device: str | None = None) -> Predictions: ...
+def predict(
+    model: str | Path | Run,
+    images: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    levels: bool = False,
+    selector: Selector | None = None,
+    device: str | None = None,
+) -> Predictions: ...
 
 
-def predict(model: str | Path | Run, images: str | Path | Sequence[str | Path] | Array | Sequence[Array], *,
-            out: str | Path | None = None, levels: bool = False, selector: Selector | None = None,
-            device: str | None = None) -> Predictions | npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
+def predict(
+    model: str | Path | Run,
+    images: str | Path | Sequence[str | Path] | Array | Sequence[Array],
+    *,
+    out: str | Path | None = None,
+    levels: bool = False,
+    selector: Selector | None = None,
+    device: str | None = None,
+) -> Predictions | npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
     """Masks for images: of files into the folder `out`, of numpy arrays as arrays.
 
     Arrays, which are what `Segmenter.label` takes, are given without `out` and `levels`: an array gives one mask (H, W)
@@ -134,12 +163,25 @@ def predict(model: str | Path | Run, images: str | Path | Sequence[str | Path] |
         return with_selector(segmenter, selector).label(images)  # type: ignore[arg-type]
     if out is None:
         raise ConfigError("out: files are predicted into a folder; name it, or give arrays")
-    return predict_files(model, images, out=out, levels=levels, selector=selector,  # type: ignore[arg-type]
-                         device=device)
+    return predict_files(
+        model,
+        images,  # type: ignore[arg-type]
+        out=out,
+        levels=levels,
+        selector=selector,
+        device=device,
+    )
 
 
-def predict_files(model: str | Path | Run, images: str | Path | Sequence[str | Path], *, out: str | Path,
-                  levels: bool = False, selector: Selector | None = None, device: str | None = None) -> Predictions:
+def predict_files(
+    model: str | Path | Run,
+    images: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    levels: bool = False,
+    selector: Selector | None = None,
+    device: str | None = None,
+) -> Predictions:
     """Predicts every image and writes `out/masks/NAME.png` (index PNG), `out/overlays/NAME.jpg` and
     `out/predictions.jsonl`.
 
@@ -189,8 +231,10 @@ def _open(folder: Path, file: Path, segmenter: Segmenter, above: Sequence[Level]
         digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     facts: dict[str, Any] = {"hash": digest}
     if segmenter.classes.depth > 1:
-        facts |= {"selector": segmenter.selector,
-                  "levels": [{"level": level.number, "classes": level.classes.to_dict()} for level in above]}
+        facts |= {
+            "selector": segmenter.selector,
+            "levels": [{"level": level.number, "classes": level.classes.to_dict()} for level in above],
+        }
     marker = folder / "model.json"
     if marker.exists():
         found = read_json(marker)
@@ -224,10 +268,16 @@ class _Book:
         for name, path in found.items():
             other = images.get(_mask_name(name), str(path))
             if other != str(path):
-                raise ConfigError(f"{path}: {self.folder} holds the mask of another image with this name ({other}); "
-                                  "choose another --out")
-        return {name: path for name, path in found.items() if _mask_name(name) not in images
-                and (str(path) not in self._skipped or self._skipped[str(path)]["state"] != _state(path))}
+                raise ConfigError(
+                    f"{path}: {self.folder} holds the mask of another image with this name ({other}); "
+                    "choose another --out"
+                )
+        return {
+            name: path
+            for name, path in found.items()
+            if _mask_name(name) not in images
+            and (str(path) not in self._skipped or self._skipped[str(path)]["state"] != _state(path))
+        }
 
     def add(self, row: dict[str, Any]) -> None:
         """One image, which was skipped if the row has a reason."""
@@ -244,8 +294,10 @@ class _Book:
 
     def _settle(self) -> None:
         rows = self._waiting
-        flush([self.folder / file for row in rows for file in (row["mask"], row["overlay"], *row.get("levels", ()))],
-              self.folder)
+        flush(
+            [self.folder / file for row in rows for file in (row["mask"], row["overlay"], *row.get("levels", ()))],
+            self.folder,
+        )
         self._done.append(*rows)
         self._rows += rows
         self._waiting, self._since = [], time.monotonic()
@@ -259,8 +311,15 @@ class _Book:
     def result(self) -> Predictions:
         """All images of the folder."""
         predicted = {row["image"] for row in self._rows}
-        return Predictions(self.folder, self._rows, [{"image": row["image"], "reason": row["reason"]}
-                                                     for image, row in self._skipped.items() if image not in predicted])
+        return Predictions(
+            self.folder,
+            self._rows,
+            [
+                {"image": row["image"], "reason": row["reason"]}
+                for image, row in self._skipped.items()
+                if image not in predicted
+            ],
+        )
 
 
 def _state(path: Path) -> list[int] | None:
@@ -283,8 +342,9 @@ def _chunks(files: dict[str, Path]) -> Iterator[tuple[list[str], list[Path]]]:
         yield list(names), list(paths)
 
 
-def _predict_chunk(segmenter: Segmenter, folder: Path, names: list[str], paths: list[Path], above: Sequence[Level]
-                   ) -> Iterator[dict[str, Any]]:
+def _predict_chunk(
+    segmenter: Segmenter, folder: Path, names: list[str], paths: list[Path], above: Sequence[Level]
+) -> Iterator[dict[str, Any]]:
     readable = []
     for name, path in zip(names, paths, strict=True):
         state = _state(path)  # before it is read, so that no change goes unseen
@@ -301,10 +361,18 @@ def _predict_chunk(segmenter: Segmenter, folder: Path, names: list[str], paths: 
         for file, level, level_mask in zip(levels, above, maps, strict=False):
             atomic_write_bytes(folder / file, mask_png(level_mask, level.classes), durable=False)
         atomic_write_bytes(folder / _mask_name(name), mask_png(mask, segmenter.classes), durable=False)
-        atomic_write_bytes(overlay_file, jpeg_bytes(overlay(
-            image, mask, segmenter.classes.colours, background=segmenter.classes.background)), durable=False)
+        atomic_write_bytes(
+            overlay_file,
+            jpeg_bytes(overlay(image, mask, segmenter.classes.colours, background=segmenter.classes.background)),
+            durable=False,
+        )
         counts = class_pixels(mask, len(segmenter.classes))
-        yield {"image": str(path), "mask": _mask_name(name),
-               "overlay": overlay_file.relative_to(folder).as_posix(), "height": mask.shape[0], "width": mask.shape[1],
-               "pixels": dict(zip(segmenter.classes.names, np.asarray(counts[:-1]).tolist(), strict=True)),
-               **({"levels": levels} if levels else {})}
+        yield {
+            "image": str(path),
+            "mask": _mask_name(name),
+            "overlay": overlay_file.relative_to(folder).as_posix(),
+            "height": mask.shape[0],
+            "width": mask.shape[1],
+            "pixels": dict(zip(segmenter.classes.names, np.asarray(counts[:-1]).tolist(), strict=True)),
+            **({"levels": levels} if levels else {}),
+        }

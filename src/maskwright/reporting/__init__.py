@@ -55,8 +55,12 @@ def report(runs: str | Path | Run | Sequence[str | Path | Run], *, out: str | Pa
 
 def _drawer(folder: Path) -> Callable[[Path], Path] | None:
     """What draws the page of a folder of one of the verbs, by the JSON that lies in it."""
-    drawers = {AUDIT: redraw_audit, SUSPECTS: _redraw_suspects, DECISION: draw_decision,
-               EXPLANATION: lambda place: draw_explanation(read_explanation(place), place)}
+    drawers = {
+        AUDIT: redraw_audit,
+        SUSPECTS: _redraw_suspects,
+        DECISION: draw_decision,
+        EXPLANATION: lambda place: draw_explanation(read_explanation(place), place),
+    }
     return next((draw for file, draw in drawers.items() if (folder / file).is_file()), None)
 
 
@@ -65,8 +69,9 @@ def _redraw_suspects(folder: Path) -> Path:
     try:
         result = SuspectsResult.from_dict(read_json(file), folder)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{file}: is no result of `suspects` ({type(error).__name__}: {error}); run `maskwright "
-                        "suspects` again") from None
+        raise DataError(
+            f"{file}: is no result of `suspects` ({type(error).__name__}: {error}); run `maskwright suspects` again"
+        ) from None
     # The dataset may have moved together with the folder, which lies in it unless --out said otherwise.
     inside = folder.resolve().parent
     places = [result.root, *([inside.parent] if inside.name == FOLDER else [])]
@@ -89,5 +94,7 @@ def _require_known(folder: Path) -> None:
     except MaskwrightError:
         known = []
     if not known:
-        raise DataError(f"{folder}: nothing to report on; give a run, a study or a folder of runs, or a folder that "
-                        "`audit --out`, `suspects`, `explain` or `decide` has written")
+        raise DataError(
+            f"{folder}: nothing to report on; give a run, a study or a folder of runs, or a folder that "
+            "`audit --out`, `suspects`, `explain` or `decide` has written"
+        )

@@ -47,8 +47,15 @@ def audit_report(result: AuditResult, out: Path, *, dataset: Dataset | None = No
     return _draw(jsonable(result.to_dict()), dataset or result.root, require_absent(out))
 
 
-def write_audit(result: AuditResult, out: Path, *, dataset: Dataset | None = None, source: Path | None = None,
-                overlays: int | None = None, progress: bool = True) -> Path:
+def write_audit(
+    result: AuditResult,
+    out: Path,
+    *,
+    dataset: Dataset | None = None,
+    source: Path | None = None,
+    overlays: int | None = None,
+    progress: bool = True,
+) -> Path:
     """Writes the new folder `out` with `index.html` and `audit.json` (all of `result.to_dict()`, and in `data` where
     the dataset was opened: `source`, else `result.root`), and with `overlays` in `overlays/` so many images with their
     masks, 0 for all; returns the page.
@@ -63,8 +70,12 @@ def write_audit(result: AuditResult, out: Path, *, dataset: Dataset | None = Non
         audit_report(result, staging / PAGE, dataset=dataset)
         if overlays is not None:
             try:
-                drawn = draw_overlays(dataset or load_dataset(source or result.root), staging / "overlays",
-                                      count=overlays or None, progress=progress)
+                drawn = draw_overlays(
+                    dataset or load_dataset(source or result.root),
+                    staging / "overlays",
+                    count=overlays or None,
+                    progress=progress,
+                )
                 say(f"overlays: {out / 'overlays'} ({len(drawn.overlays)} drawn, {len(drawn.skipped)} skipped)")
             except DataError as error:  # of a dataset so broken, the page is wanted most
                 problem = error
@@ -80,8 +91,9 @@ def redraw_audit(folder: Path) -> Path:
     try:
         return _draw(stored, Path(stored.get("data") or stored["dataset"]["root"]), folder / PAGE, replace=True)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{folder / FILE}: is no result of `audit` ({type(error).__name__}: {error}); run `maskwright "
-                        "audit` again") from None
+        raise DataError(
+            f"{folder / FILE}: is no result of `audit` ({type(error).__name__}: {error}); run `maskwright audit` again"
+        ) from None
 
 
 def _draw(stored: dict[str, Any], source: Dataset | Path, page: Path, *, replace: bool = False) -> Path:
@@ -93,12 +105,24 @@ def _draw(stored: dict[str, Any], source: Dataset | Path, page: Path, *, replace
         splits["all"] = statistics["total"]
     tiles, problem = _contact_sheet(source, classes)
     heat = _heat(statistics.get("heat_maps"), classes)
-    return write_page(page, "audit.html.j2", {
-        **stored, "classes": class_rows(classes), "splits": splits,
-        "groups": _groups(list(map(Finding.from_dict, stored["findings"]))), "weights": _weights(statistics),
-        "objects": statistics["total"]["objects"], "heat": heat,
-        "nowhere": [name for name, found in zip(classes.names, heat, strict=True) if not found],
-        "ramp": ramp(), "tiles": tiles, "problem": problem}, replace=replace)
+    return write_page(
+        page,
+        "audit.html.j2",
+        {
+            **stored,
+            "classes": class_rows(classes),
+            "splits": splits,
+            "groups": _groups(list(map(Finding.from_dict, stored["findings"]))),
+            "weights": _weights(statistics),
+            "objects": statistics["total"]["objects"],
+            "heat": heat,
+            "nowhere": [name for name, found in zip(classes.names, heat, strict=True) if not found],
+            "ramp": ramp(),
+            "tiles": tiles,
+            "problem": problem,
+        },
+        replace=replace,
+    )
 
 
 def _groups(findings: list[Finding]) -> list[dict[str, Any]]:
@@ -106,9 +130,16 @@ def _groups(findings: list[Finding]) -> list[dict[str, Any]]:
     groups: dict[tuple[Severity, str], list[Finding]] = {}
     for finding in sorted(findings, key=lambda finding: -finding.severity):
         groups.setdefault((finding.severity, finding.code), []).append(finding)
-    return [{"code": code, "severity": severity.label, "count": len(found),
-             "meaning": CHECKS[code].meaning if code in CHECKS else NOTES.get(code, ""), "rows": _rows(found)}
-            for (severity, code), found in groups.items()]
+    return [
+        {
+            "code": code,
+            "severity": severity.label,
+            "count": len(found),
+            "meaning": CHECKS[code].meaning if code in CHECKS else NOTES.get(code, ""),
+            "rows": _rows(found),
+        }
+        for (severity, code), found in groups.items()
+    ]
 
 
 def _weights(statistics: dict[str, Any]) -> dict[str, list[float | None]]:
@@ -117,14 +148,18 @@ def _weights(statistics: dict[str, Any]) -> dict[str, list[float | None]]:
     parts = [splits[name] for name in ("train", "") if name in splits]  # as for `Statistics.training`
     training = next((part for part in parts if part["labelled"]), statistics["total"])
     seen = [row["pixels"] for row in training["classes"]]
-    return {kind: [weight if pixels else None for weight, pixels in zip(weights, seen, strict=True)]
-            for kind, weights in statistics["class_weights"].items()}
+    return {
+        kind: [weight if pixels else None for weight, pixels in zip(weights, seen, strict=True)]
+        for kind, weights in statistics["class_weights"].items()
+    }
 
 
 def _names(evidence: dict[str, Any]) -> list[str]:
     """The samples that a finding lists, those first of which it tells where they are worst."""
-    worst = {row["sample"]: "{sample}: {count}, {class} at x {region[0]}, y {region[1]}".format_map(row)
-             for row in evidence.get("worst", [])}
+    worst = {
+        row["sample"]: "{sample}: {count}, {class} at x {region[0]}, y {region[1]}".format_map(row)
+        for row in evidence.get("worst", [])
+    }
     return [*worst.values(), *(name for name in evidence.get("samples", []) if name not in worst)]
 
 
@@ -140,8 +175,10 @@ def _rows(findings: list[Finding]) -> list[dict[str, Any]]:
             return names[0]
         return split or (plural(len(names), "sample") if names else "the dataset")
 
-    return [{"where": where(names, split), "message": message, "fix": fix, "names": names if len(names) > 1 else []}
-            for (message, fix, split), names in rows.items()]
+    return [
+        {"where": where(names, split), "message": message, "fix": fix, "names": names if len(names) > 1 else []}
+        for (message, fix, split), names in rows.items()
+    ]
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,10 @@ def draw_decision(folder: Path) -> Path:
     try:
         return write_page(folder / PAGE, "decision.html.j2", _content(stored), replace=True)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{folder / FILE}: is no result of `decide` ({type(error).__name__}: {error}); run `maskwright "
-                        "decide` again") from None
+        raise DataError(
+            f"{folder / FILE}: is no result of `decide` ({type(error).__name__}: {error}); run `maskwright "
+            "decide` again"
+        ) from None
 
 
 def _content(stored: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +36,13 @@ def _content(stored: dict[str, Any]) -> dict[str, Any]:
     def place(value: float | None) -> float | None:
         return None if value is None else (value - low) / (high - low)
 
-    pairs = [row | {"strip": interval_strip(place(one["value"]) or 0.0, place(one["low"]), place(one["high"]),
-                                            [-low / (high - low)])}
-             for row, one in zip(stored["differences"], found, strict=True)]
+    pairs = [
+        row
+        | {
+            "strip": interval_strip(
+                place(one["value"]) or 0.0, place(one["low"]), place(one["high"]), [-low / (high - low)]
+            )
+        }
+        for row, one in zip(stored["differences"], found, strict=True)
+    ]
     return {"result": stored, "pairs": pairs, "ends": (low, high)}

@@ -23,6 +23,7 @@ from maskwright.reporting.pictures import Picture, labelled_overlay, picture, pr
 Kinds = npt.NDArray[np.uint8]
 Pattern = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[np.bool_]]
 
+
 class Look(NamedTuple):
     """A colour, which pixels of it are black (by row and column), and both in words."""
 
@@ -60,22 +61,29 @@ def swatches() -> dict[str, Picture]:
     return {name: picture(one, "", LOOKS[name].told, exact=True) for name, one in zip(NAMES, drawn, strict=True)}
 
 
-def error_views(name: str, image: Pixels, truth: Mask, prediction: Mask, kinds: Kinds, classes: ClassTree
-                ) -> list[Picture]:
+def error_views(
+    name: str, image: Pixels, truth: Mask, prediction: Mask, kinds: Kinds, classes: ClassTree
+) -> list[Picture]:
     """Image, truth, prediction and wrong pixels by kind of one sample, at the size of the page."""
     small = shrink(image)
     errors = draw_kinds(small, shrink_mask(kinds, small.shape[1], small.shape[0]))
     counts = np.bincount(kinds.reshape(-1), minlength=len(NAMES) + 1)[1:].tolist()
     told = ", ".join(f"{kind.replace('_', ' ')} {count:,}" for kind, count in zip(NAMES, counts, strict=True) if count)
-    return [picture(image, "image", f"{name}: the image"),
-            picture(labelled_overlay(image, truth, classes), "truth", f"{name}: the truth; {present(truth, classes)}"),
-            picture(labelled_overlay(image, prediction, classes), "prediction",
-                    f"{name}: the prediction; {present(prediction, classes)}"),
-            picture(errors, "wrong pixels by kind", f"{name}: wrong pixels by kind: {told or 'none'}", exact=True)]
+    return [
+        picture(image, "image", f"{name}: the image"),
+        picture(labelled_overlay(image, truth, classes), "truth", f"{name}: the truth; {present(truth, classes)}"),
+        picture(
+            labelled_overlay(image, prediction, classes),
+            "prediction",
+            f"{name}: the prediction; {present(prediction, classes)}",
+        ),
+        picture(errors, "wrong pixels by kind", f"{name}: wrong pixels by kind: {told or 'none'}", exact=True),
+    ]
 
 
-def full_errors(title: str, image: Pixels, truth: Mask, prediction: Mask, kinds: Kinds, classes: ClassTree,
-                colours: Colours) -> Image.Image:
+def full_errors(
+    title: str, image: Pixels, truth: Mask, prediction: Mask, kinds: Kinds, classes: ClassTree, colours: Colours
+) -> Image.Image:
     """Truth, prediction and wrong pixels by kind in full size, one above the other, below a line with `title`."""
     unit = max(1, round(max(truth.shape) / 800))
     letters = min(max(14, max(truth.shape) // 60), 64)
@@ -83,8 +91,11 @@ def full_errors(title: str, image: Pixels, truth: Mask, prediction: Mask, kinds:
     panels = [full_size(image, mask, classes, colours) for mask in (truth, prediction)]
     panels.append(Image.fromarray(draw_kinds(image, kinds, unit)))
     legend = _legend({name: count for name, count in zip(NAMES, counts, strict=True) if count}, letters)
-    named = [part for text, panel in zip((f"{title}: truth", "prediction", "wrong pixels by kind"), panels, strict=True)
-             for part in (_line(text, max(panel.width, 26 * letters), letters), panel)]
+    named = [
+        part
+        for text, panel in zip((f"{title}: truth", "prediction", "wrong pixels by kind"), panels, strict=True)
+        for part in (_line(text, max(panel.width, 26 * letters), letters), panel)
+    ]
     return stack([*named, legend])
 
 
@@ -103,7 +114,12 @@ def _legend(counts: Mapping[str, int], letters: int) -> Image.Image:
         patch = np.full((letters, 2 * letters), NAMES.index(name) + 1, np.uint8)
         drawn = draw_kinds(np.zeros((*patch.shape, 3), np.uint8), patch)
         line.paste(Image.fromarray(drawn), (letters // 2, letters // 2))
-        write_text(ImageDraw.Draw(line), (3 * letters, letters), f"{name.replace('_', ' ')}: {pixels:,} pixels",
-                   23 * letters, letters)
+        write_text(
+            ImageDraw.Draw(line),
+            (3 * letters, letters),
+            f"{name.replace('_', ' ')}: {pixels:,} pixels",
+            23 * letters,
+            letters,
+        )
         lines.append(line)
     return stack(lines)

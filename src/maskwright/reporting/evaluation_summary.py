@@ -41,8 +41,15 @@ def headline(result: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name, meaning in SCORE_NAMES.items():
         score, bars = result["scores"][name], [scores[name]["value"] for scores in baselines.values()]
-        rows.append({"name": name, "meaning": meaning, **score, "baselines": bars,
-                     "strip": interval_strip(**score, baselines=bars)})
+        rows.append(
+            {
+                "name": name,
+                "meaning": meaning,
+                **score,
+                "baselines": bars,
+                "strip": interval_strip(**score, baselines=bars),
+            }
+        )
     return rows
 
 
@@ -51,8 +58,10 @@ def trivial(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     rows = result["classes"]
     frequent = max(rows, key=lambda row: row["true_pixels"])
     baselines = result["baselines"]
-    return {f"all pixels predicted as {rows[0]['name']}": baselines["first_class"],
-            f"all pixels predicted as {frequent['name']}": baselines["most_frequent"]}
+    return {
+        f"all pixels predicted as {rows[0]['name']}": baselines["first_class"],
+        f"all pixels predicted as {frequent['name']}": baselines["most_frequent"],
+    }
 
 
 def verdict(result: dict[str, Any]) -> str:

@@ -89,10 +89,19 @@ def _content(result: Explanation, cards: dict[str, list[Card]]) -> dict[str, Any
     kinds = [kind for kind in result.kinds if kind.pixels]
     percent = dict(zip((kind.name for kind in kinds), percentages([kind.pixels for kind in kinds]), strict=True))
     return {
-        "result": result, "scores": result.scores, "kinds": KINDS, "looks": swatches(), "percent": percent,
-        "classes": class_rows(result.classes), "rows": _class_rows(result, [kind.name for kind in result.by_worth]),
-        "levels": result.classes.levels[:-1], "cards": cards, "slices": _slices(result),
-        "worse": [one for one in result.slices if one.worse], "few": {"images": FEW_IMAGES, "objects": FEW_OBJECTS}}
+        "result": result,
+        "scores": result.scores,
+        "kinds": KINDS,
+        "looks": swatches(),
+        "percent": percent,
+        "classes": class_rows(result.classes),
+        "rows": _class_rows(result, [kind.name for kind in result.by_worth]),
+        "levels": result.classes.levels[:-1],
+        "cards": cards,
+        "slices": _slices(result),
+        "worse": [one for one in result.slices if one.worse],
+        "few": {"images": FEW_IMAGES, "objects": FEW_OBJECTS},
+    }
 
 
 def _class_rows(result: Explanation, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -103,9 +112,21 @@ def _class_rows(result: Explanation, names: Sequence[str]) -> list[dict[str, Any
     rows = []
     for index, row in enumerate(result.scores.classes):
         off = 0 if index == result.empty else boundary.lost[index] + boundary.invented[index]
-        rows.append({"name": row.name, "iou": row.iou, "outside": boundary.invented[index] / off if off else None,
-                     "kinds": [{"lost": kinds[name].lost[index], "invented": kinds[name].invented[index],
-                                "worth": kinds[name].class_worth[index]} for name in names]})
+        rows.append(
+            {
+                "name": row.name,
+                "iou": row.iou,
+                "outside": boundary.invented[index] / off if off else None,
+                "kinds": [
+                    {
+                        "lost": kinds[name].lost[index],
+                        "invented": kinds[name].invented[index],
+                        "worth": kinds[name].class_worth[index],
+                    }
+                    for name in names
+                ],
+            }
+        )
     return rows
 
 
@@ -115,8 +136,14 @@ def _slices(result: Explanation) -> list[dict[str, Any]]:
     for name, axis in AXES.items():
         rows = [one for one in result.slices if one.axis == name]
         if rows:
-            found.append({"name": name, "axis": axis, "counted": rows[0].objects is not None,
-                          "rows": [(one, _strip(one)) for one in rows]})
+            found.append(
+                {
+                    "name": name,
+                    "axis": axis,
+                    "counted": rows[0].objects is not None,
+                    "rows": [(one, _strip(one)) for one in rows],
+                }
+            )
     return found
 
 

@@ -21,11 +21,26 @@ def draw_rates(found: RangeTest, path: Path) -> Path:
     def place(rate: float) -> float:
         return max(0.0, math.log10(rate) - decade)
 
-    lines = [Series(name, [(place(rate), loss) for rate, loss in zip(found.rates, losses, strict=True)], colour)
-             for name, losses, colour in (("batch", found.losses, "var(--series-2)"),
-                                          ("mean", found.smoothed, "var(--series-1)"))]
+    lines = [
+        Series(name, [(place(rate), loss) for rate, loss in zip(found.rates, losses, strict=True)], colour)
+        for name, losses, colour in (
+            ("batch", found.losses, "var(--series-2)"),
+            ("mean", found.smoothed, "var(--series-1)"),
+        )
+    ]
     mark = (place(found.suggested), f"{found.suggested:.1e}") if found.suggested else None
-    atomic_write_text(path, standalone(line_chart(
-        "rates", "Learning-rate range test", lines, x_label="learning rate", y_label="loss (no unit)", mark=mark,
-        x_text=lambda column: f"1e{decade + column:.0f}")))
+    atomic_write_text(
+        path,
+        standalone(
+            line_chart(
+                "rates",
+                "Learning-rate range test",
+                lines,
+                x_label="learning rate",
+                y_label="loss (no unit)",
+                mark=mark,
+                x_text=lambda column: f"1e{decade + column:.0f}",
+            )
+        ),
+    )
     return path

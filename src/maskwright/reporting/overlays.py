@@ -38,8 +38,14 @@ _MARKS = {"exclude": "excluded"}
 _PAPER, _INK = (255, 255, 255), (24, 24, 24)
 _JPEG_SIDE = 65_500  # the longest that the format and its library allow
 # Looked for in the folders of the system, for names that Pillow's own letters (ASCII and little more) cannot write.
-_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "segoeui.ttf",
-          "msyh.ttc")
+_FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "Arial Unicode.ttf",
+    "segoeui.ttf",
+    "msyh.ttc",
+)
 _UNSAFE = re.compile(r'[\0-\x1f\x7f-\x9f<>:"/\\|?*\ud800-\udfff]')
 
 Colours = npt.NDArray[np.uint8]
@@ -62,13 +68,25 @@ class OverlayResult:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"folder": str(self.folder), "overlays": {name: str(path) for name, path in self.overlays.items()},
-                "sheets": [str(path) for path in self.sheets], "legend": str(self.legend), "skipped": self.skipped,
-                "own_colours": self.own_colours}
+        return {
+            "folder": str(self.folder),
+            "overlays": {name: str(path) for name, path in self.overlays.items()},
+            "sheets": [str(path) for path in self.sheets],
+            "legend": str(self.legend),
+            "skipped": self.skipped,
+            "own_colours": self.own_colours,
+        }
 
 
-def overlays(dataset: Dataset, out: Path, *, split: str | None = None, count: int | None = None, sheets: bool = True,
-             progress: bool = True) -> OverlayResult:
+def overlays(
+    dataset: Dataset,
+    out: Path,
+    *,
+    split: str | None = None,
+    count: int | None = None,
+    sheets: bool = True,
+    progress: bool = True,
+) -> OverlayResult:
     """Writes the new folder `out`: `overlays/SPLIT/NAME.jpg` in full size, `sheets/SPLIT-001.jpg` and on, `legend.png`.
 
     `split` draws that split alone, `count` so many samples at even distances through the dataset; excluded ones are
@@ -84,8 +102,10 @@ def overlays(dataset: Dataset, out: Path, *, split: str | None = None, count: in
     skipped: dict[str, str] = {}
     paper: list[Path] = []
     taken: set[str] = set()
-    with staged_folder(out) as staging, (
-            bar.progress("drawing", sum(map(len, chosen.values()))) if progress else nullcontext()) as advance:
+    with (
+        staged_folder(out) as staging,
+        bar.progress("drawing", sum(map(len, chosen.values()))) if progress else nullcontext() as advance,
+    ):
         for name, samples in chosen.items():
             title = file_name([name], taken)
             sheet = _Sheet(dataset.classes, colours, f"{dataset.name}: {name}")
@@ -110,11 +130,19 @@ def overlays(dataset: Dataset, out: Path, *, split: str | None = None, count: in
                 if advance:
                     advance(len(files) + len(skipped))
         if not files:
-            raise DataError(f"{dataset.root}: none of the {len(skipped)} samples can be drawn; the first one: "
-                            f"{next(iter(skipped.values()), 'there are none')}")
+            raise DataError(
+                f"{dataset.root}: none of the {len(skipped)} samples can be drawn; the first one: "
+                f"{next(iter(skipped.values()), 'there are none')}"
+            )
         full_legend(dataset.classes, colours, own).save(staging / "legend.png")
-    return OverlayResult(out, {name: out / path for name, path in files.items()},
-                         tuple(out / path for path in paper), out / "legend.png", skipped, own)
+    return OverlayResult(
+        out,
+        {name: out / path for name, path in files.items()},
+        tuple(out / path for path in paper),
+        out / "legend.png",
+        skipped,
+        own,
+    )
 
 
 def _choose(dataset: Dataset, split: str | None, count: int | None) -> dict[str, list[Sample]]:
@@ -124,8 +152,13 @@ def _choose(dataset: Dataset, split: str | None, count: int | None) -> dict[str,
         raise ConfigError(f"split {split!r} is not in the dataset{did_you_mean(split, known)}")
     if count is not None and count < 1:
         raise ConfigError(f"count is {count}; give at least 1, or leave it out to draw every sample")
-    line = [(name, sample) for name in known if split in (None, name)
-            for sample in dataset.samples if (sample.split or "all") == name]
+    line = [
+        (name, sample)
+        for name in known
+        if split in (None, name)
+        for sample in dataset.samples
+        if (sample.split or "all") == name
+    ]
     places = np.linspace(0, len(line) - 1, min(count or len(line), len(line))).round().astype(int).tolist()
     chosen: dict[str, list[Sample]] = {}
     for name, sample in (line[place] for place in places):
@@ -177,11 +210,17 @@ def full_size(image: Pixels, mask: Mask, classes: ClassTree, colours: Colours) -
     """
     unit = max(1, round(max(mask.shape) / 800))
     background = classes.background
-    drawn = Image.fromarray(_ringed(overlay(image, mask, colours, background=background), mask, colours, background,
-                                    unit))
+    drawn = Image.fromarray(
+        _ringed(overlay(image, mask, colours, background=background), mask, colours, background, unit)
+    )
     letters = min(max(_LETTERS, max(mask.shape) // 60), 64)
-    strip = _legend(_entries(classes, class_pixels(mask, len(classes)), mask.size), colours,
-                    max(drawn.width, 26 * letters), letters, background)
+    strip = _legend(
+        _entries(classes, class_pixels(mask, len(classes)), mask.size),
+        colours,
+        max(drawn.width, 26 * letters),
+        letters,
+        background,
+    )
     return stack([drawn, strip])
 
 
@@ -212,8 +251,9 @@ def thumbnails(image: Pixels, mask: Mask, colours: Colours, background: int | No
     """Image and overlay (h, w, 3), both 220 pixels on the long side; every class of the mask is on the overlay."""
     scale = _THUMBNAIL / max(mask.shape)
     width, height = (max(1, round(side * scale)) for side in mask.shape[::-1])
-    small = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else
-                                  cv2.INTER_LINEAR), np.uint8)
+    small = np.asarray(
+        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8
+    )
     shrunk = shrink_mask(mask, width, height, background)
     return small, _ringed(overlay(small, shrunk, colours, background=background), shrunk, colours, background)
 
@@ -253,8 +293,10 @@ class _Sheet:
         columns = min(_COLUMNS, len(self.tiles))
         wide = max(200, *(2 * small.shape[1] + 2 for _, small, _ in self.tiles))
         line = _LETTERS * 3 // 2
-        heights = [max(small.shape[0] for _, small, _ in self.tiles[start : start + columns])
-                   for start in range(0, len(self.tiles), columns)]
+        heights = [
+            max(small.shape[0] for _, small, _ in self.tiles[start : start + columns])
+            for start in range(0, len(self.tiles), columns)
+        ]
         sheet = Image.new("RGB", (_GAP + columns * (wide + _GAP), sum(heights) + len(heights) * (line + _GAP)), _PAPER)
         draw = ImageDraw.Draw(sheet)
         for index, (sample, small, drawn) in enumerate(self.tiles):
@@ -267,8 +309,13 @@ class _Sheet:
         head = Image.new("RGB", (width, 2 * line), _PAPER)
         title = f"{self.title}, sheet {self.number}"
         write_text(ImageDraw.Draw(head), (_GAP, line), title, width - 2 * _GAP, _LETTERS + 4)
-        whole = stack([head, sheet, _legend(_entries(self.classes, self.counts), self.colours, width, _LETTERS,
-                                          self.classes.background)])
+        whole = stack(
+            [
+                head,
+                sheet,
+                _legend(_entries(self.classes, self.counts), self.colours, width, _LETTERS, self.classes.background),
+            ]
+        )
         self.number, self.tiles, self.counts = self.number + 1, [], np.zeros_like(self.counts)
         return whole
 
@@ -295,12 +342,15 @@ def _entries(classes: ClassTree, counts: npt.NDArray[np.int64], pixels: int | No
     """(index, text) of the classes whose counts (K + 1,) are not 0, with their shares where `pixels` is given."""
     names = [f"{leaf.id}: {leaf.name}" for leaf in classes.leaves] + ["ignored"]
     shares = [f"  {share:.1f} %" if share >= 0.05 else "  < 0.1 %" for share in 100 * counts / (pixels or 1)]
-    return [(index if index < len(classes) else IGNORE, names[index] + (shares[index] if pixels else ""))
-            for index in np.flatnonzero(counts).tolist()]
+    return [
+        (index if index < len(classes) else IGNORE, names[index] + (shares[index] if pixels else ""))
+        for index in np.flatnonzero(counts).tolist()
+    ]
 
 
-def _legend(entries: Iterable[tuple[int, str]], colours: Colours, width: int, letters: int, background: int | None
-            ) -> Image.Image:
+def _legend(
+    entries: Iterable[tuple[int, str]], colours: Colours, width: int, letters: int, background: int | None
+) -> Image.Image:
     """Swatches with texts in as many lines as they need, `width` pixels wide, with letters so many pixels high.
 
     The background has an empty swatch, as it is not tinted.
@@ -336,8 +386,9 @@ def stack(pictures: Sequence[Image.Image]) -> Image.Image:
     return paper
 
 
-def write_text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, letters: int, tail: str = ""
-               ) -> None:
+def write_text(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, letters: int, tail: str = ""
+) -> None:
     """Writes `text` and `tail` from the middle of their left side on, `text` shortened to what fits in `room`."""
     _draw(draw, at, *_lettered(text, letters, room, tail))
 
@@ -403,8 +454,10 @@ def _has(number: int, letter: str) -> bool:
 def jpeg(picture: Image.Image, sample: Sample | None = None) -> bytes:
     """The bytes of a file. DataError, which names `sample`, for a picture that is too long for the format."""
     if max(picture.size) > _JPEG_SIDE:
-        raise DataError(f"{sample.image if sample else 'sheet'}: {picture.width}x{picture.height} is too long for a "
-                        f"JPEG (at most {_JPEG_SIDE}); tile it")
+        raise DataError(
+            f"{sample.image if sample else 'sheet'}: {picture.width}x{picture.height} is too long for a "
+            f"JPEG (at most {_JPEG_SIDE}); tile it"
+        )
     stream = io.BytesIO()
     # Colours at full resolution: an outline is one pixel wide.
     picture.save(stream, "JPEG", quality=90, subsampling=0)

@@ -63,10 +63,12 @@ def class_rows(classes: ClassTree) -> list[dict[str, Any]]:
 
 def _environment() -> Environment:
     loader = PackageLoader(__name__.rpartition(".")[0])
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-                              lstrip_blocks=True)
-    environment.filters.update(score=score, percent=percent, count=count, duration=duration, plural=plural,
-                               ticked=ticked, bar=svg.bar)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        score=score, percent=percent, count=count, duration=duration, plural=plural, ticked=ticked, bar=svg.bar
+    )
     return environment
 
 
@@ -76,8 +78,18 @@ def write_page(path: Path, template: str, content: dict[str, Any], *, replace: b
     if not replace:
         require_absent(path)
     created = datetime.now(UTC).replace(microsecond=0)
-    text = _environment().get_template(template).render(content | {
-        "version": __version__, "created": created.isoformat(), "created_text": created.strftime("%Y-%m-%d %H:%M UTC")})
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            content
+            | {
+                "version": __version__,
+                "created": created.isoformat(),
+                "created_text": created.strftime("%Y-%m-%d %H:%M UTC"),
+            }
+        )
+    )
     # A control character or half of a surrogate pair, from a hostile name, is no valid HTML.
     atomic_write_text(path, re.sub("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]", "\ufffd", text))
     return path

@@ -105,8 +105,9 @@ def numbered_boxes(pixels: Pixels, boxes: Sequence[tuple[int, int, int, int]], s
         foot = top if top > high + 6 else top + high + 6
         left = min(left, width - wide - 6)
         cv2.rectangle(result, (left - 1, foot - high - 6), (left + wide + 5, foot), (0, 0, 0), -1)
-        cv2.putText(result, str(number), (left + 2, foot - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1,
-                    cv2.LINE_AA)
+        cv2.putText(
+            result, str(number), (left + 2, foot - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA
+        )
     return result
 
 
@@ -125,18 +126,23 @@ def marked_differences(image: Pixels, truth: Mask, prediction: Mask, background:
 def views(name: str, image: Pixels, truth: Mask, prediction: Mask, classes: ClassTree) -> list[Picture]:
     """Image, truth, prediction and their differences of one sample (H, W, 3), (H, W), (H, W)."""
     told, found = (present(mask, classes) for mask in (truth, prediction))
-    return [picture(image, "image", f"{name}: the image"),
-            picture(labelled_overlay(image, truth, classes), "truth", f"{name}: the truth; {told}"),
-            picture(labelled_overlay(image, prediction, classes), "prediction", f"{name}: the prediction; {found}"),
-            difference(name, image, truth, prediction, classes.background)]
+    return [
+        picture(image, "image", f"{name}: the image"),
+        picture(labelled_overlay(image, truth, classes), "truth", f"{name}: the truth; {told}"),
+        picture(labelled_overlay(image, prediction, classes), "prediction", f"{name}: the prediction; {found}"),
+        difference(name, image, truth, prediction, classes.background),
+    ]
 
 
 def difference(name: str, image: Pixels, truth: Mask, prediction: Mask, background: int | None) -> Picture:
     """Where two masks (H, W) of an image (H, W, 3) differ."""
     wrong = (truth != prediction)[truth != IGNORE]
     share = wrong.mean() if wrong.size else 0.0
-    return picture(marked_differences(image, truth, prediction, background), "difference",
-                   f"{name}: where they differ, {100 * share:.1f} % of the counted pixels")
+    return picture(
+        marked_differences(image, truth, prediction, background),
+        "difference",
+        f"{name}: where they differ, {100 * share:.1f} % of the counted pixels",
+    )
 
 
 def present(mask: npt.NDArray[np.uint8], classes: ClassTree) -> str:

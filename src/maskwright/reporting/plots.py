@@ -32,8 +32,11 @@ class Plots:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `plot`: the charts without their points, and the summary of each training."""
-        return {"folder": str(self.folder), "charts": [_told(chart, files) for chart, files in self.charts],
-                "curves": [one.summary().to_dict() for one in self.curves]}
+        return {
+            "folder": str(self.folder),
+            "charts": [_told(chart, files) for chart, files in self.charts],
+            "curves": [one.summary().to_dict() for one in self.curves],
+        }
 
     def human(self) -> str:
         """A line for each chart, then what was changed in reading."""
@@ -41,9 +44,16 @@ class Plots:
         return "\n".join(lines + [f"{one.name} ({one.tool}): {note}" for one in self.curves for note in one.notes])
 
 
-def plot(sources: str | Path | Run | Curves | Iterable[str | Path | Run | Curves], *, by: By = "run",
-         quantity: str | Sequence[str] = (), from_: Bound = None, to: Bound = None, out: str | Path | None = None,
-         png: bool = False) -> Plots:
+def plot(
+    sources: str | Path | Run | Curves | Iterable[str | Path | Run | Curves],
+    *,
+    by: By = "run",
+    quantity: str | Sequence[str] = (),
+    from_: Bound = None,
+    to: Bound = None,
+    out: str | Path | None = None,
+    png: bool = False,
+) -> Plots:
     """Draws the curves of runs, studies and logs of other tools, one quantity a chart and never two losses on one axis.
 
     `sources` are what `read_curves` takes, or Curves. `by`, `quantity`, `from_` and `to` are explained at
@@ -65,8 +75,9 @@ def plot(sources: str | Path | Run | Curves | Iterable[str | Path | Run | Curves
         for number, chart in enumerate(charts, 1):
             stem = f"{number:02d}-{_slug(chart.title)}"
             files = [folder / f"{stem}.svg"]
-            atomic_write_text(staging / files[0].name, standalone(draw_svg(chart, f"c{number}"), chart.title,
-                                                                  chart.caption))
+            atomic_write_text(
+                staging / files[0].name, standalone(draw_svg(chart, f"c{number}"), chart.title, chart.caption)
+            )
             if png:
                 files.append(folder / f"{stem}.png")
                 atomic_write_bytes(staging / files[1].name, draw_png(chart, [_thin(line) for line in chart.lines]))
@@ -78,10 +89,20 @@ def plot(sources: str | Path | Run | Curves | Iterable[str | Path | Run | Curves
 def draw_svg(chart: Chart, key: str) -> Markup:
     """A chart for a page whose style sheet has `--series-1` to `--series-8`; `key` makes its ids unique there. Title
     and caption are left to the page."""
-    series = [Series(line.name, line.points, f"var(--series-{line.style + 1})", line.band, line.style)
-              for line in map(_thin, chart.lines)]
-    return line_chart(key, chart.title, series, x_label=chart.x_label, y_label=chart.y_label, mark=chart.mark,
-                      start=chart.start, end=chart.end)
+    series = [
+        Series(line.name, line.points, f"var(--series-{line.style + 1})", line.band, line.style)
+        for line in map(_thin, chart.lines)
+    ]
+    return line_chart(
+        key,
+        chart.title,
+        series,
+        x_label=chart.x_label,
+        y_label=chart.y_label,
+        mark=chart.mark,
+        start=chart.start,
+        end=chart.end,
+    )
 
 
 def _told(chart: Chart, files: Sequence[Path]) -> dict[str, Any]:
@@ -103,8 +124,11 @@ def _thinned(points: Points) -> Points:
     for start in range(0, len(points), length):
         stretch = range(start, min(start + length, len(points)))
         known = [(y, index) for index in stretch if (y := points[index][1]) is not None]
-        kept |= {start, *((min(known)[1], max(known)[1]) if known else ()),
-                 next((index for index in stretch if points[index][1] is None), start)}
+        kept |= {
+            start,
+            *((min(known)[1], max(known)[1]) if known else ()),
+            next((index for index in stretch if points[index][1] is None), start),
+        }
     return tuple(points[index] for index in sorted(kept))
 
 

@@ -36,10 +36,19 @@ def draw_png(chart: Chart, lines: Sequence[Line]) -> bytes:
     foot = _ROW * len(caption) + 0.1
     height = _HEIGHT + foot
     figure = Figure((_WIDTH, height), dpi=_DPI, facecolor="white")
-    axes = figure.add_axes((_LEFT / _WIDTH, (_BELOW + foot) / height, (_WIDTH - _LEFT - _RIGHT) / _WIDTH,
-                            (_HEIGHT - _ABOVE - _BELOW) / height))
-    series = [Series(line.name, line.points, COLOURS[line.style], line.band, line.style)
-              for line in lines if any(y is not None for _, y in line.points)]
+    axes = figure.add_axes(
+        (
+            _LEFT / _WIDTH,
+            (_BELOW + foot) / height,
+            (_WIDTH - _LEFT - _RIGHT) / _WIDTH,
+            (_HEIGHT - _ABOVE - _BELOW) / height,
+        )
+    )
+    series = [
+        Series(line.name, line.points, COLOURS[line.style], line.band, line.style)
+        for line in lines
+        if any(y is not None for _, y in line.points)
+    ]
     rows = ticks(*extent(series))
     axes.set_xlim(chart.start, chart.end if chart.end > chart.start else chart.start + 1)
     axes.set_ylim(rows[0], rows[-1])
@@ -49,8 +58,17 @@ def draw_png(chart: Chart, lines: Sequence[Line]) -> bytes:
     _name(axes, series, rows)
     if chart.mark:
         axes.axvline(chart.mark[0], color=_SOFT, linewidth=1, linestyle=(0, (3, 3)))
-        axes.annotate(chart.mark[1], (chart.mark[0], 1), (0, 5), xycoords=("data", "axes fraction"), fontsize=9,
-                      textcoords="offset points", ha="center", color=_SOFT, parse_math=False)
+        axes.annotate(
+            chart.mark[1],
+            (chart.mark[0], 1),
+            (0, 5),
+            xycoords=("data", "axes fraction"),
+            fontsize=9,
+            textcoords="offset points",
+            ha="center",
+            color=_SOFT,
+            parse_math=False,
+        )
     axes.grid(axis="y", color=_GRID)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -72,9 +90,16 @@ def _draw(axes: Axes, line: Series) -> None:
         axes.fill_between(xs, low, high, color=line.colour, alpha=0.18, linewidth=0)
     dash = tuple(map(float, DASHES[style].split()))
     marker = _MARKERS[(style + style // len(_MARKERS)) % len(_MARKERS)] if len(line.points) <= _MARKED else ""
-    axes.plot([x for x, _ in line.points], [float("nan") if y is None else y for _, y in line.points],
-              color=line.colour, linewidth=1.8, linestyle=(0, tuple(part / 1.5 for part in dash)) if dash else "-",
-              marker=marker, markersize=4, clip_on=False)
+    axes.plot(
+        [x for x, _ in line.points],
+        [float("nan") if y is None else y for _, y in line.points],
+        color=line.colour,
+        linewidth=1.8,
+        linestyle=(0, tuple(part / 1.5 for part in dash)) if dash else "-",
+        marker=marker,
+        markersize=4,
+        clip_on=False,
+    )
 
 
 def _name(axes: Axes, series: Sequence[Series], rows: Sequence[float]) -> None:
@@ -83,6 +108,16 @@ def _name(axes: Axes, series: Sequence[Series], rows: Sequence[float]) -> None:
     places = spread([1000 * (1 - one) for one in share], 0, 1000, 52)  # downwards, in thousandths
     names = shortened([line.name for line in series], _LONGEST)
     for line, place, short in zip(series, places, names, strict=True):
-        axes.annotate(short, line.defined[-1], (1.03, 1 - place / 1000), textcoords="axes fraction", va="center",
-                      fontsize=9, weight="bold", color=_INK, parse_math=False, annotation_clip=False,
-                      arrowprops={"arrowstyle": "-", "color": line.colour, "alpha": 0.6})
+        axes.annotate(
+            short,
+            line.defined[-1],
+            (1.03, 1 - place / 1000),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=9,
+            weight="bold",
+            color=_INK,
+            parse_math=False,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": line.colour, "alpha": 0.6},
+        )

@@ -40,12 +40,22 @@ class Preview:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"folder": str(self.folder), "sheets": [str(sheet) for sheet in self.sheets],
-                "legend": str(self.legend), "samples": list(self.samples)}
+        return {
+            "folder": str(self.folder),
+            "sheets": [str(sheet) for sheet in self.sheets],
+            "legend": str(self.legend),
+            "samples": list(self.samples),
+        }
 
 
-def preview(config: RunConfig | str | Path, *, images: int = 8, out: str | Path | None = None,
-            overrides: Sequence[str] = (), augmentation: augment.Compose | None = None) -> Preview:
+def preview(
+    config: RunConfig | str | Path,
+    *,
+    images: int = 8,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    augmentation: augment.Compose | None = None,
+) -> Preview:
     """Draws `images` training samples, at even distances through them, each resized and as the first four epochs
     will show it: the very draws of the training, as they follow from the seed. Above the image, below its mask on it;
     hatched pixels do not count.
@@ -75,10 +85,15 @@ def preview(config: RunConfig | str | Path, *, images: int = 8, out: str | Path 
             sheets.append(f"preview-{len(sheets) + 1:03d}.png")
             stack(blocks).save(staging / sheets[-1])
         full_legend(dataset.classes, colours, bool((colours == dataset.classes.colours).all())).save(
-            staging / "legend.png")
+            staging / "legend.png"
+        )
     say(f"{len(chosen)} of {len(samples)} training images, {len(sheets)} sheets; preview folder: {path}")
-    return Preview(path, tuple(path / sheet for sheet in sheets), path / "legend.png",
-                   tuple(samples[index].name for index in chosen))
+    return Preview(
+        path,
+        tuple(path / sheet for sheet in sheets),
+        path / "legend.png",
+        tuple(samples[index].name for index in chosen),
+    )
 
 
 def _tile_size(size: Sequence[int]) -> tuple[int, int]:
@@ -97,8 +112,9 @@ def _heads(size: Sequence[int]) -> Image.Image:
     return line
 
 
-def _block(name: str, pairs: Sequence[tuple[Pixels, Mask]], colours: Colours, background: int | None = 0
-           ) -> Image.Image:
+def _block(
+    name: str, pairs: Sequence[tuple[Pixels, Mask]], colours: Colours, background: int | None = 0
+) -> Image.Image:
     """One sample: its name, a row of images and a row of the same with their masks."""
     height, width = _tile_size(pairs[0][1].shape)
     block = Image.new("RGB", (_GAP + len(pairs) * (width + _GAP), 2 * (height + 2) + 2 * _LETTERS + _GAP), _PAPER)

@@ -46,14 +46,24 @@ def run_report(run: str | Path | Run, *, out: str | Path | None = None) -> Path:
     best, worst, ranked = best_and_worst(scored[0], dataset, classes) if scored else ([], [], 0)
     log = run.metrics.read()
     content = {
-        "run": run.path, "name": run.path.resolve().name, "info": info, "config": config, "finished": run.finished,
+        "run": run.path,
+        "name": run.path.resolve().name,
+        "info": info,
+        "config": config,
+        "finished": run.finished,
         "trackers": statuses(run) if config.get("trackers") else [],
         "config_text": run.config_file.read_text("utf-8"),
         "classes": class_rows(classes),
-        "data": _summary(dataset, info) if dataset else None, "data_notes": data_notes,
-        "doctor": examine(run), "scored": scored, "best": best, "worst": worst, "ranked": ranked,
+        "data": _summary(dataset, info) if dataset else None,
+        "data_notes": data_notes,
+        "doctor": examine(run),
+        "scored": scored,
+        "best": best,
+        "worst": worst,
+        "ranked": ranked,
         "validations": [row for row in log if "val_loss" in row],
-        "charts": _charts(log, classes, config["train"]["batch_size"]), "samples": _samples(run, log),
+        "charts": _charts(log, classes, config["train"]["batch_size"]),
+        "samples": _samples(run, log),
         "validation_seconds": [row["evaluation_seconds"] for row in run.timing.read() if "evaluation_seconds" in row],
     }
     if scored:
@@ -71,8 +81,9 @@ def _dataset(root: str, version: str, run: Path) -> tuple[Dataset | None, list[s
         changed = dataset.version(dataset.file_hashes(run)) != version
     except MaskwrightError as error:
         return None, [f"The dataset cannot be read any more, so its summary and the pictures are left out ({error})."]
-    return dataset, ["The dataset has changed since training (another content version): the summary shows it as it "
-                     "is now."] * changed
+    return dataset, [
+        "The dataset has changed since training (another content version): the summary shows it as it is now."
+    ] * changed
 
 
 def _summary(dataset: Dataset, info: dict[str, Any]) -> dict[str, Any]:
@@ -121,23 +132,54 @@ def _charts(log: list[dict[str, Any]], classes: ClassTree, batch_size: int) -> l
     last = validations[-1]["val_iou"] if validations else []
     order = sorted(range(len(last)), key=lambda i: (last[i] is None, last[i] or 0.0))
     shown = sorted(order[:_LINES])
-    ious = [Series(classes.names[i], [(row["iteration"], row["val_iou"][i]) for row in validations],
-                   to_hex(classes.leaves[i].colour)) for i in shown]
+    ious = [
+        Series(
+            classes.names[i],
+            [(row["iteration"], row["val_iou"][i]) for row in validations],
+            to_hex(classes.leaves[i].colour),
+        )
+        for i in shown
+    ]
     few = f" The {_LINES} of {len(order)} classes with the lowest IoU at the end." * (len(order) > _LINES)
-    levels = [Series(f"level {number}", [(row["iteration"], row["val_mIoU_levels"][number - 1]) for row in validations],
-                     to_hex(colour_of(number)))
-              for number in range(1, classes.depth + 1) if validations and "val_mIoU_levels" in validations[-1]]
+    levels = [
+        Series(
+            f"level {number}",
+            [(row["iteration"], row["val_mIoU_levels"][number - 1]) for row in validations],
+            to_hex(colour_of(number)),
+        )
+        for number in range(1, classes.depth + 1)
+        if validations and "val_mIoU_levels" in validations[-1]
+    ]
     charts = [
-        ("loss", "Loss", [series("training", "loss", 1), series("validation", "val_loss", 2)], "loss (no unit)",
-         "Training: mean over the last few batches, augmented. Validation: the whole split, unaugmented, with "
-         "averaged weights where that is set (EMA)."),
-        ("scores", "Validation scores", [series("mIoU", "val_mIoU", 1), series("mDice", "val_mDice", 2)],
-         "score (0 to 1)", "Over the whole validation split, at the images' own sizes."),
+        (
+            "loss",
+            "Loss",
+            [series("training", "loss", 1), series("validation", "val_loss", 2)],
+            "loss (no unit)",
+            "Training: mean over the last few batches, augmented. Validation: the whole split, unaugmented, with "
+            "averaged weights where that is set (EMA).",
+        ),
+        (
+            "scores",
+            "Validation scores",
+            [series("mIoU", "val_mIoU", 1), series("mDice", "val_mDice", 2)],
+            "score (0 to 1)",
+            "Over the whole validation split, at the images' own sizes.",
+        ),
         ("class-iou", "Validation IoU by class", ious, "IoU (0 to 1)", "Over the whole validation split." + few),
-        ("level-miou", "Validation mIoU by level", levels, "mIoU (0 to 1)",
-         "Levels of the class tree; level 1 is the top, the last one holds the classes of the masks.")]
-    return [{"title": title, "caption": caption, "svg": drawn} for key, title, lines, unit, caption in charts
-            if (drawn := line_chart(key, title, lines, x_label=steps, y_label=unit, mark=mark))]
+        (
+            "level-miou",
+            "Validation mIoU by level",
+            levels,
+            "mIoU (0 to 1)",
+            "Levels of the class tree; level 1 is the top, the last one holds the classes of the masks.",
+        ),
+    ]
+    return [
+        {"title": title, "caption": caption, "svg": drawn}
+        for key, title, lines, unit, caption in charts
+        if (drawn := line_chart(key, title, lines, x_label=steps, y_label=unit, mark=mark))
+    ]
 
 
 def _samples(run: Run, log: list[dict[str, Any]]) -> list[Picture]:

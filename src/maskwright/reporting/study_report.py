@@ -27,7 +27,8 @@ _CHARTS: tuple[tuple[By, str, float | None], ...] = (
     ("best", "The best of each network and of each loss", None),
     ("network", "Each network, by loss", None),
     ("loss", "Each loss, by network", None),
-    ("best", "The best, second half of the training", 0.5))
+    ("best", "The best, second half of the training", 0.5),
+)
 
 
 def study_report(sources: Sequence[str | Path], *, out: str | Path | None = None) -> Path:
@@ -44,13 +45,22 @@ def study_report(sources: Sequence[str | Path], *, out: str | Path | None = None
     splits = Counter(split for run in runs for split in evaluated_splits(run))
     result = compare(sources, split="test" if "test" in splits or not splits else splits.most_common(1)[0][0])
     board = scale(result)
-    write_page(path, "study.html.j2", {
-        "name": folder.resolve().name, "result": result, "scale": board, "rows": _rows(result, board),
-        "others": [(told(one), one.remark) for one in result.others], "matrix": _matrix(result),
-        "apart": [(key, list(map(brief, values))) for key, values in result.config.items()],
-        "beside_best": [pair for pair in result.pairs if result.entries[0].name in (pair.first, pair.second)],
-        # A folder of masks is compared by its scores, and has no log.
-        "groups": _charts([*(run.path for run in runs if run.info_file.is_file()), *logs])})
+    write_page(
+        path,
+        "study.html.j2",
+        {
+            "name": folder.resolve().name,
+            "result": result,
+            "scale": board,
+            "rows": _rows(result, board),
+            "others": [(told(one), one.remark) for one in result.others],
+            "matrix": _matrix(result),
+            "apart": [(key, list(map(brief, values))) for key, values in result.config.items()],
+            "beside_best": [pair for pair in result.pairs if result.entries[0].name in (pair.first, pair.second)],
+            # A folder of masks is compared by its scores, and has no log.
+            "groups": _charts([*(run.path for run in runs if run.info_file.is_file()), *logs]),
+        },
+    )
     say(f"report: {path}")
     return path
 
@@ -63,10 +73,16 @@ def _rows(result: Comparison, board: tuple[float, float]) -> list[dict[str, Any]
     def place(value: float) -> float | None:
         return None if math.isnan(value) else (value - low) / (high - low)
 
-    return [{"entry": entry, "pair": None if entry is best else result.pair(best.name, entry.name),
-             "strip": interval_strip(place(entry.score.value) or 0.0, place(entry.score.low), place(entry.score.high),
-                                     baselines=[])}
-            for entry in result.entries]
+    return [
+        {
+            "entry": entry,
+            "pair": None if entry is best else result.pair(best.name, entry.name),
+            "strip": interval_strip(
+                place(entry.score.value) or 0.0, place(entry.score.low), place(entry.score.high), baselines=[]
+            ),
+        }
+        for entry in result.entries
+    ]
 
 
 def scale(result: Comparison) -> tuple[float, float]:
@@ -82,8 +98,10 @@ def _matrix(result: Comparison) -> list[tuple[str, list[Any]]]:
     if result.matrix is None:
         return []
     known = {entry.name: entry for entry in result.entries}
-    return [(row, [known[name] if name else None for name in cells])
-            for row, cells in zip(result.matrix.rows, result.matrix.cells, strict=True)]
+    return [
+        (row, [known[name] if name else None for name in cells])
+        for row, cells in zip(result.matrix.rows, result.matrix.cells, strict=True)
+    ]
 
 
 def _charts(sources: Sequence[Path]) -> list[dict[str, Any]]:
@@ -91,7 +109,9 @@ def _charts(sources: Sequence[Path]) -> list[dict[str, Any]]:
     curves = read_curves(sources) if sources else []
     groups = []
     for number, (by, title, start) in enumerate(_CHARTS if curves else ()):
-        charts = [{"title": chart.title, "caption": chart.caption, "svg": draw_svg(chart, f"g{number}-{place}")}
-                  for place, chart in enumerate(arrange(curves, by=by, from_=start))]
+        charts = [
+            {"title": chart.title, "caption": chart.caption, "svg": draw_svg(chart, f"g{number}-{place}")}
+            for place, chart in enumerate(arrange(curves, by=by, from_=start))
+        ]
         groups.append({"title": title, "charts": charts})
     return groups

@@ -73,11 +73,25 @@ def write_sheet(result: SuspectsResult, dataset: Dataset, folder: Path, page: Pa
             cards.append(_card(rank, row, of_sample[row.sample], samples.get(row.sample), result, dataset, folder))
             advance(rank)
     drawn = {id(suspect) for card in cards for suspect, _ in card.regions}
-    return write_page(page, "suspects.html.j2", {
-        "result": result, "classes": class_rows(result.classes), "kinds": _kinds(result.suspects), "meanings": KINDS,
-        "fixes": FIXES, "found": len(found), "facts": self_test_facts(result.self_test or {}), "cards": cards,
-        "others": [suspect for suspect in result.suspects if id(suspect) not in drawn], "rows": _ROWS, "ramp": ramp(),
-        "commands": commands(result)}, replace=replace)
+    return write_page(
+        page,
+        "suspects.html.j2",
+        {
+            "result": result,
+            "classes": class_rows(result.classes),
+            "kinds": _kinds(result.suspects),
+            "meanings": KINDS,
+            "fixes": FIXES,
+            "found": len(found),
+            "facts": self_test_facts(result.self_test or {}),
+            "cards": cards,
+            "others": [suspect for suspect in result.suspects if id(suspect) not in drawn],
+            "rows": _ROWS,
+            "ramp": ramp(),
+            "commands": commands(result),
+        },
+        replace=replace,
+    )
 
 
 def _kinds(suspects: Sequence[Suspect]) -> list[dict[str, Any]]:
@@ -85,14 +99,27 @@ def _kinds(suspects: Sequence[Suspect]) -> list[dict[str, Any]]:
     rows = []
     for kind in KINDS:
         own = [suspect for suspect in suspects if suspect.kind == kind]
-        rows.append({"kind": kind, "suspects": len(own), "samples": len({suspect.sample for suspect in own}),
-                     "pixels": sum(suspect.error_pixels for suspect in own),
-                     "share": len(own) / len(suspects) if suspects else 0.0})
+        rows.append(
+            {
+                "kind": kind,
+                "suspects": len(own),
+                "samples": len({suspect.sample for suspect in own}),
+                "pixels": sum(suspect.error_pixels for suspect in own),
+                "share": len(own) / len(suspects) if suspects else 0.0,
+            }
+        )
     return sorted(rows, key=lambda row: -row["suspects"])
 
 
-def _card(rank: int, row: Ranked, suspects: Sequence[Suspect], sample: Sample | None, result: SuspectsResult,
-          dataset: Dataset, folder: Path) -> Card:
+def _card(
+    rank: int,
+    row: Ranked,
+    suspects: Sequence[Suspect],
+    sample: Sample | None,
+    result: SuspectsResult,
+    dataset: Dataset,
+    folder: Path,
+) -> Card:
     shown, more = suspects[:_REGIONS], max(0, len(suspects) - _REGIONS)
     name, classes, boxes = row.sample, dataset.classes, [suspect.region for suspect in shown]
     problems: list[str] = []
@@ -113,22 +140,48 @@ def _card(rank: int, row: Ranked, suspects: Sequence[Suspect], sample: Sample | 
     proposal = found(lambda: _proposal(folder, name, label.shape, classes))
     trust = found(lambda: read_image(confine(folder / "trust", f"{name}.png", str(folder))))
     small = shrink(image)
-    views = [picture(numbered_boxes(small, boxes, label.shape), "image", f"{name}: the image"),
-             picture(numbered_boxes(labelled_overlay(image, label, classes), boxes, label.shape), "label",
-                     f"{name}: the label; {present(label, classes)}")]
+    views = [
+        picture(numbered_boxes(small, boxes, label.shape), "image", f"{name}: the image"),
+        picture(
+            numbered_boxes(labelled_overlay(image, label, classes), boxes, label.shape),
+            "label",
+            f"{name}: the label; {present(label, classes)}",
+        ),
+    ]
     if prediction is not None:
-        views += [picture(labelled_overlay(image, prediction, classes), "prediction",
-                          f"{name}: the prediction; {present(prediction, classes)}"),
-                  difference(name, image, label, prediction, classes.background)]
+        views += [
+            picture(
+                labelled_overlay(image, prediction, classes),
+                "prediction",
+                f"{name}: the prediction; {present(prediction, classes)}",
+            ),
+            difference(name, image, label, prediction, classes.background),
+        ]
     if proposal is not None:
-        views.append(picture(labelled_overlay(image, proposal, classes), "proposal",
-                             f"{name}: the proposal; {present(proposal, classes)}"))
+        views.append(
+            picture(
+                labelled_overlay(image, proposal, classes),
+                "proposal",
+                f"{name}: the proposal; {present(proposal, classes)}",
+            )
+        )
     if trust is not None:
         grey = cv2.resize(trust[..., 0], small.shape[1::-1], interpolation=cv2.INTER_AREA)
-        views.append(picture(heat_picture(grey / 255, 1), "trust in the label",
-                             f"{name}: trust in the label, {grey.mean() / 2.55:.0f} % on average"))
-    return Card(rank, row, [(suspect, _close_up(number, suspect, image, label, proposal))
-                            for number, suspect in enumerate(shown, 1)], more, views, problems)
+        views.append(
+            picture(
+                heat_picture(grey / 255, 1),
+                "trust in the label",
+                f"{name}: trust in the label, {grey.mean() / 2.55:.0f} % on average",
+            )
+        )
+    return Card(
+        rank,
+        row,
+        [(suspect, _close_up(number, suspect, image, label, proposal)) for number, suspect in enumerate(shown, 1)],
+        more,
+        views,
+        problems,
+    )
 
 
 def _pair(dataset: Dataset, sample: Sample | None, name: str) -> tuple[Pixels, Mask]:
@@ -153,8 +206,10 @@ def _proposal(folder: Path, name: str, size: tuple[int, ...], classes: ClassTree
     file = confine(folder / "proposals", f"{name}.png", str(folder))
     mask = classes.to_indices(np.asarray(read_mask(file, INDEX, classes).ids), str(file))
     if mask.shape != size:
-        raise DataError(f"{file}: is {mask.shape[1]}x{mask.shape[0]} but the label is {size[1]}x{size[0]}; delete the "
-                        "folder, and it is made again")
+        raise DataError(
+            f"{file}: is {mask.shape[1]}x{mask.shape[0]} but the label is {size[1]}x{size[0]}; delete the "
+            "folder, and it is made again"
+        )
     return mask
 
 
@@ -173,5 +228,9 @@ def _close_up(number: int, suspect: Suspect, image: Pixels, label: Mask, proposa
             shrunk = cv2.resize(mask[place], size, interpolation=cv2.INTER_NEAREST)
             drawn[boundary(shrunk, 2) & where] = 0
             drawn[boundary(shrunk) & where] = colour
-    return picture(drawn, "", f"{suspect.sample}: region {number} from near, with the outlines of the label"
-                   + " and of the proposal" * (proposal is not None))
+    return picture(
+        drawn,
+        "",
+        f"{suspect.sample}: region {number} from near, with the outlines of the label"
+        + " and of the proposal" * (proposal is not None),
+    )

@@ -19,8 +19,12 @@ _LEFT, _TOP, _BOTTOM = 48, 46, 46
 _LETTER, _LINE, _LONGEST = 9.2, 15, 14  # width and height of a letter, letters of a name that are shown
 _MARKED = 40  # a line of more points than this has no markers
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "14 3", "14 3 2 3", "5 6", "9 3 2 3 2 3")
-_MARKERS = ("M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0-6.8 0z", "M-3-3h6v6h-6z", "M0-4l4 7h-8z",
-            "M0-4.4l4.4 4.4-4.4 4.4-4.4-4.4z")
+_MARKERS = (
+    "M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0-6.8 0z",
+    "M-3-3h6v6h-6z",
+    "M0-4l4 7h-8z",
+    "M0-4.4l4.4 4.4-4.4 4.4-4.4-4.4z",
+)
 # Colours of lines on white; a page has its own of the same names, `var(--series-1)` to `var(--series-8)`.
 COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#b8528f", "#000000", "#4a9fd8", "#b87700", "#7f7f7f")
 
@@ -71,9 +75,18 @@ class _Frame:
         return round(_TOP + (_HEIGHT - _TOP - _BOTTOM) * share, 1)
 
 
-def line_chart(key: str, title: str, series: Sequence[Series], *, x_label: str, y_label: str,
-               mark: tuple[float, str] | None = None, x_text: Callable[[float], str] | None = None,
-               start: float = 0.0, end: float | None = None) -> Markup:
+def line_chart(
+    key: str,
+    title: str,
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    mark: tuple[float, str] | None = None,
+    x_text: Callable[[float], str] | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+) -> Markup:
     """Lines of ONE quantity over x from `start` >= 0 to `end`, or the last point; empty text when none is defined.
 
     `key` makes the ids of the chart unique in the page; `mark` is a vertical line at x with a name. `x_text`
@@ -90,15 +103,22 @@ def line_chart(key: str, title: str, series: Sequence[Series], *, x_label: str, 
     parts = [_axes(frame, rows, x_label, y_label, x_text)]
     if mark:
         anchor = "end" if mark[0] > (start + furthest) / 2 else "start"
-        parts.append(Markup('<path class="mark" d="M{0} {1}V{2}"/><text x="{0}" y="{3}" text-anchor="{4}">{5}</text>')
-                     .format(frame.x(mark[0]), _TOP - 8, _HEIGHT - _BOTTOM, _TOP - 13, anchor, mark[1]))
+        parts.append(
+            Markup('<path class="mark" d="M{0} {1}V{2}"/><text x="{0}" y="{3}" text-anchor="{4}">{5}</text>').format(
+                frame.x(mark[0]), _TOP - 8, _HEIGHT - _BOTTOM, _TOP - 13, anchor, mark[1]
+            )
+        )
     shown = shortened([line.name for line in lines], _LONGEST)
     places = _spread([frame.y(line.defined[-1][1]) for line in lines])
-    parts += [_line(frame, line, index if line.style is None else line.style, place, name)
-              for index, (line, place, name) in enumerate(zip(lines, places, shown, strict=True))]
+    parts += [
+        _line(frame, line, index if line.style is None else line.style, place, name)
+        for index, (line, place, name) in enumerate(zip(lines, places, shown, strict=True))
+    ]
     told = "; ".join(f"{line.name}: {line.defined[0][1]:.3g} to {line.defined[-1][1]:.3g}" for line in lines)
-    chart = Markup('<svg class="chart" viewBox="0 0 {0} {1}" role="img" aria-labelledby="{2}-t {2}-d">'
-                   '<title id="{2}-t">{3}</title><desc id="{2}-d">{4}, first to last value. {5}.</desc>{6}</svg>')
+    chart = Markup(
+        '<svg class="chart" viewBox="0 0 {0} {1}" role="img" aria-labelledby="{2}-t {2}-d">'
+        '<title id="{2}-t">{3}</title><desc id="{2}-d">{4}, first to last value. {5}.</desc>{6}</svg>'
+    )
     return chart.format(_WIDTH, _HEIGHT, key, title, y_label, told, Markup("").join(parts))
 
 
@@ -115,32 +135,51 @@ def standalone(chart: Markup, heading: str = "", caption: str = "") -> str:
     below = [_text("caption", _HEIGHT + 14 * row, text) for row, text in enumerate(textwrap.wrap(caption, 62), 1)]
     top, height = (-30, 30 + _HEIGHT) if above else (0, _HEIGHT)
     height += 14 * len(below) + 8 * bool(below)
-    return str(chart).replace(
-        "<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * _WIDTH}" height="{2 * height}" '
-                 'style="background:#fff" ', 1).replace(
-        f'viewBox="0 0 {_WIDTH} {_HEIGHT}"', f'viewBox="0 {top} {_WIDTH} {height}"', 1).replace(
-        "</title>", f"</title><style>{_STYLE}</style>", 1).replace(
-        "</desc>", "</desc>" + "".join(above + below), 1) + "\n"
+    return (
+        str(chart)
+        .replace(
+            "<svg ",
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * _WIDTH}" height="{2 * height}" '
+            'style="background:#fff" ',
+            1,
+        )
+        .replace(f'viewBox="0 0 {_WIDTH} {_HEIGHT}"', f'viewBox="0 {top} {_WIDTH} {height}"', 1)
+        .replace("</title>", f"</title><style>{_STYLE}</style>", 1)
+        .replace("</desc>", "</desc>" + "".join(above + below), 1)
+        + "\n"
+    )
 
 
 def _text(kind: str, y: float, text: str) -> Markup:
     return Markup('<text class="{}" x="4" y="{}">{}</text>').format(kind, y, text)
 
 
-def _axes(frame: _Frame, rows: list[float], x_label: str, y_label: str, x_text: Callable[[float], str] | None
-          ) -> Markup:
+def _axes(
+    frame: _Frame, rows: list[float], x_label: str, y_label: str, x_text: Callable[[float], str] | None
+) -> Markup:
     bottom, end = _HEIGHT - _BOTTOM, round(_LEFT + frame.width, 1)
     row_mark = Markup('<path class="grid" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>')
-    parts = [row_mark.format(_LEFT, frame.y(row), end, _LEFT - 7, frame.y(row) + 4, text)
-             for row, text in zip(rows, _texts(rows), strict=True)]
+    parts = [
+        row_mark.format(_LEFT, frame.y(row), end, _LEFT - 7, frame.y(row) + 4, text)
+        for row, text in zip(rows, _texts(rows), strict=True)
+    ]
     # The axis ends at the last point, not at the round number behind it; iterations are whole.
-    columns = [column for column in ticks(frame.x_start, frame.x_end, 4)
-               if frame.x_start <= column <= frame.x_end and column == int(column)]
+    columns = [
+        column
+        for column in ticks(frame.x_start, frame.x_end, 4)
+        if frame.x_start <= column <= frame.x_end and column == int(column)
+    ]
     column_mark = Markup('<path class="axis" d="M{0} {1}v4"/><text x="{0}" y="{2}" text-anchor="middle">{3}</text>')
-    parts += [column_mark.format(frame.x(column), bottom, bottom + 18, text)
-              for column, text in zip(columns, map(x_text, columns) if x_text else _texts(columns), strict=True)]
-    parts.append(Markup('<path class="axis" d="M{0} {1}H{2}"/><text x="{2}" y="{3}" text-anchor="end">{4}</text>'
-                        '<text x="0" y="13">{5}</text>').format(_LEFT, bottom, end, _HEIGHT - 8, x_label, y_label))
+    parts += [
+        column_mark.format(frame.x(column), bottom, bottom + 18, text)
+        for column, text in zip(columns, map(x_text, columns) if x_text else _texts(columns), strict=True)
+    ]
+    parts.append(
+        Markup(
+            '<path class="axis" d="M{0} {1}H{2}"/><text x="{2}" y="{3}" text-anchor="end">{4}</text>'
+            '<text x="0" y="13">{5}</text>'
+        ).format(_LEFT, bottom, end, _HEIGHT - 8, x_label, y_label)
+    )
     return Markup("").join(parts)
 
 
@@ -163,8 +202,11 @@ def _line(frame: _Frame, line: Series, index: int, place: float, name: str) -> M
         dot = Markup('<path class="dot" d="{}" transform="translate({} {})"><title>{}: {:.4g} at {:g}</title></path>')
         parts += [dot.format(marker, frame.x(x), frame.y(y), line.name, y, x) for x, y in line.defined]
     x, y = line.defined[-1]
-    parts.append(Markup('<path class="lead" d="M{} {}L{} {}"/><text class="name" x="{}" y="{}">{}</text>').format(
-        frame.x(x) + 5, frame.y(y), _LEFT + frame.width + 13, place, _LEFT + frame.width + 16, place + 4, name))
+    parts.append(
+        Markup('<path class="lead" d="M{} {}L{} {}"/><text class="name" x="{}" y="{}">{}</text>').format(
+            frame.x(x) + 5, frame.y(y), _LEFT + frame.width + 13, place, _LEFT + frame.width + 16, place + 4, name
+        )
+    )
     return Markup('<g style="--line-colour:{}">{}</g>').format(line.colour, Markup("").join(parts))
 
 
@@ -190,8 +232,10 @@ def _texts(values: Sequence[float]) -> list[str]:
 def shortened(names: Sequence[str], longest: int) -> list[str]:
     """Names of at most `longest` letters: cut at their end, or at their beginning where several would be the same."""
     cut = [name if len(name) <= longest else name[: longest - 1] + "…" for name in names]
-    return [short if short == name or cut.count(short) == 1 else "…" + name[1 - longest :]
-            for name, short in zip(names, cut, strict=True)]
+    return [
+        short if short == name or cut.count(short) == 1 else "…" + name[1 - longest :]
+        for name, short in zip(names, cut, strict=True)
+    ]
 
 
 def _spread(wanted: Sequence[float]) -> list[float]:
@@ -218,13 +262,15 @@ def bar(share: float | None) -> Markup:
     """A bar of `share` 0..1 of its full length, to stand beside the number itself; empty where it is undefined."""
     if share is None or math.isnan(share):
         return Markup("")
-    return Markup('<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
-                  '<rect class="track" width="100" height="8"/><rect class="fill" width="{}" height="8"/></svg>'
-                  ).format(round(share * 100, 2))
+    return Markup(
+        '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="track" width="100" height="8"/><rect class="fill" width="{}" height="8"/></svg>'
+    ).format(round(share * 100, 2))
 
 
 def interval_strip(value: float, low: float | None, high: float | None, baselines: Sequence[float]) -> Markup:
     """A score on its scale 0..1: a dot, a line for its interval, and a rhombus for each trivial baseline."""
+
     def x(share: float) -> float:
         return round(8 + 204 * share, 1)
 

@@ -81,12 +81,18 @@ def _build_loss(config: RunConfig, dataset: Dataset) -> None:
 def splits_to_score(wanted: Sequence[str] | None, datasets: Iterable[Dataset]) -> list[str]:
     """`wanted`, else `test` where every dataset has one, else `val`. ConfigError for a split that one has not; `val`
     is made by every training."""
-    labelled = {dataset.root: {split for split, samples in dataset.splits.items() if any(s.labelled for s in samples)}
-                for dataset in datasets}
+    labelled = {
+        dataset.root: {split for split, samples in dataset.splits.items() if any(s.labelled for s in samples)}
+        for dataset in datasets
+    }
     if wanted is None:
         return ["test"] if all("test" in splits for splits in labelled.values()) else ["val"]
-    if missing := [f"evaluate: {root} has no labelled samples in {split!r}; it has {', '.join(sorted(splits - {''}))}"
-                   for root, splits in labelled.items() for split in wanted if split not in {"train", "val", *splits}]:
+    if missing := [
+        f"evaluate: {root} has no labelled samples in {split!r}; it has {', '.join(sorted(splits - {''}))}"
+        for root, splits in labelled.items()
+        for split in wanted
+        if split not in {"train", "val", *splits}
+    ]:
         raise ConfigError(missing)
     return list(wanted)
 

@@ -1,11 +1,11 @@
 """Study: the only owner of paths inside a study's folder.
 
-    STUDY/study.yaml              the study with absolute paths: `maskwright study STUDY` goes on with it
-    STUDY/runs/NAME/              the runs, as `train` and `evaluate` leave them
-    STUDY/jobs/NAME/config.yaml   what the run is trained with
-    STUDY/jobs/NAME/worker.log    what its processes have said
-    STUDY/jobs/NAME/failed.json   present while the run has failed; says why
-    STUDY/decoded/                images that all runs share (see `training.decoded`); gone when all have finished
+STUDY/study.yaml              the study with absolute paths: `maskwright study STUDY` goes on with it
+STUDY/runs/NAME/              the runs, as `train` and `evaluate` leave them
+STUDY/jobs/NAME/config.yaml   what the run is trained with
+STUDY/jobs/NAME/worker.log    what its processes have said
+STUDY/jobs/NAME/failed.json   present while the run has failed; says why
+STUDY/decoded/                images that all runs share (see `training.decoded`); gone when all have finished
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ class Study:
         """What the study is. ConfigError when names in it would lead out of its folder."""
         config = strictyaml.validate(StudyConfig, strictyaml.read(self.file))
         if not all(NAME.fullmatch(str(name)) for values in config.matrix.values() for name in values):
-            raise ConfigError(f"{self.file}: the matrix has values without a name of letters, digits and . + - _; "
-                              "restore the file")
+            raise ConfigError(
+                f"{self.file}: the matrix has values without a name of letters, digits and . + - _; restore the file"
+            )
         return config
 
     def runs(self) -> list[dict[str, str]]:
@@ -110,8 +111,10 @@ class Study:
         wanted = {entry.name: entry.config for entry in matrix.entries}
         if other := [name for name in sorted(held) if self.run_config(name) != wanted.get(name)]:
             shown = ", ".join(other[:3]) + ", …" * (len(other) > 3)
-            raise ConfigError(f"{self.path}: was begun with other settings for {shown}; runs may be added to a study "
-                              "and not changed: give a new folder with --out")
+            raise ConfigError(
+                f"{self.path}: was begun with other settings for {shown}; runs may be added to a study "
+                "and not changed: give a new folder with --out"
+            )
         self._write(matrix)
 
     def _write(self, matrix: Matrix) -> None:

@@ -30,13 +30,17 @@ class StudyConfig(StrictModel):
     """Runs that belong together: all combinations of the values of a matrix, put into a base config."""
 
     base: str | dict[str, Any] = Field(
-        description="a run.yaml, relative to this file, or its content; what the matrix gives may be missing in it")
+        description="a run.yaml, relative to this file, or its content; what the matrix gives may be missing in it"
+    )
     matrix: dict[str, list[Any] | dict[str, Any]] = Field(
-        min_length=1, description="dotted keys of the config, each with a list of values or with names and values")
+        min_length=1, description="dotted keys of the config, each with a list of values or with names and values"
+    )
     exclude: list[dict[str, Any]] = Field(
-        default_factory=list, description="combinations that are left out: keys of the matrix with a name or value")
+        default_factory=list, description="combinations that are left out: keys of the matrix with a name or value"
+    )
     evaluate: list[str] | None = Field(
-        None, min_length=1, description="splits to score after each training; test when left out, else val")
+        None, min_length=1, description="splits to score after each training; test when left out, else val"
+    )
 
 
 @dataclass(frozen=True)
@@ -155,8 +159,12 @@ def _axes(document: Document, problems: list[str]) -> Iterator[_Axis]:
             if value in values[:i]:
                 problems.append(document.problem((*place, places[i]), "is the same value again; remove one"))
             if not NAME.fullmatch(names[i]):
-                problems.append(document.problem((*place, places[i]), "a name is made of letters, digits and . + - _, "
-                                                                      "since it becomes part of a folder's name"))
+                problems.append(
+                    document.problem(
+                        (*place, places[i]),
+                        "a name is made of letters, digits and . + - _, since it becomes part of a folder's name",
+                    )
+                )
         yield _Axis(key, names, values, places)
 
 
@@ -170,15 +178,19 @@ def _excluded(document: Document, axes: Sequence[_Axis], problems: list[str]) ->
         for key, value in one.items() if isinstance(one, dict) else ():
             axis = known.get(key)
             if axis is None:
-                problems.append(document.problem(("exclude", i, key), "no such key in the matrix"
-                                                 + did_you_mean(key, known)))
+                problems.append(
+                    document.problem(("exclude", i, key), "no such key in the matrix" + did_you_mean(key, known))
+                )
             elif value in axis.labels:
                 named[key] = value
             elif value in axis.values:
                 named[key] = axis.labels[axis.values.index(value)]
             else:
-                problems.append(document.problem(("exclude", i, key), f"{value!r} is no value of it"
-                                                 + did_you_mean(str(value), axis.labels)))
+                problems.append(
+                    document.problem(
+                        ("exclude", i, key), f"{value!r} is no value of it" + did_you_mean(str(value), axis.labels)
+                    )
+                )
         if named:
             found.append(named)
     return found
@@ -193,8 +205,9 @@ def _combined(document: Document, base: Document, axes: Sequence[_Axis], values:
         i = axis.labels.index(values[axis.key])
         place = ("matrix", axis.key, axis.places[i])
         at = strictyaml.put(combined, axis.key, copy.deepcopy(axis.values[i]), document.where(place))
-        combined.marks |= {at + mark[len(place):]: where for mark, where in document.marks.items()
-                           if mark[:len(place)] == place}
+        combined.marks |= {
+            at + mark[len(place) :]: where for mark, where in document.marks.items() if mark[: len(place)] == place
+        }
         _write_out(combined.data)
         given.append(at)
     strictyaml.remove_excluded(combined, given, EXCLUSIVE)
@@ -214,8 +227,13 @@ def _names(document: Document, entries: Sequence[Entry]) -> list[str]:
     return []
 
 
-def _settled(document: Document, folder: Path, base: Document | None, axes: Sequence[_Axis],
-             excluded: Sequence[Mapping[str, str]]) -> StudyConfig:
+def _settled(
+    document: Document,
+    folder: Path,
+    base: Document | None,
+    axes: Sequence[_Axis],
+    excluded: Sequence[Mapping[str, str]],
+) -> StudyConfig:
     """The study with names for all values, which means the same at any place."""
     assert base is not None
     matrix: dict[str, Any] = {}
@@ -225,8 +243,12 @@ def _settled(document: Document, folder: Path, base: Document | None, axes: Sequ
             shell = Document("", {})
             strictyaml.put(shell, axis.key, copy.deepcopy(value), "")
             matrix[axis.key][label] = _at(_portable(shell.data, folder), axis.key)
-    return StudyConfig(base=_portable(base.data, folder), matrix=matrix, exclude=[dict(one) for one in excluded],
-                       evaluate=document.data.get("evaluate"))
+    return StudyConfig(
+        base=_portable(base.data, folder),
+        matrix=matrix,
+        exclude=[dict(one) for one in excluded],
+        evaluate=document.data.get("evaluate"),
+    )
 
 
 def _at(data: Any, dotted: str) -> Any:
@@ -286,12 +308,24 @@ def study_schema() -> dict[str, Any]:
     inline = {key: value for key, value in run.items() if key != "required"}  # the matrix may give the rest
     schema["properties"]["base"]["anyOf"] = [{"type": "string"}, {"$ref": "#/$defs/RunConfig"}]
     several = schema["properties"]["matrix"].pop("additionalProperties")
-    several["anyOf"] = [one | {"minItems" if one["type"] == "array" else "minProperties": 1}
-                        for one in several["anyOf"]]
+    several["anyOf"] = [
+        one | {"minItems" if one["type"] == "array" else "minProperties": 1} for one in several["anyOf"]
+    ]
     schema["properties"]["matrix"] |= {
-        "properties": {key: {"anyOf": [{"type": "array", "items": value, "minItems": 1},
-                                       {"type": "object", "additionalProperties": value, "minProperties": 1}]}
-                       for key, value in run["properties"].items()},
-        "patternProperties": {r"\.": several}, "additionalProperties": False}
-    return schema | {"$defs": definitions | {"RunConfig": inline}, "title": "Maskwright study.yaml",
-                     "$schema": "https://json-schema.org/draft/2020-12/schema"}
+        "properties": {
+            key: {
+                "anyOf": [
+                    {"type": "array", "items": value, "minItems": 1},
+                    {"type": "object", "additionalProperties": value, "minProperties": 1},
+                ]
+            }
+            for key, value in run["properties"].items()
+        },
+        "patternProperties": {r"\.": several},
+        "additionalProperties": False,
+    }
+    return schema | {
+        "$defs": definitions | {"RunConfig": inline},
+        "title": "Maskwright study.yaml",
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+    }

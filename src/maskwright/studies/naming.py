@@ -22,7 +22,7 @@ def labels(key: str, values: Sequence[Any]) -> list[str]:
 
     def numbered(i: int) -> str:
         numbers[found[i].lower()] += 1
-        return f"{found[i][:_LONGEST_LABEL - 4]}-{numbers[found[i].lower()]}"
+        return f"{found[i][: _LONGEST_LABEL - 4]}-{numbers[found[i].lower()]}"
 
     return _where_shared(found, numbered)
 

@@ -19,8 +19,15 @@ Child = subprocess.Popen[bytes]
 Ended = Callable[[str, int], None]
 
 
-def run_all(study: Study, names: Sequence[str], workers: int, threads: int, stopping: Callable[[], bool],
-            ended: Ended, tick: Callable[[], None]) -> None:
+def run_all(
+    study: Study,
+    names: Sequence[str],
+    workers: int,
+    threads: int,
+    stopping: Callable[[], bool],
+    ended: Ended,
+    tick: Callable[[], None],
+) -> None:
     """Works on the runs `names` in this order, `workers` of them at a time with `threads` threads each, and tells
     `ended` of each and how its process ended. Once `stopping` says so, the ones at work are asked to save their state
     and are waited for. When this is left by an error they are killed, which loses a minute's work and no run."""
@@ -54,8 +61,14 @@ def start(study: Study, name: str, slot: int, threads: int) -> Child:
     """A process for one run, which ends when its standard input does. A session of its own keeps Ctrl-C from it, which
     this process answers for all."""
     with open(study.log(name), "ab") as log:
-        return subprocess.Popen([*COMMAND, str(study.path.absolute()), name, str(slot)], stdin=subprocess.PIPE,
-                                stdout=log, stderr=log, start_new_session=True, env=_environment(os.environ, threads))
+        return subprocess.Popen(
+            [*COMMAND, str(study.path.absolute()), name, str(slot)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=_environment(os.environ, threads),
+        )
 
 
 def _environment(own: Mapping[str, str], threads: int) -> dict[str, str]:

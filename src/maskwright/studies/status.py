@@ -100,8 +100,12 @@ class StudyStatus:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `study` and `study status`."""
-        return {"study": str(self.path), "states": self.states, "seconds_left": self.seconds_left,
-                "runs": [asdict(run) | {"run": str(run.run)} for run in self.runs]}
+        return {
+            "study": str(self.path),
+            "states": self.states,
+            "seconds_left": self.seconds_left,
+            "runs": [asdict(run) | {"run": str(run.run)} for run in self.runs],
+        }
 
     def lines(self) -> list[str]:
         """A line for each run, and one for all."""
@@ -151,13 +155,20 @@ def _progress(run: Run) -> dict[str, Any]:
     """What the logs of a run tell."""
     seconds = _seconds(run.timing.path, run.timing.size)
     if finished := run.finished:
-        return {"iteration": finished["iterations"], "iterations": finished["iterations"], "seconds": seconds,
-                "best_val_mIoU": finished["best_val_mIoU"]}
+        return {
+            "iteration": finished["iterations"],
+            "iterations": finished["iterations"],
+            "seconds": seconds,
+            "best_val_mIoU": finished["best_val_mIoU"],
+        }
     records = run.metrics.read()
     refits = [record["iterations"] for record in records if "iterations" in record]  # by a budget
-    return {"iteration": max((record["iteration"] for record in records), default=0), "seconds": seconds,
-            "iterations": refits[-1] if refits else _length(run.config_file),
-            "best_val_mIoU": max(_values(records, "val_mIoU"), default=None)}
+    return {
+        "iteration": max((record["iteration"] for record in records), default=0),
+        "seconds": seconds,
+        "iterations": refits[-1] if refits else _length(run.config_file),
+        "best_val_mIoU": max(_values(records, "val_mIoU"), default=None),
+    }
 
 
 def _values(records: Sequence[dict[str, Any]], key: str) -> Iterator[float]:

@@ -52,8 +52,15 @@ def study(file: str | Path, *, workers: int = 1, out: str | Path | None = None, 
         status = study_status(path)
         if not status.exit_code:
             shutil.rmtree(found.decoded, ignore_errors=True)
-    say("\n".join([*(run.human() for run in status.runs if run.state != "finished"), status.summary(),
-                   f"study folder: {path}"]))
+    say(
+        "\n".join(
+            [
+                *(run.human() for run in status.runs if run.state != "finished"),
+                status.summary(),
+                f"study folder: {path}",
+            ]
+        )
+    )
     return status
 
 
@@ -71,8 +78,11 @@ def _work(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset], 
     import torch
 
     before = {run.name: run for run in study_status(study.path).runs}
-    left = [entry for entry in entries
-            if before[entry.name].state != "finished" and (retry or not before[entry.name].reason)]
+    left = [
+        entry
+        for entry in entries
+        if before[entry.name].state != "finished" and (retry or not before[entry.name].reason)
+    ]
     for run in before.values():
         if run.reason and not retry:
             say(f"{run.name}: has failed and is left alone; --retry tries it again")
@@ -109,12 +119,17 @@ def notes(entries: Sequence[Entry], workers: int) -> list[str]:
     """What makes the runs of a study less alike than they look, when several are trained at the same time."""
     found = []
     if workers > 1 and any(entry.config.train.budget for entry in entries):
-        found.append(f"train.budget is wall time beside {workers - 1} other trainings, so a run's iterations depend on "
-                     "them; train.iterations is the same work for every run")
-    if workers > 1 and any(getattr(entry.config.train, key) in ("auto", None)
-                           for entry in entries for key in _MEASURED):
-        found.append("what a training measures when it starts is measured beside others; the bytes of a run do not "
-                     f"depend on the number of workers when train.{', '.join(_MEASURED)} are given in the base")
+        found.append(
+            f"train.budget is wall time beside {workers - 1} other trainings, so a run's iterations depend on "
+            "them; train.iterations is the same work for every run"
+        )
+    if workers > 1 and any(
+        getattr(entry.config.train, key) in ("auto", None) for entry in entries for key in _MEASURED
+    ):
+        found.append(
+            "what a training measures when it starts is measured beside others; the bytes of a run do not "
+            f"depend on the number of workers when train.{', '.join(_MEASURED)} are given in the base"
+        )
     return found
 
 
@@ -132,8 +147,9 @@ def _decode(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset]
     for folder, group in groups.items():
         config = group[0].config
         dataset = datasets[config.data.root]
-        samples = [sample for split in ("train", "val", "") for sample in dataset.splits.get(split, [])
-                   if sample.labelled]
+        samples = [
+            sample for split in ("train", "val", "") for sample in dataset.splits.get(split, []) if sample.labelled
+        ]
         if len(group) == 1 or folder.exists():
             continue
         try:

@@ -40,17 +40,21 @@ def _state(model: nn.Module, average: nn.Module | None, optimizer: torch.optim.O
     return tensors
 
 
-def save_state(path: Path, progress: Progress, model: nn.Module, average: nn.Module | None,
-               optimizer: torch.optim.Optimizer) -> None:
+def save_state(
+    path: Path, progress: Progress, model: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer
+) -> None:
     """Writes everything that the next step depends on. The same state gives the same bytes."""
-    tensors = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-               for key, value in _state(model, average, optimizer).items()}
+    tensors = {
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in _state(model, average, optimizer).items()
+    }
     header = {"format": FORMAT, **asdict(progress)}
     atomic_write_bytes(path, save(tensors, {HEADER: json.dumps(header, sort_keys=True)}))
 
 
-def load_state(path: Path, model: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer,
-               world: World) -> Progress:
+def load_state(
+    path: Path, model: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer, world: World
+) -> Progress:
     """Restores what `save_state` wrote, in place; of several processes only the first one reads it. DataError when
     the file is damaged, of another training, or of a format that this version does not read."""
     with world.together():
@@ -75,8 +79,12 @@ def load_state(path: Path, model: nn.Module, average: nn.Module | None, optimize
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
         return Progress(**header)
     except (RuntimeError, TypeError, ValueError, IndexError):
-        raise world.common(DataError(f"{path}: is not the training state of this run; restore it, or train a new run "
-                                     "(the best checkpoint stays usable)")) from None
+        raise world.common(
+            DataError(
+                f"{path}: is not the training state of this run; restore it, or train a new run "
+                "(the best checkpoint stays usable)"
+            )
+        ) from None
 
 
 def _laid_out_like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -64,12 +64,20 @@ class Course:
         busy = sum(row["seconds_since"] for row in times)
         epochs = steps[-1]["epoch"] if steps else 0.0
         start = steps[0].get("loss_first", steps[0]["loss"]) if steps else float("nan")
-        return cls(start, column(steps, "iteration"), column(steps, "loss"),
-                   np.fmax(column(steps, "loss_max"), column(steps, "loss")), column(steps, "lr"),
-                   column(scores, "iteration"), column(scores, "val_loss"), column(scores, "val_mIoU"),
-                   np.array([row["val_iou"] for row in scores], np.float64).reshape(len(scores), len(names)), names,
-                   sum(row["waited"] for row in times) / busy if busy else float("nan"),
-                   steps[-1]["iteration"] / epochs if epochs else float("nan"))
+        return cls(
+            start,
+            column(steps, "iteration"),
+            column(steps, "loss"),
+            np.fmax(column(steps, "loss_max"), column(steps, "loss")),
+            column(steps, "lr"),
+            column(scores, "iteration"),
+            column(scores, "val_loss"),
+            column(scores, "val_mIoU"),
+            np.array([row["val_iou"] for row in scores], np.float64).reshape(len(scores), len(names)),
+            names,
+            sum(row["waited"] for row in times) / busy if busy else float("nan"),
+            steps[-1]["iteration"] / epochs if epochs else float("nan"),
+        )
 
     def when(self, iteration: float) -> str:
         """An iteration in words."""
@@ -87,13 +95,13 @@ class Seen(NamedTuple):
 def _smooth(values: Floats, width: int) -> Floats:
     """Running medians of an odd width, shorter at the ends."""
     half = width // 2
-    return np.array([np.median(values[max(0, i - half):i + half + 1]) for i in range(len(values))])
+    return np.array([np.median(values[max(0, i - half) : i + half + 1]) for i in range(len(values))])
 
 
 def _level(values: Floats, begin: float, end: float) -> float:
     """The median of a part of a course, given as shares of its length; of three values at least."""
     first = min(int(begin * len(values)), len(values) - 3)
-    return float(np.median(values[first:max(int(np.ceil(end * len(values))), first + 3)]))
+    return float(np.median(values[first : max(int(np.ceil(end * len(values))), first + 3)]))
 
 
 def collapse(course: Course) -> Iterator[Seen]:
@@ -104,10 +112,13 @@ def collapse(course: Course) -> Iterator[Seen]:
         return
     first = len(alone) - int(np.argmin(alone[::-1])) if not alone.all() else 0
     only = int(np.nan_to_num(course.ious[-1]).argmax())
-    yield Seen(f"every validation pixel is predicted as {course.classes[only]!r} since "
-               f"{course.when(course.evaluated[first])}: the model has collapsed to one class",
-               "add a dice term to the loss or class_weights: inverse_frequency, lower optimizer.lr, and look at the "
-               "masks with `maskwright audit`", {"class": course.classes[only], "since": course.evaluated[first]})
+    yield Seen(
+        f"every validation pixel is predicted as {course.classes[only]!r} since "
+        f"{course.when(course.evaluated[first])}: the model has collapsed to one class",
+        "add a dice term to the loss or class_weights: inverse_frequency, lower optimizer.lr, and look at the "
+        "masks with `maskwright audit`",
+        {"class": course.classes[only], "since": course.evaluated[first]},
+    )
 
 
 def rate_too_high(course: Course) -> Iterator[Seen]:
@@ -118,15 +129,17 @@ def rate_too_high(course: Course) -> Iterator[Seen]:
     # which a single bad batch may have made.
     rises = np.maximum(np.diff(np.log(np.maximum(course.loss, 1e-12))), 0)[: 2 * len(loss) // 3]
     jump = float((rises.sum() - rises.max()) / len(rises))
-    late = course.val_loss[len(course.val_loss) // 4:]
+    late = course.val_loss[len(course.val_loss) // 4 :]
     wild = bool(late.max() > 20 * max(np.median(late), start))
     # A model that ends in one class after it was thrown about has been thrown there.
     thrown = course.peak.max() > 1.5 * start or course.val_loss.max() > 5 * start
     if (most > 2 * start and end > 0.7 * start) or jump > 0.05 or wild or (thrown and any(collapse(course))):
-        yield Seen(f"the training loss began at {start:.3g}, rose to {most:.3g} and ended at {end:.3g}: the learning "
-                   f"rate of {course.lr.max():.3g} is too high",
-                   "divide optimizer.lr by 10, or let `maskwright plan --lr-find` choose it",
-                   {"first": start, "most": most, "last": end, "jump": jump})
+        yield Seen(
+            f"the training loss began at {start:.3g}, rose to {most:.3g} and ended at {end:.3g}: the learning "
+            f"rate of {course.lr.max():.3g} is too high",
+            "divide optimizer.lr by 10, or let `maskwright plan --lr-find` choose it",
+            {"first": start, "most": most, "last": end, "jump": jump},
+        )
 
 
 def rate_too_low(course: Course) -> Iterator[Seen]:
@@ -139,10 +152,12 @@ def rate_too_low(course: Course) -> Iterator[Seen]:
     evenly = 0 < fall < 0.25 * start and order < -0.8 and middle - end > _LATE * (loss[0] - end)
     # Any sane rate learns at least how frequent the classes are.
     if evenly or abs(fall) < 0.05 * start:
-        yield Seen(f"the training loss only went from {start:.3g} to {end:.3g}: the learning rate of "
-                   f"{course.lr.max():.3g} is too low for this length",
-                   "multiply optimizer.lr by 10, or let `maskwright plan --lr-find` choose it; or train for longer",
-                   {"first": start, "middle": middle, "last": end})
+        yield Seen(
+            f"the training loss only went from {start:.3g} to {end:.3g}: the learning rate of "
+            f"{course.lr.max():.3g} is too low for this length",
+            "multiply optimizer.lr by 10, or let `maskwright plan --lr-find` choose it; or train for longer",
+            {"first": start, "middle": middle, "last": end},
+        )
 
 
 def plateau(course: Course) -> Iterator[Seen]:
@@ -155,10 +170,13 @@ def plateau(course: Course) -> Iterator[Seen]:
     better = float(np.max(course.miou[half:]) - np.max(course.miou[:half]))
     if end > 0.25 * start and middle - end < _LATE * max(start - end, 0.2 * start) and better < 0.02:
         since = course.evaluated[int(np.argmax(course.miou))]
-        yield Seen(f"nothing has got better since {course.when(since)}: the training loss stays at {end:.3g} "
-                   f"(it began at {start:.3g}) and the best validation mIoU at {np.max(course.miou):.3f}",
-                   "check that masks belong to their images (`maskwright audit --overlays`), raise optimizer.lr, or "
-                   "take a larger model or image_size", {"first": start, "middle": middle, "last": end})
+        yield Seen(
+            f"nothing has got better since {course.when(since)}: the training loss stays at {end:.3g} "
+            f"(it began at {start:.3g}) and the best validation mIoU at {np.max(course.miou):.3f}",
+            "check that masks belong to their images (`maskwright audit --overlays`), raise optimizer.lr, or "
+            "take a larger model or image_size",
+            {"first": start, "middle": middle, "last": end},
+        )
 
 
 def overfitting(course: Course) -> Iterator[Seen]:
@@ -176,17 +194,19 @@ def overfitting(course: Course) -> Iterator[Seen]:
     # The smallest of running medians may stand one before that of the values.
     gained = float(np.median(course.miou[-2:]) - np.max(course.miou[: best + 2]))
     if end > 1.1 * least and fall > 0.1 and gained < 0.02:
-        yield Seen(f"overfitting since {course.when(at)}: the validation loss rose from {least:.3g} to {end:.3g} while "
-                   f"the training loss fell by {100 * fall:.0f} %; the best checkpoint is kept",
-                   "add images or augmentation, set train.early_stopping, or take a smaller model",
-                   {"since": at, "least": least, "last": end, "fall": fall})
+        yield Seen(
+            f"overfitting since {course.when(at)}: the validation loss rose from {least:.3g} to {end:.3g} while "
+            f"the training loss fell by {100 * fall:.0f} %; the best checkpoint is kept",
+            "add images or augmentation, set train.early_stopping, or take a smaller model",
+            {"since": at, "least": least, "last": end, "fall": fall},
+        )
 
 
 def spike(course: Course) -> Iterator[Seen]:
     """A batch whose loss stands far out of those around it."""
     worst: tuple[float, int, float] | None = None
     for i in range(2, len(course.peak)):
-        around = np.concatenate([course.peak[max(0, i - 8):i - 1], course.peak[i + 2:i + 9]])
+        around = np.concatenate([course.peak[max(0, i - 8) : i - 1], course.peak[i + 2 : i + 9]])
         middle = float(np.median(around))
         spread = 1.4826 * float(np.median(np.abs(around - middle)))
         height = (course.peak[i] - middle) / max(spread, 0.08 * abs(middle), 1e-12)
@@ -196,18 +216,23 @@ def spike(course: Course) -> Iterator[Seen]:
     if worst:
         _, i, middle = worst
         since = course.iteration[i - 1] + 1
-        yield Seen(f"the loss jumped to {course.peak[i]:.3g} between iterations {since:,.0f} and "
-                   f"{course.iteration[i]:,.0f} (around it: {middle:.3g})",
-                   "look at the masks of those batches (`maskwright audit`), or lower optimizer.lr",
-                   {"iterations": [since, course.iteration[i]], "loss": course.peak[i], "around": middle})
+        yield Seen(
+            f"the loss jumped to {course.peak[i]:.3g} between iterations {since:,.0f} and "
+            f"{course.iteration[i]:,.0f} (around it: {middle:.3g})",
+            "look at the masks of those batches (`maskwright audit`), or lower optimizer.lr",
+            {"iterations": [since, course.iteration[i]], "loss": course.peak[i], "around": middle},
+        )
 
 
 def loader_bound(course: Course) -> Iterator[Seen]:
     """The model waits for its batches."""
     if course.waited > 0.2:
-        yield Seen(f"{100 * course.waited:.0f} % of the training time went into waiting for batches: loading the data "
-                   "is the bottleneck", "set train.workers, drop costly augmentation, or store smaller images",
-                   {"waited": course.waited})
+        yield Seen(
+            f"{100 * course.waited:.0f} % of the training time went into waiting for batches: loading the data "
+            "is the bottleneck",
+            "set train.workers, drop costly augmentation, or store smaller images",
+            {"waited": course.waited},
+        )
 
 
 class Row(NamedTuple):
@@ -228,8 +253,7 @@ SYMPTOMS: dict[str, Row] = {
     "train.collapse": Row(Severity.ERROR, "the model predicts one class only", collapse),
     "train.plateau": Row(Severity.WARNING, "training no longer gets better, far from done", plateau),
     "train.spike": Row(Severity.WARNING, "the loss of a batch stands far out", spike),
-    "train.loader": Row(Severity.WARNING, "the model waits for its data", loader_bound,
-                        consequence=False),
+    "train.loader": Row(Severity.WARNING, "the model waits for its data", loader_bound, consequence=False),
 }
 NOT_FINITE = "train.not_finite"
 
@@ -251,8 +275,9 @@ def diagnose(course: Course) -> list[Finding]:
     for code, row in SYMPTOMS.items():
         if row.consequence and (short or found):
             continue
-        found += [Finding(code, row.severity, seen.message, seen.fix, evidence=seen.evidence)
-                  for seen in row.look(course)]
+        found += [
+            Finding(code, row.severity, seen.message, seen.fix, evidence=seen.evidence) for seen in row.look(course)
+        ]
     return found
 
 

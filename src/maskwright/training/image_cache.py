@@ -55,8 +55,9 @@ class Decoded:
         if not folder.is_dir():
             return None
         try:
-            images, masks = (np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                             for name in ("images", "masks"))
+            images, masks = (
+                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("images", "masks")
+            )
             names = read_json(folder / "names.json")
         except (OSError, ValueError, EOFError, DataError) as error:
             say(f"{folder}: cannot be used ({error}); the images are decoded again")
@@ -82,8 +83,9 @@ def write_decoded(folder: Path, dataset: Dataset, samples: Sequence[Sample], geo
         # Written in a row and not through a map, where a full disk would kill the process.
         with open(staging / "images.npy", "wb") as images, open(staging / "masks.npy", "wb") as masks:
             for stream, rest in ((images, (3,)), (masks, ())):
-                np.lib.format.write_array_header_1_0(stream, {
-                    "descr": "|u1", "fortran_order": False, "shape": (len(samples), height, width, *rest)})
+                np.lib.format.write_array_header_1_0(
+                    stream, {"descr": "|u1", "fortran_order": False, "shape": (len(samples), height, width, *rest)}
+                )
             pairs = in_order(partial(decode, dataset, geometry), samples, worker_count())
             for done, (image, mask) in enumerate(pairs, 1):
                 images.write(image.tobytes())

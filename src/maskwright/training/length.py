@@ -94,16 +94,23 @@ def needed(step: int, iterations: int, step_seconds: float, evaluation_seconds: 
 def fitted(step: int, seconds: float, step_seconds: float, evaluation_seconds: float, every: int | None) -> int:
     """The length that ends `seconds` after `step` at these speeds; `step` itself when there is no time for more."""
     lengths = range(step, step + max(0, int(seconds / step_seconds)) + 1)
-    fitting = bisect_right(lengths, seconds, key=lambda iterations: needed(
-        step, iterations, step_seconds, evaluation_seconds, every))
+    fitting = bisect_right(
+        lengths, seconds, key=lambda iterations: needed(step, iterations, step_seconds, evaluation_seconds, every)
+    )
     return lengths[max(0, fitting - 1)]
 
 
 class Length:
     """The length of a run as it stands at a step, and where in its schedule that step lies."""
 
-    def __init__(self, iterations: int, evaluate_every: int, refits: Sequence[Refit] = (),
-                 budget: Budget | None = None, world: World = ALONE) -> None:
+    def __init__(
+        self,
+        iterations: int,
+        evaluate_every: int,
+        refits: Sequence[Refit] = (),
+        budget: Budget | None = None,
+        world: World = ALONE,
+    ) -> None:
         self.iterations, self.evaluate_every, self.refits = iterations, evaluate_every, list[Refit]()
         self._first, self._known, self._budget = iterations, {refit.iteration: refit for refit in refits}, budget
         self._world = world
@@ -198,5 +205,8 @@ class Length:
 
 def _logged(run: Run) -> dict[int, Refit]:
     """The refits in the log of a run, by their iteration."""
-    return {record["iteration"]: Refit(**record) for record in run.metrics.read()
-            if record.keys() == Refit.__dataclass_fields__.keys()}
+    return {
+        record["iteration"]: Refit(**record)
+        for record in run.metrics.read()
+        if record.keys() == Refit.__dataclass_fields__.keys()
+    }

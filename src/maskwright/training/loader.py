@@ -33,8 +33,14 @@ class Source:
     among so many `processes` that do the same on this host: `room` samples. What is in `decoded` is neither decoded nor
     kept."""
 
-    def __init__(self, dataset: Dataset, samples: Sequence[Sample], geometry: Geometry, processes: int = 1,
-                 decoded: Decoded | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        samples: Sequence[Sample],
+        geometry: Geometry,
+        processes: int = 1,
+        decoded: Decoded | None = None,
+    ) -> None:
         self.dataset, self.samples, self.geometry = dataset, list(samples), geometry
         self._decoded = decoded
         pixels = geometry.size[0] * geometry.size[1]
@@ -87,14 +93,23 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
     `rank` and `world` take every world-th place of it for one of several processes. `trust` tells which pixels count.
     """
 
-    def __init__(self, source: Source, augmentation: Augmentation, batch_size: int, seed: int, *, rank: int = 0,
-                 world: int = 1, trust: Trust | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        augmentation: Augmentation,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        trust: Trust | None = None,
+    ) -> None:
         self.source, self.augmentation, self.batch_size, self.seed = source, augmentation, batch_size, seed
         self.rank, self.world, self.trust = rank, world, trust
         self.map: Callable[..., Iterable[Pair]] = map
 
     def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        places = batch_indices(self.seed, step, self.batch_size, len(self.source))[self.rank::self.world]
+        places = batch_indices(self.seed, step, self.batch_size, len(self.source))[self.rank :: self.world]
         images, masks = zip(*self.map(self.pair, *zip(*places, strict=True)), strict=True)
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(np.stack(masks))
 
@@ -107,8 +122,10 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def names(self, step: int) -> list[str]:
         """The samples in the batch of `step`."""
-        return [self.source.samples[index].name
-                for _, index in batch_indices(self.seed, step, self.batch_size, len(self.source))]
+        return [
+            self.source.samples[index].name
+            for _, index in batch_indices(self.seed, step, self.batch_size, len(self.source))
+        ]
 
 
 def stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -123,8 +140,14 @@ def stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[tu
         # OpenCV's threads do not survive the fork, and a child that touches their number waits for ever.
         cv2.setNumThreads(0)
     loader: DataLoader[tuple[torch.Tensor, torch.Tensor]] = DataLoader(
-        batches, batch_size=None, sampler=range(start, stop), num_workers=workers,
-        prefetch_factor=4 if workers else None, pin_memory=torch.cuda.is_available(), worker_init_fn=_leave_signals)
+        batches,
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_signals,
+    )
     with pool or nullcontext():
         yield from loader
 

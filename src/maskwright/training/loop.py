@@ -66,8 +66,15 @@ class Plan:
     state_every_seconds: float = _STATE_EVERY_SECONDS
 
 
-def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batches: Batches, validation: Source,
-        world: World = ALONE) -> dict[str, Any]:
+def fit(
+    run: Run,
+    plan: Plan,
+    segmenter: Segmenter,
+    criterion: nn.Module,
+    batches: Batches,
+    validation: Source,
+    world: World = ALONE,
+) -> dict[str, Any]:
     """Trains from the state in `run` to the end; returns how it ended. Several processes train as one: the first one
     writes, and the others need no folder of the run.
 
@@ -77,8 +84,16 @@ def fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batche
         return _fit(run, plan, segmenter, criterion, batches, validation, world, stop)
 
 
-def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batches: Batches, validation: Source,
-         world: World, stop: Stop) -> dict[str, Any]:
+def _fit(
+    run: Run,
+    plan: Plan,
+    segmenter: Segmenter,
+    criterion: nn.Module,
+    batches: Batches,
+    validation: Source,
+    world: World,
+    stop: Stop,
+) -> dict[str, Any]:
     model = segmenter.model
     optimizer = build_optimizer(model, segmenter.spec, plan.groups)
     average = Average(model, plan.ema) if plan.ema else None
@@ -101,16 +116,27 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
 
     def ended() -> bool:
         return state.step == length.iterations or (
-            plan.early_stopping is not None and state.evaluations_since_best >= plan.early_stopping)
+            plan.early_stopping is not None and state.evaluations_since_best >= plan.early_stopping
+        )
 
     def refuse(what: str, step: int) -> DataError:
         names = batches.names(step)
         message, fix = f"{what} is not finite at iteration {step + 1}", "lower optimizer.lr or check these"
         if world.first:
-            atomic_write_json(run.stopped_file, {"message": f"{message}; its images: {', '.join(names)}", "fix": fix,
-                                                 "evidence": {"iteration": step + 1, "samples": names}})
-        return world.common(DataError(f"{run.path}: {message}; its images: {', '.join(names)}; {fix}. The last good "
-                                      f"state is kept in {run.last.name}"))
+            atomic_write_json(
+                run.stopped_file,
+                {
+                    "message": f"{message}; its images: {', '.join(names)}",
+                    "fix": fix,
+                    "evidence": {"iteration": step + 1, "samples": names},
+                },
+            )
+        return world.common(
+            DataError(
+                f"{run.path}: {message}; its images: {', '.join(names)}; {fix}. The last good "
+                f"state is kept in {run.last.name}"
+            )
+        )
 
     def save() -> None:
         nonlocal saved
@@ -141,10 +167,16 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
             if not all(map(math.isfinite, losses)):
                 first_bad = next(i for i, loss in enumerate(losses) if not math.isfinite(loss))
                 raise refuse("the loss", state.step - len(losses) + first_bad)
-            log({"iteration": state.step, "epoch": round(state.step * plan.batch_size / len(batches.source), 3),
-                 "loss": sum(losses) / len(losses), "loss_max": max(losses),
-                 **({"loss_first": losses[0]} if state.step == len(losses) else {}),  # before anything was learnt
-                 "lr": optimizer.param_groups[0]["lr"]})
+            log(
+                {
+                    "iteration": state.step,
+                    "epoch": round(state.step * plan.batch_size / len(batches.source), 3),
+                    "loss": sum(losses) / len(losses),
+                    "loss_max": max(losses),
+                    **({"loss_first": losses[0]} if state.step == len(losses) else {}),  # before anything was learnt
+                    "lr": optimizer.param_groups[0]["lr"],
+                }
+            )
 
     def evaluate() -> None:
         start = time.monotonic()
@@ -161,14 +193,29 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
         else:
             state.evaluations_since_best += 1
         levels = {"val_mIoU_levels": [float(mIoU(counts)) for counts in confusions]} if len(confusions) > 1 else {}
-        log({"iteration": state.step, "val_loss": loss, "val_aAcc": result.aAcc, "val_mAcc": result.mAcc,
-             "val_mIoU": result.mIoU, "val_mDice": result.mDice, "val_iou": [c.iou for c in result.classes],
-             **levels, "best": better})
+        log(
+            {
+                "iteration": state.step,
+                "val_loss": loss,
+                "val_aAcc": result.aAcc,
+                "val_mAcc": result.mAcc,
+                "val_mIoU": result.mIoU,
+                "val_mDice": result.mDice,
+                "val_iou": [c.iou for c in result.classes],
+                **levels,
+                "best": better,
+            }
+        )
         length.evaluated(time.monotonic() - start)
         log_time({"iteration": state.step, "evaluation_seconds": time.monotonic() - start})
         number = state.step // length.evaluate_every
-        if world.first and number >= 4 and number & (number - 1) == 0 and state.step < length.iterations and (
-                found := examine(run)):
+        if (
+            world.first
+            and number >= 4
+            and number & (number - 1) == 0
+            and state.step < length.iterations
+            and (found := examine(run))
+        ):
             say(f"so far: {human(found)}")  # after 4, 8, 16, … evaluations: the log is read only a few times
 
     with progress("training", length.iterations, "iterations", first) as advance:
@@ -190,8 +237,9 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
             due = state.step % length.evaluate_every == 0 or state.step == length.iterations
             if due or len(pending) == _LOG_EVERY:
                 log_losses()
-                log_time({"iteration": state.step, "seconds": time.monotonic() - began, **steps.taken(),
-                          **length.used()})
+                log_time(
+                    {"iteration": state.step, "seconds": time.monotonic() - began, **steps.taken(), **length.used()}
+                )
             if due:
                 evaluate()
                 steps.taken()  # an evaluation is no waiting
@@ -204,32 +252,59 @@ def _fit(run: Run, plan: Plan, segmenter: Segmenter, criterion: nn.Module, batch
                 log_losses()
                 log(asdict(change))
             length.paused(time.monotonic() - start)
-            advance(state.step, f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "",
-                    length.iterations)
+            advance(
+                state.step,
+                f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "",
+                length.iterations,
+            )
             stopping, old = world.any(stop.is_set(), time.monotonic() - saved > plan.state_every_seconds)
             if due or refit or change or stopping or old:
                 save()
             if ended():
                 break
             if stopping:
-                raise world.common(Interrupted(
-                    f"{run.path}: stopped at iteration {state.step} of {length.iterations}, state saved; resume with "
-                    f"`maskwright resume {run.path}`"))
+                raise world.common(
+                    Interrupted(
+                        f"{run.path}: stopped at iteration {state.step} of {length.iterations}, state saved; "
+                        f"resume with `maskwright resume {run.path}`"
+                    )
+                )
     seconds = time.monotonic() - began
     images_per_second = (state.step - first) * plan.batch_size / seconds if seconds else 0.0
     refits = {"refits": [asdict(refit) for refit in length.refits]} if length.refits else {}
     changes = {"thread_changes": [asdict(change) for change in threads.changes]} if threads.changes else {}
-    return refits | changes | {
-        "iterations": state.step, "early_stopped": state.step < length.iterations, "best_iteration": state.best_step,
-        "best_val_mIoU": state.best_miou, "seconds": seconds, "images_per_second": images_per_second}
+    return (
+        refits
+        | changes
+        | {
+            "iterations": state.step,
+            "early_stopped": state.step < length.iterations,
+            "best_iteration": state.best_step,
+            "best_val_mIoU": state.best_miou,
+            "seconds": seconds,
+            "images_per_second": images_per_second,
+        }
+    )
 
 
-def _timed(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, groups: Groups,
-           world: World, now: int, numbers: Sequence[int]) -> Found[int]:
+def _timed(
+    segmenter: Segmenter,
+    criterion: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    groups: Groups,
+    world: World,
+    now: int,
+    numbers: Sequence[int],
+) -> Found[int]:
     """Which of some numbers of threads is best on the machine as it is, `now` or another."""
     trials = Trials(segmenter, criterion, images, targets, groups, world)
-    return best_threads(trials, Way(segmenter.precision, segmenter.channels_last, now), numbers,
-                        lambda step: min(_TIMING_SECONDS, _TIMING_STEPS * step))
+    return best_threads(
+        trials,
+        Way(segmenter.precision, segmenter.channels_last, now),
+        numbers,
+        lambda step: min(_TIMING_SECONDS, _TIMING_STEPS * step),
+    )
 
 
 class Waits:

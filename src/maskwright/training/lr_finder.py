@@ -43,8 +43,17 @@ class RangeTest:
     reason: str
 
 
-def range_test(segmenter: Segmenter, criterion: nn.Module, batches: Batches, groups: Groups, seed: int, *,
-               steps: int = STEPS, lowest: float = LOWEST, highest: float = HIGHEST) -> RangeTest:
+def range_test(
+    segmenter: Segmenter,
+    criterion: nn.Module,
+    batches: Batches,
+    groups: Groups,
+    seed: int,
+    *,
+    steps: int = STEPS,
+    lowest: float = LOWEST,
+    highest: float = HIGHEST,
+) -> RangeTest:
     """Trains a copy of the model over the first `steps` batches, while `lr` of `groups` grows exponentially from
     `lowest` to `highest`; stops when the loss has run away. The same for the same seed; the model and torch's
     generator are left as they were."""
@@ -70,7 +79,7 @@ def range_test(segmenter: Segmenter, criterion: nn.Module, batches: Batches, gro
                 lowest_mean = min(lowest_mean, mean)
                 if mean > _DIVERGED * lowest_mean:
                     break
-    smoothed = [float(np.mean(losses[max(0, i - _AROUND): i + _AROUND + 1])) for i in range(len(losses))]
+    smoothed = [float(np.mean(losses[max(0, i - _AROUND) : i + _AROUND + 1])) for i in range(len(losses))]
     return RangeTest(rates, losses, smoothed, *suggestion(rates, smoothed))
 
 
@@ -81,9 +90,12 @@ def suggestion(rates: Sequence[float], smoothed: Sequence[float]) -> tuple[float
     if lowest < 2 * _APART:
         return None, "lr as it was: the loss never fell in a range test"
     # Not from point to point: the noise of batches is steeper than any fall.
-    falls = (means[: -2 * _APART] - means[2 * _APART:])[: lowest - 2 * _APART + 1]
+    falls = (means[: -2 * _APART] - means[2 * _APART :])[: lowest - 2 * _APART + 1]
     steepest = float(10 ** logs[int(falls.argmax()) + _APART])
     bound = float(10 ** logs[lowest]) / 10
-    why = (f"the loss falls most steeply at {steepest:.1e}" if steepest <= bound
-           else f"a tenth of {bound * 10:.1e}, where the loss is lowest")
+    why = (
+        f"the loss falls most steeply at {steepest:.1e}"
+        if steepest <= bound
+        else f"a tenth of {bound * 10:.1e}, where the loss is lowest"
+    )
     return float(f"{min(steepest, bound):.1e}"), f"lr by a range test: {why}"

@@ -203,8 +203,9 @@ def plan(
         usual = _ENCODERS.get(model, ENCODER) if model and weights in (None, "none", "imagenet") else None
         chosen = choose_weights(encoder or usual, weights, download)
     elif encoder or weights not in (None, "none"):
-        raise ConfigError(f"--model {model}: has no separate encoder and no pretrained weights; leave --encoder and "
-                          "--weights out")
+        raise ConfigError(
+            f"--model {model}: has no separate encoder and no pretrained weights; leave --encoder and --weights out"
+        )
     else:
         chosen = Weights("none", None, "asked for")
     folder = Path(out).resolve().parent if out is not None else Path.cwd()
@@ -273,8 +274,11 @@ def _rewritten(text: str, data: dict[str, Any], reasons: Mapping[str, str]) -> s
             skipping = False
         if not skipping:
             lines.append(line)
-    lines += [_section(key, data[key], reason) for key, reason in reasons.items()
-              if not any(line.startswith(f"{key}:") for line in lines)]
+    lines += [
+        _section(key, data[key], reason)
+        for key, reason in reasons.items()
+        if not any(line.startswith(f"{key}:") for line in lines)
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -282,8 +286,15 @@ def _section(key: str, value: Any, reason: str) -> str:
     return f"{key}: {json.dumps(value)}  # {reason}"
 
 
-def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, budget: str, device: str,
-           model: str | None = None) -> str:
+def render(
+    dataset: Dataset,
+    found: Fingerprint,
+    weights: Weights,
+    root: str,
+    budget: str,
+    device: str,
+    model: str | None = None,
+) -> str:
     """`run.yaml` with a reason for each choice."""
     most = _GPU_PIXELS if device == "cuda" else _CPU_PIXELS if weights.encoder else _CPU_PIXELS_FROM_SCRATCH
     height, width = model_size(found, most)
@@ -321,8 +332,10 @@ def render(dataset: Dataset, found: Fingerprint, weights: Weights, root: str, bu
         f"{100 * found.shares[rare]:.2g} % of the pixels",
     ]
     if dataset.classes.depth > 1:
-        lines.append(f"  # the classes are a tree of {dataset.classes.depth} levels: `levels: equal` in a term counts "
-                     "its errors at each of them; whether that helps, only a comparison on your data can tell")
+        lines.append(
+            f"  # the classes are a tree of {dataset.classes.depth} levels: `levels: equal` in a term counts "
+            "its errors at each of them; whether that helps, only a comparison on your data can tell"
+        )
     if pretrained:
         lines.append(
             "optimizer: {name: adamw, lr: 6.0e-4, head_lr_mult: 3.33, weight_decay: 0.01}  "

@@ -75,9 +75,16 @@ class Choice:
         torch.set_num_threads(self.threads)
 
 
-def choose(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, groups: Groups,
-           wanted: Wanted = Wanted(), world: World = ALONE, within: Callable[[float], float] = lambda _: 60.0
-           ) -> Choice:
+def choose(
+    segmenter: Segmenter,
+    criterion: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    groups: Groups,
+    wanted: Wanted = Wanted(),
+    world: World = ALONE,
+    within: Callable[[float], float] = lambda _: 60.0,
+) -> Choice:
     """Times forward, backward and update on copies of the model; the model itself is not changed.
 
     `images` (N, 3, H, W) uint8, `targets` (N, H, W) uint8. First the threads, on a CPU with several: half of them as
@@ -100,8 +107,9 @@ def choose(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, tar
     most = threads if wanted.threads is None and on_cpu else 1
     while most > 1 and threads > 1:
         # In the way that is likely to be taken: its steps are short.
-        few = best_threads(trials, Way(precisions[-1], layouts[0], threads), [threads, threads // 2],
-                           lambda step: within(step) / 2)
+        few = best_threads(
+            trials, Way(precisions[-1], layouts[0], threads), [threads, threads // 2], lambda step: within(step) / 2
+        )
         by_threads |= few.typical
         if few.way == threads:
             break
@@ -111,8 +119,10 @@ def choose(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, tar
     torch.set_num_threads(before)
     seconds = {way.name: seconds for way, seconds in found.fastest.items()}
     if len(precisions) > 1:
-        single, brain = (_fastest_layout(found.fastest, [way for way in ways if way.precision == precision])
-                         for precision in precisions)
+        single, brain = (
+            _fastest_layout(found.fastest, [way for way in ways if way.precision == precision])
+            for precision in precisions
+        )
         why = _why(found.fastest[single] / found.fastest[brain], brain in trials.spoilt)
     if layouts == [True, False] and not found.way.channels_last:
         gain = found.fastest[replace(found.way, channels_last=True)] / found.fastest[found.way]
@@ -120,13 +130,13 @@ def choose(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, tar
     if threads < most:
         why += f"; {threads_of(threads)}: {by_threads[most] / by_threads[threads]:.2f} times as fast as {most} now"
     seconds |= {threads_of(number): usual for number, usual in by_threads.items()}
-    return Choice(found.way.precision, found.typical[found.way], why, seconds, found.way.channels_last, threads,
-                  most)
+    return Choice(found.way.precision, found.typical[found.way], why, seconds, found.way.channels_last, threads, most)
 
 
 def best_threads(trials: Trials, way: Way, numbers: Sequence[int], within: Callable[[float], float]) -> Found[int]:
     """The best of some numbers of threads for `way` on the machine as it is; those of `way` unless others are clearly
     faster. Leaves another number of threads set."""
+
     def decide(seconds: Mapping[int, float]) -> int:
         best = min(numbers, key=lambda number: seconds[number])
         return best if seconds[way.threads] / seconds[best] >= _WORTH_A_CHANGE else way.threads
@@ -173,6 +183,7 @@ def _threads(world: World) -> int:
 
 def _emulated() -> float:
     """How many times as long a product of two 256 x 256 matrices takes in bfloat16 as in float32, on the CPU."""
+
     def seconds(dtype: torch.dtype) -> float:
         matrix = torch.ones(256, 256, dtype=dtype)
         times = []
@@ -189,8 +200,15 @@ class Trials:
     """Timed training steps on copies of the model, made when they are needed: one for each layout, since precision
     and threads change nothing that is kept. `spoilt` are the ways whose loss was not finite."""
 
-    def __init__(self, segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor,
-                 groups: Groups, world: World = ALONE) -> None:
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        criterion: nn.Module,
+        images: torch.Tensor,
+        targets: torch.Tensor,
+        groups: Groups,
+        world: World = ALONE,
+    ) -> None:
         self._segmenter, self._criterion, self._batch = segmenter, criterion, (images, targets)
         self._groups, self._world = groups, world
         self._copies: dict[bool, tuple[Segmenter, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {}
@@ -220,8 +238,9 @@ class Trials:
         if way.channels_last not in self._copies:
             trial = with_model(self._segmenter, copy.deepcopy(self._segmenter.model).train())
             Choice(way.precision, 0.0, "", {}, way.channels_last, way.threads).apply(trial)
-            step = train_step(trial, self._criterion, build_optimizer(trial.model, trial.spec, self._groups),
-                              self._world)
+            step = train_step(
+                trial, self._criterion, build_optimizer(trial.model, trial.spec, self._groups), self._world
+            )
             self._copies[way.channels_last] = trial, step
         return self._copies[way.channels_last]
 
@@ -252,13 +271,15 @@ def _set_gpu(products: str, convolutions: bool, benchmark: bool) -> None:
     torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = convolutions, benchmark
 
 
-def train_step(segmenter: Segmenter, criterion: nn.Module, optimizer: torch.optim.Optimizer, world: World = ALONE
-               ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def train_step(
+    segmenter: Segmenter, criterion: nn.Module, optimizer: torch.optim.Optimizer, world: World = ALONE
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """One optimisation step: images (N, 3, H, W) uint8 and targets (N, H, W) uint8 to the loss before it.
 
     Of several processes each is given its share of the batch; the loss is that of the whole batch, and so are the
     normalisation and the gradients.
     """
+
     def step(images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         loss = step_loss(segmenter, criterion, images, targets, world)
         optimizer.zero_grad()
@@ -270,8 +291,9 @@ def train_step(segmenter: Segmenter, criterion: nn.Module, optimizer: torch.opti
     return step
 
 
-def step_loss(segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor,
-              world: World = ALONE) -> torch.Tensor:
+def step_loss(
+    segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, world: World = ALONE
+) -> torch.Tensor:
     """The loss of a batch, images (N, 3, H, W) and targets (N, H, W) uint8, summed over the model's heads with their
     weights; each process gives its share of the batch."""
     with WholeBatchNorm(world) if world.size > 1 else nullcontext():

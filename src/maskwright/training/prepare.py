@@ -41,13 +41,16 @@ def training_splits(dataset: Dataset, holdout: float, seed: int) -> tuple[list[S
         validation = [sample for i, sample in enumerate(train) if i in chosen]
         train = [sample for i, sample in enumerate(train) if i not in chosen]
     if not train or not validation:
-        raise DataError(f"{dataset.root}: {len(train)} training and {len(validation)} validation samples with a mask; "
-                        "at least one of each is needed")
+        raise DataError(
+            f"{dataset.root}: {len(train)} training and {len(validation)} validation samples with a mask; "
+            "at least one of each is needed"
+        )
     return train, validation
 
 
-def named_splits(dataset: Dataset, train: Sequence[str], validation: Sequence[str]
-                 ) -> tuple[list[Sample], list[Sample]]:
+def named_splits(
+    dataset: Dataset, train: Sequence[str], validation: Sequence[str]
+) -> tuple[list[Sample], list[Sample]]:
     """The samples of these names. DataError when one is not there, has no mask, or is in both; when there are none."""
     known = {sample.name: sample for sample in dataset.samples if sample.labelled}
     if strange := [name for name in (*train, *validation) if name not in known]:
@@ -55,8 +58,10 @@ def named_splits(dataset: Dataset, train: Sequence[str], validation: Sequence[st
     if both := {*train} & {*validation}:
         raise DataError(f"{dataset.root}: {min(both)!r} is both to train on and to validate with; choose one")
     if not train or not validation:
-        raise DataError(f"{dataset.root}: {len(train)} training and {len(validation)} validation samples; at least one "
-                        "of each is needed")
+        raise DataError(
+            f"{dataset.root}: {len(train)} training and {len(validation)} validation samples; at least one "
+            "of each is needed"
+        )
     return [known[name] for name in train], [known[name] for name in validation]
 
 
@@ -72,8 +77,15 @@ class Prepared:
     world: World
 
 
-def prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], list[Sample]], weights: Path | None,
-            device: str, world: World, decoded: Decoded | None = None) -> Prepared:
+def prepare(
+    config: RunConfig,
+    dataset: Dataset,
+    splits: tuple[list[Sample], list[Sample]],
+    weights: Path | None,
+    device: str,
+    world: World,
+    decoded: Decoded | None = None,
+) -> Prepared:
     """Builds all of it and reads every sample once, from `decoded` where it is there. Raises DataError for files that
     cannot be used, ConfigError for settings that do not fit together."""
     model = config.model
@@ -90,7 +102,8 @@ def prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], lis
     geometry = geometry_of(config)
     preprocessing = Preprocessing(geometry, tuple(mean), tuple(std), dataset.exif)
     segmenter = with_selector(
-        Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector)
+        Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector
+    )
     train, validation = (Source(dataset, samples, geometry, world.local_size, decoded) for samples in splits)
     batches = batches_of(config, train, world)
     with progress("reading", len(train) + len(validation)) as advance:
@@ -107,18 +120,31 @@ def prepare(config: RunConfig, dataset: Dataset, splits: tuple[list[Sample], lis
 
 def geometry_of(config: RunConfig) -> Geometry:
     """How images come to the model's size."""
-    return Geometry((config.data.image_size[0], config.data.image_size[1]), config.data.keep_ratio,
-                    config.data.resample)
+    return Geometry(
+        (config.data.image_size[0], config.data.image_size[1]), config.data.keep_ratio, config.data.resample
+    )
 
 
 def batches_of(config: RunConfig, source: Source, world: World = ALONE) -> Batches:
     """The batches of a training on `source`, augmented; this process's share of each. DataError for maps of trust that
     cannot be used."""
     augmentation = augment.build([term.model_dump() for term in config.augment], config.border)
-    trust = (Trust(Path(given.folder), source.dataset, source.samples, source.geometry, seed=config.seed,
-                   least=given.least, room=source.room) if (given := config.data.trust) else None)
-    return Batches(source, augmentation, config.train.batch_size, config.seed, rank=world.rank, world=world.size,
-                   trust=trust)
+    trust = (
+        Trust(
+            Path(given.folder),
+            source.dataset,
+            source.samples,
+            source.geometry,
+            seed=config.seed,
+            least=given.least,
+            room=source.room,
+        )
+        if (given := config.data.trust)
+        else None
+    )
+    return Batches(
+        source, augmentation, config.train.batch_size, config.seed, rank=world.rank, world=world.size, trust=trust
+    )
 
 
 def groups_of(config: RunConfig) -> Groups:

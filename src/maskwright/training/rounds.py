@@ -39,9 +39,13 @@ def typical(seconds: Sequence[float]) -> float:
     return median(seconds)
 
 
-def in_rounds(ways: Sequence[Way], measure: Callable[[Way], Sequence[float]],
-              decide: Callable[[Mapping[Way, float]], Way], within: Callable[[float], float],
-              level: Callable[[Sequence[float]], float] = fastest) -> Found[Way]:
+def in_rounds(
+    ways: Sequence[Way],
+    measure: Callable[[Way], Sequence[float]],
+    decide: Callable[[Mapping[Way, float]], Way],
+    within: Callable[[float], float],
+    level: Callable[[Sequence[float]], float] = fastest,
+) -> Found[Way]:
     """Times all `ways` in rounds and decides.
 
     `measure` gives the seconds of one or more steps in a way, made now. `decide` gives the way that is taken, from
@@ -53,22 +57,27 @@ def in_rounds(ways: Sequence[Way], measure: Callable[[Way], Sequence[float]],
     for number in count(1):
         levels = {way: level(seconds) for way, seconds in rounds.items() if seconds}
         for way in ways:
-            if (number <= _FEWEST or number % _SOMETIMES == 0
-                    or levels[way] < _HOPELESS * min(levels.values())):
+            if number <= _FEWEST or number % _SOMETIMES == 0 or levels[way] < _HOPELESS * min(levels.values()):
                 seconds = measure(way)
                 rounds[way].append(level(seconds))
                 spent += sum(seconds)
         shortest = min(min(seconds) for seconds in rounds.values())
-        if number > 1 and (spent >= within(shortest) or number == _MOST
-                           or (number >= _FEWEST and _settled(rounds, decide, level))):
+        if number > 1 and (
+            spent >= within(shortest) or number == _MOST or (number >= _FEWEST and _settled(rounds, decide, level))
+        ):
             break
-    return Found(decide({way: level(seconds) for way, seconds in rounds.items()}),
-                 {way: min(seconds) for way, seconds in rounds.items()},
-                 {way: median(seconds) for way, seconds in rounds.items()})
+    return Found(
+        decide({way: level(seconds) for way, seconds in rounds.items()}),
+        {way: min(seconds) for way, seconds in rounds.items()},
+        {way: median(seconds) for way, seconds in rounds.items()},
+    )
 
 
-def _settled(rounds: Mapping[Way, Sequence[float]], decide: Callable[[Mapping[Way, float]], Way],
-             level: Callable[[Sequence[float]], float]) -> bool:
+def _settled(
+    rounds: Mapping[Way, Sequence[float]],
+    decide: Callable[[Mapping[Way, float]], Way],
+    level: Callable[[Sequence[float]], float],
+) -> bool:
     """Whether the decision stays the same when any one way is slower or faster by what its rounds disagree about;
     by a little at least, which gets less with every round."""
     levels = {way: level(seconds) for way, seconds in rounds.items()}

@@ -92,8 +92,9 @@ class Threads:
         if self._watch:
             self._seconds.append(seconds)
 
-    def change(self, step: int, iterations: int, timed: Callable[[int, Sequence[int]], Found[int]]
-               ) -> ThreadChange | None:
+    def change(
+        self, step: int, iterations: int, timed: Callable[[int, Sequence[int]], Found[int]]
+    ) -> ThreadChange | None:
         """The change after `step` of `iterations` and its evaluation, if there is one: known from before, or found
         now by `timed`, which times the present number of threads and others."""
         change = self._known.get(step)
@@ -112,9 +113,12 @@ class Threads:
         """Whether the machine may have changed, and timing is worth its time."""
         changed = self._usual is not None and not 1 / _CHANGED < usual / self._usual < _CHANGED
         took = self._took or _STEPS * usual
-        rest = 0.0 if self._took is None else took * 2 ** self._in_vain / _SHARE
-        return ((changed or torch.get_num_threads() < most) and took <= _SHARE * left * usual
-                and time.monotonic() - self._since >= rest)
+        rest = 0.0 if self._took is None else took * 2**self._in_vain / _SHARE
+        return (
+            (changed or torch.get_num_threads() < most)
+            and took <= _SHARE * left * usual
+            and time.monotonic() - self._since >= rest
+        )
 
     def _found(self, step: int, most: int, timed: Callable[[int, Sequence[int]], Found[int]]) -> ThreadChange | None:
         now, began = torch.get_num_threads(), time.monotonic()
@@ -127,8 +131,10 @@ class Threads:
             self._in_vain += 1
             return None
         self._in_vain = 0
-        say(f"{threads_of(found.way)} from iteration {step + 1} on: {found.typical[found.way] * 1000:.0f} ms per "
-            f"training step; {threads_of(now)}: {found.typical[now] * 1000:.0f} ms")
+        say(
+            f"{threads_of(found.way)} from iteration {step + 1} on: {found.typical[found.way] * 1000:.0f} ms per "
+            f"training step; {threads_of(now)}: {found.typical[now] * 1000:.0f} ms"
+        )
         return ThreadChange(step, found.way)
 
     def _apply(self, change: ThreadChange) -> None:
@@ -142,5 +148,8 @@ class Threads:
 
 def _logged(run: Run) -> dict[int, ThreadChange]:
     """The changes in the log of a run, by their iteration."""
-    return {record["iteration"]: ThreadChange(**record) for record in run.metrics.read()
-            if record.keys() == ThreadChange.__dataclass_fields__.keys()}
+    return {
+        record["iteration"]: ThreadChange(**record)
+        for record in run.metrics.read()
+        if record.keys() == ThreadChange.__dataclass_fields__.keys()
+    }

@@ -59,8 +59,9 @@ _TIMED = 3
 _MEASURING, _MEASURING_SECONDS = 0.05, 60.0
 
 
-def _iterations(config: RunConfig, prepared: Prepared, choice: Choice, workers: int, run: Run, began: float
-                ) -> tuple[int, Budget | None]:
+def _iterations(
+    config: RunConfig, prepared: Prepared, choice: Choice, workers: int, run: Run, began: float
+) -> tuple[int, Budget | None]:
     """The length in iterations, and the budget if it follows from one: then it is what fits in the time that is left
     at the measured speed. An evaluation with all that it writes is tried in the folder of `run`."""
     train = config.train
@@ -70,8 +71,14 @@ def _iterations(config: RunConfig, prepared: Prepared, choice: Choice, workers: 
         return _in_epochs(config, prepared), None
     assert train.budget is not None
     start = time.monotonic()
-    validate(prepared.segmenter, prepared.validation, prepared.criterion, train.batch_size, run.sample_file(0),
-             prepared.world)
+    validate(
+        prepared.segmenter,
+        prepared.validation,
+        prepared.criterion,
+        train.batch_size,
+        run.sample_file(0),
+        prepared.world,
+    )
     if prepared.world.first:
         prepared.segmenter.save(run.best)
         _write_start(run, config, prepared)
@@ -88,8 +95,10 @@ def _iterations(config: RunConfig, prepared: Prepared, choice: Choice, workers: 
     budget = Budget(seconds_of(train.budget), evaluation, train.evaluate_every, began)
     iterations = fitted(0, budget.left, step, evaluation, train.evaluate_every)
     if iterations < 1:
-        raise ConfigError(f"train.budget: {train.budget} is too short: a step takes {step:.2f} s and an evaluation "
-                          f"{evaluation:.1f} s here; give more time or a smaller model")
+        raise ConfigError(
+            f"train.budget: {train.budget} is too short: a step takes {step:.2f} s and an evaluation "
+            f"{evaluation:.1f} s here; give more time or a smaller model"
+        )
     return iterations, budget
 
 
@@ -114,8 +123,9 @@ def _workers(config: RunConfig, device: str, world: World) -> int:
     return 0 if device == "cpu" else min(8, max(1, available_cores() // world.local_size))
 
 
-def settle(config: RunConfig | str | Path, overrides: Sequence[str] = (), augmentation: augment.Compose | None = None
-           ) -> tuple[RunConfig, Path]:
+def settle(
+    config: RunConfig | str | Path, overrides: Sequence[str] = (), augmentation: augment.Compose | None = None
+) -> tuple[RunConfig, Path]:
     """The config that the arguments of `train` mean, which depends on no further file, and the folder it is from."""
     if isinstance(config, RunConfig):
         if overrides:
@@ -130,8 +140,14 @@ def settle(config: RunConfig | str | Path, overrides: Sequence[str] = (), augmen
     return with_pipelines(config), folder
 
 
-def train(config: RunConfig | str | Path, *, out: str | Path | None = None, overrides: Sequence[str] = (),
-          device: str | None = None, augmentation: augment.Compose | None = None) -> Run:
+def train(
+    config: RunConfig | str | Path,
+    *,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    device: str | None = None,
+    augmentation: augment.Compose | None = None,
+) -> Run:
     """Trains a model and returns its finished Run.
 
     `config` is a RunConfig or the path of a `run.yaml`. The run goes to `out`, or to `runs/NAME-001` beside
@@ -145,20 +161,39 @@ def train(config: RunConfig | str | Path, *, out: str | Path | None = None, over
 
 
 @fast_arithmetic()
-def train_part(config: RunConfig | str | Path, *, out: str | Path | None = None, overrides: Sequence[str] = (),
-               device: str | None = None, augmentation: augment.Compose | None = None,
-               decoded: str | Path | None = None, splits: tuple[Sequence[str], Sequence[str]] | None = None) -> Run:
+def train_part(
+    config: RunConfig | str | Path,
+    *,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    device: str | None = None,
+    augmentation: augment.Compose | None = None,
+    decoded: str | Path | None = None,
+    splits: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> Run:
     """`train` as a part of other work: `decoded` is the folder of images that a study has decoded for all its runs,
     which changes nothing but the time of reading; `splits` are the names of the samples to train on and to validate
     with, in place of the dataset's own splits."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with joined(device) as world:
-        return _train(lambda: settle(config, overrides, augmentation), Path(out) if out else None, device, world,
-                      Path(decoded) if decoded else None, splits)
+        return _train(
+            lambda: settle(config, overrides, augmentation),
+            Path(out) if out else None,
+            device,
+            world,
+            Path(decoded) if decoded else None,
+            splits,
+        )
 
 
-def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, device: str, world: World,
-           decoded: Path | None, named: tuple[Sequence[str], Sequence[str]] | None) -> Run:
+def _train(
+    settled: Callable[[], tuple[RunConfig, Path]],
+    out: Path | None,
+    device: str,
+    world: World,
+    decoded: Path | None,
+    named: tuple[Sequence[str], Sequence[str]] | None,
+) -> Run:
     began = time.monotonic()
     path, folder, weights = Path(), Path(), None
     given: RunConfig | None = None
@@ -200,14 +235,21 @@ def _train(settled: Callable[[], tuple[RunConfig, Path]], out: Path | None, devi
             run.write_config(resolved)
             info = _info(dataset, version, splits, choice, device, world) | {"size": size}
             watched = choice.most > 1 and config.train.compile == "none"  # a copy of the model is not compiled
-            run.write_info(info | ({"budget": budget.stored} if budget else {})
-                           | ({"trust": trust.version} if trust else {})
-                           | ({"watch": Watch(choice.most, choice.step_seconds).stored} if watched else {}),
-                           {name: {sample.name: hashes[sample.image] for sample in samples}
-                            for name, samples in zip(("train", "val"), splits, strict=True)})
+            run.write_info(
+                info
+                | ({"budget": budget.stored} if budget else {})
+                | ({"trust": trust.version} if trust else {})
+                | ({"watch": Watch(choice.most, choice.step_seconds).stored} if watched else {}),
+                {
+                    name: {sample.name: hashes[sample.image] for sample in samples}
+                    for name, samples in zip(("train", "val"), splits, strict=True)
+                },
+            )
             _write_start(run, resolved, prepared)
-    say(f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations, "
-        f"batch size {config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs")
+    say(
+        f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations, "
+        f"batch size {config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs"
+    )
     with _locked(path, world):
         return _finish(Run(path), resolved, prepared, time.monotonic() - began)
 
@@ -216,8 +258,10 @@ def _suits(config: RunConfig, world: World) -> None:
     """ConfigError where so many processes cannot train so."""
     if rest := config.train.batch_size % world.size:
         more = config.train.batch_size - rest + world.size
-        raise ConfigError(f"train.batch_size: {config.train.batch_size} images cannot be shared evenly by {world.size} "
-                          f"processes; `--set train.batch_size={more}`, or another multiple")
+        raise ConfigError(
+            f"train.batch_size: {config.train.batch_size} images cannot be shared evenly by {world.size} "
+            f"processes; `--set train.batch_size={more}`, or another multiple"
+        )
     if world.size > 1 and config.train.compile != "none":
         raise ConfigError("train.compile: a compiled model cannot be shared by several processes; set it to none")
 
@@ -245,8 +289,10 @@ def _agreed(folder: Path, version: str, world: World) -> str:
     first = world.share(version)
     with world.together():
         if version != first:
-            raise DataError(f"{folder}: is not the same on {socket.gethostname()} as for the first process; copy "
-                            "it again, or use a folder that all hosts share")
+            raise DataError(
+                f"{folder}: is not the same on {socket.gethostname()} as for the first process; copy "
+                "it again, or use a folder that all hosts share"
+            )
     return version
 
 
@@ -259,12 +305,21 @@ def choose_step(config: RunConfig, prepared: Prepared) -> Choice:
     train = config.train
     wanted = Wanted(train.precision, None if train.channels_last == "auto" else train.channels_last, train.threads)
     try:
-        choice = choose(prepared.segmenter, prepared.criterion, *prepared.batches[0], groups_of(config), wanted,
-                        prepared.world, _measuring(config, prepared))
+        choice = choose(
+            prepared.segmenter,
+            prepared.criterion,
+            *prepared.batches[0],
+            groups_of(config),
+            wanted,
+            prepared.world,
+            _measuring(config, prepared),
+        )
     except (RuntimeError, ValueError) as error:  # torch's words for shapes that do not fit, and for lack of memory
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"model: {config.model.name} cannot make a step with these images ({reason}); change "
-                          "data.image_size, train.batch_size, or the model") from None
+        raise ConfigError(
+            f"model: {config.model.name} cannot make a step with these images ({reason}); change "
+            "data.image_size, train.batch_size, or the model"
+        ) from None
     choice.apply(prepared.segmenter)
     say(f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms per training step")
     return choice
@@ -287,31 +342,50 @@ def _epochs(config: RunConfig, samples: int) -> float:
 def _resolve(config: RunConfig, prepared: Prepared, choice: Choice, iterations: int, workers: int) -> RunConfig:
     """The config with every measured and default value filled in; training it again gives the same model."""
     preprocessing = prepared.segmenter.preprocessing
-    train_config = config.train.model_copy(update={
-        "iterations": iterations, "epochs": None, "budget": None, "precision": choice.precision,
-        "channels_last": choice.channels_last, "threads": choice.threads, "workers": workers,
-        "evaluate_every": config.train.evaluate_every or spacing(iterations)})
+    train_config = config.train.model_copy(
+        update={
+            "iterations": iterations,
+            "epochs": None,
+            "budget": None,
+            "precision": choice.precision,
+            "channels_last": choice.channels_last,
+            "threads": choice.threads,
+            "workers": workers,
+            "evaluate_every": config.train.evaluate_every or spacing(iterations),
+        }
+    )
     data = config.data.model_copy(update={"mean": list(preprocessing.mean), "std": list(preprocessing.std)})
     return config.model_copy(update={"train": train_config, "data": data})
 
 
-def _info(dataset: Dataset, version: str, splits: tuple[list[Sample], list[Sample]], choice: Choice, device: str,
-          world: World) -> dict[str, Any]:
-    return {"maskwright": __version__, "dataset": {"name": dataset.name, "root": str(dataset.root.resolve()),
-                                                   "version": version},
-            "splits": {"train": [s.name for s in splits[0]], "val": [s.name for s in splits[1]]},
-            "classes": dataset.classes.to_dict(), "device": device, "processes": world.size, "threads": choice.threads,
-            "precision": {"chosen": choice.precision, "reason": choice.reason, "step_seconds": choice.seconds},
-            "environment": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
-                            "machine": platform.machine()}}
+def _info(
+    dataset: Dataset, version: str, splits: tuple[list[Sample], list[Sample]], choice: Choice, device: str, world: World
+) -> dict[str, Any]:
+    return {
+        "maskwright": __version__,
+        "dataset": {"name": dataset.name, "root": str(dataset.root.resolve()), "version": version},
+        "splits": {"train": [s.name for s in splits[0]], "val": [s.name for s in splits[1]]},
+        "classes": dataset.classes.to_dict(),
+        "device": device,
+        "processes": world.size,
+        "threads": choice.threads,
+        "precision": {"chosen": choice.precision, "reason": choice.reason, "step_seconds": choice.seconds},
+        "environment": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "machine": platform.machine(),
+        },
+    }
 
 
 def _size(prepared: Prepared, choice: Choice) -> dict[str, Any]:
     """What the model costs, and a training step of one batch (of several processes, the share of one)."""
     segmenter = prepared.segmenter
     images, targets = prepared.batches[0]
-    kept = kept_bytes(segmenter.model, lambda model: step_loss(with_model(segmenter, model), prepared.criterion, images,
-                                                               targets))
+    kept = kept_bytes(
+        segmenter.model, lambda model: step_loss(with_model(segmenter, model), prepared.criterion, images, targets)
+    )
     size = measure(segmenter.model, segmenter.preprocessing.geometry.size)
     say(f"model: {size}")
     return size.to_dict() | {"batch_size": len(images), "kept_bytes": kept, "step_seconds": choice.step_seconds}
@@ -330,11 +404,22 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
     world = prepared.world
     schedule = Schedule(config.schedule.name, config.schedule.warmup, config.schedule.arguments)
     budget = world.share(Budget.of(run, setup_seconds) if world.first else None)
-    plan = Plan(train_config.iterations, train_config.evaluate_every, train_config.batch_size, config.seed,
-                groups_of(config), schedule, train_config.ema, train_config.early_stopping, train_config.workers,
-                train_config.compile, tuple(Refit(**refit.model_dump()) for refit in train_config.refits), budget,
-                tuple(ThreadChange(**change.model_dump()) for change in train_config.thread_changes),
-                world.share(Watch.of(run) if world.first else None))
+    plan = Plan(
+        train_config.iterations,
+        train_config.evaluate_every,
+        train_config.batch_size,
+        config.seed,
+        groups_of(config),
+        schedule,
+        train_config.ema,
+        train_config.early_stopping,
+        train_config.workers,
+        train_config.compile,
+        tuple(Refit(**refit.model_dump()) for refit in train_config.refits),
+        budget,
+        tuple(ThreadChange(**change.model_dump()) for change in train_config.thread_changes),
+        world.share(Watch.of(run) if world.first else None),
+    )
     if cuda := prepared.segmenter.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with deliveries(run, [entry.name for entry in config.trackers if world.first]):
@@ -343,19 +428,25 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
         if budget:
             facts |= {"budget": budget.result()}
         if world.first:
-            followed = {"refits": [RefitConfig(**refit) for refit in facts.get("refits", [])],
-                        "thread_changes": [ThreadsConfig(**change) for change in facts.get("thread_changes", [])]}
+            followed = {
+                "refits": [RefitConfig(**refit) for refit in facts.get("refits", [])],
+                "thread_changes": [ThreadsConfig(**change) for change in facts.get("thread_changes", [])],
+            }
             if any(followed.values()):
                 run.write_config(config.model_copy(update={"train": train_config.model_copy(update=followed)}))
             run.finish(facts | {"setup_seconds": setup_seconds})
-    say(f"trained {facts['iterations']} iterations in {clock(facts['seconds'])} "
+    say(
+        f"trained {facts['iterations']} iterations in {clock(facts['seconds'])} "
         f"({facts['images_per_second']:.1f} images/s); "
-        f"best val mIoU {facts['best_val_mIoU']:.4f} at iteration {facts['best_iteration']}")
+        f"best val mIoU {facts['best_val_mIoU']:.4f} at iteration {facts['best_iteration']}"
+    )
     if world.first and (findings := examine(run)):
         say(human(findings))
     if budget:
-        say("budget {seconds:.0f} s: took {used:.0f} s, {error:+.1%}".format(**facts["budget"])
-            + " (stopped early)" * facts["early_stopped"])
+        say(
+            "budget {seconds:.0f} s: took {used:.0f} s, {error:+.1%}".format(**facts["budget"])
+            + " (stopped early)" * facts["early_stopped"]
+        )
     say(f"run folder: {run.path}")
     return run
 
@@ -416,8 +507,10 @@ def _resume(run: Run, world: World, decoded: Path | None) -> Run:
     assert found
     config, info = found
     if world.size != info["processes"]:
-        say(f"{run.path}: began with {info['processes']} processes and goes on with {world.size}: the same training, "
-            "but not the same bytes")
+        say(
+            f"{run.path}: began with {info['processes']} processes and goes on with {world.size}: the same training, "
+            "but not the same bytes"
+        )
     with world.together():
         _suits(config, world)
         dataset = load_dataset(config.data.root)

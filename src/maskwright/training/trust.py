@@ -42,8 +42,17 @@ class Trust:
     missing, lies outside the folder, or is no 8-bit grey PNG.
     """
 
-    def __init__(self, folder: Path, dataset: Dataset, samples: Sequence[Sample], geometry: Geometry, *, seed: int,
-                 least: float | None = None, room: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dataset: Dataset,
+        samples: Sequence[Sample],
+        geometry: Geometry,
+        *,
+        seed: int,
+        least: float | None = None,
+        room: int = 0,
+    ) -> None:
         self.folder, self.dataset, self.samples, self.geometry = folder, dataset, samples, geometry
         self.seed, self.least = seed, least
         # Pixels below this level, of 0..255, never count.
@@ -52,9 +61,11 @@ class Trust:
         self._kept: dict[int, Mask] = {}
         self._files = [confine(folder, f"{sample.name}.png", str(dataset.root)) for sample in samples]
         if missing := [file for file in self._files if not file.is_file()]:
-            raise DataError(f"{folder}: has no map for {len(missing)} of {len(samples)} training samples, such as "
-                            f"{missing[0].relative_to(folder)}; let `maskwright suspects` make them, or leave "
-                            "data.trust out")
+            raise DataError(
+                f"{folder}: has no map for {len(missing)} of {len(samples)} training samples, such as "
+                f"{missing[0].relative_to(folder)}; let `maskwright suspects` make them, or leave "
+                "data.trust out"
+            )
         self.version = self._read_all()
 
     def _read_all(self) -> str:
@@ -89,7 +100,8 @@ class Trust:
 
     def require_pixels(self, mask: Callable[[int], Mask]) -> None:
         """DataError where no pixel can ever count in any `mask(index)`, (H, W) at the model's size."""
-        if not any(((mask(index) != IGNORE) & (self._map(index) >= self._lowest)).any()
-                   for index in range(len(self.samples))):
+        if not any(
+            ((mask(index) != IGNORE) & (self._map(index) >= self._lowest)).any() for index in range(len(self.samples))
+        ):
             lower = f"; lower data.trust.least ({self.least:g})" if self.least else "; leave data.trust out"
             raise DataError(f"{self.folder}: no training pixel that has a class is trusted enough to count{lower}")

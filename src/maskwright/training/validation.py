@@ -22,8 +22,14 @@ from maskwright.training.loader import Source
 _PICTURED, _PICTURE_HEIGHT = 4, 224
 
 
-def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_size: int, picture: Path | None = None,
-             world: World = ALONE) -> tuple[list[npt.NDArray[np.int64]], float]:
+def validate(
+    segmenter: Segmenter,
+    source: Source,
+    criterion: nn.Module,
+    batch_size: int,
+    picture: Path | None = None,
+    world: World = ALONE,
+) -> tuple[list[npt.NDArray[np.int64]], float]:
     """(M, M) confusion counts of each level of the classes at the images' own sizes, top first (the last are the
     leaves' (K, K); a flat list has no others), and the mean loss at the model's size.
 
@@ -64,8 +70,9 @@ def validate(segmenter: Segmenter, source: Source, criterion: nn.Module, batch_s
     return [world.total(counts) for counts in confusions], float(world.total(losses).cumsum()[-1]) / len(source)
 
 
-def _row(image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.uint8],
-         classes: ClassTree) -> npt.NDArray[np.uint8]:
+def _row(
+    image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.uint8], classes: ClassTree
+) -> npt.NDArray[np.uint8]:
     drawn = [overlay(image, mask, classes.colours, background=classes.background) for mask in (truth, predicted)]
     parts = [image, *drawn, differences(image, truth, predicted, background=classes.background)]
     height, width = image.shape[:2]

@@ -15,8 +15,15 @@ from maskwright.errors import ConfigError
 from maskwright.reporting.audit_report import write_audit
 
 
-def audit(data: str | Path | Dataset, *, out: str | Path | None = None, overlays: int | None = None, fix: bool = False,
-          progress: bool = True, workers: int | None = None) -> AuditResult:
+def audit(
+    data: str | Path | Dataset,
+    *,
+    out: str | Path | None = None,
+    overlays: int | None = None,
+    fix: bool = False,
+    progress: bool = True,
+    workers: int | None = None,
+) -> AuditResult:
     """Checks a dataset (or the folder of one) and counts what it consists of; see `maskwright.data.auditing.audit`.
 
     With `out`, that new folder gets the page `index.html` (`page` of the result) and `audit.json`, and the audit goes
@@ -31,8 +38,9 @@ def audit(data: str | Path | Dataset, *, out: str | Path | None = None, overlays
     folder = require_absent(Path(out))
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     # Beside the output, for the data may be read-only; outputs appear only when they are whole.
-    result = audited(data, fix=fix, progress=progress, workers=workers,
-                     unfinished=folder.with_name(f"{folder.name}.unfinished"))
+    result = audited(
+        data, fix=fix, progress=progress, workers=workers, unfinished=folder.with_name(f"{folder.name}.unfinished")
+    )
     if result.fixed and not isinstance(data, Dataset):
         dataset = load_dataset(data)  # with what was fixed
     source = dataset.root if isinstance(data, Dataset) else Path(data)

@@ -49,9 +49,19 @@ _LATE = 1.25  # of the budget: from here on it is said that it took longer
 _LEARNT = 0.05  # mIoU above the most frequent class everywhere, for models that have learnt something
 
 
-def decide(folder: str | Path, *, suspects: str | Path | None = None, min_score: float = 0.5, budget: str = "10m",
-           repeats: int = 3, minutes_per_mask: float = 3.0, weights: str | None = None, overrides: Sequence[str] = (),
-           seed: int = 0, out: str | Path | None = None) -> Decision:
+def decide(
+    folder: str | Path,
+    *,
+    suspects: str | Path | None = None,
+    min_score: float = 0.5,
+    budget: str = "10m",
+    repeats: int = 3,
+    minutes_per_mask: float = 3.0,
+    weights: str | None = None,
+    overrides: Sequence[str] = (),
+    seed: int = 0,
+    out: str | Path | None = None,
+) -> Decision:
     """Estimates which way with the suspect samples of a dataset gives the best model.
 
     `suspects` is the folder that the verb of that name has left, the newest when left out; a sample is suspect by a
@@ -65,31 +75,52 @@ def decide(folder: str | Path, *, suspects: str | Path | None = None, min_score:
     """
     require_posix("decide")
     asked = Asked(Path(folder), repeats, _seconds(budget), weights, overrides, seed)
-    for name, value, right in (("--min-score", min_score, 0 <= min_score <= 1), ("--repeats", repeats, repeats >= 1),
-                               ("--minutes-per-mask", minutes_per_mask, minutes_per_mask >= 0)):
+    for name, value, right in (
+        ("--min-score", min_score, 0 <= min_score <= 1),
+        ("--repeats", repeats, repeats >= 1),
+        ("--minutes-per-mask", minutes_per_mask, minutes_per_mask >= 0),
+    ):
         if not right:
             raise ConfigError(f"{name} {value:g}: out of range; give 0 to 1 for a score, else a positive number")
     home = home_of(asked.source)
     dataset = load_dataset(asked.source)
     stored = read_stored(Path(suspects) if suspects is not None else newest_suspects(home))
     stored.require_version(dataset)
-    usable = {sample.name: sample for sample in dataset.samples
-              if sample.labelled and sample.status != "exclude" and sample.split != "test"}
+    usable = {
+        sample.name: sample
+        for sample in dataset.samples
+        if sample.labelled and sample.status != "exclude" and sample.split != "test"
+    }
     everywhere = stored.by_sample(min_score)
     doubted = {name: found for name, found in everywhere.items() if name in usable}
-    question = Question(dataset.name, dataset.root, stored.version, stored.folder, min_score, sorted(doubted),
-                        minutes_per_mask)
+    question = Question(
+        dataset.name, dataset.root, stored.version, stored.folder, min_score, sorted(doubted), minutes_per_mask
+    )
     if not doubted:
-        return Decision(question, "nothing", f"nothing to decide: no sample of {dataset.root} to train on is suspect "
-                        f"with a score of {min_score:g} or more")
+        return Decision(
+            question,
+            "nothing",
+            f"nothing to decide: no sample of {dataset.root} to train on is suspect "
+            f"with a score of {min_score:g} or more",
+        )
     trusted = [sample for name, sample in usable.items() if name not in doubted]
     if len(trusted) < max(LEAST_TRUSTED, _EACH * asked.parts):
-        raise DataError(f"{dataset.root}: {len(trusted)} labelled samples are not suspect, and {asked.parts} parts of "
-                        f"them are needed with {_EACH} each; raise --min-score, label more, or ask for fewer --repeats")
+        raise DataError(
+            f"{dataset.root}: {len(trusted)} labelled samples are not suspect, and {asked.parts} parts of "
+            f"them are needed with {_EACH} each; raise --min-score, label more, or ask for fewer --repeats"
+        )
     target = require_absent(Path(out) if out is not None else next_free(home / FOLDER, "decision"))
     work = target.with_name(f"{target.name}.unfinished")
-    key = {"version": stored.version, "suspects": file_hash(stored.folder / FILE), "min_score": min_score,
-           "budget": budget, "repeats": repeats, "weights": weights, "set": list(overrides), "seed": seed}
+    key = {
+        "version": stored.version,
+        "suspects": file_hash(stored.folder / FILE),
+        "min_score": min_score,
+        "budget": budget,
+        "repeats": repeats,
+        "weights": weights,
+        "set": list(overrides),
+        "seed": seed,
+    }
     say(f"decision: {target}")
     with disk_errors(work):
         work.mkdir(parents=True, exist_ok=True)
@@ -100,10 +131,21 @@ def decide(folder: str | Path, *, suspects: str | Path | None = None, min_score:
         verdict = choose(apart)
         height, width = trained.config.data.image_size
         result = Decision(
-            question, verdict, reason_for(verdict, apart, question), target, len(trusted),
-            [len(repeat.train) for repeat in trained.repeats], [len(repeat.held_out) for repeat in trained.repeats],
-            kinds_of(trained.repeats), scores(trained.counts), apart, trained.iterations, (height, width),
-            trained.seconds, _notes(dataset, everywhere, asked, trained))
+            question,
+            verdict,
+            reason_for(verdict, apart, question),
+            target,
+            len(trusted),
+            [len(repeat.train) for repeat in trained.repeats],
+            [len(repeat.held_out) for repeat in trained.repeats],
+            kinds_of(trained.repeats),
+            scores(trained.counts),
+            apart,
+            trained.iterations,
+            (height, width),
+            trained.seconds,
+            _notes(dataset, everywhere, asked, trained),
+        )
         with staged_folder(target) as staging:
             atomic_write_json(staging / DECISION, result.to_dict())
             draw_decision(staging)
@@ -127,26 +169,38 @@ def _wrongs(dataset: Dataset, sample: Sample, found: Sequence[StoredSuspect]) ->
 def _notes(dataset: Dataset, doubted: Collection[str], asked: Asked, trained: Trained) -> list[str]:
     """What the numbers do not say."""
     height, width = trained.config.data.image_size
-    notes = ["an estimate: errors were planted in samples that are not suspect, whose own labels are taken for right, "
-             f"and a suspect is wrong as often as its score says; by {trained.config.model.name} at {width}x{height} "
-             f"in {trained.iterations} iterations, so a larger model or a longer training may answer differently",
-             *trained.left_out]
+    notes = [
+        "an estimate: errors were planted in samples that are not suspect, whose own labels are taken for right, "
+        f"and a suspect is wrong as often as its score says; by {trained.config.model.name} at {width}x{height} "
+        f"in {trained.iterations} iterations, so a larger model or a longer training may answer differently",
+        *trained.left_out,
+    ]
     if asked.repeats == 1:
-        notes.append("with one repeat the intervals know the choice of images, and not the luck of training and "
-                     "planting; ask for more --repeats")
-    planted, wanted = (sum(counts) for counts in zip(*((len(repeat.planted), repeat.wanted)
-                                                       for repeat in trained.repeats), strict=True))
+        notes.append(
+            "with one repeat the intervals know the choice of images, and not the luck of training and "
+            "planting; ask for more --repeats"
+        )
+    planted, wanted = (
+        sum(counts)
+        for counts in zip(*((len(repeat.planted), repeat.wanted) for repeat in trained.repeats), strict=True)
+    )
     if planted < wanted:
         notes.append(f"only {planted} of {wanted} errors could be planted, as other samples have no place for them")
     truth = np.concatenate([counts["repair"] for counts in trained.counts]).sum(0)
     trivial = most_frequent_baseline(truth, dataset.classes.names).mIoU
     if np.mean(scores(trained.counts)["repair"]) < trivial + _LEARNT:
-        notes.append(f"the models have learnt hardly anything: the most frequent class everywhere has mIoU "
-                     f"{trivial:.4f}; give more --budget before you believe the verdict")
+        notes.append(
+            f"the models have learnt hardly anything: the most frequent class everywhere has mIoU "
+            f"{trivial:.4f}; give more --budget before you believe the verdict"
+        )
     if trained.by_budget and trained.seconds > _LATE * asked.seconds:
-        notes.append(f"took {trained.seconds:.0f} s instead of {asked.seconds:.0f} s, as the machine got slower after "
-                     "the first training; the others were not cut, for equal lengths")
+        notes.append(
+            f"took {trained.seconds:.0f} s instead of {asked.seconds:.0f} s, as the machine got slower after "
+            "the first training; the others were not cut, for equal lengths"
+        )
     if tested := sum(sample.name in doubted and sample.split == "test" for sample in dataset.samples):
-        notes.append(f"{tested} more suspects are in the test split, which trains nothing and had no part in this; "
-                     "mend them in any case, as all scores rest on them")
+        notes.append(
+            f"{tested} more suspects are in the test split, which trains nothing and had no part in this; "
+            "mend them in any case, as all scores rest on them"
+        )
     return notes

@@ -55,9 +55,19 @@ class Settings:
     background: int | None
 
 
-def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "10m", folds: int = 4, seed: int = 0,
-             weights: str | None = None, background: str | None = None, others: Sequence[str | Path] = (),
-             self_test: bool = False, overrides: Sequence[str] = ()) -> SuspectsResult:
+def suspects(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    budget: str = "10m",
+    folds: int = 4,
+    seed: int = 0,
+    weights: str | None = None,
+    background: str | None = None,
+    others: Sequence[str | Path] = (),
+    self_test: bool = False,
+    overrides: Sequence[str] = (),
+) -> SuspectsResult:
     """Ranks the labelled samples and regions of a dataset by how likely their label is wrong.
 
     Small models are trained on `folds` parts of the data in turn, within the wall time `budget`, and say what they see
@@ -94,15 +104,46 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
     with disk_errors(work):
         work.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(work):
-        _claim(work, {"maskwright": __version__, "version": version, "config": config.to_dict(), "folds": folds,
-                      "seed": seed, "background": settings.background, "self_test": self_test, "seconds": seconds})
-        tested = test_itself(Path(data), dataset, settings.background, seed, work / "self-test",
-                             lambda copy, place: search(copy, settings, place, share)) if self_test else None
+        _claim(
+            work,
+            {
+                "maskwright": __version__,
+                "version": version,
+                "config": config.to_dict(),
+                "folds": folds,
+                "seed": seed,
+                "background": settings.background,
+                "self_test": self_test,
+                "seconds": seconds,
+            },
+        )
+        tested = (
+            test_itself(
+                Path(data),
+                dataset,
+                settings.background,
+                seed,
+                work / "self-test",
+                lambda copy, place: search(copy, settings, place, share),
+            )
+            if self_test
+            else None
+        )
         predicted, found = search(dataset, settings, work, share)
         result = SuspectsResult(
-            dataset.name, Path(data), folder, dataset.classes, version, found.suspects, found.samples,
-            fold_facts(predicted), _notes(predicted, found), tested,
-            [compare_labels(predicted, labels, name) for labels, name in sets], predicted.geometry.keep_ratio)
+            dataset.name,
+            Path(data),
+            folder,
+            dataset.classes,
+            version,
+            found.suspects,
+            found.samples,
+            fold_facts(predicted),
+            _notes(predicted, found),
+            tested,
+            [compare_labels(predicted, labels, name) for labels, name in sets],
+            predicted.geometry.keep_ratio,
+        )
         atomic_write_json(work / FILE, result.to_dict())
         # Before the folder is final: what is killed while it is drawn resumes by the same call, like everything else.
         write_sheet(result, dataset, work, work / PAGE, replace=True)
@@ -116,8 +157,9 @@ def suspects(data: str | Path, *, out: str | Path | None = None, budget: str = "
 
 def search(dataset: Dataset, settings: Settings, work: Path, seconds: float | None) -> tuple[Predicted, Judged]:
     """Trains, learns and judges, in the folder `work`."""
-    predicted = predict_out_of_fold(dataset, settings.config, work, folds=settings.folds, seed=settings.seed,
-                                    seconds=seconds)
+    predicted = predict_out_of_fold(
+        dataset, settings.config, work, folds=settings.folds, seed=settings.seed, seconds=seconds
+    )
     detector = learn(predicted.samples, viewer(predicted), settings.background, settings.seed)
     return predicted, judge(predicted, detector, settings.background, work)
 
@@ -129,8 +171,9 @@ def small_config(data: str | Path, budget: str, weights: str | None, overrides: 
     scale = math.sqrt(_PIXELS / (height * width))
     changed: dict[str, Any] = {"trust": None}
     if scale < 1 and not any(override.startswith("data.image_size=") for override in overrides):
-        changed["image_size"] = [max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE)
-                                 for side in (height, width)]
+        changed["image_size"] = [
+            max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in (height, width)
+        ]
     return config.model_copy(update={"data": config.data.model_copy(update=changed), "trackers": []})
 
 
@@ -141,8 +184,9 @@ def _claim(work: Path, state: dict[str, Any]) -> None:
     """ConfigError when the folder holds unfinished work on something else."""
     file = work / _STATE
     if file.exists() and (changed := [key for key, value in read_json(file).items() if state.get(key) != value]):
-        raise ConfigError(f"{work}: holds unfinished work with another {' and '.join(changed)}; delete it, or choose "
-                          "another --out")
+        raise ConfigError(
+            f"{work}: holds unfinished work with another {' and '.join(changed)}; delete it, or choose another --out"
+        )
     if not file.exists():
         atomic_write_json(file, state)
 
@@ -159,10 +203,15 @@ def fold_facts(predicted: Predicted) -> list[FoldFacts]:
 def _notes(predicted: Predicted, found: Judged) -> list[str]:
     notes = list(predicted.left_out)
     if len(predicted.samples) < _FEW:
-        notes.append(f"only {len(predicted.samples)} samples: the models have seen little, so look at what they doubt "
-                     "with doubt")
-    notes.append("proposals follow the images' edges, which was measured to help here" if found.snapped else
-                 "proposals do not follow the images' edges, since that was not measured to help here")
-    notes.append("scores are learnt from planted errors of seven kinds; errors of other kinds rank lower than they "
-                 "should")
+        notes.append(
+            f"only {len(predicted.samples)} samples: the models have seen little, so look at what they doubt with doubt"
+        )
+    notes.append(
+        "proposals follow the images' edges, which was measured to help here"
+        if found.snapped
+        else "proposals do not follow the images' edges, since that was not measured to help here"
+    )
+    notes.append(
+        "scores are learnt from planted errors of seven kinds; errors of other kinds rank lower than they should"
+    )
     return notes

@@ -69,6 +69,7 @@ def found(folder: Path) -> list[Finding]:
 
 # --- one plant a code ------------------------------------------------------------------------------------
 
+
 @plants("mask.none")
 def _(folder: Path) -> Expected:
     shutil.rmtree(folder / "labels")
@@ -301,8 +302,18 @@ def _(folder: Path) -> Expected:
     file = folder / "annotations/instances_train.json"
     content = json.loads(file.read_text())
     image = next(entry["id"] for entry in content["images"] if entry["file_name"].endswith("000.png"))
-    content["annotations"].insert(0, {"id": 10**6, "image_id": image, "category_id": 1, "bbox": [x, y, 2, 2], "area": 4,
-                                      "segmentation": [[x, y, x + 2, y, x + 2, y + 2, x, y + 2]], "iscrowd": 0})
+    content["annotations"].insert(
+        0,
+        {
+            "id": 10**6,
+            "image_id": image,
+            "category_id": 1,
+            "bbox": [x, y, 2, 2],
+            "area": 4,
+            "segmentation": [[x, y, x + 2, y, x + 2, y + 2, x, y + 2]],
+            "iscrowd": 0,
+        },
+    )
     file.write_text(json.dumps(content))
     return {("mask.hidden", None)}
 
@@ -325,7 +336,7 @@ def _(folder: Path) -> Expected:
 def _(folder: Path) -> Expected:
     for kind in ("img", "labels"):
         path = folder / kind / "train/000.png"
-        write(path, np.kron(read(path), np.ones((3, 3, 1)[:3 if kind == "img" else 2], np.uint8)))
+        write(path, np.kron(read(path), np.ones((3, 3, 1)[: 3 if kind == "img" else 2], np.uint8)))
     return {("image.size_outlier", None)}
 
 
@@ -391,6 +402,7 @@ def _(folder: Path) -> Expected:
 
 
 # --- tests -----------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("layout", ["split_folders", "img_dir", "table"])
 def test_clean_data_give_no_finding(tmp_path: Path, layout: str) -> None:
@@ -537,8 +549,11 @@ def test_excluded_samples_are_left_out(tmp_path: Path) -> None:
     folder = make_dataset(tmp_path / "data", layout="table", describe=True, seed=SEED)
     (folder / "masks/004.png").write_bytes(b"")
     table = folder / "labels.csv"
-    table.write_text(table.read_text().replace("image,mask,split", "image,mask,split,status")
-                     .replace("004.png,004.png,train", "004.png,004.png,train,exclude"))
+    table.write_text(
+        table.read_text()
+        .replace("image,mask,split", "image,mask,split,status")
+        .replace("004.png,004.png,train", "004.png,004.png,train,exclude")
+    )
     result = audit(folder, progress=False)
     assert result.findings == []
     assert (result.samples, result.excluded) == (11, 1)
@@ -576,6 +591,7 @@ def test_one_class_alone_has_no_background(tmp_path: Path) -> None:
 
 # --- images that look alike ------------------------------------------------------------------------------
 
+
 def test_equal_images_are_not_told_again_as_look_alikes(clean: Path) -> None:
     """An exact copy in val, a re-encoded one in test: the first is leakage, the second near leakage of the first."""
     for split, name in (("val", "copy.png"), ("test", "copy.jpg")):
@@ -583,8 +599,11 @@ def test_equal_images_are_not_told_again_as_look_alikes(clean: Path) -> None:
         shutil.copy(clean / "labels/train/000.png", clean / "labels" / split / "copy.png")
     findings = {finding.code: finding for finding in found(clean)}
     assert findings["split.leakage"].evidence["samples"] == ["train/000", "val/copy"]
-    assert findings["split.near_leakage"].evidence == {"count": 2, "samples": ["test/copy", "train/000"],
-                                                       "splits": ["test", "train"]}
+    assert findings["split.near_leakage"].evidence == {
+        "count": 2,
+        "samples": ["test/copy", "train/000"],
+        "splits": ["test", "train"],
+    }
     assert findings["split.near_leakage"].message == "looks like train/000"
     assert set(findings) == {"split.leakage", "split.near_leakage", "split.same_name"}
 
@@ -607,6 +626,7 @@ def test_a_mask_of_a_single_class_may_occur_twice(clean: Path) -> None:
 
 # --- sizes, names, flaws ---------------------------------------------------------------------------------
 
+
 def test_sizes_that_are_simply_mixed_are_no_outliers(clean: Path) -> None:
     for index in (0, 4, 8):
         PLANTS["image.aspect"](clean)
@@ -616,10 +636,17 @@ def test_sizes_that_are_simply_mixed_are_no_outliers(clean: Path) -> None:
     assert "image.aspect" not in {finding.code for finding in found(clean)}
 
 
-@pytest.mark.parametrize(("names", "reason"), [
-    ([" a.png"], "begin or end with a space"), (["a .png"], "begin or end with a space"),
-    (["a?.png"], "have characters that Windows forbids"), (["x" * 201 + ".png"], "are longer than 200 characters"),
-    (["Wide.png", "wide.png"], "differ only by case"), (["ünd.png"], "have letters beyond ASCII")])
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ([" a.png"], "begin or end with a space"),
+        (["a .png"], "begin or end with a space"),
+        (["a?.png"], "have characters that Windows forbids"),
+        (["x" * 201 + ".png"], "are longer than 200 characters"),
+        (["Wide.png", "wide.png"], "differ only by case"),
+        (["ünd.png"], "have letters beyond ASCII"),
+    ],
+)
 def test_odd_names_say_why(clean: Path, names: list[str], reason: str) -> None:
     for index, name in enumerate(names):
         for kind in ("img", "labels"):
@@ -640,9 +667,15 @@ def test_flaws_are_told_with_the_worst_masks_and_places(clean: Path) -> None:
     change(clean, "train/001.png", paint)
     PLANTS["mask.specks"](clean)
     finding = one(clean)
-    assert finding.evidence == {"count": 2, "samples": ["train/001", "train/000"], "flaws": 3, "worst": [
-        {"sample": "train/001", "count": 2, "class": "class_1", "region": [1, 6, 1, 1]},
-        {"sample": "train/000", "count": 1, "class": "class_2", "region": [1, 1, 1, 1]}]}
+    assert finding.evidence == {
+        "count": 2,
+        "samples": ["train/001", "train/000"],
+        "flaws": 3,
+        "worst": [
+            {"sample": "train/001", "count": 2, "class": "class_1", "region": [1, 6, 1, 1]},
+            {"sample": "train/000", "count": 1, "class": "class_2", "region": [1, 1, 1, 1]},
+        ],
+    }
 
 
 def test_colours_of_16_bits_lose_eight(clean: Path) -> None:
@@ -659,6 +692,7 @@ def test_rare_classes_need_a_training_split_that_is_not_rare_itself(tmp_path: Pa
 
 
 # --- what the reading of annotation files noted -----------------------------------------------------------
+
 
 def test_notes_of_the_reader_are_findings_in_the_order_of_severity(clean: Path) -> None:
     PLANTS["mask.palette"](clean)

@@ -55,15 +55,22 @@ def test_the_result_is_that_of_the_dataset_after_the_fix(data, tmp_path, code):
     assert result.to_dict() == after.to_dict() | {"fixed": result.to_dict()["fixed"]}
     assert result.version == load_dataset(data).version()
     assert (result.samples, result.excluded) == (after.samples, len(excluded(data)))
-    document = json.loads((write_audit(result, tmp_path / "out", dataset=load_dataset(data)).parent / "audit.json").read_text())
+    document = json.loads(
+        (write_audit(result, tmp_path / "out", dataset=load_dataset(data)).parent / "audit.json").read_text()
+    )
     assert [row["code"] for row in document["fixed"]["findings"]] == [f.code for f in result.fixed.findings]
-    assert len(document["fixed"]["edits"]) == len(result.fixed.batch.edits) and document["summary"]["findings"] == len(after.findings)
+    assert len(document["fixed"]["edits"]) == len(result.fixed.batch.edits) and document["summary"]["findings"] == len(
+        after.findings
+    )
     page = (tmp_path / "out" / "audit.html").read_text()
     said = "1 mask stored as read" if code in ("mask.unknown_ids", "mask.inexact") else "1 sample excluded"
     assert f"Fixed automatically: {said} (edit batch 1; {code} x 1)" in page
-    assert human(result).splitlines()[-1] == (f"fixed: {said} (edit batch 1; {code} x 1); `maskwright edits DIR --undo` takes it back")
+    assert human(result).splitlines()[-1] == (
+        f"fixed: {said} (edit batch 1; {code} x 1); `maskwright edits DIR --undo` takes it back"
+    )
     assert "fixed" not in human(after) and "Fixed automatically" not in (
-        write_audit(after, tmp_path / "later", dataset=load_dataset(data)).read_text())
+        write_audit(after, tmp_path / "later", dataset=load_dataset(data)).read_text()
+    )
 
 
 def test_clean_data_and_findings_that_need_a_person_are_left_alone(data):
@@ -99,7 +106,9 @@ def copies(folder, rows, masks=None):
 @pytest.mark.parametrize("size", [2, 3, 51, 60, 120])
 def test_of_any_group_of_copies_one_stays(tmp_path, size, labels, splits):
     chance = random.Random(f"{size} {labels} {splits}")
-    rows = [(chance.choice(splits), labels == "all" or (labels == "some" and chance.random() < 0.5)) for _ in range(size)]
+    rows = [
+        (chance.choice(splits), labels == "all" or (labels == "some" and chance.random() < 0.5)) for _ in range(size)
+    ]
     if labels == "one":
         rows[chance.randrange(size)] = (chance.choice(splits), True)
     data = copies(tmp_path, rows)
@@ -112,10 +121,16 @@ def test_of_any_group_of_copies_one_stays(tmp_path, size, labels, splits):
     assert not {"split.leakage", "image.duplicate"} & {finding.code for finding in result.findings}
 
 
-@pytest.mark.parametrize("rows", [
-    [("train", True), ("train", True)], [("train", True), ("test", True)], [("train", True)] * 59 + [("val", True)],
-    [("train", False), ("val", True), ("test", True)], [("test", True), ("test", True), ("test", False)],
-])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("train", True), ("train", True)],
+        [("train", True), ("test", True)],
+        [("train", True)] * 59 + [("val", True)],
+        [("train", False), ("val", True), ("test", True)],
+        [("test", True), ("test", True), ("test", False)],
+    ],
+)
 def test_copies_with_other_masks_need_a_person_and_the_finding_says_so(tmp_path, rows):
     last = max(place for place, (_, labelled) in enumerate(rows) if labelled)
     other = np.zeros((32, 40), np.uint8)
@@ -178,7 +193,9 @@ def test_when_nothing_is_left_the_audit_says_so(data):
         path.write_bytes(b"nothing")
     result = audit(data, fix=True, progress=False)
     assert (result.samples, result.excluded) == (0, 12)
-    assert [f.message for f in result.findings if f.code == "mask.none"] == [f"{data}: every one of the 12 samples is excluded"]
+    assert [f.message for f in result.findings if f.code == "mask.none"] == [
+        f"{data}: every one of the 12 samples is excluded"
+    ]
     assert "fixed: 12 samples excluded" in human(result)
 
 

@@ -76,8 +76,9 @@ def brute_force(thumbnails: npt.NDArray[np.uint8]) -> list[list[int]]:
     found = hashes(thumbnails).tolist()
     group = list(range(len(thumbnails)))
     for i, j in combinations(range(len(thumbnails)), 2):
-        if (found[i] ^ found[j]).bit_count() <= DISTANCE and \
-                np.corrcoef(thumbnails[i], thumbnails[j])[0, 1] >= CORRELATION:
+        if (found[i] ^ found[j]).bit_count() <= DISTANCE and np.corrcoef(thumbnails[i], thumbnails[j])[
+            0, 1
+        ] >= CORRELATION:
             group = [group[i] if g == group[j] else g for g in group]
     groups = [[i for i, g in enumerate(group) if g == name] for name in sorted(set(group))]
     return sorted(one for one in groups if len(one) > 1)
@@ -110,13 +111,16 @@ def test_smooth_images_with_equal_hashes_are_told_apart() -> None:
     """A slope to the right, and one with a hill that leaves the order of the waves as it is."""
     rows, columns = np.indices((SIDE, SIDE))
     slope = 60 + 8.0 * columns + 2 * rows
-    images = [np.rint(slope + bump * np.exp(-((rows - 3) ** 2 + (columns - 12) ** 2) / 12)).astype(np.uint8)
-              for bump in (0, 40, 80, 120)]
+    images = [
+        np.rint(slope + bump * np.exp(-((rows - 3) ** 2 + (columns - 12) ** 2) / 12)).astype(np.uint8)
+        for bump in (0, 40, 80, 120)
+    ]
     correlation = np.corrcoef([image.reshape(-1) for image in images])
     groups = alike([image.tobytes() for image in images]).groups
     for i, j in combinations(range(4), 2):
         if correlation[i, j] < CORRELATION and not any(
-                correlation[i, k] >= CORRELATION <= correlation[k, j] for k in range(4)):
+            correlation[i, k] >= CORRELATION <= correlation[k, j] for k in range(4)
+        ):
             assert not any(i in group and j in group for group in groups)
 
 

@@ -50,7 +50,8 @@ def check(masks: list[Mask]) -> None:
         assert Counter(zip(measured.index[here].tolist(), measured.area[here].tolist(), strict=True)) == found
         assert measured.pixels[number].tolist() == np.bincount(mask.reshape(-1), minlength=256).tolist()
         assert Counter(measured.flaw[here].tolist()) - Counter({-1: mask.size}) == {
-            FLAWS.index(kind): len(rows) for kind, rows in flaws.items()}
+            FLAWS.index(kind): len(rows) for kind, rows in flaws.items()
+        }
         told = {flaw.kind: flaw for flaw in measured.flaws[number]}
         assert {kind: flaw.times for kind, flaw in told.items()} == {kind: len(rows) for kind, rows in flaws.items()}
         for kind, flaw in told.items():
@@ -74,7 +75,7 @@ def test_blobs_lines_and_holes(seed: int, classes: int) -> None:
         mask = np.zeros((60, 70), np.uint8)
         for _ in range(12):
             y, x, high, wide = *rng.integers(0, 60, 2), *rng.integers(1, 20, 2)
-            mask[y:y + (high if rng.random() < 0.5 else rng.integers(1, 4)), x:x + wide] = rng.integers(0, classes)
+            mask[y : y + (high if rng.random() < 0.5 else rng.integers(1, 4)), x : x + wide] = rng.integers(0, classes)
         masks.append(mask)
     check(masks)
 
@@ -97,22 +98,30 @@ def test_the_worst_is_told_with_its_box() -> None:
     mask[15:28, 30:45] = 3
     mask[20, 35:38] = mask[25, 40] = 0  # pinholes of 3 and 1 pixels
     assert set(measure([mask]).flaws[0]) == {
-        Flaw("specks", 2, 1, (3, 2, 1, 1)), Flaw("slivers", 1, 2, (5, 30, 20, 2)),
-        Flaw("pinholes", 2, 0, (35, 20, 3, 1))}
+        Flaw("specks", 2, 1, (3, 2, 1, 1)),
+        Flaw("slivers", 1, 2, (5, 30, 20, 2)),
+        Flaw("pinholes", 2, 0, (35, 20, 3, 1)),
+    }
 
 
 @pytest.mark.parametrize(("thick", "length", "sliver"), [(1, 11, True), (2, 11, True), (3, 11, False), (2, 10, False)])
 def test_what_a_sliver_is(thick: int, length: int, sliver: bool) -> None:
     for place in (0, 20):  # at the edge of the mask too
         mask = np.zeros((40, 40), np.uint8)
-        mask[place:place + thick, place:place + length] = 1
+        mask[place : place + thick, place : place + length] = 1
         for turned in (mask, mask.T.copy()):
             assert [flaw.kind for flaw in measure([turned]).flaws[0]] == ["slivers"] * sliver
 
 
-@pytest.mark.parametrize("spoil", [lambda m: m.__setitem__((9, 9), 2), lambda m: m.__setitem__((9, 9), 255),
-                                   lambda m: m.__setitem__((slice(10, 12), slice(10, 14)), 0),
-                                   lambda m: m.__setitem__((slice(0, 11), 10), 0)])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda m: m.__setitem__((9, 9), 2),
+        lambda m: m.__setitem__((9, 9), 255),
+        lambda m: m.__setitem__((slice(10, 12), slice(10, 14)), 0),
+        lambda m: m.__setitem__((slice(0, 11), 10), 0),
+    ],
+)
 def test_what_no_pinhole_is(spoil) -> None:
     """A hole beside another class or an ignored pixel, one of eight pixels, one that reaches the edge."""
     mask = np.ones((30, 30), np.uint8)

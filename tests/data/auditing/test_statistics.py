@@ -86,9 +86,11 @@ def test_counts_equal_a_naive_computation(ragged: tuple[Path, Pairs]) -> None:
     assert {name: weights.tolist() for name, weights in statistics.class_weights.items()} == {
         "inverse_frequency": inverse_frequency(train.class_pixels).tolist(),
         "median_frequency": median_frequency(train.class_pixels, np.sum(inside, axis=0)).tolist(),
-        "effective_number": effective_number(train.class_pixels).tolist()}
+        "effective_number": effective_number(train.class_pixels).tolist(),
+    }
     assert train.objects.counts.tolist() == [
-        sum(ndimage.label(mask == id_, np.ones((3, 3)))[1] for _, mask in pairs["train"]) for id_ in (0, 1, 3)]
+        sum(ndimage.label(mask == id_, np.ones((3, 3)))[1] for _, mask in pairs["train"]) for id_ in (0, 1, 3)
+    ]
 
 
 def test_the_document_says_the_same(ragged: tuple[Path, Pairs]) -> None:
@@ -110,7 +112,9 @@ def test_levels_of_a_tree_are_sums_over_leaves() -> None:
     statistics.add("train", (4, 4), None, np.array([60, 20, 10, 6, 3, 1, 7]))
     document = statistics.to_dict()["splits"]["train"]
     assert [[(row["name"], row["pixels"]) for row in level["classes"]] for level in document["levels"]] == [
-        [("background", 60), ("head", 40)], [("background", 60), ("hair", 20), ("face", 20)]]
+        [("background", 60), ("head", 40)],
+        [("background", 60), ("hair", 20), ("face", 20)],
+    ]
     assert [row["share"] for row in document["levels"][0]["classes"]] == pytest.approx([0.6, 0.4])
     flat = Statistics(ClassTree.flat(["a"]), ["train"])
     assert "levels" not in flat.to_dict()["splits"]["train"]
@@ -176,8 +180,10 @@ def test_heat_counts_the_pixels_of_each_cell(size: tuple[int, int], rng: np.rand
     small = rng.choice(np.array([0, 1, 2, 255], np.uint8), points)
     mask = np.kron(small, np.ones((size[0] // points[0], size[1] // points[1]), np.uint8))
     down, across = points[0] // GRID, points[1] // GRID
-    expected = [(small == value).reshape(GRID, down, GRID, across).sum((1, 3)) * (16 // (down * across))
-                for value in (0, 1, 2, 255)]
+    expected = [
+        (small == value).reshape(GRID, down, GRID, across).sum((1, 3)) * (16 // (down * across))
+        for value in (0, 1, 2, 255)
+    ]
     np.testing.assert_array_equal(where_classes_lie([mask, mask], 3), 2 * np.array(expected))
 
 
@@ -190,13 +196,16 @@ def test_heat_of_any_size_has_the_shape_of_the_mask(size: tuple[int, int]) -> No
     assert (heat.sum(0) == 16).all()
     half = GRID // 2
     if min(size) > GRID:
-        assert (heat[1, : half - 1, : half - 1] == 16).all() and not heat[1, half + 1:].any()
+        assert (heat[1, : half - 1, : half - 1] == 16).all() and not heat[1, half + 1 :].any()
 
 
 def test_heat_maps_weigh_images_and_not_pixels() -> None:
     statistics = Statistics(ClassTree.flat(["a", "b"]), ["train", "val"])
-    for split, mask in (("train", np.ones((500, 500), np.uint8)), ("val", np.zeros((50, 50), np.uint8)),
-                        ("val", np.full((60, 60), 255, np.uint8))):
+    for split, mask in (
+        ("train", np.ones((500, 500), np.uint8)),
+        ("val", np.zeros((50, 50), np.uint8)),
+        ("val", np.full((60, 60), 255, np.uint8)),
+    ):
         statistics.add_masks(split, [mask], measure([mask]))
     np.testing.assert_array_equal(statistics.heat_maps, 0.5)
 

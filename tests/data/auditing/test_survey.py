@@ -36,7 +36,10 @@ def test_any_number_of_workers_gives_the_same(damaged: Path) -> None:
 def test_damaged_files_do_not_stop_the_audit(damaged: Path) -> None:
     result = audit(damaged, progress=False)
     assert [(finding.code, finding.sample) for finding in result.findings] == [
-        ("image.unreadable", "train/000"), ("mask.unreadable", "test/003"), ("mask.unreadable", "train/001")]
+        ("image.unreadable", "train/000"),
+        ("mask.unreadable", "test/003"),
+        ("mask.unreadable", "train/001"),
+    ]
     assert result.statistics.total.images == 23
     assert result.statistics.total.labelled == 21
     assert len(result.version or "") == 32
@@ -100,8 +103,13 @@ def test_a_record_takes_about_a_kilobyte(tmp_path: Path) -> None:
 def test_masks_that_are_drawn_from_annotations_are_looked_at_too(tmp_path: Path) -> None:
     """The reader renders them; there is no file whose kind could be told."""
     dataset = load_dataset(make_dataset(tmp_path / "data", describe=True))
-    drawn = replace(dataset, samples=tuple(
-        replace(sample, mask=None, drawing=Drawing((), 1, tmp_path / "annotations.json")) for sample in dataset.samples))
+    drawn = replace(
+        dataset,
+        samples=tuple(
+            replace(sample, mask=None, drawing=Drawing((), 1, tmp_path / "annotations.json"))
+            for sample in dataset.samples
+        ),
+    )
     seen = survey(drawn, workers=1)
     assert all(record.usable for record in seen.records)
     assert {mask.present for _, mask in seen.masks} == {bytes([1])}

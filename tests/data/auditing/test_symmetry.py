@@ -52,8 +52,12 @@ def pair(rng: np.random.Generator, images: int, wander: float, wrong: float = 0.
     return masks
 
 
-@pytest.mark.parametrize(("images", "classes", "often"), [(40, 2, 1.0), (40, 4, 1.0), (40, 8, 0.2), (12, 3, 1.0), (8, 3, 1.0)])
-def test_symmetric_data_keep_their_flips_whatever_chance_makes_of_the_sample(images: int, classes: int, often: float) -> None:
+@pytest.mark.parametrize(
+    ("images", "classes", "often"), [(40, 2, 1.0), (40, 4, 1.0), (40, 8, 0.2), (12, 3, 1.0), (8, 3, 1.0)]
+)
+def test_symmetric_data_keep_their_flips_whatever_chance_makes_of_the_sample(
+    images: int, classes: int, often: float
+) -> None:
     seeds, lost, far = 40, 0, 0
     for seed in range(seeds):
         found = mirrors(scattered(np.random.default_rng(seed), images, classes, often))
@@ -69,8 +73,10 @@ def test_a_pair_of_left_and_right_switches_the_flip_off(images: int, wander: flo
     for seed in range(10):
         across, _ = mirrors(pair(np.random.default_rng(seed), images, wander), NAMES)
         assert not across.natural
-        assert across.reason == ("class positions are not left/right symmetric: 'left kidney' lies to the left of "
-                                 f"'right kidney' in {images} of {images} images")
+        assert across.reason == (
+            "class positions are not left/right symmetric: 'left kidney' lies to the left of "
+            f"'right kidney' in {images} of {images} images"
+        )
 
 
 def test_a_pair_that_is_ordered_by_chance_keeps_the_flip() -> None:

@@ -32,8 +32,11 @@ def test_big_data_stay_within_a_screen() -> None:
     for i in range(200):
         pixels = np.arange(151, dtype=np.int64) + 1
         statistics.add(splits[i % 23], (100 + i, 200), np.ones((2, 3), np.int64), pixels)
-    findings = [Finding(code, row.severity, "a message", "a fix", f"train/{i:05d}", "train")
-                for code, row in CHECKS.items() for i in range(5000)]
+    findings = [
+        Finding(code, row.severity, "a message", "a fix", f"train/{i:05d}", "train")
+        for code, row in CHECKS.items()
+        for i in range(5000)
+    ]
     text = human(AuditResult("big", Path("big"), classes, None, 5000, 3, findings, statistics))
     assert text.splitlines()[0] == "big: 5,000 images and 3 excluded, 150 classes, dataset fingerprint unknown"
     assert len(text.splitlines()) <= 42
@@ -45,8 +48,13 @@ def test_big_data_stay_within_a_screen() -> None:
 
 
 def test_findings_about_many_samples_name_three(tmp_path: Path) -> None:
-    finding = Finding("mask.palette", CHECKS["mask.palette"].severity, "masks with a palette: 5 of 9", "nothing to do",
-                      evidence={"samples": list("abcde")})
+    finding = Finding(
+        "mask.palette",
+        CHECKS["mask.palette"].severity,
+        "masks with a palette: 5 of 9",
+        "nothing to do",
+        evidence={"samples": list("abcde")},
+    )
     classes = ClassTree.flat(["a"])
     result = AuditResult("x", tmp_path, classes, None, 9, 0, [finding], Statistics(classes, [""]))
     assert "mask.palette: masks with a palette: 5 of 9 (a, b, c and 2 more)" in human(result)
@@ -63,10 +71,20 @@ def test_the_document_has_the_agreed_keys(tmp_path: Path) -> None:
     for finding in document["findings"]:
         assert set(finding) == {"code", "severity", "sample", "split", "message", "fix", "region", "evidence"}
     assert document["findings"][0]["severity"] == "error"
-    assert document["summary"] == {"findings": 2, "by_severity": {"error": 1, "warning": 1, "info": 0},
-                                   "by_code": {"mask.unreadable": 1, "mask.missing": 1}}
+    assert document["summary"] == {
+        "findings": 2,
+        "by_severity": {"error": 1, "warning": 1, "info": 0},
+        "by_code": {"mask.unreadable": 1, "mask.missing": 1},
+    }
     assert document["dataset"]["samples"] == 12
     assert set(document["statistics"]) == {"splits", "total", "class_weights", "heat_maps"}
     assert set(document["statistics"]["class_weights"]) == {"inverse_frequency", "median_frequency", "effective_number"}
     assert set(document["statistics"]["total"]["objects"][0]) == {
-        "id", "name", "objects", "pixels", "specks", "slivers", "pinholes"}
+        "id",
+        "name",
+        "objects",
+        "pixels",
+        "specks",
+        "slivers",
+        "pinholes",
+    }

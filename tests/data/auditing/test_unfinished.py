@@ -98,7 +98,9 @@ def test_a_torn_line_costs_only_itself(data: Path, tmp_path: Path):
     assert survey(dataset, workers=1, unfinished=tmp_path / "kept").records == whole.records
 
 
-@pytest.mark.parametrize("damage", ['{"facts": [[1]]}', '{"facts": [["a", [1]]], "splits": {}, "heat": []}', "[]", "{}"])
+@pytest.mark.parametrize(
+    "damage", ['{"facts": [[1]]}', '{"facts": [["a", [1]]], "splits": {}, "heat": []}', "[]", "{}"]
+)
 def test_a_damaged_journal_is_refused(data: Path, tmp_path: Path, damage: str):
     dataset = load_dataset(data)
     Unfinished(tmp_path / "kept", dataset, dataset.samples)
@@ -119,8 +121,13 @@ def test_the_command_goes_on_after_ctrl_c_and_kill(tmp_path: Path):
     command = [sys.executable, "-m", "maskwright", "audit", str(data), "--out", str(tmp_path / "out"), "--json"]
     for number in (signal.SIGINT, signal.SIGKILL):
         # A shell starts what runs in its background without Ctrl-C, and tests may run there.
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         deadline = time.monotonic() + 60
         while not (tmp_path / "out.unfinished/survey.jsonl").exists() and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -19,8 +19,14 @@ from maskwright.data.opening import load_dataset
 CLASSES = ClassTree.flat(["background", "cat", "dog", "a b/c"], ids=[0, 1, 2, 7])
 
 
-def through(name: str, folder: Path, masks: Mapping[str, np.ndarray], classes: ClassTree = CLASSES,
-            options: WriteOptions | None = None, split: str | None = "train") -> tuple[dict[str, Any], list[str]]:
+def through(
+    name: str,
+    folder: Path,
+    masks: Mapping[str, np.ndarray],
+    classes: ClassTree = CLASSES,
+    options: WriteOptions | None = None,
+    split: str | None = "train",
+) -> tuple[dict[str, Any], list[str]]:
     """Masks by name, of class indices, written in the format `name` and read back: names to arrays of the class
     NAMES (H, W) of str, with "ignore" for ignored pixels; and what the writer said it dropped."""
     folder.mkdir(parents=True, exist_ok=True)

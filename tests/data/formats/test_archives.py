@@ -41,8 +41,9 @@ def own_temporary_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
 
 
-NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\\:", exclude_categories=["C"]), min_size=1, max_size=12).filter(
-    lambda name: set(name) - {"."} and name == name.strip())
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_characters="/\\:", exclude_categories=["C"]), min_size=1, max_size=12
+).filter(lambda name: set(name) - {"."} and name == name.strip())
 
 
 @settings(max_examples=30)
@@ -59,7 +60,8 @@ def test_what_is_packed_comes_out(entries) -> None:
         assert [path.name for path in Path(folder).iterdir() if path.name != "in"] == ["out.zip"]
         with unpacked(Path(folder) / "out.zip") as found:
             assert {k: v for k, v in fingerprint(found).items() if v != "folder"} == {
-                k: v for k, v in fingerprint(source).items() if v != "folder"}
+                k: v for k, v in fingerprint(source).items() if v != "folder"
+            }
         assert not found.exists()
 
 
@@ -100,6 +102,7 @@ def test_the_folder_is_removed_after_an_error_of_the_caller(tmp_path) -> None:
 
 # -- hostile archives -------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "C:x", "\\\\server\\share\\x", "..\\x"])
 def test_entries_that_lead_outside(tmp_path, name) -> None:
     refused(zipped(tmp_path / "a.zip", {"good": b"1", name: b"2"}), "only paths inside")
@@ -126,14 +129,22 @@ def rewritten(path: Path, **fields: int) -> Path:
     data = bytearray(path.read_bytes())
     start = data.rindex(b"PK\x01\x02")
     for name, value in fields.items():
-        place, form = {"method": (10, "<H"), "flags": (8, "<H"), "packed": (20, "<I"), "size": (24, "<I"), "offset": (42, "<I")}[name]
+        place, form = {
+            "method": (10, "<H"),
+            "flags": (8, "<H"),
+            "packed": (20, "<I"),
+            "size": (24, "<I"),
+            "offset": (42, "<I"),
+        }[name]
         struct.pack_into(form, data, start + place, value)
     path.write_bytes(data)
     return path
 
 
 def test_lies_about_sizes_do_not_help_a_bomb(tmp_path) -> None:
-    refused(rewritten(zipped(tmp_path / "a.zip", {"a": bytes(30 << 20)}), packed=1 << 30), "grows to over|ends too early")
+    refused(
+        rewritten(zipped(tmp_path / "a.zip", {"a": bytes(30 << 20)}), packed=1 << 30), "grows to over|ends too early"
+    )
     refused(rewritten(zipped(tmp_path / "b.zip", {"a": bytes(30 << 20)}), size=1 << 20), "cannot be unpacked")
     with unpacked(rewritten(zipped(tmp_path / "c.zip", {"a": b"x" * 100}), size=1 << 31, packed=1 << 30)) as found:
         assert (found / "a").read_bytes() == b"x" * 100  # what is there, not what is said
@@ -151,15 +162,24 @@ def test_too_many_files(tmp_path, monkeypatch) -> None:
     refused(zipped(tmp_path / "a.zip", dict.fromkeys("abcd", b"")), "holds 4 files; at most 3")
 
 
-@pytest.mark.parametrize(("fields", "match"), [
-    ({"flags": 1}, "encrypted"), ({"method": 14}, "packed with method 14"), ({"method": 9}, "packed with method 9"),
-    ({"method": 12}, "cannot be unpacked"), ({"offset": 10**6}, "cannot be unpacked"), ({"method": 0}, "cannot be unpacked")])
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"flags": 1}, "encrypted"),
+        ({"method": 14}, "packed with method 14"),
+        ({"method": 9}, "packed with method 9"),
+        ({"method": 12}, "cannot be unpacked"),
+        ({"offset": 10**6}, "cannot be unpacked"),
+        ({"method": 0}, "cannot be unpacked"),
+    ],
+)
 def test_entries_that_cannot_be_read(tmp_path, fields, match) -> None:
     refused(rewritten(zipped(tmp_path / "a.zip", {"a": random.Random(1).randbytes(500)}), **fields), match)
 
 
-@pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"PK\x05\x06" + b"\xff" * 18,
-                                  b"\x00" * 5000])
+@pytest.mark.parametrize(
+    "data", [b"", b"garbage", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"PK\x05\x06" + b"\xff" * 18, b"\x00" * 5000]
+)
 def test_files_that_are_no_archive(tmp_path, data) -> None:
     (tmp_path / "a.zip").write_bytes(data)
     if data == b"PK\x05\x06" + bytes(18):  # an empty one

@@ -24,8 +24,11 @@ from maskwright.data.formats.source import Source, WriteOptions
 from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
 
-TREES = [CLASSES, ClassTree.flat(["dog", "a<b> & \"c\" 'd'\n", "Straße 犬"], ids=[5, 9, 300]),
-         ClassTree.flat(["cat", "bg", " padded "], ids=[3, 4, 5])]
+TREES = [
+    CLASSES,
+    ClassTree.flat(["dog", "a<b> & \"c\" 'd'\n", "Straße 犬"], ids=[5, 9, 300]),
+    ClassTree.flat(["cat", "bg", " padded "], ids=[3, 4, 5]),
+]
 LABELS = "<labels><label><name>cat</name><color>#ff0000</color></label><label><name>dog</name></label></labels>"
 
 
@@ -57,10 +60,13 @@ def codes(source: Source) -> list[str]:
 
 def shape(tag: str = "box", **attributes: object) -> str:
     values = {"label": "cat", "xtl": 1, "ytl": 2, "xbr": 4, "ybr": 5} | attributes
-    return f"<{tag} {' '.join(f'{key}={chr(34)}{value}{chr(34)}' for key, value in values.items() if value is not None)}/>"
+    return (
+        f"<{tag} {' '.join(f'{key}={chr(34)}{value}{chr(34)}' for key, value in values.items() if value is not None)}/>"
+    )
 
 
 # -- writing and reading back -----------------------------------------------------------------------------------------
+
 
 @settings(max_examples=40)
 @given(st.data(), st.booleans(), st.sampled_from(["train", None]))
@@ -68,7 +74,9 @@ def test_masks_come_back_exactly(data, polygons, split) -> None:
     classes = data.draw(st.sampled_from(TREES))
     given_ = {name: data.draw(masks(classes)) for name in ("a", "Deep/er/b.c", "ü & 'ñ'")}
     with tempfile.TemporaryDirectory() as folder:
-        found, dropped = through("cvat_images", Path(folder) / "out", given_, classes, WriteOptions(polygons=polygons), split)
+        found, dropped = through(
+            "cvat_images", Path(folder) / "out", given_, classes, WriteOptions(polygons=polygons), split
+        )
     assert not dropped and set(found) == set(given_)
     assert all((found[name] == named(mask, classes)).all() for name, mask in given_.items())
 
@@ -86,9 +94,17 @@ def painted_by_hand(element: ElementTree.Element) -> np.ndarray:
         else:
             ring = [tuple(map(float, pair.split(","))) for pair in item.get("points", "").split(";")]
             edges = list(zip(ring, ring[1:] + ring[:1], strict=True))
-            inside = [(r, c) for r in range(height) for c in range(width) if sum(
-                (a[1] > r + 0.5) != (b[1] > r + 0.5) and c + 0.5 < a[0] + (b[0] - a[0]) * (r + 0.5 - a[1]) / (b[1] - a[1])
-                for a, b in edges) % 2]
+            inside = [
+                (r, c)
+                for r in range(height)
+                for c in range(width)
+                if sum(
+                    (a[1] > r + 0.5) != (b[1] > r + 0.5)
+                    and c + 0.5 < a[0] + (b[0] - a[0]) * (r + 0.5 - a[1]) / (b[1] - a[1])
+                    for a, b in edges
+                )
+                % 2
+            ]
         for place in inside:
             canvas[place] = item.get("label")
     return canvas.astype(str)
@@ -115,8 +131,11 @@ def test_tolerance_keeps_most_of_a_shape(tmp_path) -> None:
 
 def test_what_the_writer_writes(tmp_path) -> None:
     writer = Writer(tmp_path, CLASSES, WriteOptions())
-    samples = [Sample("train/b/x", Path("q.JPG"), split="train"), Sample("val/b/x", Path("q.png"), split="val"),
-               Sample("loose", Path("q.png"))]
+    samples = [
+        Sample("train/b/x", Path("q.JPG"), split="train"),
+        Sample("val/b/x", Path("q.png"), split="val"),
+        Sample("loose", Path("q.png")),
+    ]
     assert [writer.image_path(s) for s in samples] == ["images/train/b/x.jpg", "images/val/b/x.png", "images/loose.png"]
     mask = np.array([[0, 1, 0], [1, 0, 2]], np.uint8)
     assert [writer.add(sample, mask) for sample in samples] == [[], [], []]
@@ -127,11 +146,14 @@ def test_what_the_writer_writes(tmp_path) -> None:
     assert (root.findtext("meta/project/subsets") or "").split("\n") == ["default", "train", "val"]
     labels = [(label.findtext("name"), label.findtext("color")) for label in root.iterfind("meta/project/labels/label")]
     assert labels == [("background", "#000000"), ("cat", "#e69f00"), ("dog", "#56b4e9"), ("a b/c", "#009e73")]
-    assert [(i.get("id"), i.get("name"), i.get("subset"), i.get("width"), i.get("height")) for i in root.iter("image")] == [
-        ("0", "b/x.jpg", "train", "3", "2"), ("1", "b/x.png", "val", "3", "2"), ("2", "loose.png", None, "3", "2")]
+    assert [
+        (i.get("id"), i.get("name"), i.get("subset"), i.get("width"), i.get("height")) for i in root.iter("image")
+    ] == [("0", "b/x.jpg", "train", "3", "2"), ("1", "b/x.png", "val", "3", "2"), ("2", "loose.png", None, "3", "2")]
     # Diagonal neighbours are one shape.
     assert [(m.get("label"), m.get("rle"), m.get("left"), m.get("top")) for m in root[2]] == [
-        ("cat", "1, 2, 1", "0", "0"), ("dog", "0, 1", "2", "1")]
+        ("cat", "1, 2, 1", "0", "0"),
+        ("dog", "0, 1", "2", "1"),
+    ]
 
 
 def test_without_splits_a_task_is_written_and_ignore_is_a_label(tmp_path) -> None:
@@ -158,6 +180,7 @@ def test_a_split_does_not_lead_out_of_the_folder(tmp_path) -> None:
 
 # -- what CVAT writes -------------------------------------------------------------------------------------------------
 
+
 def test_the_real_export() -> None:
     data = os.environ.get("MASKWRIGHT_REAL_DATA")
     if not data:
@@ -167,7 +190,8 @@ def test_the_real_export() -> None:
     dataset = load_dataset(root)
     assert dataset.classes.names == ["background", "label1", "label2"]
     assert [(s.name, s.split, s.provenance) for s in dataset.samples] == [
-        (f"{split}/img{i}", split, "hand" if i else "box") for split in ("test", "train", "val") for i in (0, 1)]
+        (f"{split}/img{i}", split, "hand" if i else "box") for split in ("test", "train", "val") for i in (0, 1)
+    ]
     for sample in dataset.samples:
         _, mask = dataset.read(sample)  # the images are there and have the size that the file says
         wanted = np.zeros((10, 10) if sample.name.endswith("1") else (8, 8), np.uint8)
@@ -177,7 +201,11 @@ def test_the_real_export() -> None:
             wanted[2, 1] = wanted[3, 2] = wanted[4, 4] = 1
         assert (mask == wanted).all()
     assert {(n.evidence["kind"], n.evidence["count"]) for n in dataset.notes} == {
-        ("occluded", 3), ("attribute", 12), ("polyline", 3), ("points", 3)}
+        ("occluded", 3),
+        ("attribute", 12),
+        ("polyline", 3),
+        ("points", 3),
+    }
 
 
 def test_boxes_are_weak_and_may_be_turned(tmp_path) -> None:
@@ -207,26 +235,42 @@ def test_masks_reaching_outside_are_cut_off(tmp_path) -> None:
 
 def test_z_order_decides_and_then_the_order_of_the_file(tmp_path) -> None:
     square = "0,0;4,0;4,4;0,4"
-    assert drawn(tmp_path, shape("polygon", label="dog", points=square, z_order=1), shape("polygon", points=square))[0, 0] == "dog"
+    assert (
+        drawn(tmp_path, shape("polygon", label="dog", points=square, z_order=1), shape("polygon", points=square))[0, 0]
+        == "dog"
+    )
     assert drawn(tmp_path, shape("polygon", label="dog", points=square), shape("polygon", points=square))[0, 0] == "cat"
     assert drawn(tmp_path, shape("polygon", points=square), shape(label="dog", xtl=0, ytl=0, z_order=2))[0, 0] == "dog"
     assert drawn(tmp_path, shape("polygon", points=square, z_order=-1))[0, 0] == "cat"
 
 
-@pytest.mark.parametrize("meta", [
-    f"<task>{LABELS}</task>", f"<project><tasks><task><id>3</id></task></tasks>{LABELS}</project>", f"<job>{LABELS}</job>",
-    "<task><labels><label><name>cat</name><color>#FF0000</color><type>any</type><attributes><attribute><name>age</name>"
-    "<values>1\n2</values></attribute></attributes></label><label><attributes/><name>dog</name><color/></label></labels></task>"])
+@pytest.mark.parametrize(
+    "meta",
+    [
+        f"<task>{LABELS}</task>",
+        f"<project><tasks><task><id>3</id></task></tasks>{LABELS}</project>",
+        f"<job>{LABELS}</job>",
+        "<task><labels><label><name>cat</name><color>#FF0000</color><type>any</type><attributes><attribute><name>age</name>"
+        "<values>1\n2</values></attribute></attributes></label><label><attributes/><name>dog</name><color/></label></labels></task>",
+    ],
+)
 def test_labels_of_tasks_projects_and_jobs(tmp_path, meta) -> None:
     source = read(folder_with(tmp_path, document(image(), meta=meta)), None, None)
-    assert [(label.name, label.id, label.colour) for label in source.labels] == [("cat", None, (255, 0, 0)), ("dog", None, None)]
+    assert [(label.name, label.id, label.colour) for label in source.labels] == [
+        ("cat", None, (255, 0, 0)),
+        ("dog", None, None),
+    ]
 
 
 def test_labels_without_areas_are_no_classes_unless_used(tmp_path) -> None:
     rows = [("cat", "any"), ("pose", "skeleton"), ("good", "tag"), ("way", "polyline"), ("odd", "points")]
     labels = "".join(f"<label><name>{name}</name><type>{kind}</type></label>" for name, kind in rows)
     labels += "<label><name>knee</name><parent>pose</parent></label>"
-    source = read(folder_with(tmp_path, document(image(shape(label="odd")), meta=f"<task><labels>{labels}</labels></task>")), None, None)
+    source = read(
+        folder_with(tmp_path, document(image(shape(label="odd")), meta=f"<task><labels>{labels}</labels></task>")),
+        None,
+        None,
+    )
     assert [label.name for label in source.labels] == ["cat", "odd"]
     assert source.notes[-1].code == "annotation.dropped" and source.notes[-1].evidence["count"] == 4
 
@@ -236,31 +280,67 @@ def test_labels_that_only_shapes_name_become_classes(tmp_path) -> None:
 
 
 def test_what_masks_cannot_hold_is_counted_once_for_each_kind(tmp_path) -> None:
-    text = document(image(
-        shape(occluded=1, group_id=4), shape(group_id=0, occluded=0), shape("polyline", points="1,2;3,4"),
-        shape("points", points="1,2"), shape("points", points="1,2"), shape("cuboid", xtl1=1), '<tag label="good"/>',
-        '<skeleton label="p"><points label="knee" points="1,2"><attribute name="x">1</attribute></points></skeleton>',
-        '<box label="cat" xtl="0" ytl="0" xbr="1" ybr="1"><attribute name="age">3</attribute></box>', "<cloud/><blob/>"))
+    text = document(
+        image(
+            shape(occluded=1, group_id=4),
+            shape(group_id=0, occluded=0),
+            shape("polyline", points="1,2;3,4"),
+            shape("points", points="1,2"),
+            shape("points", points="1,2"),
+            shape("cuboid", xtl1=1),
+            '<tag label="good"/>',
+            '<skeleton label="p"><points label="knee" points="1,2"><attribute name="x">1</attribute></points></skeleton>',
+            '<box label="cat" xtl="0" ytl="0" xbr="1" ybr="1"><attribute name="age">3</attribute></box>',
+            "<cloud/><blob/>",
+        )
+    )
     source = read(folder_with(tmp_path, text), None, None)
-    assert {finding.evidence["kind"]: finding.evidence["count"] for finding in source.notes if "kind" in finding.evidence} == {
-        "polyline": 1, "points": 2, "cuboid": 1, "skeleton": 1, "tag": 1, "attribute": 2, "occluded": 1, "group": 1, "unknown": 2}
+    assert {
+        finding.evidence["kind"]: finding.evidence["count"] for finding in source.notes if "kind" in finding.evidence
+    } == {
+        "polyline": 1,
+        "points": 2,
+        "cuboid": 1,
+        "skeleton": 1,
+        "tag": 1,
+        "attribute": 2,
+        "occluded": 1,
+        "group": 1,
+        "unknown": 2,
+    }
     assert len(source.items[0].marks) == 3
     assert {finding.evidence.get("kind") for finding in source.notes if finding.severity is Severity.INFO} == {
-        "attribute", "occluded", "group"}
+        "attribute",
+        "occluded",
+        "group",
+    }
 
 
-@pytest.mark.parametrize(("place", "name", "extra"), [
-    ("images/train/a.png", "a.png", 'subset="train"'), ("images/a.png", "a.png", 'subset="train"'), ("images/a.png", "a.png", ""),
-    ("train/a.png", "a.png", 'subset="train"'), ("a.png", "a.png", ""), ("images/x/y/a.png", "x/y/a.png", ""),
-    ("images/x/y/a.png", "x\\y\\a.png", ""), ("deep/down/x/a.png", "x/a.png", ""), ("images/frame_000001.PNG", "frame_000001", ""),
-    ("images/A.JPG", "A.jpg", ""), ("images/default/a.png", "a.png", 'subset="default"')])
+@pytest.mark.parametrize(
+    ("place", "name", "extra"),
+    [
+        ("images/train/a.png", "a.png", 'subset="train"'),
+        ("images/a.png", "a.png", 'subset="train"'),
+        ("images/a.png", "a.png", ""),
+        ("train/a.png", "a.png", 'subset="train"'),
+        ("a.png", "a.png", ""),
+        ("images/x/y/a.png", "x/y/a.png", ""),
+        ("images/x/y/a.png", "x\\y\\a.png", ""),
+        ("deep/down/x/a.png", "x/a.png", ""),
+        ("images/frame_000001.PNG", "frame_000001", ""),
+        ("images/A.JPG", "A.jpg", ""),
+        ("images/default/a.png", "a.png", 'subset="default"'),
+    ],
+)
 def test_where_images_are(tmp_path, place, name, extra) -> None:
     write(tmp_path / place, np.zeros((8, 10, 3), np.uint8))
     source = read(folder_with(tmp_path, document(image(name=name, extra=extra))), None, None)
     assert source.items[0].image == tmp_path / place and not source.notes
     split = "train" if "train" in extra else None
     assert source.items[0].split == split and source.items[0].size == (8, 10)
-    assert source.items[0].name == (f"{split}/" if split else "") + name.replace("\\", "/").removesuffix(".png").removesuffix(".jpg")
+    assert source.items[0].name == (f"{split}/" if split else "") + name.replace("\\", "/").removesuffix(
+        ".png"
+    ).removesuffix(".jpg")
 
 
 def test_images_in_a_folder_that_is_named(tmp_path) -> None:
@@ -285,19 +365,28 @@ def test_missing_images_are_one_note(tmp_path) -> None:
 
 def test_several_files_are_read_together(tmp_path) -> None:
     folder_with(tmp_path, document(image(shape()), image(name="b.png")), "task_1.xml")
-    folder_with(tmp_path, document(image(), image(name="c.png"), meta="<task><labels><label><name>bird</name></label></labels></task>"), "task_2.xml")
+    folder_with(
+        tmp_path,
+        document(image(), image(name="c.png"), meta="<task><labels><label><name>bird</name></label></labels></task>"),
+        "task_2.xml",
+    )
     folder_with(tmp_path, "<annotation/>", "other.xml")
     assert detect(tmp_path) == "CVAT's annotations in task_1.xml, task_2.xml"
     source = read(tmp_path, None, None)
     assert [(item.name, len(item.marks), item.source.name) for item in source.items] == [
-        ("a", 1, "task_1.xml"), ("b", 0, "task_1.xml"), ("c", 0, "task_2.xml")]
+        ("a", 1, "task_1.xml"),
+        ("b", 0, "task_1.xml"),
+        ("c", 0, "task_2.xml"),
+    ]
     assert [label.name for label in source.labels] == ["cat", "dog", "bird"]
     assert codes(source) == ["annotation.duplicate", "annotation.no_image"]
     assert len(read(tmp_path, "task_2.xml", None).items) == 2
 
 
 def test_images_that_differ_in_their_ending_keep_it(tmp_path) -> None:
-    source = read(folder_with(tmp_path, document(image(name="a.jpg"), image(name="a.png"), image(name="a.png"))), None, None)
+    source = read(
+        folder_with(tmp_path, document(image(name="a.jpg"), image(name="a.png"), image(name="a.png"))), None, None
+    )
     assert [item.name for item in source.items] == ["a", "a.png"]
     assert codes(source)[:2] == ["annotation.duplicate", "annotation.renamed"]
 
@@ -308,7 +397,9 @@ def test_videos_are_refused_with_the_way_out(tmp_path) -> None:
         load_dataset(folder_with(tmp_path, text))
 
 
-@pytest.mark.parametrize("text", ["<annotation><version>1.1</version></annotation>", "<a/>", "", "<annotations/>", "\xff\xfe"])
+@pytest.mark.parametrize(
+    "text", ["<annotation><version>1.1</version></annotation>", "<a/>", "", "<annotations/>", "\xff\xfe"]
+)
 def test_other_files_are_not_detected(tmp_path, text) -> None:
     assert detect(folder_with(tmp_path, text)) is None and detect(tmp_path / "none") is None
 
@@ -317,11 +408,21 @@ def test_other_files_are_not_detected(tmp_path, text) -> None:
 
 HUGE = "9" * 400
 SHAPES = [
-    shape(label=""), shape(rotation="x"), shape(z_order="inf"), shape("polygon"), shape("polygon", points="1,2;3;4,5"),
-    shape("polygon", points="1;2;3"), shape("polygon", points=";;;"), shape("ellipse", cx=1, cy=1, rx=-3, ry=2),
-    shape("ellipse", cx=1, cy=1, rx="nan", ry=2), shape("mask"), shape("mask", rle="", left=0, top=0, width=2, height=2),
-    shape("mask", rle="1.5,2.5", left=0, top=0, width=2, height=2), shape("mask", rle="4", left=0, top=0, width="nan", height=2),
-    shape("mask", rle="4", left=0, top=0, width=-2, height=-2)]
+    shape(label=""),
+    shape(rotation="x"),
+    shape(z_order="inf"),
+    shape("polygon"),
+    shape("polygon", points="1,2;3;4,5"),
+    shape("polygon", points="1;2;3"),
+    shape("polygon", points=";;;"),
+    shape("ellipse", cx=1, cy=1, rx=-3, ry=2),
+    shape("ellipse", cx=1, cy=1, rx="nan", ry=2),
+    shape("mask"),
+    shape("mask", rle="", left=0, top=0, width=2, height=2),
+    shape("mask", rle="1.5,2.5", left=0, top=0, width=2, height=2),
+    shape("mask", rle="4", left=0, top=0, width="nan", height=2),
+    shape("mask", rle="4", left=0, top=0, width=-2, height=-2),
+]
 
 
 @pytest.mark.parametrize("hostile", SHAPES)
@@ -339,10 +440,23 @@ def test_invalid_shapes_are_one_note(tmp_path) -> None:
     assert finding.evidence["count"] == 2 * len(SHAPES) and finding.evidence["samples"] == ["a", "b"]
 
 
-@pytest.mark.parametrize("hostile", [
-    shape(xtl=-1e6, ytl=-1e6, xbr=1e6, ybr=1e6), shape("polygon", points="-999999,-999999;999999,0;0,999999"),
-    shape("ellipse", cx=-1e6, cy=1e6, rx=1e4, ry=1e4), shape("mask", rle=f"0,{10**8}," + "0," * 9 + f"{10**8}", left=-10**5, top=-10**5, width=10**5, height=2 * 10**3),
-    shape("mask", rle="0,4294967295,4294967295,0,1410065410", left=0, top=0, width=10**5, height=10**5)])
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        shape(xtl=-1e6, ytl=-1e6, xbr=1e6, ybr=1e6),
+        shape("polygon", points="-999999,-999999;999999,0;0,999999"),
+        shape("ellipse", cx=-1e6, cy=1e6, rx=1e4, ry=1e4),
+        shape(
+            "mask",
+            rle=f"0,{10**8}," + "0," * 9 + f"{10**8}",
+            left=-(10**5),
+            top=-(10**5),
+            width=10**5,
+            height=2 * 10**3,
+        ),
+        shape("mask", rle="0,4294967295,4294967295,0,1410065410", left=0, top=0, width=10**5, height=10**5),
+    ],
+)
 def test_shapes_far_outside_take_no_memory(tmp_path, hostile) -> None:
     tracemalloc.start()
     drawn(tmp_path, hostile)

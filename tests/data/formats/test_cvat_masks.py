@@ -29,8 +29,13 @@ RGB = COLOURS[IDS]
 PICTURE = np.zeros((2, 4, 3), np.uint8)
 
 
-def make(folder: Path, label_map: str | bytes | None = MAP, masks: dict[str, np.ndarray | Image.Image] | None = None,
-         lists: dict[str, str] | None = None, images: tuple[str, ...] = ("JPEGImages/a.png",)) -> Path:
+def make(
+    folder: Path,
+    label_map: str | bytes | None = MAP,
+    masks: dict[str, np.ndarray | Image.Image] | None = None,
+    lists: dict[str, str] | None = None,
+    images: tuple[str, ...] = ("JPEGImages/a.png",),
+) -> Path:
     """A folder as CVAT's zip unpacks to it."""
     folder.mkdir(parents=True, exist_ok=True)
     if label_map is not None:
@@ -62,13 +67,27 @@ WANTED = np.array(["background", "cat", "dog"])[IDS].tolist()
 
 # -- writing and reading back -----------------------------------------------------------------------------------------
 
+
 @settings(max_examples=40)
 @given(st.data(), st.sampled_from(["train", None]))
 def test_masks_come_back_exactly(data, split) -> None:
-    classes = data.draw(st.sampled_from([
-        CLASSES, ClassTree.flat(["dog:1", "Straße 犬"], ids=[5, 9]), ClassTree.flat(["cat", "bg"], ids=[3, 4000]),
-        ClassTree((ClassInfo(0, "x", (0, 0, 0)), ClassInfo(1, "background", (0, 0, 0)), ClassInfo(2, "y", (224, 224, 192)),
-                   ClassInfo(3, "z", (224, 224, 192))))]))
+    classes = data.draw(
+        st.sampled_from(
+            [
+                CLASSES,
+                ClassTree.flat(["dog:1", "Straße 犬"], ids=[5, 9]),
+                ClassTree.flat(["cat", "bg"], ids=[3, 4000]),
+                ClassTree(
+                    (
+                        ClassInfo(0, "x", (0, 0, 0)),
+                        ClassInfo(1, "background", (0, 0, 0)),
+                        ClassInfo(2, "y", (224, 224, 192)),
+                        ClassInfo(3, "z", (224, 224, 192)),
+                    )
+                ),
+            ]
+        )
+    )
     drawn = {name: data.draw(masks(classes)) for name in ("a", "Deep/er/b c", "ü.1")}
     with tempfile.TemporaryDirectory() as folder:
         found, _ = through("cvat_masks", Path(folder) / "out", drawn, classes, split=split)
@@ -80,9 +99,15 @@ def test_what_the_writer_writes(tmp_path) -> None:
     mask = np.array([[0, 1, 1, 255], [0, 1, 2, 255], [1, 0, 0, 0], [0, 0, 0, 1]], np.uint8)
     _, dropped = through("cvat_masks", tmp_path / "out", {"x/a": mask}, split="val")
     assert not dropped
-    assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()) == [
-        "ImageSets/Segmentation/val.txt", "JPEGImages/x/a.png", "SegmentationClass/x/a.png", "SegmentationObject/x/a.png",
-        "labelmap.txt"]
+    assert sorted(
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()
+    ) == [
+        "ImageSets/Segmentation/val.txt",
+        "JPEGImages/x/a.png",
+        "SegmentationClass/x/a.png",
+        "SegmentationObject/x/a.png",
+        "labelmap.txt",
+    ]
     with Image.open(tmp_path / "out/SegmentationClass/x/a.png") as image:
         assert image.mode == "RGB"
         table = {**{i: tuple(c) for i, c in enumerate(CLASSES.colours.tolist())}, IGNORE: (224, 224, 192)}
@@ -94,8 +119,13 @@ def test_what_the_writer_writes(tmp_path) -> None:
     assert (objects == [[voc_colour(n) for n in row] for row in numbers]).all()
     assert (tmp_path / "out/ImageSets/Segmentation/val.txt").read_text() == "x/a\n"
     assert (tmp_path / "out/labelmap.txt").read_text().splitlines() == [
-        "# label:color_rgb:parts:actions", "background:0,0,0::", "cat:230,159,0::", "dog:86,180,233::", "a b/c:0,158,115::",
-        "ignore:224,224,192::"]
+        "# label:color_rgb:parts:actions",
+        "background:0,0,0::",
+        "cat:230,159,0::",
+        "dog:86,180,233::",
+        "a b/c:0,158,115::",
+        "ignore:224,224,192::",
+    ]
     (sample,) = load_dataset(tmp_path / "out", "cvat_masks").samples
     assert (sample.name, sample.split) == ("val/x/a", "val")
 
@@ -108,12 +138,28 @@ def test_images_without_a_split_are_in_the_default_list(tmp_path) -> None:
 
 
 def test_every_class_gets_a_colour_of_its_own_and_it_is_said_once(tmp_path) -> None:
-    classes = ClassTree(tuple(ClassInfo(i, name, colour) for i, (name, colour) in enumerate([
-        ("black", (0, 0, 0)), ("background", (0, 0, 0)), ("red", (255, 0, 0)), ("also red", (255, 0, 0)), ("grey", (224, 224, 192))])))
+    classes = ClassTree(
+        tuple(
+            ClassInfo(i, name, colour)
+            for i, (name, colour) in enumerate(
+                [
+                    ("black", (0, 0, 0)),
+                    ("background", (0, 0, 0)),
+                    ("red", (255, 0, 0)),
+                    ("also red", (255, 0, 0)),
+                    ("grey", (224, 224, 192)),
+                ]
+            )
+        )
+    )
     mask = np.array([[0, 1, 2, 3, 4]], np.uint8)
     found, dropped = through("cvat_masks", tmp_path / "out", {"a": mask, "b": mask}, classes)
     assert found["b"].tolist() == [classes.names]
-    assert [text.split(":")[0] for text in dropped] == ["the colour of 'black'", "the colour of 'also red'", "the colour of 'grey'"]
+    assert [text.split(":")[0] for text in dropped] == [
+        "the colour of 'black'",
+        "the colour of 'also red'",
+        "the colour of 'grey'",
+    ]
     rows = [line.split(":")[:2] for line in (tmp_path / "out/labelmap.txt").read_text().splitlines()[1:]]
     assert [name for name, _ in rows] == classes.names and len({colour for _, colour in rows}) == 5
     assert rows[1] == ["background", "0,0,0"] and rows[2] == ["red", "255,0,0"]
@@ -151,9 +197,14 @@ def test_names_stay_unique_across_splits(tmp_path) -> None:
     samples = [Sample("train/a", Path("a.JPG"), split="train"), Sample("val/a", Path("a.png"), split="val")]
     assert [writer.image_path(sample) for sample in samples] == ["JPEGImages/a.jpg", "JPEGImages/val_a.png"]
     assert [writer.add(sample, np.zeros((1, 1), np.uint8)) for sample in samples] == [
-        [], ["the name: its files are called 'val_…'"]]
+        [],
+        ["the name: its files are called 'val_…'"],
+    ]
     writer.finish()
-    assert sorted((item.name, item.split) for item in read(tmp_path, None, None).items) == [("train/a", "train"), ("val/val_a", "val")]
+    assert sorted((item.name, item.split) for item in read(tmp_path, None, None).items) == [
+        ("train/a", "train"),
+        ("val/val_a", "val"),
+    ]
 
 
 def test_a_split_does_not_lead_out_of_the_folder(tmp_path) -> None:
@@ -174,6 +225,7 @@ def test_names_that_the_label_map_cannot_hold(tmp_path, name) -> None:
 
 # -- what CVAT and others write ---------------------------------------------------------------------------------------
 
+
 def test_a_real_label_map(tmp_path) -> None:
     data = os.environ.get("MASKWRIGHT_REAL_DATA")
     if not data:
@@ -185,17 +237,43 @@ def test_a_real_label_map(tmp_path) -> None:
     assert [labels[i].name for i in (0, 1, 15, 20, 21)] == ["background", "aeroplane", "person", "tvmonitor", "ignore"]
 
 
-@pytest.mark.parametrize("mask", [
-    RGB, palette_image(IDS, COLOURS), palette_image(2 - IDS, COLOURS[::-1]), Image.fromarray(RGB).convert("RGBA"), IDS,
-    Image.fromarray(IDS.astype(np.uint16)), np.repeat(IDS[..., None], 3, 2), palette_image(IDS, COLOURS[[2, 0, 1]] // 2 + 77)],
-    ids=["rgb", "palette", "palette in another order", "rgba", "grey", "16 bit", "ids as rgb", "palette of other colours"])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        RGB,
+        palette_image(IDS, COLOURS),
+        palette_image(2 - IDS, COLOURS[::-1]),
+        Image.fromarray(RGB).convert("RGBA"),
+        IDS,
+        Image.fromarray(IDS.astype(np.uint16)),
+        np.repeat(IDS[..., None], 3, 2),
+        palette_image(IDS, COLOURS[[2, 0, 1]] // 2 + 77),
+    ],
+    ids=[
+        "rgb",
+        "palette",
+        "palette in another order",
+        "rgba",
+        "grey",
+        "16 bit",
+        "ids as rgb",
+        "palette of other colours",
+    ],
+)
 def test_masks_of_every_kind(tmp_path, mask) -> None:
     assert names_in(make(tmp_path, masks={"a": mask})) == WANTED
 
 
-@pytest.mark.parametrize(("label_map", "ids"), [
-    (MAP, [0, 1, 2]), ("cat:10,20,30::\r\ndog:200,0,0::\r\n", [0, 1, 2]), ("\n# x\n dog : 200, 0 ,0 : leg,tail : runs\ncat:10,20,30", [0, 2, 1]),
-    ("cat:10,20,30::\ndog:200,0,0::\nbackground:::\n", [2, 0, 1]), ("\ufeff" + MAP, [0, 1, 2])])
+@pytest.mark.parametrize(
+    ("label_map", "ids"),
+    [
+        (MAP, [0, 1, 2]),
+        ("cat:10,20,30::\r\ndog:200,0,0::\r\n", [0, 1, 2]),
+        ("\n# x\n dog : 200, 0 ,0 : leg,tail : runs\ncat:10,20,30", [0, 2, 1]),
+        ("cat:10,20,30::\ndog:200,0,0::\nbackground:::\n", [2, 0, 1]),
+        ("\ufeff" + MAP, [0, 1, 2]),
+    ],
+)
 def test_label_maps(tmp_path, label_map, ids) -> None:
     root = make(tmp_path, label_map)
     assert names_in(root) == WANTED
@@ -218,7 +296,10 @@ def test_another_black_class_is_the_background_of_the_image(tmp_path) -> None:
 def test_labels_without_a_colour_or_with_that_of_another(tmp_path) -> None:
     source = read(make(tmp_path, MAP + "bird:::\nwolf:200,0,0::\n"), None, None)
     assert [label.name for label in source.labels] == ["background", "cat", "dog", "wolf"]
-    assert [(finding.code, finding.evidence["count"]) for finding in source.notes] == [("annotation.dropped", 1), ("annotation.conflict", 1)]
+    assert [(finding.code, finding.evidence["count"]) for finding in source.notes] == [
+        ("annotation.dropped", 1),
+        ("annotation.conflict", 1),
+    ]
     assert names_in(tmp_path) == WANTED
 
 
@@ -230,7 +311,11 @@ def test_the_colour_of_voc_for_pixels_that_do_not_count(tmp_path) -> None:
 
 @pytest.mark.parametrize(("white", "kind"), [("255,255,255", "colour"), ("0,255,0", "index")])
 def test_grey_masks_with_a_white_class(tmp_path, white, kind) -> None:
-    root = make(tmp_path, f"background:0,0,0::\ncat:{white}::\n", {"a": np.array([[0, 255 if kind == "colour" else 1]], np.uint8)})
+    root = make(
+        tmp_path,
+        f"background:0,0,0::\ncat:{white}::\n",
+        {"a": np.array([[0, 255 if kind == "colour" else 1]], np.uint8)},
+    )
     assert read(root, None, None).encoding.kind == kind
     assert names_in(root) == [["background", "cat"]]
 
@@ -248,7 +333,8 @@ def test_masks_of_two_kinds(tmp_path) -> None:
 def test_where_images_are(tmp_path, place) -> None:
     source = read(make(tmp_path, masks={"x/a": RGB}, lists={"default": "x/a\n"}, images=(place,)), None, None)
     assert [(item.name, item.image, item.mask) for item in source.items] == [
-        ("x/a", tmp_path / place, tmp_path / "SegmentationClass/x/a.png")]
+        ("x/a", tmp_path / place, tmp_path / "SegmentationClass/x/a.png")
+    ]
     assert not source.notes
 
 
@@ -262,17 +348,35 @@ def test_an_export_without_images(tmp_path) -> None:
 
 
 def test_lists_are_splits(tmp_path) -> None:
-    source = read(make(tmp_path, masks=dict.fromkeys("abcde", RGB), images=tuple(f"JPEGImages/{name}.png" for name in "abcdef"),
-                       lists={"Train": "a\n\nb\n", "Validation": '# no\nc.png\n"b"\n', "default": "d\nf\n"}), None, None)
+    source = read(
+        make(
+            tmp_path,
+            masks=dict.fromkeys("abcde", RGB),
+            images=tuple(f"JPEGImages/{name}.png" for name in "abcdef"),
+            lists={"Train": "a\n\nb\n", "Validation": '# no\nc.png\n"b"\n', "default": "d\nf\n"},
+        ),
+        None,
+        None,
+    )
     assert [(item.name, item.split, item.labelled) for item in source.items] == [
-        ("train/a", "train", True), ("train/b", "train", True), ("val/c", "val", True), ("d", None, True), ("f", None, False)]
-    assert [(finding.code, finding.evidence["count"]) for finding in source.notes] == [("annotation.duplicate", 1), ("annotation.dropped", 1)]
+        ("train/a", "train", True),
+        ("train/b", "train", True),
+        ("val/c", "val", True),
+        ("d", None, True),
+        ("f", None, False),
+    ]
+    assert [(finding.code, finding.evidence["count"]) for finding in source.notes] == [
+        ("annotation.duplicate", 1),
+        ("annotation.dropped", 1),
+    ]
 
 
 def test_without_lists_all_masks_count(tmp_path) -> None:
     for lists in ({}, {"default": "\n"}):
         folder = tmp_path / str(len(lists))
-        assert [item.name for item in read(make(folder, masks={"a": RGB, "b/c": RGB}, lists=lists), None, None).items] == ["a", "b/c"]
+        assert [
+            item.name for item in read(make(folder, masks={"a": RGB, "b/c": RGB}, lists=lists), None, None).items
+        ] == ["a", "b/c"]
 
 
 def test_instances_are_left_out_with_a_note_and_a_folder_may_be_named(tmp_path) -> None:
@@ -303,8 +407,10 @@ def test_detection(tmp_path) -> None:
 
 # -- hostile files ----------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("label_map", [
-    b"# nothing\n", "cat:1,2,3,4::", "cat:a,b,c::", "cat:١,0,0::", f"cat:{'9' * 5000},0,0::"])
+
+@pytest.mark.parametrize(
+    "label_map", [b"# nothing\n", "cat:1,2,3,4::", "cat:a,b,c::", "cat:١,0,0::", f"cat:{'9' * 5000},0,0::"]
+)
 def test_label_maps_that_cannot_be_read_give_one_line(tmp_path, label_map) -> None:
     with pytest.raises(DataError) as error:
         load_dataset(make(tmp_path, label_map), "cvat_masks")

@@ -22,9 +22,15 @@ from maskwright.data.opening import load_dataset
 from maskwright.data.opening import load_dataset as by_description_alone
 from maskwright.errors import ConfigError
 
-TREE = ClassTree((ClassInfo(3, "background", (9, 9, 9)), ClassInfo(1, "hair", (200, 0, 0), ("head",)),
-                  ClassInfo(700, 'skin: "pale" # 1', (0, 200, 0), ("head", "face")),
-                  ClassInfo(0, "ägypten", (0, 0, 200), ("head", "face"))), ignore=9)
+TREE = ClassTree(
+    (
+        ClassInfo(3, "background", (9, 9, 9)),
+        ClassInfo(1, "hair", (200, 0, 0), ("head",)),
+        ClassInfo(700, 'skin: "pale" # 1', (0, 200, 0), ("head", "face")),
+        ClassInfo(0, "ägypten", (0, 0, 200), ("head", "face")),
+    ),
+    ignore=9,
+)
 WRITERS = ("index", "palette", "colour", "jpeg")
 
 
@@ -35,7 +41,9 @@ def test_masks_come_back_exactly(data) -> None:
     classes = data.draw(st.sampled_from([CLASSES, TREE]))
     drawn = {key: data.draw(masks(classes)) for key in ("a", "Deep/er/b, c", "ü.1")}
     with tempfile.TemporaryDirectory() as folder:
-        found, dropped = through(name, Path(folder) / "out", drawn, classes, split=data.draw(st.sampled_from(["train", None])))
+        found, dropped = through(
+            name, Path(folder) / "out", drawn, classes, split=data.draw(st.sampled_from(["train", None]))
+        )
     assert not dropped and set(found) == set(drawn)
     assert all((found[key] == named(mask, classes)).all() for key, mask in drawn.items())
 
@@ -50,10 +58,13 @@ def test_the_description_comes_back(tmp_path, name, classes) -> None:
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_splits_status_and_provenance_survive(tmp_path, name) -> None:
-    samples = [Sample("train/a", Path("a.JPG"), split="train"),
-               Sample("b", Path("b.png"), split="val", status="exclude", provenance="box"),
-               Sample("x/c", Path("c.jpg"), status="suspect", provenance="model"),
-               Sample("val/b", Path("b2.png"), split="val"), Sample("val/B", Path("b3.png"), split="val")]
+    samples = [
+        Sample("train/a", Path("a.JPG"), split="train"),
+        Sample("b", Path("b.png"), split="val", status="exclude", provenance="box"),
+        Sample("x/c", Path("c.jpg"), status="suspect", provenance="model"),
+        Sample("val/b", Path("b2.png"), split="val"),
+        Sample("val/B", Path("b3.png"), split="val"),
+    ]
     writer = FORMATS[name].write(tmp_path, CLASSES, WriteOptions())
     dropped = []
     for sample in samples:
@@ -62,8 +73,12 @@ def test_splits_status_and_provenance_survive(tmp_path, name) -> None:
     writer.finish()
     dataset = load_dataset(tmp_path)
     assert [(s.name, s.split, s.status, s.provenance) for s in dataset.samples] == [
-        ("train/a", "train", "keep", "hand"), ("val/B_3", "val", "keep", "hand"), ("val/b", "val", "exclude", "box"),
-        ("val/b_2", "val", "keep", "hand"), ("x/c", None, "suspect", "model")]
+        ("train/a", "train", "keep", "hand"),
+        ("val/B_3", "val", "keep", "hand"),
+        ("val/b", "val", "exclude", "box"),
+        ("val/b_2", "val", "keep", "hand"),
+        ("x/c", None, "suspect", "model"),
+    ]
     assert len(dropped) == 2 and all("called 'val/" in words for words in dropped)
     for sample in dataset.samples:
         assert sample.image.parts[-2] == sample.mask.parts[-2] and sample.image.stem == sample.mask.stem
@@ -83,8 +98,9 @@ def test_files(tmp_path) -> None:
     with Image.open(tmp_path / "jpeg/labels/train/a.jpg") as image:
         assert image.mode == "L" and image.format == "JPEG"
     with open(tmp_path / "jpeg/labels.csv", newline="") as stream:
-        assert list(csv.DictReader(stream)) == [{"image": "train/a.png", "mask": "train/a.jpg", "split": "train",
-                                                 "status": "keep", "provenance": "hand"}]
+        assert list(csv.DictReader(stream)) == [
+            {"image": "train/a.png", "mask": "train/a.jpg", "split": "train", "status": "keep", "provenance": "hand"}
+        ]
 
 
 def test_narrow_ids_are_8_bit_and_palettes_hold_the_colours(tmp_path) -> None:
@@ -113,9 +129,14 @@ def test_own_colours(colours) -> None:
     own = with_own_colours(classes, (0, 0, 0), (1, 1, 1))
     found = [leaf.colour for leaf in own.leaves]
     assert len({*found, (0, 0, 0), (1, 1, 1)}) == len(found) + 2
-    assert tuple(replace(leaf, colour=old.colour) for leaf, old in zip(own.leaves, classes.leaves, strict=True)) == classes.leaves
-    assert all(new == old or old in colours[:i] or old in ((0, 0, 0), (1, 1, 1))
-               for i, (new, old) in enumerate(zip(found, colours, strict=True)))
+    assert (
+        tuple(replace(leaf, colour=old.colour) for leaf, old in zip(own.leaves, classes.leaves, strict=True))
+        == classes.leaves
+    )
+    assert all(
+        new == old or old in colours[:i] or old in ((0, 0, 0), (1, 1, 1))
+        for i, (new, old) in enumerate(zip(found, colours, strict=True))
+    )
 
 
 def test_ignored_pixels_have_a_colour_of_their_own(tmp_path) -> None:
@@ -154,8 +175,10 @@ def test_jpeg_masks_are_close_and_say_so(tmp_path, classes, quality, least) -> N
     mask[:4] = IGNORE
     found, dropped = through("jpeg", tmp_path / "out", {"a": mask}, tree, WriteOptions(quality=quality))
     wanted = named(mask, tree)
-    ious = [((found["a"] == name) & (wanted == name)).sum() / ((found["a"] == name) | (wanted == name)).sum()
-            for name in np.unique(wanted)]
+    ious = [
+        ((found["a"] == name) & (wanted == name)).sum() / ((found["a"] == name) | (wanted == name)).sum()
+        for name in np.unique(wanted)
+    ]
     assert min(ious) >= least
     changed = int((found["a"] != wanted).sum())
     assert dropped == ([f"{changed} px have another class in the JPEG"] if changed else [])

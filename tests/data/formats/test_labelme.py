@@ -32,8 +32,15 @@ def shape(label: Any = "cat", points: Any = SQUARE, **others: Any) -> dict[str, 
 
 
 def document(*shapes: Any, **others: Any) -> dict[str, Any]:
-    return {"version": "5.5.0", "flags": {}, "shapes": list(shapes), "imagePath": "a.png", "imageData": None,
-            "imageHeight": 8, "imageWidth": 10} | others
+    return {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": list(shapes),
+        "imagePath": "a.png",
+        "imageData": None,
+        "imageHeight": 8,
+        "imageWidth": 10,
+    } | others
 
 
 def make(folder: Path, *shapes: Any, file: str = "a.json", image: str | None = "a.png", **others: Any) -> Path:
@@ -99,10 +106,20 @@ def test_written_files_are_as_labelme_writes_them(tmp_path: Path) -> None:
     assert [item["label"] for item in data["shapes"]] == ["cat", "_background_", "dog", "__ignore__"]
     assert data["shapes"][1]["points"] == [[3, 2], [6, 2], [6, 5], [3, 5]]
     assert {key: data[key] for key in data if key != "shapes"} == {
-        "version": "5.5.0", "flags": {}, "imagePath": "ü a.png", "imageData": None, "imageHeight": 8,
-        "imageWidth": 10}
+        "version": "5.5.0",
+        "flags": {},
+        "imagePath": "ü a.png",
+        "imageData": None,
+        "imageHeight": 8,
+        "imageWidth": 10,
+    }
     assert (tmp_path / "out/labels.txt").read_text().splitlines() == [
-        "__ignore__", "_background_", "cat", "dog", "a b/c"]
+        "__ignore__",
+        "_background_",
+        "cat",
+        "dog",
+        "a b/c",
+    ]
 
 
 def test_a_dataset_returns_with_its_splits(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -135,30 +152,62 @@ MASK = {"shape_type": "mask", "points": [[1, 3], [3, 4]]}
 # Name -> a shape, the pixels it covers, whether it is weak, and the codes of the notes.
 SHAPES: dict[str, tuple[dict[str, Any], np.ndarray, bool, list[str]]] = {
     "polygon": (shape(), IN_SQUARE, False, []),
-    "polygon of version 3": ({"label": "cat", "points": SQUARE, "line_color": [1, 2], "fill_color": None}, IN_SQUARE,
-                             False, []),
+    "polygon of version 3": (
+        {"label": "cat", "points": SQUARE, "line_color": [1, 2], "fill_color": None},
+        IN_SQUARE,
+        False,
+        [],
+    ),
     "type is null": (shape(shape_type=None), IN_SQUARE, False, []),
     "label is a number": (shape(5), IN_SQUARE, False, []),
     "rectangle": (shape(points=[[2, 4], [6, 1]], shape_type="rectangle"), IN_SQUARE, True, []),
     "rectangle of four points": (shape(shape_type="rectangle"), IN_SQUARE, True, []),
     "turned rectangle": (shape(shape_type="rotation", direction=1.2), IN_SQUARE, True, []),
-    "circle": (shape(points=[[5, 4], [5, 7]], shape_type="circle"), (ROWS - 4) ** 2 + (COLUMNS - 5) ** 2 < 8.9, False,
-               []),
+    "circle": (
+        shape(points=[[5, 4], [5, 7]], shape_type="circle"),
+        (ROWS - 4) ** 2 + (COLUMNS - 5) ** 2 < 8.9,
+        False,
+        [],
+    ),
     "mask of bits": (shape(mask=png(Image.fromarray(BITS)), **MASK), IN_BITS, False, []),
     "mask of 0 and 1": (shape(mask=png(BITS.astype(np.uint8)), **MASK), IN_BITS, False, []),
     "mask of 0 and 255": (shape(mask=png(BITS.astype(np.uint8) * 255), **MASK), IN_BITS, False, []),
-    "mask with fractions": (shape(mask=png(BITS.astype(np.uint8)), shape_type="mask", points=[[1.2, 2.9], [3.2, 3.9]]),
-                            IN_BITS, False, []),
-    "mask outside": (shape(mask=png(Image.fromarray(BITS)), shape_type="mask", points=[[-1, -1], [1, 0]]), OUT_OF_BITS,
-                     False, ["annotation.clipped"]),
-    "polygon outside": (shape(points=[[-5, -5], [50, -5], [50, 50], [-5, 50]]), np.ones((8, 10), bool), False,
-                        ["annotation.clipped"]),
-    "far": (shape(points=[[-1e11, -1e11], [1e11, -1e11], [1e11, 1e11], [-1e11, 1e11]]), np.ones((8, 10), bool), False,
-            ["annotation.clipped"]),
-    "huge circle": (shape(points=[[5, 4], [5e10, 7]], shape_type="circle"), np.ones((8, 10), bool), False,
-                    ["annotation.clipped"]),
-    "extras": (shape(group_id=3, flags={"a": True}, description="x", score=0.5, difficult=False), IN_SQUARE, False,
-               ["annotation.dropped"]),
+    "mask with fractions": (
+        shape(mask=png(BITS.astype(np.uint8)), shape_type="mask", points=[[1.2, 2.9], [3.2, 3.9]]),
+        IN_BITS,
+        False,
+        [],
+    ),
+    "mask outside": (
+        shape(mask=png(Image.fromarray(BITS)), shape_type="mask", points=[[-1, -1], [1, 0]]),
+        OUT_OF_BITS,
+        False,
+        ["annotation.clipped"],
+    ),
+    "polygon outside": (
+        shape(points=[[-5, -5], [50, -5], [50, 50], [-5, 50]]),
+        np.ones((8, 10), bool),
+        False,
+        ["annotation.clipped"],
+    ),
+    "far": (
+        shape(points=[[-1e11, -1e11], [1e11, -1e11], [1e11, 1e11], [-1e11, 1e11]]),
+        np.ones((8, 10), bool),
+        False,
+        ["annotation.clipped"],
+    ),
+    "huge circle": (
+        shape(points=[[5, 4], [5e10, 7]], shape_type="circle"),
+        np.ones((8, 10), bool),
+        False,
+        ["annotation.clipped"],
+    ),
+    "extras": (
+        shape(group_id=3, flags={"a": True}, description="x", score=0.5, difficult=False),
+        IN_SQUARE,
+        False,
+        ["annotation.dropped"],
+    ),
 }
 
 
@@ -172,8 +221,13 @@ def test_shapes(case: str, tmp_path: Path) -> None:
 
 
 def test_later_shapes_lie_on_top_and_names_have_roles(tmp_path: Path) -> None:
-    make(tmp_path, shape(points=[[0, 0], [10, 0], [10, 8], [0, 8]]), shape("dog"), shape("_background_", [[2, 1], [4, 1], [
-        4, 4], [2, 4]]), shape("__ignore__", [[0, 7], [10, 7], [10, 8], [0, 8]]))
+    make(
+        tmp_path,
+        shape(points=[[0, 0], [10, 0], [10, 8], [0, 8]]),
+        shape("dog"),
+        shape("_background_", [[2, 1], [4, 1], [4, 4], [2, 4]]),
+        shape("__ignore__", [[0, 7], [10, 7], [10, 8], [0, 8]]),
+    )
     (tmp_path / "labels.txt").write_text("__ignore__\n_background_\ndog\nbird\ncat\n")
     wanted = np.full((8, 10), "background")
     wanted[:], wanted[1:4, 2:6] = "cat", "dog"
@@ -204,8 +258,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "mask in colour": (shape(mask=png(np.ones((2, 3, 3), np.uint8)), **MASK), "annotation.invalid"),
     "mask empty": (shape(mask=png(np.zeros((2, 3), np.uint8)), **MASK), "annotation.invalid"),
     "mask box backwards": (shape(mask=png(BITS), shape_type="mask", points=[[3, 4], [1, 3]]), "annotation.invalid"),
-    "mask box huge": (shape(mask=png(BITS), shape_type="mask", points=[[0, 0], [10**6 - 1, 10**6 - 1]]),
-                      "annotation.invalid"),
+    "mask box huge": (
+        shape(mask=png(BITS), shape_type="mask", points=[[0, 0], [10**6 - 1, 10**6 - 1]]),
+        "annotation.invalid",
+    ),
     "mask of one point": (shape(mask=png(BITS), shape_type="mask", points=[[1, 1]]), "annotation.invalid"),
 }
 
@@ -222,9 +278,12 @@ def test_shapes_that_are_left_out(case: str, tmp_path: Path) -> None:
 def test_extras_are_counted_by_kind(tmp_path: Path) -> None:
     make(tmp_path, shape(group_id=1, flags={"a": False}), shape(group_id=0, description="x"), flags={"night": True})
     make(tmp_path, shape(group_id=2), file="b.json", image="b.png", imagePath="b.png")
-    note, = labelme.read(tmp_path, None, None).notes
+    (note,) = labelme.read(tmp_path, None, None).notes
     assert (note.code, note.sample, note.evidence) == (
-        "annotation.dropped", None, {"count": 5, "where": ["group_id", "flags of images", "description"]})
+        "annotation.dropped",
+        None,
+        {"count": 5, "where": ["group_id", "flags of images", "description"]},
+    )
     assert "(group_id (3), flags of images, description)" in note.message
 
 
@@ -252,7 +311,7 @@ def test_where_images_are(case: str, tmp_path: Path) -> None:
     path, place, code = PLACES[case]
     make(tmp_path, shape(), file="ann/a.json", image=place, imagePath=path)
     source = labelme.read(tmp_path, None, None)
-    item, = source.items
+    (item,) = source.items
     assert [note.code for note in source.notes] == ([code] if code else [])
     assert item.image.is_relative_to(tmp_path) and ".." not in item.image.parts and str(item.image).encode()
     assert len(item.marks) == 1 and item.image.exists() == (code != "annotation.no_image")
@@ -269,10 +328,17 @@ def test_named_folders_and_unlabelled_images(tmp_path: Path) -> None:
     write(tmp_path / "photos/x/new.png", np.zeros((3, 3), np.uint8))
     source = labelme.read(tmp_path, "json", "photos")
     assert {item.name: (item.split, item.labelled) for item in source.items} == {
-        "json/b": (None, True), "json/train/a": (None, True), "photos/x/new": (None, False)}
+        "json/b": (None, True),
+        "json/train/a": (None, True),
+        "photos/x/new": (None, False),
+    }
     (tmp_path / "json").rename(tmp_path / "annotations")
     assert {item.name: item.split for item in labelme.read(tmp_path, None, "photos").items} == {
-        "annotations/b": None, "train/annotations/a": "train", "other/c": None, "photos/x/new": None}
+        "annotations/b": None,
+        "train/annotations/a": "train",
+        "other/c": None,
+        "photos/x/new": None,
+    }
     only = labelme.read(tmp_path, "other/c.json", None)
     assert [item.name for item in only.items] == ["other/c"]
 
@@ -285,15 +351,24 @@ def test_second_files_for_an_image_and_other_json_files(tmp_path: Path) -> None:
     source = labelme.read(tmp_path, None, None)
     assert [(item.name, [mark.label for mark in item.marks]) for item in source.items] == [("a", ["cat"])]
     assert [(note.code, note.sample, note.evidence["where"]) for note in source.notes] == [
-        ("annotation.dropped", None, ["list.json", "package.json"]), ("annotation.duplicate", "a_copy", ["a_copy"])]
+        ("annotation.dropped", None, ["list.json", "package.json"]),
+        ("annotation.duplicate", "a_copy", ["a_copy"]),
+    ]
 
 
-@pytest.mark.parametrize(("size", "noted"), [
-    ({"imageHeight": None, "imageWidth": None}, False), ({"imageHeight": 8.0, "imageWidth": 10}, False),
-    ({"imageHeight": 10**9, "imageWidth": 10**9}, True), ({"imageHeight": -8, "imageWidth": 10}, True),
-    ({"imageHeight": "8", "imageWidth": "10"}, True), ({"imageHeight": float("nan"), "imageWidth": 10}, True),
-    ({"imageHeight": 8, "imageWidth": None}, True), ({"imageHeight": [8], "imageWidth": {}}, True),
-])
+@pytest.mark.parametrize(
+    ("size", "noted"),
+    [
+        ({"imageHeight": None, "imageWidth": None}, False),
+        ({"imageHeight": 8.0, "imageWidth": 10}, False),
+        ({"imageHeight": 10**9, "imageWidth": 10**9}, True),
+        ({"imageHeight": -8, "imageWidth": 10}, True),
+        ({"imageHeight": "8", "imageWidth": "10"}, True),
+        ({"imageHeight": float("nan"), "imageWidth": 10}, True),
+        ({"imageHeight": 8, "imageWidth": None}, True),
+        ({"imageHeight": [8], "imageWidth": {}}, True),
+    ],
+)
 def test_sizes_that_are_none(size: dict[str, Any], noted: bool, tmp_path: Path) -> None:
     notes = one(tmp_path, shape(), **size).notes
     assert [note.code for note in notes] == ["annotation.conflict"] * noted
@@ -349,8 +424,9 @@ def real() -> Path:
 
 def test_real_exports(real: Path) -> None:
     dataset = load_dataset(real)
-    assert [sample.name for sample in dataset.samples] == [f"data_annotated/2011_{n}" for n in ("000003", "000006",
-                                                                                               "000025")]
+    assert [sample.name for sample in dataset.samples] == [
+        f"data_annotated/2011_{n}" for n in ("000003", "000006", "000025")
+    ]
     assert dataset.classes.names[0] == "background" and dataset.classes.names[-1] == "tv/monitor"
     assert len(dataset.classes.names) == 21
     assert [len(sample.drawing.regions) for sample in dataset.samples] == [5, 10, 3]

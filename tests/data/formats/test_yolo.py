@@ -69,8 +69,9 @@ def test_polygons_return_exactly_without_a_background_class(mask: np.ndarray) ->
 
 
 @pytest.mark.parametrize("shape", [(2, 20000), (19997, 1)])
-def test_polygons_return_exactly_in_wide_images(shape: tuple[int, int], tmp_path: Path, rng: np.random.Generator
-                                                ) -> None:
+def test_polygons_return_exactly_in_wide_images(
+    shape: tuple[int, int], tmp_path: Path, rng: np.random.Generator
+) -> None:
     mask = rng.choice(np.array([0, 1, 2], np.uint8), shape, p=[0.94, 0.04, 0.02])
     found, _ = through("yolo_seg", tmp_path / "out", {"a": mask})
     assert np.array_equal(found["a"], named(mask, CLASSES))
@@ -78,8 +79,10 @@ def test_polygons_return_exactly_in_wide_images(shape: tuple[int, int], tmp_path
 
 def test_tolerance_keeps_the_shape_and_saves_points(tmp_path: Path) -> None:
     rows, columns = np.indices((120, 160))
-    mask = ((((rows - 60) / 50) ** 2 + ((columns - 80) / 70) ** 2 < 1)
-            & (((rows - 60) / 20) ** 2 + ((columns - 80) / 20) ** 2 > 1)).astype(np.uint8)
+    mask = (
+        (((rows - 60) / 50) ** 2 + ((columns - 80) / 70) ** 2 < 1)
+        & (((rows - 60) / 20) ** 2 + ((columns - 80) / 20) ** 2 > 1)
+    ).astype(np.uint8)
     found, _ = through("yolo_seg", tmp_path / "out", {"a": mask}, options=WriteOptions(tolerance=1.5))
     cat = found["a"] == "cat"
     assert (cat & (mask == 1)).sum() / (cat | (mask == 1)).sum() > 0.95
@@ -120,8 +123,7 @@ def test_a_dataset_with_and_without_splits_returns_with_both(tmp_path: Path, rng
     make(tmp_path, {"in/labels.csv": "\n".join(rows)})
     assert convert(tmp_path / "in", tmp_path / "out", to="yolo_seg", progress=False).exact
     found = {sample.name: sample.split for sample in load_dataset(tmp_path / "out").samples}
-    assert found == {"train/a": "train", "val/b c": "val", "ü": None, "fold 1/d": "fold 1",
-                     "train/images/e": "train"}
+    assert found == {"train/a": "train", "val/b c": "val", "ü": None, "fold 1/d": "fold 1", "train/images/e": "train"}
 
 
 def test_two_samples_at_one_place_are_refused(tmp_path: Path) -> None:
@@ -135,51 +137,111 @@ def test_two_samples_at_one_place_are_refused(tmp_path: Path) -> None:
 IMG = (10, 10)
 VARIANTS: dict[str, tuple[dict[str, str | tuple[int, int] | bytes], dict[str, tuple[str | None, list[str] | None]]]] = {
     "ultralytics": (
-        {"data.yaml": "path: ../datasets/x\ntrain: images/train\nval: images/val\ntest:\nnames:\n  0: cat\n  1: dog\n",
-         "images/train/a.png": IMG, "labels/train/a.txt": BOX + TRIANGLE, "images/val/b.png": IMG,
-         "labels/val/b.txt": "", "images/val/c.png": IMG},
-        {"train/a": ("train", ["cat", "dog"]), "val/b": ("val", []), "val/c": ("val", None)}),
+        {
+            "data.yaml": "path: ../datasets/x\ntrain: images/train\nval: images/val\ntest:\nnames:\n  0: cat\n  1: dog\n",
+            "images/train/a.png": IMG,
+            "labels/train/a.txt": BOX + TRIANGLE,
+            "images/val/b.png": IMG,
+            "labels/val/b.txt": "",
+            "images/val/c.png": IMG,
+        },
+        {"train/a": ("train", ["cat", "dog"]), "val/b": ("val", []), "val/c": ("val", None)},
+    ),
     "roboflow": (
-        {"data.yaml": "train: ../train/images\nval: ../valid/images\nnc: 2\n" + NAMES + "roboflow:\n  license: x\n",
-         "train/images/a.png": IMG, "train/labels/a.txt": BOX, "valid/images/a.png": IMG, "valid/labels/a.txt": BOX},
-        {"train/a": ("train", ["cat"]), "val/a": ("val", ["cat"])}),
+        {
+            "data.yaml": "train: ../train/images\nval: ../valid/images\nnc: 2\n" + NAMES + "roboflow:\n  license: x\n",
+            "train/images/a.png": IMG,
+            "train/labels/a.txt": BOX,
+            "valid/images/a.png": IMG,
+            "valid/labels/a.txt": BOX,
+        },
+        {"train/a": ("train", ["cat"]), "val/a": ("val", ["cat"])},
+    ),
     "roboflow without its yaml": (
-        {"train/images/a.png": IMG, "train/labels/a.txt": BOX, "valid/images/a.png": IMG, "valid/labels/a.txt": BOX,
-         "classes.txt": "cat\ndog\n"},
-        {"train/a": ("train", ["cat"]), "val/a": ("val", ["cat"])}),
+        {
+            "train/images/a.png": IMG,
+            "train/labels/a.txt": BOX,
+            "valid/images/a.png": IMG,
+            "valid/labels/a.txt": BOX,
+            "classes.txt": "cat\ndog\n",
+        },
+        {"train/a": ("train", ["cat"]), "val/a": ("val", ["cat"])},
+    ),
     "lists and several folders": (
-        {"coco.yml": "path: /home/me/coco\ntrain: [part1/images, part2/images]\nval: val.txt\n" + NAMES,
-         "part1/images/a.png": IMG, "part1/labels/a.txt": BOX, "part2/images/a.png": IMG, "part2/labels/a.txt": BOX,
-         "val.txt": "./part3/images/d/a.png\n\nC:\\me\\coco\\part3\\images\\e.png\n", "part3/images/d/a.png": IMG,
-         "part3/labels/d/a.txt": TRIANGLE, "part3/images/e.png": IMG},
-        {"train/part1/a": ("train", ["cat"]), "train/part2/a": ("train", ["cat"]),
-         "val/part3/d/a": ("val", ["dog"]), "val/part3/e": ("val", None)}),
+        {
+            "coco.yml": "path: /home/me/coco\ntrain: [part1/images, part2/images]\nval: val.txt\n" + NAMES,
+            "part1/images/a.png": IMG,
+            "part1/labels/a.txt": BOX,
+            "part2/images/a.png": IMG,
+            "part2/labels/a.txt": BOX,
+            "val.txt": "./part3/images/d/a.png\n\nC:\\me\\coco\\part3\\images\\e.png\n",
+            "part3/images/d/a.png": IMG,
+            "part3/labels/d/a.txt": TRIANGLE,
+            "part3/images/e.png": IMG,
+        },
+        {
+            "train/part1/a": ("train", ["cat"]),
+            "train/part2/a": ("train", ["cat"]),
+            "val/part3/d/a": ("val", ["dog"]),
+            "val/part3/e": ("val", None),
+        },
+    ),
     "darknet": (
-        {"obj.data": "classes = 2\ntrain = data/train.txt\nvalid=data/valid.txt\nnames = data/obj.names\n",
-         "obj.names": "cat\ndog\n", "train.txt": "data/obj_train_data/a.png\n", "obj_train_data/a.png": IMG,
-         "obj_train_data/a.txt": BOX, "valid.txt": "data/obj_valid_data/d/a.png", "obj_valid_data/d/a.png": IMG},
-        {"train/a": ("train", ["cat"]), "val/d/a": ("val", None)}),
+        {
+            "obj.data": "classes = 2\ntrain = data/train.txt\nvalid=data/valid.txt\nnames = data/obj.names\n",
+            "obj.names": "cat\ndog\n",
+            "train.txt": "data/obj_train_data/a.png\n",
+            "obj_train_data/a.png": IMG,
+            "obj_train_data/a.txt": BOX,
+            "valid.txt": "data/obj_valid_data/d/a.png",
+            "obj_valid_data/d/a.png": IMG,
+        },
+        {"train/a": ("train", ["cat"]), "val/d/a": ("val", None)},
+    ),
     "roboflow darknet": (
-        {"train/a.png": IMG, "train/a.txt": TRIANGLE, "train/_darknet.labels": "cat\ndog", "test/b.png": IMG,
-         "test/b.txt": ""},
-        {"train/a": ("train", ["dog"]), "test/b": ("test", [])}),
+        {
+            "train/a.png": IMG,
+            "train/a.txt": TRIANGLE,
+            "train/_darknet.labels": "cat\ndog",
+            "test/b.png": IMG,
+            "test/b.txt": "",
+        },
+        {"train/a": ("train", ["dog"]), "test/b": ("test", [])},
+    ),
     "labelImg": (
-        {"a.png": IMG, "a.txt": BOX, "b.v2.png": IMG, "b.v2.txt": BOX, "classes.txt": "cat\r\ndog\r\n",
-         "predefined/logo.png": IMG},
-        {"a": (None, ["cat"]), "b.v2": (None, ["cat"])}),
+        {
+            "a.png": IMG,
+            "a.txt": BOX,
+            "b.v2.png": IMG,
+            "b.v2.txt": BOX,
+            "classes.txt": "cat\r\ndog\r\n",
+            "predefined/logo.png": IMG,
+        },
+        {"a": (None, ["cat"]), "b.v2": (None, ["cat"])},
+    ),
     "label studio": (
-        {"images/a.png": IMG, "labels/a.txt": BOX, "classes.txt": "\ufeffcat\ndog", "notes.json": "{}",
-         "images/sub/a.png": IMG, "labels/sub/a.txt": TRIANGLE},
-        {"a": (None, ["cat"]), "sub/a": (None, ["dog"])}),
+        {
+            "images/a.png": IMG,
+            "labels/a.txt": BOX,
+            "classes.txt": "\ufeffcat\ndog",
+            "notes.json": "{}",
+            "images/sub/a.png": IMG,
+            "labels/sub/a.txt": TRIANGLE,
+        },
+        {"a": (None, ["cat"]), "sub/a": (None, ["dog"])},
+    ),
     "capitals": (
         {"Images/Train/a.png": IMG, "Labels/Train/a.txt": BOX, "obj.names": "cat\ndog"},
-        {"train/a": ("train", ["cat"])}),
+        {"train/a": ("train", ["cat"])},
+    ),
     "no names": (
         {"images/a.png": IMG, "labels/a.txt": "7 .5 .5 .2 .2\n" + TRIANGLE},
-        {"a": (None, ["class_7", "class_1"])}),
+        {"a": (None, ["class_7", "class_1"])},
+    ),
     "names of ids with gaps": (
         {"data.yaml": "names: {3: no, 7: 1.5}\n", "images/a.png": IMG, "labels/a.txt": "3 .5 .5 .2 .2\n7 0 0 1 0 1 1"},
-        {"a": (None, ["no", "1.5"])}),
+        {"a": (None, ["no", "1.5"])},
+    ),
 }
 
 
@@ -197,11 +259,22 @@ def test_variants_of_folders(variant: str, tmp_path: Path) -> None:
 
 
 def test_named_folders_of_images_and_text_files(tmp_path: Path) -> None:
-    make(tmp_path, {"photos_a/x/1.png": IMG, "export/x/1.txt": BOX, "export/2.txt": TRIANGLE, "photos_a/2.png": IMG,
-                    "obj.names": "cat\ndog", "other/3.png": IMG})
+    make(
+        tmp_path,
+        {
+            "photos_a/x/1.png": IMG,
+            "export/x/1.txt": BOX,
+            "export/2.txt": TRIANGLE,
+            "photos_a/2.png": IMG,
+            "obj.names": "cat\ndog",
+            "other/3.png": IMG,
+        },
+    )
     source = yolo.read(tmp_path, "export", "photos_a")
     assert {item.name: [mark.label for mark in item.marks] for item in source.items} == {
-        "photos_a/x/1": ["cat"], "photos_a/2": ["dog"]}
+        "photos_a/x/1": ["cat"],
+        "photos_a/2": ["dog"],
+    }
     make(tmp_path, {"sub/my.yaml": NAMES + "train: ../photos_a\n", "photos_a/x/1.txt": BOX})
     source = yolo.read(tmp_path, "sub/my.yaml", None)
     assert {item.name: len(item.marks) for item in source.items} == {"train/photos_a/x/1": 1, "train/photos_a/2": 0}
@@ -259,7 +332,10 @@ def test_one_note_for_many_lines(tmp_path: Path) -> None:
         files |= {f"images/{name}.png": IMG, f"labels/{name}.txt": "x\n0 9 9 9 9\n" + 3 * BOX.replace("0", "1", 1)}
     notes = yolo.read(make(tmp_path, files), None, None).notes
     assert [(note.code, note.sample, note.evidence["count"]) for note in notes] == [
-        ("annotation.invalid", None, 5), ("annotation.invalid", None, 5), ("annotation.renamed", None, 15)]
+        ("annotation.invalid", None, 5),
+        ("annotation.invalid", None, 5),
+        ("annotation.renamed", None, 15),
+    ]
     assert "(a, b, c, …)" in notes[0].message
 
 
@@ -274,28 +350,56 @@ def test_sizes_are_those_of_upright_images(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
-    make(tmp_path, {"data.yaml": "train: train.txt\nval: gone\nnc: 5\nnames: [cat, dog, cat]\n",
-                    "train.txt": "images/a.png\nimages/a.png\nimages/b.png\n../c/d.png\nimages\n",
-                    "images/a.png": IMG, "labels/a.txt": BOX, "labels/b.txt": BOX})
+    make(
+        tmp_path,
+        {
+            "data.yaml": "train: train.txt\nval: gone\nnc: 5\nnames: [cat, dog, cat]\n",
+            "train.txt": "images/a.png\nimages/a.png\nimages/b.png\n../c/d.png\nimages\n",
+            "images/a.png": IMG,
+            "labels/a.txt": BOX,
+            "labels/b.txt": BOX,
+        },
+    )
     source = yolo.read(tmp_path, None, None)
     assert {item.name: (len(item.marks), item.labelled) for item in source.items} == {
-        "train/a": (1, True), "train/b": (0, False), "train/c/d": (0, False)}
+        "train/a": (1, True),
+        "train/b": (0, False),
+        "train/c/d": (0, False),
+    }
     assert [(note.code, note.evidence["count"], note.evidence["where"]) for note in source.notes] == [
-        ("annotation.renamed", 1, ["cat"]), ("annotation.conflict", 1, ["data.yaml"]),
-        ("annotation.no_image", 2, ["train/b", "train/c/d"]), ("annotation.no_image", 2, ["train: images", "val: gone"]),
-        ("annotation.duplicate", 1, ["train/a"])]
+        ("annotation.renamed", 1, ["cat"]),
+        ("annotation.conflict", 1, ["data.yaml"]),
+        ("annotation.no_image", 2, ["train/b", "train/c/d"]),
+        ("annotation.no_image", 2, ["train: images", "val: gone"]),
+        ("annotation.duplicate", 1, ["train/a"]),
+    ]
 
 
 def test_text_files_without_an_image_and_images_that_share_one(tmp_path: Path) -> None:
-    make(tmp_path, {"images/a.png": IMG, "images/a.jpg": IMG, "labels/a.txt": BOX, "labels/b.txt": TRIANGLE,
-                    "README.txt": "1 2 3\n", "labels/classes.txt": "cat\ndog\n", "images/bad.png": b"x",
-                    "labels/bad.txt": BOX})
+    make(
+        tmp_path,
+        {
+            "images/a.png": IMG,
+            "images/a.jpg": IMG,
+            "labels/a.txt": BOX,
+            "labels/b.txt": TRIANGLE,
+            "README.txt": "1 2 3\n",
+            "labels/classes.txt": "cat\ndog\n",
+            "images/bad.png": b"x",
+            "labels/bad.txt": BOX,
+        },
+    )
     source = yolo.read(tmp_path, None, None)
     assert [label.name for label in source.labels] == ["cat", "dog"]
     assert [(note.code, note.evidence["where"]) for note in source.notes] == [
-        ("annotation.invalid", ["bad"]), ("annotation.no_image", ["labels/b.txt"]), ("annotation.duplicate", ["a"])]
+        ("annotation.invalid", ["bad"]),
+        ("annotation.no_image", ["labels/b.txt"]),
+        ("annotation.duplicate", ["a"]),
+    ]
     assert [(item.name, item.image.suffix, item.labelled) for item in source.items] == [
-        ("a", ".jpg", True), ("bad", ".png", False)]
+        ("a", ".jpg", True),
+        ("bad", ".png", False),
+    ]
 
 
 LONG = "/".join(["x" * 300] * 50)
@@ -331,8 +435,10 @@ def test_hostile_files_are_refused_or_noted(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("link", ["images/b.png", "labels/a.txt", "obj.names", "images", "labels"])
 def test_links_to_the_outside_are_refused(link: str, tmp_path: Path) -> None:
     make(tmp_path / "out", {"b.png": IMG, "a.txt": BOX, "obj.names": "cat", "images/a.png": IMG, "labels/a.txt": BOX})
-    make(tmp_path / "in", {"images/a.png": IMG, "labels/a.txt": BOX, "obj.names": "cat",
-                           "data.yaml": "train: images\nnc: 1\n"})
+    make(
+        tmp_path / "in",
+        {"images/a.png": IMG, "labels/a.txt": BOX, "obj.names": "cat", "data.yaml": "train: images\nnc: 1\n"},
+    )
     path = tmp_path / "in" / link
     if path.is_dir():
         (path / ("a.png" if link == "images" else "a.txt")).unlink()
@@ -357,14 +463,17 @@ def test_no_images_is_said(tmp_path: Path) -> None:
         yolo.read(tmp_path / "gone", None, None)
 
 
-@pytest.mark.parametrize(("files", "wanted"), [
-    ({"images/a.png": IMG, "labels/a.txt": BOX}, "yolo"),
-    ({"images/a.png": IMG, "labels/a.txt": "", "labels/b.txt": BOX, "labels/c.txt": TRIANGLE}, "yolo_seg"),
-    ({"images/a.png": IMG, "labels/a.txt": "0 " + "0.123456 0.5 " * 900}, "yolo_seg"),
-    ({"images/a.png": IMG, "data.yaml": "train: images\n" + NAMES}, "yolo"),
-    ({"images/a.png": IMG, "notes.txt": "0 12 15 100 200\n", "x.txt": "some words"}, "flat"),
-    ({"images/a.png": IMG, "labels/a.txt": BOX, "masks/a.png": IMG}, "flat"),
-])
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"images/a.png": IMG, "labels/a.txt": BOX}, "yolo"),
+        ({"images/a.png": IMG, "labels/a.txt": "", "labels/b.txt": BOX, "labels/c.txt": TRIANGLE}, "yolo_seg"),
+        ({"images/a.png": IMG, "labels/a.txt": "0 " + "0.123456 0.5 " * 900}, "yolo_seg"),
+        ({"images/a.png": IMG, "data.yaml": "train: images\n" + NAMES}, "yolo"),
+        ({"images/a.png": IMG, "notes.txt": "0 12 15 100 200\n", "x.txt": "some words"}, "flat"),
+        ({"images/a.png": IMG, "labels/a.txt": BOX, "masks/a.png": IMG}, "flat"),
+    ],
+)
 def test_detection(files: dict[str, str | tuple[int, int] | bytes], wanted: str, tmp_path: Path) -> None:
     assert detect(make(tmp_path, files)).file.layout == wanted
 
@@ -377,8 +486,9 @@ def real() -> Path:
     return Path(folder)
 
 
-@pytest.mark.parametrize(("variant", "names"), [("labels", ["train/1", "val/1"]), ("annotations", ["1"]),
-                                                ("strict", ["train/1"])])
+@pytest.mark.parametrize(
+    ("variant", "names"), [("labels", ["train/1", "val/1"]), ("annotations", ["1"]), ("strict", ["train/1"])]
+)
 def test_real_exports(variant: str, names: list[str], real: Path) -> None:
     dataset: Dataset = load_dataset(real / "exports/yolo" / variant)
     assert [sample.name for sample in dataset.samples] == names

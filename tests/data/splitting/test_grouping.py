@@ -12,9 +12,19 @@ from maskwright.data.splitting.grouping import group_of, joined
 from maskwright.errors import ConfigError
 
 
-@pytest.mark.parametrize(("name", "pattern", "group"), [
-    ("train/p7_03", r"(p\d+)_", "p7"), ("train/p7_03", r"p\d+", "p7"), ("train/other", r"(p\d+)_", "train/other"),
-    ("a_1", "a(_x)?", "a_1"), ("a_1", "(x*)", "a_1"), ("a_1", "(a)(_1)", "a"), ("vid1-frame3", "^(.*)-", "vid1"), ("café_2", r"(\w+)_", "café")])
+@pytest.mark.parametrize(
+    ("name", "pattern", "group"),
+    [
+        ("train/p7_03", r"(p\d+)_", "p7"),
+        ("train/p7_03", r"p\d+", "p7"),
+        ("train/other", r"(p\d+)_", "train/other"),
+        ("a_1", "a(_x)?", "a_1"),
+        ("a_1", "(x*)", "a_1"),
+        ("a_1", "(a)(_1)", "a"),
+        ("vid1-frame3", "^(.*)-", "vid1"),
+        ("café_2", r"(\w+)_", "café"),
+    ],
+)
 def test_group_of(name: str, pattern: str, group: str) -> None:
     assert group_of(name, pattern) == group
 
@@ -31,8 +41,10 @@ def test_joined_are_the_connected_components(samples: list[tuple[str, bytes]]) -
     # Spread the least name until nothing changes.
     names = [group for group, _ in samples]
     for _ in samples:
-        names = [min(names[j] for j, other in enumerate(samples) if other[0] == one[0] or other[1] == one[1])
-                 for one in samples]
+        names = [
+            min(names[j] for j, other in enumerate(samples) if other[0] == one[0] or other[1] == one[1])
+            for one in samples
+        ]
     assert found == names
     order = random.Random(0).sample(range(len(samples)), len(samples))
     assert joined([samples[i][0] for i in order], [samples[i][1] for i in order]) == [found[i] for i in order]

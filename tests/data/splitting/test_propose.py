@@ -164,8 +164,10 @@ def test_a_class_that_a_split_lacks_is_noted(tmp_path: Path) -> None:
         write(tmp_path / f"masks/{i:02d}.png", mask)
     proposal = run(load_dataset(tmp_path))
     assert proposal.splits["07"] == "train"
-    assert proposal.notes == ("class 'class_2' is not in val and test: it is in 1 image in all; "
-                              "label more of it, or expect no score for it there",)
+    assert proposal.notes == (
+        "class 'class_2' is not in val and test: it is in 1 image in all; "
+        "label more of it, or expect no score for it there",
+    )
 
 
 def test_a_split_of_nothing_lacks_nothing(dataset: Dataset) -> None:
@@ -191,10 +193,18 @@ def test_progress_is_told_on_stderr_only(dataset: Dataset, capsys: pytest.Captur
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"fractions": {"train": 0.5}}, "add up to 0.5"), ({"seed": -3}, "seed: -3"), ({"trusted": 1}, "trusted: 1"),
-    ({"trusted": -2}, "trusted: -2"), ({"pattern": "("}, "no regular expression"),
-    ({"pattern": "x", "groups": {}}, "give one of them"), ({"trusted": 4, "eval_share": 1.5}, "from 0 to 1")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fractions": {"train": 0.5}}, "add up to 0.5"),
+        ({"seed": -3}, "seed: -3"),
+        ({"trusted": 1}, "trusted: 1"),
+        ({"trusted": -2}, "trusted: -2"),
+        ({"pattern": "("}, "no regular expression"),
+        ({"pattern": "x", "groups": {}}, "give one of them"),
+        ({"trusted": 4, "eval_share": 1.5}, "from 0 to 1"),
+    ],
+)
 def test_wrong_arguments(dataset: Dataset, options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         run(dataset, **options)

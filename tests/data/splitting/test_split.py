@@ -52,8 +52,10 @@ def test_groups_from_a_file_and_from_names(data, tmp_path):
     assert sum(part == "test" for part in by_file.splits.values()) == 8
 
 
-@pytest.mark.parametrize(("text", "says"), [("sample\n000\n", "needs the columns"), ("sample,group\nx,1\n", "names none"),
-                                            (None, "cannot be read")])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("sample\n000\n", "needs the columns"), ("sample,group\nx,1\n", "names none"), (None, "cannot be read")],
+)
 def test_bad_group_files(data, tmp_path, text, says):
     table = tmp_path / "groups.csv"
     if text is not None:
@@ -71,9 +73,10 @@ def test_trusted_images_are_listed(data, tmp_path):
         split(data, out=tmp_path / "lists", progress=False)
 
 
-@pytest.mark.parametrize(("text", "wanted"), [
-    ("0.7,0.2,0.1", {"train": 0.7, "val": 0.2, "test": 0.1}), ("train=0.8, test=0.2", {"train": 0.8, "test": 0.2}),
-])
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("0.7,0.2,0.1", {"train": 0.7, "val": 0.2, "test": 0.1}), ("train=0.8, test=0.2", {"train": 0.8, "test": 0.2})],
+)
 def test_fractions(text, wanted):
     assert parse_fractions(text) == wanted
 

@@ -44,8 +44,11 @@ def unevenness(pixels: Counts, splits: Sequence[str], fractions: Mapping[str, fl
     """Mean over splits and classes of |share of the class - fraction| / fraction."""
     values = (pixels > 0).astype(np.int64) if of_images else pixels
     inside = {name: np.array([s == name for s in splits]) for name in fractions}
-    return float(np.mean([np.abs(values[inside[name]].sum(0) / values.sum(0) - share) / share
-                          for name, share in fractions.items()]))
+    return float(
+        np.mean(
+            [np.abs(values[inside[name]].sum(0) / values.sum(0) - share) / share for name, share in fractions.items()]
+        )
+    )
 
 
 def distance(pixels: Counts, groups: Sequence[str], splits: Sequence[str], fractions: Mapping[str, float]) -> float:
@@ -89,10 +92,14 @@ def test_fractions_are_met_within_a_group(images: int, size: int) -> None:
             assert abs(splits.count(name) - share * images) < size
 
 
-SMALL = st.integers(3, 9).flatmap(lambda n: st.tuples(
-    st.lists(st.tuples(*[st.sampled_from([0, 0, 1, 10, 300])] * 3), min_size=n, max_size=n),
-    st.lists(st.sampled_from("abcdef"), min_size=n, max_size=n).filter(lambda names: len(set(names)) >= 3),
-    st.sampled_from([THIRDS, {"val": 0.2, "train": 0.5, "test": 0.3}, {"x": 0.5, "y": 0.5}]), st.integers(0, 5)))
+SMALL = st.integers(3, 9).flatmap(
+    lambda n: st.tuples(
+        st.lists(st.tuples(*[st.sampled_from([0, 0, 1, 10, 300])] * 3), min_size=n, max_size=n),
+        st.lists(st.sampled_from("abcdef"), min_size=n, max_size=n).filter(lambda names: len(set(names)) >= 3),
+        st.sampled_from([THIRDS, {"val": 0.2, "train": 0.5, "test": 0.3}, {"x": 0.5, "y": 0.5}]),
+        st.integers(0, 5),
+    )
+)
 
 
 @given(SMALL)
@@ -194,9 +201,16 @@ def test_more_groups_than_are_compared_with_each_other() -> None:
     assert unevenness(pixels, splits, THIRDS, False) < 0.03
 
 
-@pytest.mark.parametrize(("fractions", "message"), [
-    ({"train": 0.7, "test": 0.2}, "add up to 0.9"), ({}, "add up to 0"), ({"train": -0.5, "test": 1.5}, "'train' = -0.5"),
-    ({"train": float("nan"), "test": 1}, "from 0 to 1"), ({"train": 0.5, "": 0.5}, "has no name")])
+@pytest.mark.parametrize(
+    ("fractions", "message"),
+    [
+        ({"train": 0.7, "test": 0.2}, "add up to 0.9"),
+        ({}, "add up to 0"),
+        ({"train": -0.5, "test": 1.5}, "'train' = -0.5"),
+        ({"train": float("nan"), "test": 1}, "from 0 to 1"),
+        ({"train": 0.5, "": 0.5}, "has no name"),
+    ],
+)
 def test_wrong_fractions(fractions: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         stratified(np.ones((9, 1), int), named(9), fractions, 0)

@@ -36,19 +36,34 @@ def study(tmp_path):
     for m, (model, quality) in enumerate((("UNet", 0.85), ("SegNet", 0.7))):
         for n, loss in enumerate(("ce", "ce+dice")):
             for seed in range(2):
-                add(tmp_path / "study/runs", f"{model}-{loss}-seed{seed}".lower(), quality + 0.002 * seed,
-                    8 * m + 2 * n + seed, model=model, loss=loss, seed=seed, macs=(2 - m) * 1e9)
+                add(
+                    tmp_path / "study/runs",
+                    f"{model}-{loss}-seed{seed}".lower(),
+                    quality + 0.002 * seed,
+                    8 * m + 2 * n + seed,
+                    model=model,
+                    loss=loss,
+                    seed=seed,
+                    macs=(2 - m) * 1e9,
+                )
     (tmp_path / "study/study.yaml").write_text("{}")
     return tmp_path / "study"
 
 
 def test_the_board_of_a_study(study):
     result = compare(study)
-    assert [entry.name for entry in result.entries[2:]] in (["segnet-ce", "segnet-ce+dice"], ["segnet-ce+dice", "segnet-ce"])
+    assert [entry.name for entry in result.entries[2:]] in (
+        ["segnet-ce", "segnet-ce+dice"],
+        ["segnet-ce+dice", "segnet-ce"],
+    )
     values = [entry.score.value for entry in result.entries]
     assert values == sorted(values, reverse=True) and len(result.pairs) == 6
     best, second, *others = result.entries
-    assert (best.against_best, second.against_best, [one.against_best for one in others]) == (None, "not distinguishable", ["worse"] * 2)
+    assert (best.against_best, second.against_best, [one.against_best for one in others]) == (
+        None,
+        "not distinguishable",
+        ["worse"] * 2,
+    )
     assert all(result.pair(best.name, one.name).verdict == "better" for one in others)
     assert result.pair(others[0].name, others[1].name).verdict == "not distinguishable"
     assert result.seed_freedom == 4 and best.seeds == [0, 1] and len(best.runs) == 2
@@ -59,14 +74,22 @@ def test_its_numbers_are_those_of_the_evaluations(study):
         counts = [np.load(folder / "confusions.npy") for folder in entry.evaluations]
         totals = [scores(one.sum(0), CLASSES) for one in counts]
         assert entry.seed_scores == pytest.approx([total.mDice for total in totals])
-        assert entry.score.value == pytest.approx(np.mean(entry.seed_scores)) and entry.score.low < entry.score.value < entry.score.high
-        assert entry.scores == pytest.approx({name: np.mean([getattr(total, name) for total in totals]) for name in ("mIoU", "mDice", "mAcc", "aAcc")})
+        assert (
+            entry.score.value == pytest.approx(np.mean(entry.seed_scores))
+            and entry.score.low < entry.score.value < entry.score.high
+        )
+        assert entry.scores == pytest.approx(
+            {name: np.mean([getattr(total, name) for total in totals]) for name in ("mIoU", "mDice", "mAcc", "aAcc")}
+        )
         assert entry.class_iou == pytest.approx(np.mean([[row.iou for row in total.classes] for total in totals], 0))
         costs = entry.costs
         assert costs.macs == 1000 * costs.parameters and costs.step_seconds == 0.1 and costs.train_seconds == 30
         assert costs.images_per_second == pytest.approx(40) and costs.waited == 0 and entry.val_mIoU == 0.7
     first, second = compare(study).entries[:2]
-    images = [np.mean([mIoU(np.load(folder / "confusions.npy")) for folder in entry.evaluations], 0) for entry in (first, second)]
+    images = [
+        np.mean([mIoU(np.load(folder / "confusions.npy")) for folder in entry.evaluations], 0)
+        for entry in (first, second)
+    ]
     assert first.image_scores == pytest.approx(images[0])
     pair = compare(study).pair(first.name, second.name)
     assert (pair.images_higher, pair.images_lower) == ((images[0] > images[1]).sum(), (images[0] < images[1]).sum())
@@ -128,7 +151,9 @@ def test_the_traps_of_a_comparison_are_seen(tmp_path):
     evaluate(add(tmp_path, "newer", 0.8, 4, model="SegNet"), predict(TRUE, 0.8, 5), number=2, version="v2")
     codes = {finding.code: finding for finding in compare(tmp_path, select="val").findings}
     assert set(codes) == {"number.version", "number.other_version", "number.loading", "number.other_machine"}
-    assert codes["number.loading"].evidence["runs"][1] == "slow" and codes["number.version"].evidence["runs"] == ["newer"]
+    assert codes["number.loading"].evidence["runs"][1] == "slow" and codes["number.version"].evidence["runs"] == [
+        "newer"
+    ]
 
 
 def test_other_images_or_another_truth_are_not_compared(tmp_path):
@@ -148,7 +173,9 @@ def test_what_is_not_evaluated_is_named_with_the_command(tmp_path):
     late = make_run(tmp_path / "a late one")
     result = compare(tmp_path)
     assert result.missing == {str(late): f"maskwright evaluate '{late}' --split test"}
-    assert result.choice is None and result.pairs == [] and f"not evaluated: maskwright evaluate '{late}'" in human(result)
+    assert (
+        result.choice is None and result.pairs == [] and f"not evaluated: maskwright evaluate '{late}'" in human(result)
+    )
     with pytest.raises(DataError, match="not evaluated on 'val'; first `maskwright evaluate"):
         compare(tmp_path, split="val")
     with pytest.raises(ConfigError, match="did you mean 'mIoU'"):
@@ -192,8 +219,9 @@ def test_logs_of_other_tools_stand_beside_runs(study, tmp_path):
     result = compare([study, log])
     assert len(result.entries) == 4 and [one.name for one in result.others] == ["other"]
     assert result.to_dict()["others"][0]["values"]["val_mIoU"] == {"at_best": 0.7, "last": 0.6}
-    assert re.search(r"beside these, other: val_mIoU 0.7000 at .*, 0.6000 at the end \(lightning: .*no paired test\)",
-                     human(result))
+    assert re.search(
+        r"beside these, other: val_mIoU 0.7000 at .*, 0.6000 at the end \(lightning: .*no paired test\)", human(result)
+    )
     with pytest.raises(DataError, match="no run of maskwright"):
         compare(log)
 
@@ -202,7 +230,10 @@ def test_masks_of_another_tool_stand_beside_runs(tmp_path):
     add(tmp_path, "one", 0.8)
     evaluate(tmp_path / "theirs", predict(TRUE, 0.6, 3))
     result = compare([tmp_path / "one", tmp_path / "theirs"], select="test")
-    assert [(entry.name, entry.model, entry.seeds) for entry in result.entries] == [("one", "UNet", [0]), ("theirs", "", [None])]
+    assert [(entry.name, entry.model, entry.seeds) for entry in result.entries] == [
+        ("one", "UNet", [0]),
+        ("theirs", "", [None]),
+    ]
     assert "number.unknown_training" in [f.code for f in result.findings] and "theirs" in human(result)
 
 
@@ -223,16 +254,28 @@ def test_what_makes_two_runs_one_entry(tmp_path):
 def test_a_budget_may_give_seeds_other_lengths(tmp_path):
     for seed, iterations in enumerate((20, 24)):
         for name, info in (("fixed", {}), ("budget", {"budget": {"seconds": 60.0}})):
-            add(tmp_path, f"{name}-{seed}", 0.8, seed=seed, info=info,
-                config={"train": {"iterations": iterations, "batch_size": 4}})
+            add(
+                tmp_path,
+                f"{name}-{seed}",
+                0.8,
+                seed=seed,
+                info=info,
+                config={"train": {"iterations": iterations, "batch_size": 4}},
+            )
     assert grouped(tmp_path) == [["budget-0", "budget-1"], ["fixed-0"], ["fixed-1"]]
 
 
 def test_seeds_from_two_mounts_are_one_entry(tmp_path):
     """A dataset is what it holds. So it is for curves, which have the same definition of a recipe."""
     for seed, root in ((1, "/mnt/a/data"), (2, "/mnt/b/copy")):
-        add(tmp_path, f"a-seed{seed}", 0.8, seed=seed, config={"data": {"root": root, "image_size": [32, 32]}},
-            info={"dataset": {"name": Path(root).name, "root": root, "version": "v1"}})
+        add(
+            tmp_path,
+            f"a-seed{seed}",
+            0.8,
+            seed=seed,
+            config={"data": {"root": root, "image_size": [32, 32]}},
+            info={"dataset": {"name": Path(root).name, "root": root, "version": "v1"}},
+        )
     add(tmp_path, "other", 0.8, seed=3, info={"dataset": {"name": "garden", "root": "/data", "version": "v2"}})
     assert grouped(tmp_path) == [["a-seed1", "a-seed2"], ["other"]]
     assert Run(tmp_path / "a-seed1").recipe() == Run(tmp_path / "a-seed2").recipe() != Run(tmp_path / "other").recipe()
@@ -248,8 +291,15 @@ def test_runs_are_in_the_order_of_their_numbers(tmp_path):
 def test_a_copy_of_the_data_elsewhere_is_no_difference_between_settings(tmp_path):
     for model, root in (("UNet", "/mnt/a"), ("SegNet", "/mnt/b")):
         for loss in ("ce", "ce+dice"):
-            add(tmp_path, f"{model}-{loss}", 0.8, model=model, loss=loss, config=None,
-                info={"dataset": {"name": "data", "root": root, "version": "v1"}})
+            add(
+                tmp_path,
+                f"{model}-{loss}",
+                0.8,
+                model=model,
+                loss=loss,
+                config=None,
+                info={"dataset": {"name": "data", "root": root, "version": "v1"}},
+            )
             file = tmp_path / f"{model}-{loss}" / "config.yaml"
             file.write_text(file.read_text().replace("/data", root))
     found = compare(tmp_path)
@@ -260,7 +310,11 @@ def test_names_of_entries(tmp_path):
     paths = [add(tmp_path, f"{place}/run", 0.8, model=place) for place in ("a", "b")]
     assert sorted(entry.name for entry in compare(paths).entries) == ["a/run", "b/run"]
     members, _ = members_of([Run(add(tmp_path, name, 0.8)) for name in ("unet_s1", "unet_s2", "x1", "y1")], "test")
-    assert recipe_name(members[:1]) == "unet_s1" and recipe_name(members[:2]) == "unet" and recipe_name(members[2:]) == "x1"
+    assert (
+        recipe_name(members[:1]) == "unet_s1"
+        and recipe_name(members[:2]) == "unet"
+        and recipe_name(members[2:]) == "x1"
+    )
 
 
 def test_what_limits_the_result_is_said(tmp_path):
@@ -289,8 +343,14 @@ def test_the_command_line(study, capsys):
     result = compare(study)
     for entry in result.entries:
         assert f"{entry.score.value:.4f}" in text and f"[{entry.score.low:.4f}, {entry.score.high:.4f}]" in text
-    for part in (f"choice: {result.choice.proposed}", result.choice.reason, "mIoU by model and loss", "IoU by class",
-                 "trained again, mIoU varies by", "warning: the best is chosen"):
+    for part in (
+        f"choice: {result.choice.proposed}",
+        result.choice.reason,
+        "mIoU by model and loss",
+        "IoU by class",
+        "trained again, mIoU varies by",
+        "warning: the best is chosen",
+    ):
         assert part in text
     main_exits(["compare", str(study), "--json", "--score", "mDice", "--select", "val"])
     document = json.loads(capsys.readouterr().out)
@@ -308,8 +368,10 @@ def main_exits(arguments, code=0):
 
 
 def test_it_needs_no_torch(study):
-    code = (f"import sys, maskwright; maskwright.compare({str(study)!r}); "
-            "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)")
+    code = (
+        f"import sys, maskwright; maskwright.compare({str(study)!r}); "
+        "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

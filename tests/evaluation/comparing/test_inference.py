@@ -68,7 +68,7 @@ def test_swaps_of_few_images_are_all_of_them(rng):
 def test_the_test_is_the_exact_permutation_test(rng):
     a, b = np.round(rng.uniform(0.5, 0.8, (2, 10)), 3)
     b += 0.02
-    d, = infer([[accuracy(a)], [accuracy(b)]], aAcc).differences
+    (d,) = infer([[accuracy(a)], [accuracy(b)]], aAcc).differences
     expected = scipy.stats.permutation_test((a - b,), np.mean, permutation_type="samples", n_resamples=np.inf)
     assert d.p == d.p_corrected == pytest.approx(expected.pvalue)
 
@@ -94,7 +94,7 @@ def test_seeds_are_a_variance_component(rng):
     means = [[float(aAcc(one.total())) for one in own] for own in entries]
     pooled = np.mean([np.var(own, ddof=1) for own in means])
     assert found.seeds.freedom == 6 and found.seeds.pooled == pytest.approx(pooled, rel=0.01)
-    d, = found.differences
+    (d,) = found.differences
     # The entry that varies more has its own variance, so p is at least that of the test with a common one.
     least = scipy.stats.ttest_ind(*means).pvalue
     assert least * 0.9 < d.p < least * 2 and d.first == 1
@@ -119,14 +119,14 @@ def test_an_entry_without_repetition_varies_as_the_others():
 
 def test_one_image_tells_nothing():
     found = infer([[accuracy(np.array([0.9]))], [accuracy(np.array([0.1]))]], aAcc)
-    d, = found.differences
+    (d,) = found.differences
     assert d.value.value == pytest.approx(0.8) and math.isnan(d.value.low) and math.isnan(found.scores[0].low)
     assert (d.p, d.verdict) == (1.0, "not distinguishable")
 
 
 def test_the_same_predictions_are_not_distinguishable(rng):
     one = Marginals.of(counts(rng))
-    d, = infer([[one], [one]], mIoU).differences
+    (d,) = infer([[one], [one]], mIoU).differences
     assert (d.value.value, d.value.low, d.value.high, d.p, d.verdict) == (0, 0, 0, 1, "not distinguishable")
 
 
@@ -137,19 +137,31 @@ def test_the_same_arguments_give_the_same_result(rng):
     assert infer(entries, mIoU).differences == infer(entries, mIoU).differences
 
 
-
 def compared(rng, images, seeds, sd, better=0.0, entries=2) -> Inference:
     hard = rng.normal(0.7, 0.12, images)
-    return infer([[accuracy((hard + better * (e == 0) + rng.normal(0, sd) + rng.normal(0, 0.05, images)).clip(0, 1))
-                   for _ in range(seeds)] for e in range(entries)], aAcc, resamples=400)
+    return infer(
+        [
+            [
+                accuracy((hard + better * (e == 0) + rng.normal(0, sd) + rng.normal(0, 0.05, images)).clip(0, 1))
+                for _ in range(seeds)
+            ]
+            for e in range(entries)
+        ],
+        aAcc,
+        resamples=400,
+    )
 
 
-@pytest.mark.parametrize(("images", "seeds", "sd", "entries"), [(10, 1, 0, 2), (30, 1, 0, 2), (30, 3, 0.02, 2), (30, 1, 0, 6)])
+@pytest.mark.parametrize(
+    ("images", "seeds", "sd", "entries"), [(10, 1, 0, 2), (30, 1, 0, 2), (30, 3, 0.02, 2), (30, 1, 0, 6)]
+)
 def test_equal_entries_are_seldom_told_apart(rng, images, seeds, sd, entries):
     """At most 5 % of 200, and what chance adds to that (the 99.5 % point of the binomial law). bench/compare.py counts
     more of them, on counts like those of real masks."""
-    wrong = sum(any(d.verdict != "not distinguishable" for d in compared(rng, images, seeds, sd, entries=entries).differences)
-                for _ in range(200))
+    wrong = sum(
+        any(d.verdict != "not distinguishable" for d in compared(rng, images, seeds, sd, entries=entries).differences)
+        for _ in range(200)
+    )
     assert wrong <= scipy.stats.binom.ppf(0.995, 200, 0.05)
 
 

@@ -12,14 +12,29 @@ from maskwright.evaluation.curves.charts import arrange, bound
 from maskwright.evaluation.curves.curve import Curves, Setup
 
 
-def curves(network: str | None, loss: str | None, *, seed: int = 0, miou=(0.2, 0.6, 0.5), name: str | None = None,
-           tool: str = "maskwright", axis: str = "iteration", every: int = 100, **more) -> Curves:
+def curves(
+    network: str | None,
+    loss: str | None,
+    *,
+    seed: int = 0,
+    miou=(0.2, 0.6, 0.5),
+    name: str | None = None,
+    tool: str = "maskwright",
+    axis: str = "iteration",
+    every: int = 100,
+    **more,
+) -> Curves:
     xs = [float(every * (i + 1)) for i in range(len(miou))]
     series = {"loss": [1 / x for x in xs], "val_loss": [2 / x for x in xs], "val_mIoU": list(miou), **more}
     recipe = f"{network} {loss}" if network else None
-    return Curves(name or f"{network}-{loss}-{seed}", tool, Path("x"), axis,
-                  {key: tuple(zip(xs, ys, strict=True)) for key, ys in series.items()},
-                  Setup(network, loss, seed if network else None, recipe))
+    return Curves(
+        name or f"{network}-{loss}-{seed}",
+        tool,
+        Path("x"),
+        axis,
+        {key: tuple(zip(xs, ys, strict=True)) for key, ys in series.items()},
+        Setup(network, loss, seed if network else None, recipe),
+    )
 
 
 MATRIX = [curves(network, loss) for network in ("UNet", "SegNet") for loss in ("ce", "dice")]
@@ -31,8 +46,12 @@ def told(charts) -> list[tuple[str, list[str]]]:
 
 def test_by_run_each_network_and_loss_has_its_charts():
     charts = arrange(MATRIX[:2])
-    assert told(charts) == [("UNet, ce: loss", ["training", "validation"]), ("UNet, ce: mIoU", ["validation"]),
-                            ("UNet, dice: loss", ["training", "validation"]), ("UNet, dice: mIoU", ["validation"])]
+    assert told(charts) == [
+        ("UNet, ce: loss", ["training", "validation"]),
+        ("UNet, ce: mIoU", ["validation"]),
+        ("UNet, dice: loss", ["training", "validation"]),
+        ("UNet, dice: mIoU", ["validation"]),
+    ]
     assert charts[0].mark == (200.0, "best: 200") and charts[0].y_label == "loss (no unit)"
     assert charts[1].y_label == "mIoU (0 to 1)" and charts[1].x_label == "iterations"
     assert [line.style for line in charts[0].lines] == [0, 1] and charts[1].lines[0].style == 1
@@ -40,20 +59,29 @@ def test_by_run_each_network_and_loss_has_its_charts():
 
 def test_by_network_the_losses_are_lines():
     assert told(arrange(MATRIX, by="network", quantities=["mIoU"])) == [
-        ("UNet: validation mIoU", ["ce", "dice"]), ("SegNet: validation mIoU", ["ce", "dice"])]
+        ("UNet: validation mIoU", ["ce", "dice"]),
+        ("SegNet: validation mIoU", ["ce", "dice"]),
+    ]
 
 
 def test_by_loss_the_networks_are_lines():
     assert told(arrange(MATRIX, by="loss")) == [
-        ("ce: validation loss", ["UNet", "SegNet"]), ("ce: validation mIoU", ["UNet", "SegNet"]),
-        ("dice: validation loss", ["UNet", "SegNet"]), ("dice: validation mIoU", ["UNet", "SegNet"])]
+        ("ce: validation loss", ["UNet", "SegNet"]),
+        ("ce: validation mIoU", ["UNet", "SegNet"]),
+        ("dice: validation loss", ["UNet", "SegNet"]),
+        ("dice: validation mIoU", ["UNet", "SegNet"]),
+    ]
 
 
 @pytest.mark.parametrize("by", ["run", "network", "loss", "best"])
 @pytest.mark.parametrize("quantity", ["loss", "val_loss", "train_loss"])
 def test_never_two_losses_on_one_axis(by, quantity):
-    several = [*MATRIX, curves("UNet", "ce (ce class_weights=median_frequency)"), curves(None, None, name="a", tool="mmcv"),
-               curves(None, None, name="b", tool="mmcv")]
+    several = [
+        *MATRIX,
+        curves("UNet", "ce (ce class_weights=median_frequency)"),
+        curves(None, None, name="a", tool="mmcv"),
+        curves(None, None, name="b", tool="mmcv"),
+    ]
     of = {one.name: one.setup.loss or one.name for one in several}
     charts = arrange(several, by=by, quantities=[quantity])
     assert charts
@@ -62,11 +90,17 @@ def test_never_two_losses_on_one_axis(by, quantity):
 
 
 def test_the_best_of_each():
-    several = [curves("UNet", "ce", miou=(0.9, 0.1, 0.1)), curves("UNet", "dice", miou=(0.2, 0.3, 0.8)),
-               curves("SegNet", "ce", miou=(0.5, 0.5, 0.5)), curves("SegNet", "dice", miou=(0.6, 0.1, 0.2))]
+    several = [
+        curves("UNet", "ce", miou=(0.9, 0.1, 0.1)),
+        curves("UNet", "dice", miou=(0.2, 0.3, 0.8)),
+        curves("SegNet", "ce", miou=(0.5, 0.5, 0.5)),
+        curves("SegNet", "dice", miou=(0.6, 0.1, 0.2)),
+    ]
     charts = arrange(several, by="best")
-    assert told(charts) == [("best of each network: validation mIoU", ["UNet ce", "SegNet dice"]),
-                            ("best of each loss: validation mIoU", ["UNet ce", "UNet dice"])]
+    assert told(charts) == [
+        ("best of each network: validation mIoU", ["UNet ce", "SegNet dice"]),
+        ("best of each loss: validation mIoU", ["UNet ce", "UNet dice"]),
+    ]
     assert charts[0].lines[0].style == charts[1].lines[0].style
     assert "best validation mIoU" in charts[0].caption
     with pytest.raises(ConfigError, match="--by run"):
@@ -109,8 +143,12 @@ def test_zoomed_to_a_range():
     assert [x for x, _ in chart.lines[0].points] == [200, 300] and (chart.start, chart.end) == (150, 300)
     (chart,) = arrange(MATRIX[:1], quantities=["mIoU"], to=0.5)
     assert chart.mark is None
-    for wrong, said in (({"from_": 400}, "widen"), ({"from_": 200, "to": 100}, "widen"), ({"from_": -1}, "before"),
-                        ({"to": 1.5}, "no share")):
+    for wrong, said in (
+        ({"from_": 400}, "widen"),
+        ({"from_": 200, "to": 100}, "widen"),
+        ({"from_": -1}, "before"),
+        ({"to": 1.5}, "no share"),
+    ):
         with pytest.raises(ConfigError, match=said):
             arrange(MATRIX[:1], **wrong)
 
@@ -125,25 +163,46 @@ def test_bounds_from_the_command_line():
 
 def test_quantities_by_name():
     assert told(arrange(MATRIX[:1], quantities=["train_loss", "val_loss"])) == [
-        ("UNet, ce: loss", ["training"]), ("UNet, ce: loss", ["validation"])]
+        ("UNet, ce: loss", ["training"]),
+        ("UNet, ce: loss", ["validation"]),
+    ]
     with pytest.raises(ConfigError, match="no log has 'miou'; did you mean 'mIoU'") as caught:
         arrange(MATRIX, quantities=["miou", "nothing"])
     assert len(caught.value.problems) == 2
 
 
 def test_without_a_sum_each_part_of_the_loss_has_its_chart():
-    one = Curves("yolo", "ultralytics", Path("x"), "epoch", dict.fromkeys((
-        "seg_loss", "box_loss", "val_seg_loss", "val_box_loss", "val_mAP50-95(M)", "val_precision(M)"), ((1.0, 0.5),)))
-    assert told(arrange([one])) == [("yolo: seg_loss", ["training", "validation"]), ("yolo: box_loss", ["training", "validation"]),
-                                    ("yolo: mAP50-95(M)", ["validation"])]
+    one = Curves(
+        "yolo",
+        "ultralytics",
+        Path("x"),
+        "epoch",
+        dict.fromkeys(
+            ("seg_loss", "box_loss", "val_seg_loss", "val_box_loss", "val_mAP50-95(M)", "val_precision(M)"),
+            ((1.0, 0.5),),
+        ),
+    )
+    assert told(arrange([one])) == [
+        ("yolo: seg_loss", ["training", "validation"]),
+        ("yolo: box_loss", ["training", "validation"]),
+        ("yolo: mAP50-95(M)", ["validation"]),
+    ]
 
 
 def test_names_stay_apart():
-    several = [curves("UNet (channels=16)", "ce"), curves("UNet (channels=32)", "ce"),
-               curves("UNet (channels=32)", "ce", name="again", seed=0)]
+    several = [
+        curves("UNet (channels=16)", "ce"),
+        curves("UNet (channels=32)", "ce"),
+        curves("UNet (channels=32)", "ce", name="again", seed=0),
+    ]
     assert told(arrange(several, by="loss", quantities=["mIoU"])) == [("ce: validation mIoU", ["UNet #1", "UNet #2"])]
-    other = Curves("later", "maskwright", Path("x"), "iteration", several[0].series, Setup("UNet", "ce", 0, "other recipe"))
-    assert told(arrange([curves("UNet", "ce"), other], by="network", quantities=["mIoU"]))[0][1] == ["UNet-ce-0", "later"]
+    other = Curves(
+        "later", "maskwright", Path("x"), "iteration", several[0].series, Setup("UNet", "ce", 0, "other recipe")
+    )
+    assert told(arrange([curves("UNet", "ce"), other], by="network", quantities=["mIoU"]))[0][1] == [
+        "UNet-ce-0",
+        "later",
+    ]
 
 
 def test_of_many_lines_the_best_are_shown():

@@ -37,6 +37,7 @@ def read(tmp_path):
         file = tmp_path / "events.out.tfevents.1"
         file.write_bytes(data)
         return list(scalars(file))
+
     return of
 
 
@@ -67,7 +68,10 @@ def test_what_torch_writes(tmp_path):
     (file,) = tmp_path.iterdir()
     found = list(scalars(file))
     assert [one for one in found if one[0] == "loss/train"] == [
-        ("loss/train", 0, 1.5), ("loss/train", 1, -2.0), ("loss/train", 7_000_000_000, np.float32(3e38))]
+        ("loss/train", 0, 1.5),
+        ("loss/train", 1, -2.0),
+        ("loss/train", 7_000_000_000, np.float32(3e38)),
+    ]
     assert ("new", 4, 0.25) in found and {tag for tag, _, _ in found} == {"loss/train", "nan", "new"}
     assert math.isnan(next(value for tag, _, value in found if tag == "nan"))
 
@@ -84,16 +88,22 @@ def test_agrees_with_tensorboards_reader(tmp_path):
     theirs.Reload()
     (file,) = tmp_path.iterdir()
     assert sorted(scalars(file)) == sorted(
-        (tag, one.step, one.value) for tag in theirs.Tags()["scalars"] for one in theirs.Scalars(tag))
+        (tag, one.step, one.value) for tag in theirs.Tags()["scalars"] for one in theirs.Scalars(tag)
+    )
 
 
 def test_tensors_of_one_number(read):
     from tensorboard.compat.proto.tensor_pb2 import TensorProto
 
-    tensors = [(TensorProto(dtype=1, float_val=[0.5]), 0.5), (TensorProto(dtype=2, double_val=[0.1]), 0.1),
-               (TensorProto(dtype=1, tensor_content=struct.pack("<f", 0.25)), 0.25),
-               (TensorProto(dtype=1, float_val=[1, 2]), None), (TensorProto(dtype=7, string_val=[b"abcd"]), None),
-               (TensorProto(dtype=3, int_val=[1]), None), (TensorProto(), None)]
+    tensors = [
+        (TensorProto(dtype=1, float_val=[0.5]), 0.5),
+        (TensorProto(dtype=2, double_val=[0.1]), 0.1),
+        (TensorProto(dtype=1, tensor_content=struct.pack("<f", 0.25)), 0.25),
+        (TensorProto(dtype=1, float_val=[1, 2]), None),
+        (TensorProto(dtype=7, string_val=[b"abcd"]), None),
+        (TensorProto(dtype=3, int_val=[1]), None),
+        (TensorProto(), None),
+    ]
     for tensor, value in tensors:
         assert read(framed(event(tag="t", tensor=tensor))) == ([] if value is None else [("t", 3, value)])
 
@@ -117,10 +127,17 @@ def test_a_flipped_bit_is_named(read, place, what):
         read(bytes(data))
 
 
-@pytest.mark.parametrize(("data", "what"), [
-    (b"\x2b", "wire type 3"), (b"\x2a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "longer than its message"),
-    (b"\x80" * 11, "longer than ten"), (b"\x80", "cut off"), (b"\x09\x00", "longer than its message"),
-    (b"\x2a\x06\x0a\x04\x0a\x02\xff\xfe", "UTF-8")])
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"\x2b", "wire type 3"),
+        (b"\x2a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "longer than its message"),
+        (b"\x80" * 11, "longer than ten"),
+        (b"\x80", "cut off"),
+        (b"\x09\x00", "longer than its message"),
+        (b"\x2a\x06\x0a\x04\x0a\x02\xff\xfe", "UTF-8"),
+    ],
+)
 def test_messages_that_are_none(read, data, what):
     with pytest.raises(DataError, match=f"record 2: .*{what}"):
         read(framed(b"", data))
@@ -158,5 +175,6 @@ def survives(tmp_path_factory, data: bytes) -> None:
     except DataError as error:
         assert str(error).startswith(f"{file}: record ")
         return
-    assert all(isinstance(tag, str) and -(1 << 63) <= step < 1 << 63 and isinstance(value, float)
-               for tag, step, value in found)
+    assert all(
+        isinstance(tag, str) and -(1 << 63) <= step < 1 << 63 and isinstance(value, float) for tag, step, value in found
+    )

@@ -43,7 +43,9 @@ def test_folders_of_other_tools(tmp_path):
     mmengine(tmp_path / "work" / "20230102_120000")
     assert names(tmp_path / "work") == [f"work/2023010{day}_120000/vis_data/scalars" for day in (1, 2)]
     assert names([lightning(tmp_path / "a" / "version_0"), lightning(tmp_path / "b" / "version_0")]) == [
-        "a/version_0", "b/version_0"]
+        "a/version_0",
+        "b/version_0",
+    ]
 
 
 def test_sessions_of_tensorboard_are_one_training(tmp_path):
@@ -57,7 +59,11 @@ def test_sessions_of_tensorboard_are_one_training(tmp_path):
 def test_in_the_order_given(tmp_path):
     paths = [LOGS[tool](tmp_path / f"{tool}-run") for tool in ("mmengine", "maskwright", "lightning")]
     assert names(paths) == ["mmengine-run", "maskwright-run", "lightning-run"]
-    assert [one.name for one in maskwright.read_curves(paths[::-1])] == ["lightning-run", "maskwright-run", "mmengine-run"]
+    assert [one.name for one in maskwright.read_curves(paths[::-1])] == [
+        "lightning-run",
+        "maskwright-run",
+        "mmengine-run",
+    ]
 
 
 @pytest.mark.parametrize("place", ["", "nothing", "file.txt"])

@@ -57,13 +57,18 @@ def start(path):
 
 def test_each_log_is_known_to_its_reader_alone(tool, tmp_path):
     folder = LOGS[tool](tmp_path / "log")
-    known = [{name for name, reader in READERS.items() if reader.detect(start(path))}
-             for path in folder.rglob("*") if path.is_file()]
+    known = [
+        {name for name, reader in READERS.items() if reader.detect(start(path))}
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
     assert {tool} in known and all(found <= {tool} for found in known)
 
 
 def test_what_ours_says_of_itself(tmp_path):
-    found = read(own(tmp_path / "a", loss=[{"name": "ce", "class_weights": "median_frequency"}, {"name": "dice", "weight": 3}]))
+    found = read(
+        own(tmp_path / "a", loss=[{"name": "ce", "class_weights": "median_frequency"}, {"name": "dice", "weight": 3}])
+    )
     assert found.setup.loss == "ce + 3 dice (ce class_weights=median_frequency)"
     assert (found.setup.network, found.setup.seed) == ("UNet", 0)
     assert found.series["val_IoU.tree (old)"] == ((10.0, 0.5), (20.0, 0.4)) and "loss_max" not in found.series
@@ -80,8 +85,15 @@ def test_a_recipe_is_the_one_of_compare(tmp_path):
     for seed, iterations in enumerate((40, 48)):
         run = Run(own(tmp_path / f"{seed}", seed=seed))
         config = run.config()
-        run.write_config(config.model_copy(update={"train": config.train.model_copy(update={
-            "iterations": iterations, "precision": ("float32", "bfloat16")[seed]})}))
+        run.write_config(
+            config.model_copy(
+                update={
+                    "train": config.train.model_copy(
+                        update={"iterations": iterations, "precision": ("float32", "bfloat16")[seed]}
+                    )
+                }
+            )
+        )
         atomic_write_json(run.info_file, run.info() | {"budget": {"seconds": 60.0}})
         assert read(run.path).setup.recipe == run.recipe()
         found.append(run)
@@ -91,17 +103,24 @@ def test_a_recipe_is_the_one_of_compare(tmp_path):
 
 
 def test_an_iteration_begins_anew_in_each_epoch(tmp_path):
-    file = lines(tmp_path / "a.log.json", *(
-        {"mode": "train", "epoch": epoch, "iter": at, "loss": 1.0} for epoch in (1, 2) for at in (5, 10)),
-        {"mode": "val", "epoch": 2, "iter": 31, "mIoU": 0.5})
+    file = lines(
+        tmp_path / "a.log.json",
+        *({"mode": "train", "epoch": epoch, "iter": at, "loss": 1.0} for epoch in (1, 2) for at in (5, 10)),
+        {"mode": "val", "epoch": 2, "iter": 31, "mIoU": 0.5},
+    )
     found = read(file)
     assert found.axis == "epoch" and [x for x, _ in found.series["loss"]] == [0.5, 1.0, 1.5, 2.0]
     assert found.series["val_mIoU"] == ((2.0, 0.5),) and "taken to be as long" in found.notes[0]
 
 
 def test_mmengine_by_epoch(tmp_path):
-    file = lines(tmp_path / "s.json", {"loss": 1.0, "iter": 10, "epoch": 1, "step": 10}, {"mIoU": 50.0, "step": 1},
-                 {"loss": 0.5, "iter": 20, "epoch": 2, "step": 20}, {"mIoU": 60.0, "step": 2})
+    file = lines(
+        tmp_path / "s.json",
+        {"loss": 1.0, "iter": 10, "epoch": 1, "step": 10},
+        {"mIoU": 50.0, "step": 1},
+        {"loss": 0.5, "iter": 20, "epoch": 2, "step": 20},
+        {"mIoU": 60.0, "step": 2},
+    )
     assert read(file).series["val_mIoU"] == ((10.0, 0.5), (20.0, 0.6))
 
 
@@ -115,23 +134,39 @@ def test_per_cent_are_said_and_accuracies_of_training_too(tmp_path):
 
 
 def test_a_step_that_was_logged_again_counts_once(tmp_path):
-    file = lines(tmp_path / "s.json", *({"loss": loss, "iter": at, "step": at}
-                                        for at, loss in ((10, 3.0), (20, 2.0), (20, 1.5), (30, 1.0))))
+    file = lines(
+        tmp_path / "s.json",
+        *({"loss": loss, "iter": at, "step": at} for at, loss in ((10, 3.0), (20, 2.0), (20, 1.5), (30, 1.0))),
+    )
     assert read(file).series["loss"] == ((10.0, 3.0), (20.0, 1.5), (30.0, 1.0))
 
 
 def test_values_that_are_not_finite_are_gaps(tmp_path):
-    file = text(tmp_path / "s.json", '{"loss": NaN, "iter": 1, "step": 1}\n{"loss": 1e999, "iter": 2, "step": 2}\n'
-                                     '{"loss": 1, "iter": 3, "step": 3}\n')
+    file = text(
+        tmp_path / "s.json",
+        '{"loss": NaN, "iter": 1, "step": 1}\n{"loss": 1e999, "iter": 2, "step": 2}\n'
+        '{"loss": 1, "iter": 3, "step": 3}\n',
+    )
     assert read(file).series["loss"] == ((1.0, None), (2.0, None), (3.0, 1.0))
     file = text(tmp_path / "m.csv", "step,loss\n1,nan\n2,-inf\n3,1\n")
     assert read(file).series["loss"] == ((1.0, None), (2.0, None), (3.0, 1.0))
 
 
-@pytest.mark.parametrize(("tag", "name"), [
-    ("train_loss", "loss"), ("Loss/val", "val_loss"), ("valid/mean_iou", "val_mIoU"), ("val_MIoU", "val_mIoU"),
-    ("test/Mean Dice", "test_mDice"), ("iou", "iou"), ("train/decode.loss_ce", "decode.loss_ce"),
-    ("validation-pixel_accuracy", "val_aAcc"), ("learning_rate", "lr"), ("valve_loss", "valve_loss")])
+@pytest.mark.parametrize(
+    ("tag", "name"),
+    [
+        ("train_loss", "loss"),
+        ("Loss/val", "val_loss"),
+        ("valid/mean_iou", "val_mIoU"),
+        ("val_MIoU", "val_mIoU"),
+        ("test/Mean Dice", "test_mDice"),
+        ("iou", "iou"),
+        ("train/decode.loss_ce", "decode.loss_ce"),
+        ("validation-pixel_accuracy", "val_aAcc"),
+        ("learning_rate", "lr"),
+        ("valve_loss", "valve_loss"),
+    ],
+)
 def test_names(tag, name):
     assert quantity(tag) == name
 
@@ -141,26 +176,34 @@ def test_two_tags_of_one_name_stay_two(tmp_path):
     assert found.series["loss"] == ((1.0, 2.0),) and found.series["training/loss"] == ((1.0, 3.0),)
 
 
-@pytest.mark.parametrize(("name", "content", "said"), [
-    ("s.json", '{"loss": 1, "iter": 1, "step": 1}\n{"loss": \n{"loss": 1}\n', "s.json:2: not valid JSON"),
-    ("s.json", '{"loss": 1, "iter": 1, "step": 1}\n[1]\n', "s.json:2: list where an object"),
-    ("s.json", '{"loss": 1, "iter": -1, "step": 1}\n', "s.json:1: 'iter' is -1 where a number from 0"),
-    ("s.json", '{"loss": 1, "iter": true, "step": 1}\n', "s.json:1: 'iter' is True"),
-    ("s.json", '{"loss": 1, "iter": 1e300, "step": 1}\n', "s.json:1: 'iter' is 1e\\+300"),
-    ("s.json", '{"step": 1, "mIoU": 101}\n', "mIoU, mDice, mAcc or aAcc is 101"),
-    ("s.json", '{"step": 1, "mIoU": -0.5}\n', "mIoU, mDice, mAcc or aAcc is -0.5"),
-    ("s.json", '{"step": 1}\n', "holds no numbers"),
-    ("a.log.json", '{"mode": "train", "epoch": 1, "loss": 1}\n', "a.log.json:1: 'iter' is None"),
-    ("a.log.json", '{"mode": "train", "epoch": 1, "iter": 1, "decode.acc_seg": 120}\n', "a.log.json:1: .* per cent"),
-    ("m.csv", "step,loss\n1,2\n2,x\n3,4\n", "m.csv:3: column 'loss': 'x' is not a number"),
-    ("m.csv", "step,loss\n1,2,3\n2,3\n", "m.csv:2: 3 cells where the header has 2"),
-    ("m.csv", "step,loss,loss\n1,2,3\n", "m.csv:1: the column 'loss' stands there twice"),
-    ("m.csv", "step,loss\n,2\n3,4\n", "m.csv:2: 'step' is None"),
-    ("m.csv", 'step,loss\n1,"2\n', "m.csv:.: not valid CSV"),
-    ("m.csv", "step,loss\n", "holds no numbers"),
-    ("results.csv", "epoch,train/seg_loss\nnan,2\n3,4\n", "results.csv:2: 'epoch' is None"),
-    ("anything", "hello\n", "not a log that is known; read are a run folder"),
-    ("anything", "", "not a log that is known")])
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("s.json", '{"loss": 1, "iter": 1, "step": 1}\n{"loss": \n{"loss": 1}\n', "s.json:2: not valid JSON"),
+        ("s.json", '{"loss": 1, "iter": 1, "step": 1}\n[1]\n', "s.json:2: list where an object"),
+        ("s.json", '{"loss": 1, "iter": -1, "step": 1}\n', "s.json:1: 'iter' is -1 where a number from 0"),
+        ("s.json", '{"loss": 1, "iter": true, "step": 1}\n', "s.json:1: 'iter' is True"),
+        ("s.json", '{"loss": 1, "iter": 1e300, "step": 1}\n', "s.json:1: 'iter' is 1e\\+300"),
+        ("s.json", '{"step": 1, "mIoU": 101}\n', "mIoU, mDice, mAcc or aAcc is 101"),
+        ("s.json", '{"step": 1, "mIoU": -0.5}\n', "mIoU, mDice, mAcc or aAcc is -0.5"),
+        ("s.json", '{"step": 1}\n', "holds no numbers"),
+        ("a.log.json", '{"mode": "train", "epoch": 1, "loss": 1}\n', "a.log.json:1: 'iter' is None"),
+        (
+            "a.log.json",
+            '{"mode": "train", "epoch": 1, "iter": 1, "decode.acc_seg": 120}\n',
+            "a.log.json:1: .* per cent",
+        ),
+        ("m.csv", "step,loss\n1,2\n2,x\n3,4\n", "m.csv:3: column 'loss': 'x' is not a number"),
+        ("m.csv", "step,loss\n1,2,3\n2,3\n", "m.csv:2: 3 cells where the header has 2"),
+        ("m.csv", "step,loss,loss\n1,2,3\n", "m.csv:1: the column 'loss' stands there twice"),
+        ("m.csv", "step,loss\n,2\n3,4\n", "m.csv:2: 'step' is None"),
+        ("m.csv", 'step,loss\n1,"2\n', "m.csv:.: not valid CSV"),
+        ("m.csv", "step,loss\n", "holds no numbers"),
+        ("results.csv", "epoch,train/seg_loss\nnan,2\n3,4\n", "results.csv:2: 'epoch' is None"),
+        ("anything", "hello\n", "not a log that is known; read are a run folder"),
+        ("anything", "", "not a log that is known"),
+    ],
+)
 def test_what_is_wrong_is_said_with_its_line(tmp_path, name, content, said):
     with pytest.raises(DataError, match=said) as caught:
         read_curves(text(tmp_path / name, content))
@@ -168,7 +211,9 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path, name, content, said):
 
 
 def test_a_torn_last_line_is_left_out(tmp_path):
-    assert len(read(text(tmp_path / "s.json", '{"loss": 1, "iter": 1, "step": 1}\n{"loss": 1, "it')).series["loss"]) == 1
+    assert (
+        len(read(text(tmp_path / "s.json", '{"loss": 1, "iter": 1, "step": 1}\n{"loss": 1, "it')).series["loss"]) == 1
+    )
     assert len(read(text(tmp_path / "m.csv", "step,loss,lr\n1,2,1\n2,3")).series["loss"]) == 1
 
 
@@ -179,8 +224,12 @@ def test_bytes_that_are_no_text(tmp_path):
         read_curves(file)
 
 
-VALUES = st.one_of(st.none(), st.booleans(), st.floats(), st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=3))
-KEYS = st.sampled_from(["iteration", "iter", "step", "epoch", "mode", "loss", "val_loss", "mIoU", "val_iou", "decode.acc_seg"])
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.floats(), st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=3)
+)
+KEYS = st.sampled_from(
+    ["iteration", "iter", "step", "epoch", "mode", "loss", "val_loss", "mIoU", "val_iou", "decode.acc_seg"]
+)
 
 
 @settings(max_examples=50)

@@ -21,8 +21,11 @@ def grey(mask: np.ndarray) -> np.ndarray:
 
 def slow(truth: np.ndarray, prediction: np.ndarray, background: int | None, tolerance: float) -> np.ndarray:
     """The rules of `kinds` but for labels, pixel by pixel; truth without ignored pixels."""
-    objects = [scipy.ndimage.label(truth == value, np.ones((3, 3)))[0] == number for value in np.unique(truth)
-               for number in range(1, scipy.ndimage.label(truth == value, np.ones((3, 3)))[1] + 1)]
+    objects = [
+        scipy.ndimage.label(truth == value, np.ones((3, 3)))[0] == number
+        for value in np.unique(truth)
+        for number in range(1, scipy.ndimage.label(truth == value, np.ones((3, 3)))[1] + 1)
+    ]
     own = np.zeros(truth.shape, int)
     for number, inside in enumerate(objects):
         own[inside] = number
@@ -42,8 +45,11 @@ def slow(truth: np.ndarray, prediction: np.ndarray, background: int | None, tole
     for row, column in np.argwhere(truth != prediction):
         place, true, told, mine = (row, column), truth[row, column], prediction[row, column], own[row, column]
         if told == background:
-            near = (share(mine, prediction != background) >= FOUND and reaches(place, truth == background)
-                    and reaches(place, prediction != background))
+            near = (
+                share(mine, prediction != background) >= FOUND
+                and reaches(place, truth == background)
+                and reaches(place, prediction != background)
+            )
             kinds[place] = BOUNDARY if near else MISSED
         elif true == background:
             mates = union([number for number in solid if share(number, prediction == told) >= FOUND])
@@ -51,8 +57,11 @@ def slow(truth: np.ndarray, prediction: np.ndarray, background: int | None, tole
             kinds[place] = BOUNDARY if near else HALLUCINATED
         else:
             found = [number for number in range(len(objects)) if share(number, prediction == truth) >= FOUND]
-            near = (mine in found and reaches(place, union([n for n in found if truth[objects[n]][0] == told]))
-                    and reaches(place, prediction == true))
+            near = (
+                mine in found
+                and reaches(place, union([n for n in found if truth[objects[n]][0] == told]))
+                and reaches(place, prediction == true)
+            )
             kinds[place] = BOUNDARY if near else CONFUSED
     return kinds
 
@@ -87,16 +96,26 @@ def test_every_wrong_pixel_has_one_kind_and_no_other_pixel_has_one(seed):
 
 def test_planted_errors_are_found_as_what_they_are():
     result = BENCH.measure(14)
-    least = {"boundary": (0.99, 0.9), "missed": (0.95, 0.99), "hallucinated": (0.95, 0.99), "confused": (0.99, 0.75),
-             "label_suspect": (0.9, 0.99)}
+    least = {
+        "boundary": (0.99, 0.9),
+        "missed": (0.95, 0.99),
+        "hallucinated": (0.95, 0.99),
+        "confused": (0.99, 0.75),
+        "label_suspect": (0.9, 0.99),
+    }
     for name, (recall, precision) in least.items():
         found = result["kinds"][name]
         assert found["planted"] > 1000
         assert found["recall"] >= recall and found["precision"] >= precision, (name, found)
-    rows = {name: {kind: pixels / sum(row.values()) for kind, pixels in row.items()}
-            for name, row in result["plants"].items()}
-    assert all(rows[f"{side}: {name} a little"]["boundary"] > 0.98
-               for side in ("model", "label") for name in ("shifted", "dilated", "eroded"))
+    rows = {
+        name: {kind: pixels / sum(row.values()) for kind, pixels in row.items()}
+        for name, row in result["plants"].items()
+    }
+    assert all(
+        rows[f"{side}: {name} a little"]["boundary"] > 0.98
+        for side in ("model", "label")
+        for name in ("shifted", "dilated", "eroded")
+    )
     assert 0.35 < rows["model: shifted far"]["missed"] < 0.5 and 0.35 < rows["model: shifted far"]["hallucinated"] < 0.5
     assert all(rows[f"model: {name}"]["label_suspect"] == 0 for name in BENCH.PLANTS)
 

@@ -97,7 +97,11 @@ def test_the_background_is_a_choice(made):
     assert stone.background == "stone" and none.background is None
     assert [kind.pixels for kind in none.kinds[1:3]] == [0, 0]
     assert stone.wrong == none.wrong and {one.name for one in none.slices if one.axis == "class"} == {
-        "ground", "grass", "tree", "stone"}
+        "ground",
+        "grass",
+        "tree",
+        "stone",
+    }
 
 
 def test_findings_name_the_kinds_that_matter_with_a_region(result):
@@ -112,8 +116,13 @@ def test_findings_name_the_kinds_that_matter_with_a_region(result):
     x, y, width, height = missed.region
     part = dissect(image, truth, prediction).kinds[y : y + height, x : x + width] == 2
     assert part.any(0).all() and part.any(1).all() and part.sum() >= kind.regions[0].pixels
-    order = [kind.worth["mIoU"].value for code in found if code.startswith("error.")
-             for kind in result.kinds if code == f"error.{kind.name}"]
+    order = [
+        kind.worth["mIoU"].value
+        for code in found
+        if code.startswith("error.")
+        for kind in result.kinds
+        if code == f"error.{kind.name}"
+    ]
     assert order == sorted(order, reverse=True)
 
 
@@ -161,9 +170,13 @@ def test_the_newest_evaluation_is_explained(tmp_path, made):
 
 def test_what_cannot_be_explained_is_refused(tmp_path, made):
     run = Run(shutil.copytree(made[0].path, tmp_path / "run"))
-    for arguments, says in (({"split": "val"}, "evaluations of test"), ({"by": "gras"}, "did you mean 'grass'"),
-                            ({"background": "sky"}, "--background sky"), ({"top": -1}, "top = -1"),
-                            ({"tolerance": float("nan")}, "tolerance = nan")):
+    for arguments, says in (
+        ({"split": "val"}, "evaluations of test"),
+        ({"by": "gras"}, "did you mean 'grass'"),
+        ({"background": "sky"}, "--background sky"),
+        ({"top": -1}, "top = -1"),
+        ({"tolerance": float("nan")}, "tolerance = nan"),
+    ):
         with pytest.raises(ConfigError, match=says):
             explain(run, **arguments)
     other = write_data(tmp_path / "other", IMAGES, seed=1)

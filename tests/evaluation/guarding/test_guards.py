@@ -12,10 +12,21 @@ from maskwright.evaluation.guarding.number import Number, Origin, Training
 from maskwright.evaluation.guarding.speed import Speed
 
 IMAGES = tuple(f"test/{i:02d}" for i in range(30))
-TRAINING = Training(frozenset(f"train/{i}" for i in range(50)), frozenset(f"val/{i}" for i in range(10)), "v1", True, 40)
-CLEAN = Number("run-a", "test", IMAGES, (("ground", 5000), ("tree", 900)),
-               {"aAcc": 0.95, "mAcc": 0.8, "mIoU": 0.75, "mDice": 0.85}, {"aAcc": 0.85, "mAcc": 0.5, "mIoU": 0.42},
-               "v1", TRAINING, Origin(40), Speed(10.0, 0.02, "cpu, 2"))
+TRAINING = Training(
+    frozenset(f"train/{i}" for i in range(50)), frozenset(f"val/{i}" for i in range(10)), "v1", True, 40
+)
+CLEAN = Number(
+    "run-a",
+    "test",
+    IMAGES,
+    (("ground", 5000), ("tree", 900)),
+    {"aAcc": 0.95, "mAcc": 0.8, "mIoU": 0.75, "mDice": 0.85},
+    {"aAcc": 0.85, "mAcc": 0.5, "mIoU": 0.42},
+    "v1",
+    TRAINING,
+    Origin(40),
+    Speed(10.0, 0.02, "cpu, 2"),
+)
 OTHER = replace(CLEAN, name="run-b", scores={**CLEAN.scores, "mIoU": 0.7}, speed=Speed(9.5, 0.02, "cpu, 2"))
 
 
@@ -33,8 +44,10 @@ TRAPS = {
     "number.trivial": [[replace(CLEAN, scores={"mIoU": 0.42})], [replace(CLEAN, scores={"mIoU": None})]],
     "number.one_image": [[replace(CLEAN, images=IMAGES[:1])]],
     "number.other_split": [[CLEAN, OTHER, replace(OTHER, name="c", split="val", images=None)]],
-    "number.other_images": [[CLEAN, OTHER, replace(OTHER, name="c", images=IMAGES[1:])],
-                            [CLEAN, OTHER, replace(OTHER, name="c", classes=(("ground", 4999), ("tree", 901)))]],
+    "number.other_images": [
+        [CLEAN, OTHER, replace(OTHER, name="c", images=IMAGES[1:])],
+        [CLEAN, OTHER, replace(OTHER, name="c", classes=(("ground", 4999), ("tree", 901)))],
+    ],
     "number.selected_on": [[trained(val=frozenset(IMAGES))], [trained(val=frozenset(IMAGES[:3]))]],
     "number.unchecked": [[made(checked=False)]],
     "number.not_best": [[made(iteration=80)]],
@@ -70,27 +83,32 @@ def test_no_alarm_on_clean_numbers():
 
 
 def test_choosing_on_the_scored_split_is_remarked():
-    one, = guard([CLEAN, OTHER], chosen_on="test", optimism=0.0123)
-    assert one.code == "number.chosen_on_scored" and "by about 0.0123" in one.message and one.evidence["optimism"] == 0.0123
+    (one,) = guard([CLEAN, OTHER], chosen_on="test", optimism=0.0123)
+    assert (
+        one.code == "number.chosen_on_scored"
+        and "by about 0.0123" in one.message
+        and one.evidence["optimism"] == 0.0123
+    )
     assert one.evidence["runs"] == ["run-a", "run-b"]
     assert guard([CLEAN], chosen_on="test") == []
 
 
 def test_what_is_said_of_several_in_the_same_words_is_said_once():
-    one, = guard([replace(number, images=IMAGES[:8]) for number in (CLEAN, OTHER)])
+    (one,) = guard([replace(number, images=IMAGES[:8]) for number in (CLEAN, OTHER)])
     assert one.evidence == {"runs": ["run-a", "run-b"], "images": 8} and one.split == "test"
 
 
 def test_names_of_another_dataset_are_not_those_of_the_training():
-    number = replace(trained(train=frozenset(IMAGES), val=frozenset(IMAGES)), version="other",
-                     origin=Origin(40, same_data=False))
+    number = replace(
+        trained(train=frozenset(IMAGES), val=frozenset(IMAGES)), version="other", origin=Origin(40, same_data=False)
+    )
     assert guard([number]) == []
 
 
 def test_a_log_of_another_tool_that_ends_with_its_last_epoch():
     """Of a foreign log little is known, and what is not known is no finding."""
     log = Number("foreign", "val", scores={"mIoU": 0.7}, training=Training(best=70), origin=Origin(100))
-    one, = guard([log])
+    (one,) = guard([log])
     assert one.code == "number.not_best" and one.evidence["best"] == 70
     assert guard([replace(log, origin=Origin(70))]) == []
 

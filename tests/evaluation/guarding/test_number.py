@@ -26,8 +26,16 @@ def run(tmp_path):
     root = write_dataset(tmp_path / "data", {"train": 4, "val": 2, "test": 3})
     dataset = load_dataset(root)
     splits = {name: [s.name for s in dataset.splits[name]] for name in ("train", "val")}
-    return Run(make_run(tmp_path / "run", config={"data": {"root": str(root), "image_size": [32, 32]}}, info={
-        "dataset": {"name": "data", "root": str(root.resolve()), "version": dataset.version()}, "splits": splits}))
+    return Run(
+        make_run(
+            tmp_path / "run",
+            config={"data": {"root": str(root), "image_size": [32, 32]}},
+            info={
+                "dataset": {"name": "data", "root": str(root.resolve()), "version": dataset.version()},
+                "splits": splits,
+            },
+        )
+    )
 
 
 def origin(run, split="test", root=None):
@@ -39,7 +47,9 @@ def origin(run, split="test", root=None):
 def stored(run):
     """As `train` leaves a run: with the hashes of the images that it used."""
     dataset = load_dataset(run.config().data.root)
-    run.write_info(run.info(), {split: {s.name: file_hash(s.image) for s in dataset.splits[split]} for split in ("train", "val")})
+    run.write_info(
+        run.info(), {split: {s.name: file_hash(s.image) for s in dataset.splits[split]} for split in ("train", "val")}
+    )
     return run
 
 
@@ -87,8 +97,14 @@ def test_a_dataset_that_was_moved_is_known_by_its_content(run, tmp_path, stores,
 
 
 def codes(run, split, found, dataset):
-    number = Number("run", split, tuple(s.name for s in dataset.splits[split]), version=dataset.version(),
-                    training=Training.of(run), origin=found)
+    number = Number(
+        "run",
+        split,
+        tuple(s.name for s in dataset.splits[split]),
+        version=dataset.version(),
+        training=Training.of(run),
+        origin=found,
+    )
     return {finding.code for finding in guard([number])} - {"number.few_images"}
 
 
@@ -140,8 +156,9 @@ def test_evaluations_from_before_content_decided():
     """Names decide in the run's own dataset; of another one it is not known whether it was looked at."""
     images, training = tuple(f"train/{i}" for i in range(30)), Training(frozenset(f"train/{i}" for i in range(50)))
     for same, code in ((True, "number.trained_on"), (False, "number.unchecked")):
-        found = Origin.from_dict({"iteration": None, "same_data": same, "same_tree": True, "copies": [], "same_names": [],
-                                  "weak": 0})
+        found = Origin.from_dict(
+            {"iteration": None, "same_data": same, "same_tree": True, "copies": [], "same_names": [], "weak": 0}
+        )
         assert [f.code for f in guard([Number("run", "train", images, training=training, origin=found)])] == [code]
 
 

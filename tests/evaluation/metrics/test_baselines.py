@@ -38,7 +38,8 @@ def test_means_are_over_the_classes_of_the_models_mean(column, true, predicted, 
         model = of(truth, prediction, labels=labels, average="macro", zero_division=0)
         assert getattr(scores(counts, names), score) == pytest.approx(model)
         assert getattr(baseline, score) == pytest.approx(
-            of(truth, everywhere, labels=labels, average="macro", zero_division=0))
+            of(truth, everywhere, labels=labels, average="macro", zero_division=0)
+        )
 
 
 def test_a_model_is_not_worse_than_nothing_for_naming_more_classes():

@@ -16,11 +16,7 @@ from maskwright.evaluation.metrics import BoundaryScores, Tolerance, boundary_sc
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what the peer's own imports warn of is not ours to fix
     import torch
-    from monai.metrics import (
-        compute_average_surface_distance,
-        compute_hausdorff_distance,
-        compute_surface_dice,
-    )
+    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 
 K = 3
 NAN = math.nan
@@ -42,8 +38,11 @@ def boundary_by_loop(mask, counted, c):
     for y in range(height):
         for x in range(width):
             around = [(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)]
-            if counted[y, x] and mask[y, x] == c and any(
-                    0 <= v < height and 0 <= u < width and counted[v, u] and mask[v, u] != c for v, u in around):
+            if (
+                counted[y, x]
+                and mask[y, x] == c
+                and any(0 <= v < height and 0 <= u < width and counted[v, u] and mask[v, u] != c for v, u in around)
+            ):
                 found.append((y, x))
     return found
 
@@ -73,8 +72,12 @@ def one_class_by_loop(truth, prediction, c, limit):
     to_t = [min(math.dist(a, b) for b in t) for a in p]
     found, right = sum(d <= limit for d in to_p), sum(d <= limit for d in to_t)
     r, precision = found / len(t), right / len(p)
-    return [2 * precision * r / (precision + r) if r + precision else 0, (found + right) / (len(t) + len(p)),
-            max(percentile(to_p, 0.95), percentile(to_t, 0.95)), sum(to_p + to_t) / (len(t) + len(p))]
+    return [
+        2 * precision * r / (precision + r) if r + precision else 0,
+        (found + right) / (len(t) + len(p)),
+        max(percentile(to_p, 0.95), percentile(to_t, 0.95)),
+        sum(to_p + to_t) / (len(t) + len(p)),
+    ]
 
 
 @given(pairs(), st.sampled_from([0, 1, math.sqrt(2), 1.5, 2, math.sqrt(5), 3]))
@@ -104,8 +107,11 @@ def test_monai_agrees_away_from_the_frame(seed):
     limit = 1.5
     ours = boundary_scores(truth, prediction, K, Tolerance(pixels=limit))
     y, x = (torch.from_numpy(np.stack([mask == c for c in range(K)])[None]) for mask in (truth, prediction))
-    theirs = (compute_surface_dice(x, y, [limit] * (K - 1)), compute_hausdorff_distance(x, y, percentile=95),
-              compute_average_surface_distance(x, y, symmetric=True))
+    theirs = (
+        compute_surface_dice(x, y, [limit] * (K - 1)),
+        compute_hausdorff_distance(x, y, percentile=95),
+        compute_average_surface_distance(x, y, symmetric=True),
+    )
     for mine, their in zip((ours.nsd, ours.hd95, ours.assd), theirs, strict=True):
         np.testing.assert_allclose(mine[1:], their[0], rtol=1e-5)
 
@@ -146,8 +152,10 @@ def test_renaming_classes_moves_their_scores(pair, renamed):
 @given(pairs(), st.integers(0, K - 1))
 def test_what_is_predicted_at_ignored_pixels_does_not_matter(pair, other):
     truth, prediction = (mask.astype(np.uint8) for mask in pair)
-    np.testing.assert_array_equal(boundary_scores(truth, np.where(truth == 255, np.uint8(other), prediction), K),
-                                  boundary_scores(truth, prediction, K))
+    np.testing.assert_array_equal(
+        boundary_scores(truth, np.where(truth == 255, np.uint8(other), prediction), K),
+        boundary_scores(truth, prediction, K),
+    )
 
 
 @given(pairs())
@@ -188,14 +196,27 @@ def test_neither_the_frame_nor_ignored_pixels_are_a_boundary():
     assert np.isnan(boundary_scores(truth, prediction, 2)).all()
 
 
-@pytest.mark.parametrize(("truth", "prediction", "expected"), [
-    ("00", "00", [NAN, NAN]), ("01", "01", [0.0, 0.0]), ("00", "01", [NAN, 5.0]), ("01", "00", [5.0, 5.0]),
-    ("00", "11", [NAN, 5.0]), ("11", "01", [5.0, NAN]), ("1i", "00", [5.0, NAN]), ("1i", "10", [NAN, NAN]),
-])
+@pytest.mark.parametrize(
+    ("truth", "prediction", "expected"),
+    [
+        ("00", "00", [NAN, NAN]),
+        ("01", "01", [0.0, 0.0]),
+        ("00", "01", [NAN, 5.0]),
+        ("01", "00", [5.0, 5.0]),
+        ("00", "11", [NAN, 5.0]),
+        ("11", "01", [5.0, NAN]),
+        ("1i", "00", [5.0, NAN]),
+        ("1i", "10", [NAN, NAN]),
+    ],
+)
 def test_absent_and_boundless_classes(truth, prediction, expected):
     """3 x 4 pixels, whose diagonal is 5; the left and the right half hold what the two letters say."""
-    masks = [np.repeat(np.array([[{"0": 0, "1": 1, "i": 255}[letter] for letter in text]], np.uint8), 2, axis=1)
-             .repeat(3, axis=0) for text in (truth, prediction)]
+    masks = [
+        np.repeat(np.array([[{"0": 0, "1": 1, "i": 255}[letter] for letter in text]], np.uint8), 2, axis=1).repeat(
+            3, axis=0
+        )
+        for text in (truth, prediction)
+    ]
     found = boundary_scores(*masks, 2)
     np.testing.assert_array_equal(found.hd95, expected)
     np.testing.assert_array_equal(found.assd, expected)

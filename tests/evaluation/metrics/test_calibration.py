@@ -48,17 +48,28 @@ def by_loop(truth, probabilities, bins):
     if not n:
         return dict.fromkeys(CALIBRATION, math.nan)
     gaps = [(count, abs(right / count - confidence / count)) for count, confidence, right in table if count]
-    return {"ece": sum(count * gap for count, gap in gaps) / n, "mce": max(gap for _, gap in gaps),
-            "brier": squares / n, "nll": surprise / n}
+    return {
+        "ece": sum(count * gap for count, gap in gaps) / n,
+        "mce": max(gap for _, gap in gaps),
+        "brier": squares / n,
+        "nll": surprise / n,
+    }
 
 
-@given(st.integers(0, 10**6), st.integers(2, 6), st.sampled_from([1, 2, 10, 15]), st.sampled_from([0.0, 0.3, 1.0]),
-       st.sampled_from([0.1, 2.0, 30.0]))
+@given(
+    st.integers(0, 10**6),
+    st.integers(2, 6),
+    st.sampled_from([1, 2, 10, 15]),
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.sampled_from([0.1, 2.0, 30.0]),
+)
 def test_equals_a_loop_over_pixels(seed, classes, bins, ignored, sharpness):
     truth, p = made(seed, classes, (5, 6), ignored, sharpness)
     sums, expected = calibration_sums(truth, p, bins), by_loop(truth, p, bins)
     for name, score in CALIBRATION.items():
-        np.testing.assert_allclose(score(sums), expected[name], rtol=1e-5, atol=rounding.apart(classes + 4), err_msg=name)
+        np.testing.assert_allclose(
+            score(sums), expected[name], rtol=1e-5, atol=rounding.apart(classes + 4), err_msg=name
+        )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -73,8 +84,9 @@ def test_torchmetrics_and_scikit_learn_agree(seed):
     y, flat = truth[kept], p[:, kept].T.astype(np.float64)
     flat /= flat.sum(1, keepdims=True)
     assert nll(sums) == pytest.approx(sklearn.metrics.log_loss(y, flat, labels=range(4)), rel=1e-5)
-    assert brier(sums) == pytest.approx(sum(sklearn.metrics.brier_score_loss(y == c, flat[:, c]) for c in range(4)),
-                                        rel=1e-5)
+    assert brier(sums) == pytest.approx(
+        sum(sklearn.metrics.brier_score_loss(y == c, flat[:, c]) for c in range(4)), rel=1e-5
+    )
 
 
 @given(st.integers(0, 10**6))
@@ -90,8 +102,12 @@ def test_order_of_classes_does_not_matter(seed, order):
     truth, p = made(seed, shape=(5, 6))
     table = np.full(256, 255, np.uint8)
     table[order] = np.arange(4)
-    np.testing.assert_allclose(calibration_sums(table[truth], p[list(order)]), calibration_sums(truth, p), rtol=1e-5,
-                               atol=rounding.apart(4 + 4) * truth.size)
+    np.testing.assert_allclose(
+        calibration_sums(table[truth], p[list(order)]),
+        calibration_sums(truth, p),
+        rtol=1e-5,
+        atol=rounding.apart(4 + 4) * truth.size,
+    )
 
 
 def test_honest_probabilities_are_calibrated_and_sharpened_ones_are_not():

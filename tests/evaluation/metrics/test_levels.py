@@ -32,8 +32,9 @@ def test_blocks_are_what_scikit_learn_counts_on_mapped_masks(tree: ClassTree, se
     for number, level in enumerate(tree.levels, 1):
         groups = {path[:number]: None for path in ((*leaf.parents, leaf.name) for leaf in tree.leaves)}
         of = [list(groups).index((*leaf.parents, leaf.name)[:number]) for leaf in tree.leaves]
-        expected = sklearn.metrics.confusion_matrix(np.array(of)[truth[kept]], np.array(of)[found[kept]],
-                                                    labels=range(len(groups)))
+        expected = sklearn.metrics.confusion_matrix(
+            np.array(of)[truth[kept]], np.array(of)[found[kept]], labels=range(len(groups))
+        )
         np.testing.assert_array_equal(level_confusion(leaves, level), expected)
         np.testing.assert_array_equal(counts[number - 1], expected)
         np.testing.assert_array_equal(implied[number - 1], expected)
@@ -46,7 +47,8 @@ def test_levels_decided_for_themselves_are_counted_for_themselves() -> None:
     counts = level_confusions(truth, [top, middle, found], FACES, implied=False)
     kept = truth != IGNORE
     np.testing.assert_array_equal(
-        counts[0], sklearn.metrics.confusion_matrix((truth[kept] > 0).astype(int), top[kept], labels=[0, 1]))
+        counts[0], sklearn.metrics.confusion_matrix((truth[kept] > 0).astype(int), top[kept], labels=[0, 1])
+    )
     np.testing.assert_array_equal(counts[2], confusion_matrix(truth, found, 6))
     # The top says head or background whatever the leaf is; below it nothing contradicts.
     assert incoherent_pixels(truth, [top, middle, found], FACES) == (((found > 0) != top) & kept).sum() > 0

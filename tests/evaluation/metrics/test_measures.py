@@ -66,8 +66,13 @@ def test_intervals_of_means_agree_with_scipy():
     values[::4, 1] = NAN
     ours = measures(images(80), outlines(np.concatenate([values, np.full((80, 1), NAN)], 1)))["mean_image_boundary_f"]
     theirs = stats.bootstrap(
-        (np.arange(80),), lambda drawn: float(np.nanmean(values[drawn], axis=0).mean()), vectorized=False,
-        n_resamples=4000, method="percentile", rng=np.random.default_rng(1)).confidence_interval
+        (np.arange(80),),
+        lambda drawn: float(np.nanmean(values[drawn], axis=0).mean()),
+        vectorized=False,
+        n_resamples=4000,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
     width = theirs.high - theirs.low
     assert abs(ours.interval.low - theirs.low) < 0.08 * width and abs(ours.interval.high - theirs.high) < 0.08 * width
 

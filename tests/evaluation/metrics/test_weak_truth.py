@@ -6,14 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from maskwright.evaluation.metrics import (
-    constant_confusions,
-    excess_recall,
-    iou,
-    mean_excess_recall,
-    precision,
-    recall,
-)
+from maskwright.evaluation.metrics import constant_confusions, excess_recall, iou, mean_excess_recall, precision, recall
 
 COUNTS = hnp.arrays(np.int64, (4, 4), elements=st.integers(0, 50))
 

@@ -54,8 +54,9 @@ def own(run, tmp_path):
     """A copy of the run with a copy of its dataset, to change things in."""
     root = shutil.copytree(run.config().data.root, tmp_path / "data")
     copied = Run(shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("evaluations")))
-    copied.write_config(copied.config().model_copy(update={
-        "data": copied.config().data.model_copy(update={"root": str(root)})}))
+    copied.write_config(
+        copied.config().model_copy(update={"data": copied.config().data.model_copy(update={"root": str(root)})})
+    )
     info = copied.info()
     info["dataset"]["root"] = str(root.resolve())
     atomic_write_json(copied.info_file, info)
@@ -107,8 +108,12 @@ def test_scores_against_scikit_learn(run, result):
     truth, found = counted(run, result)
     assert result.scores.pixels == len(truth) == 7 * (40 * 32 - 45)
     options = {"labels": IDS, "average": None, "zero_division": 0}
-    columns = {"iou": sklearn.metrics.jaccard_score, "dice": sklearn.metrics.f1_score,
-               "precision": sklearn.metrics.precision_score, "recall": sklearn.metrics.recall_score}
+    columns = {
+        "iou": sklearn.metrics.jaccard_score,
+        "dice": sklearn.metrics.f1_score,
+        "precision": sklearn.metrics.precision_score,
+        "recall": sklearn.metrics.recall_score,
+    }
     expected = {name: score(truth, found, **options) for name, score in columns.items()}
     for name, values in expected.items():
         np.testing.assert_allclose([getattr(row, name) for row in result.scores.classes], values, rtol=1e-12)
@@ -127,8 +132,7 @@ def test_counts_of_each_image_against_scikit_learn(run, result):
     assert [row["sample"] for row in rows] == result.names
     for (truth, found), confusion, row in zip(pairs(run, result), result.confusions, rows, strict=True):
         kept = truth != 255
-        np.testing.assert_array_equal(
-            confusion, sklearn.metrics.confusion_matrix(truth[kept], found[kept], labels=IDS))
+        np.testing.assert_array_equal(confusion, sklearn.metrics.confusion_matrix(truth[kept], found[kept], labels=IDS))
         present = [id_ for id_ in IDS if (truth[kept] == id_).any() or (found[kept] == id_).any()]
         expected = sklearn.metrics.jaccard_score(truth[kept], found[kept], labels=present, average="macro")
         assert row["mIoU"] == pytest.approx(expected, rel=1e-12)
@@ -149,7 +153,9 @@ def test_further_measures_of_each_image(run, full, result):
             assert row[f"boundary_{key}"] == [None if np.isnan(value) else value for value in values]
         image = pixels(data_of(run) / f"images/{name}.png")
         p = next(segmenter.own_probabilities([image])).numpy()[:, truth != 255].T.astype(np.float64)
-        surprise.append(sklearn.metrics.log_loss(index[truth[truth != 255]], p / p.sum(1, keepdims=True), labels=[0, 1, 2]))
+        surprise.append(
+            sklearn.metrics.log_loss(index[truth[truth != 255]], p / p.sum(1, keepdims=True), labels=[0, 1, 2])
+        )
         assert row["nll"] == pytest.approx(surprise[-1], rel=1e-3)
         assert 0 <= row["ece"] <= row["mce"] <= 1 and 0 < row["brier"] < 2
     assert full.measures["dataset_nll"].interval.value == pytest.approx(np.mean(surprise), rel=1e-3)
@@ -178,8 +184,9 @@ def test_every_number_in_the_json_says_how_it_is_aggregated(full):
 def test_boundaries_of_a_level_are_those_of_its_own_masks(run, full):
     index = np.zeros(256, np.uint8)
     index[[*IDS, 255]] = [0, 1, 1, 255]
-    expected = BoundaryScores.stacked([boundary_scores(index[truth], index[found], 2, Tolerance(pixels=2))
-                                       for truth, found in pairs(run, full)])
+    expected = BoundaryScores.stacked(
+        [boundary_scores(index[truth], index[found], 2, Tolerance(pixels=2)) for truth, found in pairs(run, full)]
+    )
     found = full.levels[0].measures["mean_image_nsd"]
     np.testing.assert_allclose(found.classes, np.nanmean(expected.nsd, axis=0))
 
@@ -242,7 +249,9 @@ def test_levels_decided_for_themselves(run, result):
     images = [data_of(run) / f"images/{name}.png" for name in found.names]
     predicted = predict(run, images, out=run.path.parent / "levels", levels=True, selector="levels")
     contradicted = 0
-    for confusion, row, (truth, leaves) in zip(found.levels[0].confusions, predicted.rows, pairs(run, found), strict=True):
+    for confusion, row, (truth, leaves) in zip(
+        found.levels[0].confusions, predicted.rows, pairs(run, found), strict=True
+    ):
         top = pixels(predicted.folder / row["levels"][0])
         kept = truth != 255
         np.testing.assert_array_equal(pixels(predicted.folder / row["mask"]), leaves)
@@ -313,8 +322,12 @@ def equal(one, other):
 
 def test_the_same_inputs_return_the_evaluation_that_is_there(own, monkeypatch, capsys):
     made = {}
-    for name, options in {"plain": {}, "all": {"tolerance": 2, "calibration": True}, "levels": {"selector": "levels"},
-                          "val": {"split": "val"}}.items():
+    for name, options in {
+        "plain": {},
+        "all": {"tolerance": 2, "calibration": True},
+        "levels": {"selector": "levels"},
+        "val": {"split": "val"},
+    }.items():
         made[name] = evaluate(own, **options)
         for where in (own, own.path):
             with monkeypatch.context() as patch:
@@ -325,7 +338,7 @@ def test_the_same_inputs_return_the_evaluation_that_is_there(own, monkeypatch, c
             assert human(found) == human(made[name])
             for level, before in zip(found.levels, made[name].levels, strict=True):
                 np.testing.assert_array_equal(level.confusions, before.confusions)
-            line, = [line for line in capsys.readouterr().err.splitlines() if "is there already" in line]
+            (line,) = [line for line in capsys.readouterr().err.splitlines() if "is there already" in line]
             assert str(found.folder) in line and "--again" in line
     assert len({one.folder for one in made.values()}) == 4
     again = evaluate(own, again=True)
@@ -339,8 +352,9 @@ def test_a_dataset_that_lies_elsewhere_is_the_same_input(own, tmp_path):
     assert evaluate(own, data=moved).folder == first.folder
 
 
-@pytest.mark.parametrize("change", ["truth", "model", "unfinished", "a mask is gone", "counts are damaged", "no JSON",
-                                    "another version"])
+@pytest.mark.parametrize(
+    "change", ["truth", "model", "unfinished", "a mask is gone", "counts are damaged", "no JSON", "another version"]
+)
 def test_other_inputs_are_evaluated_anew(own, change, monkeypatch):
     first = evaluate(own)
     if change == "truth":
@@ -385,8 +399,9 @@ def test_the_run_is_not_changed(own):
     assert all(path.startswith("evaluations") for path in set(after) - set(before))
 
 
-@pytest.mark.parametrize(("split", "note"), [("train", "these images were trained on"),
-                                             ("val", "the checkpoint was chosen on this split")])
+@pytest.mark.parametrize(
+    ("split", "note"), [("train", "these images were trained on"), ("val", "the checkpoint was chosen on this split")]
+)
 def test_splits_that_the_model_has_seen_are_noted(own, split, note):
     found = evaluate(own, split=split)
     assert sorted(found.names) == sorted(own.info()["splits"][split])
@@ -399,9 +414,14 @@ def test_a_dataset_that_was_moved_is_the_one_that_was_trained_on(own, tmp_path, 
     moved = shutil.copytree(data_of(own), tmp_path / "mounted" / "data")
     if gone:
         shutil.rmtree(data_of(own))
-    codes = {split: [f.code for f in evaluate(own, split=split, data=moved).findings] for split in ("train", "val", "test")}
-    assert codes == {"train": ["number.trained_on", "number.few_images"],
-                     "val": ["number.selected_on", "number.few_images"], "test": ["number.few_images"]}
+    codes = {
+        split: [f.code for f in evaluate(own, split=split, data=moved).findings] for split in ("train", "val", "test")
+    }
+    assert codes == {
+        "train": ["number.trained_on", "number.few_images"],
+        "val": ["number.selected_on", "number.few_images"],
+        "test": ["number.few_images"],
+    }
 
 
 def test_a_run_from_before_images_were_stored(own, tmp_path):
@@ -483,8 +503,11 @@ def test_another_dataset_with_other_ids_of_the_same_classes(own, tmp_path):
 def test_another_dataset_with_other_classes_is_refused(own, tmp_path):
     other = write_dataset(tmp_path / "other", {"test": 2}, ids=IDS)
     before = fingerprint(own.path)
-    with pytest.raises(DataError, match=r"classes \(class_0, class_7, class_200\) are not those of the run "
-                                        r"\(background, tooth, gum\)"):
+    with pytest.raises(
+        DataError,
+        match=r"classes \(class_0, class_7, class_200\) are not those of the run "
+        r"\(background, tooth, gum\)",
+    ):
         evaluate(own, data=other)
     assert fingerprint(own.path) == before
 

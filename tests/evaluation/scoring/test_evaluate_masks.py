@@ -50,8 +50,10 @@ def masks(data, tmp_path):
 def test_scores_are_those_of_the_masks(data, masks):
     found = evaluate(masks, data=data, boundary=True)
     assert found.folder == masks / "evaluations/test-001" and found.names == [f"test/test_0{i}" for i in range(5)]
-    expected = sum(confusion_matrix(INDEX[pixels(data / f"masks/{name}.png")], INDEX[pixels(masks / f"{name[5:]}.png")], 3)
-                   for name in found.names)
+    expected = sum(
+        confusion_matrix(INDEX[pixels(data / f"masks/{name}.png")], INDEX[pixels(masks / f"{name[5:]}.png")], 3)
+        for name in found.names
+    )
     assert found.scores == scores(expected, [f"class_{id_}" for id_ in IDS], IDS)
     document = json.loads((found.folder / "scores.json").read_text())
     assert {"split", "images", "scores", "classes", "measures"} <= set(document) and document["size"] == {}
@@ -78,8 +80,10 @@ def test_all_samples_of_a_flat_dataset(tmp_path):
 
 
 def test_truth_that_is_weak_is_noted(data, masks):
-    rows = [f"images/{path.parent.name}/{path.name},masks/{path.parent.name}/{path.name},test,{made}"
-            for path, made in zip(sorted((data / "images/test").iterdir()), ["hand", "box", "model"] * 2, strict=False)]
+    rows = [
+        f"images/{path.parent.name}/{path.name},masks/{path.parent.name}/{path.name},test,{made}"
+        for path, made in zip(sorted((data / "images/test").iterdir()), ["hand", "box", "model"] * 2, strict=False)
+    ]
     (data / "labels.csv").write_text("\n".join(["image,mask,split,provenance", *rows]))
     text = (data / "dataset.yaml").read_text().replace("split_folders", "table").split("\n")
     (data / "dataset.yaml").write_text("\n".join(line for line in text if not line.startswith("splits")))
@@ -91,13 +95,17 @@ def test_truth_that_is_weak_is_noted(data, masks):
 
 
 def test_no_torch_is_needed(data, masks):
-    code = ("import sys; sys.modules['torch'] = None\n"
-            "from maskwright.cli import main\n"
-            f"main(['evaluate', {str(masks)!r}, '--data', {str(data)!r}, '--boundary', '--json'])")
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from maskwright.cli import main\n"
+        f"main(['evaluate', {str(masks)!r}, '--data', {str(data)!r}, '--boundary', '--json'])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["measures"]["mean_image_hd95"]["unit"] == "px"
-    assert "evaluation folder: " in done.stderr.splitlines()[0] and "evaluation folder: " in done.stderr.splitlines()[-1]
+    assert (
+        "evaluation folder: " in done.stderr.splitlines()[0] and "evaluation folder: " in done.stderr.splitlines()[-1]
+    )
 
 
 def test_masks_that_are_missing_are_named(data, masks):
@@ -110,12 +118,15 @@ def test_masks_that_are_missing_are_named(data, masks):
         evaluate(masks, data=data)
 
 
-@pytest.mark.parametrize(("change", "error"), [
-    (lambda mask: mask[:-1], "is 30x23, but the mask of test/test_00 is 30x24"),
-    (lambda mask: np.where(mask == 0, 3, mask), r"unknown class ids: 3 \("),
-    (lambda mask: np.where(mask == 0, 255, mask), "has pixels of the ignore id 255"),
-    (lambda mask: np.stack([mask, mask // 2, mask], -1), "a colour mask where class ids are expected"),
-])
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda mask: mask[:-1], "is 30x23, but the mask of test/test_00 is 30x24"),
+        (lambda mask: np.where(mask == 0, 3, mask), r"unknown class ids: 3 \("),
+        (lambda mask: np.where(mask == 0, 255, mask), "has pixels of the ignore id 255"),
+        (lambda mask: np.stack([mask, mask // 2, mask], -1), "a colour mask where class ids are expected"),
+    ],
+)
 def test_masks_that_do_not_fit_are_refused(data, masks, change, error):
     file = masks / "test_00.png"
     write(file, change(pixels(file)).astype(np.uint8))

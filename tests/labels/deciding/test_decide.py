@@ -68,9 +68,12 @@ def test_three_ways_are_trained_on_the_same_images(whole):
 
 def test_the_result_follows_from_the_evaluations(whole):
     result = whole.result
-    scored = {way: [whole.work / f"repeat-{place}" / way / "evaluations" / "val-001" for place in (1, 2)] for way in WAYS}
-    assert result.differences == differences([{way: np.load(scored[way][r] / "confusions.npy") for way in WAYS}
-                                              for r in range(2)])
+    scored = {
+        way: [whole.work / f"repeat-{place}" / way / "evaluations" / "val-001" for place in (1, 2)] for way in WAYS
+    }
+    assert result.differences == differences(
+        [{way: np.load(scored[way][r] / "confusions.npy") for way in WAYS} for r in range(2)]
+    )
     for way, folders in scored.items():
         values = [json.loads((folder / "scores.json").read_text())["scores"]["mIoU"]["value"] for folder in folders]
         assert result.scores[way] == pytest.approx(values)
@@ -87,9 +90,11 @@ def test_the_result_follows_from_the_evaluations(whole):
 
 def test_a_decision_that_was_killed_goes_on(whole, data, monkeypatch):
     score, train, scored, trained = running._scored, training.train_part, [], []
-    monkeypatch.setattr(training, "train_part",
-                        lambda *given, **named: trained.append(named["out"]) or train(*given, **named))
+    monkeypatch.setattr(
+        training, "train_part", lambda *given, **named: trained.append(named["out"]) or train(*given, **named)
+    )
     for done in (0, 4):
+
         def dying(run, done=done):
             if len(scored) == done:
                 raise KeyboardInterrupt
@@ -122,8 +127,9 @@ def test_the_first_training_measures_and_the_others_do_as_much(data, monkeypatch
     lengths, budgets, train = iter([3, 99]), [], training.train_part
     monkeypatch.setattr(training, "fitted", lambda *_: next(lengths))
     monkeypatch.setattr(Length, "refit", lambda *_: None)
-    monkeypatch.setattr(training, "train_part", lambda config, **named: budgets.append(config.train.budget) or train(
-        config, **named))
+    monkeypatch.setattr(
+        training, "train_part", lambda config, **named: budgets.append(config.train.budget) or train(config, **named)
+    )
     result = asked(data, repeats=1, budget="30m", overrides=SETTINGS[2:])
     assert result.iterations == 3 and budgets == ["510.00s", None, None]
     assert any("with one repeat" in note for note in result.notes)
@@ -132,8 +138,11 @@ def test_the_first_training_measures_and_the_others_do_as_much(data, monkeypatch
 
 def test_the_test_split_has_no_part(data, whole, monkeypatch):
     names = [sample.name for sample in load_dataset(data).samples]
-    add_edits(data, [Edit("split", names[0], "test"), Edit("split", names[-1], "test"),
-                     Edit("status", names[-2], "exclude")], "splits")
+    add_edits(
+        data,
+        [Edit("split", names[0], "test"), Edit("split", names[-1], "test"), Edit("status", names[-2], "exclude")],
+        "splits",
+    )
     write_suspects(data, [suspect_row(name) for name in names[:3]], "suspects-002")
     seen = []
     monkeypatch.setattr(deciding, "train_ways", lambda *given: seen.append(given) or whole.trained)
@@ -158,16 +167,23 @@ def test_nothing_to_decide(data, capsys):
     assert {name for name in fingerprint(data) if "suspects-01" not in name} == {*before}
 
 
-@pytest.mark.parametrize(("arguments", "error", "says"), [
-    ({"budget": "soon"}, ConfigError, "--budget: 'soon' is not a time"),
-    ({"repeats": 0}, ConfigError, "--repeats 0: out of range"),
-    ({"min_score": 1.5}, ConfigError, "--min-score 1.5: out of range"),
-    ({"minutes_per_mask": -1}, ConfigError, "--minutes-per-mask -1: out of range"),
-    ({"repeats": 6}, DataError, "16 labelled samples are not suspect, and 6 parts of them are needed with 3 each"),
-    ({"suspects": "nowhere"}, DataError, "suspects.json: the file is missing"),
-    ({"out": "."}, ConfigError, "never overwritten"),
-    ({"budget": "0.1s", "overrides": SETTINGS[2:]}, ConfigError, r"--budget: 0\.1 s are too short for 6 trainings .*step"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"budget": "soon"}, ConfigError, "--budget: 'soon' is not a time"),
+        ({"repeats": 0}, ConfigError, "--repeats 0: out of range"),
+        ({"min_score": 1.5}, ConfigError, "--min-score 1.5: out of range"),
+        ({"minutes_per_mask": -1}, ConfigError, "--minutes-per-mask -1: out of range"),
+        ({"repeats": 6}, DataError, "16 labelled samples are not suspect, and 6 parts of them are needed with 3 each"),
+        ({"suspects": "nowhere"}, DataError, "suspects.json: the file is missing"),
+        ({"out": "."}, ConfigError, "never overwritten"),
+        (
+            {"budget": "0.1s", "overrides": SETTINGS[2:]},
+            ConfigError,
+            r"--budget: 0\.1 s are too short for 6 trainings .*step",
+        ),
+    ],
+)
 def test_what_is_refused(data, monkeypatch, arguments, error, says):
     monkeypatch.chdir(data)
     with pytest.raises(error, match=says):

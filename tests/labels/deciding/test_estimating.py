@@ -25,6 +25,7 @@ def repeat(rng, images=8, shift=(0.0, 0.0, 0.0), luck=0.0, noise=0.05):
 
 def expected(repeats, first, second, draws=4000):
     """The interval: mean of the differences, and the largest of three variances."""
+
     def apart(one, a, b, chosen):
         return metrics.mIoU(one[a][chosen].sum(-3)) - metrics.mIoU(one[b][chosen].sum(-3))
 
@@ -78,19 +79,22 @@ def found(**values):
     return [Difference(first, second, ends[values[first[0] + second[0]]], []) for first, second in PAIRS]
 
 
-@pytest.mark.parametrize(("ek", "rk", "re", "verdict"), [
-    ("0", "0", "0", "keep"),
-    ("-", "0", "0", "keep"),
-    ("0", "0", "+", "keep"),
-    ("-", "-", "0", "keep"),
-    ("-", "0", "+", "keep"),
-    ("+", "+", "0", "exclude"),
-    ("+", "0", "0", "exclude"),
-    ("+", "0", "-", "exclude"),
-    ("0", "+", "0", "repair"),
-    ("0", "+", "+", "repair"),
-    ("-", "+", "+", "repair"),
-    ("+", "+", "+", "repair"),
-])
+@pytest.mark.parametrize(
+    ("ek", "rk", "re", "verdict"),
+    [
+        ("0", "0", "0", "keep"),
+        ("-", "0", "0", "keep"),
+        ("0", "0", "+", "keep"),
+        ("-", "-", "0", "keep"),
+        ("-", "0", "+", "keep"),
+        ("+", "+", "0", "exclude"),
+        ("+", "0", "0", "exclude"),
+        ("+", "0", "-", "exclude"),
+        ("0", "+", "0", "repair"),
+        ("0", "+", "+", "repair"),
+        ("-", "+", "+", "repair"),
+        ("+", "+", "+", "repair"),
+    ],
+)
 def test_the_verdict_is_the_least_effort_that_is_shown_to_pay(ek, rk, re, verdict):
     assert choose(found(ek=ek, rk=rk, re=re)) == verdict

@@ -17,18 +17,30 @@ def differences(signs):
     return [Difference(first, second, ENDS[sign], [0.0]) for (first, second), sign in zip(PAIRS, signs, strict=True)]
 
 
-@pytest.mark.parametrize(("signs", "reason"), [
-    ("000", "not distinguishable: keep them, which costs nothing"),
-    ("00+", "keep them: neither excluding nor repairing them is better beyond chance"),
-    ("-0+", "keep them: excluding them is worse"),
-    ("--0", "keep them: excluding and repairing them is worse"),
-    ("++0", "exclude them: +0.0200 [+0.0100, +0.0300] mIoU over keeping them, and repairing is not better than that "
-            "beyond chance (+0.0000 [-0.0100, +0.0100])"),
-    ("0+0", "repair them: +0.0200 [+0.0100, +0.0300] mIoU over keeping them, while excluding them is not better beyond "
-            "chance; 3.0 h of work"),
-    ("+++", "repair them: +0.0200 [+0.0100, +0.0300] mIoU over keeping them, and +0.0200 [+0.0100, +0.0300] over "
-            "excluding them; 3.0 h of work"),
-])
+@pytest.mark.parametrize(
+    ("signs", "reason"),
+    [
+        ("000", "not distinguishable: keep them, which costs nothing"),
+        ("00+", "keep them: neither excluding nor repairing them is better beyond chance"),
+        ("-0+", "keep them: excluding them is worse"),
+        ("--0", "keep them: excluding and repairing them is worse"),
+        (
+            "++0",
+            "exclude them: +0.0200 [+0.0100, +0.0300] mIoU over keeping them, and repairing is not better than that "
+            "beyond chance (+0.0000 [-0.0100, +0.0100])",
+        ),
+        (
+            "0+0",
+            "repair them: +0.0200 [+0.0100, +0.0300] mIoU over keeping them, while excluding them is not better beyond "
+            "chance; 3.0 h of work",
+        ),
+        (
+            "+++",
+            "repair them: +0.0200 [+0.0100, +0.0300] mIoU over keeping them, and +0.0200 [+0.0100, +0.0300] over "
+            "excluding them; 3.0 h of work",
+        ),
+    ],
+)
 def test_the_verdict_in_words(signs, reason):
     found = differences(signs)
     assert reason_for(choose(found), found, QUESTION) == reason
@@ -36,8 +48,22 @@ def test_the_verdict_in_words(signs, reason):
 
 def test_the_board():
     scores = {"keep": [0.5, 0.6], "exclude": [0.5, 0.5], "repair": [0.7, 0.8]}
-    decision = Decision(QUESTION, "repair", "repair them", Path("out"), 40, [30, 29], [10, 11],
-                        {"missing": 3, "coarse_blob": 1}, scores, differences("-++"), 100, (64, 96), 12.0, ["an estimate"])
+    decision = Decision(
+        QUESTION,
+        "repair",
+        "repair them",
+        Path("out"),
+        40,
+        [30, 29],
+        [10, 11],
+        {"missing": 3, "coarse_blob": 1},
+        scores,
+        differences("-++"),
+        100,
+        (64, 96),
+        12.0,
+        ["an estimate"],
+    )
     assert decision.human().splitlines() == [
         "60 samples of set are suspect (score 0.5 or more); simulated 2 times on the 40 others",
         "trained on 29 to 30 images, judged by 10 to 11; planted: missing 3, coarse blob 1",
@@ -49,6 +75,12 @@ def test_the_board():
         "  repair - keep     +0.0200  [+0.0100, +0.0300]",
         "  repair - exclude  +0.0200  [+0.0100, +0.0300]",
         "verdict: repair them",
-        "note: an estimate"]
-    assert decision.to_dict()["ways"][2] == {"way": "repair", "meaning": "train with their masks drawn anew",
-                                             "mIoU": 0.75, "repeats": [0.7, 0.8], "minutes": 180.0}
+        "note: an estimate",
+    ]
+    assert decision.to_dict()["ways"][2] == {
+        "way": "repair",
+        "meaning": "train with their masks drawn anew",
+        "mIoU": 0.75,
+        "repeats": [0.7, 0.8],
+        "minutes": 180.0,
+    }

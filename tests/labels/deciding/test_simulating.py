@@ -19,15 +19,25 @@ def data(tmp_path):
 def made(data, out, models, share=0.25, seed=0, place=0):
     dataset = load_dataset(data)
     names = [sample.name for sample in dataset.samples]
-    return dataset, prepared(out, data, dataset, [names[::4], names[1::4], names[2::4], names[3::4]], place,
-                             [[wrong] if isinstance(wrong, Wrong) else wrong for wrong in models], share, seed)
+    return dataset, prepared(
+        out,
+        data,
+        dataset,
+        [names[::4], names[1::4], names[2::4], names[3::4]],
+        place,
+        [[wrong] if isinstance(wrong, Wrong) else wrong for wrong in models],
+        share,
+        seed,
+    )
 
 
 def changed(dataset, repeat):
     """The share of pixels that differ, of each sample of which any do."""
     copy = load_dataset(repeat.folder / "data")
-    found = {own.name: np.mean(copy.read_mask(sample) != dataset.read_mask(own))
-             for sample, own in zip(copy.samples, dataset.samples, strict=True)}
+    found = {
+        own.name: np.mean(copy.read_mask(sample) != dataset.read_mask(own))
+        for sample, own in zip(copy.samples, dataset.samples, strict=True)
+    }
     return {name: share for name, share in found.items() if share}
 
 
@@ -39,7 +49,10 @@ def test_who_trains_on_what(data, tmp_path):
     assert changed(dataset, repeat).keys() == repeat.planted.keys() <= {*repeat.train}
     clean = [name for name in repeat.train if name not in repeat.planted]
     assert {way: repeat.training(way, data) for way in WAYS} == {
-        "keep": (repeat.folder / "data", repeat.train), "exclude": (data, clean), "repair": (data, repeat.train)}
+        "keep": (repeat.folder / "data", repeat.train),
+        "exclude": (data, clean),
+        "repair": (data, repeat.train),
+    }
     assert {*kinds_of([repeat])} == {"missing", "swollen"}
 
 
@@ -65,8 +78,9 @@ def test_sizes_are_like_those_of_the_suspects(data, tmp_path):
 
 
 def test_an_error_is_planted_as_often_as_it_is_likely(data, tmp_path):
-    kinds = kinds_of([made(data, tmp_path / str(seed), [Wrong("missing", 0.7, 0.05)], share=0.9, seed=seed)[1]
-                      for seed in range(10)])
+    kinds = kinds_of(
+        [made(data, tmp_path / str(seed), [Wrong("missing", 0.7, 0.05)], share=0.9, seed=seed)[1] for seed in range(10)]
+    )
     assert {*kinds} == {"missing", "none"} and kinds["missing"] / sum(kinds.values()) == pytest.approx(0.7, abs=0.1)
     both = made(data, tmp_path / "both", [[Wrong("missing", 1.0, 0.05), Wrong("hallucinated", 1.0, 0.05)]])[1]
     assert ["missing", "hallucinated"] in both.planted.values()

@@ -18,7 +18,7 @@ def one_hot(mask, classes=3, sure=0.9):
 
 def square(left, top=16, side=16, index=1):
     mask = np.zeros(SIZE, np.uint8)
-    mask[top:top + side, left:left + side] = index
+    mask[top : top + side, left : left + side] = index
     return mask
 
 
@@ -36,7 +36,7 @@ def simulated(seed, classes=3):
     for _ in range(3):
         row, column = rng.integers(0, 40, 2)
         high, wide = rng.integers(3, 20, 2)
-        label[row:row + high, column:column + wide] = rng.integers(classes)
+        label[row : row + high, column : column + wide] = rng.integers(classes)
     moved = np.roll(label, rng.integers(-4, 5, 2), (0, 1))
     scores = 4 * (np.arange(classes)[:, None, None] == moved) + rng.normal(0, 1, (classes, *SIZE))
     label[rng.random(SIZE) < 0.03] = IGNORE
@@ -67,28 +67,70 @@ def test_a_square_beside_its_place():
     inside[one.window] = one.inside
     assert (inside == (square(16, 16) | square(20)).astype(bool)).all() and one.differing.sum() == 2 * 4 * 16
     size = 20 * 16
-    by_hand = {"iou": 12 * 16 / size, "growth": 0, "extra": 4 * 16 / size, "lost": 4 * 16 / size,
-               "support": (12 * 0.9 + 4 * 0.05) / 16, "against_extra": 0.95, "for_lost": 0.9, "most_for_lost": 0.9,
-               "shift": 4 / np.sqrt(size), "taken": 0, "given": 0, "evidence": 128 * np.log(0.9 / 0.05) / size,
-               "band_extra": 64 / 60, "band_lost": 64 / 60, "area": np.log(size / 48**2), "doubt": 0.1,
-               "doubt_between": 0.1, "no_label": 0, "no_prediction": 0, "border": 0, "class_seen": 0.9,
-               "unlike": 128 / 48**2, "solid_label": 256 / 15**2, "boxed": 1, "corners": np.log(4),
-               "rough_label": np.log(60 / (2 * np.sqrt(np.pi * 256))), "edge_label": 0, "edge_ratio": 0}
+    by_hand = {
+        "iou": 12 * 16 / size,
+        "growth": 0,
+        "extra": 4 * 16 / size,
+        "lost": 4 * 16 / size,
+        "support": (12 * 0.9 + 4 * 0.05) / 16,
+        "against_extra": 0.95,
+        "for_lost": 0.9,
+        "most_for_lost": 0.9,
+        "shift": 4 / np.sqrt(size),
+        "taken": 0,
+        "given": 0,
+        "evidence": 128 * np.log(0.9 / 0.05) / size,
+        "band_extra": 64 / 60,
+        "band_lost": 64 / 60,
+        "area": np.log(size / 48**2),
+        "doubt": 0.1,
+        "doubt_between": 0.1,
+        "no_label": 0,
+        "no_prediction": 0,
+        "border": 0,
+        "class_seen": 0.9,
+        "unlike": 128 / 48**2,
+        "solid_label": 256 / 15**2,
+        "boxed": 1,
+        "corners": np.log(4),
+        "rough_label": np.log(60 / (2 * np.sqrt(np.pi * 256))),
+        "edge_label": 0,
+        "edge_ratio": 0,
+    }
     by_hand["soft_iou"] = (12 * 0.9 + 4 * 0.05) * 16 / (256 + 4 * 16 * 0.9)
     assert {name: values[name] for name in by_hand} == pytest.approx(by_hand, abs=2e-3)
 
 
 def test_an_object_that_is_not_labelled():
     _, values = only(square(16) * 0, square(16))
-    assert values == values | {"no_label": 1, "no_prediction": 0, "iou": 0, "growth": -1, "lost": 1, "extra": 0,
-                               "shift": 0, "support": 0.5, "taken": 0, "given": 0}
+    assert values == values | {
+        "no_label": 1,
+        "no_prediction": 0,
+        "iou": 0,
+        "growth": -1,
+        "lost": 1,
+        "extra": 0,
+        "shift": 0,
+        "support": 0.5,
+        "taken": 0,
+        "given": 0,
+    }
     assert values["for_lost"] == pytest.approx(0.9)
 
 
 def test_an_object_that_is_not_there():
     _, values = only(square(0), square(0) * 0)
-    assert values == values | {"no_label": 0, "no_prediction": 1, "iou": 0, "growth": 1, "extra": 1, "lost": 0,
-                               "border": 1, "for_lost": 0, "taken": 0}
+    assert values == values | {
+        "no_label": 0,
+        "no_prediction": 1,
+        "iou": 0,
+        "growth": 1,
+        "extra": 1,
+        "lost": 0,
+        "border": 1,
+        "for_lost": 0,
+        "taken": 0,
+    }
     assert values["against_extra"] == pytest.approx(0.95) and values["support"] == pytest.approx(0.05)
 
 
@@ -96,7 +138,9 @@ def test_another_class_makes_two_candidates():
     found = candidates(square(16, index=2), one_hot(square(16)), np.ones(SIZE, np.float32), 0)
     names = list(FEATURES)
     assert [(one.index, one.features[names.index("given")], one.features[names.index("taken")]) for one in found] == [
-        (1, 1, 0), (2, 0, 1)]
+        (1, 1, 0),
+        (2, 0, 1),
+    ]
 
 
 def test_edges_on_the_outline_of_the_prediction_speak_for_it():

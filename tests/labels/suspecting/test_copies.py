@@ -23,7 +23,8 @@ def check(source, folder):
     mask[4:9] = 1
     copy = load_dataset(planted_copy(source, folder / "changed", {chosen.name: mask}, "planted"))
     assert [(s.name, s.image.resolve(), s.split, s.status, s.provenance) for s in copy.samples] == [
-        (s.name, s.image.resolve(), s.split, s.status, s.provenance) for s in dataset.samples]
+        (s.name, s.image.resolve(), s.split, s.status, s.provenance) for s in dataset.samples
+    ]
     for before, after in zip(dataset.samples, copy.samples, strict=True):
         if before.labelled:
             expected = mask if before.name == chosen.name else dataset.read_mask(before)
@@ -48,10 +49,12 @@ def test_a_description_elsewhere_whose_names_look_like_numbers(tmp_path, monkeyp
     make_dataset(tmp_path / "data", images=4)
     home = tmp_path / "home"
     home.mkdir()
-    (home / "own.yaml").write_text("root: ../data\nlayout: split_folders\nimages: {folder: img}\n"
-                                   "masks: {folder: labels}\nsplits: {train: train, test: test}\nclasses:\n"
-                                   "  - {id: 0, name: '1e3'}\n  - name: '010'\n    children: [{id: 1, name: 'no'},\n"
-                                   "      {id: 2, name: '#2', colour: '#0000FF'}]\n")
+    (home / "own.yaml").write_text(
+        "root: ../data\nlayout: split_folders\nimages: {folder: img}\n"
+        "masks: {folder: labels}\nsplits: {train: train, test: test}\nclasses:\n"
+        "  - {id: 0, name: '1e3'}\n  - name: '010'\n    children: [{id: 1, name: 'no'},\n"
+        "      {id: 2, name: '#2', colour: '#0000FF'}]\n"
+    )
     monkeypatch.chdir(tmp_path)
     copy = check(home / "own.yaml", tmp_path / "out")
     assert copy.classes.names == ["1e3", "no", "#2"] and copy.classes.parents[1] == ("010",)

@@ -28,8 +28,9 @@ def data(tmp_path):
 
 def predict(home, folder, **changed):
     settings = config(home, train={"iterations": 4, "threads": 1})
-    return predict_out_of_fold(load_dataset(home), settings, folder,
-                               **{"folds": 3, "seed": 0, "seconds": None, **changed})
+    return predict_out_of_fold(
+        load_dataset(home), settings, folder, **{"folds": 3, "seed": 0, "seconds": None, **changed}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +83,10 @@ def test_probabilities_are_read_back(tmp_path, seed, classes):
     assert np.abs(found - given_ones).max() <= (1 + classes) / 2 / 255 / (1 - classes / 2 / 255)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no picture", np.zeros((7, 4), np.uint8),
-                                     np.zeros((6, 4, 3), np.uint8), np.zeros((6, 4), np.uint16)])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"no picture", np.zeros((7, 4), np.uint8), np.zeros((6, 4, 3), np.uint8), np.zeros((6, 4), np.uint16)],
+)
 def test_a_missing_or_strange_file_is_named(tmp_path, content):
     file = tmp_path / "probabilities" / "a.png"
     file.parent.mkdir()
@@ -158,8 +161,9 @@ def test_stopped_work_goes_on_to_the_same(data, tmp_path, monkeypatch, whole, wh
     monkeypatch.undo()
     first = fingerprint(tmp_path / "work" / "fold-1")
     trained = []
-    monkeypatch.setattr(training, "train_part",
-                        lambda *given, **named: trained.append(given) or real[0](*given, **named))
+    monkeypatch.setattr(
+        training, "train_part", lambda *given, **named: trained.append(given) or real[0](*given, **named)
+    )
     predict(data, tmp_path / "work")
     assert fingerprint(tmp_path / "work" / "fold-1") == first
     assert len(trained) == (2 if when == "before a training" else 1)

@@ -36,7 +36,7 @@ def believed(mask, rng, classes=3):
     scores = 8 * ndimage.gaussian_filter(truth, (0, 1.5, 1.5)) + doubts + rng.normal(0, 0.3, truth.shape)
     if rng.random() < 0.5:
         for row, column in rng.integers(4, 44, (6, 2)):
-            scores[(mask[row + 1, column + 1] + 1) % classes, row:row + 3, column:column + 3] += 20
+            scores[(mask[row + 1, column + 1] + 1) % classes, row : row + 3, column : column + 3] += 20
     raised = np.exp(scores)
     return (raised / raised.sum(0)).astype(np.float32)
 
@@ -47,7 +47,8 @@ def world(tmp_path_factory):
     root, rng = tmp_path_factory.mktemp("judging"), np.random.default_rng(5)
     (root / "dataset.yaml").write_text(
         "layout: flat\nimages: {folder: images}\nmasks: {folder: masks}\nignore: 255\n"
-        "classes: [{id: 0, name: ground}, {id: 1, name: red}, {id: 2, name: blue}]\n")
+        "classes: [{id: 0, name: ground}, {id: 1, name: red}, {id: 2, name: blue}]\n"
+    )
     planted = {}
     for number in range(IMAGES):
         image, mask = draw_pair(rng, SIZE)
@@ -67,8 +68,9 @@ def world(tmp_path_factory):
         patch.setattr(detector, "_TREES", detector._TREES | {"max_iter": 20, "max_bins": 16})
         learnt = learn(predicted.samples, viewer(predicted), 0, 0)
         found = judge(predicted, learnt, 0, predicted.folder)
-        yield SimpleNamespace(dataset=dataset, predicted=predicted, planted=planted, found=found,
-                              folder=predicted.folder)
+        yield SimpleNamespace(
+            dataset=dataset, predicted=predicted, planted=planted, found=found, folder=predicted.folder
+        )
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.8])
@@ -103,8 +105,10 @@ def test_planted_errors_come_first(world):
     assert len(world.planted) >= 9 and len(wrong) == IMAGES and (np.diff(scores) <= 0).all()
     look = viewer(world.predicted)
     views = [look(sample) for sample in world.predicted.samples]
-    baseline = average_precision_score([view.sample.name in world.planted for view in views],
-                                       [-softmin(view.label, view.probabilities) for view in views])
+    baseline = average_precision_score(
+        [view.sample.name in world.planted for view in views],
+        [-softmin(view.label, view.probabilities) for view in views],
+    )
     assert average_precision_score(wrong, scores) > max(0.85, baseline + 0.1)
     assert world.found.wrong < 0.3
 
@@ -147,8 +151,10 @@ def test_no_image_is_judged_by_what_has_learnt_from_it(world, monkeypatch):
     monkeypatch.setattr(detector, "examples", numbered)
     samples = world.predicted.samples
     learnt = learn(samples, viewer(world.predicted), 0, 3)
-    learnt.judge([sample.name for sample in samples],
-                 [np.full((1, len(FEATURES)), number, np.float32) for number in range(len(samples))])
+    learnt.judge(
+        [sample.name for sample in samples],
+        [np.full((1, len(FEATURES)), number, np.float32) for number in range(len(samples))],
+    )
     assert len(judging) >= 2 * IMAGES and all(judging)
     late = [one for part in learnt._classifiers for one in part]
     assert not {number for one in late for number in one.seen if number % 10 == 0}  # those were set aside
@@ -161,7 +167,8 @@ def test_proposals_changes_trust_and_repairs_agree(world):
     for one in world.found.suspects:
         by_sample.setdefault(one.sample, []).append(one)
     assert {row.sample: row.suspects for row in world.found.samples if row.suspects} == {
-        name: len(found) for name, found in by_sample.items()}
+        name: len(found) for name, found in by_sample.items()
+    }
     for sample in world.dataset.samples:
         mask, found = world.dataset.read_mask(sample), by_sample.get(sample.name, [])
         trust = cv2.imread(str(world.folder / "trust" / f"{sample.name}.png"), cv2.IMREAD_UNCHANGED)
@@ -218,9 +225,18 @@ def test_redraw_touches_only_the_surroundings(rng):
     assert rows.max() < (14 + 2) * 3 and columns.max() < (15 + 2) * 2
 
 
-@pytest.mark.parametrize(("gains", "worth"), [
-    ([], False), ([0.5], False), ([0.1, 0.1, 0.1], True), ([0.0, 0.0], False), ([-0.1, -0.1], False),
-    ([0.3, -0.2, 0.1, -0.1], False), ([0.02, 0.03, 0.01, 0.02], True)])
+@pytest.mark.parametrize(
+    ("gains", "worth"),
+    [
+        ([], False),
+        ([0.5], False),
+        ([0.1, 0.1, 0.1], True),
+        ([0.0, 0.0], False),
+        ([-0.1, -0.1], False),
+        ([0.3, -0.2, 0.1, -0.1], False),
+        ([0.02, 0.03, 0.01, 0.02], True),
+    ],
+)
 def test_snapping_is_worth_it_when_the_gain_is_above_chance(gains, worth):
     assert worth_snapping(gains) is worth
 

@@ -30,10 +30,11 @@ def masks(draw, ignored=True):
     for _ in range(draw(st.integers(1, 5))):
         middle, reach = rng.uniform(0, size, 2), rng.uniform(4, 20, 2)
         mask[sum(((place - at) / far) ** 2 for place, at, far in zip(places, middle, reach, strict=True)) < 1] = (
-            rng.integers(1, CLASSES))
+            rng.integers(1, CLASSES)
+        )
     if ignored and draw(st.booleans()):
         start = int(rng.integers(40))
-        mask[:, start:start + int(rng.integers(1, 6))] = IGNORE
+        mask[:, start : start + int(rng.integers(1, 6))] = IGNORE
         mask[rng.random(size) < 0.01] = IGNORE
     return mask
 
@@ -59,12 +60,14 @@ def test_every_kind_changes_something_and_keeps_the_rest(mask, kind, background,
 
 @given(masks(), st.sampled_from([0, 1, None]))
 def test_objects_are_the_large_regions(mask, background):
-    expected = [(index, inside) for index, inside in objects(mask, background)
-                if inside.sum() >= max(30, 0.002 * mask.size)]
+    expected = [
+        (index, inside) for index, inside in objects(mask, background) if inside.sum() >= max(30, 0.002 * mask.size)
+    ]
     found = things(mask, background)
     assert [thing.inside.sum() for thing in found] == sorted((inside.sum() for _, inside in expected), reverse=True)
     assert {(thing.index, thing.inside.tobytes()) for thing in found} == {
-        (index, inside.tobytes()) for index, inside in expected}
+        (index, inside.tobytes()) for index, inside in expected
+    }
     for thing in found:
         smaller = [inside for _, inside in objects(mask, background) if inside.sum() < thing.inside.sum()]
         assert (thing.blocked == np.any([np.zeros_like(thing.inside), *smaller], axis=0)).all()

@@ -16,8 +16,10 @@ from maskwright.labels.suspecting.stored import StoredSuspect, newest_suspects, 
 
 def test_what_suspects_writes_is_read(tmp_path):
     dataset = load_dataset(write_doubted(tmp_path, 2, 0))
-    suspects = [Suspect(name, "train", number, score, "missing", {"missing": 1.0}, (0, 0, 4, 4), "a", "b", 12, 0.5)
-                for name, number, score in (("x", 1, 0.9), ("y", 1, 0.5), ("x", 2, 0.4))]
+    suspects = [
+        Suspect(name, "train", number, score, "missing", {"missing": 1.0}, (0, 0, 4, 4), "a", "b", 12, 0.5)
+        for name, number, score in (("x", 1, 0.9), ("y", 1, 0.5), ("x", 2, 0.4))
+    ]
     result = SuspectsResult("set", tmp_path, tmp_path / "out", dataset.classes, "v1", suspects, [], [], [])
     assert isinstance(suspects[0].finding(), Finding)
     atomic_write_json(tmp_path / "out" / "suspects.json", result.to_dict())
@@ -41,13 +43,26 @@ def test_the_newest_finished_folder_counts(tmp_path):
     read_stored(newest).require_version(load_dataset(tmp_path))
 
 
-@pytest.mark.parametrize("change", [
-    {"findings": None}, {"findings": [3]}, {"dataset": {}}, {"findings": [suspect_row("a", "odd")]},
-    {"findings": [suspect_row("a", ["missing"])]}, {"findings": [suspect_row("a", score=1.5)]},
-    {"findings": [suspect_row("a", score=None)]}, {"findings": [suspect_row("a", score=float("nan"))]},
-    {"findings": [suspect_row("a", error_pixels=float("inf"))]}, {"findings": [suspect_row("a", error_pixels=-1)]},
-    {"findings": [suspect_row(3)]}, {"findings": [{"sample": "a", "kind": "missing", "score": 1}]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"findings": None},
+        {"findings": [3]},
+        {"dataset": {}},
+        {"findings": [suspect_row("a", "odd")]},
+        {"findings": [suspect_row("a", ["missing"])]},
+        {"findings": [suspect_row("a", score=1.5)]},
+        {"findings": [suspect_row("a", score=None)]},
+        {"findings": [suspect_row("a", score=float("nan"))]},
+        {"findings": [suspect_row("a", error_pixels=float("inf"))]},
+        {"findings": [suspect_row("a", error_pixels=-1)]},
+        {"findings": [suspect_row(3)]},
+        {"findings": [{"sample": "a", "kind": "missing", "score": 1}]},
+    ],
+)
 def test_what_is_no_result_is_refused(tmp_path, change):
     (tmp_path / "suspects.json").write_text(json.dumps({"dataset": {"version": "v1"}, "findings": []} | change))
-    with pytest.raises(DataError, match=r"suspects\.json: is no result of `suspects` .*; run `maskwright suspects` again"):
+    with pytest.raises(
+        DataError, match=r"suspects\.json: is no result of `suspects` .*; run `maskwright suspects` again"
+    ):
         read_stored(tmp_path)

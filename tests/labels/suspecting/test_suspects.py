@@ -48,8 +48,15 @@ def asked(home, **changed):
 
 
 def command(*words):
-    return ["suspects", *map(str, words), "--folds", "2", "--weights", "none",
-            *(word for setting in SETTINGS for word in ("--set", setting))]
+    return [
+        "suspects",
+        *map(str, words),
+        "--folds",
+        "2",
+        "--weights",
+        "none",
+        *(word for setting in SETTINGS for word in ("--set", setting)),
+    ]
 
 
 def run(capsys, *words):
@@ -82,7 +89,11 @@ def test_what_lies_in_the_folder(whole):
     assert folder == whole.home / FOLDER / "suspects-001" and [*folder.parent.glob("suspects-*")] == [folder]
     found = {row["sample"] for row in whole.stored["findings"]}
     assert {path.name for path in folder.iterdir()} - {".lock"} == {
-        "suspects.json", "probabilities", "trust", *(["proposals", "changes"] if found else [])}
+        "suspects.json",
+        "probabilities",
+        "trust",
+        *(["proposals", "changes"] if found else []),
+    }
     names = {f"train/train_{number:02d}" for number in range(IMAGES)}
     for part, expected in {"probabilities": names, "trust": names, "proposals": found, "changes": found}.items():
         assert {str(path.relative_to(folder / part))[:-4] for path in (folder / part).rglob("*.png")} == expected
@@ -102,7 +113,9 @@ def test_the_json(whole):
     scores = [row["score"] for row in stored["findings"]]
     assert scores == sorted(scores, reverse=True)
     summary = stored["summary"]
-    assert summary["findings"] == len(scores) == sum(summary["by_kind"].values()) == sum(summary["by_severity"].values())
+    assert (
+        summary["findings"] == len(scores) == sum(summary["by_kind"].values()) == sum(summary["by_severity"].values())
+    )
     assert summary["samples"] == IMAGES == len(stored["samples"])
     assert summary["suspect_samples"] == len({row["sample"] for row in stored["findings"]})
     assert [fold["images"] for fold in stored["folds"]] == [8, 8] and {f["iterations"] for f in stored["folds"]} == {60}
@@ -126,10 +139,16 @@ def test_labels_beside_themselves(whole):
 
 
 # What dies in which call, of one search that is begun again and again.
-STAGES = {"planting": (selftest, "plant", 3), "a training": (folds, "_train", 2), "a prediction": (folds, "_predict", 1),
-          "learning": (detector, "_fit", 2), "the self-test's end": (selftest, "measured", 1),
-          "proposals": (judging, "_tell", 5), "label sets": (labelsets, "_preferred", 3),
-          "the end": (verb, "fold_facts", 1)}
+STAGES = {
+    "planting": (selftest, "plant", 3),
+    "a training": (folds, "_train", 2),
+    "a prediction": (folds, "_predict", 1),
+    "learning": (detector, "_fit", 2),
+    "the self-test's end": (selftest, "measured", 1),
+    "proposals": (judging, "_tell", 5),
+    "label sets": (labelsets, "_preferred", 3),
+    "the end": (verb, "fold_facts", 1),
+}
 
 
 def test_what_was_killed_goes_on_to_the_same(whole, tmp_path, monkeypatch):
@@ -150,6 +169,7 @@ def test_what_was_killed_goes_on_to_the_same(whole, tmp_path, monkeypatch):
             asked(home, self_test=True, others=[home])
         monkeypatch.setattr(place, name, real)
         assert not (home / FOLDER / "suspects-001").exists()
+
     def killed(path):
         raise KeyboardInterrupt
 
@@ -179,7 +199,9 @@ def test_apply_takes_over_the_sure_ones_and_undo_takes_them_back(copied, capsys)
     for sample in changed.samples:
         numbers = [row["evidence"]["number"] for row in sure if row["sample"] == sample.name]
         differs = changed.read_mask(sample) != before[sample.name]
-        expected = np.isin(read_grey(folder / "changes" / f"{sample.name}.png"), numbers) if numbers else differs & False
+        expected = (
+            np.isin(read_grey(folder / "changes" / f"{sample.name}.png"), numbers) if numbers else differs & False
+        )
         assert (differs == expected).all()
     code, _, err = run(capsys, "suspects", copied, "--apply", "--min-confidence", least)
     assert code == DataError.exit_code == 3 and "has changed since" in err
@@ -199,8 +221,15 @@ def test_a_dataset_that_has_changed_is_not_repaired(copied, capsys):
     assert code == 3 and "has changed since" in err and len(read_batches(copied)) == 1
 
 
-@pytest.mark.parametrize(("changed", "key"), [({"seed": 1}, "seed"), ({"folds": 3}, "folds"), ({"background": "class_1"}, "background"),
-                                              ({"overrides": [*SETTINGS, "train.iterations=9"]}, "config")])
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"folds": 3}, "folds"),
+        ({"background": "class_1"}, "background"),
+        ({"overrides": [*SETTINGS, "train.iterations=9"]}, "config"),
+    ],
+)
 def test_unfinished_work_on_something_else_is_refused(tmp_path, monkeypatch, changed, key):
     home = write_data(tmp_path / "data")
     monkeypatch.setattr(verb, "search", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -220,9 +249,14 @@ def test_the_verb_in_a_terminal(tmp_path, capsys):
     assert code == ConfigError.exit_code == 2 and "never overwritten" in err
 
 
-@pytest.mark.parametrize(("words", "code", "says"), [
-    (["--background", "clas_1"], 2, "--background clas_1: there is no such class; did you mean class_1?"),
-    (["--budget", "soon"], 2, "--budget"), (["--set", "train.iteration=3"], 2, "iterations")])
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--background", "clas_1"], 2, "--background clas_1: there is no such class; did you mean class_1?"),
+        (["--budget", "soon"], 2, "--budget"),
+        (["--set", "train.iteration=3"], 2, "iterations"),
+    ],
+)
 def test_what_is_refused(tmp_path, capsys, words, code, says):
     home = write_data(tmp_path / "data")
     found, _, err = run(capsys, *command(home, *words))
@@ -242,9 +276,13 @@ def test_fewer_than_two_labelled_samples_are_refused(tmp_path):
         asked(home)
 
 
-@pytest.mark.parametrize(("changed", "says"), [
-    ({"ids": (0, 1, 4)}, r"its class ids \[0, 1, 4\] are not those of"),
-    ({"counts": {"val": 2}}, "labels none of the samples of .*; they are called like 'train/train_00'")])
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"ids": (0, 1, 4)}, r"its class ids \[0, 1, 4\] are not those of"),
+        ({"counts": {"val": 2}}, "labels none of the samples of .*; they are called like 'train/train_00'"),
+    ],
+)
 def test_other_labels_that_cannot_be_compared_are_refused_before_the_search(tmp_path, changed, says):
     home = write_data(tmp_path / "data")
     other = write_dataset(tmp_path / "other", **{"counts": {"train": 3}, "ids": (0, 1, 2), **changed})

@@ -37,18 +37,32 @@ def test_the_commands_that_follow_can_be_copied():
 
 def test_without_a_suspect_nothing_is_to_be_done():
     text = human(suspected([], ["a", "b"], notes=[]))
-    assert text.splitlines() == ["pets: 0 of 2 samples hold a suspect",
-                                 "written: work (index.html shows the worst, suspects.json names all)"]
+    assert text.splitlines() == [
+        "pets: 0 of 2 samples hold a suspect",
+        "written: work (index.html shows the worst, suspects.json names all)",
+    ]
 
 
 def test_the_self_test():
     text = human(suspected(["a"], self_test=SELF_TEST))
-    assert "self-test: 90 errors planted in copies of the masks\n  average precision 0.875, beside 0.625 by softmin\n" in text
+    assert (
+        "self-test: 90 errors planted in copies of the masks\n  average precision 0.875, beside 0.625 by softmin\n"
+        in text
+    )
     assert "  planted errors among the first: 100.0 % of 10, 85.0 % of 20\n" in text
-    assert "all proposals taken over: of 61 planted masks 90.0 % are better and 5.0 % worse; IoU with the right label 0.500 before, 0.750 after" in text
+    assert (
+        "all proposals taken over: of 61 planted masks 90.0 % are better and 5.0 % worse; IoU with the right label 0.500 before, 0.750 after"
+        in text
+    )
     assert "all proposals taken over: of 90 other masks 3 are worse (3.3 %)" in text
     rows = [line.split() for line in text.splitlines()]
-    assert ["wrong", "class", "15", "75.0", "%", "0.588"] in rows and ["kind", "planted", "found", "average", "precision"] in rows
+    assert ["wrong", "class", "15", "75.0", "%", "0.588"] in rows and [
+        "kind",
+        "planted",
+        "found",
+        "average",
+        "precision",
+    ] in rows
 
 
 def test_a_ranking_no_better_than_a_baseline_says_so():
@@ -66,8 +80,10 @@ def test_what_was_not_measured_is_left_out(key):
 
 
 def test_other_labels_of_the_same_images():
-    assert ("beside hurried: 50 samples, mIoU 0.812 between the two; preferred labels: 11 this, 31 other, 8 undecided"
-            in human(suspected(["a"], label_sets=LABEL_SETS)))
+    assert (
+        "beside hurried: 50 samples, mIoU 0.812 between the two; preferred labels: 11 this, 31 other, 8 undecided"
+        in human(suspected(["a"], label_sets=LABEL_SETS))
+    )
 
 
 def test_a_name_does_not_steer_the_terminal():

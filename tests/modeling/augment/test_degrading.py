@@ -40,8 +40,9 @@ def test_compression_is_that_of_a_jpeg_file(quality: int, rng: np.random.Generat
 
 
 def test_quality_is_drawn_with_both_ends() -> None:
-    found = {Pipeline([ImageCompression(1, (10, 12))])(IMAGE, MASK, np.random.default_rng(s))[0].tobytes()
-             for s in range(40)}
+    found = {
+        Pipeline([ImageCompression(1, (10, 12))])(IMAGE, MASK, np.random.default_rng(s))[0].tobytes() for s in range(40)
+    }
     assert len(found) == 3
 
 
@@ -72,11 +73,19 @@ def test_a_hole_may_be_everything(rng: np.random.Generator) -> None:
     assert (changed == 0).all() and (labels == IGNORE).all()
 
 
-@pytest.mark.parametrize(("name", "settings"), [
-    ("GaussianBlur", {"sigma_limit": (2, 1)}), ("GaussianBlur", {"sigma_limit": (-1, 1)}),
-    ("ImageCompression", {"quality_range": (0, 50)}), ("ImageCompression", {"quality_range": (50, 101)}),
-    ("CoarseDropout", {"num_holes_range": (0, 2)}), ("CoarseDropout", {"hole_width_range": (0.5, 1.5)}),
-    ("CoarseDropout", {"fill": 256}), ("CoarseDropout", {"fill_mask": "background"})])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("GaussianBlur", {"sigma_limit": (2, 1)}),
+        ("GaussianBlur", {"sigma_limit": (-1, 1)}),
+        ("ImageCompression", {"quality_range": (0, 50)}),
+        ("ImageCompression", {"quality_range": (50, 101)}),
+        ("CoarseDropout", {"num_holes_range": (0, 2)}),
+        ("CoarseDropout", {"hole_width_range": (0.5, 1.5)}),
+        ("CoarseDropout", {"fill": 256}),
+        ("CoarseDropout", {"fill_mask": "background"}),
+    ],
+)
 def test_settings_are_checked(name: str, settings: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         AUGMENTATIONS[name](**settings)  # type: ignore[arg-type]

@@ -65,10 +65,15 @@ def test_turns_of_other_sizes_are_about_the_middle(size: tuple[int, int], turns:
         assert abs(lines.mean() - (side - 1) / 2) <= 0.5
     inside = labels[np.ix_(rows, columns)], changed[np.ix_(rows, columns)]
     turned = np.rot90(mask, turns), np.rot90(image, turns)
-    offsets = [(row, column) for row in range(turned[0].shape[0] - kept + 1)
-               for column in range(turned[0].shape[1] - kept + 1)
-               if all(np.array_equal(part[row:row + kept, column:column + kept], found)
-                      for part, found in zip(turned, inside, strict=True))]
+    offsets = [
+        (row, column)
+        for row in range(turned[0].shape[0] - kept + 1)
+        for column in range(turned[0].shape[1] - kept + 1)
+        if all(
+            np.array_equal(part[row : row + kept, column : column + kept], found)
+            for part, found in zip(turned, inside, strict=True)
+        )
+    ]
     assert len(offsets) == 1
     row, column = offsets[0]
     assert abs(row - (turned[0].shape[0] - kept) / 2) <= 0.5 and abs(column - (turned[0].shape[1] - kept) / 2) <= 0.5
@@ -86,8 +91,9 @@ def test_rotation_is_that_of_opencv() -> None:
         angle = np.rad2deg(np.arctan2(matrix[0, 1], matrix[0, 0]))
         expected = cv2.getRotationMatrix2D((39.5, 29.5), angle, 1.0)
         np.testing.assert_allclose(matrix[:2], expected, atol=1e-9)
-    angles = [np.rad2deg(np.arctan2(*Rotate(1, 40).matrix((9, 9), np.random.default_rng(s))[1::-1, 0]))
-              for s in range(200)]
+    angles = [
+        np.rad2deg(np.arctan2(*Rotate(1, 40).matrix((9, 9), np.random.default_rng(s))[1::-1, 0])) for s in range(200)
+    ]
     assert max(map(abs, angles)) <= 40 and min(angles) < -35 and max(angles) > 35
 
 

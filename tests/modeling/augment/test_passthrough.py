@@ -37,26 +37,55 @@ SIZE = (64, 80)
 SETTINGS: dict[str, dict[str, Any]] = {
     "Affine": {"scale": (0.6, 0.9), "rotate": (-40, 40), "shear": (-10, 10)},
     "CenterCrop": {"height": 40, "width": 100, "pad_if_needed": True},
-    "CoarseDropout": {"fill_mask": 0}, "Crop": {"x_max": 90, "y_max": 70, "pad_if_needed": True},
-    "CropAndPad": {"px": 10}, "CropNonEmptyMaskIfExists": {"height": 40, "width": 40},
-    "ElasticTransform": {"alpha": 300, "sigma": 8, "fill_mask": 0}, "Erasing": {"fill_mask": 0},
-    "GridDropout": {"fill_mask": 0}, "GridElasticDeform": {"num_grid_xy": (4, 4), "magnitude": 8},
-    "GridDistortion": {"normalized": False}, "LongestMaxSize": {"max_size": 90},
-    "OpticalDistortion": {"distort_limit": (-0.9, 0.9)}, "Pad": {"padding": 9},
+    "CoarseDropout": {"fill_mask": 0},
+    "Crop": {"x_max": 90, "y_max": 70, "pad_if_needed": True},
+    "CropAndPad": {"px": 10},
+    "CropNonEmptyMaskIfExists": {"height": 40, "width": 40},
+    "ElasticTransform": {"alpha": 300, "sigma": 8, "fill_mask": 0},
+    "Erasing": {"fill_mask": 0},
+    "GridDropout": {"fill_mask": 0},
+    "GridElasticDeform": {"num_grid_xy": (4, 4), "magnitude": 8},
+    "GridDistortion": {"normalized": False},
+    "LongestMaxSize": {"max_size": 90},
+    "OpticalDistortion": {"distort_limit": (-0.9, 0.9)},
+    "Pad": {"padding": 9},
     "PadIfNeeded": {"min_height": 90, "min_width": 100, "border_mode": cv2.BORDER_CONSTANT},
     "Perspective": {"scale": (0.1, 0.2), "keep_size": True, "fit_output": True},
     "PixelDropout": {"dropout_prob": 0.2, "mask_drop_value": 0},
-    "RandomCrop": {"height": 40, "width": 100, "pad_if_needed": True}, "RandomResizedCrop": {"size": SIZE},
-    "RandomSizedCrop": {"min_max_height": (30, 60), "size": SIZE}, "Resize": {"height": 30, "width": 30},
+    "RandomCrop": {"height": 40, "width": 100, "pad_if_needed": True},
+    "RandomResizedCrop": {"size": SIZE},
+    "RandomSizedCrop": {"min_max_height": (30, 60), "size": SIZE},
+    "Resize": {"height": 30, "width": 30},
     "Rotate": {"limit": 60, "border_mode": cv2.BORDER_CONSTANT},
     "SafeRotate": {"limit": 60, "border_mode": cv2.BORDER_CONSTANT},
     "ShiftScaleRotate": {"border_mode": cv2.BORDER_CONSTANT, "shift_limit": 0.3},
-    "SmallestMaxSize": {"max_size": 90}, "ThinPlateSpline": {"scale_range": (0.3, 0.5)},
+    "SmallestMaxSize": {"max_size": 90},
+    "ThinPlateSpline": {"scale_range": (0.3, 0.5)},
     "XYMasking": {"num_masks_x": 2, "mask_x_length": 20, "fill_mask": 0},
 }
-LEAVE_HOLES = {"Affine", "CenterCrop", "CoarseDropout", "Crop", "CropAndPad", "ElasticTransform", "Erasing",
-               "GridDistortion", "GridDropout", "GridElasticDeform", "OpticalDistortion", "Pad", "PadIfNeeded", "Perspective", "PixelDropout", "RandomCrop",
-               "Rotate", "SafeRotate", "ShiftScaleRotate", "ThinPlateSpline", "XYMasking"}
+LEAVE_HOLES = {
+    "Affine",
+    "CenterCrop",
+    "CoarseDropout",
+    "Crop",
+    "CropAndPad",
+    "ElasticTransform",
+    "Erasing",
+    "GridDistortion",
+    "GridDropout",
+    "GridElasticDeform",
+    "OpticalDistortion",
+    "Pad",
+    "PadIfNeeded",
+    "Perspective",
+    "PixelDropout",
+    "RandomCrop",
+    "Rotate",
+    "SafeRotate",
+    "ShiftScaleRotate",
+    "ThinPlateSpline",
+    "XYMasking",
+}
 SLOW = {"PiecewiseAffine", "Superpixels"}
 A = passthrough.library()
 
@@ -122,7 +151,9 @@ class TestEveryTransform:
         assert (holes > 0) == (name in LEAVE_HOLES)
 
 
-@pytest.mark.parametrize("name", ["Affine", "Perspective", "GridDistortion", "D4", "RandomResizedCrop", "ShiftScaleRotate"])
+@pytest.mark.parametrize(
+    "name", ["Affine", "Perspective", "GridDistortion", "D4", "RandomResizedCrop", "ShiftScaleRotate"]
+)
 def test_image_and_mask_stay_together(name: str) -> None:
     mask = np.kron(np.array([[0, 1], [2, 3]], np.uint8), np.ones((32, 40), np.uint8))
     for seed in range(6):
@@ -151,12 +182,20 @@ def test_crops_look_for_what_is_not_background() -> None:
 
 @pytest.mark.parametrize("ending", ["yaml", "json"])
 def test_files_that_albumentations_saves(ending: str, tmp_path: Path) -> None:
-    compose = A.Compose([
-        A.OneOf([A.Affine(scale=(0.5, 1.5), translate_percent=(-0.1, 0.1)), A.Sequential([A.Rotate(20), A.D4()])]),
-        A.SomeOf([A.GaussNoise(), A.RandomGamma(p=0.3), A.CLAHE()], n=2), A.RandomOrder([A.Blur(), A.ISONoise()]),
-        A.RandomSizedCrop((20, 60), SIZE), A.OneOrOther(A.HorizontalFlip(), A.VerticalFlip())],
-        bbox_params=A.BboxParams("coco", label_fields=["labels"]), keypoint_params=A.KeypointParams("xy"),
-        additional_targets={"depth": "image"}, seed=3, strict=False)
+    compose = A.Compose(
+        [
+            A.OneOf([A.Affine(scale=(0.5, 1.5), translate_percent=(-0.1, 0.1)), A.Sequential([A.Rotate(20), A.D4()])]),
+            A.SomeOf([A.GaussNoise(), A.RandomGamma(p=0.3), A.CLAHE()], n=2),
+            A.RandomOrder([A.Blur(), A.ISONoise()]),
+            A.RandomSizedCrop((20, 60), SIZE),
+            A.OneOrOther(A.HorizontalFlip(), A.VerticalFlip()),
+        ],
+        bbox_params=A.BboxParams("coco", label_fields=["labels"]),
+        keypoint_params=A.KeypointParams("xy"),
+        additional_targets={"depth": "image"},
+        seed=3,
+        strict=False,
+    )
     A.save(compose, tmp_path / f"p.{ending}", data_format=ending)
     data = read(tmp_path / f"p.{ending}")
     assert data == describe(compose) and problems(data) == []
@@ -167,32 +206,58 @@ def test_files_that_albumentations_saves(ending: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(one[1], other[1])
 
 
-@pytest.mark.parametrize(("data", "what"), [
-    ({}, "not what `albumentations.save` writes"), ({"transform": []}, "not what"), ([], "not what"),
-    ({"transform": {}}, "is no transform"), (node(3), "is no transform"), (node(["Compose"]), "is no transform"),
-    (node("os.system", command="touch x"), "os.system is not passed through"),
-    (node("builtins.eval", source="1"), "builtins.eval is not"), (node("subprocess.Popen", args=["ls"]), "is not passed"),
-    (node("numpy.load", file="x"), "is not passed"), (node("__import__", name="os"), "is not passed"),
-    (node("core.serialization.load", filepath_or_buffer="/etc/passwd"), "is not passed"),
-    (node("save"), "is not passed"), (node("from_dict"), "is not passed"), (node("BasicTransform"), "is not passed"),
-    (node("Compose.from_pretrained", transforms=[]), "is not passed"), (node("cv2"), "is not passed"),
-    (node("test_passthrough.Own"), "test_passthrough.Own is not passed"),
-    (node("Lambda", name="x"), "it is code"), (node("albumentations.Lambda"), "it is code"),
-    (node("Normalize"), "data.mean and data.std normalise"), (node("albumentations.pytorch.ToTensorV2"), "leave it out"),
-    (node("MaskDropout"), "numbers of classes"), (node("TextImage", font_path="/etc/passwd"), "other images or files"),
-    (node("FDA", reference_images=["a"]), "other images"), (node("RandomCropNearBBox"), "needs boxes"),
-    (node("SelectiveChannelTransform"), "the image alone"), (node("HorizontalFlop"), "did you mean 'HorizontalFlip'?"),
-    (node("Compose"), "no list of `transforms`"), (node("Compose", transforms={"a": 1}), "no list"),
-    (node("Compose", transforms=[3]), "transform.transforms.0: is no transform"),
-    (node("OneOf", transforms=[{"__class_fullname__": "Compose", "transforms": [{"__class_fullname__": "sys.exit"}]}]),
-     "transform.transforms.0.transforms.0: sys.exit is not"),
-    (node("Rotate", limit="x"), "Rotate cannot be built"), (node("Rotate", limt=3), "did you mean 'limit'?"),
-    (node("MedianBlur", blur_limit={"a": 1}), "MedianBlur cannot be built"),
-    (node("Rotate", p=2), "Rotate cannot be built"), (node("Compose", transforms=[], p="a"), "p must be within 0..1"),
-    (node("Compose", transforms=[], cls=1), "Compose cannot be built"),
-])
-def test_anything_else_is_refused_and_nothing_run(data: Any, what: str, tmp_path: Path,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        ({}, "not what `albumentations.save` writes"),
+        ({"transform": []}, "not what"),
+        ([], "not what"),
+        ({"transform": {}}, "is no transform"),
+        (node(3), "is no transform"),
+        (node(["Compose"]), "is no transform"),
+        (node("os.system", command="touch x"), "os.system is not passed through"),
+        (node("builtins.eval", source="1"), "builtins.eval is not"),
+        (node("subprocess.Popen", args=["ls"]), "is not passed"),
+        (node("numpy.load", file="x"), "is not passed"),
+        (node("__import__", name="os"), "is not passed"),
+        (node("core.serialization.load", filepath_or_buffer="/etc/passwd"), "is not passed"),
+        (node("save"), "is not passed"),
+        (node("from_dict"), "is not passed"),
+        (node("BasicTransform"), "is not passed"),
+        (node("Compose.from_pretrained", transforms=[]), "is not passed"),
+        (node("cv2"), "is not passed"),
+        (node("test_passthrough.Own"), "test_passthrough.Own is not passed"),
+        (node("Lambda", name="x"), "it is code"),
+        (node("albumentations.Lambda"), "it is code"),
+        (node("Normalize"), "data.mean and data.std normalise"),
+        (node("albumentations.pytorch.ToTensorV2"), "leave it out"),
+        (node("MaskDropout"), "numbers of classes"),
+        (node("TextImage", font_path="/etc/passwd"), "other images or files"),
+        (node("FDA", reference_images=["a"]), "other images"),
+        (node("RandomCropNearBBox"), "needs boxes"),
+        (node("SelectiveChannelTransform"), "the image alone"),
+        (node("HorizontalFlop"), "did you mean 'HorizontalFlip'?"),
+        (node("Compose"), "no list of `transforms`"),
+        (node("Compose", transforms={"a": 1}), "no list"),
+        (node("Compose", transforms=[3]), "transform.transforms.0: is no transform"),
+        (
+            node(
+                "OneOf",
+                transforms=[{"__class_fullname__": "Compose", "transforms": [{"__class_fullname__": "sys.exit"}]}],
+            ),
+            "transform.transforms.0.transforms.0: sys.exit is not",
+        ),
+        (node("Rotate", limit="x"), "Rotate cannot be built"),
+        (node("Rotate", limt=3), "did you mean 'limit'?"),
+        (node("MedianBlur", blur_limit={"a": 1}), "MedianBlur cannot be built"),
+        (node("Rotate", p=2), "Rotate cannot be built"),
+        (node("Compose", transforms=[], p="a"), "p must be within 0..1"),
+        (node("Compose", transforms=[], cls=1), "Compose cannot be built"),
+    ],
+)
+def test_anything_else_is_refused_and_nothing_run(
+    data: Any, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     found = problems(data)
     assert any(what in problem for problem in found), found
@@ -202,13 +267,18 @@ def test_anything_else_is_refused_and_nothing_run(data: Any, what: str, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("text", "what"), [
-    ("!!python/object/apply:os.system ['touch x']", "tag"),
-    ("transform: !!python/name:os.system", "tag"),
-    ("transform: &a {__class_fullname__: Compose, transforms: [*a]}", "anchors and aliases"),
-    ("{\"transform\": {\"__class_fullname__\": \"Compose\", ", "not valid YAML"),
-    ("\0\1\2", "not allowed"), ("[1, 2]", "at the top level"), ("a: " + "[" * 500, "nested|not valid YAML"),
-])
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("!!python/object/apply:os.system ['touch x']", "tag"),
+        ("transform: !!python/name:os.system", "tag"),
+        ("transform: &a {__class_fullname__: Compose, transforms: [*a]}", "anchors and aliases"),
+        ('{"transform": {"__class_fullname__": "Compose", ', "not valid YAML"),
+        ("\0\1\2", "not allowed"),
+        ("[1, 2]", "at the top level"),
+        ("a: " + "[" * 500, "nested|not valid YAML"),
+    ],
+)
 def test_hostile_files(text: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.yaml").write_text(text)
@@ -233,12 +303,17 @@ class Own(A.ImageOnlyTransform):  # type: ignore[misc,name-defined]
         return img
 
 
-@pytest.mark.parametrize(("augmentation", "what"), [
-    (3, "expected a pipeline of albumentations"), (lambda image: image, "expected a pipeline"),
-    (lambda: A.Lambda(image=same), "cannot be written as data"),
-    (lambda: A.Compose([A.Lambda(name="x", image=same)]), "it is code"),
-    (lambda: A.Compose([Own()]), "Own is not passed through"), (lambda: A.Compose([A.Normalize()]), "normalise"),
-])
+@pytest.mark.parametrize(
+    ("augmentation", "what"),
+    [
+        (3, "expected a pipeline of albumentations"),
+        (lambda image: image, "expected a pipeline"),
+        (lambda: A.Lambda(image=same), "cannot be written as data"),
+        (lambda: A.Compose([A.Lambda(name="x", image=same)]), "it is code"),
+        (lambda: A.Compose([Own()]), "Own is not passed through"),
+        (lambda: A.Compose([A.Normalize()]), "normalise"),
+    ],
+)
 def test_what_cannot_be_kept_is_refused(augmentation: Any, what: str) -> None:
     try:
         given = augmentation()
@@ -248,11 +323,15 @@ def test_what_cannot_be_kept_is_refused(augmentation: Any, what: str) -> None:
         describe(given)
 
 
-@pytest.mark.parametrize(("transforms", "what"), [
-    ([A.RandomCrop(20, 20)], r"uint8 image of \(20, 20, 3\) from a uint8 one of \(64, 80, 3\).*Resize\(64, 80\)"),
-    ([A.Transpose(p=1)], r"image of \(80, 64, 3\)"), ([A.ToGray(1, p=1)], r"image of \(64, 80\)|\(64, 80, 1\)"),
-    ([A.RandomCrop(200, 200)], "fails on an image of 64x80"),
-])
+@pytest.mark.parametrize(
+    ("transforms", "what"),
+    [
+        ([A.RandomCrop(20, 20)], r"uint8 image of \(20, 20, 3\) from a uint8 one of \(64, 80, 3\).*Resize\(64, 80\)"),
+        ([A.Transpose(p=1)], r"image of \(80, 64, 3\)"),
+        ([A.ToGray(1, p=1)], r"image of \(64, 80\)|\(64, 80, 1\)"),
+        ([A.RandomCrop(200, 200)], "fails on an image of 64x80"),
+    ],
+)
 def test_another_size_or_type_is_a_clear_error(transforms: list[Any], what: str, rng: np.random.Generator) -> None:
     with pytest.raises(ConfigError, match=what):
         PassThrough(describe(A.Compose(transforms)))(*sample(), rng)
@@ -267,9 +346,19 @@ def test_an_error_names_another_version_of_the_file() -> None:
 def test_every_transform_is_passed_through_or_refused_with_a_reason() -> None:
     import albumentations.core.serialization as registry
 
-    abstract = {"BaseCompose", "BasicTransform", "DualTransform", "ImageOnlyTransform", "MaxSizeTransform", "Transform3D"}
-    held = {name for name, kind in (registry.SERIALIZABLE_REGISTRY | registry.NON_SERIALIZABLE_REGISTRY).items()
-            if issubclass(kind, (A.BasicTransform, A.BaseCompose)) and "." not in name and not name.startswith("_")}
+    abstract = {
+        "BaseCompose",
+        "BasicTransform",
+        "DualTransform",
+        "ImageOnlyTransform",
+        "MaxSizeTransform",
+        "Transform3D",
+    }
+    held = {
+        name
+        for name, kind in (registry.SERIALIZABLE_REGISTRY | registry.NON_SERIALIZABLE_REGISTRY).items()
+        if issubclass(kind, (A.BasicTransform, A.BaseCompose)) and "." not in name and not name.startswith("_")
+    }
     refused = {name for names in passthrough._REFUSED.values() for name in names}
     sound = {"FrequencyMasking", "TimeMasking", "TimeReverse"}
     rest = held - COLOURS - GEOMETRIC - CONTAINERS - refused - abstract - sound - {"ToRGB"}
@@ -289,15 +378,23 @@ def test_nothing_global_is_touched(rng: np.random.Generator) -> None:
 
 def test_the_import_asks_nobody_for_a_newer_version() -> None:
     """In a process of its own, in which the network would be asked whatever the user's environment says."""
-    code = ("import sys, urllib.request as u\n"
-            "sys.modules['torch'] = None  # spares its import\n"
-            "def ask(*a, **k): raise SystemExit('asked')\n"
-            "u.OpenerDirector.open = ask\n"
-            "from maskwright.modeling.augment import passthrough\n"
-            "print(passthrough.library().__version__)\n"
-            "import os; print(os.environ['NO_ALBUMENTATIONS_UPDATE'])")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False,
-                          env=os.environ | {"NO_ALBUMENTATIONS_UPDATE": "0"})
+    code = (
+        "import sys, urllib.request as u\n"
+        "sys.modules['torch'] = None  # spares its import\n"
+        "def ask(*a, **k): raise SystemExit('asked')\n"
+        "u.OpenerDirector.open = ask\n"
+        "from maskwright.modeling.augment import passthrough\n"
+        "print(passthrough.library().__version__)\n"
+        "import os; print(os.environ['NO_ALBUMENTATIONS_UPDATE'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"NO_ALBUMENTATIONS_UPDATE": "0"},
+    )
     assert done.stdout.split() == ["2.0.8", "0"], done.stderr
 
 

@@ -24,8 +24,17 @@ from maskwright.modeling.augment.photometric import (
 )
 from maskwright.modeling.augment.pipeline import Canvas, Floats, Transform
 
-NAMES = ["RandomBrightnessContrast", "RandomGamma", "RGBShift", "HueSaturationValue", "PhotoMetricDistortion", "CLAHE",
-         "GaussNoise", "GaussianBlur", "ImageCompression"]
+NAMES = [
+    "RandomBrightnessContrast",
+    "RandomGamma",
+    "RGBShift",
+    "HueSaturationValue",
+    "PhotoMetricDistortion",
+    "CLAHE",
+    "GaussNoise",
+    "GaussianBlur",
+    "ImageCompression",
+]
 TONES = [RandomBrightnessContrast(1, 0.3, 0.4), RandomGamma(1, (0.5, 2)), RGBShift(1, 0.2)]
 IMAGE, MASK = draw_pair(np.random.default_rng(2), (40, 50))
 
@@ -48,8 +57,10 @@ def test_the_mask_is_untouched(name: str, rng: np.random.Generator) -> None:
     assert changed >= (3 if name == "PhotoMetricDistortion" else 5)
 
 
-@pytest.mark.parametrize("transforms", [*permutations(TONES), *([one] for one in TONES), [TONES[0], TONES[0]],
-                                        [TONES[1], GaussNoise(1), *TONES]])
+@pytest.mark.parametrize(
+    "transforms",
+    [*permutations(TONES), *([one] for one in TONES), [TONES[0], TONES[0]], [TONES[1], GaussNoise(1), *TONES]],
+)
 def test_a_table_gives_the_bytes_that_float_arithmetic_on_every_pixel_gives(transforms: Sequence[Transform]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 70, 3), np.uint8)
     for seed in range(8):
@@ -62,9 +73,18 @@ def test_a_table_gives_the_bytes_that_float_arithmetic_on_every_pixel_gives(tran
         np.testing.assert_array_equal(table.bytes(), floats.bytes())
 
 
-@pytest.mark.parametrize("transform", [
-    RandomBrightnessContrast(1, 1, 1), RandomGamma(1, (0.1, 10)), RGBShift(1, 1), GaussNoise(1, 1),
-    HueSaturationValue(1, 180, 255, 255), PhotoMetricDistortion(1, 255, (0, 9), (0, 9), 180), CLAHE(1, (1, 99))])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        RandomBrightnessContrast(1, 1, 1),
+        RandomGamma(1, (0.1, 10)),
+        RGBShift(1, 1),
+        GaussNoise(1, 1),
+        HueSaturationValue(1, 180, 255, 255),
+        PhotoMetricDistortion(1, 255, (0, 9), (0, 9), 180),
+        CLAHE(1, (1, 99)),
+    ],
+)
 @pytest.mark.parametrize("value", [0, 1, 254, 255])
 def test_extremes_are_clipped(transform: Transform, value: int, rng: np.random.Generator) -> None:
     image = np.full((20, 20, 3), value, np.uint8)
@@ -81,8 +101,13 @@ def test_extremes_are_clipped(transform: Transform, value: int, rng: np.random.G
 
 
 def test_no_change_at_zero_limits(rng: np.random.Generator) -> None:
-    for transform in (RandomBrightnessContrast(1, 0, 0), RandomGamma(1, (1, 1)), RGBShift(1, 0), GaussNoise(1, 0),
-                      PhotoMetricDistortion(1, 0, (1, 1), (1, 1), 0)):
+    for transform in (
+        RandomBrightnessContrast(1, 0, 0),
+        RandomGamma(1, (1, 1)),
+        RGBShift(1, 0),
+        GaussNoise(1, 0),
+        PhotoMetricDistortion(1, 0, (1, 1), (1, 1), 0),
+    ):
         image, _ = Pipeline([transform])(IMAGE, MASK, rng)
         hsv = isinstance(transform, PhotoMetricDistortion)  # bytes of HSV are coarser than those of RGB
         assert np.abs(image.astype(int) - IMAGE).max() <= (6 if hsv else 0)
@@ -183,15 +208,26 @@ def test_photometric_distortion_is_that_of_mmsegmentation() -> None:
     assert changed > 50
 
 
-@pytest.mark.parametrize(("name", "settings"), [
-    ("HueSaturationValue", {"hue_shift_limit": 181}), ("HueSaturationValue", {"val_shift_limit": -1}),
-    ("PhotoMetricDistortion", {"contrast_range": (1.5, 0.5)}), ("PhotoMetricDistortion", {"hue_delta": -1}),
-    ("PhotoMetricDistortion", {"brightness_delta": 256}), ("CLAHE", {"clip_limit": (0, 4)}),
-    ("CLAHE", {"tile_grid_size": (0, 8)}),
-    ("RandomBrightnessContrast", {"brightness_limit": 1.5}), ("RandomBrightnessContrast", {"contrast_limit": -0.1}),
-    ("RandomGamma", {"gamma_limit": (0, 1)}), ("RandomGamma", {"gamma_limit": (2, 1)}), ("RGBShift", {"limit": 2}),
-    ("GaussNoise", {"std": -1}), ("GaussNoise", {"std": float("nan")}),
-    ("RandomGamma", {"gamma_limit": (1, float("inf"))})])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("HueSaturationValue", {"hue_shift_limit": 181}),
+        ("HueSaturationValue", {"val_shift_limit": -1}),
+        ("PhotoMetricDistortion", {"contrast_range": (1.5, 0.5)}),
+        ("PhotoMetricDistortion", {"hue_delta": -1}),
+        ("PhotoMetricDistortion", {"brightness_delta": 256}),
+        ("CLAHE", {"clip_limit": (0, 4)}),
+        ("CLAHE", {"tile_grid_size": (0, 8)}),
+        ("RandomBrightnessContrast", {"brightness_limit": 1.5}),
+        ("RandomBrightnessContrast", {"contrast_limit": -0.1}),
+        ("RandomGamma", {"gamma_limit": (0, 1)}),
+        ("RandomGamma", {"gamma_limit": (2, 1)}),
+        ("RGBShift", {"limit": 2}),
+        ("GaussNoise", {"std": -1}),
+        ("GaussNoise", {"std": float("nan")}),
+        ("RandomGamma", {"gamma_limit": (1, float("inf"))}),
+    ],
+)
 def test_settings_are_checked(name: str, settings: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         AUGMENTATIONS[name](**settings)  # type: ignore[arg-type]

@@ -130,15 +130,19 @@ class TestEveryRow:
             assert set(np.unique(labels)) <= allowed | {IGNORE}
 
 
-@pytest.mark.parametrize(("names", "expected"), [
-    (["HorizontalFlip"], (slice(None), slice(None, None, -1))),
-    (["VerticalFlip"], (slice(None, None, -1), slice(None))),
-    (["HorizontalFlip", "VerticalFlip"], (slice(None, None, -1), slice(None, None, -1))),
-    (["HorizontalFlip", "HorizontalFlip"], (slice(None), slice(None))),
-])
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["HorizontalFlip"], (slice(None), slice(None, None, -1))),
+        (["VerticalFlip"], (slice(None, None, -1), slice(None))),
+        (["HorizontalFlip", "VerticalFlip"], (slice(None, None, -1), slice(None, None, -1))),
+        (["HorizontalFlip", "HorizontalFlip"], (slice(None), slice(None))),
+    ],
+)
 @pytest.mark.parametrize("size", [SIZE, (61, 81), (1, 5), (5, 1)])
-def test_flips_are_exact(names: list[str], expected: tuple[slice, slice], size: tuple[int, int],
-                         rng: np.random.Generator) -> None:
+def test_flips_are_exact(
+    names: list[str], expected: tuple[slice, slice], size: tuple[int, int], rng: np.random.Generator
+) -> None:
     image, mask = rng.integers(0, 256, (*size, 3), dtype=np.uint8), rng.integers(0, 5, size, dtype=np.uint8)
     changed, labels = Pipeline([always(name) for name in names])(image, mask, rng)
     np.testing.assert_array_equal(changed, image[expected])
@@ -164,8 +168,15 @@ def test_one_resampling_does_what_several_would(seed: int) -> None:
     rows, columns = np.indices(SIZE)
     waves = 127 + 100 * np.sin(columns / 9) * np.cos(rows / 8)
     image, mask = np.repeat(waves[..., None], 3, 2).astype(np.uint8), sample(seed)[1]
-    steps = [fixed(transform, rng) for transform in (
-        Affine(1, (0.9, 1.1), 10, 0.03), HorizontalFlip(1), RandomSizedCrop(1, (0.7, 0.9), 1.2), VerticalFlip(1))]
+    steps = [
+        fixed(transform, rng)
+        for transform in (
+            Affine(1, (0.9, 1.1), 10, 0.03),
+            HorizontalFlip(1),
+            RandomSizedCrop(1, (0.7, 0.9), 1.2),
+            VerticalFlip(1),
+        )
+    ]
     together = Pipeline(steps, "ignore")(image, mask, rng)
     apart = image, mask
     for step in steps:
@@ -242,9 +253,18 @@ class TestRandomSizedCrop:
             expected = (left + (np.arange(80) + 0.5) / 2 - 0.5) * 3
             np.testing.assert_allclose(changed[30, 2:-2, 0], expected[2:-2], atol=0.6)
 
-    @pytest.mark.parametrize("settings", [
-        {"scale": (0, 1)}, {"scale": (0.5, 1.1)}, {"scale": (0.9, 0.5)}, {"ratio": 0.9}, {"scale": (-1, 1)},
-        {"ratio": float("nan")}, {"scale": (float("nan"), 1)}])
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"scale": (0, 1)},
+            {"scale": (0.5, 1.1)},
+            {"scale": (0.9, 0.5)},
+            {"ratio": 0.9},
+            {"scale": (-1, 1)},
+            {"ratio": float("nan")},
+            {"scale": (float("nan"), 1)},
+        ],
+    )
     def test_settings_are_checked(self, settings: dict[str, object]) -> None:
         with pytest.raises(ValueError):
             RandomSizedCrop(**settings)  # type: ignore[arg-type]
@@ -274,9 +294,19 @@ class TestAffine:
         assert min(factors) < 0.82 and max(factors) > 1.22
         assert abs(np.mean(np.log(factors))) < 0.02  # as often larger as smaller
 
-    @pytest.mark.parametrize("settings", [
-        {"scale": (0, 1)}, {"scale": (1.2, 1)}, {"rotate": -1}, {"translate_percent": 1}, {"translate_percent": -0.1},
-        {"rotate": float("nan")}, {"translate_percent": float("nan")}, {"scale": (1, float("inf"))}])
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"scale": (0, 1)},
+            {"scale": (1.2, 1)},
+            {"rotate": -1},
+            {"translate_percent": 1},
+            {"translate_percent": -0.1},
+            {"rotate": float("nan")},
+            {"translate_percent": float("nan")},
+            {"scale": (1, float("inf"))},
+        ],
+    )
     def test_settings_are_checked(self, settings: dict[str, object]) -> None:
         with pytest.raises(ValueError):
             Affine(**settings)  # type: ignore[arg-type]

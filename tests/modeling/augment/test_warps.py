@@ -20,8 +20,9 @@ def test_elastic_fields_have_the_spread_and_smoothness_of_albumentations(alpha: 
 
     size, rng = (200, 240), np.random.default_rng(0)
     ours = np.stack([ElasticTransform(1, alpha, sigma).field(size, rng) for _ in range(6)])
-    theirs = np.stack([generate_displacement_fields(size, alpha, sigma, False, (0, 0), rng, "uniform")
-                       for _ in range(6)])[..., 30:-30, 30:-30]
+    theirs = np.stack(
+        [generate_displacement_fields(size, alpha, sigma, False, (0, 0), rng, "uniform") for _ in range(6)]
+    )[..., 30:-30, 30:-30]
     assert ours.shape == (6, 2, *size) and ours.dtype == np.float32
     assert ours.std() == pytest.approx(theirs.std(), rel=0.12)
     assert ours.std() == pytest.approx(alpha / np.sqrt(3) / (2 * sigma * np.sqrt(np.pi)), rel=0.12)
@@ -47,7 +48,7 @@ def test_grid_distortion_stretches_cells_and_keeps_the_edges(rng: np.random.Gene
             sources = np.arange(side) + line
             assert (np.diff(sources) > 0).all()  # nothing folds
             steps = np.diff(sources).reshape(-1)
-            inner = [steps[cell * side // 4:(cell + 1) * side // 4 - 1] for cell in range(4)]
+            inner = [steps[cell * side // 4 : (cell + 1) * side // 4 - 1] for cell in range(4)]
             assert all(np.ptp(cell) < 1e-3 for cell in inner)  # one factor a cell
             factors = np.array([cell.mean() for cell in inner])
             assert factors.max() / factors.min() <= 3 + 1e-3 and factors.mean() == pytest.approx(1, abs=1e-3)
@@ -57,8 +58,9 @@ def test_grid_distortion_stretches_cells_and_keeps_the_edges(rng: np.random.Gene
 
 
 @pytest.mark.parametrize("transform", [ElasticTransform(1, 0), GridDistortion(1, 5, 0)])
-def test_no_displacement_changes_nothing(transform: ElasticTransform | GridDistortion, rng: np.random.Generator
-                                         ) -> None:
+def test_no_displacement_changes_nothing(
+    transform: ElasticTransform | GridDistortion, rng: np.random.Generator
+) -> None:
     image, mask = draw_pair(rng, SIZE)
     changed, labels = Pipeline([transform])(image, mask, rng)
     np.testing.assert_array_equal(labels, mask)
@@ -94,9 +96,16 @@ def test_with_an_affine_map_there_is_one_resampling(rng: np.random.Generator) ->
     assert np.abs(turned[0].astype(int) - alone[0]).max() <= 1
 
 
-@pytest.mark.parametrize(("name", "settings"), [
-    ("ElasticTransform", {"alpha": -1}), ("ElasticTransform", {"sigma": 0.5}), ("GridDistortion", {"num_steps": 0}),
-    ("GridDistortion", {"distort_limit": 1}), ("GridDistortion", {"distort_limit": float("nan")})])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ElasticTransform", {"alpha": -1}),
+        ("ElasticTransform", {"sigma": 0.5}),
+        ("GridDistortion", {"num_steps": 0}),
+        ("GridDistortion", {"distort_limit": 1}),
+        ("GridDistortion", {"distort_limit": float("nan")}),
+    ],
+)
 def test_settings_are_checked(name: str, settings: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         AUGMENTATIONS[name](**settings)  # type: ignore[arg-type]

@@ -17,8 +17,9 @@ WEIGHTS = torch.tensor([0.5, 2.0, 1.25, 0.1])
 WEIGHTED = pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
 
 
-def batch(seed: int = 0, classes: int = 4, ignored: float = 0.2, size: tuple[int, int, int] = (2, 6, 5)
-          ) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(
+    seed: int = 0, classes: int = 4, ignored: float = 0.2, size: tuple[int, int, int] = (2, 6, 5)
+) -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(seed)
     logits = torch.from_numpy(rng.normal(0, 2, (size[0], classes, *size[1:]))).double()
     targets = rng.integers(0, classes, size)
@@ -32,9 +33,14 @@ def make(name: str, weights: torch.Tensor | None = None, **more: Any) -> torch.n
 
 def cases(*names: str) -> pytest.MarkDecorator:
     """Parametrises by name and class weights, plain and, where the loss takes them, weighted."""
-    return pytest.mark.parametrize(("name", "weights"), [
-        pytest.param(name, weights, id=f"{name}-{'plain' if weights is None else 'weighted'}")
-        for name in names for weights in ([None, WEIGHTS] if takes_class_weights(name) else [None])])
+    return pytest.mark.parametrize(
+        ("name", "weights"),
+        [
+            pytest.param(name, weights, id=f"{name}-{'plain' if weights is None else 'weighted'}")
+            for name in names
+            for weights in ([None, WEIGHTS] if takes_class_weights(name) else [None])
+        ],
+    )
 
 
 def freeze_structural_errors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,8 +48,9 @@ def freeze_structural_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     number of classes)."""
     seen: dict[int, torch.Tensor] = {}
     compute = correlation.structural_errors
-    monkeypatch.setattr(correlation, "structural_errors", lambda logits, *more: seen.setdefault(
-        logits.shape[1], compute(logits, *more)))
+    monkeypatch.setattr(
+        correlation, "structural_errors", lambda logits, *more: seen.setdefault(logits.shape[1], compute(logits, *more))
+    )
 
 
 def softmax(logits: torch.Tensor) -> npt.NDArray[np.float64]:

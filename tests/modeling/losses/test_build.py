@@ -22,16 +22,26 @@ PIXELS = np.array([900, 90, 10, 0])
 
 def test_a_weighted_sum() -> None:
     logits, targets = batch()
-    loss = build_loss([{"name": "ce", "weight": 0.5, "class_weights": "none"},
-                       {"name": "dice", "weight": 3, "class_weights": [1, 2, 3, 4], "smooth": 1.0}], COUNTS)
+    loss = build_loss(
+        [
+            {"name": "ce", "weight": 0.5, "class_weights": "none"},
+            {"name": "dice", "weight": 3, "class_weights": [1, 2, 3, 4], "smooth": 1.0},
+        ],
+        COUNTS,
+    )
     dice = Dice(torch.tensor([1.0, 2, 3, 4]), smooth=1)
     expected = 0.5 * CrossEntropy()(logits, targets) + 3 * dice(logits, targets)
     torch.testing.assert_close(loss(logits, targets), expected)
 
 
-@pytest.mark.parametrize(("kind", "weights"), [
-    ("inverse_frequency", inverse_frequency(PIXELS)), ("effective_number", effective_number(PIXELS)),
-    ("median_frequency", median_frequency(PIXELS, np.array([1000, 500, 500, 0])))])
+@pytest.mark.parametrize(
+    ("kind", "weights"),
+    [
+        ("inverse_frequency", inverse_frequency(PIXELS)),
+        ("effective_number", effective_number(PIXELS)),
+        ("median_frequency", median_frequency(PIXELS, np.array([1000, 500, 500, 0]))),
+    ],
+)
 def test_class_weights_by_name(kind: str, weights: np.ndarray) -> None:
     logits, targets = batch()
     built = build_loss([{"name": "ce", "class_weights": kind}], COUNTS)

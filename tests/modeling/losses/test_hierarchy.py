@@ -88,8 +88,10 @@ class TestEveryLoss:
         order = [3, 0, 5, 1, 4, 2]
         other = ClassTree(tuple(FACES.leaves[i] for i in order))
         place = torch.tensor([*(order.index(i) for i in range(6)), *[IGNORE] * 250])
-        torch.testing.assert_close(build("equal", other, name=name)(logits[:, order], place[targets]),
-                                   build("equal", name=name)(logits, targets))
+        torch.testing.assert_close(
+            build("equal", other, name=name)(logits[:, order], place[targets]),
+            build("equal", name=name)(logits, targets),
+        )
 
     def test_ignored_pixels_count_for_nothing(self, name: str) -> None:
         logits, targets = batch()
@@ -131,15 +133,21 @@ def test_equal_counts_each_different_level_the_same_and_one_in_all() -> None:
 
 
 class TestClassWeights:
-    @pytest.mark.parametrize(("kind", "weigh"), [
-        ("inverse_frequency", lambda pixels, _: inverse_frequency(pixels)), ("median_frequency", median_frequency)])
+    @pytest.mark.parametrize(
+        ("kind", "weigh"),
+        [("inverse_frequency", lambda pixels, _: inverse_frequency(pixels)), ("median_frequency", median_frequency)],
+    )
     def test_kinds_are_computed_from_the_pixels_of_each_level(self, kind: str, weigh: Any) -> None:
         logits, targets = batch()
-        levels = (([900, 850], [1750, 1750]), ([900, 300, 550], [1750, 820, 1750]),
-                  (COUNTS.sum(0), [1750, 820, 930, 820, 930, 0]))
+        levels = (
+            ([900, 850], [1750, 1750]),
+            ([900, 300, 550], [1750, 820, 1750]),
+            (COUNTS.sum(0), [1750, 820, 930, 820, 930, 0]),
+        )
         explicit = [weigh(np.array(pixels), np.array(image_pixels)).tolist() for pixels, image_pixels in levels]
-        torch.testing.assert_close(build("equal", class_weights=kind)(logits, targets),
-                                   build("equal", class_weights=explicit)(logits, targets))
+        torch.testing.assert_close(
+            build("equal", class_weights=kind)(logits, targets), build("equal", class_weights=explicit)(logits, targets)
+        )
         assert explicit[1] != [1.0, 1.0, 1.0]
 
     def test_one_list_for_each_level(self) -> None:
@@ -147,27 +155,44 @@ class TestClassWeights:
         weights = [[1.0, 2.0], [1.0, 2.0, 3.0], [1.0, 1.0, 1.0, 4.0, 5.0, 6.0]]
         loss = build([1, 0, 3], class_weights=weights)
         ce = load(LOSSES["ce"])
-        expected = ce(torch.tensor(weights[0]))(level_logits(logits, FACES.levels[0]),
-                                                torch.from_numpy(FACES.levels[0].table.astype(np.int64))[targets])
+        expected = ce(torch.tensor(weights[0]))(
+            level_logits(logits, FACES.levels[0]), torch.from_numpy(FACES.levels[0].table.astype(np.int64))[targets]
+        )
         expected = expected + 3 * ce(torch.tensor(weights[2]))(logits, targets)
         torch.testing.assert_close(loss(logits, targets), expected)
 
-    @pytest.mark.parametrize(("term", "what"), [
-        ({"levels": [1, 1], "class_weights": "none"}, r"loss\.0\.levels: 2 weights given for 3 levels \(1: background, "
-         r"head; 2: background, hair, face; 3: .*\); give one each, top first"),
-        ({"levels": "equal", "class_weights": [1.0] * 6}, r"loss\.0\.class_weights: with `levels`, give one list of "
-                                                        "weights for each of the 3 levels"),
-        ({"levels": "equal", "class_weights": [[1.0] * 2, [1.0] * 4, [1.0] * 6]},
-         r"loss\.0\.class_weights: 4 weights given for 3 classes"),
-        ({"levels": None, "class_weights": [[1.0] * 2] * 3}, r"loss\.0\.class_weights: lists of weights are for the "
-                                                             "levels of a class tree; add `levels`"),
-    ])
+    @pytest.mark.parametrize(
+        ("term", "what"),
+        [
+            (
+                {"levels": [1, 1], "class_weights": "none"},
+                r"loss\.0\.levels: 2 weights given for 3 levels \(1: background, "
+                r"head; 2: background, hair, face; 3: .*\); give one each, top first",
+            ),
+            (
+                {"levels": "equal", "class_weights": [1.0] * 6},
+                r"loss\.0\.class_weights: with `levels`, give one list of "
+                "weights for each of the 3 levels",
+            ),
+            (
+                {"levels": "equal", "class_weights": [[1.0] * 2, [1.0] * 4, [1.0] * 6]},
+                r"loss\.0\.class_weights: 4 weights given for 3 classes",
+            ),
+            (
+                {"levels": None, "class_weights": [[1.0] * 2] * 3},
+                r"loss\.0\.class_weights: lists of weights are for the "
+                "levels of a class tree; add `levels`",
+            ),
+        ],
+    )
     def test_wrong_numbers_are_refused(self, term: dict[str, Any], what: str) -> None:
         with pytest.raises(ConfigError, match=what):
             build(**term)
 
     def test_a_flat_list_has_no_levels(self) -> None:
-        with pytest.raises(ConfigError, match=r"loss\.0\.levels: the classes are a flat list; nest them in dataset\.yaml"):
+        with pytest.raises(
+            ConfigError, match=r"loss\.0\.levels: the classes are a flat list; nest them in dataset\.yaml"
+        ):
             build("equal", ClassTree.flat(["a", "b"]))
 
 

@@ -30,14 +30,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_training_with_it_alone_runs_and_resumes_exactly(name: str, data: Path, tmp_path: Path,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_with_it_alone_runs_and_resumes_exactly(
+    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = config(data, train={"iterations": 3, "batch_size": 2, "evaluate_every": 2}, loss=[name])
     whole = train(settings, out=tmp_path / "whole")
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         item = Batches.__getitem__
-        patch.setattr(Batches, "__getitem__", lambda self, step: (
-            step == 1 and Run(tmp_path / "cut").last.exists() and signal.raise_signal(signal.SIGINT), item(self, step))[1])
+        patch.setattr(
+            Batches,
+            "__getitem__",
+            lambda self, step: (
+                step == 1 and Run(tmp_path / "cut").last.exists() and signal.raise_signal(signal.SIGINT),
+                item(self, step),
+            )[1],
+        )
         train(settings, out=tmp_path / "cut")
     cut = resume(tmp_path / "cut")
     for path in (whole.best, whole.last, whole.metrics.path):
@@ -83,10 +90,17 @@ def learnt(loss: torch.nn.Module, seed: int, steps: int = 40, lr: float = 0.02) 
     return float((found & targets).sum() / (found | targets).sum())
 
 
-@pytest.mark.parametrize(("name", "seed"), [
-    pytest.param(name, seed, marks=() if seed == 0 and name in ("bce", "dice", "focal", "correlation")
-                 else pytest.mark.slow)
-    for name in LOSSES if name not in HELPERS for seed in range(4)])
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        pytest.param(
+            name, seed, marks=() if seed == 0 and name in ("bce", "dice", "focal", "correlation") else pytest.mark.slow
+        )
+        for name in LOSSES
+        if name not in HELPERS
+        for seed in range(4)
+    ],
+)
 def test_it_does_not_collapse_to_one_class(name: str, seed: int) -> None:
     assert learnt(make(name), seed) > 0.6
 

@@ -18,8 +18,9 @@ from maskwright.modeling.losses.cross_entropy import CrossEntropy
 from maskwright.modeling.losses.focal import Focal
 
 
-def loop_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None, smoothing: float
-                       ) -> float:
+def loop_cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None, smoothing: float
+) -> float:
     classes, total, mass = logits.shape[1], 0.0, 0.0
     scale = [1.0] * classes if weights is None else weights.double().tolist()
     for n, y, x in np.ndindex(*targets.shape):
@@ -49,8 +50,13 @@ class TestCrossEntropy:
     @pytest.mark.parametrize("smoothing", [0.0, 0.2])
     def test_against_torch(self, weights: torch.Tensor | None, ignored: float, smoothing: float) -> None:
         logits, targets = batch(1, ignored=ignored)
-        expected = functional.cross_entropy(logits, targets, None if weights is None else weights.double(),
-                                            ignore_index=IGNORE, label_smoothing=smoothing)
+        expected = functional.cross_entropy(
+            logits,
+            targets,
+            None if weights is None else weights.double(),
+            ignore_index=IGNORE,
+            label_smoothing=smoothing,
+        )
         torch.testing.assert_close(CrossEntropy(weights, label_smoothing=smoothing)(logits, targets), expected)
 
     @pytest.mark.parametrize("smoothing", [-0.1, 1.1, float("nan")])
@@ -77,8 +83,9 @@ class TestBinaryCrossEntropy:
     def test_against_segmentation_models_pytorch(self) -> None:
         logits, targets = batch(3, ignored=0)
         truth = functional.one_hot(targets, 4).permute(0, 3, 1, 2).double()
-        torch.testing.assert_close(BinaryCrossEntropy()(logits, targets),
-                                   smp.losses.SoftBCEWithLogitsLoss(ignore_index=None)(logits, truth))
+        torch.testing.assert_close(
+            BinaryCrossEntropy()(logits, targets), smp.losses.SoftBCEWithLogitsLoss(ignore_index=None)(logits, truth)
+        )
 
 
 class TestFocal:

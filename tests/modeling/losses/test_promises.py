@@ -191,8 +191,7 @@ def test_arguments_have_types_and_defaults(name: str) -> None:
         assert parameter.annotation is not parameter.empty and parameter.default is not parameter.empty
 
 
-@pytest.mark.parametrize(("name", "settings"), [
-    (name, {}) for name in LOSSES] + [("lovasz", {"per_image": True})])
+@pytest.mark.parametrize(("name", "settings"), [(name, {}) for name in LOSSES] + [("lovasz", {"per_image": True})])
 def test_the_same_bytes_each_time(name: str, settings: dict[str, Any]) -> None:
     logits, targets = batch(6, size=(3, 40, 40))
     first, second = (gradient(make(name, **settings), logits.float(), targets) for _ in range(2))

@@ -19,8 +19,12 @@ from maskwright.modeling.losses.lovasz import Lovasz
 from maskwright.modeling.losses.tversky import Tversky
 
 
-def mean_over_classes(of_class: Callable[[np.ndarray, np.ndarray], float], logits: torch.Tensor, targets: torch.Tensor,
-                      weights: torch.Tensor | None) -> float:
+def mean_over_classes(
+    of_class: Callable[[np.ndarray, np.ndarray], float],
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor | None,
+) -> float:
     """The weighted mean, over the classes that occur, of a loss of the probabilities and truth of counted pixels."""
     p, y = softmax(logits), targets.numpy()
     loss = mass = 0.0
@@ -119,25 +123,32 @@ class TestTversky:
         found = Tversky(alpha=0.2, beta=0.9, smooth=smooth)(logits, targets)
         peer = smp.losses.TverskyLoss("multiclass", smooth=smooth, alpha=0.2, beta=0.9)
         torch.testing.assert_close(found, peer(logits, targets))
-        other = TverskyLoss(softmax=True, to_onehot_y=True, batch=True, alpha=0.2, beta=0.9, smooth_nr=smooth,
-                            smooth_dr=smooth)
+        other = TverskyLoss(
+            softmax=True, to_onehot_y=True, batch=True, alpha=0.2, beta=0.9, smooth_nr=smooth, smooth_dr=smooth
+        )
         torch.testing.assert_close(found, other(logits, targets[:, None]))
 
     @WEIGHTED
     def test_dice_and_jaccard_are_cases_of_it(self, weights: torch.Tensor | None) -> None:
         logits, targets = batch(4)
-        torch.testing.assert_close(Tversky(weights, alpha=0.5, beta=0.5)(logits, targets), Dice(weights)(logits, targets))
-        torch.testing.assert_close(Tversky(weights, alpha=1, beta=1)(logits, targets), Jaccard(weights)(logits, targets))
+        torch.testing.assert_close(
+            Tversky(weights, alpha=0.5, beta=0.5)(logits, targets), Dice(weights)(logits, targets)
+        )
+        torch.testing.assert_close(
+            Tversky(weights, alpha=1, beta=1)(logits, targets), Jaccard(weights)(logits, targets)
+        )
 
     def test_the_default_asks_for_recall(self) -> None:
         """Missing half of an object costs more than inventing as many pixels."""
         targets = torch.tensor([[[1] * 4 + [0] * 12]])
-        missed, invented = (functional.one_hot(torch.tensor([[[1] * n + [0] * (16 - n)]]), 2).permute(0, 3, 1, 2) * 60.0
-                            for n in (2, 6))
+        missed, invented = (
+            functional.one_hot(torch.tensor([[[1] * n + [0] * (16 - n)]]), 2).permute(0, 3, 1, 2) * 60.0 for n in (2, 6)
+        )
         assert Tversky()(missed, targets) > Tversky()(invented, targets) + 0.05
 
-    @pytest.mark.parametrize("settings", [{"alpha": -1}, {"beta": float("nan")}, {"smooth": float("inf")},
-                                          {"alpha": 0, "beta": 0}])
+    @pytest.mark.parametrize(
+        "settings", [{"alpha": -1}, {"beta": float("nan")}, {"smooth": float("inf")}, {"alpha": 0, "beta": 0}]
+    )
     def test_settings_are_checked(self, settings: dict[str, float]) -> None:
         with pytest.raises(ValueError, match=next(iter(settings))):
             Tversky(**settings)
@@ -153,6 +164,7 @@ def test_settings_are_checked(loss: type, smooth: float) -> None:
 def lovasz_of_class(p: np.ndarray, hot: np.ndarray) -> float:
     """The definition (Berman et al., eq. 8 and 9): the m-th largest error times what the set of the m most wrong
     pixels loses in IoU over the set of m - 1, with sets of pixels."""
+
     def jaccard(wrong: set[int]) -> float:
         truth = set(np.flatnonzero(hot).tolist())
         return 1 - len(truth - wrong) / len(truth | wrong)
@@ -169,7 +181,9 @@ class TestLovasz:
         for seed in range(3):
             logits, targets = with_an_absent_class(seed)
             parts = [slice(i, i + 1) for i in range(2)] if per_image else [slice(None)]
-            expected = np.mean([mean_over_classes(lovasz_of_class, logits[part], targets[part], weights) for part in parts])
+            expected = np.mean(
+                [mean_over_classes(lovasz_of_class, logits[part], targets[part], weights) for part in parts]
+            )
             assert float(Lovasz(weights, per_image=per_image)(logits, targets)) == pytest.approx(expected, rel=1e-6)
 
     @pytest.mark.parametrize("per_image", [False, True])
@@ -199,5 +213,6 @@ class TestLovasz:
 
     def test_many_pixels_keep_their_digits(self) -> None:
         logits, targets = batch(10, classes=2, size=(1, 700, 700))
-        torch.testing.assert_close(Lovasz()(logits.float(), targets).double(), Lovasz()(logits, targets), rtol=1e-5,
-                                   atol=0)
+        torch.testing.assert_close(
+            Lovasz()(logits.float(), targets).double(), Lovasz()(logits, targets), rtol=1e-5, atol=0
+        )

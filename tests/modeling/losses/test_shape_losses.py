@@ -36,9 +36,12 @@ def loop_errors(x: npt.NDArray[np.float64], counted: npt.NDArray[np.bool_], wind
     """n(x) of one map (H, W), pixel by pixel, with the variance from deviations."""
     normalised = np.zeros_like(x)
     for row, column in np.ndindex(*x.shape):
-        near = [(r, c) for r in range(row - window // 2, row + window // 2 + 1)
-                for c in range(column - window // 2, column + window // 2 + 1)
-                if 0 <= r < x.shape[0] and 0 <= c < x.shape[1] and counted[r, c]]
+        near = [
+            (r, c)
+            for r in range(row - window // 2, row + window // 2 + 1)
+            for c in range(column - window // 2, column + window // 2 + 1)
+            if 0 <= r < x.shape[0] and 0 <= c < x.shape[1] and counted[r, c]
+        ]
         if counted[row, column]:
             mass = np.array([math.exp(-((r - row) ** 2 + (c - column) ** 2) / (2 * 1.5**2)) for r, c in near])
             values = np.array([x[place] for place in near])
@@ -57,13 +60,15 @@ class TestCorrelation:
         errors = np.zeros_like(p)
         for n, k in np.ndindex(2, 4):
             counted = y[n] != IGNORE
-            errors[n, k] = np.abs(loop_errors((y[n] == k).astype(float), counted, window)
-                                  - loop_errors(p[n, k], counted, window))
+            errors[n, k] = np.abs(
+                loop_errors((y[n] == k).astype(float), counted, window) - loop_errors(p[n, k], counted, window)
+            )
         total = mass = 0.0
         for n, k, row, column in np.argwhere(errors > threshold * errors.max()).tolist():
             target, chance = y[n, row, column], p[n, k, row, column]
-            total -= (weight_of(weights, target) * errors[n, k, row, column]
-                      * math.log(chance if k == target else 1 - chance))
+            total -= (
+                weight_of(weights, target) * errors[n, k, row, column] * math.log(chance if k == target else 1 - chance)
+            )
             mass += weight_of(weights, target)
         expected = (1 - share) * total / mass + share * float(BinaryCrossEntropy(weights)(logits, targets))
         found = Correlation(weights, bce_share=share, window=window, threshold=threshold)(logits, targets)
@@ -73,8 +78,9 @@ class TestCorrelation:
         targets = blobs(classes=2)
         truth = functional.one_hot(targets.where(targets != IGNORE, 2), 3)[..., :2].permute(0, 3, 1, 2).double()
         edge = structural_errors(truth - 0.5, targets, 5) > 0  # where the window is not flat
-        faint, opposite = (structural_errors(torch.logit(chance), targets, 5)
-                           for chance in (0.4 + 0.2 * truth, 0.6 - 0.2 * truth))
+        faint, opposite = (
+            structural_errors(torch.logit(chance), targets, 5) for chance in (0.4 + 0.2 * truth, 0.6 - 0.2 * truth)
+        )
         assert edge.any() and faint.max() < 0.3 * opposite.max()
         assert (structural_errors(truth * 2000 - 1000, targets, 5) == 0).all()
 
@@ -92,8 +98,17 @@ class TestCorrelation:
         single, double = (structural_errors(z, targets, 5).double() for z in (logits.float(), logits))
         torch.testing.assert_close(single, double, rtol=1e-3, atol=1e-3)
 
-    @pytest.mark.parametrize("settings", [{"bce_share": 1.1}, {"bce_share": float("nan")}, {"window": 4}, {"window": 1},
-                                          {"threshold": 1}, {"threshold": -0.1}])
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"bce_share": 1.1},
+            {"bce_share": float("nan")},
+            {"window": 4},
+            {"window": 1},
+            {"threshold": 1},
+            {"threshold": -0.1},
+        ],
+    )
     def test_settings_are_checked(self, settings: dict[str, float]) -> None:
         with pytest.raises(ValueError, match=next(iter(settings))):
             Correlation(**settings)
@@ -133,8 +148,12 @@ class TestBoundary:
             if target != IGNORE:
                 pixels += 1
                 for k in range(4):
-                    total += (weight_of(weights, k) / mean * distances[n, k, row, column]
-                              * (p[n, k, row, column] - (k == target)))
+                    total += (
+                        weight_of(weights, k)
+                        / mean
+                        * distances[n, k, row, column]
+                        * (p[n, k, row, column] - (k == target))
+                    )
         assert float(Boundary(weights)(logits, targets)) == pytest.approx(total / pixels, rel=1e-6)
 
     def test_against_monai(self) -> None:

@@ -22,7 +22,7 @@ def test_the_gate_against_plain_loops() -> None:
     assert theta.shape == (3, 6, 2, 2) and gate.theta.bias is None
     coarse = np.zeros((2, 4, 6))
     for n, row, column in np.ndindex(coarse.shape):
-        patch = x.numpy()[n, :, 2 * row:2 * row + 2, 2 * column:2 * column + 2]
+        patch = x.numpy()[n, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
         between = (theta * patch).sum((1, 2, 3)) + phi[:, :, 0, 0] @ g.numpy()[n, :, row, column] + phi_bias
         coarse[n, row, column] = 1 / (1 + np.exp(-(psi[0, :, 0, 0] @ np.maximum(between, 0) + psi_bias[0])))
     expected = np.zeros((2, 6, 8, 12))
@@ -38,8 +38,16 @@ def test_the_gate_against_plain_loops() -> None:
 
 
 # The library's own, one of timm, one whose stages begin at a quarter of the size, and one with a map of full size.
-@pytest.mark.parametrize("encoder", ["resnet18", "tu-mobilenetv3_small_050", "mit_b0", "tu-convnext_atto",
-                                     pytest.param("vgg11", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        "resnet18",
+        "tu-mobilenetv3_small_050",
+        "mit_b0",
+        "tu-convnext_atto",
+        pytest.param("vgg11", marks=pytest.mark.slow),
+    ],
+)
 def test_over_encoders(encoder: str) -> None:
     model = AttentionUNet(encoder, in_channels=4, classes=5, **SMALL)
     logits = model(torch.randn(2, 4, 70, 81))
@@ -76,9 +84,14 @@ def test_the_gates_decide_what_passes() -> None:
         torch.testing.assert_close(shut, model.head(model.decoder[-1](maps, None)))
 
 
-@pytest.mark.parametrize(("settings", "what"), [
-    ({"decoder_channels": [8, 8]}, "decoder_channels must be 5 numbers"), ({"kernel": 2}, "odd"),
-    ({"encoder_name": "tu-vit_tiny_patch16_224"}, "downsampling pattern")])
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"decoder_channels": [8, 8]}, "decoder_channels must be 5 numbers"),
+        ({"kernel": 2}, "odd"),
+        ({"encoder_name": "tu-vit_tiny_patch16_224"}, "downsampling pattern"),
+    ],
+)
 def test_settings_are_checked(settings: dict[str, Any], what: str) -> None:
     with pytest.raises(ValueError, match=what):
         AttentionUNet(**({"encoder_name": "resnet18"} | settings))

@@ -21,12 +21,16 @@ from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, load_
 
 # Settings that make a row small, and an encoder where the common one does not fit.
 SMALL: dict[str, dict[str, Any]] = {
-    "UNet": {"channels": [4, 8], "bottleneck": 8}, "UNet2": {"channels": [4, 8], "bottleneck": 8},
-    "SegNet": {"encoder_channels": [4, 8], "decoder_channels": [4, 4]}, "UNetFCN": {"base": 4, "stages": 3},
+    "UNet": {"channels": [4, 8], "bottleneck": 8},
+    "UNet2": {"channels": [4, 8], "bottleneck": 8},
+    "SegNet": {"encoder_channels": [4, 8], "decoder_channels": [4, 4]},
+    "UNetFCN": {"base": 4, "stages": 3},
     "AttentionUNet": {"decoder_channels": [32, 16, 16, 8, 8]},
     "DPT": {"decoder_intermediate_channels": [8, 8, 8, 8], "decoder_fusion_channels": 8},
-    "DeepLabV3": {"decoder_channels": 16}, "DeepLabV3Plus": {"decoder_channels": 16},
-    "UPerNet": {"decoder_channels": 16}, "Segformer": {"decoder_segmentation_channels": 16},
+    "DeepLabV3": {"decoder_channels": 16},
+    "DeepLabV3Plus": {"decoder_channels": 16},
+    "UPerNet": {"decoder_channels": 16},
+    "Segformer": {"decoder_segmentation_channels": 16},
     "FPN": {"decoder_pyramid_channels": 32, "decoder_segmentation_channels": 32},
     **{name: {"decoder_channels": [32, 16, 16, 8, 8]} for name in ("MAnet", "Unet", "UnetPlusPlus")},
 }
@@ -89,7 +93,9 @@ def test_contract(name: str, pictures: list[np.ndarray], tmp_path: Path) -> None
         segmenter.precision = "bfloat16"
         brain = segmenter.logits(images)
     assert torch.isfinite(brain).all() and not torch.equal(brain, single)
-    assert (brain - single).abs().mean() < 0.1 * single.abs().mean()  # on the whole: a tie may move where SegNet unpools
+    assert (
+        brain - single
+    ).abs().mean() < 0.1 * single.abs().mean()  # on the whole: a tie may move where SegNet unpools
 
 
 @pytest.mark.parametrize("classes", [1, 2, 20])
@@ -112,21 +118,27 @@ class Padded(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore")  # the exporter's own
-@pytest.mark.parametrize("name", [name if name == "SegNet" else pytest.param(name, marks=pytest.mark.slow)
-                                  for name in MODELS])
+@pytest.mark.parametrize(
+    "name", [name if name == "SegNet" else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 def test_an_exported_model_computes_the_same(name: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     size = LARGER.get(name, SIZE)  # no multiple: exported from one that is, the padding would be left out
     model = Padded(segmenter_of(spec_of(name), size).model).eval()
     free = {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
-    program = torch.onnx.export(model, (torch.randn(2, 3, *size),), dynamo=True, verbose=False,
-                                dynamic_shapes=None if name in FIXED_SIZE else (free,))
+    program = torch.onnx.export(
+        model,
+        (torch.randn(2, 3, *size),),
+        dynamo=True,
+        verbose=False,
+        dynamic_shapes=None if name in FIXED_SIZE else (free,),
+    )
     assert program is not None
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     for shape in [(2, 3, *size)] + ([] if name in FIXED_SIZE else [(1, 3, 96, 64), (3, 3, 67, 130)]):
         images = torch.randn(shape)
-        found, = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+        (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
         with torch.inference_mode():
             expected = model(images).numpy()
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
@@ -153,22 +165,25 @@ def test_the_seed_decides_the_start() -> None:
     assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
 
 
-@pytest.mark.parametrize(("spec", "what"), [
-    (ModelSpec("Unett", 2), "did you mean"),
-    (ModelSpec("Unet", 2, "resnet43"), r"model\.encoder: 'resnet43' is not known; did you mean"),
-    (ModelSpec("Unet", 2, "tu-resnet19"), "timm has no model 'resnet19'"),
-    (ModelSpec("Unet", 2, "tu-resnet18.nonsense"), "model.encoder: .*nonsense"),
-    (ModelSpec("Unet", 2, "tu-"), "timm has no model"),
-    (ModelSpec("Unet", 2, ""), "is not known"),
-    (ModelSpec("Unet", 2, "resnet18", {"decoder_channels": [1, 2]}), "Unet over resnet18 cannot be built"),
-    (ModelSpec("Unet", 2, "resnet18", {"encoder_depth": 9}), "cannot be built"),
-    (ModelSpec("Unet", 2, "resnet18", {"decoder_attention_type": "x"}), "cannot be built"),
-    (ModelSpec("DPT", 2, "resnet18"), "DPT over resnet18 cannot be built"),
-    (ModelSpec("UNet", 2, None, {"kernel": 2}), "kernel must be odd"),
-    (ModelSpec("SegNet", 2, None, {"decoder_channels": [8]}), "SegNet cannot be built: decoder_channels"),
-    (ModelSpec("AttentionUNet", 2, "resnet43"), "did you mean"),
-    (ModelSpec("AttentionUNet", 2, "tu-vit_tiny_patch16_224"), "AttentionUNet over tu-vit_tiny_patch16_224 cannot"),
-])
+@pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        (ModelSpec("Unett", 2), "did you mean"),
+        (ModelSpec("Unet", 2, "resnet43"), r"model\.encoder: 'resnet43' is not known; did you mean"),
+        (ModelSpec("Unet", 2, "tu-resnet19"), "timm has no model 'resnet19'"),
+        (ModelSpec("Unet", 2, "tu-resnet18.nonsense"), "model.encoder: .*nonsense"),
+        (ModelSpec("Unet", 2, "tu-"), "timm has no model"),
+        (ModelSpec("Unet", 2, ""), "is not known"),
+        (ModelSpec("Unet", 2, "resnet18", {"decoder_channels": [1, 2]}), "Unet over resnet18 cannot be built"),
+        (ModelSpec("Unet", 2, "resnet18", {"encoder_depth": 9}), "cannot be built"),
+        (ModelSpec("Unet", 2, "resnet18", {"decoder_attention_type": "x"}), "cannot be built"),
+        (ModelSpec("DPT", 2, "resnet18"), "DPT over resnet18 cannot be built"),
+        (ModelSpec("UNet", 2, None, {"kernel": 2}), "kernel must be odd"),
+        (ModelSpec("SegNet", 2, None, {"decoder_channels": [8]}), "SegNet cannot be built: decoder_channels"),
+        (ModelSpec("AttentionUNet", 2, "resnet43"), "did you mean"),
+        (ModelSpec("AttentionUNet", 2, "tu-vit_tiny_patch16_224"), "AttentionUNet over tu-vit_tiny_patch16_224 cannot"),
+    ],
+)
 def test_what_cannot_be_built_is_a_config_error(spec: ModelSpec, what: str) -> None:
     with pytest.raises(ConfigError, match=what):
         build_model(spec)

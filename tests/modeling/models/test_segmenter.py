@@ -41,8 +41,9 @@ def red_or_blue(geometry: Geometry) -> Segmenter:
     """A model that finds red (class 0) and blue (class 1) pixels."""
     model = nn.Conv2d(3, 2, 1, bias=False)
     model.weight.data = torch.tensor([[9.0, 0, 0], [0, 0, 9.0]])[..., None, None]
-    return Segmenter(model, ModelSpec("colours", 2), ClassTree.flat(["red", "blue"]),
-                     Preprocessing(geometry, (0.0,) * 3, (1.0,) * 3))
+    return Segmenter(
+        model, ModelSpec("colours", 2), ClassTree.flat(["red", "blue"]), Preprocessing(geometry, (0.0,) * 3, (1.0,) * 3)
+    )
 
 
 def test_normalise() -> None:
@@ -68,9 +69,9 @@ def test_a_model_in_float64_computes_in_float64() -> None:
 def test_labels_lie_where_the_objects_are(size: tuple[int, int], keep_ratio: bool) -> None:
     image = np.zeros((*size, 3), np.uint8)
     truth = np.zeros(size, np.uint8)
-    truth[size[0] // 2:, size[1] // 2:] = 1
+    truth[size[0] // 2 :, size[1] // 2 :] = 1
     image[..., 0], image[..., 2] = 255 * (truth == 0), 255 * (truth == 1)
-    found, = red_or_blue(Geometry((48, 64), keep_ratio, "bilinear")).label([image])
+    (found,) = red_or_blue(Geometry((48, 64), keep_ratio, "bilinear")).label([image])
     assert found.shape == size
     distances = np.abs(np.argwhere(found != truth) - np.array(size) // 2)
     assert (distances <= np.ceil(np.array(size) / 48 + 1)).any(axis=1).all()  # within a pixel of the model's size
@@ -138,8 +139,11 @@ def test_the_selector_is_in_the_file_unless_it_is_the_usual_one(tmp_path: Path) 
     assert load_segmenter(tmp_path / "m.safetensors").selector == "top_down"
     assert with_selector(segmenter, None).selector == "top_down" and with_selector(segmenter, "leaf").coherent
     assert not with_selector(segmenter, "levels").coherent
-    save_file(segmenter.model.state_dict(), tmp_path / "n.safetensors",
-              {HEADER: json.dumps(segmenter.header() | {"selector": "newer"})})
+    save_file(
+        segmenter.model.state_dict(),
+        tmp_path / "n.safetensors",
+        {HEADER: json.dumps(segmenter.header() | {"selector": "newer"})},
+    )
     with pytest.raises(DataError, match="do not fit together"):
         load_segmenter(tmp_path / "n.safetensors")
 
@@ -150,14 +154,23 @@ def test_with_model_shares_all_but_the_weights() -> None:
     assert changed.model is other and changed.classes is segmenter.classes and segmenter.model is not other
 
 
-@pytest.mark.parametrize(("damage", "what"), [
-    ("missing", "no such file"), ("folder", "not a readable model file"), ("empty", "not a readable model file"),
-    ("cut", "not a readable model file"), ("text", "not a readable model file"),
-    ("pickle", "not a readable model file"),
-    ("foreign", "not written by maskwright"), ("other format", "no model file of this version"),
-    ("tensor gone", "do not fit"), ("other shape", "do not fit"), ("header", "header is damaged"),
-    ("classes", "do not fit"),
-])
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        ("missing", "no such file"),
+        ("folder", "not a readable model file"),
+        ("empty", "not a readable model file"),
+        ("cut", "not a readable model file"),
+        ("text", "not a readable model file"),
+        ("pickle", "not a readable model file"),
+        ("foreign", "not written by maskwright"),
+        ("other format", "no model file of this version"),
+        ("tensor gone", "do not fit"),
+        ("other shape", "do not fit"),
+        ("header", "header is damaged"),
+        ("classes", "do not fit"),
+    ],
+)
 def test_damaged_files(tmp_path: Path, damage: str, what: str) -> None:
     path = tmp_path / "m.safetensors"
     segmenter = small()
@@ -169,8 +182,11 @@ def test_damaged_files(tmp_path: Path, damage: str, what: str) -> None:
         path.unlink()
         path.mkdir()
     elif damage in ("empty", "cut", "text", "pickle"):
-        path.write_bytes({"empty": b"", "cut": path.read_bytes()[:-9], "text": b"hello" * 99,
-                          "pickle": pickle.dumps({"a": 1})}[damage])
+        path.write_bytes(
+            {"empty": b"", "cut": path.read_bytes()[:-9], "text": b"hello" * 99, "pickle": pickle.dumps({"a": 1})}[
+                damage
+            ]
+        )
     elif damage == "foreign":
         save_file(tensors, path)
     else:

@@ -52,9 +52,18 @@ def test_the_documented_structure() -> None:
     assert [block[0].in_channels for block in model.decoder] == [512, 256, 128, 64]
 
 
-@pytest.mark.parametrize("settings", [
-    {}, {"pool": 3}, {"kernel": 5, "depth": 1}, {"norm": "group"}, {"norm": "none", "activation": "gelu"},
-    {"dropout": 0.5}, {"in_channels": 1, "classes": 1}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"pool": 3},
+        {"kernel": 5, "depth": 1},
+        {"norm": "group"},
+        {"norm": "none", "activation": "gelu"},
+        {"dropout": 0.5},
+        {"in_channels": 1, "classes": 1},
+    ],
+)
 @pytest.mark.parametrize("size", [(16, 16), (17, 30), (1, 1)])
 def test_configurations_and_sizes(settings: dict[str, Any], size: tuple[int, int]) -> None:
     model = SegNet(**({"encoder_channels": [4, 8], "decoder_channels": [4, 8]} | settings))
@@ -64,11 +73,18 @@ def test_configurations_and_sizes(settings: dict[str, Any], size: tuple[int, int
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
 
 
-@pytest.mark.parametrize(("settings", "what"), [
-    ({"decoder_channels": [128, 64, 32]}, r"decoder_channels must be \[128, 64, 32, 'any'\]"),
-    ({"decoder_channels": [128, 64, 64, 32]}, r"given \[128, 64, 64, 32\]"),
-    ({"encoder_channels": []}, "at least 1"), ({"encoder_channels": [4], "decoder_channels": [0]}, "at least 1"),
-    ({"pool": 1}, "pool"), ({"kernel": 4}, "odd"), ({"depth": 0}, "at least 1")])
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"decoder_channels": [128, 64, 32]}, r"decoder_channels must be \[128, 64, 32, 'any'\]"),
+        ({"decoder_channels": [128, 64, 64, 32]}, r"given \[128, 64, 64, 32\]"),
+        ({"encoder_channels": []}, "at least 1"),
+        ({"encoder_channels": [4], "decoder_channels": [0]}, "at least 1"),
+        ({"pool": 1}, "pool"),
+        ({"kernel": 4}, "odd"),
+        ({"depth": 0}, "at least 1"),
+    ],
+)
 def test_settings_are_checked(settings: dict[str, Any], what: str) -> None:
     with pytest.raises(ValueError, match=what):
         SegNet(**settings)

@@ -54,8 +54,15 @@ def hooked_macs(model: nn.Module, image: torch.Tensor) -> int:
     return total
 
 
-@pytest.mark.parametrize(("name", "encoder"), [
-    ("SegNet", None), ("AttentionUNet", "resnet18"), ("DeepLabV3Plus", "tu-mobilenetv3_small_050"), ("Unet", "resnet18")])
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("SegNet", None),
+        ("AttentionUNet", "resnet18"),
+        ("DeepLabV3Plus", "tu-mobilenetv3_small_050"),
+        ("Unet", "resnet18"),
+    ],
+)
 def test_macs_against_hooks_on_modules(name: str, encoder: str | None) -> None:
     args = {"encoder_channels": [4, 8], "decoder_channels": [4, 4]} if name == "SegNet" else {}
     model = build_model(ModelSpec(name, 3, encoder, args)).eval()
@@ -75,8 +82,14 @@ def test_attention_counts() -> None:
 
 def test_fused_attention_counts_too() -> None:
     """A vision transformer of timm takes one operation for it: 12 blocks, 2 t t c for t tokens, 192 channels."""
-    model = build_model(ModelSpec("DPT", 3, "tu-vit_tiny_patch16_224", {
-        "decoder_intermediate_channels": [8] * 4, "decoder_fusion_channels": 8})).eval()
+    model = build_model(
+        ModelSpec(
+            "DPT",
+            3,
+            "tu-vit_tiny_patch16_224",
+            {"decoder_intermediate_channels": [8] * 4, "decoder_fusion_channels": 8},
+        )
+    ).eval()
     tokens = 4 * 4 + 1
     attention = 12 * 2 * tokens * tokens * 192
     # `forward_features` of timm calls every linear layer as a module.
@@ -102,15 +115,19 @@ def test_the_model_stays_as_it_was() -> None:
 
 def test_the_words() -> None:
     assert str(Size(1234567, 4938268, 2_345_600_000, (192, 256))) == (
-        "1,234,567 parameters, 2.35 billion MACs (compute cost) for an image of 192 x 256")
+        "1,234,567 parameters, 2.35 billion MACs (compute cost) for an image of 192 x 256"
+    )
 
 
-@pytest.mark.parametrize(("layers", "values"), [
-    ([nn.Conv2d(3, 5, 1)], 3),  # its input
-    ([nn.Conv2d(3, 5, 1), nn.Sigmoid()], 3 + 5),  # the sigmoid keeps its output
-    ([nn.Conv2d(3, 5, 1), nn.Sigmoid(), nn.Conv2d(5, 2, 1)], 3 + 5),  # which is the next input: counted once
-    ([nn.Conv2d(3, 5, 1), nn.ReLU(inplace=True), nn.Conv2d(5, 2, 1, bias=False)], 3 + 5),
-])
+@pytest.mark.parametrize(
+    ("layers", "values"),
+    [
+        ([nn.Conv2d(3, 5, 1)], 3),  # its input
+        ([nn.Conv2d(3, 5, 1), nn.Sigmoid()], 3 + 5),  # the sigmoid keeps its output
+        ([nn.Conv2d(3, 5, 1), nn.Sigmoid(), nn.Conv2d(5, 2, 1)], 3 + 5),  # which is the next input: counted once
+        ([nn.Conv2d(3, 5, 1), nn.ReLU(inplace=True), nn.Conv2d(5, 2, 1, bias=False)], 3 + 5),
+    ],
+)
 def test_kept_bytes_by_hand(layers: list[nn.Module], values: int) -> None:
     images = torch.randn(2, 3, 6, 7)
     kept = kept_bytes(nn.Sequential(*layers), lambda model: model(images).sum())
@@ -125,6 +142,7 @@ def test_kept_bytes_follow_the_batch_and_the_precision() -> None:
             with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
                 result: torch.Tensor = trial(images).float().sum()
             return result
+
         return kept_bytes(model, of)
 
     one, two = (loss(torch.randn(n, 3, 32, 32), torch.float32) for n in (1, 2))

@@ -30,15 +30,32 @@ def test_logits_have_the_size_of_the_image(network: type[UShaped], size: tuple[i
     assert logits.shape == (2, 5, *size)
     high, wide = (-(-side // 8) * 8 for side in size)
     padded = functional.pad(images, (0, wide - size[1], 0, high - size[0]), mode="replicate")
-    torch.testing.assert_close(logits, model(padded)[..., :size[0], :size[1]])
+    torch.testing.assert_close(logits, model(padded)[..., : size[0], : size[1]])
 
 
 @pytest.mark.parametrize("network", [UNet, UNet2])
-@pytest.mark.parametrize("settings", [
-    {"channels": [8]}, {"channels": (4, 4, 4, 4, 4), "bottleneck": 2}, {"depth": 1}, {"depth": 3, "kernel": 5},
-    {"kernel": 1}, {"dropout": 0.5}, {"in_channels": 1}, {"in_channels": 4, "classes": 1}, {"pool": 3},
-    {"pool": 4, "channels": [6]}, {"norm": "group"}, {"norm": "instance"}, {"norm": "none"},
-    {"activation": "leaky_relu"}, {"activation": "elu"}, {"activation": "gelu"}, {"activation": "silu"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"channels": [8]},
+        {"channels": (4, 4, 4, 4, 4), "bottleneck": 2},
+        {"depth": 1},
+        {"depth": 3, "kernel": 5},
+        {"kernel": 1},
+        {"dropout": 0.5},
+        {"in_channels": 1},
+        {"in_channels": 4, "classes": 1},
+        {"pool": 3},
+        {"pool": 4, "channels": [6]},
+        {"norm": "group"},
+        {"norm": "instance"},
+        {"norm": "none"},
+        {"activation": "leaky_relu"},
+        {"activation": "elu"},
+        {"activation": "gelu"},
+        {"activation": "silu"},
+    ],
+)
 def test_configurations(network: type[UShaped], settings: dict[str, Any]) -> None:
     model = network(**(TINY | settings))
     logits = model(torch.randn(2, settings.get("in_channels", 3), 17, 19))
@@ -101,10 +118,21 @@ def test_dropout_acts_in_training_only() -> None:
 
 
 @pytest.mark.parametrize("network", [UNet, UNet2])
-@pytest.mark.parametrize(("settings", "what"), [
-    ({"channels": []}, "at least 1"), ({"channels": [0]}, "at least 1"), ({"bottleneck": 0}, "at least 1"),
-    ({"depth": 0}, "at least 1"), ({"kernel": 2}, "odd"), ({"kernel": -1}, "odd"), ({"dropout": 1.0}, "below 1"),
-    ({"dropout": -0.1}, "at least 0"), ({"dropout": float("nan")}, "dropout"), ({"pool": 1}, "pool must be at least 2")])
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"channels": []}, "at least 1"),
+        ({"channels": [0]}, "at least 1"),
+        ({"bottleneck": 0}, "at least 1"),
+        ({"depth": 0}, "at least 1"),
+        ({"kernel": 2}, "odd"),
+        ({"kernel": -1}, "odd"),
+        ({"dropout": 1.0}, "below 1"),
+        ({"dropout": -0.1}, "at least 0"),
+        ({"dropout": float("nan")}, "dropout"),
+        ({"pool": 1}, "pool must be at least 2"),
+    ],
+)
 def test_settings_are_checked(network: type[UShaped], settings: dict[str, Any], what: str) -> None:
     with pytest.raises(ValueError, match=what):
         network(**settings)
@@ -143,9 +171,16 @@ class TestUNetFCN:
         assert isinstance(logits, torch.Tensor) and logits.shape == (2, 3, 17, 22)
         assert isinstance(UNetFCN(base=4, stages=3, aux_weight=0.0).double()(images), torch.Tensor)
 
-    @pytest.mark.parametrize(("settings", "what"), [
-        ({"stages": 2}, "stages must be at least 3"), ({"base": 0}, "at least 1"), ({"aux_weight": -1.0}, "aux_weight"),
-        ({"aux_weight": float("nan")}, "aux_weight"), ({"head_dropout": 1.0}, "below 1")])
+    @pytest.mark.parametrize(
+        ("settings", "what"),
+        [
+            ({"stages": 2}, "stages must be at least 3"),
+            ({"base": 0}, "at least 1"),
+            ({"aux_weight": -1.0}, "aux_weight"),
+            ({"aux_weight": float("nan")}, "aux_weight"),
+            ({"head_dropout": 1.0}, "below 1"),
+        ],
+    )
     def test_settings_are_checked(self, settings: dict[str, Any], what: str) -> None:
         with pytest.raises(ValueError, match=what):
             UNetFCN(**({"base": 4, "stages": 3} | settings))

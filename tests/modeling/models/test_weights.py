@@ -31,8 +31,10 @@ def timm_weights(name: str, seed: int = 5) -> Tensors:
 def native_weights() -> Tensors:
     torch.manual_seed(6)
     encoder = build_model(ModelSpec("Unet", 2, "resnet18")).encoder
-    tensors = {key: torch.rand_like(value) if value.is_floating_point() else value
-               for key, value in encoder.state_dict().items()}  # type: ignore[union-attr,operator]
+    tensors = {
+        key: torch.rand_like(value) if value.is_floating_point() else value
+        for key, value in encoder.state_dict().items()
+    }  # type: ignore[union-attr,operator]
     return tensors | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
 
 
@@ -45,6 +47,7 @@ def store(folder: Path, tensors: Tensors) -> Path:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of weights instead of the user's, and no network."""
+
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionError("no network in tests")
 
@@ -94,10 +97,15 @@ def test_the_encoder_computes_what_the_network_does(tmp_path: Path, name: str) -
         torch.testing.assert_close(model.encoder(images)[-1], network.forward_features(images))  # type: ignore[operator]
 
 
-@pytest.mark.parametrize(("change", "what"), [
-    ("of another network", "are missing, such as"), ("one missing", "1 are missing, such as layer4"),
-    ("one shape", "layer4.1.conv2.weight has another shape"), ("empty", "are missing"),
-])
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("of another network", "are missing, such as"),
+        ("one missing", "1 are missing, such as layer4"),
+        ("one shape", "layer4.1.conv2.weight has another shape"),
+        ("empty", "are missing"),
+    ],
+)
 def test_what_does_not_fit_is_refused_and_nothing_is_loaded(tmp_path: Path, change: str, what: str) -> None:
     tensors = timm_weights("resnet18")
     key = "layer4.1.conv2.weight"

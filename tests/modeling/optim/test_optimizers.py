@@ -9,8 +9,11 @@ import torch
 
 from maskwright.modeling.optim import OPTIMIZERS
 
-PEERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW,
-                                                 "sgd": torch.optim.SGD}
+PEERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in PEERS),
     ("adam", {"lr": 0.02, "weight_decay": 0.1, "betas": (0.5, 0.9), "eps": 1e-3}),
@@ -18,8 +21,11 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("sgd", {"lr": 0.1, "weight_decay": 0.1, "momentum": 0.5, "nesterov": True}),
     ("sgd", {"momentum": 0.0}),
 ]
-DEFAULTS = {"adamw": {"lr": 1e-3, "weight_decay": 0.01}, "adam": {"lr": 1e-3, "weight_decay": 0.0},
-            "sgd": {"lr": 1e-2, "weight_decay": 1e-4, "momentum": 0.9}}
+DEFAULTS = {
+    "adamw": {"lr": 1e-3, "weight_decay": 0.01},
+    "adam": {"lr": 1e-3, "weight_decay": 0.0},
+    "sgd": {"lr": 1e-2, "weight_decay": 1e-4, "momentum": 0.9},
+}
 
 
 def parameters() -> list[torch.Tensor]:
@@ -33,8 +39,9 @@ def test_the_same_as_the_plain_loop(name: str, settings: dict[str, Any]) -> None
     mine, theirs = parameters(), parameters()
     optimizer = OPTIMIZERS[name](**settings).build([{"params": mine[:1]}, {"params": mine[1:], "weight_decay": 0.0}])
     expected = DEFAULTS[name] | settings
-    peer = PEERS[name]([{"params": theirs[:1]}, {"params": theirs[1:], "weight_decay": 0.0}], foreach=False, fused=False,
-                       **expected)
+    peer = PEERS[name](
+        [{"params": theirs[:1]}, {"params": theirs[1:], "weight_decay": 0.0}], foreach=False, fused=False, **expected
+    )
     assert optimizer.defaults["fused"] and type(optimizer) is PEERS[name]
     for step in range(6):
         for group in (*optimizer.param_groups, *peer.param_groups):
@@ -48,10 +55,18 @@ def test_the_same_as_the_plain_loop(name: str, settings: dict[str, Any]) -> None
         torch.testing.assert_close(mine_one, theirs_one, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "settings", "message"), [
-    ("adamw", {"betas": (0.9, 1.0)}, "betas"), ("adam", {"eps": 0.0}, "eps"), ("adam", {"lr": 0.0}, "lr"),
-    ("sgd", {"momentum": 1.0}, "momentum"), ("sgd", {"momentum": 0.0, "nesterov": True}, "nesterov"),
-    ("sgd", {"weight_decay": -1.0}, "weight_decay"), ("sgd", {"lr": float("nan")}, "lr")])
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("adamw", {"betas": (0.9, 1.0)}, "betas"),
+        ("adam", {"eps": 0.0}, "eps"),
+        ("adam", {"lr": 0.0}, "lr"),
+        ("sgd", {"momentum": 1.0}, "momentum"),
+        ("sgd", {"momentum": 0.0, "nesterov": True}, "nesterov"),
+        ("sgd", {"weight_decay": -1.0}, "weight_decay"),
+        ("sgd", {"lr": float("nan")}, "lr"),
+    ],
+)
 def test_values_that_make_no_sense(name: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OPTIMIZERS[name](**settings)

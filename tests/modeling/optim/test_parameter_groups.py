@@ -34,8 +34,12 @@ def test_decoder_and_head_get_a_multiple_of_the_rate(over_encoder):
 
 def test_biases_and_normalisation_are_not_decayed(over_encoder):
     model, spec = over_encoder
-    norms = {f"{name}.{kind}" for name, module in model.named_modules()
-             if isinstance(module, nn.BatchNorm2d) for kind in ("weight", "bias")}
+    norms = {
+        f"{name}.{kind}"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+        for kind in ("weight", "bias")
+    }
     decays = {name: group["weight_decay"] for name, group in groups_of(model, spec, Groups(1e-3, 1.0, 0.05)).items()}
     assert norms
     assert decays == {name: 0.0 if name in norms or name.endswith("bias") else 0.05 for name in decays}
@@ -61,9 +65,15 @@ def test_parts_have_rates_and_decays_of_their_own(over_encoder):
     parts = {"encoder": Part(0.5), "encoder.model.layer1": Part(0.1, 0.2), "decoder": Part(weight_decay=0.0)}
     found = groups_of(model, spec, Groups(1e-3, 10.0, 0.05, parts=parts))
     for name, group in found.items():
-        rate, decay = ((1e-4, 0.2) if name.startswith("encoder.model.layer1.") else
-                       (5e-4, 0.05) if name.startswith("encoder.") else
-                       (1e-2, 0.0) if name.startswith("decoder.") else (1e-2, 0.05))
+        rate, decay = (
+            (1e-4, 0.2)
+            if name.startswith("encoder.model.layer1.")
+            else (5e-4, 0.05)
+            if name.startswith("encoder.")
+            else (1e-2, 0.0)
+            if name.startswith("decoder.")
+            else (1e-2, 0.05)
+        )
         assert group["lr"] == group["base_lr"] == pytest.approx(rate), name
         assert group["weight_decay"] == (decay if dict(model.named_parameters())[name].ndim > 1 else 0.0), name
     assert any(name.startswith("encoder.model.layer1.") for name in found)

@@ -49,9 +49,18 @@ def test_cosine(steps: int, floor: float) -> None:
 @pytest.mark.parametrize("steps", LENGTHS)
 @pytest.mark.parametrize(("rise", "start", "end"), [(0.3, 0.04, 4e-6), (0.45, 0.1, 0.01), (0.9, 0.5, 0.0)])
 def test_one_cycle(steps: int, rise: float, start: float, end: float) -> None:
-    expected = rates_of(lambda o: peers.OneCycleLR(
-        o, 1.0, steps, pct_start=rise, div_factor=1 / start, final_div_factor=start / end if end else math.inf,
-        cycle_momentum=False), steps)
+    expected = rates_of(
+        lambda o: peers.OneCycleLR(
+            o,
+            1.0,
+            steps,
+            pct_start=rise,
+            div_factor=1 / start,
+            final_div_factor=start / end if end else math.inf,
+            cycle_momentum=False,
+        ),
+        steps,
+    )
     found = [one_cycle(step, steps, rise=rise, start=start, end=end) for step in range(steps)]
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-15)
 
@@ -87,18 +96,27 @@ def test_warm_up_takes_at_most_a_fifth() -> None:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @given(steps=st.integers(1, 100), warmup=st.integers(0, 50), share=st.floats(0, 1, exclude_max=True))
-def test_every_schedule_stays_within_0_and_1_also_between_steps(name: str, steps: int, warmup: int, share: float
-                                                                 ) -> None:
+def test_every_schedule_stays_within_0_and_1_also_between_steps(
+    name: str, steps: int, warmup: int, share: float
+) -> None:
     factors = [Schedule(name, warmup).factor(step, steps) for step in range(steps)]
     assert all(0 <= factor <= 1 for factor in (*factors, SCHEDULES[name](share * steps, steps)))
     if name != "one_cycle":
-        assert all(a >= b for a, b in pairwise(factors[min(warmup, steps // 5):]))
+        assert all(a >= b for a, b in pairwise(factors[min(warmup, steps // 5) :]))
 
 
-@pytest.mark.parametrize(("name", "arguments", "message"), [
-    ("poly", {"power": 0}, "power"), ("cosine", {"floor": 1.5}, "floor"), ("one_cycle", {"rise": -0.1}, "rise"),
-    ("one_cycle", {"start": 2}, "start"), ("step", {"gamma": 0}, "gamma"), ("step", {"at": (0.5, 5)}, "at must"),
-    ("poly", {"power": math.nan}, "power")])
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("poly", {"power": 0}, "power"),
+        ("cosine", {"floor": 1.5}, "floor"),
+        ("one_cycle", {"rise": -0.1}, "rise"),
+        ("one_cycle", {"start": 2}, "start"),
+        ("step", {"gamma": 0}, "gamma"),
+        ("step", {"at": (0.5, 5)}, "at must"),
+        ("poly", {"power": math.nan}, "power"),
+    ],
+)
 def test_values_that_make_no_sense(name: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Schedule(name, 0, arguments).factor(0, 10)

@@ -16,13 +16,27 @@ import rounding
 from maskwright.errors import SetupError
 from maskwright.training.distributed.processes import ALONE, World
 
-FAST = ("same_model", "same_mathematics", "first_gradients", "stopped_and_killed", "budgeted", "refused", "normalisation")
+FAST = (
+    "same_model",
+    "same_mathematics",
+    "first_gradients",
+    "stopped_and_killed",
+    "budgeted",
+    "refused",
+    "normalisation",
+)
 
 
 def several(folder: Path, *scenarios: str, timeout: float = 900) -> dict:
     command = [sys.executable, Path(__file__).parents[2] / "several.py", folder, *scenarios]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False,
-                          env=os.environ | {"GOMP_SPINCOUNT": "10000"})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=os.environ | {"GOMP_SPINCOUNT": "10000"},
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -81,9 +95,12 @@ class TestSameModel:
     def test_the_log_of_float32_starts_where_that_of_one_process_does(self, seen):
         one, two = seen["same_model"]["log1"], seen["same_model"]["log2"]
         assert [(record.keys(), record["iteration"], record.get("lr")) for record in one] == [
-            (record.keys(), record["iteration"], record.get("lr")) for record in two]
+            (record.keys(), record["iteration"], record.get("lr")) for record in two
+        ]
         layers = seen["same_mathematics"]["layers"]
-        assert two[0]["loss_first"] == pytest.approx(one[0]["loss_first"], rel=rounding.apart(PIXELS, chain=layers), abs=0)
+        assert two[0]["loss_first"] == pytest.approx(
+            one[0]["loss_first"], rel=rounding.apart(PIXELS, chain=layers), abs=0
+        )
 
     def test_all_processes_end_with_the_same_bytes(self, seen):
         first, second = seen["same_model"]["weights"]
@@ -133,15 +150,18 @@ def test_a_budget_is_fitted_by_the_first_process_for_all(seen):
     assert found["again"] == found["result"]
 
 
-@pytest.mark.parametrize(("name", "code", "message"), [
-    ("uneven", 2, r"5 images cannot be shared evenly by 2 processes; `--set train.batch_size=6`"),
-    ("compiled", 2, "train.compile: a compiled model cannot be shared"),
-    ("config", 2, "did you mean 'batch_size'"),
-    ("taken", 2, "already exists"),
-    ("other data", 3, "is not the same on .* (met by process 1, not by the first)"),
-    ("no data", 3, "is not there (met by process 1, not by the first)"),
-    ("spoilt", 3, "is not finite at iteration"),
-])
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("uneven", 2, r"5 images cannot be shared evenly by 2 processes; `--set train.batch_size=6`"),
+        ("compiled", 2, "train.compile: a compiled model cannot be shared"),
+        ("config", 2, "did you mean 'batch_size'"),
+        ("taken", 2, "already exists"),
+        ("other data", 3, "is not the same on .* (met by process 1, not by the first)"),
+        ("no data", 3, "is not there (met by process 1, not by the first)"),
+        ("spoilt", 3, "is not finite at iteration"),
+    ],
+)
 def test_an_error_of_one_ends_all_and_is_said_once(seen, name, code, message):
     found = seen["refused"][name]
     assert found["codes"] == [code, code]
@@ -169,8 +189,11 @@ def test_batch_normalisation_is_that_of_the_whole_batch(seen):
         dtype = getattr(torch, name.split()[0])
         # 24 values a channel; means, variances and outputs forward and as much backward, which lose the ratio of the
         # features to their spread; in bfloat16 only what is stored between, which is at most eight numbers a value.
-        tolerance = rounding.apart(1, chain=8, dtype=dtype) if dtype == torch.bfloat16 else (
-            rounding.apart(24, chain=6, dtype=dtype) * 30 / 3)
+        tolerance = (
+            rounding.apart(1, chain=8, dtype=dtype)
+            if dtype == torch.bfloat16
+            else (rounding.apart(24, chain=6, dtype=dtype) * 30 / 3)
+        )
         for differences in ranks:
             assert {"out", "features", "running_mean", "running_var"} < differences.keys()
             assert max(differences.values()) < tolerance, (name, differences)

@@ -29,16 +29,27 @@ def job(tmp_path_factory):
     """A folder with data and a run.yaml, and what one process makes of it."""
     folder = tmp_path_factory.mktemp("torchrun")
     root = write_dataset(folder / "data", {"train": 9, "val": 4}, ids=(0, 1, 2))
-    settings = config(root, train={"iterations": 60, "evaluate_every": 5, "ema": 0.9}, augment=EVERY_AUGMENTATION,
-                      schedule={"warmup": 5})
+    settings = config(
+        root,
+        train={"iterations": 60, "evaluate_every": 5, "ema": 0.9},
+        augment=EVERY_AUGMENTATION,
+        schedule={"warmup": 5},
+    )
     (folder / "run.yaml").write_text(yaml.safe_dump(settings.to_dict()))
     train(folder / "run.yaml", out=folder / "alone")
     return folder
 
 
 def begin(command, folder, **options):
-    return subprocess.Popen([str(word) for word in command], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, start_new_session=True, **options)
+    return subprocess.Popen(
+        [str(word) for word in command],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
 
 
 def end(process):
@@ -78,8 +89,24 @@ def close_to(run, alone):
 
 
 def test_two_processes_on_one_host(job, tmp_path):
-    code, out, said = end(begin([*TORCHRUN, "--standalone", "--nproc-per-node", 2, "-m", "maskwright", "train",
-                                 job / "run.yaml", "--out", tmp_path / "run", "--json"], job))
+    code, out, said = end(
+        begin(
+            [
+                *TORCHRUN,
+                "--standalone",
+                "--nproc-per-node",
+                2,
+                "-m",
+                "maskwright",
+                "train",
+                job / "run.yaml",
+                "--out",
+                tmp_path / "run",
+                "--json",
+            ],
+            job,
+        )
+    )
     assert code == 0, said
     assert json.loads(out)["iterations"] == 60
     assert said.count("trained 60 iterations") == 1
@@ -139,8 +166,19 @@ class Hosts:
         self.ip("-n", self.names[1], "link", "set", f"{self.names[1]}v", "down")
 
     def begin(self, side, folder, *words):
-        torchrun = [*TORCHRUN, "--nnodes", 2, "--node-rank", side, "--nproc-per-node", 1,
-                    "--master-addr", self.addresses[0], "--master-port", 29400]
+        torchrun = [
+            *TORCHRUN,
+            "--nnodes",
+            2,
+            "--node-rank",
+            side,
+            "--nproc-per-node",
+            1,
+            "--master-addr",
+            self.addresses[0],
+            "--master-port",
+            29400,
+        ]
         return begin(["ip", "netns", "exec", self.names[side], *torchrun, *words], folder)
 
 
@@ -160,14 +198,18 @@ def test_two_hosts_one_is_lost_and_the_run_is_resumed(job, tmp_path, hosts):
     elsewhere.mkdir()
     maskwright = ["-m", "maskwright"]
     unknown = [*maskwright, "train", "unknown.yaml"]
-    for process in both(hosts, job, elsewhere, [*maskwright, "train", "run.yaml", "--out", tmp_path / "whole"], unknown):
+    for process in both(
+        hosts, job, elsewhere, [*maskwright, "train", "run.yaml", "--out", tmp_path / "whole"], unknown
+    ):
         code, _, said = end(process)
         assert code == 0, said
     close_to(Run(tmp_path / "whole"), job / "alone")
     run = Run(tmp_path / "run")
     first, second = both(hosts, job, elsewhere, [*maskwright, "train", "run.yaml", "--out", run.path], unknown)
     wait_until(lambda: begun(run), first)
-    workers = subprocess.run(["pgrep", "-P", str(second.pid)], capture_output=True, text=True, check=True).stdout.split()
+    workers = subprocess.run(
+        ["pgrep", "-P", str(second.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
     began = time.monotonic()
     for pid in (*workers, second.pid):
         os.kill(int(pid), signal.SIGKILL)
@@ -185,8 +227,13 @@ def test_two_hosts_one_is_lost_and_the_run_is_resumed(job, tmp_path, hosts):
 
 def test_a_host_that_vanishes_is_given_up_after_the_patience(job, tmp_path, hosts):
     run = Run(tmp_path / "run")
-    first, second = both(hosts, job, tmp_path, [PATIENT, 8, "train", "run.yaml", "--out", run.path],
-                         [PATIENT, 8, "train", "unknown.yaml"])
+    first, second = both(
+        hosts,
+        job,
+        tmp_path,
+        [PATIENT, 8, "train", "run.yaml", "--out", run.path],
+        [PATIENT, 8, "train", "unknown.yaml"],
+    )
     wait_until(lambda: begun(run), first)
     began = time.monotonic()
     hosts.pull_cable()

@@ -111,16 +111,30 @@ class AuditResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `audit`."""
-        return {"dataset": {"name": self.name, "root": str(self.root), "version": self.version, "samples": self.samples,
-                            "excluded": self.excluded, "classes": self.classes.to_dict()},
-                "findings": [finding.to_dict() for finding in self.findings],
-                "summary": summarise(self.findings),
-                "fixed": self.fixed.to_dict() if self.fixed else None,
-                "statistics": self.statistics.to_dict()}
+        return {
+            "dataset": {
+                "name": self.name,
+                "root": str(self.root),
+                "version": self.version,
+                "samples": self.samples,
+                "excluded": self.excluded,
+                "classes": self.classes.to_dict(),
+            },
+            "findings": [finding.to_dict() for finding in self.findings],
+            "summary": summarise(self.findings),
+            "fixed": self.fixed.to_dict() if self.fixed else None,
+            "statistics": self.statistics.to_dict(),
+        }
 
 
-def audit(data: str | Path | Dataset, *, fix: bool = False, progress: bool = True, workers: int | None = None,
-          unfinished: Path | None = None) -> AuditResult:
+def audit(
+    data: str | Path | Dataset,
+    *,
+    fix: bool = False,
+    progress: bool = True,
+    workers: int | None = None,
+    unfinished: Path | None = None,
+) -> AuditResult:
     """Checks a dataset (or the folder of one) and counts what it consists of; nothing is written, but with `fix`,
     where `data` is a folder, the edits that fix what needs no person (`fixes.FIXES`). After these the dataset is
     audited again, so that the result describes it as it is then.
@@ -134,8 +148,10 @@ def audit(data: str | Path | Dataset, *, fix: bool = False, progress: bool = Tru
         raise ConfigError("audit: fixes are edits beside a folder; give the folder, not an opened Dataset")
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     kept = sum(sample.status != "exclude" for sample in dataset.samples)
-    with (_kept(unfinished) if unfinished else nullcontext(),
-          bar.progress("auditing", kept) if progress else nullcontext() as advance):
+    with (
+        _kept(unfinished) if unfinished else nullcontext(),
+        bar.progress("auditing", kept) if progress else nullcontext() as advance,
+    ):
         seen = survey(dataset, workers=workers, advance=advance, unfinished=unfinished)
     try:
         version = seen.version()
@@ -146,8 +162,16 @@ def audit(data: str | Path | Dataset, *, fix: bool = False, progress: bool = Tru
     if fix and not isinstance(data, Dataset) and (fixed := fixes.fix(home_of(Path(data)), dataset, found)):
         return replace(audit(data, progress=progress, workers=workers), fixed=fixed)
     findings = sorted([*dataset.notes, *(finding for finding, _ in found)], key=lambda finding: -finding.severity)
-    return AuditResult(dataset.name, dataset.root, dataset.classes, version, kept, len(dataset.samples) - kept,
-                       findings, seen.statistics)
+    return AuditResult(
+        dataset.name,
+        dataset.root,
+        dataset.classes,
+        version,
+        kept,
+        len(dataset.samples) - kept,
+        findings,
+        seen.statistics,
+    )
 
 
 @contextmanager
@@ -166,5 +190,15 @@ def _kept(folder: Path) -> Iterator[None]:
 def _found(survey: Survey) -> Iterator[tuple[Finding, Seen]]:
     for code, row in CHECKS.items():
         for what in row.check(survey):
-            yield Finding(code, row.severity, what.message, what.fix, what.sample.name if what.sample else None,
-                          what.split or (what.sample.split if what.sample else None), evidence=what.evidence), what
+            yield (
+                Finding(
+                    code,
+                    row.severity,
+                    what.message,
+                    what.fix,
+                    what.sample.name if what.sample else None,
+                    what.split or (what.sample.split if what.sample else None),
+                    evidence=what.evidence,
+                ),
+                what,
+            )

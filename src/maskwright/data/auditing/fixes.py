@@ -56,8 +56,12 @@ class Fixed:
         counts = Counter("mask" if edit.kind == "mask" else "sample" for edit in self.batch.edits)
         done = {"sample": "excluded", "mask": "stored as read"}
         codes = Counter(finding.code for finding in self.findings)
-        return (", ".join(f"{plural(counts[noun], noun)} {how}" for noun, how in done.items() if counts[noun])
-                + f" (edit batch {self.batch.name}; " + ", ".join(f"{code} x {n}" for code, n in codes.items()) + ")")
+        return (
+            ", ".join(f"{plural(counts[noun], noun)} {how}" for noun, how in done.items() if counts[noun])
+            + f" (edit batch {self.batch.name}; "
+            + ", ".join(f"{code} x {n}" for code, n in codes.items())
+            + ")"
+        )
 
 
 def _exclude(state: State, seen: Seen) -> list[Edit]:
@@ -98,10 +102,15 @@ FIXES: dict[str, tuple[str, Fix]] = {
     "mask.unreadable": ("the sample is excluded, unless a setting in dataset.yaml would make its mask right", _exclude),
     "mask.size": ("the sample is excluded, unless another `exif` setting would make its mask right", _exclude),
     "mask.all_ignore": ("the sample is excluded", _exclude),
-    "split.leakage": ("all copies but one are excluded, unless their masks differ: one with a mask stays, that in test "
-                      "before that in val", _all_but_one),
-    "image.duplicate": ("all copies but one are excluded, unless their masks differ: one with a mask stays",
-                        _all_but_one),
+    "split.leakage": (
+        "all copies but one are excluded, unless their masks differ: one with a mask stays, that in test "
+        "before that in val",
+        _all_but_one,
+    ),
+    "image.duplicate": (
+        "all copies but one are excluded, unless their masks differ: one with a mask stays",
+        _all_but_one,
+    ),
     "mask.unknown_ids": ("pixels with unknown ids are ignored", _as_read),
     "mask.inexact": ("the mask is stored as it was read: each pixel as its nearest class", _as_read),
 }
@@ -126,6 +135,7 @@ def fix(home: Path, dataset: Dataset, found: Iterable[tuple[Finding, Seen]]) -> 
     if not edits:
         return None
     codes = Counter(finding.code for finding in fixed)
-    batch = add_edits(home, list(edits.values()),
-                      "audit --fix: " + ", ".join(f"{code} x {count}" for code, count in codes.items()))
+    batch = add_edits(
+        home, list(edits.values()), "audit --fix: " + ", ".join(f"{code} x {count}" for code, count in codes.items())
+    )
     return Fixed(batch, tuple(fixed))

@@ -46,7 +46,7 @@ def thumbnail(image: npt.NDArray[np.uint8]) -> bytes:
     height, width = (side // max(1, side // _WHOLE) for side in grey.shape)
     if (height, width) != grey.shape:
         down, across = grey.shape[0] // height, grey.shape[1] // width
-        grey = cv2.resize(grey[:height * down, :width * across], (width, height), interpolation=cv2.INTER_AREA)
+        grey = cv2.resize(grey[: height * down, : width * across], (width, height), interpolation=cv2.INTER_AREA)
     return bytes(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).data)
 
 
@@ -123,7 +123,7 @@ class _Groups:
             # Where everything is alike, the first block has joined it.
             if (self.root[bucket] == self.root[bucket[0]]).all():
                 return
-            block, rest = bucket[begin:begin + rows], bucket[begin + 1:]
+            block, rest = bucket[begin : begin + rows], bucket[begin + 1 :]
             differ = np.bitwise_count(self.hash[block][:, None] ^ self.hash[rest][None])
             row, column = np.nonzero(differ <= DISTANCE)
             later = column >= row

@@ -148,8 +148,9 @@ def _objects(strip: Mask, runs: _Runs, height: int) -> tuple[Ints, Ints, Ints, I
     return index, (row - 1) // (height + 1), area, flaw, label, own
 
 
-def _tell(runs: _Runs, label: Ints, index: Ints, mask: Ints, area: Ints, flaw: Ints, masks: int, height: int
-          ) -> list[tuple[Flaw, ...]]:
+def _tell(
+    runs: _Runs, label: Ints, index: Ints, mask: Ints, area: Ints, flaw: Ints, masks: int, height: int
+) -> list[tuple[Flaw, ...]]:
     """The flaws of each mask, whose rows begin at multiples of height + 1."""
     found: list[list[Flaw]] = [[] for _ in range(masks)]
     flawed = np.flatnonzero(flaw >= 0)
@@ -166,14 +167,16 @@ def _tell(runs: _Runs, label: Ints, index: Ints, mask: Ints, area: Ints, flaw: I
     return [tuple(flaws) for flaws in found]
 
 
-def _slivers(strip: Mask, labels: npt.NDArray[Any], runs: _Runs, label: Ints, thin: npt.NDArray[np.bool_]
-             ) -> Ints:
+def _slivers(strip: Mask, labels: npt.NDArray[Any], runs: _Runs, label: Ints, thin: npt.NDArray[np.bool_]) -> Ints:
     """Those of the objects that may be `thin` (M,) that are."""
     if not thin.any():
         return np.flatnonzero(thin)
     # The middles of 3 x 3 equal pixels.
-    cores = cv2.compare(cv2.erode(strip, _CORE),
-                        cv2.dilate(strip, _CORE, borderType=cv2.BORDER_CONSTANT, borderValue=IGNORE), cv2.CMP_EQ)
+    cores = cv2.compare(
+        cv2.erode(strip, _CORE),
+        cv2.dilate(strip, _CORE, borderType=cv2.BORDER_CONSTANT, borderValue=IGNORE),
+        cv2.CMP_EQ,
+    )
     # Every ninth pixel shows nearly all thick objects to be thick; the few others are looked at in full.
     shown = labels[::3, ::3][cores[::3, ::3] > 0]
     thin[shown[shown > 0] - 1] = False

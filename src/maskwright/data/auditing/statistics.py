@@ -58,8 +58,12 @@ class ObjectCounts:
     @classmethod
     def none(cls, classes: int) -> ObjectCounts:
         """No objects yet."""
-        return cls(np.zeros((classes, _BINS), np.int64), np.full(classes, _NEVER), np.zeros(classes, np.int64),
-                   np.zeros((classes, len(FLAWS)), np.int64))
+        return cls(
+            np.zeros((classes, _BINS), np.int64),
+            np.full(classes, _NEVER),
+            np.zeros(classes, np.int64),
+            np.zeros((classes, len(FLAWS)), np.int64),
+        )
 
     def add(self, index: Counts, area: Counts, flaw: Counts) -> None:
         """Counts objects: their classes, pixels and flaws (M,)."""
@@ -93,10 +97,18 @@ class ObjectCounts:
 
     def to_dict(self, classes: ClassTree) -> list[dict[str, Any]]:
         """For JSON: one row a class."""
-        return [{"id": leaf.id, "name": leaf.name, "objects": int(count),
-                 "pixels": {"min": int(self.least[i]), "median": self.median(i), "max": int(self.most[i])}
-                 if count else {}, **dict(zip(FLAWS, self.flaws[i].tolist(), strict=True))}
-                for i, (leaf, count) in enumerate(zip(classes.leaves, self.counts.tolist(), strict=True))]
+        return [
+            {
+                "id": leaf.id,
+                "name": leaf.name,
+                "objects": int(count),
+                "pixels": {"min": int(self.least[i]), "median": self.median(i), "max": int(self.most[i])}
+                if count
+                else {},
+                **dict(zip(FLAWS, self.flaws[i].tolist(), strict=True)),
+            }
+            for i, (leaf, count) in enumerate(zip(classes.leaves, self.counts.tolist(), strict=True))
+        ]
 
 
 @dataclass
@@ -145,8 +157,16 @@ class SplitStatistics:
 
     def merge(self, other: SplitStatistics) -> None:
         """Adds the counts of other samples."""
-        for name in ("class_pixels", "class_images", "image_pixels", "images", "labelled", "ignored_pixels", "channels",
-                     "pixels"):
+        for name in (
+            "class_pixels",
+            "class_images",
+            "image_pixels",
+            "images",
+            "labelled",
+            "ignored_pixels",
+            "channels",
+            "pixels",
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.sizes.update(other.sizes)
         self.objects.merge(other.objects)
@@ -182,27 +202,51 @@ class SplitStatistics:
 
     def levels(self, classes: ClassTree) -> list[dict[str, Any]]:
         """For JSON: the balance at the levels of a class tree above the leaves, top first; empty for a flat list."""
-        return [{"level": level.number, "classes": [
-            {"id": node.id, "name": node.name, "colour": to_hex(node.colour), "pixels": pixels, "share": share}
-            for node, pixels, share in zip(level.classes.leaves, level.sums(self.class_pixels).tolist(),
-                                           level.sums(self.shares).tolist(), strict=True)]}
-            for level in classes.levels[:-1]]
+        return [
+            {
+                "level": level.number,
+                "classes": [
+                    {"id": node.id, "name": node.name, "colour": to_hex(node.colour), "pixels": pixels, "share": share}
+                    for node, pixels, share in zip(
+                        level.classes.leaves,
+                        level.sums(self.class_pixels).tolist(),
+                        level.sums(self.shares).tolist(),
+                        strict=True,
+                    )
+                ],
+            }
+            for level in classes.levels[:-1]
+        ]
 
     def to_dict(self, classes: ClassTree) -> dict[str, Any]:
         """For JSON. `levels` is there for class trees only."""
         mean, std = self.mean_std
         levels = self.levels(classes)
         return {
-            "images": self.images, "labelled": self.labelled,
-            "ignored_pixels": self.ignored_pixels, "ignored_share": self.ignored_share,
-            "classes": [{"id": leaf.id, "name": leaf.name, "pixels": int(self.class_pixels[i]),
-                         "share": float(self.shares[i]), "images": int(self.class_images[i])}
-                        for i, leaf in enumerate(classes.leaves)],
+            "images": self.images,
+            "labelled": self.labelled,
+            "ignored_pixels": self.ignored_pixels,
+            "ignored_share": self.ignored_share,
+            "classes": [
+                {
+                    "id": leaf.id,
+                    "name": leaf.name,
+                    "pixels": int(self.class_pixels[i]),
+                    "share": float(self.shares[i]),
+                    "images": int(self.class_images[i]),
+                }
+                for i, leaf in enumerate(classes.leaves)
+            ],
             **({"levels": levels} if levels else {}),
             "objects": self.objects.to_dict(classes),
-            "sizes": {"height": self.extent(0), "width": self.extent(1),
-                      "counts": [{"height": h, "width": w, "images": n} for (h, w), n in sorted(
-                          self.sizes.items(), key=lambda item: (-item[1], item[0]))]},
+            "sizes": {
+                "height": self.extent(0),
+                "width": self.extent(1),
+                "counts": [
+                    {"height": h, "width": w, "images": n}
+                    for (h, w), n in sorted(self.sizes.items(), key=lambda item: (-item[1], item[0]))
+                ],
+            },
             "channels": {"mean": mean, "std": std},
         }
 
@@ -276,9 +320,11 @@ class Statistics:
     def class_weights(self) -> dict[str, npt.NDArray[np.float32]]:
         """(K,) suggested weights of each kind, from the training pixels."""
         part = self.training
-        return {"inverse_frequency": inverse_frequency(part.class_pixels),
-                "median_frequency": median_frequency(part.class_pixels, part.image_pixels),
-                "effective_number": effective_number(part.class_pixels)}
+        return {
+            "inverse_frequency": inverse_frequency(part.class_pixels),
+            "median_frequency": median_frequency(part.class_pixels, part.image_pixels),
+            "effective_number": effective_number(part.class_pixels),
+        }
 
     @property
     def heat_maps(self) -> npt.NDArray[np.float64]:
@@ -289,10 +335,19 @@ class Statistics:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON. `heat_maps` is left out where no objects were measured."""
-        maps = {"grid": [GRID, GRID], "classes": [
-            {"id": leaf.id, "name": leaf.name, "share": np.round(share, 4).tolist()}
-            for leaf, share in zip(self.classes.leaves, self.heat_maps, strict=True)]} if self.heat.any() else None
-        return {"splits": {name: part.to_dict(self.classes) for name, part in self.splits.items()},
-                "total": self.total.to_dict(self.classes),
-                "class_weights": {name: weights.tolist() for name, weights in self.class_weights.items()}} | (
-                    {"heat_maps": maps} if maps else {})
+        maps = (
+            {
+                "grid": [GRID, GRID],
+                "classes": [
+                    {"id": leaf.id, "name": leaf.name, "share": np.round(share, 4).tolist()}
+                    for leaf, share in zip(self.classes.leaves, self.heat_maps, strict=True)
+                ],
+            }
+            if self.heat.any()
+            else None
+        )
+        return {
+            "splits": {name: part.to_dict(self.classes) for name, part in self.splits.items()},
+            "total": self.total.to_dict(self.classes),
+            "class_weights": {name: weights.tolist() for name, weights in self.class_weights.items()},
+        } | ({"heat_maps": maps} if maps else {})

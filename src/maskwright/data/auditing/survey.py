@@ -51,8 +51,12 @@ class Record:
     @property
     def usable(self) -> bool:
         """Whether training can use it: both files readable, sizes equal, ids known."""
-        return (isinstance(self.image, ImageFacts) and isinstance(self.mask, MaskFacts)
-                and self.image.size == self.mask.size and not self.mask.unknown_ids)
+        return (
+            isinstance(self.image, ImageFacts)
+            and isinstance(self.mask, MaskFacts)
+            and self.image.size == self.mask.size
+            and not self.mask.unknown_ids
+        )
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,9 @@ def repeated(records: Iterable[Record], key: Callable[[Record], bytes | None]) -
     return list(groups.values())
 
 
-def survey(dataset: Dataset, *, workers: int | None = None, advance: Advance | None = None,
-           unfinished: Path | None = None) -> Survey:
+def survey(
+    dataset: Dataset, *, workers: int | None = None, advance: Advance | None = None, unfinished: Path | None = None
+) -> Survey:
     """Reads every sample once. `workers` is chosen by the cores of this machine when left out.
 
     `unfinished` is a folder that keeps what was seen so far: a survey that was stopped or killed goes on from it.
@@ -142,7 +147,7 @@ def survey(dataset: Dataset, *, workers: int | None = None, advance: Advance | N
     records: list[Record] = []
 
     def take(facts: list[Facts], part: Part) -> None:
-        records.extend(Record(sample, *found) for sample, found in zip(samples[len(records):], facts, strict=False))
+        records.extend(Record(sample, *found) for sample, found in zip(samples[len(records) :], facts, strict=False))
         statistics.merge(*part)
         if advance:
             advance(len(records))
@@ -151,8 +156,11 @@ def survey(dataset: Dataset, *, workers: int | None = None, advance: Advance | N
     for facts, part in journal.seen() if journal else ():
         take(facts, part)
     try:
-        for facts, part in in_order(lambda begin: _look(dataset, samples[begin:begin + size]),
-                                    range(len(records), len(samples), size), workers):
+        for facts, part in in_order(
+            lambda begin: _look(dataset, samples[begin : begin + size]),
+            range(len(records), len(samples), size),
+            workers,
+        ):
             take(facts, part)
             if journal:
                 journal.add(facts, part)
@@ -193,8 +201,7 @@ def _look_at_image(dataset: Dataset, sample: Sample, statistics: Statistics) -> 
     return ImageFacts(file.kind, file.hash, size, _digest(rgb, sums), thumbnail(rgb), constant)
 
 
-def _look_at_mask(dataset: Dataset, sample: Sample, table: Mask
-                  ) -> tuple[MaskFacts, Mask] | MaskFacts | str | None:
+def _look_at_mask(dataset: Dataset, sample: Sample, table: Mask) -> tuple[MaskFacts, Mask] | MaskFacts | str | None:
     """The facts of a mask, with its class indices where all are known."""
     if not sample.labelled:
         return None

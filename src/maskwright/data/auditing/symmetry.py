@@ -76,22 +76,34 @@ class Positions:
         known = np.where((distances > _FAR) & (chances <= _ALPHA), distances, 0.0)
         if ordered := _order(np.array([centres[axis] for centres in self._centres])):
             one, other, times, together = ordered
-            return Mirror(False, f"class positions are not {sides} symmetric: {self.names[one]!r} lies {before} "
-                          f"{self.names[other]!r} in {times} of {together} images")
+            return Mirror(
+                False,
+                f"class positions are not {sides} symmetric: {self.names[one]!r} lies {before} "
+                f"{self.names[other]!r} in {times} of {together} images",
+            )
         if known.any():
             worst = int(known.argmax())
-            return Mirror(False, f"class positions are not {sides} symmetric: those of {self.names[worst]!r} and of "
-                          f"its mirror image differ by {known[worst]:.2f} of 1, more than chance (p = "
-                          f"{chances[worst]:.2g}, {images} images)")
+            return Mirror(
+                False,
+                f"class positions are not {sides} symmetric: those of {self.names[worst]!r} and of "
+                f"its mirror image differ by {known[worst]:.2f} of 1, more than chance (p = "
+                f"{chances[worst]:.2g}, {images} images)",
+            )
         most = float(distances.max(initial=0))
         if most <= _FAR:
             return Mirror(True, f"class positions are {sides} symmetric (difference {most:.2f} of 1)")
         if images < FEWEST:
             # Most photographs may be mirrored, and few of them turned upside down.
-            return Mirror(axis == 0, f"class positions differ by {most:.2f} of 1 {sides}, and {images} images are too "
-                          "few to tell that from chance")
-        return Mirror(True, f"class positions are {sides} symmetric as far as {images} images tell (a difference of "
-                      f"{most:.2f} of 1 is no more than chance)")
+            return Mirror(
+                axis == 0,
+                f"class positions differ by {most:.2f} of 1 {sides}, and {images} images are too "
+                "few to tell that from chance",
+            )
+        return Mirror(
+            True,
+            f"class positions are {sides} symmetric as far as {images} images tell (a difference of "
+            f"{most:.2f} of 1 is no more than chance)",
+        )
 
 
 def _distances(odd: Floats, totals: Floats) -> tuple[Floats, Floats]:
@@ -127,8 +139,12 @@ def _order(centres: Floats) -> tuple[int, int, int, int] | None:
         most = max(times, len(apart) - times)
         chance = min(1.0, 2 * sum(math.comb(len(apart), k) for k in range(most, len(apart) + 1)) / 2 ** len(apart))
         wide = float(abs(apart.mean()))
-        if (most >= _ORDERED * len(apart) and wide > _APART and chance * len(pairs) <= _ALPHA
-                and (best is None or (chance, -wide) < best[0])):
+        if (
+            most >= _ORDERED * len(apart)
+            and wide > _APART
+            and chance * len(pairs) <= _ALPHA
+            and (best is None or (chance, -wide) < best[0])
+        ):
             first, second = (one, other) if times == most else (other, one)
             best = (chance, -wide), (first, second, most, len(apart))
     return best[1] if best else None

@@ -20,12 +20,18 @@ _NAMES, _CLASSES, _SPLITS, _GROUPS = 3, 8, 4, 9
 def human(result: AuditResult) -> str:
     """The result as text for a terminal: at most about 40 lines, whatever the size of the dataset."""
     excluded = f" and {result.excluded} excluded" if result.excluded else ""
-    lines = [f"{result.name}: {plural(result.samples, 'image')}{excluded}, {plural(len(result.classes), 'class')}, "
-             f"dataset fingerprint {(result.version or 'unknown')[:12]}"]
+    lines = [
+        f"{result.name}: {plural(result.samples, 'image')}{excluded}, {plural(len(result.classes), 'class')}, "
+        f"dataset fingerprint {(result.version or 'unknown')[:12]}"
+    ]
     lines += table(_splits_table(result.statistics)) + table(_classes_table(result.statistics))
     mean, std = result.statistics.total.mean_std
-    lines.append("  channels (RGB, 0..1): mean " + " ".join(f"{value:.3f}" for value in mean)
-                 + ", std " + " ".join(f"{value:.3f}" for value in std))
+    lines.append(
+        "  channels (RGB, 0..1): mean "
+        + " ".join(f"{value:.3f}" for value in mean)
+        + ", std "
+        + " ".join(f"{value:.3f}" for value in std)
+    )
     lines += _finding_lines(result.findings)
     if result.fixed:
         lines.append(f"fixed: {result.fixed}; `maskwright edits DIR --undo` takes it back")
@@ -40,9 +46,20 @@ def _splits_table(statistics: Statistics) -> list[list[str]]:
     parts = _shown(statistics)
     if len(statistics.splits) > 1:
         parts |= {f"all {len(statistics.splits)} splits": statistics.total}
-    return [["split", "images", "labelled", "ignored", "height", "width"], *(
-        [name or "(none)", str(part.images), str(part.labelled), _percent(part.ignored_share), _extent(part, 0),
-         _extent(part, 1)] for name, part in parts.items())]
+    return [
+        ["split", "images", "labelled", "ignored", "height", "width"],
+        *(
+            [
+                name or "(none)",
+                str(part.images),
+                str(part.labelled),
+                _percent(part.ignored_share),
+                _extent(part, 0),
+                _extent(part, 1),
+            ]
+            for name, part in parts.items()
+        ),
+    ]
 
 
 def _extent(part: SplitStatistics, axis: int) -> str:
@@ -57,12 +74,28 @@ def _classes_table(statistics: Statistics) -> list[list[str]]:
     order = sorted(range(len(names)), key=lambda i: -total.class_pixels[i])
     shown = order if len(order) <= _CLASSES else order[: _CLASSES // 2] + order[-_CLASSES // 2 :]
     weights, objects = statistics.class_weights["inverse_frequency"], total.objects
-    rows = [["class", *(f"{split or '(none)'}: pixels, images" for split in _shown(statistics)), "objects",
-             "median object size (px)", "inverse-frequency class weight"]]
+    rows = [
+        [
+            "class",
+            *(f"{split or '(none)'}: pixels, images" for split in _shown(statistics)),
+            "objects",
+            "median object size (px)",
+            "inverse-frequency class weight",
+        ]
+    ]
     for i in sorted(shown):
-        rows.append([names[i], *(f"{_percent(float(part.shares[i]))} {part.class_images[i]:>5}"
-                                 for part in _shown(statistics).values()),
-                     str(objects.counts[i]), str(objects.median(i) or "-"), f"{weights[i]:.3g}"])
+        rows.append(
+            [
+                names[i],
+                *(
+                    f"{_percent(float(part.shares[i]))} {part.class_images[i]:>5}"
+                    for part in _shown(statistics).values()
+                ),
+                str(objects.counts[i]),
+                str(objects.median(i) or "-"),
+                f"{weights[i]:.3g}",
+            ]
+        )
     if len(shown) < len(order):
         rows.append([f"({len(order) - len(shown)} in between)"])
     return rows
@@ -76,9 +109,10 @@ def _finding_lines(findings: list[Finding]) -> list[str]:
     if not findings:
         return ["no findings"]
     severities = summarise(findings)["by_severity"]
-    lines = [f"{plural(len(findings), 'finding')}: "
-             + ", ".join(f"{n:,} info" if label == "info" else plural(n, label)
-                         for label, n in severities.items() if n)]
+    lines = [
+        f"{plural(len(findings), 'finding')}: "
+        + ", ".join(f"{n:,} info" if label == "info" else plural(n, label) for label, n in severities.items() if n)
+    ]
     groups = [list(group) for _, group in groupby(findings, key=lambda finding: finding.code)]
     for group in groups[:_GROUPS]:
         first = group[0]

@@ -55,9 +55,13 @@ class Unfinished:
         """What earlier surveys have seen, in order. DataError when the journal does not hold what it should."""
         try:
             for record in self._held:
-                yield [_facts(row) for row in record["facts"]], (
-                    {name: _read_counts(part) for name, part in record["splits"].items()},
-                    np.array(record["heat"], np.int64))
+                yield (
+                    [_facts(row) for row in record["facts"]],
+                    (
+                        {name: _read_counts(part) for name, part in record["splits"].items()},
+                        np.array(record["heat"], np.int64),
+                    ),
+                )
         except (KeyError, TypeError, ValueError, IndexError):
             raise DataError(f"{self.journal.path}: is damaged; delete the folder to begin anew") from None
         self._held = []
@@ -72,9 +76,13 @@ class Unfinished:
     def flush(self) -> None:
         """Writes what was added."""
         if self._facts:
-            self.journal.append({"facts": [_row(*facts) for facts in self._facts],
-                                 "splits": {name: _write_counts(part) for name, part in self._counts.splits.items()},
-                                 "heat": self._counts.heat})
+            self.journal.append(
+                {
+                    "facts": [_row(*facts) for facts in self._facts],
+                    "splits": {name: _write_counts(part) for name, part in self._counts.splits.items()},
+                    "heat": self._counts.heat,
+                }
+            )
         self._begin()
 
     def _begin(self) -> None:
@@ -85,11 +93,26 @@ class Unfinished:
 
 def _key(dataset: Dataset, samples: Sequence[Sample]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(dump_json([dataset.classes.to_dict(role=False), dataset.encoding.kind, dict(dataset.encoding.levels),
-                             dataset.encoding.ignore_colour, dataset.exif]).encode())
+    digest.update(
+        dump_json(
+            [
+                dataset.classes.to_dict(role=False),
+                dataset.encoding.kind,
+                dict(dataset.encoding.levels),
+                dataset.encoding.ignore_colour,
+                dataset.exif,
+            ]
+        ).encode()
+    )
     for sample in samples:
-        told = [sample.name, sample.split, sample.edited, _state(sample.image), _state(sample.mask),
-                sample.drawing.digest() if sample.drawing else None]
+        told = [
+            sample.name,
+            sample.split,
+            sample.edited,
+            _state(sample.image),
+            _state(sample.mask),
+            sample.drawing.digest() if sample.drawing else None,
+        ]
         digest.update(dump_json(told).encode())
     return digest.hexdigest()
 
@@ -109,9 +132,18 @@ def _row(image: ImageFacts | str, mask: MaskFacts | str | None) -> list[Any]:
         seen = [image.kind, image.file.hex(), image.size, image.digest.hex(), image.thumbnail.hex(), image.constant]
     drawn: Any = mask
     if isinstance(mask, MaskFacts):
-        drawn = [mask.kind, mask.file.hex(), mask.size, mask.digest.hex(), mask.inexact, mask.hidden, mask.unknown_ids,
-                 [*mask.unknown.items()] if mask.unknown is not None else None,
-                 None if mask.present is None else mask.present.hex(), mask.flaws]
+        drawn = [
+            mask.kind,
+            mask.file.hex(),
+            mask.size,
+            mask.digest.hex(),
+            mask.inexact,
+            mask.hidden,
+            mask.unknown_ids,
+            [*mask.unknown.items()] if mask.unknown is not None else None,
+            None if mask.present is None else mask.present.hex(),
+            mask.flaws,
+        ]
     return [seen, drawn]
 
 
@@ -120,27 +152,48 @@ def _facts(row: list[Any]) -> Facts:
     seen: ImageFacts | str = image
     if isinstance(image, list):
         kind, file, size, digest, thumbnail, constant = image
-        seen = ImageFacts(shared(Kind(*kind)), bytes.fromhex(file), shared((size[0], size[1])), bytes.fromhex(digest),
-                          bytes.fromhex(thumbnail), constant)
+        seen = ImageFacts(
+            shared(Kind(*kind)),
+            bytes.fromhex(file),
+            shared((size[0], size[1])),
+            bytes.fromhex(digest),
+            bytes.fromhex(thumbnail),
+            constant,
+        )
     drawn: MaskFacts | str | None = mask
     if isinstance(mask, list):
         kind, file, size, digest, inexact, hidden, unknown_ids, unknown, present, flaws = mask
-        drawn = MaskFacts(shared(Kind(*kind)), bytes.fromhex(file), shared((size[0], size[1])), bytes.fromhex(digest),
-                          inexact, hidden, unknown_ids, None if unknown is None else dict(unknown),
-                          None if present is None else shared(bytes.fromhex(present)),
-                          tuple(Flaw(name, times, leaf, tuple(region)) for name, times, leaf, region in flaws))
+        drawn = MaskFacts(
+            shared(Kind(*kind)),
+            bytes.fromhex(file),
+            shared((size[0], size[1])),
+            bytes.fromhex(digest),
+            inexact,
+            hidden,
+            unknown_ids,
+            None if unknown is None else dict(unknown),
+            None if present is None else shared(bytes.fromhex(present)),
+            tuple(Flaw(name, times, leaf, tuple(region)) for name, times, leaf, region in flaws),
+        )
     return seen, drawn
 
 
 def _write_counts(part: SplitStatistics) -> dict[str, Any]:
     held = {field.name: getattr(part, field.name) for field in fields(part)}
-    return held | {"objects": {field.name: getattr(part.objects, field.name) for field in fields(part.objects)},
-                   "sizes": [[*size, images] for size, images in part.sizes.items()]}
+    return held | {
+        "objects": {field.name: getattr(part.objects, field.name) for field in fields(part.objects)},
+        "sizes": [[*size, images] for size, images in part.sizes.items()],
+    }
 
 
 def _read_counts(held: dict[str, Any]) -> SplitStatistics:
-    values: dict[str, Any] = {name: np.array(value, np.int64) if isinstance(value, list) else value
-                              for name, value in held.items()}
-    return SplitStatistics(**values | {
-        "objects": ObjectCounts(**{name: np.array(value, np.int64) for name, value in held["objects"].items()}),
-        "sizes": Counter({(height, width): images for height, width, images in held["sizes"]})})
+    values: dict[str, Any] = {
+        name: np.array(value, np.int64) if isinstance(value, list) else value for name, value in held.items()
+    }
+    return SplitStatistics(
+        **values
+        | {
+            "objects": ObjectCounts(**{name: np.array(value, np.int64) for name, value in held["objects"].items()}),
+            "sizes": Counter({(height, width): images for height, width, images in held["sizes"]}),
+        }
+    )

@@ -23,8 +23,16 @@ _SMALL_FILE, _SMALL_ARCHIVE = 10 << 20, 1 << 30
 _CHUNK = 1 << 20
 # Others are rare, and LZMA takes as much memory as the archive asks for.
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
-_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, NotImplementedError, RuntimeError,
-           ValueError)
+_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 # Names that fit no file system, or that two entries share: a matter of the archive, not of the disk.
 _NAME_ERRORS = frozenset({errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
 
@@ -63,8 +71,9 @@ def _unpack(path: Path, folder: Path) -> None:
                 if stat.S_ISLNK(entry.external_attr >> 16):
                     raise DataError(f"{path}: {entry.filename!r} is a symbolic link; pack the file itself")
                 if entry.compress_type not in _METHODS:
-                    raise DataError(f"{path}: {entry.filename!r} is packed with method {entry.compress_type}; "
-                                    "pack it with deflate")
+                    raise DataError(
+                        f"{path}: {entry.filename!r} is packed with method {entry.compress_type}; pack it with deflate"
+                    )
                 if not entry.is_dir():
                     # Sizes in the archive's own list may lie, so the bytes that come out are counted.
                     limit = min(left, max(_SMALL_FILE, _MAX_RATIO * entry.compress_size))
@@ -83,14 +92,17 @@ def _unpack_one(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, 
         except OSError as error:
             if error.errno not in _NAME_ERRORS:
                 raise
-            raise DataError(f"{path}: {entry.filename[:80]!r} stands there twice, or has an impossible name; pack it "
-                            "again") from None
+            raise DataError(
+                f"{path}: {entry.filename[:80]!r} stands there twice, or has an impossible name; pack it again"
+            ) from None
         with out, archive.open(entry) as source:
             while block := source.read(_CHUNK):
                 written += len(block)
                 if written > limit:
-                    raise DataError(f"{path}: {entry.filename!r} grows to over {limit} bytes, as decompression bombs "
-                                    "do; unpack it by hand if it is meant")
+                    raise DataError(
+                        f"{path}: {entry.filename!r} grows to over {limit} bytes, as decompression bombs "
+                        "do; unpack it by hand if it is meant"
+                    )
                 out.write(block)
     return written
 

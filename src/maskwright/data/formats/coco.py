@@ -48,21 +48,45 @@ _TOKENS = compile(rb'"(images|annotations|categories|licenses|supercategory|file
 # Of each kind of note: its code, severity, what was seen, and what to do.
 _INFO, _WARNING = Severity.INFO, Severity.WARNING
 _KINDS: dict[str, tuple[str, Severity, str, str]] = {
-    "invalid": ("annotation.invalid", _WARNING, "entries cannot be used and are left out",
-                "correct them in the annotation tool and export again"),
+    "invalid": (
+        "annotation.invalid",
+        _WARNING,
+        "entries cannot be used and are left out",
+        "correct them in the annotation tool and export again",
+    ),
     "duplicate": ("annotation.duplicate", _WARNING, "entries are given twice", "keep one of each"),
-    "no_image": ("annotation.no_image", _WARNING, "images are not in the folder",
-                 "copy them there, or name their folder by `images` in dataset.yaml"),
+    "no_image": (
+        "annotation.no_image",
+        _WARNING,
+        "images are not in the folder",
+        "copy them there, or name their folder by `images` in dataset.yaml",
+    ),
     "unnamed": ("annotation.renamed", _WARNING, "entries have no name", "complete `categories` in the file"),
-    "empty": ("annotation.conflict", _WARNING, "images are listed, but not one region in them",
-              "leave the file out if they are not labelled yet; they are taken as background"),
-    "conflict": ("annotation.conflict", _WARNING, "sizes do not fit",
-                 "check whether the images were resized after they were labelled"),
+    "empty": (
+        "annotation.conflict",
+        _WARNING,
+        "images are listed, but not one region in them",
+        "leave the file out if they are not labelled yet; they are taken as background",
+    ),
+    "conflict": (
+        "annotation.conflict",
+        _WARNING,
+        "sizes do not fit",
+        "check whether the images were resized after they were labelled",
+    ),
     "differ": ("annotation.conflict", _WARNING, "statements about categories disagree", "name each in one way"),
-    "clipped": ("annotation.clipped", _INFO, "regions reach outside their image and are cut off there",
-                "nothing, if it is a matter of a pixel or two"),
-    "box": ("annotation.dropped", _INFO, "regions have no outline, only a box, which is filled",
-            "see `boxes` in dataset.yaml for how"),
+    "clipped": (
+        "annotation.clipped",
+        _INFO,
+        "regions reach outside their image and are cut off there",
+        "nothing, if it is a matter of a pixel or two",
+    ),
+    "box": (
+        "annotation.dropped",
+        _INFO,
+        "regions have no outline, only a box, which is filled",
+        "see `boxes` in dataset.yaml for how",
+    ),
     "renamed": ("annotation.renamed", _INFO, "names are not used as they stand", "check what they stand for"),
     "dropped": ("annotation.dropped", _INFO, "entries say what no mask can hold", "nothing, if it is not needed"),
 }
@@ -109,8 +133,10 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
         else:
             reader.add(path)
     if not reader.files:
-        raise DataError(f"{root}: none of {len(files)} JSON files holds COCO images and annotations; "
-                        f"name the right one by `annotations` in {FILE_NAME}")
+        raise DataError(
+            f"{root}: none of {len(files)} JSON files holds COCO images and annotations; "
+            f"name the right one by `annotations` in {FILE_NAME}"
+        )
     return reader.source()
 
 
@@ -145,8 +171,9 @@ class _Reader:
     def skip(self, path: Path, why: str) -> None:
         """Notes that a file is not read."""
         file = _shown(path.relative_to(self.images.root).as_posix())
-        self.notes.append(note("annotation.dropped", _INFO, f"{file}: not read: {why}",
-                               "nothing, unless it should be", file=file))
+        self.notes.append(
+            note("annotation.dropped", _INFO, f"{file}: not read: {why}", "nothing, unless it should be", file=file)
+        )
 
     def add(self, path: Path) -> None:
         """Reads one file. Raises DataError when it is not JSON."""
@@ -175,16 +202,34 @@ class _Reader:
         used = {mark.label for item in self.items.values() for mark in item.marks}
         labels = list(self.labels.values())
         # Roboflow's first category is the group of the others. As a class it would be one that is never seen.
-        heads = [label for label in labels if label.name not in used and self.groups[label.name].lower() == "none"
-                 and label.name in self.groups.values()]
-        self.notes += [note("annotation.dropped", _INFO, f"the category {_shown(label.name)!r} has no regions and is "
-                            "the group of the others, as Roboflow writes it; it is no class", "nothing")
-                       for label in heads]
+        heads = [
+            label
+            for label in labels
+            if label.name not in used
+            and self.groups[label.name].lower() == "none"
+            and label.name in self.groups.values()
+        ]
+        self.notes += [
+            note(
+                "annotation.dropped",
+                _INFO,
+                f"the category {_shown(label.name)!r} has no regions and is "
+                "the group of the others, as Roboflow writes it; it is no class",
+                "nothing",
+            )
+            for label in heads
+        ]
         if not _is_tree(labels):
             labels = [replace(label, parents=()) for label in labels]
             if not heads:
-                self.notes.append(note("annotation.conflict", _INFO, "supercategories make no tree with the categories "
-                                       "and are not used", "nest the classes in dataset.yaml"))
+                self.notes.append(
+                    note(
+                        "annotation.conflict",
+                        _INFO,
+                        "supercategories make no tree with the categories and are not used",
+                        "nest the classes in dataset.yaml",
+                    )
+                )
         names = {label.name for label in heads}
         return Source([label for label in labels if label.name not in names], list(self.items.values()), self.notes)
 
@@ -221,9 +266,16 @@ class _File:
             listed = "; ".join(f"{reason} ({number})" for reason, number in common.items())
             more = "; …" if len(reasons) > len(common) else ""
             where = f"; first in {', '.join(map(_shown, samples[:3]))}" if samples else ""
-            yield note(code, severity, f"{self.name}: {reasons.total()} {seen}: {listed}{more}{where}", fix,
-                       samples[0] if len(samples) == 1 and kind not in ("no_image", "renamed") else None,
-                       file=self.name, count=reasons.total(), reasons=common)
+            yield note(
+                code,
+                severity,
+                f"{self.name}: {reasons.total()} {seen}: {listed}{more}{where}",
+                fix,
+                samples[0] if len(samples) == 1 and kind not in ("no_image", "renamed") else None,
+                file=self.name,
+                count=reasons.total(),
+                reasons=common,
+            )
 
     def add_categories(self, listed: Any) -> None:
         """`categories`, which may be missing."""
@@ -247,8 +299,12 @@ class _File:
         parents = entry.get("parents")
         if not isinstance(parents, list) or len(parents) > _MAX_DEPTH or not all(map(text_of, parents)):
             parents = [] if group.lower() in _NO_GROUP or group == name else [group]
-        label = Label(name, number if number is not None and 0 <= number <= MAX_ID else None,
-                      colour_from(entry.get("color")), tuple(parents))
+        label = Label(
+            name,
+            number if number is not None and 0 <= number <= MAX_ID else None,
+            colour_from(entry.get("color")),
+            tuple(parents),
+        )
         before = labels.setdefault(name, label)
         self.all.groups.setdefault(name, group)
         if before.id != label.id:
@@ -350,8 +406,11 @@ class _File:
 def _is_tree(labels: Iterable[Label]) -> bool:
     """Whether each group stands in one place only, and none is called like a class."""
     places: dict[str, tuple[str, ...]] = {}
-    once = all(places.setdefault(group, label.parents[:depth]) == label.parents[:depth]
-               for label in labels for depth, group in enumerate(label.parents))
+    once = all(
+        places.setdefault(group, label.parents[:depth]) == label.parents[:depth]
+        for label in labels
+        for depth, group in enumerate(label.parents)
+    )
     return once and not places.keys() & {label.name for label in labels}
 
 

@@ -77,12 +77,25 @@ class Writer:
                 for fields in self._components(region):
                     stream.write(",\n" if self._annotations[split] else "\n")
                     self._annotations[split] += 1
-                    stream.write(_json({"id": self._annotations.total(), "image_id": number, "category_id": category,
-                                        **fields, "iscrowd": 0}))
-        self._images.setdefault(split, []).append(_json({
-            "id": number, "file_name": file_name, "width": mask.shape[1], "height": mask.shape[0]}))
-        return [f"{np.count_nonzero(mask == index)} px of {name!r}, whose name means ignored"
-                for index, name in classes if name.lower() in IGNORE_NAMES]
+                    stream.write(
+                        _json(
+                            {
+                                "id": self._annotations.total(),
+                                "image_id": number,
+                                "category_id": category,
+                                **fields,
+                                "iscrowd": 0,
+                            }
+                        )
+                    )
+        self._images.setdefault(split, []).append(
+            _json({"id": number, "file_name": file_name, "width": mask.shape[1], "height": mask.shape[0]})
+        )
+        return [
+            f"{np.count_nonzero(mask == index)} px of {name!r}, whose name means ignored"
+            for index, name in classes
+            if name.lower() in IGNORE_NAMES
+        ]
 
     def finish(self) -> None:
         """Ends every file with its images and the categories."""
@@ -91,8 +104,15 @@ class Writer:
         for index, leaf in enumerate(self._classes.leaves):
             if index != background:
                 deep = {"parents": leaf.parents} if len(leaf.parents) > 1 else {}
-                categories.append({"id": leaf.id, "name": leaf.name, "color": leaf.colour,
-                                   "supercategory": leaf.parents[-1] if leaf.parents else "", **deep})
+                categories.append(
+                    {
+                        "id": leaf.id,
+                        "name": leaf.name,
+                        "color": leaf.colour,
+                        "supercategory": leaf.parents[-1] if leaf.parents else "",
+                        **deep,
+                    }
+                )
         if self._ignored:
             categories.append({"id": self._classes.ignore, "name": "ignore", "supercategory": ""})
         for split, images in self._images.items():
@@ -117,18 +137,23 @@ class Writer:
                 yield self._polygons([rings[0] + (left, top) for rings in found])
             else:
                 counts = pack_counts(_counts(part, left, top, height, width))
-                yield {"segmentation": {"size": [height, width], "counts": counts}, "area": area,
-                       "bbox": [left, top, wide, high]}
+                yield {
+                    "segmentation": {"size": [height, width], "counts": counts},
+                    "area": area,
+                    "bbox": [left, top, wide, high],
+                }
 
     def _polygons(self, exact: list[Ring]) -> dict[str, Any]:
         simple = [simplify(ring, self._options.tolerance) for ring in exact]
         # A tolerance as large as an object would make it vanish.
-        rings = [ring if _area(ring) >= _area(whole) / 2 else whole
-                 for ring, whole in zip(simple, exact, strict=True)]
+        rings = [ring if _area(ring) >= _area(whole) / 2 else whole for ring, whole in zip(simple, exact, strict=True)]
         points = np.concatenate(rings).astype(np.int64)
         low, high = points.min(0), points.max(0)
-        return {"segmentation": [ring.astype(np.int64).reshape(-1).tolist() for ring in rings],
-                "area": sum(map(_area, rings)), "bbox": [*low.tolist(), *(high - low).tolist()]}
+        return {
+            "segmentation": [ring.astype(np.int64).reshape(-1).tolist() for ring in rings],
+            "area": sum(map(_area, rings)),
+            "bbox": [*low.tolist(), *(high - low).tolist()],
+        }
 
 
 def _folder_of(sample: Sample) -> str:

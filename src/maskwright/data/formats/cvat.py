@@ -52,8 +52,9 @@ class ImageFinder:
         confine(self.folder, name, "the name of an image")
         stem = without_ending(name)
         places = [f"{folder}/{stem}" if folder else stem for folder in folders]
-        elsewhere = [key for key in dict.fromkeys(self._keys.get(stem.rpartition("/")[2], []))
-                     if f"/{key}".endswith(f"/{stem}")]
+        elsewhere = [
+            key for key in dict.fromkeys(self._keys.get(stem.rpartition("/")[2], [])) if f"/{key}".endswith(f"/{stem}")
+        ]
         for key in [*places, *(elsewhere if len(elsewhere) == 1 else [])]:
             fitting = [path for path in self._files.get(key, ()) if _same_ending(path, name)]
             if fitting:

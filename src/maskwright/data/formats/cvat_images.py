@@ -76,7 +76,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     named = confine(root, annotations, "annotations") if annotations else root
     files = _files(named) if named.is_dir() else [named]
     if not files:
-        raise DataError(f"{named}: holds no XML file of CVAT; export as \"CVAT for images 1.1\" and unpack it there")
+        raise DataError(f'{named}: holds no XML file of CVAT; export as "CVAT for images 1.1" and unpack it there')
     finder = ImageFinder(root, images)
     labels: dict[str, tuple[Label, bool]] = {}
     items: dict[str, Item] = {}
@@ -98,18 +98,37 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
                 missing.add("missing", item.name)
         labels |= {name: entry for name, entry in document.labels.items() if name not in labels}
         notes += document.notes()
-    notes += twice.note("annotation.duplicate", Severity.WARNING, "{count} images stand there again ({samples}); the "
-                        "first of each counts", "give images of one subset different names")
-    notes += renamed.note("annotation.renamed", Severity.INFO, "{count} images differ from another only in the ending, "
-                          "which stays in their name ({samples})", "rename them if that matters")
-    notes += missing.note("annotation.no_image", Severity.WARNING, "{count} image files are not there ({samples})",
-                          "export with images, or name their folder as `images`")
+    notes += twice.note(
+        "annotation.duplicate",
+        Severity.WARNING,
+        "{count} images stand there again ({samples}); the first of each counts",
+        "give images of one subset different names",
+    )
+    notes += renamed.note(
+        "annotation.renamed",
+        Severity.INFO,
+        "{count} images differ from another only in the ending, which stays in their name ({samples})",
+        "rename them if that matters",
+    )
+    notes += missing.note(
+        "annotation.no_image",
+        Severity.WARNING,
+        "{count} image files are not there ({samples})",
+        "export with images, or name their folder as `images`",
+    )
     used = {mark.label for item in items.values() for mark in item.marks}
     empty = [name for name, (_, area) in labels.items() if not area and name not in used]
     if empty:
-        notes.append(note("annotation.dropped", Severity.INFO, f"{len(empty)} labels are for shapes without an area "
-                          f"({listed(map(repr, empty))}); they are no classes", "none is needed", kind="label",
-                          count=len(empty)))
+        notes.append(
+            note(
+                "annotation.dropped",
+                Severity.INFO,
+                f"{len(empty)} labels are for shapes without an area ({listed(map(repr, empty))}); they are no classes",
+                "none is needed",
+                kind="label",
+                count=len(empty),
+            )
+        )
     return Source([label for name, (label, _) in labels.items() if name not in empty], list(items.values()), notes)
 
 
@@ -150,8 +169,10 @@ class Writer:
     def add(self, sample: Sample, mask: Mask) -> list[str]:
         """Appends the shapes; nothing is dropped."""
         subset = f" subset={_quoted(sample.split)}" if sample.split else ""
-        lines = [f'  <image id="{self._count}" name={_quoted(stem_of(sample) + image_suffix(sample))}{subset} '
-                 f'width="{mask.shape[1]}" height="{mask.shape[0]}">']
+        lines = [
+            f'  <image id="{self._count}" name={_quoted(stem_of(sample) + image_suffix(sample))}{subset} '
+            f'width="{mask.shape[1]}" height="{mask.shape[0]}">'
+        ]
         lines += self._polygons(mask) if self._options.polygons else self._masks(mask)
         with self._body.open("a", encoding="utf-8", newline="\n") as stream:
             stream.write("\n".join([*lines, "  </image>\n"]))
@@ -167,12 +188,22 @@ class Writer:
             labels.append(_label("ignore", colour_of(len(labels))))
         subsets = sorted(split or DEFAULT_SUBSET for split in self._splits)
         kind = "project" if any(self._splits) else "task"
-        head = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>", "  <meta>",
-                f"    <{kind}>", "      <name>maskwright</name>",
-                f"      <subsets>{escape(chr(10).join(subsets))}</subsets>" if any(self._splits) else
-                f"      <size>{self._count}</size><mode>annotation</mode>",
-                "      <labels>", *(f"        {label}" for label in labels), "      </labels>",
-                f"    </{kind}>", "  </meta>\n"]
+        head = [
+            '<?xml version="1.0" encoding="utf-8"?>',
+            "<annotations>",
+            "  <version>1.1</version>",
+            "  <meta>",
+            f"    <{kind}>",
+            "      <name>maskwright</name>",
+            f"      <subsets>{escape(chr(10).join(subsets))}</subsets>"
+            if any(self._splits)
+            else f"      <size>{self._count}</size><mode>annotation</mode>",
+            "      <labels>",
+            *(f"        {label}" for label in labels),
+            "      </labels>",
+            f"    </{kind}>",
+            "  </meta>\n",
+        ]
         with (self._folder / "annotations.xml").open("wb") as stream:
             stream.write("\n".join(head).encode())
             with self._body.open("rb") as body:
@@ -183,21 +214,27 @@ class Writer:
     def _masks(self, mask: Mask) -> Iterator[str]:
         for _, name, pixels, left, top in components(mask, self._classes):
             counts, *_, width, height = encode_box(pixels)
-            yield (f'    <mask label={_quoted(name)} source="manual" occluded="0" rle="{", ".join(map(str, counts))}" '
-                   f'left="{left}" top="{top}" width="{width}" height="{height}" z_order="0"></mask>')
+            yield (
+                f'    <mask label={_quoted(name)} source="manual" occluded="0" rle="{", ".join(map(str, counts))}" '
+                f'left="{left}" top="{top}" width="{width}" height="{height}" z_order="0"></mask>'
+            )
 
     def _polygons(self, mask: Mask) -> Iterator[str]:
         for order, (value, ring) in enumerate(painted(mask, self._background)):
             name = "ignore" if value == IGNORE else self._classes.names[value]
             points = ";".join(f"{x:.2f},{y:.2f}" for x, y in simplify(ring, self._options.tolerance))
-            yield (f'    <polygon label={_quoted(name)} source="manual" occluded="0" points="{points}" '
-                   f'z_order="{order}"></polygon>')
+            yield (
+                f'    <polygon label={_quoted(name)} source="manual" occluded="0" points="{points}" '
+                f'z_order="{order}"></polygon>'
+            )
 
 
 def _label(name: str, colour: Colour) -> str:
     text = escape(_checked(name), {"\r": "&#13;"})
-    return (f"<label><name>{text}</name><color>{to_hex(colour).lower()}</color><type>any</type>"
-            "<attributes></attributes></label>")
+    return (
+        f"<label><name>{text}</name><color>{to_hex(colour).lower()}</color><type>any</type>"
+        "<attributes></attributes></label>"
+    )
 
 
 def _quoted(text: str) -> str:

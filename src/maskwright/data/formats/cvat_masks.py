@@ -72,8 +72,9 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     home = confine(root, annotations, "annotations") if annotations else root
     inside = folders_in(home)
     if _CLASS.lower() not in inside or not (home / LABEL_MAP).is_file():
-        raise DataError(f"{home}: holds no {LABEL_MAP} beside {_CLASS}; export as \"Segmentation mask 1.1\" and unpack "
-                        "it there")
+        raise DataError(
+            f'{home}: holds no {LABEL_MAP} beside {_CLASS}; export as "Segmentation mask 1.1" and unpack it there'
+        )
     labels = read_label_map(confine_found(root, home / LABEL_MAP))
     masks, notes = by_key(root, inside[_CLASS.lower()])
     splits, list_notes = _splits(root, inside, masks)
@@ -92,17 +93,31 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
             missing.append(name)
         items.append(Item(name, image, home / LABEL_MAP, split, mask=usable.get(key), labelled=key in usable))
     if missing:
-        notes.append(note("annotation.no_image", Severity.WARNING, f"{len(missing)} images are not there "
-                          f"({listed(missing)})", "export with images, or name their folder as `images`",
-                          count=len(missing)))
+        notes.append(
+            note(
+                "annotation.no_image",
+                Severity.WARNING,
+                f"{len(missing)} images are not there ({listed(missing)})",
+                "export with images, or name their folder as `images`",
+                count=len(missing),
+            )
+        )
     if _OBJECT.lower() in inside and any(inside[_OBJECT.lower()].iterdir()):
-        notes.append(note("annotation.dropped", Severity.INFO, f"the instances in {_OBJECT} are not read: a mask has "
-                          "classes only", "none is needed", kind="instances"))
+        notes.append(
+            note(
+                "annotation.dropped",
+                Severity.INFO,
+                f"the instances in {_OBJECT} are not read: a mask has classes only",
+                "none is needed",
+                kind="instances",
+            )
+        )
     return Source(labels, items, notes, MaskEncoding(kind))
 
 
-def _splits(root: Path, inside: Mapping[str, Path], masks: Mapping[str, Path]
-            ) -> tuple[dict[str, str | None], list[Finding]]:
+def _splits(
+    root: Path, inside: Mapping[str, Path], masks: Mapping[str, Path]
+) -> tuple[dict[str, str | None], list[Finding]]:
     """Key -> split of the images in the lists, or of all masks when there are no lists; in the order of the keys."""
     folder = folders_in(inside["imagesets"]).get("segmentation") if "imagesets" in inside else None
     lists = read_lists(root, folder, classes=False) if folder else {}
@@ -120,13 +135,26 @@ def _splits(root: Path, inside: Mapping[str, Path], masks: Mapping[str, Path]
             found.setdefault(key, split_of(subset))
     notes = []
     if twice:
-        notes.append(note("annotation.duplicate", Severity.WARNING, f"{len(twice)} images stand in the lists again "
-                          f"({listed(twice)}); the first one counts", "remove them from the other lists",
-                          count=len(twice)))
+        notes.append(
+            note(
+                "annotation.duplicate",
+                Severity.WARNING,
+                f"{len(twice)} images stand in the lists again ({listed(twice)}); the first one counts",
+                "remove them from the other lists",
+                count=len(twice),
+            )
+        )
     if unlisted := [key for key in masks if key not in found]:
-        notes.append(note("annotation.dropped", Severity.WARNING, f"{len(unlisted)} masks are in no list and are left "
-                          f"out ({listed(unlisted)})", "add their names to a list in ImageSets/Segmentation",
-                          kind="mask", count=len(unlisted)))
+        notes.append(
+            note(
+                "annotation.dropped",
+                Severity.WARNING,
+                f"{len(unlisted)} masks are in no list and are left out ({listed(unlisted)})",
+                "add their names to a list in ImageSets/Segmentation",
+                kind="mask",
+                count=len(unlisted),
+            )
+        )
     return dict(sorted(found.items())), notes
 
 
@@ -141,8 +169,9 @@ def _png_kind(path: Path) -> str:
     return {0: "grey", 3: "palette", 4: "grey"}.get(colour_type, "colour")
 
 
-def _encoding(masks: Mapping[str, Path], labels: Sequence[Label]
-              ) -> tuple[Encoding, dict[str, Path], bool, list[Finding]]:
+def _encoding(
+    masks: Mapping[str, Path], labels: Sequence[Label]
+) -> tuple[Encoding, dict[str, Path], bool, list[Finding]]:
     """How to read the masks, those that can be read so, whether they hold the colour that VOC has for pixels which do
     not count, and a note on masks that are left out."""
     grey = {key for key, path in masks.items() if _png_kind(path) == "grey"}
@@ -158,9 +187,21 @@ def _encoding(masks: Mapping[str, Path], labels: Sequence[Label]
     else:
         kind = "index" if fits_indices and not fits_colours else "colour"
         others = grey if kind == "colour" else set()
-    notes = [note("annotation.conflict", Severity.WARNING, f"{len(others)} of {len(masks)} masks are "
-                  f"{'in colours' if mostly_grey else 'grey'}, unlike the rest, and are left out "
-                  f"({listed(sorted(others))})", "save all masks in one way", count=len(others))] if others else []
+    notes = (
+        [
+            note(
+                "annotation.conflict",
+                Severity.WARNING,
+                f"{len(others)} of {len(masks)} masks are "
+                f"{'in colours' if mostly_grey else 'grey'}, unlike the rest, and are left out "
+                f"({listed(sorted(others))})",
+                "save all masks in one way",
+                count=len(others),
+            )
+        ]
+        if others
+        else []
+    )
     return kind, {key: path for key, path in masks.items() if key not in others}, VOID in colours, notes
 
 
@@ -204,22 +245,41 @@ def _by_colour(labels: Sequence[Label], void: bool) -> tuple[list[Label], list[F
             found[at] = replace(found[at], colour=_BLACK)
     at = next((i for i, label in enumerate(found) if label.name.lower() in IGNORE_LABELS), None)
     if at is not None and found[at].name != "ignore":
-        notes.append(note("annotation.renamed", Severity.INFO, f"the label {found[at].name!r} is called 'ignore' here: "
-                          "its pixels do not count", "rename it in dataset.yaml if it is a class"))
+        notes.append(
+            note(
+                "annotation.renamed",
+                Severity.INFO,
+                f"the label {found[at].name!r} is called 'ignore' here: its pixels do not count",
+                "rename it in dataset.yaml if it is a class",
+            )
+        )
         found[at] = replace(found[at], name="ignore")
     elif void and not any(label.colour == VOID or label.name.lower() in IGNORE_NAMES for label in found):
         found.append(Label("ignore", None, VOID))
     if bare := [label.name for label in found if label.colour is None]:
-        notes.append(note("annotation.dropped", Severity.WARNING, f"{len(bare)} labels have no colour, so no mask can "
-                          f"hold them, and are left out ({listed(bare)})", f"give them colours in {LABEL_MAP}",
-                          kind="label", count=len(bare)))
+        notes.append(
+            note(
+                "annotation.dropped",
+                Severity.WARNING,
+                f"{len(bare)} labels have no colour, so no mask can hold them, and are left out ({listed(bare)})",
+                f"give them colours in {LABEL_MAP}",
+                kind="label",
+                count=len(bare),
+            )
+        )
     found = [label for label in found if label.colour is not None]
     first: dict[Colour | None, str] = {}
     same = [label.name for label in found if first.setdefault(label.colour, label.name) != label.name]
     if same:
-        notes.append(note("annotation.conflict", Severity.WARNING, f"{len(same)} labels have the colour of an earlier "
-                          f"one, which gets all of its pixels ({listed(same)})",
-                          "give them other colours in CVAT and export again", count=len(same)))
+        notes.append(
+            note(
+                "annotation.conflict",
+                Severity.WARNING,
+                f"{len(same)} labels have the colour of an earlier one, which gets all of its pixels ({listed(same)})",
+                "give them other colours in CVAT and export again",
+                count=len(same),
+            )
+        )
     return [replace(label, id=i) for i, label in enumerate(found)], notes
 
 
@@ -239,8 +299,11 @@ class Writer:
                 raise DataError(f"{LABEL_MAP} cannot hold the class name {name!r}; rename the class")
         self._background = background_of(classes)
         colours = _own_colours(classes, self._background)
-        self._to_say = [f"the colour of {leaf.name!r}: {to_hex(colour)} instead of {to_hex(leaf.colour)}"
-                        for leaf, colour in zip(classes.leaves, colours, strict=True) if colour != leaf.colour]
+        self._to_say = [
+            f"the colour of {leaf.name!r}: {to_hex(colour)} instead of {to_hex(leaf.colour)}"
+            for leaf, colour in zip(classes.leaves, colours, strict=True)
+            if colour != leaf.colour
+        ]
         self._colours = np.zeros((256, 3), np.uint8)
         self._colours[: len(colours)] = colours
         named_so = "ignore" in classes.names

@@ -78,7 +78,11 @@ def _mask(attributes: Mapping[str, str]) -> Shape:
 
 
 _SHAPES: dict[str, Callable[[Mapping[str, str]], Shape]] = {
-    "polygon": _polygon, "mask": _mask, "box": _box, "ellipse": _ellipse}
+    "polygon": _polygon,
+    "mask": _mask,
+    "box": _box,
+    "ellipse": _ellipse,
+}
 
 
 def _near(ring: Ring) -> Ring:
@@ -131,10 +135,23 @@ class Tally:
             return []
         reasons = dict(self.counts.most_common(5))
         samples = list(self.samples)
-        text = message.format(count=self.counts.total(), samples=listed(samples),
-                              reasons=listed(f"{reason}: {count}" for reason, count in reasons.items()))
-        return [note(code, severity, text, fix, samples[0] if len(samples) == 1 else None,
-                     count=self.counts.total(), samples=samples[:5], reasons=reasons)]
+        text = message.format(
+            count=self.counts.total(),
+            samples=listed(samples),
+            reasons=listed(f"{reason}: {count}" for reason, count in reasons.items()),
+        )
+        return [
+            note(
+                code,
+                severity,
+                text,
+                fix,
+                samples[0] if len(samples) == 1 else None,
+                count=self.counts.total(),
+                samples=samples[:5],
+                reasons=reasons,
+            )
+        ]
 
 
 class Document:
@@ -156,20 +173,23 @@ class Document:
 
     def doctype(self, *_: object) -> None:
         """Refuses the document."""
-        raise DataError(f"{self.path}: has a document type (DOCTYPE), which CVAT does not write and which is not read; "
-                        "export it again")
+        raise DataError(
+            f"{self.path}: has a document type (DOCTYPE), which CVAT does not write and which is not read; "
+            "export it again"
+        )
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """An element begins."""
         depth = len(self._open)
         if depth == 0 and tag != "annotations":
-            raise DataError(f"{self.path}: starts with <{tag[:40]}>, not with <annotations> as CVAT's files do; "
-                            "name the right file")
+            raise DataError(
+                f"{self.path}: starts with <{tag[:40]}>, not with <annotations> as CVAT's files do; name the right file"
+            )
         if depth == _MAX_DEPTH:
             raise DataError(f"{self.path}: elements are nested more than {_MAX_DEPTH} deep; export it again")
         self._open.append(tag)
         if depth == 1 and tag == "track":
-            raise DataError(f"{self.path}: holds the tracks of a video; export it again as \"CVAT for images 1.1\"")
+            raise DataError(f'{self.path}: holds the tracks of a video; export it again as "CVAT for images 1.1"')
         if depth == 1 and tag == "image":
             self._start_image(attributes)
         elif depth == 2 and self._image:
@@ -240,24 +260,45 @@ class Document:
     def notes(self) -> list[Finding]:
         """One note for each kind of thing that was left out."""
         fixes = {Severity.WARNING: "draw them as polygons or masks if they are needed"}
-        found = [note("annotation.dropped", severity, f"{count} {what} are left out, since masks cannot hold them",
-                      fixes.get(severity, "nothing, if they are not needed"), kind=kind, count=count)
-                 for kind, count in self.dropped.items() if count for what, severity in [_DROPPED[kind]]]
+        found = [
+            note(
+                "annotation.dropped",
+                severity,
+                f"{count} {what} are left out, since masks cannot hold them",
+                fixes.get(severity, "nothing, if they are not needed"),
+                kind=kind,
+                count=count,
+            )
+            for kind, count in self.dropped.items()
+            if count
+            for what, severity in [_DROPPED[kind]]
+        ]
         found += self.invalid.note(
-            "annotation.invalid", Severity.WARNING, "{count} entries cannot be used and are left out ({reasons}; in "
-            "{samples})", "correct them in CVAT and export again")
+            "annotation.invalid",
+            Severity.WARNING,
+            "{count} entries cannot be used and are left out ({reasons}; in {samples})",
+            "correct them in CVAT and export again",
+        )
         found += self.clipped.note(
-            "annotation.clipped", Severity.INFO, "{count} shapes reach outside their image and are cut off (in "
-            "{samples})", "none is needed, unless the images were resized after they were annotated")
+            "annotation.clipped",
+            Severity.INFO,
+            "{count} shapes reach outside their image and are cut off (in {samples})",
+            "none is needed, unless the images were resized after they were annotated",
+        )
         return [replace(finding, message=f"{self.path.name}: {finding.message}") for finding in found]
 
 
 _DROPPED: dict[str, tuple[str, Severity]] = {
-    "polyline": ("lines", Severity.WARNING), "points": ("sets of points", Severity.WARNING),
-    "cuboid": ("cuboids", Severity.WARNING), "skeleton": ("skeletons", Severity.WARNING),
-    "tag": ("tags of whole images", Severity.WARNING), "attribute": ("attribute values", Severity.INFO),
-    "occluded": ("marks of occlusion", Severity.INFO), "group": ("numbers of groups", Severity.INFO),
-    "unknown": ("elements of unknown kinds", Severity.WARNING)}
+    "polyline": ("lines", Severity.WARNING),
+    "points": ("sets of points", Severity.WARNING),
+    "cuboid": ("cuboids", Severity.WARNING),
+    "skeleton": ("skeletons", Severity.WARNING),
+    "tag": ("tags of whole images", Severity.WARNING),
+    "attribute": ("attribute values", Severity.INFO),
+    "occluded": ("marks of occlusion", Severity.INFO),
+    "group": ("numbers of groups", Severity.INFO),
+    "unknown": ("elements of unknown kinds", Severity.WARNING),
+}
 
 
 def _colour(text: str) -> Colour | None:

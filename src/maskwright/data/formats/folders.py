@@ -61,11 +61,18 @@ class _FolderWriter(ABC):
         rows.writerows(self._rows)
         (self.folder / TABLE).write_text(table.getvalue(), "utf-8")
         file = DatasetFile(
-            layout="table", table=TABLE, images=ImagesSpec(folder=self._images or "images", exif=self.options.exif),
-            masks=MasksSpec(folder="labels", encoding=self.encoding.kind,
-                            levels={str(grey): id_ for grey, id_ in self.encoding.levels.items()},
-                            ignore_colour=to_hex(self.encoding.ignore_colour) if self.encoding.ignore_colour else None),
-            classes=describe(self.classes), ignore=self.classes.ignore)
+            layout="table",
+            table=TABLE,
+            images=ImagesSpec(folder=self._images or "images", exif=self.options.exif),
+            masks=MasksSpec(
+                folder="labels",
+                encoding=self.encoding.kind,
+                levels={str(grey): id_ for grey, id_ in self.encoding.levels.items()},
+                ignore_colour=to_hex(self.encoding.ignore_colour) if self.encoding.ignore_colour else None,
+            ),
+            classes=describe(self.classes),
+            ignore=self.classes.ignore,
+        )
         (self.folder / FILE_NAME).write_text(render(file, {"layout": f"{TABLE} pairs images with masks"}), "utf-8")
 
     @abstractmethod

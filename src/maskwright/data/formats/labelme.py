@@ -70,25 +70,57 @@ _PNG_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.er
 _INFO, _WARNING = Severity.INFO, Severity.WARNING
 # What reading finds: code, severity, what was seen, what to do. One note each, however often it is seen.
 _KINDS: Kinds = {
-    "pixels": ("annotation.dropped", _WARNING, "points and lines cover no pixels; left out",
-               "draw what should count as polygons"),
-    "extras": ("annotation.dropped", _INFO, "groups, flags, descriptions and the like are left out",
-               "nothing, unless they mattered"),
+    "pixels": (
+        "annotation.dropped",
+        _WARNING,
+        "points and lines cover no pixels; left out",
+        "draw what should count as polygons",
+    ),
+    "extras": (
+        "annotation.dropped",
+        _INFO,
+        "groups, flags, descriptions and the like are left out",
+        "nothing, unless they mattered",
+    ),
     "other": ("annotation.dropped", _INFO, "JSON files are not of LabelMe; left out", "nothing, if they are not"),
-    "shape": ("annotation.invalid", _WARNING, "shapes have no label, too few points, or what is no number; left out",
-              "draw them again"),
+    "shape": (
+        "annotation.invalid",
+        _WARNING,
+        "shapes have no label, too few points, or what is no number; left out",
+        "draw them again",
+    ),
     "mask": ("annotation.invalid", _WARNING, "masks are no PNG of the size of their box; left out", "draw them again"),
     "type": ("annotation.invalid", _WARNING, "shapes are of an unknown type; left out", "draw them as polygons"),
-    "size": ("annotation.conflict", _WARNING, "files have an image size that is none; the image's own counts",
-             "correct imageHeight and imageWidth"),
-    "clipped": ("annotation.clipped", _INFO, "shapes reach outside the image and are cut off at its edge",
-                "nothing, unless they should not"),
-    "moved": ("annotation.renamed", _INFO, "files have an imagePath that leads elsewhere; the image of the same name "
-              "is taken", "nothing, if the right images were found"),
-    "missing": ("annotation.no_image", _WARNING, "annotated images are not there (what is embedded in JSON files is "
-                "not used)", "put them beside their JSON files, or name their folder"),
-    "twice": ("annotation.duplicate", _WARNING, "files annotate an image that another one annotates; the first counts",
-              "keep one of them"),
+    "size": (
+        "annotation.conflict",
+        _WARNING,
+        "files have an image size that is none; the image's own counts",
+        "correct imageHeight and imageWidth",
+    ),
+    "clipped": (
+        "annotation.clipped",
+        _INFO,
+        "shapes reach outside the image and are cut off at its edge",
+        "nothing, unless they should not",
+    ),
+    "moved": (
+        "annotation.renamed",
+        _INFO,
+        "files have an imagePath that leads elsewhere; the image of the same name is taken",
+        "nothing, if the right images were found",
+    ),
+    "missing": (
+        "annotation.no_image",
+        _WARNING,
+        "annotated images are not there (what is embedded in JSON files is not used)",
+        "put them beside their JSON files, or name their folder",
+    ),
+    "twice": (
+        "annotation.duplicate",
+        _WARNING,
+        "files annotate an image that another one annotates; the first counts",
+        "keep one of them",
+    ),
 }
 
 
@@ -127,8 +159,11 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
 def _json_files(place: Path) -> list[Path]:
     if place.is_file():
         return [place]
-    return sorted(path for path in place.rglob("*.json") if path.is_file()
-                  and not any(part.startswith(".") for part in path.relative_to(place).parts))
+    return sorted(
+        path
+        for path in place.rglob("*.json")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(place).parts)
+    )
 
 
 def _load(file: Path) -> Any:
@@ -157,8 +192,12 @@ def _image_of(root: Path, file: Path, data: dict[str, Any], image_root: Path | N
         return confine_found(root, stated)
     folders = [image_root, file.parent] if image_root else [file.parent]
     others = [folder / told.name for folder in folders if told.name]
-    others += [folder / (file.stem + ending) for folder in folders for suffix in sorted(IMAGE_SUFFIXES)
-               for ending in (suffix, suffix.upper())]
+    others += [
+        folder / (file.stem + ending)
+        for folder in folders
+        for suffix in sorted(IMAGE_SUFFIXES)
+        for ending in (suffix, suffix.upper())
+    ]
     for path in filter(os.path.isfile, others):
         if told.name:
             seen.setdefault("moved", []).append(name)
@@ -290,8 +329,12 @@ def _add_unlabelled(root: Path, image_root: Path | None, items: dict[str, Item])
     """Images without a JSON file, where those with one are."""
     used = {item.image for item in items.values()}
     folders = sorted({path.parent for path in used})
-    found = {path: None for folder in folders for path in sorted(folder.iterdir() if folder.is_dir() else ())
-             if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")}
+    found = {
+        path: None
+        for folder in folders
+        for path in sorted(folder.iterdir() if folder.is_dir() else ())
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
+    }
     found |= dict.fromkeys(images_below(image_root) if image_root else ())
     for path in found:
         if path not in used:
@@ -320,8 +363,10 @@ def detect(root: Path) -> str | None:
     for folder in folders:
         try:
             with os.scandir(folder) as entries:
-                some = sorted((entry for entry in islice(entries, 5000) if not entry.name.startswith(".")),
-                              key=lambda entry: entry.name)
+                some = sorted(
+                    (entry for entry in islice(entries, 5000) if not entry.name.startswith(".")),
+                    key=lambda entry: entry.name,
+                )
             files = [Path(entry.path) for entry in some if entry.name.endswith(".json")]
             below = [Path(entry.path) for entry in some if entry.is_dir(follow_symlinks=False)]
         except OSError:
@@ -372,12 +417,27 @@ class Writer:
         path = self.folder / f"{self._stem(sample)}.json"
         if path.exists():
             raise DataError(f"{sample.name}: another sample is written to {path.name} too; rename one of them")
-        shapes = [{"label": self.labels[index], "points": simplify(ring, self.options.tolerance).tolist(),
-                   "group_id": None, "description": "", "shape_type": "polygon", "flags": {}, "mask": None}
-                  for index, ring in painted(mask, self.background)]
-        data = {"version": _VERSION, "flags": {}, "shapes": shapes,
-                "imagePath": self.image_path(sample).rpartition("/")[2], "imageData": None,
-                "imageHeight": mask.shape[0], "imageWidth": mask.shape[1]}
+        shapes = [
+            {
+                "label": self.labels[index],
+                "points": simplify(ring, self.options.tolerance).tolist(),
+                "group_id": None,
+                "description": "",
+                "shape_type": "polygon",
+                "flags": {},
+                "mask": None,
+            }
+            for index, ring in painted(mask, self.background)
+        ]
+        data = {
+            "version": _VERSION,
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": self.image_path(sample).rpartition("/")[2],
+            "imageData": None,
+            "imageHeight": mask.shape[0],
+            "imageWidth": mask.shape[1],
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
         return []

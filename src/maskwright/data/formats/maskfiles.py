@@ -97,9 +97,15 @@ def other_kind(found: Survey) -> list[Finding]:
     if not found.others:
         return []
     other = "colours" if found.kind == "index" else "class ids"
-    return [note("annotation.conflict", Severity.WARNING,
-                 f"{found.others} of {found.seen} masks hold {other}, unlike the rest, so they cannot be read",
-                 "save all masks in one way", count=found.others)]
+    return [
+        note(
+            "annotation.conflict",
+            Severity.WARNING,
+            f"{found.others} of {found.seen} masks hold {other}, unlike the rest, so they cannot be read",
+            "save all masks in one way",
+            count=found.others,
+        )
+    ]
 
 
 def by_key(root: Path, folder: Path) -> tuple[dict[str, Path], list[Finding]]:
@@ -112,9 +118,20 @@ def by_key(root: Path, folder: Path) -> tuple[dict[str, Path], list[Finding]]:
             twice.append(path.name)
         else:
             found[key] = confine_found(root, path)
-    notes = [note("annotation.duplicate", Severity.WARNING,
-                  f"{folder.name}: {len(twice)} files have the name of another one, but for the ending, and are not "
-                  f"read ({listed(twice)})", "remove or rename them", count=len(twice))] if twice else []
+    notes = (
+        [
+            note(
+                "annotation.duplicate",
+                Severity.WARNING,
+                f"{folder.name}: {len(twice)} files have the name of another one, but for the ending, and are not "
+                f"read ({listed(twice)})",
+                "remove or rename them",
+                count=len(twice),
+            )
+        ]
+        if twice
+        else []
+    )
     return found, notes
 
 

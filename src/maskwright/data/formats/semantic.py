@@ -45,6 +45,7 @@ def detect(root: Path) -> str | None:
 
 def _homes(root: Path) -> list[tuple[str | None, Path]]:
     """(split, folder) of what holds the meta file: `root` itself, or its folders."""
+
     def is_home(folder: Path) -> bool:
         return (folder / META).is_file() and (folder / "images").is_dir() and (folder / "masks").is_dir()
 
@@ -82,8 +83,14 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
             name = f"{split}/{key}" if split else key
             items.append(Item(name, path, mask or path, split, mask=mask, labelled=mask is not None))
     found = survey([item.mask for item in items if item.mask])
-    aside = next((label for label in meta.labels if label.name.lower() in ("ignore", "__ignore__", "void")
-                  and label.id not in (meta.background, 0)), None)
+    aside = next(
+        (
+            label
+            for label in meta.labels
+            if label.name.lower() in ("ignore", "__ignore__", "void") and label.id not in (meta.background, 0)
+        ),
+        None,
+    )
     labels = [label for label in meta.labels if label is not aside]
     encoding = MaskEncoding(found.kind)
     if aside and found.kind == "colour" and aside.colour not in {label.colour for label in labels}:
@@ -110,8 +117,10 @@ def read_meta(path: Path) -> Meta:
     names = _names(data, path)
     given = data.get("segmentation_colors") or []
     if not isinstance(given, list) or not (len(given) in (0, len(names)) or len(given) > max(names, default=0)):
-        raise DataError(f"{path}: segmentation_colors needs one colour for each of the {len(names)} labels; "
-                        "complete it, or remove it")
+        raise DataError(
+            f"{path}: segmentation_colors needs one colour for each of the {len(names)} labels; "
+            "complete it, or remove it"
+        )
     colours = dict(zip(names, given, strict=True)) if len(given) == len(names) else dict(enumerate(given))
     labels = [Label(name, id_, _colour(colours.get(id_), id_, path)) for id_, name in names.items()]
     return Meta(labels, _background(data.get("background_label"), labels))
@@ -138,10 +147,12 @@ def _names(data: dict[str, Any], path: Path) -> dict[int, str]:
 def _colour(value: Any, id_: int, path: Path) -> Colour:
     if value is None:
         return voc_colour(id_ % 256)
-    if not (isinstance(value, list) and len(value) == 3 and all(type(part) is int and 0 <= part <= 255
-                                                                for part in value)):
-        raise DataError(f"{path}: segmentation_colors: the one of class {id_} is not three numbers of 0 to 255; "
-                        "correct it")
+    if not (
+        isinstance(value, list) and len(value) == 3 and all(type(part) is int and 0 <= part <= 255 for part in value)
+    ):
+        raise DataError(
+            f"{path}: segmentation_colors: the one of class {id_} is not three numbers of 0 to 255; correct it"
+        )
     return value[0], value[1], value[2]
 
 
@@ -154,8 +165,11 @@ def _pairs(pictures: list[str], masks: list[str]) -> tuple[dict[str, str], list[
     """Mask by image: of the same name, with a usual ending behind it, or else of the same number."""
     pairs = {key: key for key in set(pictures) & set(masks)}
     names = set(masks) - set(pairs)
-    pairs |= {key: match for key in pictures if key not in pairs
-              and (match := next((key + ending for ending in MASK_ENDINGS if key + ending in names), ""))}
+    pairs |= {
+        key: match
+        for key in pictures
+        if key not in pairs and (match := next((key + ending for ending in MASK_ENDINGS if key + ending in names), ""))
+    }
     free_pictures = [key for key in pictures if key not in pairs]
     free_masks = sorted(names - set(pairs.values()))
     notes = []
@@ -164,19 +178,30 @@ def _pairs(pictures: list[str], masks: list[str]) -> tuple[dict[str, str], list[
         if ends is not None:
             numbered = _by_ends(free_pictures, free_masks, *ends)
             pairs |= numbered
-            notes.append(note(
-                "annotation.renamed", Severity.INFO,
-                f"{len(numbered)} masks are paired with images by what their names share, as "
-                f"{' and '.join(next(iter(numbered.items())))}", "rename the masks if this is wrong",
-                count=len(numbered)))
+            notes.append(
+                note(
+                    "annotation.renamed",
+                    Severity.INFO,
+                    f"{len(numbered)} masks are paired with images by what their names share, as "
+                    f"{' and '.join(next(iter(numbered.items())))}",
+                    "rename the masks if this is wrong",
+                    count=len(numbered),
+                )
+            )
         elif problem:
             notes.append(note("annotation.conflict", Severity.WARNING, problem, "give each mask the name of its image"))
     used = set(pairs.values())
     left = [key for key in masks if key not in used]
     if left:
-        notes.append(note("annotation.no_image", Severity.WARNING,
-                          f"{len(left)} masks belong to no image ({listed(left)})",
-                          "restore the images, or give each mask the name of its image", count=len(left)))
+        notes.append(
+            note(
+                "annotation.no_image",
+                Severity.WARNING,
+                f"{len(left)} masks belong to no image ({listed(left)})",
+                "restore the images, or give each mask the name of its image",
+                count=len(left),
+            )
+        )
     return pairs, notes
 
 
@@ -214,8 +239,11 @@ def _common_ends(pictures: list[str], masks: list[str]) -> tuple[tuple[Ends, End
 def _by_ends(pictures: list[str], masks: list[str], of_pictures: Ends, of_masks: Ends) -> dict[str, str]:
     def inner(key: str, ends: Ends) -> str | None:
         long_enough = len(key) > len(ends[0]) + len(ends[1])
-        return key[len(ends[0]) : len(key) - len(ends[1])] if long_enough and key.startswith(ends[0]) and key.endswith(
-            ends[1]) else None
+        return (
+            key[len(ends[0]) : len(key) - len(ends[1])]
+            if long_enough and key.startswith(ends[0]) and key.endswith(ends[1])
+            else None
+        )
 
     by_inner = {core: key for key in masks if (core := inner(key, of_masks))}
     return {key: by_inner[core] for key in pictures if (core := inner(key, of_pictures)) in by_inner and core}

@@ -92,8 +92,9 @@ class Source:
     ignore: int | None = None
 
 
-def note(code: str, severity: Severity, message: str, fix: str, sample: str | None = None, **evidence: object
-         ) -> Finding:
+def note(
+    code: str, severity: Severity, message: str, fix: str, sample: str | None = None, **evidence: object
+) -> Finding:
     """A finding of a reader; `code` is one of `NOTES`."""
     assert code in NOTES, code
     return Finding(code, severity, message, fix, sample, evidence=evidence)
@@ -113,8 +114,17 @@ def told(kinds: Kinds, seen: Seen, general: Container[str] = ()) -> list[Finding
         if counts := Counter(seen.get(kind, ())):
             first = ", ".join(f"{name} ({n})" if n > 1 else name for name, n in islice(counts.items(), 3))
             sample = next(iter(counts)) if len(counts) == 1 and kind not in general else None
-            found.append(note(code, severity, f"{counts.total()} {message} ({first}{', …' * (len(counts) > 3)})", fix,
-                              sample, count=counts.total(), where=list(counts)[:20]))
+            found.append(
+                note(
+                    code,
+                    severity,
+                    f"{counts.total()} {message} ({first}{', …' * (len(counts) > 3)})",
+                    fix,
+                    sample,
+                    count=counts.total(),
+                    where=list(counts)[:20],
+                )
+            )
     return found
 
 
@@ -177,6 +187,7 @@ def present(mask: Mask, classes: ClassTree) -> Iterator[tuple[int, str]]:
 
 def nested(numbered: Sequence[tuple[Label, int]]) -> list[ClassSpec]:
     """Specs as a tree: labels with the same parent stand together in it."""
+
     def build(entries: list[tuple[tuple[str, ...], ClassSpec]]) -> list[ClassSpec]:
         found: list[ClassSpec] = []
         groups: dict[str, list[tuple[tuple[str, ...], ClassSpec]]] = {}
@@ -188,11 +199,16 @@ def nested(numbered: Sequence[tuple[Label, int]]) -> list[ClassSpec]:
                 groups[parents[0]] = []
                 found.append(ClassSpec(name=parents[0]))
             groups[parents[0]].append((parents[1:], spec))
-        return [ClassSpec(name=spec.name, children=build(groups[spec.name]))
-                if spec.id is None else spec for spec in found]
+        return [
+            ClassSpec(name=spec.name, children=build(groups[spec.name])) if spec.id is None else spec for spec in found
+        ]
 
-    return build([(label.parents, ClassSpec(id=number, name=label.name, colour=to_hex(label.colour or colour_of(k))))
-                  for k, (label, number) in enumerate(numbered)])
+    return build(
+        [
+            (label.parents, ClassSpec(id=number, name=label.name, colour=to_hex(label.colour or colour_of(k))))
+            for k, (label, number) in enumerate(numbered)
+        ]
+    )
 
 
 def describe(classes: ClassTree) -> list[ClassSpec]:

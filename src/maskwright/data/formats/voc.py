@@ -63,8 +63,29 @@ from maskwright.errors import DataError
 
 __all__ = ["Writer", "detect", "read"]
 
-VOC_2012 = ("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-            "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor")
+VOC_2012 = (
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
 # Lists that say nothing about training or validation.
 _NO_SPLIT = frozenset({"trainval", "default", "all"})
 _NAMES_READ = 64
@@ -107,8 +128,13 @@ def _sheets(root: Path, place: Place, pictures: Mapping[str, Path]) -> tuple[dic
     that the file states."""
     if place.xml is None:
         return {}, []
-    files = sorted(path for path in place.xml.rglob("*") if path.suffix.lower() == ".xml" and path.is_file()
-                   and not any(part.startswith(".") for part in path.relative_to(place.xml).parts))
+    files = sorted(
+        path
+        for path in place.xml.rglob("*")
+        if path.suffix.lower() == ".xml"
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(place.xml).parts)
+    )
     by_stem: dict[str, list[str]] = {}
     for key in pictures:
         by_stem.setdefault(PurePosixPath(key).name, []).append(key)
@@ -127,13 +153,20 @@ def _sheets(root: Path, place: Place, pictures: Mapping[str, Path]) -> tuple[dic
             twice.append(path.name)
         else:
             found[key] = path
-    return found, [note("annotation.duplicate", Severity.WARNING,
-                        f"{len(twice)} XML files are about an image that another one is about ({listed(twice)}), and "
-                        "are not read", "merge or remove them", count=len(twice))] if twice else []
+    return found, [
+        note(
+            "annotation.duplicate",
+            Severity.WARNING,
+            f"{len(twice)} XML files are about an image that another one is about ({listed(twice)}), and are not read",
+            "merge or remove them",
+            count=len(twice),
+        )
+    ] if twice else []
 
 
-def _items(place: Place, pictures: Mapping[str, Path], masks: Mapping[str, Path], sheets: Mapping[str, Path]
-           ) -> tuple[list[Item], Tally]:
+def _items(
+    place: Place, pictures: Mapping[str, Path], masks: Mapping[str, Path], sheets: Mapping[str, Path]
+) -> tuple[list[Item], Tally]:
     tally = Tally()
     items = []
     for key in sorted({*pictures, *masks, *sheets}):
@@ -156,31 +189,66 @@ def _items(place: Place, pictures: Mapping[str, Path], masks: Mapping[str, Path]
 
 def _missing(items: list[Item], pictures: Mapping[str, Path]) -> list[Finding]:
     names = [item.name for item in items if item.name not in pictures]
-    return [note("annotation.no_image", Severity.WARNING,
-                 f"{len(names)} masks or XML files belong to an image that is not there ({listed(names)})",
-                 "restore the images, or remove the masks and XML files", count=len(names))] if names else []
+    return (
+        [
+            note(
+                "annotation.no_image",
+                Severity.WARNING,
+                f"{len(names)} masks or XML files belong to an image that is not there ({listed(names)})",
+                "restore the images, or remove the masks and XML files",
+                count=len(names),
+            )
+        ]
+        if names
+        else []
+    )
 
 
 def _tally_notes(tally: Tally) -> list[Finding]:
     notes = []
     if tally.boxes_unused:
-        notes.append(note("annotation.dropped", Severity.INFO,
-                          f"{tally.boxes_unused} XML files are not used, since their images have masks",
-                          "remove the masks if the boxes are to count", count=tally.boxes_unused))
+        notes.append(
+            note(
+                "annotation.dropped",
+                Severity.INFO,
+                f"{tally.boxes_unused} XML files are not used, since their images have masks",
+                "remove the masks if the boxes are to count",
+                count=tally.boxes_unused,
+            )
+        )
     if tally.dropped:
         text = ", ".join(f"{count} {kind}" for kind, count in tally.dropped.most_common(8))
-        notes.append(note("annotation.dropped", Severity.INFO, f"left out of the XML files: {text}",
-                          "a mask cannot hold them", count=tally.dropped.total()))
+        notes.append(
+            note(
+                "annotation.dropped",
+                Severity.INFO,
+                f"left out of the XML files: {text}",
+                "a mask cannot hold them",
+                count=tally.dropped.total(),
+            )
+        )
     if tally.invalid:
         text = ", ".join(f"{count} {kind}" for kind, count in tally.invalid.most_common(8))
-        notes.append(note("annotation.invalid", Severity.WARNING,
-                          f"objects that cannot be used: {text} (in {listed(dict.fromkeys(tally.spoilt))})",
-                          "draw them again", tally.spoilt[0] if len(set(tally.spoilt)) == 1 else None,
-                          count=tally.invalid.total()))
+        notes.append(
+            note(
+                "annotation.invalid",
+                Severity.WARNING,
+                f"objects that cannot be used: {text} (in {listed(dict.fromkeys(tally.spoilt))})",
+                "draw them again",
+                tally.spoilt[0] if len(set(tally.spoilt)) == 1 else None,
+                count=tally.invalid.total(),
+            )
+        )
     if tally.clipped:
-        notes.append(note("annotation.clipped", Severity.INFO,
-                          f"{tally.clipped} objects reach outside their image, and are cut off at its border",
-                          "none is needed", count=tally.clipped))
+        notes.append(
+            note(
+                "annotation.clipped",
+                Severity.INFO,
+                f"{tally.clipped} objects reach outside their image, and are cut off at its border",
+                "none is needed",
+                count=tally.clipped,
+            )
+        )
     return notes
 
 
@@ -209,20 +277,38 @@ def _give_splits(items: list[Item], root: Path, folder: Path) -> list[Finding]:
         for key, split in given.items():
             keys[key].split = keys[key].split or split
         if conflicts:
-            notes.append(note("annotation.conflict", Severity.WARNING,
-                              f"ImageSets/{inside[task].name}: {len(conflicts)} images stand in several splits "
-                              f"({listed(sorted(conflicts))}); the first of train, val, test counts",
-                              "remove them from all lists but one", count=len(conflicts)))
+            notes.append(
+                note(
+                    "annotation.conflict",
+                    Severity.WARNING,
+                    f"ImageSets/{inside[task].name}: {len(conflicts)} images stand in several splits "
+                    f"({listed(sorted(conflicts))}); the first of train, val, test counts",
+                    "remove them from all lists but one",
+                    count=len(conflicts),
+                )
+            )
         if unknown:
-            notes.append(note("annotation.no_image", Severity.WARNING,
-                              f"ImageSets/{inside[task].name}: {len(unknown)} lines name no image of this folder "
-                              f"({listed(line[:60] for line in unknown)})", "restore the images, or remove the lines",
-                              count=len(unknown)))
+            notes.append(
+                note(
+                    "annotation.no_image",
+                    Severity.WARNING,
+                    f"ImageSets/{inside[task].name}: {len(unknown)} lines name no image of this folder "
+                    f"({listed(line[:60] for line in unknown)})",
+                    "restore the images, or remove the lines",
+                    count=len(unknown),
+                )
+            )
     open_ = sorted(key for key in no_split if keys[key].split is None)
     if open_ and "trainval" in {name for task in inside.values() for name in _names_of(task)}:
-        notes.append(note("annotation.dropped", Severity.INFO,
-                          f"{len(open_)} images stand in trainval.txt only, so they have no split ({listed(open_)})",
-                          "split the data set", count=len(open_)))
+        notes.append(
+            note(
+                "annotation.dropped",
+                Severity.INFO,
+                f"{len(open_)} images stand in trainval.txt only, so they have no split ({listed(open_)})",
+                "split the data set",
+                count=len(open_),
+            )
+        )
     return notes
 
 
@@ -236,36 +322,60 @@ def _names_of(folder: Path) -> list[str]:
     return [path.stem.lower() for path in folder.glob("*.txt")]
 
 
-def _labels(place: Place, found: Survey, masks: bool, items: list[Item], sheets: Mapping[str, Path]
-            ) -> tuple[list[Label], list[Finding]]:
+def _labels(
+    place: Place, found: Survey, masks: bool, items: list[Item], sheets: Mapping[str, Path]
+) -> tuple[list[Label], list[Finding]]:
     """The classes, from the first that there is of: a label map, a list of names, the masks or the XML files."""
     marked = sorted({mark.label for item in items for mark in item.marks} - {"ignore"})
     notes: list[Finding] = []
     files = [path for name in (LABEL_MAP, META, *CLASS_LISTS) if (path := place.home / name).is_file()]
     if files:
         path = confine_found(place.inside, files[0])
-        labels = (read_label_map(path) if path.name == LABEL_MAP else read_meta(path).labels if path.name == META
-                  else read_class_list(path))
+        labels = (
+            read_label_map(path)
+            if path.name == LABEL_MAP
+            else read_meta(path).labels
+            if path.name == META
+            else read_class_list(path)
+        )
     elif not masks:
         return [Label(name) for name in marked], []
     elif _fits_voc(found, marked, sheets):
         labels = [Label(name, i, voc_colour(i)) for i, name in enumerate(VOC_2012)]
-        notes.append(note("annotation.renamed", Severity.INFO,
-                          f"no {LABEL_MAP}, but the masks fit the 21 classes of VOC 2012, so their names are taken",
-                          f"write {LABEL_MAP} if the classes are others"))
+        notes.append(
+            note(
+                "annotation.renamed",
+                Severity.INFO,
+                f"no {LABEL_MAP}, but the masks fit the 21 classes of VOC 2012, so their names are taken",
+                f"write {LABEL_MAP} if the classes are others",
+            )
+        )
     else:
         labels = _placeholders(found, place)
-        notes.append(note("annotation.renamed", Severity.WARNING,
-                          f"no {LABEL_MAP}, and the masks are not those of VOC 2012: the classes have no names",
-                          f"write {LABEL_MAP}, or give them names in dataset.yaml", count=len(labels)))
+        notes.append(
+            note(
+                "annotation.renamed",
+                Severity.WARNING,
+                f"no {LABEL_MAP}, and the masks are not those of VOC 2012: the classes have no names",
+                f"write {LABEL_MAP}, or give them names in dataset.yaml",
+                count=len(labels),
+            )
+        )
     known = {label.name for label in labels}
     new = [name for name in marked if name not in known]
     if new and masks:
         free = 1 + max((label.id or 0 for label in labels), default=0)
         labels += [Label(name, free + i) for i, name in enumerate(new)]
-        notes.append(note("annotation.conflict", Severity.WARNING,
-                          f"{len(new)} labels of XML files are none of the masks' classes ({listed(new)}); they become "
-                          "classes of their own", f"add them to {LABEL_MAP}", count=len(new)))
+        notes.append(
+            note(
+                "annotation.conflict",
+                Severity.WARNING,
+                f"{len(new)} labels of XML files are none of the masks' classes ({listed(new)}); they become "
+                "classes of their own",
+                f"add them to {LABEL_MAP}",
+                count=len(new),
+            )
+        )
     elif new:
         labels += [Label(name, len(labels) + i) for i, name in enumerate(new)]
     return labels, notes
@@ -273,9 +383,15 @@ def _labels(place: Place, found: Survey, masks: bool, items: list[Item], sheets:
 
 def _fits_voc(found: Survey, marked: list[str], sheets: Mapping[str, Path]) -> bool:
     """Whether masks and names are those of VOC 2012: a few ids alone would fit any data set."""
-    names = {*marked, *(name for path in list(sheets.values())[:_NAMES_READ]
-                        for element in read_xml(path).iterfind("object")
-                        if (name := (element.findtext("name") or "").strip()))}
+    names = {
+        *marked,
+        *(
+            name
+            for path in list(sheets.values())[:_NAMES_READ]
+            for element in read_xml(path).iterfind("object")
+            if (name := (element.findtext("name") or "").strip())
+        ),
+    }
     if not names <= {*VOC_2012, *IGNORE_LABELS}:
         return False
     if found.kind == "colour":
@@ -287,21 +403,26 @@ def _placeholders(found: Survey, place: Place) -> list[Label]:
     colours = sorted(found.colours)
     count = len(colours) if found.kind == "colour" else len(found.values)
     if count > MAX_CLASSES + 2:
-        raise DataError(f"{place.masks}: the masks hold {count} different values, too many for classes without a "
-                        f"{LABEL_MAP}; write one")
+        raise DataError(
+            f"{place.masks}: the masks hold {count} different values, too many for classes without a "
+            f"{LABEL_MAP}; write one"
+        )
     if found.kind == "colour":
-        return [Label("background" if colour == (0, 0, 0) else f"class_{i}", i, colour)
-                for i, colour in enumerate(colours)]
+        return [
+            Label("background" if colour == (0, 0, 0) else f"class_{i}", i, colour) for i, colour in enumerate(colours)
+        ]
     values = sorted({0, *found.values} - {IGNORE})
     return [Label(f"class_{value}" if value else "background", value, voc_colour(value % 256)) for value in values]
 
 
-def _without_ignore(labels: list[Label], found: Survey, masks: bool, encoding: MaskEncoding
-                    ) -> tuple[list[Label], MaskEncoding, int | None]:
+def _without_ignore(
+    labels: list[Label], found: Survey, masks: bool, encoding: MaskEncoding
+) -> tuple[list[Label], MaskEncoding, int | None]:
     """Labels without those that mark pixels which do not count, and the colour of such pixels, or their value if it
     is not 255."""
-    aside = [label for label in labels
-             if label.id != 0 and (label.name.lower() in IGNORE_LABELS or label.colour == VOID)]
+    aside = [
+        label for label in labels if label.id != 0 and (label.name.lower() in IGNORE_LABELS or label.colour == VOID)
+    ]
     if masks and encoding.kind == "colour":
         labels = [label for label in labels if label not in aside]
         colour = next((label.colour for label in aside if label.colour), VOID)
@@ -349,8 +470,11 @@ class Writer:
         name = self._names.of(sample)
         values = self._values[mask]
         self._save(f"SegmentationClass/{name}.png", values, self._palette)
-        self._save(f"SegmentationObject/{name}.png", _objects(values),
-                   bytes(part for i in range(256) for part in voc_colour(i)))
+        self._save(
+            f"SegmentationObject/{name}.png",
+            _objects(values),
+            bytes(part for i in range(256) for part in voc_colour(i)),
+        )
         split = re.sub(r"[^\w.-]|^\.", "_", sample.split) if sample.split else "default"
         self._lists.setdefault(split, []).append(name)
         return self._names.changed(sample)

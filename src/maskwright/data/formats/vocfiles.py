@@ -98,8 +98,9 @@ def _homes(root: Path) -> Iterator[Place]:
     for level in (1, 2):
         folders = [root]
         for _ in range(level):
-            folders = [child for folder in folders for child in itertools.islice(folders_in(folder).values(),
-                                                                                _FOLDERS_LISTED)]
+            folders = [
+                child for folder in folders for child in itertools.islice(folders_in(folder).values(), _FOLDERS_LISTED)
+            ]
         if places := [place for folder in folders if (place := _usual(root, folder))]:
             yield from places
             return
@@ -132,8 +133,11 @@ def _has_mask_folder(home: Path) -> bool:
     def holds_images(folder: Path) -> bool:
         return any(path.suffix.lower() in IMAGE_SUFFIXES for path in itertools.islice(folder.rglob("*"), _LISTED))
 
-    return any(holds_images(path) for name, path in folders_in(home).items()
-               if name in MASK_FOLDERS and name not in _CLASS_FOLDERS)
+    return any(
+        holds_images(path)
+        for name, path in folders_in(home).items()
+        if name in MASK_FOLDERS and name not in _CLASS_FOLDERS
+    )
 
 
 def find_place(root: Path, annotations: str | None, images: str | None) -> Place:
@@ -150,8 +154,9 @@ def find_place(root: Path, annotations: str | None, images: str | None) -> Place
         place = replace(next(_homes(root), None) or Place(root, root, root), xml=given)
     place = place or _loose(root)
     if place is None:
-        raise DataError(f"{root}: no folders of Pascal VOC (JPEGImages, SegmentationClass, Annotations); "
-                        "is this the right folder?")
+        raise DataError(
+            f"{root}: no folders of Pascal VOC (JPEGImages, SegmentationClass, Annotations); is this the right folder?"
+        )
     place = replace(place, inside=root)
     return replace(place, images=confine(root, images, str(root))) if images else place
 
@@ -213,8 +218,9 @@ def size_of(root: ElementTree.Element, tally: Tally) -> tuple[int, int] | None:
     return None
 
 
-def marks_of(root: ElementTree.Element, size: tuple[int, int] | None, tally: Tally, key: str
-           ) -> tuple[list[Mark], bool]:
+def marks_of(
+    root: ElementTree.Element, size: tuple[int, int] | None, tally: Tally, key: str
+) -> tuple[list[Mark], bool]:
     """The objects of a file, and whether all could be used."""
     marks: list[Mark] = []
     sound = True
@@ -230,8 +236,13 @@ def marks_of(root: ElementTree.Element, size: tuple[int, int] | None, tally: Tal
                 tally.dropped[f"<{child.tag[:40]}>"] += 1
         rings, weak = _rings(element)
         name = (element.findtext("name") or "").strip()
-        problem = "without a name" if not name else "without a box" if not rings else next(
-            (f"with {what}" for ring in rings if (what := _problem(ring))), "")
+        problem = (
+            "without a name"
+            if not name
+            else "without a box"
+            if not rings
+            else next((f"with {what}" for ring in rings if (what := _problem(ring))), "")
+        )
         if problem:
             tally.invalid[problem] += 1
             tally.spoilt.append(key)
@@ -268,8 +279,10 @@ def _polygon(element: ElementTree.Element) -> npt.NDArray[np.float64]:
     if points := element.findall("pt"):
         return np.array([(_number(point.findtext("x")), _number(point.findtext("y"))) for point in points])
     texts = {child.tag: child.text for child in element}
-    found = [(_number(texts[f"x{n}"]), _number(texts.get(f"y{n}"))) for n in
-             itertools.takewhile(lambda n: f"x{n}" in texts, itertools.count(1))]
+    found = [
+        (_number(texts[f"x{n}"]), _number(texts.get(f"y{n}")))
+        for n in itertools.takewhile(lambda n: f"x{n}" in texts, itertools.count(1))
+    ]
     # Of the centres of pixels counted from 1, which are half a pixel away from their edges.
     return np.array(found).reshape(-1, 2) - 0.5
 
@@ -288,14 +301,18 @@ def _outside(ring: npt.NDArray[np.float64], size: tuple[int, int] | None) -> boo
 def read_lists(root: Path, folder: Path, classes: bool) -> dict[str, list[str]]:
     """Lines of the lists in `folder` by the name of their file. With `classes`, those of single classes are left out
     (`cat_train.txt`, with -1, 0 or 1 behind each name)."""
-    files = {path.stem: path for path in sorted(folder.glob("*.txt"))
-             if path.is_file() and not path.name.startswith(".")}
+    files = {
+        path.stem: path for path in sorted(folder.glob("*.txt")) if path.is_file() and not path.name.startswith(".")
+    }
     found = {}
     for name, path in files.items():
         if classes and any(name.endswith(f"_{other}") for other in files):
             continue
-        lines = [line for text in _text(confine_found(root, path)).splitlines()
-                 if (line := text.strip()) and not line.startswith("#")]
+        lines = [
+            line
+            for text in _text(confine_found(root, path)).splitlines()
+            if (line := text.strip()) and not line.startswith("#")
+        ]
         if not (classes and lines and all(re.search(r"\s(-1|0|1)$", line) for line in lines)):
             found[name] = lines
     return found
@@ -336,8 +353,11 @@ def read_label_map(path: Path) -> list[Label]:
         # A name may hold colons itself when all four fields are there.
         name, colour, *_ = [*(line.rsplit(":", 3) if line.count(":") >= 3 else line.split(":")), ""]
         parts = [part.strip() for part in colour.split(",")] if colour.strip() else []
-        if not name.strip() or len(parts) not in (0, 3) or not all(
-                re.fullmatch("[0-9]{1,3}", part) and int(part) <= 255 for part in parts):
+        if (
+            not name.strip()
+            or len(parts) not in (0, 3)
+            or not all(re.fullmatch("[0-9]{1,3}", part) and int(part) <= 255 for part in parts)
+        ):
             raise DataError(f"{path}:{number}: is no `label:red,green,blue:parts:actions`; correct the line")
         if len(labels) > MAX_CLASSES + 2:
             raise DataError(f"{path}: over {MAX_CLASSES + 2} labels; at most {MAX_CLASSES} classes are possible")

@@ -64,36 +64,96 @@ _MAX_NUMBER = 1_000_000
 _INFO, _WARNING = Severity.INFO, Severity.WARNING
 # What reading finds: code, severity, what was seen, what to do. One note each, however often it is seen.
 _KINDS: Kinds = {
-    "confidence": ("annotation.dropped", _INFO, "lines end with a confidence, which is dropped",
-                   "nothing, if you trust the predictions"),
-    "keypoints": ("annotation.dropped", _WARNING, "lines have keypoints; only their boxes are kept",
-                  "nothing, if the boxes are what you want"),
-    "line": ("annotation.invalid", _WARNING, "lines are no `class cx cy width height` and no polygon; left out",
-             "correct the lines, or export again"),
-    "far": ("annotation.invalid", _WARNING, "regions have coordinates far outside 0..1; left out",
-            "divide by the width and height of the image"),
-    "empty": ("annotation.invalid", _WARNING, "regions have no area inside the image; left out",
-              "correct or remove the lines"),
-    "image": ("annotation.invalid", _WARNING, "labelled images cannot be read, so their sizes are unknown; taken as "
-              "not labelled", "save the images again"),
-    "clipped": ("annotation.clipped", _INFO, "regions reach outside the image and are cut off at its edge",
-                "nothing, unless they should not"),
-    "class": ("annotation.renamed", _WARNING, "regions have a class number without a name and are called class_N",
-              "add the names to data.yaml, obj.names or classes.txt"),
-    "same": ("annotation.renamed", _WARNING, "class names stand for several numbers, which become one class",
-             "give the classes different names"),
-    "moved": ("annotation.renamed", _INFO, "paths lead elsewhere; what has the same end inside the folder is taken",
-              "nothing, if the right files were found"),
-    "nc": ("annotation.conflict", _WARNING, "files have an `nc` that is not the number of names; the names count",
-           "correct `nc`"),
-    "missing": ("annotation.no_image", _WARNING, "listed images are not there; they are taken as not labelled",
-                "put them back, or name their folder"),
-    "folder": ("annotation.no_image", _WARNING, "folders, lists or images are named and not there, or something else",
-               "put them back, or correct the file that names them"),
-    "orphan": ("annotation.no_image", _WARNING, "text files with regions belong to no image; left out",
-               "put the images back, or remove the text files"),
-    "twice": ("annotation.duplicate", _WARNING, "images are listed again, or share a text file with another one; the "
-              "first counts", "list or keep each image once"),
+    "confidence": (
+        "annotation.dropped",
+        _INFO,
+        "lines end with a confidence, which is dropped",
+        "nothing, if you trust the predictions",
+    ),
+    "keypoints": (
+        "annotation.dropped",
+        _WARNING,
+        "lines have keypoints; only their boxes are kept",
+        "nothing, if the boxes are what you want",
+    ),
+    "line": (
+        "annotation.invalid",
+        _WARNING,
+        "lines are no `class cx cy width height` and no polygon; left out",
+        "correct the lines, or export again",
+    ),
+    "far": (
+        "annotation.invalid",
+        _WARNING,
+        "regions have coordinates far outside 0..1; left out",
+        "divide by the width and height of the image",
+    ),
+    "empty": (
+        "annotation.invalid",
+        _WARNING,
+        "regions have no area inside the image; left out",
+        "correct or remove the lines",
+    ),
+    "image": (
+        "annotation.invalid",
+        _WARNING,
+        "labelled images cannot be read, so their sizes are unknown; taken as not labelled",
+        "save the images again",
+    ),
+    "clipped": (
+        "annotation.clipped",
+        _INFO,
+        "regions reach outside the image and are cut off at its edge",
+        "nothing, unless they should not",
+    ),
+    "class": (
+        "annotation.renamed",
+        _WARNING,
+        "regions have a class number without a name and are called class_N",
+        "add the names to data.yaml, obj.names or classes.txt",
+    ),
+    "same": (
+        "annotation.renamed",
+        _WARNING,
+        "class names stand for several numbers, which become one class",
+        "give the classes different names",
+    ),
+    "moved": (
+        "annotation.renamed",
+        _INFO,
+        "paths lead elsewhere; what has the same end inside the folder is taken",
+        "nothing, if the right files were found",
+    ),
+    "nc": (
+        "annotation.conflict",
+        _WARNING,
+        "files have an `nc` that is not the number of names; the names count",
+        "correct `nc`",
+    ),
+    "missing": (
+        "annotation.no_image",
+        _WARNING,
+        "listed images are not there; they are taken as not labelled",
+        "put them back, or name their folder",
+    ),
+    "folder": (
+        "annotation.no_image",
+        _WARNING,
+        "folders, lists or images are named and not there, or something else",
+        "put them back, or correct the file that names them",
+    ),
+    "orphan": (
+        "annotation.no_image",
+        _WARNING,
+        "text files with regions belong to no image; left out",
+        "put the images back, or remove the text files",
+    ),
+    "twice": (
+        "annotation.duplicate",
+        _WARNING,
+        "images are listed again, or share a text file with another one; the first counts",
+        "list or keep each image once",
+    ),
 }
 # Kinds that are not about one image.
 _NOT_OF_SAMPLES = ("same", "moved", "nc", "folder", "orphan")
@@ -108,8 +168,9 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
         raise DataError(f"{root}: no such folder; give the folder that holds the images and text files")
     seen: Seen = {}
     image_root = confine(root, images, "the folder of images") if images else root
-    place = (confine(root, annotations, "the annotations") if annotations else
-             lists.yaml_of(root) or lists.darknet_of(root))
+    place = (
+        confine(root, annotations, "the annotations") if annotations else lists.yaml_of(root) or lists.darknet_of(root)
+    )
     listing, label_root = lists.Listing(), None
     if place is not None and place.is_dir():
         label_root = place
@@ -125,8 +186,10 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
         alone = [path for path in texts.others(text for *_, text in entries) if _kind_of(path)]
         seen["orphan"] = [path.relative_to(root).as_posix() for path in alone]
         if alone and not entries:
-            raise DataError(f"{root}: {len(alone)} text files with regions ({seen['orphan'][0]} for one) and no "
-                            "images; put the images beside them, or into images/")
+            raise DataError(
+                f"{root}: {len(alone)} text files with regions ({seen['orphan'][0]} for one) and no "
+                "images; put the images beside them, or into images/"
+            )
     names = listing.names
     if names is None:
         names = lists.names_near(root, [text for *_, text in entries if text]) or {}
@@ -134,8 +197,13 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     return _source(root, entries, names, listing.keypoints, seen)
 
 
-def _source(root: Path, entries: Iterable[tuple[str | None, Path, Path | None]], names: dict[int, str],
-            keypoints: int, seen: Seen) -> Source:
+def _source(
+    root: Path,
+    entries: Iterable[tuple[str | None, Path, Path | None]],
+    names: dict[int, str],
+    keypoints: int,
+    seen: Seen,
+) -> Source:
     items: dict[str, Item] = {}
     used: set[Path] = set()
     numbers: set[int] = set()
@@ -164,17 +232,21 @@ def _source(root: Path, entries: Iterable[tuple[str | None, Path, Path | None]],
                     numbers.add(found[0])
                     item.marks.append(found[1])
     if items and len(seen.get("missing", ())) == len(items):
-        raise DataError(f"{root}: none of the {len(items)} listed images is there, {next(iter(items))} for one; "
-                        "put the images beside their labels")
+        raise DataError(
+            f"{root}: none of the {len(items)} listed images is there, {next(iter(items))} for one; "
+            "put the images beside their labels"
+        )
     labels = names | {number: f"class_{number}" for number in sorted(numbers - set(names))}
     if len(labels) > MAX_CLASSES:
         raise DataError(f"{root}: {len(labels)} classes; at most {MAX_CLASSES} are possible, so merge some")
-    return Source([Label(label) for label in labels.values()], list(items.values()),
-                  told(_KINDS, seen, _NOT_OF_SAMPLES))
+    return Source(
+        [Label(label) for label in labels.values()], list(items.values()), told(_KINDS, seen, _NOT_OF_SAMPLES)
+    )
 
 
 def _mark(line: str, item: Item, names: dict[int, str], keypoints: int, seen: Seen) -> tuple[int, Mark] | None:
     """The class number and the region of a line, or None; `seen` tells why."""
+
     def saw(kind: str) -> None:
         seen.setdefault(kind, []).append(item.name)
 
@@ -261,10 +333,18 @@ def _some_texts(root: Path) -> Iterator[Path]:
         try:
             with os.scandir(folder) as entries:
                 some = sorted(islice(entries, 5000), key=lambda entry: entry.name)
-                texts = [Path(entry.path) for entry in some if entry.name.lower().endswith(".txt")
-                         and entry.is_file(follow_symlinks=False) and entry.stat().st_size]
-                below = [Path(entry.path) for entry in some
-                         if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")]
+                texts = [
+                    Path(entry.path)
+                    for entry in some
+                    if entry.name.lower().endswith(".txt")
+                    and entry.is_file(follow_symlinks=False)
+                    and entry.stat().st_size
+                ]
+                below = [
+                    Path(entry.path)
+                    for entry in some
+                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+                ]
         except OSError:
             continue
         yield from texts[:10]
@@ -337,6 +417,7 @@ class _Writer(ABC):
 
     def finish(self) -> None:
         """Writes `data.yaml`; without `path`, its own folder is the root."""
+
         def quoted(text: str) -> str:
             return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize)).rstrip("\n")
 

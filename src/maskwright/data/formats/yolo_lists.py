@@ -64,8 +64,10 @@ def head(path: Path, size: int = HEAD) -> bytes:
 
 def yaml_of(root: Path) -> Path | None:
     """`data.yaml`, or another YAML file in `root` that names classes as Ultralytics does."""
-    files = sorted((path for path in root.iterdir() if path.suffix.lower() in YAML and path.is_file()),
-                   key=lambda path: (path.stem != "data", path.name))
+    files = sorted(
+        (path for path in root.iterdir() if path.suffix.lower() in YAML and path.is_file()),
+        key=lambda path: (path.stem != "data", path.name),
+    )
     return next((path for path in files[:20] if says(path, "names|nc")), None)
 
 
@@ -130,8 +132,11 @@ def from_darknet(root: Path, image_root: Path, file: Path, seen: Seen) -> Listin
     values = {key.strip().lower(): value.strip() for key, _, value in pairs}
     bases = [file.parent, image_root, root]
     images: list[tuple[str | None, Path]] = [
-        (split, path) for key, split in SPLIT_NAMES.items() if values.get(key)
-        for path in _images(root, bases, values[key], key, seen)]
+        (split, path)
+        for key, split in SPLIT_NAMES.items()
+        if values.get(key)
+        for path in _images(root, bases, values[key], key, seen)
+    ]
     names = _located(root, bases, values["names"], seen) if values.get("names") else None
     return Listing(names_in(names) if names is not None and names.is_file() else None, images or None)
 
@@ -232,16 +237,26 @@ class Texts:
 
     def walk(self) -> list[tuple[str | None, Path, Path | None]]:
         """Split, path and text file of the images in a folder of images or with a text file; else of all images."""
-        found = [(_split_of(self.root, path), confine_found(self.root, path), self.of(path))
-                 for path in images_below(self.image_root)]
-        return [entry for entry in found if entry[2] is not None or self.image_root != self.root
-                or any(part.lower() in IMAGE_FOLDERS for part in entry[1].relative_to(self.root).parts[:-1])] or found
+        found = [
+            (_split_of(self.root, path), confine_found(self.root, path), self.of(path))
+            for path in images_below(self.image_root)
+        ]
+        return [
+            entry
+            for entry in found
+            if entry[2] is not None
+            or self.image_root != self.root
+            or any(part.lower() in IMAGE_FOLDERS for part in entry[1].relative_to(self.root).parts[:-1])
+        ] or found
 
     def others(self, used: Iterable[Path | None]) -> list[Path]:
         """Text files that belong to none of the images."""
         known = set(used)
-        return [confine_found(self.root, path) for path in sorted((self.label_root or self.root).rglob("*.txt"))
-                if path not in known and path.is_file()]
+        return [
+            confine_found(self.root, path)
+            for path in sorted((self.label_root or self.root).rglob("*.txt"))
+            if path not in known and path.is_file()
+        ]
 
 
 def _split_of(root: Path, image: Path) -> str | None:
@@ -255,8 +270,14 @@ def _split_of(root: Path, image: Path) -> str | None:
 def name_of(root: Path, image: Path, split: str | None) -> str:
     """The path without its first folder of images and without the folder of its split, which comes first."""
     folders = list(image.relative_to(root).parts[:-1])
-    usual = next((i for i, part in enumerate(folders)
-                  if part.lower() in IMAGE_FOLDERS or re.fullmatch(r"obj_(\w+_)?data", part.lower())), None)
+    usual = next(
+        (
+            i
+            for i, part in enumerate(folders)
+            if part.lower() in IMAGE_FOLDERS or re.fullmatch(r"obj_(\w+_)?data", part.lower())
+        ),
+        None,
+    )
     if usual is not None:
         del folders[usual]
     if split is not None:

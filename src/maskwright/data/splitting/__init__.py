@@ -62,9 +62,17 @@ class _Seen:
     looks: npt.NDArray[np.float32]
 
 
-def propose(dataset: Dataset, *, fractions: Mapping[str, float], seed: int = 0,
-            groups: Mapping[str, str] | None = None, pattern: str | None = None, trusted: int = 0,
-            eval_share: float = 0.5, progress: bool = True) -> Proposal:
+def propose(
+    dataset: Dataset,
+    *,
+    fractions: Mapping[str, float],
+    seed: int = 0,
+    groups: Mapping[str, str] | None = None,
+    pattern: str | None = None,
+    trusted: int = 0,
+    eval_share: float = 0.5,
+    progress: bool = True,
+) -> Proposal:
     """Splits a dataset into parts of the given shares of images, stratified by class, groups undivided.
 
     fractions: split -> share, adding up to 1. Groups are told by `groups` (sample name -> group; a sample that is
@@ -82,8 +90,9 @@ def propose(dataset: Dataset, *, fractions: Mapping[str, float], seed: int = 0,
     fractions = checked(fractions)
     generator(seed)  # refuses a wrong one before any file is read
     if trusted < 0 or trusted == 1:
-        raise ConfigError(f"trusted: {trusted} images cannot be divided; give 0, or 2 and more: some to train on and "
-                          "some to judge by")
+        raise ConfigError(
+            f"trusted: {trusted} images cannot be divided; give 0, or 2 and more: some to train on and some to judge by"
+        )
     # In the order of names, whatever the order of the samples.
     samples = sorted((s for s in dataset.samples if s.status != "exclude"), key=lambda sample: sample.name)
     given, notes = _groups([sample.name for sample in samples], groups, pattern)
@@ -115,12 +124,20 @@ def propose(dataset: Dataset, *, fractions: Mapping[str, float], seed: int = 0,
             notes.append(f"only {len(chosen)} different images are there to be labelled by hand, not {trusted}")
         baseline = {*divide(chosen, pixels, eval_share, seed, together)[0]}
         halves = {names[i]: "baseline" if i in baseline else "eval" for i in chosen}
-    return Proposal(dataset.name, seed, splits, dict(zip(names, together, strict=True)), halves, table,
-                    (*notes, *tables.absent(table)))
+    return Proposal(
+        dataset.name,
+        seed,
+        splits,
+        dict(zip(names, together, strict=True)),
+        halves,
+        table,
+        (*notes, *tables.absent(table)),
+    )
 
 
-def _groups(names: Sequence[str], groups: Mapping[str, str] | None, pattern: str | None
-            ) -> tuple[dict[str, str], list[str]]:
+def _groups(
+    names: Sequence[str], groups: Mapping[str, str] | None, pattern: str | None
+) -> tuple[dict[str, str], list[str]]:
     """The group of each name, and notes on names that have none."""
     if groups is not None and pattern is not None:
         raise ConfigError("groups: both a mapping and a pattern are given; give one of them")

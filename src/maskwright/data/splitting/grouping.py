@@ -27,8 +27,10 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         silence(re.escape(__name__), FutureWarning)  # of notations that may change their meaning
         return re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ConfigError(f"pattern {pattern!r}: is no regular expression ({error or 'too deep'}); "
-                          r"write for example (patient\d+)_") from None
+        raise ConfigError(
+            f"pattern {pattern!r}: is no regular expression ({error or 'too deep'}); "
+            r"write for example (patient\d+)_"
+        ) from None
 
 
 def joined(groups: Sequence[str], digests: Iterable[bytes]) -> list[str]:

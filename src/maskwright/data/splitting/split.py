@@ -28,21 +28,35 @@ class SplitResult:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**self.proposal.to_dict(), "lists": str(self.lists) if self.lists else None,
-                "batch": self.batch.name if self.batch else None}
+        return {
+            **self.proposal.to_dict(),
+            "lists": str(self.lists) if self.lists else None,
+            "batch": self.batch.name if self.batch else None,
+        }
 
     def human(self) -> str:
         """For a terminal."""
         lines = [self.proposal.human()]
         if self.batch:
-            lines.append(f"lists: {self.lists}; kept as edits, batch {self.batch.name} "
-                         "(`maskwright edits DIR --undo` takes it back)")
+            lines.append(
+                f"lists: {self.lists}; kept as edits, batch {self.batch.name} "
+                "(`maskwright edits DIR --undo` takes it back)"
+            )
         return "\n".join(lines)
 
 
-def split(folder: str | Path, *, fractions: Mapping[str, float] | None = None, seed: int = 0, group: str | None = None,
-          group_file: str | Path | None = None, trusted: int = 0, out: str | Path | None = None,
-          dry_run: bool = False, progress: bool = True) -> SplitResult:
+def split(
+    folder: str | Path,
+    *,
+    fractions: Mapping[str, float] | None = None,
+    seed: int = 0,
+    group: str | None = None,
+    group_file: str | Path | None = None,
+    trusted: int = 0,
+    out: str | Path | None = None,
+    dry_run: bool = False,
+    progress: bool = True,
+) -> SplitResult:
     """Splits the dataset in `folder` by `propose`; the dataset's own files are not changed.
 
     `fractions`: split -> share of the images, by default 70, 15 and 15 % for train, val and test. Groups, which no
@@ -57,8 +71,15 @@ def split(folder: str | Path, *, fractions: Mapping[str, float] | None = None, s
         require_absent(Path(out))
     dataset = load_dataset(folder)
     groups = _groups(Path(group_file), {sample.name for sample in dataset.samples}) if group_file else None
-    proposal = propose(dataset, fractions=fractions or FRACTIONS, seed=seed, groups=groups, pattern=group,
-                       trusted=trusted, progress=progress)
+    proposal = propose(
+        dataset,
+        fractions=fractions or FRACTIONS,
+        seed=seed,
+        groups=groups,
+        pattern=group,
+        trusted=trusted,
+        progress=progress,
+    )
     if dry_run:
         return SplitResult(proposal, None, None)
     lists = Path(out) if out is not None else next_free(home / FOLDER, "splits")
@@ -73,8 +94,11 @@ def split(folder: str | Path, *, fractions: Mapping[str, float] | None = None, s
             (place / f"{part}.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
         (place / "split.json").write_text(dump_json(proposal.to_dict(), indent=2) + "\n", "utf-8")
     shares = "/".join(f"{share:g}" for share in (fractions or FRACTIONS).values())
-    batch = add_edits(home, [Edit("split", name, part or "") for name, part in proposal.splits.items()],
-                      f"split {shares}, seed {seed}")
+    batch = add_edits(
+        home,
+        [Edit("split", name, part or "") for name, part in proposal.splits.items()],
+        f"split {shares}, seed {seed}",
+    )
     return SplitResult(proposal, lists, batch)
 
 
@@ -90,8 +114,9 @@ def parse_fractions(text: str) -> dict[str, float]:
             return dict(zip(FRACTIONS, map(float, parts), strict=True))
     except ValueError:
         pass
-    raise ConfigError(f"--fractions {text}: give three shares (0.7,0.15,0.15) or names with shares "
-                      "(train=0.8,test=0.2)")
+    raise ConfigError(
+        f"--fractions {text}: give three shares (0.7,0.15,0.15) or names with shares (train=0.8,test=0.2)"
+    )
 
 
 def _groups(path: Path, known: set[str]) -> dict[str, str]:

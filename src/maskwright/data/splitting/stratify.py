@@ -35,8 +35,9 @@ _IMAGES, _ABSENT, _ABSENT_FROM_TRAIN = 100.0, 4.0, 16.0
 _PARTNERS, _VISITS = 256, 10_000
 
 
-def stratified(class_pixels: npt.NDArray[Any], groups: Sequence[str], fractions: Mapping[str, float], seed: int
-               ) -> list[str]:
+def stratified(
+    class_pixels: npt.NDArray[Any], groups: Sequence[str], fractions: Mapping[str, float], seed: int
+) -> list[str]:
     """The split of each sample.
 
     class_pixels: (N, K) integers >= 0, the pixels of each class in each sample; rows of zeros for unlabelled ones.
@@ -49,14 +50,17 @@ def stratified(class_pixels: npt.NDArray[Any], groups: Sequence[str], fractions:
     wanted = {name: share for name, share in checked(fractions).items() if share > 0}
     pixels = np.asarray(class_pixels, np.int64)
     if pixels.ndim != 2 or len(pixels) != len(groups) or (pixels < 0).any():
-        raise DataError(f"split: expected counts (N, K) >= 0 for {len(groups)} samples, got {pixels.shape}; "
-                        "give a row a sample")
+        raise DataError(
+            f"split: expected counts (N, K) >= 0 for {len(groups)} samples, got {pixels.shape}; give a row a sample"
+        )
     names = sorted(set(groups))
     if not names:
         raise DataError("split: there is no usable sample; add images, or correct those that cannot be read")
     if len(names) < len(wanted):
-        raise DataError(f"split: {len(groups)} samples in {len(names)} group{'s' * (len(names) > 1)} cannot fill "
-                        f"{len(wanted)} splits ({', '.join(wanted)}); use finer groups, fewer splits or more images")
+        raise DataError(
+            f"split: {len(groups)} samples in {len(names)} group{'s' * (len(names) > 1)} cannot fill "
+            f"{len(wanted)} splits ({', '.join(wanted)}); use finer groups, fewer splits or more images"
+        )
     rng = generator(seed)
     # The order of groups decides what nothing else does, so it is the seed's.
     row_of = dict(zip(names, rng.permutation(len(names)).tolist(), strict=True))
@@ -72,13 +76,18 @@ def stratified(class_pixels: npt.NDArray[Any], groups: Sequence[str], fractions:
 
 def checked(fractions: Mapping[str, float]) -> dict[str, float]:
     """The fractions as floats. ConfigError with every problem unless all are in 0..1 and add up to 1 within 1e-6."""
-    problems = [f"fractions: {name!r} = {value}; give a number from 0 to 1" for name, value in fractions.items()
-                if not 0 <= value <= 1]  # refuses nan as well
+    problems = [
+        f"fractions: {name!r} = {value}; give a number from 0 to 1"
+        for name, value in fractions.items()
+        if not 0 <= value <= 1
+    ]  # refuses nan as well
     if "" in fractions:
         problems.append("fractions: a split has no name; name it")
     if not problems and not math.isclose(sum(fractions.values()), 1, rel_tol=0, abs_tol=1e-6):
-        problems.append(f"fractions: {', '.join(f'{n} = {v:g}' for n, v in fractions.items()) or 'none'} add up to "
-                        f"{sum(fractions.values()):g}; make it 1")
+        problems.append(
+            f"fractions: {', '.join(f'{n} = {v:g}' for n, v in fractions.items()) or 'none'} add up to "
+            f"{sum(fractions.values()):g}; make it 1"
+        )
     if problems:
         raise ConfigError(problems)
     return {name: float(value) for name, value in fractions.items()}
@@ -104,7 +113,7 @@ def _quantities(pixels: Counts, rows: Counts) -> tuple[Floats, Flags]:
     sums = np.zeros((int(rows.max()) + 1, each.shape[1]), np.int64)
     np.add.at(sums, rows, each)
     classes = pixels.shape[1]
-    return sums / sums.sum(axis=0), sums[:, 1:classes + 1] > 0
+    return sums / sums.sum(axis=0), sums[:, 1 : classes + 1] > 0
 
 
 def _deal(weights: Floats, held: Flags, shares: Floats, train: int) -> Counts:
@@ -138,8 +147,9 @@ def _deal(weights: Floats, held: Flags, shares: Floats, train: int) -> Counts:
     return split
 
 
-def _exchange(split: Counts, weights: Floats, held: Flags, shares: Floats, train: int, rng: np.random.Generator
-              ) -> None:
+def _exchange(
+    split: Counts, weights: Floats, held: Flags, shares: Floats, train: int, rng: np.random.Generator
+) -> None:
     """Exchanges groups of different splits, in place, while one lowers the distance; at each visit the best one.
 
     To every split belongs a group of nothing, with which a group moves there alone.
@@ -156,11 +166,14 @@ def _exchange(split: Counts, weights: Floats, held: Flags, shares: Floats, train
         # Summed anew at each pass, so that rounding does not pile up.
         off = np.stack([w[of == s].sum(axis=0) for s in range(splits)]) - shares[:, None] * scale
         holders = np.stack([h[of == s].sum(axis=0) for s in range(splits)])
-        for g in rng.permutation(groups).tolist()[:_VISITS - visits]:
+        for g in rng.permutation(groups).tolist()[: _VISITS - visits]:
             visits += 1
             a = of[g]
-            others = np.arange(len(of)) if groups <= _PARTNERS else np.concatenate(
-                [rng.integers(groups, size=_PARTNERS), np.arange(groups, len(of))])
+            others = (
+                np.arange(len(of))
+                if groups <= _PARTNERS
+                else np.concatenate([rng.integers(groups, size=_PARTNERS), np.arange(groups, len(of))])
+            )
             others = others[of[others] != a]
             if (of[:groups] == a).sum() == 1:
                 others = others[others < groups]  # no split is left empty

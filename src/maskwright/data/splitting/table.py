@@ -46,8 +46,13 @@ class SplitShare:
     classes: tuple[ClassShare, ...]
 
 
-def tabulate(splits: Sequence[str], groups: Sequence[str], class_pixels: npt.NDArray[np.int64],
-             fractions: Mapping[str, float], classes: ClassTree) -> tuple[SplitShare, ...]:
+def tabulate(
+    splits: Sequence[str],
+    groups: Sequence[str],
+    class_pixels: npt.NDArray[np.int64],
+    fractions: Mapping[str, float],
+    classes: ClassTree,
+) -> tuple[SplitShare, ...]:
     """splits, groups: (N) of each sample; class_pixels: (N, K); a row for each of the `fractions`, of 0 as well."""
     held = class_pixels > 0
     all_images, all_pixels = held.sum(axis=0), class_pixels.sum(axis=0)
@@ -56,12 +61,30 @@ def tabulate(splits: Sequence[str], groups: Sequence[str], class_pixels: npt.NDA
         inside = of == split
         images, pixels = held[inside].sum(axis=0), class_pixels[inside].sum(axis=0)
         found = tuple(
-            ClassShare(leaf.id, leaf.name, int(images[k]), int(pixels[k]), float(images[k] / all_images[k]),
-                       share := float(pixels[k] / all_pixels[k]), share - wished)
-            for k, leaf in enumerate(classes.leaves) if all_images[k])
+            ClassShare(
+                leaf.id,
+                leaf.name,
+                int(images[k]),
+                int(pixels[k]),
+                float(images[k] / all_images[k]),
+                share := float(pixels[k] / all_pixels[k]),
+                share - wished,
+            )
+            for k, leaf in enumerate(classes.leaves)
+            if all_images[k]
+        )
         part = float(inside.mean())
-        rows.append(SplitShare(split, int(inside.sum()), len({groups[i] for i in np.flatnonzero(inside).tolist()}),
-                               part, wished, part - wished, found))
+        rows.append(
+            SplitShare(
+                split,
+                int(inside.sum()),
+                len({groups[i] for i in np.flatnonzero(inside).tolist()}),
+                part,
+                wished,
+                part - wished,
+                found,
+            )
+        )
     return tuple(rows)
 
 
@@ -72,8 +95,10 @@ def absent(table: Sequence[SplitShare]) -> list[str]:
         lacking = [row.split for row, found in zip(table, column, strict=True) if row.images and not found.images]
         if lacking:
             total = sum(found.images for found in column)
-            notes.append(f"class {column[0].name!r} is not in {' and '.join(lacking)}: it is in {total} "
-                         f"image{'s' * (total > 1)} in all; label more of it, or expect no score for it there")
+            notes.append(
+                f"class {column[0].name!r} is not in {' and '.join(lacking)}: it is in {total} "
+                f"image{'s' * (total > 1)} in all; label more of it, or expect no score for it there"
+            )
     return notes
 
 
@@ -82,22 +107,34 @@ def human(proposal: Proposal) -> str:
     table = proposal.table
     images, groups = sum(row.images for row in table), sum(row.groups for row in table)
     lines = [f"{proposal.name}: {images} images in {groups} groups, seed {proposal.seed}"]
-    lines += _aligned([["split", "images", "groups", "share", "wished"], *(
-        [row.split, str(row.images), str(row.groups), f"{row.share:.1%}", f"{row.wished:.1%}"] for row in table)])
+    lines += _aligned(
+        [
+            ["split", "images", "groups", "share", "wished"],
+            *([row.split, str(row.images), str(row.groups), f"{row.share:.1%}", f"{row.wished:.1%}"] for row in table),
+        ]
+    )
     columns = list(zip(*(row.classes for row in table), strict=True))
     if columns:
         # Those that fit least, in the order of classes.
         worst = sorted(range(len(columns)), key=lambda k: -max(abs(c.deviation) for c in columns[k]))[:_CLASSES]
-        lines += _aligned([["class", *(f"{row.split}: images, pixels" for row in table)], *(
-            [columns[k][0].name, *(f"{cell.images} {cell.pixel_share:>6.1%}" for cell in columns[k])]
-            for k in sorted(worst))])
+        lines += _aligned(
+            [
+                ["class", *(f"{row.split}: images, pixels" for row in table)],
+                *(
+                    [columns[k][0].name, *(f"{cell.images} {cell.pixel_share:>6.1%}" for cell in columns[k])]
+                    for k in sorted(worst)
+                ),
+            ]
+        )
         if len(columns) > len(worst):
             lines.append(f"  ({len(columns) - len(worst)} classes that fit better)")
     if proposal.trusted:
         halves = list(proposal.trusted.values())
         split = proposal.splits[next(iter(proposal.trusted))]
-        lines.append(f"to label by hand: {len(halves)} images of {split}, {halves.count('baseline')} to train on "
-                     f"(BASELINE) and {halves.count('eval')} to judge by (EVAL)")
+        lines.append(
+            f"to label by hand: {len(halves)} images of {split}, {halves.count('baseline')} to train on "
+            f"(BASELINE) and {halves.count('eval')} to judge by (EVAL)"
+        )
     lines += [f"note: {note}" for note in proposal.notes[:_NOTES]]
     if len(proposal.notes) > _NOTES:
         lines.append(f"and {len(proposal.notes) - _NOTES} notes more")
@@ -107,5 +144,11 @@ def human(proposal: Proposal) -> str:
 def _aligned(rows: list[list[str]]) -> list[str]:
     """Columns: the first to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  " + "  ".join(cell.rjust(width) if i else cell.ljust(width)
-                             for i, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
+    return [
+        "  "
+        + "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

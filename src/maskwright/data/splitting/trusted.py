@@ -88,8 +88,10 @@ def pick(features: npt.NDArray[Any], class_pixels: npt.NDArray[Any], count: int,
         raise ConfigError(f"trusted: {count} images cannot be chosen; give 0 or more")
     looks, pixels = np.asarray(features, np.float64), np.asarray(class_pixels)
     if looks.ndim != 2 or pixels.ndim != 2 or len(looks) != len(pixels) or not np.isfinite(looks).all():
-        raise DataError(f"trusted: expected finite features (N, F) and counts (N, K), got {looks.shape} and "
-                        f"{pixels.shape}; give a row of each a sample")
+        raise DataError(
+            f"trusted: expected finite features (N, F) and counts (N, K), got {looks.shape} and "
+            f"{pixels.shape}; give a row of each a sample"
+        )
     rng = generator(seed)
     points = _comparable(looks)
     held: Flags = pixels[:, pixels.any(axis=0)] > 0
@@ -116,8 +118,13 @@ def pick(features: npt.NDArray[Any], class_pixels: npt.NDArray[Any], count: int,
     return chosen
 
 
-def divide(chosen: Sequence[int], class_pixels: npt.NDArray[Any], eval_share: float = 0.5, seed: int = 0,
-           groups: Sequence[str] | None = None) -> tuple[list[int], list[int]]:
+def divide(
+    chosen: Sequence[int],
+    class_pixels: npt.NDArray[Any],
+    eval_share: float = 0.5,
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
+) -> tuple[list[int], list[int]]:
     """The chosen samples as BASELINE, to train on, and EVAL, held out to judge by; each in the order of `chosen`.
 
     class_pixels: (N, K) of all samples; groups: (N) names of groups that stay in one half. Both halves are stratified
@@ -125,10 +132,15 @@ def divide(chosen: Sequence[int], class_pixels: npt.NDArray[Any], eval_share: fl
     for fewer groups than halves.
     """
     names = [f"{i:012d}" for i in range(len(class_pixels))] if groups is None else groups
-    halves = stratified(np.asarray(class_pixels)[list(chosen)], [names[i] for i in chosen],
-                        {"baseline": 1 - eval_share, "eval": eval_share}, seed)
-    baseline, held_out = ([i for i, half in zip(chosen, halves, strict=True) if half == name]
-                          for name in ("baseline", "eval"))
+    halves = stratified(
+        np.asarray(class_pixels)[list(chosen)],
+        [names[i] for i in chosen],
+        {"baseline": 1 - eval_share, "eval": eval_share},
+        seed,
+    )
+    baseline, held_out = (
+        [i for i, half in zip(chosen, halves, strict=True) if half == name] for name in ("baseline", "eval")
+    )
     return baseline, held_out
 
 

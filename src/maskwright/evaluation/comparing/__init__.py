@@ -27,8 +27,14 @@ from maskwright.evaluation.guarding import guard
 from maskwright.run import Run
 
 
-def compare(runs: str | Path | Run | Sequence[str | Path | Run], *, split: str = "test", score: str = "mIoU",
-            select: str | None = None, resamples: int = RESAMPLES) -> Comparison:
+def compare(
+    runs: str | Path | Run | Sequence[str | Path | Run],
+    *,
+    split: str = "test",
+    score: str = "mIoU",
+    select: str | None = None,
+    resamples: int = RESAMPLES,
+) -> Comparison:
     """Ranks runs by a score on a split, and says which differences are more than chance.
 
     `runs` are run folders, or folders that hold runs up to two levels deep, such as a study, or logs of other tools:
@@ -45,11 +51,15 @@ def compare(runs: str | Path | Run | Sequence[str | Path | Run], *, split: str =
     own, logs = find_runs([run.path if isinstance(run, Run) else run for run in given])
     others = [curves.summary() for curves in read_curves(logs)] if logs else []
     if not own:
-        raise DataError(f"{', '.join(map(str, logs))}: no run of maskwright to compare with; `maskwright plot` shows "
-                        "logs of other tools alone")
+        raise DataError(
+            f"{', '.join(map(str, logs))}: no run of maskwright to compare with; `maskwright plot` shows "
+            "logs of other tools alone"
+        )
     found, unscored = members_of(own, split)
-    missing = {str(run.path): f"maskwright evaluate {shlex.quote(str(run.path))} --split {shlex.quote(split)}"
-               for run in unscored}
+    missing = {
+        str(run.path): f"maskwright evaluate {shlex.quote(str(run.path))} --split {shlex.quote(split)}"
+        for run in unscored
+    }
     if not found:
         raise DataError(f"{', '.join(missing)}: not evaluated on {split!r}; first `{next(iter(missing.values()))}`")
     # Only scores on the same images, by the same truth, can be compared: those of most.
@@ -60,15 +70,35 @@ def compare(runs: str | Path | Run | Sequence[str | Path | Run], *, split: str =
     entries = _entries(groups, inference, score)
     choice = _choice(groups, entries, inference, score, split, select, resamples)
     samples, seeds, config = members[0].scored.names, inference.seeds, differing(groups)
-    findings = guard([member.number for member in found], chosen_on=choice.on if choice else None,
-                     optimism=inference.optimism if choice and choice.on == split and len(samples) > 1 else None)
+    findings = guard(
+        [member.number for member in found],
+        chosen_on=choice.on if choice else None,
+        optimism=inference.optimism if choice and choice.on == split and len(samples) > 1 else None,
+    )
     return Comparison(
-        split, score, samples, [row["name"] for row in members[0].scored.result["classes"]], entries,
-        _pairs(entries, inference), seeds.pooled**0.5 if seeds.freedom else None, seeds.freedom, resamples, config,
-        matrix([entry.name for entry in entries], [entry.model for entry in entries],
-               [entry.loss for entry in entries], list(config)),
-        choice, _notes(groups, inference, len(samples)), findings,
-        [member.name for member in found if member.alike != common], missing, others)
+        split,
+        score,
+        samples,
+        [row["name"] for row in members[0].scored.result["classes"]],
+        entries,
+        _pairs(entries, inference),
+        seeds.pooled**0.5 if seeds.freedom else None,
+        seeds.freedom,
+        resamples,
+        config,
+        matrix(
+            [entry.name for entry in entries],
+            [entry.model for entry in entries],
+            [entry.loss for entry in entries],
+            list(config),
+        ),
+        choice,
+        _notes(groups, inference, len(samples)),
+        findings,
+        [member.name for member in found if member.alike != common],
+        missing,
+        others,
+    )
 
 
 def _scores(group: Sequence[Member], score: str) -> list[float]:
@@ -83,17 +113,30 @@ def _entry_names(groups: Sequence[Sequence[Member]]) -> list[str]:
 def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: str) -> list[Entry]:
     """Those of groups that are in the order of their scores."""
     configs = [group[0].config for group in groups]
-    verdicts: dict[int, Verdict] = {d.second: "worse" if d.verdict == "better" else d.verdict
-                                    for d in inference.differences if d.first == 0}
+    verdicts: dict[int, Verdict] = {
+        d.second: "worse" if d.verdict == "better" else d.verdict for d in inference.differences if d.first == 0
+    }
     told = zip(groups, _entry_names(groups), inference.scores, model_names(configs), loss_names(configs), strict=True)
-    return [Entry(name, [member.run.path for member in group], [member.scored.folder for member in group],
-                  [member.config.get("seed") for member in group], value, _scores(group, score),
-                  {key: float(np.mean(_scores(group, key))) for key in SCORES},
-                  _means([iou(member.counts.total()) for member in group]),
-                  _means([SCORES[score](member.counts) for member in group]), Costs.of(group),
-                  _mean(member.best_on_val for member in group), list(differing([[member] for member in group])),
-                  model, loss, verdicts.get(e))
-            for e, (group, name, value, model, loss) in enumerate(told)]
+    return [
+        Entry(
+            name,
+            [member.run.path for member in group],
+            [member.scored.folder for member in group],
+            [member.config.get("seed") for member in group],
+            value,
+            _scores(group, score),
+            {key: float(np.mean(_scores(group, key))) for key in SCORES},
+            _means([iou(member.counts.total()) for member in group]),
+            _means([SCORES[score](member.counts) for member in group]),
+            Costs.of(group),
+            _mean(member.best_on_val for member in group),
+            list(differing([[member] for member in group])),
+            model,
+            loss,
+            verdicts.get(e),
+        )
+        for e, (group, name, value, model, loss) in enumerate(told)
+    ]
 
 
 def _means(rows: Sequence[Floats]) -> list[float]:
@@ -110,13 +153,30 @@ def _pairs(entries: Sequence[Entry], inference: Inference) -> list[Pair]:
     for one in inference.differences:
         first, second = entries[one.first], entries[one.second]
         apart = np.array(first.image_scores) - np.array(second.image_scores)
-        pairs.append(Pair(first.name, second.name, one.value, one.p, one.p_corrected, one.verdict,
-                          int((apart > 0).sum()), int((apart < 0).sum())))
+        pairs.append(
+            Pair(
+                first.name,
+                second.name,
+                one.value,
+                one.p,
+                one.p_corrected,
+                one.verdict,
+                int((apart > 0).sum()),
+                int((apart < 0).sum()),
+            )
+        )
     return pairs
 
 
-def _choice(groups: Sequence[Sequence[Member]], entries: Sequence[Entry], inference: Inference, score: str, split: str,
-            select: str | None, resamples: int) -> Choice | None:
+def _choice(
+    groups: Sequence[Sequence[Member]],
+    entries: Sequence[Entry],
+    inference: Inference,
+    score: str,
+    split: str,
+    select: str | None,
+    resamples: int,
+) -> Choice | None:
     if len(groups) < 2:
         return None
     names, costs = [entry.name for entry in entries], [entry.costs for entry in entries]
@@ -126,11 +186,18 @@ def _choice(groups: Sequence[Sequence[Member]], entries: Sequence[Entry], infere
     if missing or len({member.alike for member in found}) > 1:
         if select == "val":
             return by_logs(names, [entry.val_mIoU for entry in entries])
-        raise DataError(f"--select {select}: not all runs are evaluated on the same images of it; first `maskwright "
-                        f"evaluate {shlex.quote(str((missing or [found[0].run])[0].path))} --split {select}`")
+        raise DataError(
+            f"--select {select}: not all runs are evaluated on the same images of it; first `maskwright "
+            f"evaluate {shlex.quote(str((missing or [found[0].run])[0].path))} --split {select}`"
+        )
     counts = {member.run.path: member.counts for member in found}
-    return by_scores(names, costs, infer([[counts[member.run.path] for member in group] for group in groups],
-                                         SCORES[score], resamples=resamples), score, select)
+    return by_scores(
+        names,
+        costs,
+        infer([[counts[member.run.path] for member in group] for group in groups], SCORES[score], resamples=resamples),
+        score,
+        select,
+    )
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -145,13 +212,17 @@ def _notes(groups: Sequence[Sequence[Member]], inference: Inference, images: int
     notes = []
     once = sum(len(group) == 1 for group in groups)
     if not inference.seeds.freedom:
-        notes.append("each was trained once, so the luck of training is unknown: intervals and verdicts are about "
-                     "these trained models, not about their settings; train other seeds to learn more")
+        notes.append(
+            "each was trained once, so the luck of training is unknown: intervals and verdicts are about "
+            "these trained models, not about their settings; train other seeds to learn more"
+        )
     elif once:
         notes.append(f"{once} of {len(groups)} trained once only: taken to vary with the seed as the others do")
     pairs = len(inference.differences)
     if pairs and pairs * 2.0 ** (1 - images) > LEVEL:
-        notes.append(f"{images} images are too few to tell anything apart in {pairs} "
-                     f"{'comparison' if pairs == 1 else 'comparisons'}: even if one were better on each image, that "
-                     "could be chance")
+        notes.append(
+            f"{images} images are too few to tell anything apart in {pairs} "
+            f"{'comparison' if pairs == 1 else 'comparisons'}: even if one were better on each image, that "
+            "could be chance"
+        )
     return notes

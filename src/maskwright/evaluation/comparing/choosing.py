@@ -29,36 +29,55 @@ def by_scores(names: Sequence[str], costs: Sequence[Costs], found: Inference, sc
     cheapest = min([best, *close], key=lambda e: _price(costs[e]))
     less = _less(costs[cheapest], costs[best])
     if not less:
-        return Choice(names[best], names[best], split,
-                      f"{has}; {_count(len(ties))} not distinguishable from it, and none of these is cheaper")
-    return Choice(names[best], names[cheapest], split,
-                  f"{has}, but {names[cheapest]} ({found.scores[cheapest].value:.4f}) is not distinguishable from it "
-                  f"({_told(against[cheapest])}) and the cheapest of those: {less}")
+        return Choice(
+            names[best],
+            names[best],
+            split,
+            f"{has}; {_count(len(ties))} not distinguishable from it, and none of these is cheaper",
+        )
+    return Choice(
+        names[best],
+        names[cheapest],
+        split,
+        f"{has}, but {names[cheapest]} ({found.scores[cheapest].value:.4f}) is not distinguishable from it "
+        f"({_told(against[cheapest])}) and the cheapest of those: {less}",
+    )
 
 
 def by_logs(names: Sequence[str], scores: Sequence[float | None]) -> Choice:
     """By the best validation mIoU of the training logs. ConfigError where there is none."""
     values = [-math.inf if score is None else score for score in scores]
     if missing := [name for name, score in zip(names, scores, strict=True) if score is None]:
-        raise ConfigError(f"--select val: {', '.join(missing)} has no validation scores in its log; evaluate all runs "
-                          "on val, or leave --select out")
+        raise ConfigError(
+            f"--select val: {', '.join(missing)} has no validation scores in its log; evaluate all runs "
+            "on val, or leave --select out"
+        )
     best = max(range(len(names)), key=lambda e: values[e])
-    return Choice(names[best], names[best], "val",
-                  f"{names[best]} has the best validation mIoU of the training logs ({values[best]:.4f}); evaluate all "
-                  "runs on val to learn which of them can be told apart there")
+    return Choice(
+        names[best],
+        names[best],
+        "val",
+        f"{names[best]} has the best validation mIoU of the training logs ({values[best]:.4f}); evaluate all "
+        "runs on val to learn which of them can be told apart there",
+    )
 
 
 def _price(costs: Costs) -> tuple[float, float]:
-    return (math.inf if costs.macs is None else costs.macs,
-            math.inf if costs.parameters is None else costs.parameters)
+    return (math.inf if costs.macs is None else costs.macs, math.inf if costs.parameters is None else costs.parameters)
 
 
 def _less(cheap: Costs, dear: Costs) -> str:
     """What it costs beside the other, where it is at least a tenth less work (without that, a tenth less parameters);
     else nothing."""
-    shares = {what: one / other for what, one, other in (
-        ("MACs", cheap.macs, dear.macs), ("parameters", cheap.parameters, dear.parameters),
-        ("time of a step", cheap.step_seconds, dear.step_seconds)) if one is not None and other}
+    shares = {
+        what: one / other
+        for what, one, other in (
+            ("MACs", cheap.macs, dear.macs),
+            ("parameters", cheap.parameters, dear.parameters),
+            ("time of a step", cheap.step_seconds, dear.step_seconds),
+        )
+        if one is not None and other
+    }
     first = next(iter(shares), "")
     if first not in ("MACs", "parameters") or shares[first] > _CHEAPER:
         return ""

@@ -70,8 +70,9 @@ class Inference:
     optimism: float
 
 
-def infer(entries: Sequence[Sequence[Marginals]], score: Score, *, resamples: int = RESAMPLES, seed: int = 0
-          ) -> Inference:
+def infer(
+    entries: Sequence[Sequence[Marginals]], score: Score, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Inference:
     """entries: of each entry the counts (N, K) of its seeds, all on the same N images in one order and by one truth.
 
     With one image nothing can be said: intervals are nan and p is 1.
@@ -82,20 +83,34 @@ def infer(entries: Sequence[Sequence[Marginals]], score: Score, *, resamples: in
     images = len(runs[0].hit)
     known = np.array([score(run.total()) for run in runs])
     values = np.array([known[own].mean() for own in members])
-    pairs = sorted((tuple(sorted(pair, key=lambda e: -values[e])) for pair in combinations(range(len(entries)), 2)),
-                   key=lambda pair: (-values[pair[0]], -values[pair[1]]))
+    pairs = sorted(
+        (tuple(sorted(pair, key=lambda e: -values[e])) for pair in combinations(range(len(entries)), 2)),
+        key=lambda pair: (-values[pair[0]], -values[pair[1]]),
+    )
     if images == 1:
         unknown = [Interval(float(value), math.nan, math.nan) for value in values]
-        return Inference(unknown, [
-            Difference(a, b, Interval(float(values[a] - values[b]), math.nan, math.nan), 1.0, 1.0,
-                       "not distinguishable") for a, b in pairs], _unknown(len(entries)), math.nan)
+        return Inference(
+            unknown,
+            [
+                Difference(
+                    a, b, Interval(float(values[a] - values[b]), math.nan, math.nan), 1.0, 1.0, "not distinguishable"
+                )
+                for a, b in pairs
+            ],
+            _unknown(len(entries)),
+            math.nan,
+        )
     drawn = bootstrap(runs, score, resamples, seed)
     noise = _seed_noise(known, drawn, members, images)
     means = np.stack([drawn[own].mean(0) for own in members])
     chance = _Chance.of(means - values[:, None], noise, [len(entry) for entry in entries], images, seed)
     scores = [_interval(value, value + chance.of_entry(e), 0.0) for e, value in enumerate(values)]
-    return Inference(scores, _differences(entries, pairs, score, values, chance, resamples, seed), noise,
-                     max(0.0, float(np.nanmean(means.max(0) - values[means.argmax(0)]))))
+    return Inference(
+        scores,
+        _differences(entries, pairs, score, values, chance, resamples, seed),
+        noise,
+        max(0.0, float(np.nanmean(means.max(0) - values[means.argmax(0)]))),
+    )
 
 
 @dataclass(frozen=True)
@@ -156,16 +171,27 @@ def _seed_noise(known: Floats, drawn: Floats, members: Sequence[slice], images: 
         explained[e] = np.nanvar(apart, axis=1).sum() / (len(apart) - 1) * images / (images - 1)
     share = np.array([own.stop - own.start - 1 for own in members]) / freedom
     usual, usual_explained = float(between @ share), float(explained @ share)
-    return SeedNoise(np.maximum(between, usual), np.where(share > 0, explained, usual_explained),
-                     max(0.0, usual - usual_explained), freedom)
+    return SeedNoise(
+        np.maximum(between, usual),
+        np.where(share > 0, explained, usual_explained),
+        max(0.0, usual - usual_explained),
+        freedom,
+    )
 
 
 def _unknown(entries: int) -> SeedNoise:
     return SeedNoise(np.zeros(entries), np.zeros(entries), 0.0, 0)
 
 
-def _differences(entries: Sequence[Sequence[Marginals]], pairs: Sequence[tuple[int, ...]], score: Score,
-                 values: Floats, chance: _Chance, resamples: int, seed: int) -> list[Difference]:
+def _differences(
+    entries: Sequence[Sequence[Marginals]],
+    pairs: Sequence[tuple[int, ...]],
+    score: Score,
+    values: Floats,
+    chance: _Chance,
+    resamples: int,
+    seed: int,
+) -> list[Difference]:
     if not pairs:
         return []
     averaged = [Marginals(*(np.mean(part, axis=0) for part in zip(*entry, strict=True))) for entry in entries]
@@ -180,8 +206,10 @@ def _differences(entries: Sequence[Sequence[Marginals]], pairs: Sequence[tuple[i
         as_large = int(np.count_nonzero(np.abs(drawn) >= abs(whole[a] - whole[b]) - 1e-12))
         every = every_swap(len(averaged[a].hit), resamples) and not luck.any()
         p.append(as_large / len(drawn) if every else (1 + as_large) / (1 + len(drawn)))
-    return [Difference(a, b, value, one, corrected, _verdict(value, corrected))
-            for (a, b), value, one, corrected in zip(pairs, intervals, p, holm(p), strict=True)]
+    return [
+        Difference(a, b, value, one, corrected, _verdict(value, corrected))
+        for (a, b), value, one, corrected in zip(pairs, intervals, p, holm(p), strict=True)
+    ]
 
 
 def _interval(value: float, drawn: Floats, least: float) -> Interval:

@@ -34,8 +34,11 @@ def brief(value: Any) -> str:
 
 def _term(term: dict[str, Any]) -> str:
     weight = term.get("weight", 1.0)
-    rest = {key: value for key, value in term.items()
-            if key not in ("name", "weight") and value is not None and (key, value) != ("class_weights", "none")}
+    rest = {
+        key: value
+        for key, value in term.items()
+        if key not in ("name", "weight") and value is not None and (key, value) != ("class_weights", "none")
+    }
     return ("" if weight == 1 else f"{weight:g} ") + str(term["name"]) + (f" ({brief(rest)})" if rest else "")
 
 
@@ -47,8 +50,10 @@ def loss_names(configs: Sequence[dict[str, Any]]) -> list[str]:
 def model_names(configs: Sequence[dict[str, Any]]) -> list[str]:
     """The model of each config (dotted keys): its name, its encoder, and what else of `model` tells it from the others
     of that name; empty without one."""
-    parts = [{key.removeprefix("model."): value for key, value in config.items() if key.startswith("model.")}
-             for config in configs]
+    parts = [
+        {key.removeprefix("model."): value for key, value in config.items() if key.startswith("model.")}
+        for config in configs
+    ]
     names = ["/".join(str(part[key]) for key in ("name", "encoder") if part.get(key)) for part in parts]
     found = []
     for name, part in zip(names, parts, strict=True):
@@ -60,8 +65,9 @@ def model_names(configs: Sequence[dict[str, Any]]) -> list[str]:
     return found
 
 
-def matrix(names: Sequence[str], models: Sequence[str], losses: Sequence[str], differing: Sequence[str]
-           ) -> Matrix | None:
+def matrix(
+    names: Sequence[str], models: Sequence[str], losses: Sequence[str], differing: Sequence[str]
+) -> Matrix | None:
     """Where entries differ in exactly their model and their loss, and by more than one of each."""
     sections = {key.partition(".")[0] for key in differing if key not in _DERIVED}
     cells = dict(zip(zip(models, losses, strict=True), names, strict=True))

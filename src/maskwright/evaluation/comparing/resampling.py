@@ -55,8 +55,10 @@ def swapped(pairs: Sequence[tuple[Marginals, Marginals]], score: Score, resample
         found = []
         for first, second in pairs:
             hit, predicted = swaps @ (first.hit - second.hit), swaps @ (first.predicted - second.predicted)
-            found.append(score(Marginals(first.hit.sum(0) - hit, true, first.predicted.sum(0) - predicted))
-                         - score(Marginals(second.hit.sum(0) + hit, true, second.predicted.sum(0) + predicted)))
+            found.append(
+                score(Marginals(first.hit.sum(0) - hit, true, first.predicted.sum(0) - predicted))
+                - score(Marginals(second.hit.sum(0) + hit, true, second.predicted.sum(0) + predicted))
+            )
         blocks.append(found)
     return np.concatenate(blocks, axis=1)
 

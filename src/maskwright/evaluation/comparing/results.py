@@ -37,9 +37,14 @@ class Costs:
         for member in members:
             size = member.scored.result.get("size") or member.info.get("size", {})
             speed, finished = member.number.speed, member.run.finished or {}
-            rows.append({**{key: size.get(key) for key in ("parameters", "macs", "step_seconds", "batch_size")},
-                         "images_per_second": speed and speed.images_per_second, "waited": speed and speed.waited,
-                         "train_seconds": finished.get("seconds")})
+            rows.append(
+                {
+                    **{key: size.get(key) for key in ("parameters", "macs", "step_seconds", "batch_size")},
+                    "images_per_second": speed and speed.images_per_second,
+                    "waited": speed and speed.waited,
+                    "train_seconds": finished.get("seconds"),
+                }
+            )
         columns = {key: [row[key] for row in rows if row[key] is not None] for key in rows[0]}
         return cls(**{key: sum(values) / len(values) for key, values in columns.items() if values})
 
@@ -135,16 +140,27 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `compare`."""
         return {
-            "split": self.split, "images": len(self.samples), "score": self.score,
-            "method": {"intervals": "95 % bootstrap over images, widened for their number, and seeds",
-                       "test": "permutation of the two models image by image, with the seeds' variance",
-                       "correction": "Holm over all pairs", "resamples": self.resamples,
-                       "seed_sd": self.seed_sd, "seed_freedom": self.seed_freedom},
+            "split": self.split,
+            "images": len(self.samples),
+            "score": self.score,
+            "method": {
+                "intervals": "95 % bootstrap over images, widened for their number, and seeds",
+                "test": "permutation of the two models image by image, with the seeds' variance",
+                "correction": "Holm over all pairs",
+                "resamples": self.resamples,
+                "seed_sd": self.seed_sd,
+                "seed_freedom": self.seed_freedom,
+            },
             "entries": [{"rank": rank, **entry.to_dict()} for rank, entry in enumerate(self.entries, 1)],
             "pairs": [pair.to_dict() for pair in self.pairs],
             "choice": asdict(self.choice) if self.choice else None,
             "matrix": asdict(self.matrix) if self.matrix else None,
-            "config": self.config, "notes": self.notes,
+            "config": self.config,
+            "notes": self.notes,
             "findings": [finding.to_dict() for finding in self.findings],
-            "apart": self.apart, "missing": self.missing, "others": [one.to_dict() for one in self.others],
-            "classes": self.classes, "samples": self.samples}
+            "apart": self.apart,
+            "missing": self.missing,
+            "others": [one.to_dict() for one in self.others],
+            "classes": self.classes,
+            "samples": self.samples,
+        }

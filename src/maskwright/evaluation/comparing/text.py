@@ -18,17 +18,41 @@ _CLASSES, _KEYS, _WIDE = 8, 12, 40
 
 def human(result: Comparison) -> str:
     """The board, classes, matrix, differences of the configs, the choice, and what to keep in mind."""
-    lines = [f"{result.split}: {len(result.samples)} images, {sum(len(e.runs) for e in result.entries)} runs, "
-             f"{len(result.entries)} entries by {result.score}"]
-    lines += table([["", result.score, "95 % interval", "beside the best", "p", "seeds", "parameters", "MACs", "step",
-                     "images/s", "trained"], *(_row(result, entry) for entry in result.entries)])
+    lines = [
+        f"{result.split}: {len(result.samples)} images, {sum(len(e.runs) for e in result.entries)} runs, "
+        f"{len(result.entries)} entries by {result.score}"
+    ]
+    lines += table(
+        [
+            [
+                "",
+                result.score,
+                "95 % interval",
+                "beside the best",
+                "p",
+                "seeds",
+                "parameters",
+                "MACs",
+                "step",
+                "images/s",
+                "trained",
+            ],
+            *(_row(result, entry) for entry in result.entries),
+        ]
+    )
     lines += _classes(result)
     if result.matrix:
         values = {entry.name: f"{entry.score.value:.4f}" for entry in result.entries}
         lines.append(f"{result.score} by model and loss")
-        lines += table([["", *result.matrix.columns], *(
-            [row, *(values[name] if name else "" for name in cells)]
-            for row, cells in zip(result.matrix.rows, result.matrix.cells, strict=True))])
+        lines += table(
+            [
+                ["", *result.matrix.columns],
+                *(
+                    [row, *(values[name] if name else "" for name in cells)]
+                    for row, cells in zip(result.matrix.rows, result.matrix.cells, strict=True)
+                ),
+            ]
+        )
     if result.config:
         lines.append("the configs differ in")
         shown = list(result.config.items())[:_KEYS]
@@ -38,11 +62,14 @@ def human(result: Comparison) -> str:
         lines.append(f"choice: {result.choice.proposed}")
         lines.append(f"  {result.choice.reason}")
     if result.seed_sd is not None:
-        lines.append(f"seeds: trained again, {result.score} varies by {result.seed_sd:.4f} (standard deviation, from "
-                     f"{result.seed_freedom} repetitions, without what the images explain)")
+        lines.append(
+            f"seeds: trained again, {result.score} varies by {result.seed_sd:.4f} (standard deviation, from "
+            f"{result.seed_freedom} repetitions, without what the images explain)"
+        )
     lines += [f"note: {note}" for note in result.notes]
-    lines += [f"{finding.severity.label}: {finding.message}; {finding.fix} ({finding.code})"
-              for finding in result.findings]
+    lines += [
+        f"{finding.severity.label}: {finding.message}; {finding.fix} ({finding.code})" for finding in result.findings
+    ]
     lines += [f"not compared: {name}" for name in result.apart]
     lines += [f"beside these, {told(one)} ({one.remark})" for one in result.others]
     return "\n".join([*lines, *(f"not evaluated: {command}" for command in result.missing.values())])
@@ -59,8 +86,15 @@ def told(other: Summary) -> str:
 def _row(result: Comparison, entry: Entry) -> list[str]:
     best = result.entries[0].name
     pair = result.pair(best, entry.name) if entry.name != best else None
-    return [entry.name, f"{entry.score.value:.4f}", _between(entry.score), entry.against_best or "best",
-            f"{pair.p_corrected:.2g}" if pair else "", str(len(entry.runs)), *_costs(entry.costs)]
+    return [
+        entry.name,
+        f"{entry.score.value:.4f}",
+        _between(entry.score),
+        entry.against_best or "best",
+        f"{pair.p_corrected:.2g}" if pair else "",
+        str(len(entry.runs)),
+        *_costs(entry.costs),
+    ]
 
 
 def _between(interval: Interval) -> str:
@@ -68,10 +102,13 @@ def _between(interval: Interval) -> str:
 
 
 def _costs(costs: Costs) -> list[str]:
-    return [_short(costs.parameters), _short(costs.macs),
-            "" if costs.step_seconds is None else f"{1000 * costs.step_seconds:.0f} ms",
-            "" if costs.images_per_second is None else f"{costs.images_per_second:.1f}",
-            "" if costs.train_seconds is None else f"{costs.train_seconds:.0f} s"]
+    return [
+        _short(costs.parameters),
+        _short(costs.macs),
+        "" if costs.step_seconds is None else f"{1000 * costs.step_seconds:.0f} ms",
+        "" if costs.images_per_second is None else f"{costs.images_per_second:.1f}",
+        "" if costs.train_seconds is None else f"{costs.train_seconds:.0f} s",
+    ]
 
 
 def _short(value: float | None) -> str:
@@ -83,13 +120,27 @@ def _short(value: float | None) -> str:
 
 def _classes(result: Comparison) -> list[str]:
     """IoU of the classes; of many, those in which the entries differ most."""
-    spread = [max(values) - min(values) if not any(map(math.isnan, values)) else -1.0
-              for values in zip(*(entry.class_iou for entry in result.entries), strict=True)]
+    spread = [
+        max(values) - min(values) if not any(map(math.isnan, values)) else -1.0
+        for values in zip(*(entry.class_iou for entry in result.entries), strict=True)
+    ]
     shown = sorted(sorted(range(len(spread)), key=lambda k: -spread[k])[:_CLASSES])
     head = "IoU by class" + f" ({_CLASSES} of {len(spread)}, where they differ most)" * (len(spread) > _CLASSES)
-    return [head, *table([["", *(result.classes[k] for k in shown)], *(
-        [entry.name, *("-" if math.isnan(entry.class_iou[k]) else f"{entry.class_iou[k]:.3f}" for k in shown)]
-        for entry in result.entries)])]
+    return [
+        head,
+        *table(
+            [
+                ["", *(result.classes[k] for k in shown)],
+                *(
+                    [
+                        entry.name,
+                        *("-" if math.isnan(entry.class_iou[k]) else f"{entry.class_iou[k]:.3f}" for k in shown),
+                    ]
+                    for entry in result.entries
+                ),
+            ]
+        ),
+    ]
 
 
 def _cut(text: str) -> str:

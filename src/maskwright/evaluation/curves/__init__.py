@@ -31,13 +31,23 @@ class Reader:
 
 
 READERS: dict[str, Reader] = {
-    "maskwright": Reader("a run folder, or its `metrics.jsonl`", ("metrics.jsonl",), run_log.detect, run_log.read,
-                         together=True),
-    "mmengine": Reader("`vis_data/scalars.json` or `vis_data/TIMESTAMP.json` of mmengine (MMSegmentation 1.x)",
-                       ("vis_data/scalars.json", "scalars.json"), mmengine.detect, mmengine.read),
+    "maskwright": Reader(
+        "a run folder, or its `metrics.jsonl`", ("metrics.jsonl",), run_log.detect, run_log.read, together=True
+    ),
+    "mmengine": Reader(
+        "`vis_data/scalars.json` or `vis_data/TIMESTAMP.json` of mmengine (MMSegmentation 1.x)",
+        ("vis_data/scalars.json", "scalars.json"),
+        mmengine.detect,
+        mmengine.read,
+    ),
     "mmcv": Reader("`TIMESTAMP.log.json` of mmcv (MMSegmentation 0.x)", ("*.log.json",), mmcv.detect, mmcv.read),
     "ultralytics": Reader("`results.csv` of Ultralytics", ("results.csv",), ultralytics.detect, ultralytics.read),
     "lightning": Reader("`metrics.csv` of Lightning's CSVLogger", ("metrics.csv",), lightning.detect, lightning.read),
-    "tensorboard": Reader("event files of TensorBoard, whichever tool wrote them", (tensorboard.FILES,),
-                          tensorboard.detect, tensorboard.read, together=True),
+    "tensorboard": Reader(
+        "event files of TensorBoard, whichever tool wrote them",
+        (tensorboard.FILES,),
+        tensorboard.detect,
+        tensorboard.read,
+        together=True,
+    ),
 }

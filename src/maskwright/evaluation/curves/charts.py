@@ -73,13 +73,17 @@ class _Cell:
 
     def best(self, quantity: str) -> float | None:
         """The best value, as a mean over the runs, with a loss made negative: higher is better."""
-        found = [max(-y if is_loss(quantity) else y for y in known) for one in self.curves
-                 if (known := [y for _, y in one.series.get(quantity, ()) if y is not None])]
+        found = [
+            max(-y if is_loss(quantity) else y for y in known)
+            for one in self.curves
+            if (known := [y for _, y in one.series.get(quantity, ()) if y is not None])
+        ]
         return sum(found) / len(found) if found else None
 
 
-def arrange(curves: Sequence[Curves], *, by: By = "run", quantities: Sequence[str] = (), from_: Bound = None,
-            to: Bound = None) -> list[Chart]:
+def arrange(
+    curves: Sequence[Curves], *, by: By = "run", quantities: Sequence[str] = (), from_: Bound = None, to: Bound = None
+) -> list[Chart]:
     """The charts of `curves`, in the order of their groups.
 
     `by`: `run` gives a chart to each network and loss, `network` one to each network with its losses as lines, `loss`
@@ -96,8 +100,11 @@ def arrange(curves: Sequence[Curves], *, by: By = "run", quantities: Sequence[st
     cells = _cells(curves)
     wanted = list(quantities) or [name for name in _main(curves) if by != "best" or not is_loss(name)]
     known = {base(name) for one in curves for name in one.series}
-    if problems := [f"--quantity: no log has {name!r}{did_you_mean(_plain(name), known)}" for name in wanted
-                    if not any(one.has(key) for one in cells for key in _keys(name))]:
+    if problems := [
+        f"--quantity: no log has {name!r}{did_you_mean(_plain(name), known)}"
+        for name in wanted
+        if not any(one.has(key) for one in cells for key in _keys(name))
+    ]:
         raise ConfigError(problems)
     grouped = _GROUPS[by](cells)
     charts = []
@@ -121,8 +128,9 @@ def bound(text: str | None, name: str) -> Bound:
             return float(text[:-1]) / 100
         return int(text) if text.isdecimal() else float(text)
     except ValueError:
-        raise ConfigError(f"{name}: {text!r} is neither an iteration such as 200 nor a share such as 0.5 or 50%"
-                          ) from None
+        raise ConfigError(
+            f"{name}: {text!r} is neither an iteration such as 200 nor a share such as 0.5 or 50%"
+        ) from None
 
 
 def _cells(curves: Sequence[Curves]) -> list[_Cell]:
@@ -135,16 +143,20 @@ def _cells(curves: Sequence[Curves]) -> list[_Cell]:
         title = ", ".join(filter(None, (network, loss))) or first.name
         cells.append(_Cell(tuple(members), title, network, loss))
     counts = Counter(cell.title for cell in cells)
-    return [cell if counts[cell.title] == 1 else replace(cell, title=f"{cell.title} ({cell.curves[0].name})")
-            for cell in cells]
+    return [
+        cell if counts[cell.title] == 1 else replace(cell, title=f"{cell.title} ({cell.curves[0].name})")
+        for cell in cells
+    ]
 
 
 def _short(texts: Iterable[str | None]) -> dict[str | None, str]:
     """For each text what stands before its bracket, with a number where that is not enough."""
     known = list(dict.fromkeys(text for text in texts if text))
     heads = [text.partition(" (")[0] for text in known]
-    return {text: head if heads.count(head) == 1 else f"{head} #{heads[: i + 1].count(head)}"
-            for i, (text, head) in enumerate(zip(known, heads, strict=True))}
+    return {
+        text: head if heads.count(head) == 1 else f"{head} #{heads[: i + 1].count(head)}"
+        for i, (text, head) in enumerate(zip(known, heads, strict=True))
+    }
 
 
 def _main(curves: Sequence[Curves]) -> list[str]:
@@ -154,7 +166,8 @@ def _main(curves: Sequence[Curves]) -> list[str]:
         bases = list(dict.fromkeys(base(name) for name in one.series if not name.startswith("test_")))
         losses = [name for name in bases if is_loss(name)]
         scores = [name for name in RANKED if name in bases][:1] or [
-            name for name in bases if f"val_{name}" in one.series and not is_loss(name)]
+            name for name in bases if f"val_{name}" in one.series and not is_loss(name)
+        ]
         names |= dict.fromkeys((["loss"] if "loss" in losses else losses) + scores)
     return sorted(names, key=lambda name: not is_loss(name)) or ["lr"]
 
@@ -167,28 +180,36 @@ def _by_run(cells: list[_Cell]) -> list[Group]:
 
 
 def _by_network(cells: list[_Cell]) -> list[Group]:
-    return [(members[0].network or members[0].title, lambda cell: cell.loss, members, "")
-            for _, members in _grouped(cells, _network_of)]
+    return [
+        (members[0].network or members[0].title, lambda cell: cell.loss, members, "")
+        for _, members in _grouped(cells, _network_of)
+    ]
 
 
 def _by_loss(cells: list[_Cell]) -> list[Group]:
-    return [(members[0].loss or members[0].title, lambda cell: cell.network, members, "")
-            for _, members in _grouped(cells, _loss_of)]
+    return [
+        (members[0].loss or members[0].title, lambda cell: cell.network, members, "")
+        for _, members in _grouped(cells, _loss_of)
+    ]
 
 
 def _best(cells: list[_Cell]) -> list[Group]:
     chosen_by = next((f"val_{name}" for name in RANKED if any(cell.has(f"val_{name}") for cell in cells)), None)
     ranked = {id(cell): value for cell in cells if chosen_by and (value := cell.best(chosen_by)) is not None}
     if not ranked:
-        raise ConfigError(f"--by best: no log has a validation score to go by ({', '.join(RANKED)}); "
-                          "use --by run, network or loss")
+        raise ConfigError(
+            f"--by best: no log has a validation score to go by ({', '.join(RANKED)}); use --by run, network or loss"
+        )
     left = [cell.title for cell in cells if id(cell) not in ranked]
     note = f"The best of each by its best validation {base(chosen_by or '')}." + (
-        f" Without one: {', '.join(left)}." if left else "")
+        f" Without one: {', '.join(left)}." if left else ""
+    )
     groups: list[Group] = []
     for title, key in (("best of each network", _network_of), ("best of each loss", _loss_of)):
-        best = [max(members, key=lambda cell: ranked[id(cell)])
-                for _, members in _grouped([cell for cell in cells if id(cell) in ranked], key)]
+        best = [
+            max(members, key=lambda cell: ranked[id(cell)])
+            for _, members in _grouped([cell for cell in cells if id(cell) in ranked], key)
+        ]
         if all(set(map(id, best)) != set(map(id, others)) for _, _, others, _ in groups):
             groups.append((title, lambda cell: " ".join(filter(None, (cell.network, cell.loss))), best, note))
     return groups
@@ -203,7 +224,11 @@ def _loss_of(cell: _Cell) -> Hashable:
 
 
 _GROUPS: dict[By, Callable[[list[_Cell]], list[Group]]] = {
-    "run": _by_run, "network": _by_network, "loss": _by_loss, "best": _best}
+    "run": _by_run,
+    "network": _by_network,
+    "loss": _by_loss,
+    "best": _best,
+}
 
 
 def _grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[tuple[Hashable, list[T]]]:
@@ -232,8 +257,14 @@ def _keys(quantity: str) -> list[str]:
     return [quantity] if base(quantity) != quantity else [f"val_{quantity}", quantity]
 
 
-def _charts(title: str, label: Callable[[_Cell], str | None], cells: list[_Cell], quantity: str, note: str,
-            styles: dict[str, int]) -> list[Chart]:
+def _charts(
+    title: str,
+    label: Callable[[_Cell], str | None],
+    cells: list[_Cell],
+    quantity: str,
+    note: str,
+    styles: dict[str, int],
+) -> list[Chart]:
     """The charts of one group: of one cell a single one, of several one for those with the same part. `styles` learns
     the names that are new."""
     if len(cells) == 1:
@@ -250,8 +281,9 @@ def _charts(title: str, label: Callable[[_Cell], str | None], cells: list[_Cell]
             named = _named(_highest(shown, key), key, label)
             less = f" The {_MOST} best of {len(shown)}." if len(shown) > _MOST else ""
             part = _PARTS[key.removesuffix(base(key))]
-            styles |= {name: len(styles) + new for new, name in enumerate(
-                name for _, _, name in named if name not in styles)}
+            styles |= {
+                name: len(styles) + new for new, name in enumerate(name for _, _, name in named if name not in styles)
+            }
             charts.append(_chart(f"{title}{loss}: {part} {base(key)}", quantity, named, [*styles], note + less, None))
     return charts
 
@@ -263,8 +295,10 @@ def _highest(cells: list[_Cell], key: str) -> list[_Cell]:
 
 def _named(cells: list[_Cell], key: str, label: Callable[[_Cell], str | None]) -> list[tuple[_Cell, str, str]]:
     names = [label(cell) or cell.curves[0].name for cell in cells]
-    return [(cell, key, name if names.count(name) == 1 else cell.curves[0].name)
-            for cell, name in zip(cells, names, strict=True)]
+    return [
+        (cell, key, name if names.count(name) == 1 else cell.curves[0].name)
+        for cell, name in zip(cells, names, strict=True)
+    ]
 
 
 def _mark(cell: _Cell) -> tuple[float, str] | None:
@@ -274,27 +308,48 @@ def _mark(cell: _Cell) -> tuple[float, str] | None:
     return summary.best_at, f"best: {summary.best_at:,.6g}"
 
 
-def _chart(title: str, quantity: str, named: list[tuple[_Cell, str, str]], names: list[str], note: str,
-           mark: tuple[float, str] | None) -> Chart:
+def _chart(
+    title: str,
+    quantity: str,
+    named: list[tuple[_Cell, str, str]],
+    names: list[str],
+    note: str,
+    mark: tuple[float, str] | None,
+) -> Chart:
     members = list({id(one): one for cell, _, _ in named for one in cell.curves}.values())
     axes = {one.axis for one in members}
     axis = axes.pop() if len(axes) == 1 else "share"
     styles = [names.index(name) % _MOST for _, _, name in named]
     styles = styles if len(set(styles)) == len(styles) else list(range(len(named)))
-    lines = [_line(cell, key, name, style, axis == "share")
-             for (cell, key, name), style in zip(named, styles, strict=True)]
+    lines = [
+        _line(cell, key, name, style, axis == "share") for (cell, key, name), style in zip(named, styles, strict=True)
+    ]
     several = [line for line in lines if len(line.runs) > 1]
     others = [f"{one.name} ({one.tool})" for one in members if one.tool != OWN]
-    told = [note, f"Mean of {_counted({len(line.runs) for line in several})} that differ in their seed; the band goes "
-                  "from the lowest to the highest." if several else "",
-            "Trainings counted in epochs and in iterations: x is the share of each." if axis == "share" else "",
-            f"Of other tools, with their own split and scoring: {', '.join(others)}." if others else ""]
+    told = [
+        note,
+        f"Mean of {_counted({len(line.runs) for line in several})} that differ in their seed; the band goes "
+        "from the lowest to the highest."
+        if several
+        else "",
+        "Trainings counted in epochs and in iterations: x is the share of each." if axis == "share" else "",
+        f"Of other tools, with their own split and scoring: {', '.join(others)}." if others else "",
+    ]
     name = _plain(quantity)
     unit = "no unit" if is_loss(name) else "0 to 1" if is_share(name) else ""
     title = title if title.endswith(f" {name}") else f"{title}: {name}"
     xs = [x for line in lines for x, _ in line.points]
-    return Chart(title, quantity, _X_LABELS[axis], f"{name} ({unit})" if unit else name, tuple(lines), 0.0,
-                 max(xs, default=0.0), " ".join(filter(None, told)), mark)
+    return Chart(
+        title,
+        quantity,
+        _X_LABELS[axis],
+        f"{name} ({unit})" if unit else name,
+        tuple(lines),
+        0.0,
+        max(xs, default=0.0),
+        " ".join(filter(None, told)),
+        mark,
+    )
 
 
 def _counted(numbers: set[int]) -> str:
@@ -330,9 +385,11 @@ def _zoomed(chart: Chart, from_: Bound, to: Bound) -> Chart | None:
     """The chart between two bounds; None when nothing is left."""
     first, last = _placed(from_, "--from", chart), _placed(to, "--to", chart)
     start, end = first or 0.0, chart.end if last is None else min(last, chart.end)
-    lines = tuple(replace(line, points=points, band=tuple(row for row in line.band if start <= row[0] <= end))
-                  for line in chart.lines
-                  if (points := tuple(point for point in line.points if start <= point[0] <= end)))
+    lines = tuple(
+        replace(line, points=points, band=tuple(row for row in line.band if start <= row[0] <= end))
+        for line in chart.lines
+        if (points := tuple(point for point in line.points if start <= point[0] <= end))
+    )
     if not any(y is not None for line in lines for _, y in line.points):
         return None
     mark = chart.mark if chart.mark and start <= chart.mark[0] <= end else None
@@ -346,8 +403,9 @@ def _placed(value: Bound, name: str, chart: Chart) -> float | None:
         if value < 0:
             raise ConfigError(f"{name}: {value} lies before the training; give an iteration or a share from 0 to 1")
         if chart.x_label == _X_LABELS["share"]:
-            raise ConfigError(f"{name}: trainings counted in epochs and in iterations share a chart; give a share such "
-                              "as 50%")
+            raise ConfigError(
+                f"{name}: trainings counted in epochs and in iterations share a chart; give a share such as 50%"
+            )
         return float(value)
     if not 0 <= value <= 1:
         raise ConfigError(f"{name}: {value:g} is no share from 0 to 1; give a whole number for an iteration")

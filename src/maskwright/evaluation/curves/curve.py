@@ -76,8 +76,11 @@ class Summary:
     @property
     def remark(self) -> str:
         """What is to be said beside runs of our own; empty for these."""
-        return "" if self.tool == OWN else (
-            f"{self.tool}: its own split and its own scoring; no scores by image, so no paired test")
+        return (
+            ""
+            if self.tool == OWN
+            else (f"{self.tool}: its own split and its own scoring; no scores by image, so no paired test")
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -106,10 +109,21 @@ class Curves:
     def summary(self) -> Summary:
         """The values at the best validation and at the end."""
         chosen, best_at = self._best()
-        return Summary(self.name, self.tool, str(self.source), self.axis, self.setup, chosen, best_at,
-                       self.end if self.series else None,
-                       {quantity: Values(_newest(points, best_at), points[-1][1] if points else None)
-                        for quantity, points in self.series.items()}, self.notes)
+        return Summary(
+            self.name,
+            self.tool,
+            str(self.source),
+            self.axis,
+            self.setup,
+            chosen,
+            best_at,
+            self.end if self.series else None,
+            {
+                quantity: Values(_newest(points, best_at), points[-1][1] if points else None)
+                for quantity, points in self.series.items()
+            },
+            self.notes,
+        )
 
     def _best(self) -> tuple[str | None, float | None]:
         for quantity in (*(f"val_{name}" for name in RANKED), "val_loss"):

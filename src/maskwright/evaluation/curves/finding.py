@@ -19,8 +19,10 @@ from maskwright.run import Run
 # Below a folder: itself, the runs of a study (with or without a folder for each of its cells), its folders.
 _BELOW = ("", "runs/*/", "runs/*/*/", "*/")
 # Names that say what a file is and not which training it is of.
-_SAYS_NOTHING = re.compile(r"metrics\.jsonl|metrics\.csv|results\.csv|scalars\.json|vis_data|events\.out\.tfevents\..*"
-                           r"|\d{8}_\d{6}(\.log)?(\.json)?")
+_SAYS_NOTHING = re.compile(
+    r"metrics\.jsonl|metrics\.csv|results\.csv|scalars\.json|vis_data|events\.out\.tfevents\..*"
+    r"|\d{8}_\d{6}(\.log)?(\.json)?"
+)
 
 Sources = str | Path | Run | Iterable[str | Path | Run]
 
@@ -58,8 +60,9 @@ def _logs(path: Path) -> list[tuple[Path, str]]:
         return [(path, tool)]
     for below in _BELOW:
         for tool, reader in READERS.items():
-            files = sorted((file for pattern in reader.files for file in path.glob(below + pattern) if file.is_file()),
-                           key=natural)
+            files = sorted(
+                (file for pattern in reader.files for file in path.glob(below + pattern) if file.is_file()), key=natural
+            )
             if files:
                 found = [file.parent for file in files] if reader.together else files
                 return [(file, tool) for file in dict.fromkeys(found)]
@@ -79,5 +82,7 @@ def _names(paths: list[Path]) -> list[str]:
         counts = Counter(names.values())
         names = {of: name if counts[name] == 1 else "/".join(of[-length:]) for of, name in names.items()}
     sessions = ["/".join(part for part in path.parts if _SAYS_NOTHING.fullmatch(part)) for path in paths]
-    return [re.sub(r"(\.log)?\.json$", "", names[of] if parts.count(of) == 1 else f"{names[of]}/{session}")
-            for of, session in zip(parts, sessions, strict=True)]
+    return [
+        re.sub(r"(\.log)?\.json$", "", names[of] if parts.count(of) == 1 else f"{names[of]}/{session}")
+        for of, session in zip(parts, sessions, strict=True)
+    ]

@@ -65,8 +65,9 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     return
                 raise DataError(f"{path}:{number}: not valid JSON; restore the file or delete the line") from None
             if not isinstance(record, dict):
-                raise DataError(f"{path}:{number}: {type(record).__name__} where an object {{…}} is expected; is this "
-                                "a log?")
+                raise DataError(
+                    f"{path}:{number}: {type(record).__name__} where an object {{…}} is expected; is this a log?"
+                )
             yield number, record
 
 

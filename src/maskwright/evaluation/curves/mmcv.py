@@ -26,10 +26,12 @@ def detect(start: Start) -> bool:
 def read(path: Path) -> Curves:
     """A `*.log.json`. Raises DataError."""
     records = [(f"{path}:{line}", record) for line, record in json_lines(path) if record.get("mode") in _MODES]
-    trained = [(position(record.get("epoch", 0), where, "epoch"), position(record.get("iter"), where, "iter"))
-               for where, record in records if record["mode"] == "train"]
-    by_epoch = any(later[0] > earlier[0] and later[1] <= earlier[1]
-                   for earlier, later in pairwise(trained))
+    trained = [
+        (position(record.get("epoch", 0), where, "epoch"), position(record.get("iter"), where, "iter"))
+        for where, record in records
+        if record["mode"] == "train"
+    ]
+    by_epoch = any(later[0] > earlier[0] and later[1] <= earlier[1] for earlier, later in pairwise(trained))
     longest = max((iteration for _, iteration in trained), default=1.0) or 1.0
     found = Collector()
     if by_epoch:

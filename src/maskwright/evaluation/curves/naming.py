@@ -8,14 +8,34 @@ from pathlib import Path
 from maskwright.errors import DataError
 from maskwright.evaluation.curves.curve import Axis, Curves, Points, Setup, base
 
-_WORDS = {"train": "", "training": "", "val": "val_", "valid": "val_", "validation": "val_", "eval": "val_",
-          "test": "test_", "testing": "test_"}
+_WORDS = {
+    "train": "",
+    "training": "",
+    "val": "val_",
+    "valid": "val_",
+    "validation": "val_",
+    "eval": "val_",
+    "test": "test_",
+    "testing": "test_",
+}
 _PREFIX = re.compile(rf"({'|'.join(_WORDS)})[/_\-. ]+(.+)", re.I)
 _SUFFIX = re.compile(rf"(.+?)[/_\-. ]+({'|'.join(_WORDS)})", re.I)
 # Spellings without signs and capitals. What is merely called `iou` or `accuracy` keeps its name: it may be anything.
-_SPELLINGS = {"miou": "mIoU", "meaniou": "mIoU", "mdice": "mDice", "meandice": "mDice", "macc": "mAcc",
-              "meanacc": "mAcc", "meanaccuracy": "mAcc", "aacc": "aAcc", "pixelacc": "aAcc", "pixelaccuracy": "aAcc",
-              "loss": "loss", "lr": "lr", "learningrate": "lr"}
+_SPELLINGS = {
+    "miou": "mIoU",
+    "meaniou": "mIoU",
+    "mdice": "mDice",
+    "meandice": "mDice",
+    "macc": "mAcc",
+    "meanacc": "mAcc",
+    "meanaccuracy": "mAcc",
+    "aacc": "aAcc",
+    "pixelacc": "aAcc",
+    "pixelaccuracy": "aAcc",
+    "loss": "loss",
+    "lr": "lr",
+    "learningrate": "lr",
+}
 _SHARES = re.compile(r"mIoU|mDice|mAcc|aAcc|(IoU|Dice|Acc)\..+")
 
 # Positions and costs, which are not curves of learning.
@@ -62,8 +82,9 @@ class Collector:
         """What was collected from `path`. Raises DataError when it is nothing, or scores are no shares."""
         if not self._points:
             raise DataError(f"{path}: holds no numbers over training; is it the log of a training that has begun?")
-        series = {name: tuple(sorted(points.items(), key=lambda point: point[0]))
-                  for name, points in self._points.items()}
+        series = {
+            name: tuple(sorted(points.items(), key=lambda point: point[0])) for name, points in self._points.items()
+        }
         return Curves(path.name, tool, path, axis, self._shares(series, path), setup or Setup(), tuple(self._notes))
 
     def _shares(self, series: dict[str, Points], path: Path) -> dict[str, Points]:
@@ -73,8 +94,10 @@ class Collector:
             return series
         highest, lowest = max(values), min(values)
         if lowest < -1e-6 or highest > 100 + 1e-4:
-            raise DataError(f"{path}: mIoU, mDice, mAcc or aAcc is {lowest if lowest < 0 else highest:g}, where 0 to 1 "
-                            "or 0 to 100 is expected; give the metric another name")
+            raise DataError(
+                f"{path}: mIoU, mDice, mAcc or aAcc is {lowest if lowest < 0 else highest:g}, where 0 to 1 "
+                "or 0 to 100 is expected; give the metric another name"
+            )
         if highest <= 1 + 1e-6:
             return series
         self.note("scores were per cent and are divided by 100")

@@ -52,10 +52,12 @@ def _setup(run: Run) -> Setup:
     network = " ".join(filter(None, (model["name"], model.get("encoder"))))
     details = {"weights": model.get("weights"), **(model.get("args") or {})}
     loss = " + ".join(term["name"] if term["weight"] == 1 else f"{term['weight']:g} {term['name']}" for term in terms)
-    apart = [f"{term['name']} {text}" for term in terms
-             if (text := _text({key: value for key, value in term.items() if key not in ("name", "weight")}))]
-    return Setup(_with(network, _text(details)), _with(loss, "; ".join(apart)), config["seed"],
-                 run.recipe())
+    apart = [
+        f"{term['name']} {text}"
+        for term in terms
+        if (text := _text({key: value for key, value in term.items() if key not in ("name", "weight")}))
+    ]
+    return Setup(_with(network, _text(details)), _with(loss, "; ".join(apart)), config["seed"], run.recipe())
 
 
 def _with(short: str, details: str) -> str:
@@ -64,5 +66,8 @@ def _with(short: str, details: str) -> str:
 
 def _text(values: Mapping[str, Any]) -> str:
     """Values that say something, as `key=value, …`."""
-    return ", ".join(f"{key}={'-'.join(map(str, value)) if isinstance(value, list) else value}"
-                     for key, value in values.items() if value not in (None, "none", {}, []))
+    return ", ".join(
+        f"{key}={'-'.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in values.items()
+        if value not in (None, "none", {}, [])
+    )

@@ -38,9 +38,17 @@ _REGIONS = 10  # of a kind that are named
 _FEW = 20  # images
 
 
-def explain(run: str | Path | Run, *, split: str = "test", data: str | Path | None = None, top: int = 6,
-            by: str | None = None, background: str | None = None, tolerance: float | None = None,
-            workers: int | None = None) -> Explanation:
+def explain(
+    run: str | Path | Run,
+    *,
+    split: str = "test",
+    data: str | Path | None = None,
+    top: int = 6,
+    by: str | None = None,
+    background: str | None = None,
+    tolerance: float | None = None,
+    workers: int | None = None,
+) -> Explanation:
     """Explains the newest evaluation of a split; nothing is written.
 
     `data` is the dataset that was evaluated, the run's own when left out. `top` is how many of the best and of the
@@ -71,10 +79,24 @@ def explain(run: str | Path | Run, *, split: str = "test", data: str | Path | No
     parts = slices([record.facts for record in records], classes.names, empty)
     reaches = [record.tolerance for record in records]
     return Explanation(
-        folder, split, len(records), scored.dataset, confusion, empty, tolerance,
-        (min(reaches), max(reaches)), kinds, best, worst, ranked, by, parts,
+        folder,
+        split,
+        len(records),
+        scored.dataset,
+        confusion,
+        empty,
+        tolerance,
+        (min(reaches), max(reaches)),
+        kinds,
+        best,
+        worst,
+        ranked,
+        by,
+        parts,
         findings_of(kinds, parts, {sample.name: sample.split for sample in scored.samples}),
-        [*_notes(len(records), classes)], source.resolve())
+        [*_notes(len(records), classes)],
+        source.resolve(),
+    )
 
 
 def _index_of(classes: ClassTree, name: str, where: str) -> int:
@@ -83,8 +105,9 @@ def _index_of(classes: ClassTree, name: str, where: str) -> int:
     return classes.names.index(name)
 
 
-def _records(scored: Scored, background: int | None, tolerance: float | None, workers: int
-             ) -> tuple[list[Record], Counts]:
+def _records(
+    scored: Scored, background: int | None, tolerance: float | None, workers: int
+) -> tuple[list[Record], Counts]:
     """What is kept of each image, and the wrong pixels (kinds, K, K) of all."""
     classes = len(scored.dataset.classes)
 
@@ -101,8 +124,15 @@ def _records(scored: Scored, background: int | None, tolerance: float | None, wo
     return records, errors
 
 
-def _kind(place: int, records: Sequence[Record], names: Sequence[str], errors: Counts, confusion: Counts, drawn: Floats,
-          classes: ClassTree) -> KindResult:
+def _kind(
+    place: int,
+    records: Sequence[Record],
+    names: Sequence[str],
+    errors: Counts,
+    confusion: Counts,
+    drawn: Floats,
+    classes: ClassTree,
+) -> KindResult:
     """drawn: (R, 3 + 2 kinds, K) resampled hit, true and predicted pixels, then lost and invented ones by kind."""
     name, pixels = NAMES[place], int(errors.sum())
     wrong = int(confusion.sum() - np.trace(confusion))
@@ -110,33 +140,53 @@ def _kind(place: int, records: Sequence[Record], names: Sequence[str], errors: C
     gain = iou(after) - iou(confusion)
     whole = sum(int(record.whole[place]) for record in records) if place + 1 in (MISSED, HALLUCINATED) else None
     leaf = classes.names
-    regions = [ErrorRegion(sample, found.pixels, found.region, leaf[found.true], leaf[found.predicted])
-               for sample, record in zip(names, records, strict=True) if (found := record.largest[place])]
+    regions = [
+        ErrorRegion(sample, found.pixels, found.region, leaf[found.true], leaf[found.predicted])
+        for sample, record in zip(names, records, strict=True)
+        if (found := record.largest[place])
+    ]
     regions.sort(key=lambda region: (-region.pixels, region.sample))
     return KindResult(
-        name, pixels, pixels / wrong if wrong else 0.0, whole, len(regions), errors.sum(1).tolist(),
-        errors.sum(0).tolist(), _worth(place, len(records), confusion, after, drawn),
+        name,
+        pixels,
+        pixels / wrong if wrong else 0.0,
+        whole,
+        len(regions),
+        errors.sum(1).tolist(),
+        errors.sum(0).tolist(),
+        _worth(place, len(records), confusion, after, drawn),
         [None if np.isnan(value) else value for value in gain.tolist()],
-        [int(np.trace(level_confusion(errors, level))) for level in classes.levels[:-1]], regions[:_REGIONS])
+        [int(np.trace(level_confusion(errors, level))) for level in classes.levels[:-1]],
+        regions[:_REGIONS],
+    )
 
 
 def _worth(place: int, images: int, confusion: Counts, after: Counts, drawn: Floats) -> dict[str, Interval]:
     counts, lost = drawn[:, :3], drawn[:, 3 + place]
     changed = mended_counts(counts, lost, drawn[:, 3 + len(NAMES) + place], NAMES[place])
-    return {name: interval(float(score(after) - score(confusion)), condensed(changed) - condensed(counts), images)
-            for name, score, condensed in (("mIoU", mIoU, mean_iou), ("mDice", mDice, mean_dice))}
+    return {
+        name: interval(float(score(after) - score(confusion)), condensed(changed) - condensed(counts), images)
+        for name, score, condensed in (("mIoU", mIoU, mean_iou), ("mDice", mDice, mean_dice))
+    }
 
 
-def _ranked(records: Sequence[Record], names: Sequence[str], top: int, by: int | None
-            ) -> tuple[list[Ranked], list[Ranked], int]:
+def _ranked(
+    records: Sequence[Record], names: Sequence[str], top: int, by: int | None
+) -> tuple[list[Ranked], list[Ranked], int]:
     """Up to `top` of the best and of the worst images, none in both, and how many have a rank."""
     rows = []
     for name, record in zip(names, records, strict=True):
         by_class = mean_dice(record.facts.counts.T[..., None])
         value = float(mean_dice(record.facts.counts) if by is None else by_class[by])
         if not np.isnan(value):
-            rows.append(Ranked(name, value, [None if np.isnan(one) else one for one in by_class.tolist()],
-                               dict(zip(NAMES, record.pixels.tolist(), strict=True))))
+            rows.append(
+                Ranked(
+                    name,
+                    value,
+                    [None if np.isnan(one) else one for one in by_class.tolist()],
+                    dict(zip(NAMES, record.pixels.tolist(), strict=True)),
+                )
+            )
     rows.sort(key=lambda row: (-row.dice, row.sample))
     return rows[: min(top, (len(rows) + 1) // 2)], rows[::-1][: min(top, len(rows) // 2)], len(rows)
 

@@ -80,8 +80,9 @@ class Anatomy:
     tolerance: float
 
 
-def dissect(image: Pixels, truth: Mask, prediction: Mask, *, background: int | None = 0,
-            tolerance: float | None = None) -> Anatomy:
+def dissect(
+    image: Pixels, truth: Mask, prediction: Mask, *, background: int | None = 0, tolerance: float | None = None
+) -> Anatomy:
     """The kind of every wrong pixel. image: (H, W, 3) uint8 RGB; truth, prediction: (H, W) class indices, with `IGNORE`
     in the truth only.
 
@@ -112,8 +113,9 @@ def filled(truth: Mask) -> Mask:
         return truth
     if ignored.all():
         return np.zeros_like(truth)
-    _, nearest = cv2.distanceTransformWithLabels(ignored.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5,
-                                                 labelType=cv2.DIST_LABEL_PIXEL)
+    _, nearest = cv2.distanceTransformWithLabels(
+        ignored.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
     values = np.zeros(int(nearest.max()) + 1, np.uint8)
     values[nearest[~ignored]] = truth[~ignored]
     return values[nearest]
@@ -132,8 +134,17 @@ def near(mask: Bools, reach: float) -> Bools:
 class _Case:
     """One image with its wrong pixels, parted by what was taken for what."""
 
-    def __init__(self, truth: Mask, prediction: Mask, counted: Bools, wrong: Bools, objects: Objects, found: Bools,
-                 background: int | None, reach: float) -> None:
+    def __init__(
+        self,
+        truth: Mask,
+        prediction: Mask,
+        counted: Bools,
+        wrong: Bools,
+        objects: Objects,
+        found: Bools,
+        background: int | None,
+        reach: float,
+    ) -> None:
         self.truth, self.prediction, self.counted, self.objects = truth, prediction, counted, objects
         self.background, self.reach, self.found = background, reach, found
         empty, told = truth == background, prediction == background
@@ -142,8 +153,11 @@ class _Case:
     def outline(self) -> tuple[Bools, Bools]:
         """Boundary pixels, and those of whole objects that are missed or hallucinated, (H, W) bool each."""
         outline, whole = np.zeros(self.truth.shape, np.bool_), np.zeros(self.truth.shape, np.bool_)
-        for part, look in ((self.missed, self._too_small), (self.invented, self._too_large),
-                           (self.confused, self._between)):
+        for part, look in (
+            (self.missed, self._too_small),
+            (self.invented, self._too_large),
+            (self.confused, self._between),
+        ):
             if part.any():
                 look(outline, whole)
         return outline, whole
@@ -152,8 +166,7 @@ class _Case:
         """An object is found when anything was found where it is, of whatever class: its outline is another matter."""
         something = self.prediction != self.background
         there = (self.objects.share(self.counted & something) >= FOUND)[self.objects.label]
-        outline |= (self.missed & there & near(self.truth == self.background, self.reach)
-                    & near(something, self.reach))
+        outline |= self.missed & there & near(self.truth == self.background, self.reach) & near(something, self.reach)
         whole |= self.missed & ~there
 
     def _too_large(self, outline: Bools, whole: Bools) -> None:
@@ -184,5 +197,4 @@ class _Case:
         here = self.confused & found
         for pair in np.unique(self.truth[here].astype(np.int64) << 8 | self.prediction[here]).tolist():
             true, told = divmod(pair, 256)
-            outline |= (here & (self.truth == true) & (self.prediction == told) & near_true(told)
-                        & near_predicted(true))
+            outline |= here & (self.truth == true) & (self.prediction == told) & near_true(told) & near_predicted(true)

@@ -25,8 +25,10 @@ def newest_folder(run: Run, split: str) -> Path:
         return scored.folder
     others = ", ".join(sorted(evaluated_splits(run)))
     there = f"there are evaluations of {others}; " if others else ""
-    raise ConfigError(f"{run.path}: the split {split!r} has not been evaluated; {there}"
-                      f"`maskwright evaluate {run.path} --split {split}` does it")
+    raise ConfigError(
+        f"{run.path}: the split {split!r} has not been evaluated; {there}"
+        f"`maskwright evaluate {run.path} --split {split}` does it"
+    )
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,17 @@ class Scored:
             raise DataError(f"{file}: cannot be read ({error}); evaluate again") from None
         expected = (len(names), len(dataset.classes), len(dataset.classes))
         if confusions.shape != expected or not names:
-            raise DataError(f"{file}: its shape is {confusions.shape}, but the images and the classes of "
-                            f"{dataset.root} ask for {expected}; give the dataset that was evaluated with --data")
+            raise DataError(
+                f"{file}: its shape is {confusions.shape}, but the images and the classes of "
+                f"{dataset.root} ask for {expected}; give the dataset that was evaluated with --data"
+            )
         known = {sample.name: sample for sample in dataset.samples if sample.labelled}
         gone = [name for name in names if name not in known]
         if gone:
-            raise DataError(f"{dataset.root}: {len(gone)} of the {len(names)} evaluated samples are not in it "
-                            f"({gone[0]}); give the dataset that was evaluated with --data, or evaluate again")
+            raise DataError(
+                f"{dataset.root}: {len(gone)} of the {len(names)} evaluated samples are not in it "
+                f"({gone[0]}); give the dataset that was evaluated with --data, or evaluate again"
+            )
         return cls(folder, dataset, [known[name] for name in names], confusions)
 
     def read(self, place: int) -> tuple[Pixels, Mask, Mask]:
@@ -67,8 +73,10 @@ class Scored:
         except MaskwrightError as error:
             raise DataError(f"{sample.name}: what was evaluated cannot be read any more: {error}") from None
         if not (counts == self.confusions[place]).all():
-            raise DataError(f"{sample.name}: its mask or its prediction is not what was scored in {self.folder}; "
-                            "evaluate again, or give the dataset that was evaluated with --data")
+            raise DataError(
+                f"{sample.name}: its mask or its prediction is not what was scored in {self.folder}; "
+                "evaluate again, or give the dataset that was evaluated with --data"
+            )
         return image, truth, prediction
 
 

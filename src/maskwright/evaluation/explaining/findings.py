@@ -13,12 +13,15 @@ from maskwright.evaluation.explaining.slices import AXES, Slice
 # A kind matters when mending it is worth so much mIoU, or when it is so large a share of the wrong pixels.
 _WORTH, _SHARE = 0.005, 0.1
 _SLICE_FIX = "look at its images; more training examples like them help more than more of the others"
-FINDINGS = {**{f"error.{name}": kind.meaning for name, kind in KINDS.items()},
-            "slice.worse": "a part of the data scores worse than the rest, beyond noise"}
+FINDINGS = {
+    **{f"error.{name}": kind.meaning for name, kind in KINDS.items()},
+    "slice.worse": "a part of the data scores worse than the rest, beyond noise",
+}
 
 
-def findings_of(kinds: Sequence[KindResult], slices: Sequence[Slice], splits: Mapping[str, str | None]
-                ) -> list[Finding]:
+def findings_of(
+    kinds: Sequence[KindResult], slices: Sequence[Slice], splits: Mapping[str, str | None]
+) -> list[Finding]:
     """One finding for each kind of errors that matters, those first whose mending is worth most, then one for each
     worse slice. `splits` are those of the samples by name."""
     worth = sorted(kinds, key=lambda kind: -kind.worth["mIoU"].value)
@@ -32,19 +35,38 @@ def _kinds(kinds: Sequence[KindResult], splits: Mapping[str, str | None]) -> Ite
             continue
         first = kind.regions[0]
         yield Finding(
-            f"error.{kind.name}", Severity.WARNING if kind.name == "label_suspect" else Severity.INFO,
+            f"error.{kind.name}",
+            Severity.WARNING if kind.name == "label_suspect" else Severity.INFO,
             f"{kind.pixels:,} wrong pixels in {kind.images} images ({100 * kind.share:.1f} % of all): "
             f"{KINDS[kind.name].meaning}; mending them is worth {gain:+.4f} mIoU",
-            KINDS[kind.name].fix, first.sample, splits.get(first.sample), first.region,
-            {"pixels": kind.pixels, "share": kind.share, "images": kind.images, "mIoU": kind.worth["mIoU"].to_dict(),
-             "regions": [asdict(region) for region in kind.regions]})
+            KINDS[kind.name].fix,
+            first.sample,
+            splits.get(first.sample),
+            first.region,
+            {
+                "pixels": kind.pixels,
+                "share": kind.share,
+                "images": kind.images,
+                "mIoU": kind.worth["mIoU"].to_dict(),
+                "regions": [asdict(region) for region in kind.regions],
+            },
+        )
 
 
 def _slice(one: Slice) -> Finding:
     axis = AXES[one.axis]
     return Finding(
-        "slice.worse", Severity.WARNING,
+        "slice.worse",
+        Severity.WARNING,
         f"{one.axis} {one.name!r} ({one.images} images): {axis.measure} {one.score.value:.3f}, "
-        f"{one.difference.value:+.3f} to the rest", _SLICE_FIX,
-        evidence={"axis": one.axis, "slice": one.name, "p": one.p, "images": one.images, "objects": one.objects,
-                  "difference": one.difference.to_dict()})
+        f"{one.difference.value:+.3f} to the rest",
+        _SLICE_FIX,
+        evidence={
+            "axis": one.axis,
+            "slice": one.name,
+            "p": one.p,
+            "images": one.images,
+            "objects": one.objects,
+            "difference": one.difference.to_dict(),
+        },
+    )

@@ -47,8 +47,14 @@ class Record:
         return np.asarray(self.lost.sum(1, dtype=np.int32))
 
 
-def look_at(image: Pixels, truth: Mask, prediction: Mask, classes: int, background: int | None = 0,
-            tolerance: float | None = None) -> tuple[Record, Cells]:
+def look_at(
+    image: Pixels,
+    truth: Mask,
+    prediction: Mask,
+    classes: int,
+    background: int | None = 0,
+    tolerance: float | None = None,
+) -> tuple[Record, Cells]:
     """The record of one image, and which cells (C,) of a (5, K, K) table of kind, true and predicted class, flat, hold
     how many pixels (C,), the empty ones left out. Arguments as those of `anatomy.dissect`."""
     anatomy = dissect(image, truth, prediction, background=background, tolerance=tolerance)
@@ -58,9 +64,14 @@ def look_at(image: Pixels, truth: Mask, prediction: Mask, classes: int, backgrou
     table = np.zeros((len(NAMES), classes, classes), np.int32)
     table.reshape(-1)[cells] = pixels
     whole = np.bincount(kinds[anatomy.whole], minlength=len(NAMES) + 1)[1:].astype(np.int32)
-    record = Record(facts_of(image, truth, prediction, anatomy, classes, background), whole,
-                    table.sum(2, dtype=np.int32), table.sum(1, dtype=np.int32), _largest(kinds, truth, prediction),
-                    anatomy.tolerance)
+    record = Record(
+        facts_of(image, truth, prediction, anatomy, classes, background),
+        whole,
+        table.sum(2, dtype=np.int32),
+        table.sum(1, dtype=np.int32),
+        _largest(kinds, truth, prediction),
+        anatomy.tolerance,
+    )
     return record, (cells, pixels)
 
 

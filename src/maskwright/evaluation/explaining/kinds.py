@@ -35,22 +35,27 @@ KINDS = {
     "boundary": Kind(
         "the outline of something that was found is off by no more than the tolerance",
         "try a larger `data.image_size` or a loss on boundaries; annotators may differ by as much, so label some "
-        "images twice before you spend time on it"),
+        "images twice before you spend time on it",
+    ),
     "missed": Kind(
         "an object, or a part of one, was taken for background",
         "look at the images with the largest regions; more examples like them, class weights or a Tversky loss that "
-        "weighs misses more"),
+        "weighs misses more",
+    ),
     "hallucinated": Kind(
         "background was taken for an object, or an object reaches too far",
         "look at what was mistaken; training images that show it without a label, or removing small components of the "
-        "prediction"),
+        "prediction",
+    ),
     "confused": Kind(
         "an object of one class was taken for another class",
         "check whether both classes are labelled consistently; more examples that tell them apart, or one group for "
-        "both in a class tree"),
+        "both in a class tree",
+    ),
     "label_suspect": Kind(
         "the image speaks for the prediction and against the label (weak evidence: colours and edges alone)",
-        "look at these regions with your own eyes; correct the labels that are wrong and evaluate again"),
+        "look at these regions with your own eyes; correct the labels that are wrong and evaluate again",
+    ),
 }
 NAMES = tuple(KINDS)
 # What stands in a map of kinds; 0 is a pixel that is right, or not counted.

@@ -38,8 +38,9 @@ _LIKE = 0.75  # from the colour of t (0) to that of p (1)
 _SHARP = 1.5  # times as strong an edge
 
 
-def suspects(image: Pixels, truth: Mask, prediction: Mask, counted: Bools, wrong: Bools, outline: Bools, reach: float
-             ) -> Bools:
+def suspects(
+    image: Pixels, truth: Mask, prediction: Mask, counted: Bools, wrong: Bools, outline: Bools, reach: float
+) -> Bools:
     """(H, W) bool: the pixels of suspect regions.
 
     image: (H, W, 3) uint8 RGB; truth, prediction: (H, W) class indices; counted, wrong, outline: (H, W), the pixels
@@ -77,8 +78,10 @@ class _Look:
     def against_the_label(self, inside: Bools) -> bool:
         """Whether both pieces of evidence speak against the label of a region (H, W)."""
         left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
-        window = (slice(max(0, top - self.margin), top + height + self.margin),
-                  slice(max(0, left - self.margin), left + width + self.margin))
+        window = (
+            slice(max(0, top - self.margin), top + height + self.margin),
+            slice(max(0, left - self.margin), left + width + self.margin),
+        )
         row, column = np.unravel_index(int(inside.argmax()), inside.shape)
         pair = int(self.truth[row, column]), int(self.prediction[row, column])
         return self._colour(inside, window, *pair) and self._edges(inside[window], window)

@@ -100,8 +100,13 @@ def compare(table: Counts, score: Score, *, pooled: bool = True) -> list[Compari
         (value, values), (rest, rests) = sides
         spread = values - rests
         error = float(np.nanstd(spread)) * math.sqrt(fewest / (fewest - 1)) if fewest > 1 else math.nan
-        found.append(Comparison(interval(value, values, int(images[part])), interval(value - rest, spread, fewest),
-                                _below(value - rest, error, fewest - 1)))
+        found.append(
+            Comparison(
+                interval(value, values, int(images[part])),
+                interval(value - rest, spread, fewest),
+                _below(value - rest, error, fewest - 1),
+            )
+        )
     return found
 
 

@@ -55,8 +55,12 @@ class KindResult:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self) | {"kind": self.name, "meaning": KINDS[self.name].meaning, "fix": KINDS[self.name].fix,
-                               "worth": {name: value.to_dict() for name, value in self.worth.items()}}
+        return asdict(self) | {
+            "kind": self.name,
+            "meaning": KINDS[self.name].meaning,
+            "fix": KINDS[self.name].fix,
+            "worth": {name: value.to_dict() for name, value in self.worth.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -136,26 +140,45 @@ class Explanation:
         """The JSON of `explain`."""
         overall = self.scores
         return {
-            "split": self.split, "images": self.images, "evaluation": str(self.folder), "data": str(self.source),
-            "background": self.background, "tolerance": {"rule": self.tolerance_rule, "least": self.tolerances[0],
-                                                         "most": self.tolerances[1], "asked": self.tolerance},
-            "pixels": overall.pixels, "wrong_pixels": self.wrong, "scores": overall.to_dict()["scores"],
+            "split": self.split,
+            "images": self.images,
+            "evaluation": str(self.folder),
+            "data": str(self.source),
+            "background": self.background,
+            "tolerance": {
+                "rule": self.tolerance_rule,
+                "least": self.tolerances[0],
+                "most": self.tolerances[1],
+                "asked": self.tolerance,
+            },
+            "pixels": overall.pixels,
+            "wrong_pixels": self.wrong,
+            "scores": overall.to_dict()["scores"],
             "kinds": [kind.to_dict() for kind in self.kinds],
             "classes": [self._class(index, row) for index, row in enumerate(overall.classes)],
             "axes": {name: {"meaning": axis.meaning, "measure": axis.measure} for name, axis in AXES.items()},
             "slices": [one.to_dict() for one in self.slices],
-            "confusion": self.confusion.tolist(), "ranked": self.ranked, "by": self.by,
-            "best": [asdict(one) for one in self.best], "worst": [asdict(one) for one in self.worst],
-            "findings": [finding.to_dict() for finding in self.findings], "summary": summarise(self.findings),
-            "notes": self.notes}
+            "confusion": self.confusion.tolist(),
+            "ranked": self.ranked,
+            "by": self.by,
+            "best": [asdict(one) for one in self.best],
+            "worst": [asdict(one) for one in self.worst],
+            "findings": [finding.to_dict() for finding in self.findings],
+            "summary": summarise(self.findings),
+            "notes": self.notes,
+        }
 
     def _class(self, index: int, row: ClassScores) -> dict[str, Any]:
         """A class with its wrong pixels: `lost` are true and were predicted as another one, `invented` the other way
         round. Each wrong pixel is lost to one class and invented for another."""
-        return {"id": row.id, "name": row.name, "iou": row.iou,
-                "lost": {kind.name: kind.lost[index] for kind in self.kinds},
-                "invented": {kind.name: kind.invented[index] for kind in self.kinds},
-                "worth": {kind.name: kind.class_worth[index] for kind in self.kinds}}
+        return {
+            "id": row.id,
+            "name": row.name,
+            "iou": row.iou,
+            "lost": {kind.name: kind.lost[index] for kind in self.kinds},
+            "invented": {kind.name: kind.invented[index] for kind in self.kinds},
+            "worth": {kind.name: kind.class_worth[index] for kind in self.kinds},
+        }
 
 
 def percentages(counts: Sequence[int]) -> list[float]:

@@ -44,16 +44,24 @@ class Facts:
     contrast: float
 
 
-def facts_of(image: Pixels, truth: Mask, prediction: Mask, anatomy: Anatomy, classes: int, background: int | None
-             ) -> Facts:
+def facts_of(
+    image: Pixels, truth: Mask, prediction: Mask, anatomy: Anatomy, classes: int, background: int | None
+) -> Facts:
     """image: (H, W, 3) uint8 RGB; truth, prediction: (H, W) class indices."""
     zones = zone_map(truth.shape[0], truth.shape[1])
-    within = [condensed(confusion_matrix(np.where(zones == zone, truth, np.uint8(IGNORE)), prediction, classes, IGNORE))
-              for zone in range(len(ZONES))]
+    within = [
+        condensed(confusion_matrix(np.where(zones == zone, truth, np.uint8(IGNORE)), prediction, classes, IGNORE))
+        for zone in range(len(ZONES))
+    ]
     light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     mean, deviation = cv2.meanStdDev(light)
-    return Facts(np.sum(within, axis=0, dtype=np.int32), np.stack(within),
-                 _sizes(truth, prediction, anatomy, background), float(mean[0, 0]) / 255, float(deviation[0, 0]) / 255)
+    return Facts(
+        np.sum(within, axis=0, dtype=np.int32),
+        np.stack(within),
+        _sizes(truth, prediction, anatomy, background),
+        float(mean[0, 0]) / 255,
+        float(deviation[0, 0]) / 255,
+    )
 
 
 def condensed(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
@@ -140,8 +148,10 @@ def slices(facts: Sequence[Facts], classes: Sequence[str], background: int | Non
     for name, axis in AXES.items():
         found += _axis(name, axis, axis.make(facts, solid))
     corrected = holm([math.nan if one.few else one.p for one in found])
-    return [Slice(**vars(one) | {"p": p, "worse": not math.isnan(p) and p < CHANCE})
-            for one, p in zip(found, corrected, strict=True)]
+    return [
+        Slice(**vars(one) | {"p": p, "worse": not math.isnan(p) and p < CHANCE})
+        for one, p in zip(found, corrected, strict=True)
+    ]
 
 
 def _axis(name: str, axis: Axis, parts: Parts) -> Iterator[Slice]:
@@ -154,8 +164,19 @@ def _axis(name: str, axis: Axis, parts: Parts) -> Iterator[Slice]:
         objects = parts.objects[place] if parts.objects else None
         told = comparisons[place]
         few = images[place] < FEW_IMAGES or (objects is not None and objects < FEW_OBJECTS) or math.isnan(told.p)
-        yield Slice(name, parts.names[place], axis.measure, images[place], objects,
-                    parts.found[place] if parts.found else None, told.score, told.difference, told.p, few, False)
+        yield Slice(
+            name,
+            parts.names[place],
+            axis.measure,
+            images[place],
+            objects,
+            parts.found[place] if parts.found else None,
+            told.score,
+            told.difference,
+            told.p,
+            few,
+            False,
+        )
 
 
 def _by_size(facts: Sequence[Facts], _: Mapping[int, str]) -> Parts:
@@ -182,16 +203,27 @@ def _by_light(names: Sequence[str], value: Callable[[Facts], float]) -> Make:
         third = np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values)
         counts = np.stack([one.counts for one in facts])
         return Parts([*names], np.stack([counts * (third == part)[:, None, None] for part in range(3)], 1), mean_iou)
+
     return make
 
 
 AXES = {
     "size": Axis("objects by their share of the image: how much of their pixels was found", "recall", _by_size),
-    "position": Axis("pixels by their distance from the centre, as a share of the way to the border: below 0.5, from "
-                     "0.8 on, and in between", "mIoU", _by_position),
-    "brightness": Axis("images by their mean lightness, a third each", "mIoU",
-                       _by_light(["dark", "medium", "bright"], lambda one: one.brightness)),
-    "contrast": Axis("images by the standard deviation of their lightness, a third each", "mIoU",
-                     _by_light(["low", "medium", "high"], lambda one: one.contrast)),
+    "position": Axis(
+        "pixels by their distance from the centre, as a share of the way to the border: below 0.5, from "
+        "0.8 on, and in between",
+        "mIoU",
+        _by_position,
+    ),
+    "brightness": Axis(
+        "images by their mean lightness, a third each",
+        "mIoU",
+        _by_light(["dark", "medium", "bright"], lambda one: one.brightness),
+    ),
+    "contrast": Axis(
+        "images by the standard deviation of their lightness, a third each",
+        "mIoU",
+        _by_light(["low", "medium", "high"], lambda one: one.contrast),
+    ),
     "class": Axis("classes but the background; the rest is the mean of the other ones", "IoU", _by_class),
 }

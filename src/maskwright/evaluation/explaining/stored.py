@@ -33,8 +33,10 @@ def read_explanation(folder: Path) -> Explanation:
             evaluation = folder.resolve().parent.parent / "evaluations" / evaluation.name
         return _explanation(stored, load_dataset(source), source, evaluation)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{file}: is no result of this version of `explain` ({type(error).__name__}: {error}); run "
-                        "`maskwright explain` again") from None
+        raise DataError(
+            f"{file}: is no result of this version of `explain` ({type(error).__name__}: {error}); run "
+            "`maskwright explain` again"
+        ) from None
 
 
 def _explanation(stored: dict[str, Any], dataset: Dataset, source: Path, evaluation: Path) -> Explanation:
@@ -43,23 +45,52 @@ def _explanation(stored: dict[str, Any], dataset: Dataset, source: Path, evaluat
         raise DataError(f"{source}: its classes are not those that were explained; run `maskwright explain` again")
     empty = None if stored["background"] is None else names.index(stored["background"])
     return Explanation(
-        evaluation, stored["split"], stored["images"], dataset, np.array(stored["confusion"], np.int64), empty,
-        tolerance["asked"], (tolerance["least"], tolerance["most"]), list(map(_kind, stored["kinds"])),
-        [Ranked(**row) for row in stored["best"]], [Ranked(**row) for row in stored["worst"]], stored["ranked"],
+        evaluation,
+        stored["split"],
+        stored["images"],
+        dataset,
+        np.array(stored["confusion"], np.int64),
+        empty,
+        tolerance["asked"],
+        (tolerance["least"], tolerance["most"]),
+        list(map(_kind, stored["kinds"])),
+        [Ranked(**row) for row in stored["best"]],
+        [Ranked(**row) for row in stored["worst"]],
+        stored["ranked"],
         stored["by"],
-        list(map(_slice, stored["slices"])), list(map(Finding.from_dict, stored["findings"])), stored["notes"], source)
+        list(map(_slice, stored["slices"])),
+        list(map(Finding.from_dict, stored["findings"])),
+        stored["notes"],
+        source,
+    )
 
 
 def _kind(row: dict[str, Any]) -> KindResult:
     regions = [ErrorRegion(**one | {"region": tuple(one["region"])}) for one in row["regions"]]
-    return KindResult(row["name"], row["pixels"], row["share"], row["whole"], row["images"], row["lost"],
-                      row["invented"], {name: _interval(value) for name, value in row["worth"].items()},
-                      row["class_worth"], row["related"], regions)
+    return KindResult(
+        row["name"],
+        row["pixels"],
+        row["share"],
+        row["whole"],
+        row["images"],
+        row["lost"],
+        row["invented"],
+        {name: _interval(value) for name, value in row["worth"].items()},
+        row["class_worth"],
+        row["related"],
+        regions,
+    )
 
 
 def _slice(row: dict[str, Any]) -> Slice:
-    return Slice(**row | {"score": _interval(row["score"]), "difference": _interval(row["difference"]),
-                          "p": math.nan if row["p"] is None else row["p"]})
+    return Slice(
+        **row
+        | {
+            "score": _interval(row["score"]),
+            "difference": _interval(row["difference"]),
+            "p": math.nan if row["p"] is None else row["p"],
+        }
+    )
 
 
 def _interval(row: dict[str, float | None]) -> Interval:

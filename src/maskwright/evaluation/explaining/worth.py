@@ -26,8 +26,9 @@ def mended(confusion: npt.NDArray[Any], errors: npt.NDArray[Any], kind: str) -> 
     return np.asarray(confusion - errors + np.diag(diagonal), np.int64)
 
 
-def mended_counts(counts: npt.NDArray[Any], lost: npt.NDArray[Any], invented: npt.NDArray[Any], kind: str
-                  ) -> npt.NDArray[Any]:
+def mended_counts(
+    counts: npt.NDArray[Any], lost: npt.NDArray[Any], invented: npt.NDArray[Any], kind: str
+) -> npt.NDArray[Any]:
     """The same from condensed counts (..., 3, K), hit, true and predicted: `lost` (..., K) are the errors of the kind
     by true class, `invented` (..., K) by predicted class."""
     right = invented if _label(kind) else lost

@@ -39,6 +39,7 @@ Look = Callable[[Case], Iterator[Seen]]
 def each(look: Callable[[Number], Iterator[tuple[str, str, dict[str, Any]]]]) -> Look:
     """A look at one number as a look at each of a case. What it says of several numbers in the same words is said
     once."""
+
     def looks(case: Case) -> Iterator[Seen]:
         said: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
         for number in case.numbers:
@@ -46,6 +47,7 @@ def each(look: Callable[[Number], Iterator[tuple[str, str, dict[str, Any]]]]) ->
                 said.setdefault((message, fix), []).append((number.name, evidence))
         for (message, fix), about in said.items():
             yield Seen(message, fix, tuple(name for name, _ in about), about[0][1])
+
     return looks
 
 
@@ -55,51 +57,69 @@ def _list(names: Sequence[str], most: int = 3) -> str:
 
 # --- one number ------------------------------------------------------------------------------------------
 
+
 def one_image(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """A single image has no interval."""
     if number.images is not None and len(number.images) == 1:
-        yield ("one image: there is no interval, and the numbers say little about other images",
-               "evaluate on more images", {"images": 1})
+        yield (
+            "one image: there is no interval, and the numbers say little about other images",
+            "evaluate on more images",
+            {"images": 1},
+        )
 
 
 def few_images(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Fewer images than an interval can be trusted on."""
     if number.images is not None and 1 < len(number.images) < _FEW:
-        yield (f"only {len(number.images)} images: read the intervals, not the values", "evaluate on more images",
-               {"images": len(number.images)})
+        yield (
+            f"only {len(number.images)} images: read the intervals, not the values",
+            "evaluate on more images",
+            {"images": len(number.images)},
+        )
 
 
 def weak_truth(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Masks that were made of boxes or by a model."""
     if weak := number.origin.weak:
-        yield (f"{weak} masks of the truth were not drawn by hand: filled boxes, or made by a model",
-               "where they are incomplete, look at recall and dataset_excess_recall, not at precision, IoU and Dice",
-               {"masks": weak})
+        yield (
+            f"{weak} masks of the truth were not drawn by hand: filled boxes, or made by a model",
+            "where they are incomplete, look at recall and dataset_excess_recall, not at precision, IoU and Dice",
+            {"masks": weak},
+        )
 
 
 def absent_class(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Classes without a true pixel."""
     for name, pixels in number.classes:
         if not pixels:
-            yield (f"class {name!r} does not occur in the truth: its scores are undefined or count false alarms only",
-                   "add images that show it, or leave it out of what you report", {"class": name})
+            yield (
+                f"class {name!r} does not occur in the truth: its scores are undefined or count false alarms only",
+                "add images that show it, or leave it out of what you report",
+                {"class": name},
+            )
 
 
 def trivial(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """An mIoU that needs no model."""
     value, bar = (number.scores or {}).get("mIoU"), (number.trivial or {}).get("mIoU")
     if bar is not None and not (value is not None and value > bar):
-        yield (f"mIoU is no better than predicting one class everywhere ({bar:.3f})",
-               "the model is not better than a constant prediction: train for longer, or see what `maskwright doctor "
-               "RUN` says of its log", {"mIoU": value, "trivial": bar})
+        yield (
+            f"mIoU is no better than predicting one class everywhere ({bar:.3f})",
+            "the model is not better than a constant prediction: train for longer, or see what `maskwright doctor "
+            "RUN` says of its log",
+            {"mIoU": value, "trivial": bar},
+        )
 
 
 def trivial_accuracy(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """A pixel accuracy that needs no model, where the mIoU is not as poor."""
     value, bar = (number.scores or {}).get("aAcc"), (number.trivial or {}).get("aAcc")
     if value is not None and bar is not None and value <= bar and not any(trivial(number)):
-        yield (f"pixel accuracy {value:.3f} is no better than predicting one class everywhere ({bar:.3f})",
-               "report mIoU or Dice instead", {"aAcc": value, "trivial": bar})
+        yield (
+            f"pixel accuracy {value:.3f} is no better than predicting one class everywhere ({bar:.3f})",
+            "report mIoU or Dice instead",
+            {"aAcc": value, "trivial": bar},
+        )
 
 
 def _used(number: Number, found: Sequence[str] | None, names: Collection[str]) -> list[str]:
@@ -116,25 +136,32 @@ def trained_on(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
         seen = _used(number, number.origin.trained_on, number.training.train)
         if seen:
             which = "these images" if len(seen) == len(number.images) else f"{len(seen)} of these images"
-            yield (f"{which} were trained on: the scores say nothing about new images",
-                   "evaluate on a split that training has not used", {"count": len(seen), "samples": seen[:50]})
+            yield (
+                f"{which} were trained on: the scores say nothing about new images",
+                "evaluate on a split that training has not used",
+                {"count": len(seen), "samples": seen[:50]},
+            )
 
 
 def leakage(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The same image under another name in the training."""
     if copies := number.origin.copies:
         first, second = copies[0]
-        yield (f"{len(copies)} images are byte for byte images that were trained on, such as {first} ({second})",
-               "keep copies in one split (`maskwright split`), then train and evaluate again",
-               {"count": len(copies), "samples": [list(pair) for pair in copies[:50]]})
+        yield (
+            f"{len(copies)} images are byte for byte images that were trained on, such as {first} ({second})",
+            "keep copies in one split (`maskwright split`), then train and evaluate again",
+            {"count": len(copies), "samples": [list(pair) for pair in copies[:50]]},
+        )
 
 
 def same_names(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Files that are called like training images."""
     if names := number.origin.same_names:
-        yield (f"{len(names)} images have the file name of a training image, such as {names[0]}",
-               "if the same name means the same subject, keep it in one split",
-               {"count": len(names), "samples": list(names[:50])})
+        yield (
+            f"{len(names)} images have the file name of a training image, such as {names[0]}",
+            "if the same name means the same subject, keep it in one split",
+            {"count": len(names), "samples": list(names[:50])},
+        )
 
 
 def selected_on(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -143,57 +170,78 @@ def selected_on(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
         seen = _used(number, number.origin.selected_on, number.training.val)
         if seen:
             where = "this split" if len(seen) == len(number.images) else f"{len(seen)} of these images"
-            yield (f"the checkpoint was chosen on {where}: its scores are optimistic",
-                   "report the scores of a split that has chosen nothing, such as test",
-                   {"count": len(seen), "samples": seen[:50]})
+            yield (
+                f"the checkpoint was chosen on {where}: its scores are optimistic",
+                "report the scores of a split that has chosen nothing, such as test",
+                {"count": len(seen), "samples": seen[:50]},
+            )
 
 
 def unchecked(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """A training of which nobody knows any more what it used."""
     if number.training and not number.origin.checked:
-        yield ("could not be checked: whether these images were trained on, or have chosen the checkpoint; the run "
-               "does not say which image files it used, and its dataset is gone or has changed",
-               "put the dataset back as it was and evaluate again, or train again: a run stores now what it uses", {})
+        yield (
+            "could not be checked: whether these images were trained on, or have chosen the checkpoint; the run "
+            "does not say which image files it used, and its dataset is gone or has changed",
+            "put the dataset back as it was and evaluate again, or train again: a run stores now what it uses",
+            {},
+        )
 
 
 def version(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """A dataset that is not what it was."""
     trained = number.training.version if number.training else None
     if number.origin.same_data and trained and number.version and number.version != trained:
-        yield ("the dataset has changed since training (another content version)",
-               "train again, or restore the dataset", {"trained": trained, "scored": number.version})
+        yield (
+            "the dataset has changed since training (another content version)",
+            "train again, or restore the dataset",
+            {"trained": trained, "scored": number.version},
+        )
 
 
 def other_tree(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Other groups of classes than in training."""
     if not number.origin.same_tree:
-        yield ("the class tree is not the one that the run was trained with",
-               "compare the leaves only, or train with this tree", {})
+        yield (
+            "the class tree is not the one that the run was trained with",
+            "compare the leaves only, or train with this tree",
+            {},
+        )
 
 
 def unfinished(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """A training that goes on."""
     if number.training and not number.training.finished:
-        yield ("training has not finished: this is the best checkpoint so far",
-               "`maskwright resume RUN`, then evaluate again", {})
+        yield (
+            "training has not finished: this is the best checkpoint so far",
+            "`maskwright resume RUN`, then evaluate again",
+            {},
+        )
 
 
 def not_the_best(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The last epoch, or what was best at the time, where the best was meant."""
     made, best = number.origin.iteration, number.training.best if number.training else None
     if made is not None and best is not None and made != best:
-        yield (f"this is the model of iteration {made:,}, but the best by the validation score is that of {best:,}",
-               "evaluate the best checkpoint", {"iteration": made, "best": best})
+        yield (
+            f"this is the model of iteration {made:,}, but the best by the validation score is that of {best:,}",
+            "evaluate the best checkpoint",
+            {"iteration": made, "best": best},
+        )
 
 
 def unknown_training(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Predictions of unknown origin."""
     if number.training is None:
-        yield ("nothing is known of what these predictions were trained on or chosen by",
-               "make sure that their training has not seen these images", {})
+        yield (
+            "nothing is known of what these predictions were trained on or chosen by",
+            "make sure that their training has not seen these images",
+            {},
+        )
 
 
 # --- numbers side by side --------------------------------------------------------------------------------
+
 
 def _differing(case: Case, key: Callable[[Number], Hashable | None]) -> tuple[list[Number], Number | None]:
     """Those whose key is not that of most, and the first of the others."""
@@ -210,31 +258,41 @@ def other_split(case: Case) -> Iterator[Seen]:
     odd, usual = _differing(case, lambda number: number.split)
     for number in odd:
         assert usual
-        yield Seen(f"{number.name} is scored on {number.split!r}, {usual.name} on {usual.split!r}: they cannot be "
-                   "compared", "evaluate all on one split", (number.name, usual.name))
+        yield Seen(
+            f"{number.name} is scored on {number.split!r}, {usual.name} on {usual.split!r}: they cannot be compared",
+            "evaluate all on one split",
+            (number.name, usual.name),
+        )
 
 
 def other_images(case: Case) -> Iterator[Seen]:
     """Different images, or different truth for them, under the name of one split."""
+
     def key(number: Number) -> Hashable | None:
         return None if number.images is None else (frozenset(number.images), number.classes)
 
     odd, usual = _differing(case, key)
     for number in odd:
         assert usual and usual.images and number.images
-        what = ("other images than" if set(number.images) != set(usual.images) else
-                "the images, but not the truth, of")
-        yield Seen(f"{number.name} is scored on {what} {usual.name} ({len(number.images)} and {len(usual.images)}): "
-                   "they cannot be compared", "evaluate both again, on the same data", (number.name, usual.name))
+        what = "other images than" if set(number.images) != set(usual.images) else "the images, but not the truth, of"
+        yield Seen(
+            f"{number.name} is scored on {what} {usual.name} ({len(number.images)} and {len(usual.images)}): "
+            "they cannot be compared",
+            "evaluate both again, on the same data",
+            (number.name, usual.name),
+        )
 
 
 def other_version(case: Case) -> Iterator[Seen]:
     """Different versions of a dataset."""
     odd, usual = _differing(case, lambda number: number.version)
     if odd and usual:
-        yield Seen(f"scored on another version of the dataset than {usual.name}: {_list([n.name for n in odd])}",
-                   "evaluate all again", (*(number.name for number in odd), usual.name),
-                   {number.name: number.version for number in (*odd, usual)})
+        yield Seen(
+            f"scored on another version of the dataset than {usual.name}: {_list([n.name for n in odd])}",
+            "evaluate all again",
+            (*(number.name for number in odd), usual.name),
+            {number.name: number.version for number in (*odd, usual)},
+        )
 
 
 def chosen_on_the_scored(case: Case) -> Iterator[Seen]:
@@ -242,30 +300,44 @@ def chosen_on_the_scored(case: Case) -> Iterator[Seen]:
     scored = [number for number in case.numbers if number.split == case.chosen_on]
     if len(scored) > 1 and case.chosen_on is not None:
         by = f", by about {case.optimism:.4f}" if case.optimism is not None else ""
-        yield Seen(f"the best is chosen on the images that it is scored on ({case.chosen_on}): its score is "
-                   f"optimistic{by}", "choose on the validation split (`maskwright compare --select val`)",
-                   tuple(number.name for number in scored), {"optimism": case.optimism})
+        yield Seen(
+            f"the best is chosen on the images that it is scored on ({case.chosen_on}): its score is optimistic{by}",
+            "choose on the validation split (`maskwright compare --select val`)",
+            tuple(number.name for number in scored),
+            {"optimism": case.optimism},
+        )
 
 
 def loading(case: Case) -> Iterator[Seen]:
     """A run that is slower only because its model waited for batches."""
     timed = [(number, number.speed) for number in case.numbers if number.speed]
     for slow, low in timed:
-        ahead = [(high.images_per_second / low.images_per_second, fast, high) for fast, high in timed
-                 if high.machine == low.machine and high.images_per_second > _FASTER * low.images_per_second
-                 and high.busy < _SAME * low.busy]
+        ahead = [
+            (high.images_per_second / low.images_per_second, fast, high)
+            for fast, high in timed
+            if high.machine == low.machine
+            and high.images_per_second > _FASTER * low.images_per_second
+            and high.busy < _SAME * low.busy
+        ]
         if ahead:
             ratio, fast, high = max(ahead, key=lambda item: item[0])
-            yield Seen(f"{fast.name} trained {ratio:.2f} times as many images a second as {slow.name}, which is only "
-                       f"data loading: without the waiting for batches ({100 * low.waited:.0f} % of the time of "
-                       f"{slow.name}) it is {high.busy / low.busy:.2f} times", "compare the measured steps instead",
-                       (fast.name, slow.name), {"ratio": ratio, "without_waiting": high.busy / low.busy})
+            yield Seen(
+                f"{fast.name} trained {ratio:.2f} times as many images a second as {slow.name}, which is only "
+                f"data loading: without the waiting for batches ({100 * low.waited:.0f} % of the time of "
+                f"{slow.name}) it is {high.busy / low.busy:.2f} times",
+                "compare the measured steps instead",
+                (fast.name, slow.name),
+                {"ratio": ratio, "without_waiting": high.busy / low.busy},
+            )
 
 
 def other_machine(case: Case) -> Iterator[Seen]:
     """Times of different machines or settings."""
     odd, usual = _differing(case, lambda number: number.speed and number.speed.machine)
     if odd and usual:
-        yield Seen(f"trained on another machine, or with another number of threads, than {usual.name}: "
-                   f"{_list([n.name for n in odd])}; times cannot be compared", "time them on one machine",
-                   (*(number.name for number in odd), usual.name))
+        yield Seen(
+            f"trained on another machine, or with another number of threads, than {usual.name}: "
+            f"{_list([n.name for n in odd])}; times cannot be compared",
+            "time them on one machine",
+            (*(number.name for number in odd), usual.name),
+        )

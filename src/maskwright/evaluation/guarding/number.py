@@ -70,8 +70,13 @@ class Training:
         """That of a run."""
         info = run.info()
         splits = info.get("splits", {})
-        return cls(frozenset(splits.get("train", ())), frozenset(splits.get("val", ())), info["dataset"]["version"],
-                   run.finished is not None, best_iteration(run))
+        return cls(
+            frozenset(splits.get("train", ())),
+            frozenset(splits.get("val", ())),
+            info["dataset"]["version"],
+            run.finished is not None,
+            best_iteration(run),
+        )
 
 
 @dataclass(frozen=True)
@@ -93,16 +98,27 @@ class Number:
 
     @classmethod
     def of(cls, name: str, result: Mapping[str, Any], images: Sequence[str], run: Run | None) -> Number:
-        """That of an evaluation, from its `scores.json` and its samples; `run` is None for what no run has predicted.
-        """
-        known = {key: [row[key]["value"] for row in result["baselines"].values()
-                       if key in row and row[key]["value"] is not None] for key in result["scores"]}
-        return cls(name, result["split"], tuple(images),
-                   tuple((row["name"], row["true_pixels"]) for row in result["classes"]),
-                   {key: score["value"] for key, score in result["scores"].items()},
-                   {key: max(values) for key, values in known.items() if values}, result["dataset_version"],
-                   Training.of(run) if run else None, Origin.from_dict(result.get("origin", {})),
-                   speed_of(run) if run else None)
+        """That of an evaluation, by its `scores.json` and samples; `run` is None for what no run has predicted."""
+        known = {
+            key: [
+                row[key]["value"]
+                for row in result["baselines"].values()
+                if key in row and row[key]["value"] is not None
+            ]
+            for key in result["scores"]
+        }
+        return cls(
+            name,
+            result["split"],
+            tuple(images),
+            tuple((row["name"], row["true_pixels"]) for row in result["classes"]),
+            {key: score["value"] for key, score in result["scores"].items()},
+            {key: max(values) for key, values in known.items() if values},
+            result["dataset_version"],
+            Training.of(run) if run else None,
+            Origin.from_dict(result.get("origin", {})),
+            speed_of(run) if run else None,
+        )
 
 
 def best_iteration(run: Run) -> int | None:
@@ -155,8 +171,9 @@ def _original(run: Run, version: str | None) -> tuple[dict[str, str], bool]:
     return {sample.name: hashes[sample.image] for sample in dataset.samples}, dataset.version(hashes) == version
 
 
-def origin_of(run: Run, samples: Sequence[Sample], used: Used, hashes: Mapping[Path, str], *, same_tree: bool = True
-              ) -> Origin:
+def origin_of(
+    run: Run, samples: Sequence[Sample], used: Used, hashes: Mapping[Path, str], *, same_tree: bool = True
+) -> Origin:
     """The origin of scores of a run's best checkpoint on `samples`, whose image files have these hashes. Nothing but
     what the files hold decides which of them the run has `used`."""
     own = {sample.name: hashes[sample.image] for sample in samples}
@@ -168,5 +185,13 @@ def origin_of(run: Run, samples: Sequence[Sample], used: Used, hashes: Mapping[P
     copied = {name for name, _ in copies}
     stems = {name.rpartition("/")[2] for name in run.info().get("splits", {}).get("train", ())}
     alike = tuple(name for name in others if name not in copied and name.rpartition("/")[2] in stems)
-    return Origin(best_iteration(run), used.same_data, same_tree, copies, alike, trained_on=trained_on,
-                  selected_on=tuple(name for name, value in own.items() if value in chosen), checked=used.known)
+    return Origin(
+        best_iteration(run),
+        used.same_data,
+        same_tree,
+        copies,
+        alike,
+        trained_on=trained_on,
+        selected_on=tuple(name for name, value in own.items() if value in chosen),
+        checked=used.known,
+    )

@@ -37,7 +37,14 @@ def speed_of(run: Run) -> Speed | None:
     if not steps or seconds <= 0:
         return None
     info, data = run.info(), strictyaml.read(run.config_file).data
-    machine = [info.get("device"), info.get("threads"), info.get("processes"),
-               info.get("environment", {}).get("machine")]
-    return Speed(steps * data["train"]["batch_size"] / seconds, min(waited / seconds, 1.0),
-                 ", ".join(str(part) for part in machine if part is not None))
+    machine = [
+        info.get("device"),
+        info.get("threads"),
+        info.get("processes"),
+        info.get("environment", {}).get("machine"),
+    ]
+    return Speed(
+        steps * data["train"]["batch_size"] / seconds,
+        min(waited / seconds, 1.0),
+        ", ".join(str(part) for part in machine if part is not None),
+    )

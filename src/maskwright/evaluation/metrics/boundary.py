@@ -67,8 +67,10 @@ class Tolerance:
         """`3` or `"3"` are pixels, `"0.75%"` is a share of the diagonal. ConfigError for anything else."""
         match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(%?)", str(text).strip())
         if not match:
-            raise ConfigError(f"tolerance: {text!r} is no distance; give pixels, like 2, or a share of the image's "
-                              "diagonal, like 0.75%")
+            raise ConfigError(
+                f"tolerance: {text!r} is no distance; give pixels, like 2, or a share of the image's "
+                "diagonal, like 0.75%"
+            )
         number = float(match[1])
         return cls(share=number / 100) if match[2] else cls(pixels=number)
 

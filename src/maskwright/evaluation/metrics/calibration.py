@@ -61,8 +61,10 @@ def calibration_sums(
     probabilities.
     """
     if probabilities.ndim != 3 or probabilities.shape[1:] != truth.shape:
-        raise DataError(f"calibration: expected probabilities (K, {', '.join(map(str, truth.shape))}), got "
-                        f"{probabilities.shape}; give them at the size of the mask")
+        raise DataError(
+            f"calibration: expected probabilities (K, {', '.join(map(str, truth.shape))}), got "
+            f"{probabilities.shape}; give them at the size of the mask"
+        )
     counted = truth.reshape(-1) != ignore
     whole = bool(counted.all())
     p = probabilities.reshape(len(probabilities), -1)
@@ -121,8 +123,9 @@ def reliability(sums: Floats) -> list[Bin]:
     pixels, confidences, right = sums[:-1].T
     bins = len(pixels)
     columns = pixels.astype(np.int64), ratio(confidences, pixels), ratio(right, pixels)
-    return [Bin(i / bins, (i + 1) / bins, *row) for i, row in enumerate(zip(*map(np.ndarray.tolist, columns),
-                                                                            strict=True))]
+    return [
+        Bin(i / bins, (i + 1) / bins, *row) for i, row in enumerate(zip(*map(np.ndarray.tolist, columns), strict=True))
+    ]
 
 
 def _gaps(sums: Floats) -> Floats:

@@ -21,8 +21,10 @@ def level_confusion(confusions: Counts, level: Level) -> Counts:
     leaves below its two classes. Raises DataError when K is not the number of leaves."""
     leaves = len(level.class_of)
     if confusions.shape[-2:] != (leaves, leaves):
-        raise DataError(f"level {level.number}: counts of shape {confusions.shape} do not belong to {leaves} leaves; "
-                        "give what confusion_matrix returned for them")
+        raise DataError(
+            f"level {level.number}: counts of shape {confusions.shape} do not belong to {leaves} leaves; "
+            "give what confusion_matrix returned for them"
+        )
     return level.sums(level.sums(confusions).swapaxes(-1, -2)).swapaxes(-1, -2)
 
 

@@ -18,14 +18,7 @@ from maskwright.evaluation.metrics.bootstrap import bootstrap_sums
 from maskwright.evaluation.metrics.boundary import BoundaryScores
 from maskwright.evaluation.metrics.calibration import CALIBRATION
 from maskwright.evaluation.metrics.confusion import Counts
-from maskwright.evaluation.metrics.scores import (
-    Floats,
-    Interval,
-    defined_mean,
-    iou_where_true,
-    ratio,
-    thresholded_iou,
-)
+from maskwright.evaluation.metrics.scores import Floats, Interval, defined_mean, iou_where_true, ratio, thresholded_iou
 from maskwright.evaluation.metrics.weak_truth import excess_recall, mean_excess_recall
 
 _DATASET = "dataset: counts summed over images, then divided"
@@ -53,25 +46,49 @@ MEASURES = {
     "mAcc": About("recall", _CLASSES, "left out where it is not in the truth"),
     "mIoU": About("intersection over union", _CLASSES, _COST),
     "mDice": About("Dice (F1)", _CLASSES, _COST),
-    "mean_image_iou": About("intersection over union", "mean over the images whose truth has the class; then mean over "
-                            "classes", "an image without it in the truth is left out, even where it is predicted"),
-    "mean_image_thresholded_iou": About("share of the thresholds 0.50, 0.55, ... 0.95 that the IoU exceeds (>)",
-                                        _IMAGES, f"in an image, {_COST}"),
+    "mean_image_iou": About(
+        "intersection over union",
+        "mean over the images whose truth has the class; then mean over classes",
+        "an image without it in the truth is left out, even where it is predicted",
+    ),
+    "mean_image_thresholded_iou": About(
+        "share of the thresholds 0.50, 0.55, ... 0.95 that the IoU exceeds (>)", _IMAGES, f"in an image, {_COST}"
+    ),
     "dataset_excess_recall": About(
         "recall minus predicted share, for truth that is incomplete; 0 for a class everywhere, nowhere or at random",
         f"{_DATASET}; then mean over all classes but the first (the background)",
-        "left out where it is not in the truth", unit="-1..1"),
-    "mean_image_boundary_f": About("harmonic mean of the shares of predicted and of true boundary that lie within the "
-                                   "tolerance of the other (BF score)", _IMAGES, _OUTLINE.format(0)),
-    "mean_image_nsd": About("share of both boundaries that lies within the tolerance of the other (normalised surface "
-                            "Dice)", _IMAGES, _OUTLINE.format(0)),
-    "mean_image_hd95": About("95th percentile of the distances between boundaries (Hausdorff)", _IMAGES,
-                             _OUTLINE.format("the image's diagonal"), "lower", "px"),
-    "mean_image_assd": About("average distance between boundaries, both ways", _IMAGES,
-                             _OUTLINE.format("the image's diagonal"), "lower", "px"),
+        "left out where it is not in the truth",
+        unit="-1..1",
+    ),
+    "mean_image_boundary_f": About(
+        "harmonic mean of the shares of predicted and of true boundary that lie within the "
+        "tolerance of the other (BF score)",
+        _IMAGES,
+        _OUTLINE.format(0),
+    ),
+    "mean_image_nsd": About(
+        "share of both boundaries that lies within the tolerance of the other (normalised surface Dice)",
+        _IMAGES,
+        _OUTLINE.format(0),
+    ),
+    "mean_image_hd95": About(
+        "95th percentile of the distances between boundaries (Hausdorff)",
+        _IMAGES,
+        _OUTLINE.format("the image's diagonal"),
+        "lower",
+        "px",
+    ),
+    "mean_image_assd": About(
+        "average distance between boundaries, both ways",
+        _IMAGES,
+        _OUTLINE.format("the image's diagonal"),
+        "lower",
+        "px",
+    ),
     "dataset_ece": About("expected calibration error of the largest probability", _PIXELS, _NO_PART, "lower"),
-    "dataset_mce": About("largest calibration error of a bin of confidences, however few its pixels", _PIXELS, _NO_PART,
-                         "lower"),
+    "dataset_mce": About(
+        "largest calibration error of a bin of confidences, however few its pixels", _PIXELS, _NO_PART, "lower"
+    ),
     "dataset_brier": About("Brier score over all classes", _PIXELS, _NO_PART, "lower", "0..2"),
     "dataset_nll": About("negative log-likelihood of the true class", _PIXELS, _NO_PART, "lower", "nats"),
 }
@@ -90,16 +107,22 @@ class Measure:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, with what `MEASURES` says about it; undefined is None."""
-        return {**self.interval.to_dict(), "classes": jsonable(self.classes), "images": list(self.images),
-                **asdict(MEASURES[self.name])}
+        return {
+            **self.interval.to_dict(),
+            "classes": jsonable(self.classes),
+            "images": list(self.images),
+            **asdict(MEASURES[self.name]),
+        }
 
 
 def measures(confusions: Counts, boundaries: BoundaryScores | None = None) -> dict[str, Measure]:
     """All measures but those of the contract, from (N, K, K) int64 counts, one matrix an image, and if wanted the
     (N, K) scores of the boundaries."""
-    found = [_of_images("mean_image_iou", iou_where_true(confusions)),
-             _of_images("mean_image_thresholded_iou", thresholded_iou(confusions)),
-             _excess(confusions)]
+    found = [
+        _of_images("mean_image_iou", iou_where_true(confusions)),
+        _of_images("mean_image_thresholded_iou", thresholded_iou(confusions)),
+        _excess(confusions),
+    ]
     if boundaries is not None:
         names = ("mean_image_boundary_f", "mean_image_nsd", "mean_image_hd95", "mean_image_assd")
         found += [_of_images(name, values) for name, values in zip(names, boundaries, strict=True)]
@@ -113,8 +136,7 @@ def calibration_measures(sums: Floats) -> dict[str, Measure]:
         return np.stack([score(total) for score in CALIBRATION.values()], axis=-1)
 
     names = [f"dataset_{name}" for name in CALIBRATION]
-    return {name: Measure(name, interval)
-            for name, interval in zip(names, bootstrap_sums(sums, columns), strict=True)}
+    return {name: Measure(name, interval) for name, interval in zip(names, bootstrap_sums(sums, columns), strict=True)}
 
 
 def _of_images(name: str, values: Floats) -> Measure:

@@ -44,9 +44,18 @@ class Predicted:
     probabilities: npt.NDArray[np.float32] | None = None
 
 
-def evaluate(run: str | Path | Run, *, split: str = "test", data: str | Path | None = None,
-             selector: Selector | None = None, device: str | None = None, boundary: bool = False,
-             tolerance: str | float | None = None, calibration: bool = False, again: bool = False) -> Evaluation:
+def evaluate(
+    run: str | Path | Run,
+    *,
+    split: str = "test",
+    data: str | Path | None = None,
+    selector: Selector | None = None,
+    device: str | None = None,
+    boundary: bool = False,
+    tolerance: str | float | None = None,
+    calibration: bool = False,
+    again: bool = False,
+) -> Evaluation:
     """Scores a run's best checkpoint, or the masks in a folder, on a split; the result goes to
     `RUN/evaluations/SPLIT-001`, or `FOLDER/evaluations/SPLIT-001`.
 
@@ -64,18 +73,24 @@ def evaluate(run: str | Path | Run, *, split: str = "test", data: str | Path | N
     Raises ConfigError for an empty split, for a selector of trees where there is none, and for what masks cannot tell;
     DataError when classes differ, and when masks are missing or do not fit.
     """
-    allowed = None if tolerance is None and not boundary else Tolerance() if tolerance is None else Tolerance.parse(
-        tolerance)
+    allowed = (
+        None if tolerance is None and not boundary else Tolerance() if tolerance is None else Tolerance.parse(tolerance)
+    )
     if not isinstance(run, Run) and is_mask_folder(run):
         if data is None:
-            raise DataError(f"{run}: not a run folder (no {Run(Path(run)).info_file.name}); give the folder that "
-                            "`train` printed, or with a folder of masks the dataset too (--data)")
+            raise DataError(
+                f"{run}: not a run folder (no {Run(Path(run)).info_file.name}); give the folder that "
+                "`train` printed, or with a folder of masks the dataset too (--data)"
+            )
         if selector is not None or calibration:
-            raise ConfigError(f"{run}: holds masks, which have neither probabilities nor levels of their own; leave "
-                              "--selector and --calibration out, or give a run")
+            raise ConfigError(
+                f"{run}: holds masks, which have neither probabilities nor levels of their own; leave "
+                "--selector and --calibration out, or give a run"
+            )
         return _evaluate_masks(Path(run), load_dataset(data), split, allowed, again)
-    return _evaluate_run(run if isinstance(run, Run) else Run.open(run), data, split, selector, device, allowed,
-                         calibration, again)
+    return _evaluate_run(
+        run if isinstance(run, Run) else Run.open(run), data, split, selector, device, allowed, calibration, again
+    )
 
 
 def is_mask_folder(path: str | Path) -> bool:
@@ -95,13 +110,22 @@ def samples_of(dataset: Dataset, split: str, recorded: Mapping[str, Sequence[str
         found = [sample for sample in dataset.splits.get(split, []) if sample.labelled]
     if not found:
         usable = sorted({*recorded, *(name for name in dataset.splits if name)})
-        raise ConfigError(f"--split {split}: {dataset.root} has no labelled samples in it; "
-                          f"it has {', '.join(usable) or 'no splits'}")
+        raise ConfigError(
+            f"--split {split}: {dataset.root} has no labelled samples in it; it has {', '.join(usable) or 'no splits'}"
+        )
     return found
 
 
-def _evaluate_run(run: Run, data: str | Path | None, split: str, selector: Selector | None, device: str | None,
-                  tolerance: Tolerance | None, calibration: bool, again: bool) -> Evaluation:
+def _evaluate_run(
+    run: Run,
+    data: str | Path | None,
+    split: str,
+    selector: Selector | None,
+    device: str | None,
+    tolerance: Tolerance | None,
+    calibration: bool,
+    again: bool,
+) -> Evaluation:
     import torch
 
     from maskwright.inference.predict import model_file
@@ -113,8 +137,10 @@ def _evaluate_run(run: Run, data: str | Path | None, split: str, selector: Selec
     dataset = load_dataset(data or config.data.root)
     classes, trained = dataset.classes, segmenter.classes
     if classes.names != trained.names:
-        raise DataError(f"{dataset.root}: its classes ({', '.join(classes.names)}) are not those of the run "
-                        f"({', '.join(trained.names)}); use the dataset.yaml that the run was trained with")
+        raise DataError(
+            f"{dataset.root}: its classes ({', '.join(classes.names)}) are not those of the run "
+            f"({', '.join(trained.names)}); use the dataset.yaml that the run was trained with"
+        )
     segmenter = with_selector(segmenter, selector, classes)
     hashes = dataset.file_hashes(run.path)
     version = dataset.version(hashes)
@@ -129,18 +155,27 @@ def _evaluate_run(run: Run, data: str | Path | None, split: str, selector: Selec
             found = segmenter.own_probabilities([image for image, _ in pairs])
             for sample, (_, truth), probabilities in zip(chosen, pairs, found, strict=True):
                 levels = segmenter.select(probabilities)
-                yield Predicted(sample, truth, levels, mask_png(levels[-1], classes),
-                                probabilities.cpu().numpy() if calibration else None)
+                yield Predicted(
+                    sample,
+                    truth,
+                    levels,
+                    mask_png(levels[-1], classes),
+                    probabilities.cpu().numpy() if calibration else None,
+                )
 
     tally = Tally(classes, implied=segmenter.coherent, tolerance=tolerance)
     origin = origin_of(run, samples, used, hashes, same_tree=classes.parents == trained.parents)
     made_of = [file_hash(file), run.finished is not None, segmenter.selector, calibration]
-    return _evaluate(Scoring(run.evaluations, split, samples, version, segmenter.selector, run, origin, made_of),
-                     predictions(), tally, calibration, again)
+    return _evaluate(
+        Scoring(run.evaluations, split, samples, version, segmenter.selector, run, origin, made_of),
+        predictions(),
+        tally,
+        calibration,
+        again,
+    )
 
 
-def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Tolerance | None, again: bool
-                    ) -> Evaluation:
+def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Tolerance | None, again: bool) -> Evaluation:
     classes = dataset.classes
     everything = {"all": [sample.name for group in dataset.splits.values() for sample in group]}
     samples = samples_of(dataset, split, {} if split in dataset.splits else everything)
@@ -150,16 +185,25 @@ def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Toler
         for sample, file in zip(samples, files, strict=True):
             truth, found = dataset.read_mask(sample), classes.to_indices(read_mask(file, INDEX, classes).ids, str(file))
             if truth.shape != found.shape:
-                raise DataError(f"{file}: is {found.shape[1]}x{found.shape[0]}, but the mask of {sample.name} is "
-                                f"{truth.shape[1]}x{truth.shape[0]}; predict at the size of the image")
+                raise DataError(
+                    f"{file}: is {found.shape[1]}x{found.shape[0]}, but the mask of {sample.name} is "
+                    f"{truth.shape[1]}x{truth.shape[0]}; predict at the size of the image"
+                )
             if (found == IGNORE).any():
-                raise DataError(f"{file}: has pixels of the ignore id {classes.ignore}, which is no class; predict a "
-                                "class for every pixel")
+                raise DataError(
+                    f"{file}: has pixels of the ignore id {classes.ignore}, which is no class; predict a "
+                    "class for every pixel"
+                )
             levels = [*(level.mask(found) for level in classes.levels[:-1]), found]
             yield Predicted(sample, truth, levels, file.read_bytes())
 
-    scoring = Scoring(folder / "evaluations", split, samples, dataset.version(dataset.file_hashes(folder)),
-                      made_of=[file_hash(file) for file in files])
+    scoring = Scoring(
+        folder / "evaluations",
+        split,
+        samples,
+        dataset.version(dataset.file_hashes(folder)),
+        made_of=[file_hash(file) for file in files],
+    )
     return _evaluate(scoring, predictions(), Tally(classes, tolerance=tolerance), False, again)
 
 
@@ -172,9 +216,11 @@ def _mask_files(folder: Path, samples: Sequence[Sample]) -> list[Path]:
     best = min((0, 1), key=lambda form: len(missing[form]))
     if missing[best]:
         shown = ", ".join(missing[best][:5]) + ", …" * (len(missing[best]) > 5)
-        raise DataError(f"{folder}: is no run, and as a folder of masks it lacks {len(missing[best])} of "
-                        f"{len(samples)} ({shown}); name the masks after their samples, like "
-                        f"{tried[0][0].relative_to(folder)}")
+        raise DataError(
+            f"{folder}: is no run, and as a folder of masks it lacks {len(missing[best])} of "
+            f"{len(samples)} ({shown}); name the masks after their samples, like "
+            f"{tried[0][0].relative_to(folder)}"
+        )
     return tried[best]
 
 
@@ -199,8 +245,15 @@ class Scoring:
 
     def inputs(self, tolerance: Tolerance | None) -> str:
         """A hash of all that the result follows from, the version of this package included."""
-        facts = [__version__, self.split, self.names, self.version, asdict(tolerance) if tolerance else None,
-                 self.origin.to_dict(), self.made_of]
+        facts = [
+            __version__,
+            self.split,
+            self.names,
+            self.version,
+            asdict(tolerance) if tolerance else None,
+            self.origin.to_dict(),
+            self.made_of,
+        ]
         return hashlib.blake2b(dump_json(facts).encode(), digest_size=16).hexdigest()
 
     def completed(self, result: Evaluation, inputs: str) -> Evaluation:
@@ -212,13 +265,16 @@ class Scoring:
         return replace(result, findings=guard([Number.of(name, result.to_dict(), result.names, self.run)]))
 
 
-def _evaluate(scoring: Scoring, predictions: Iterator[Predicted], tally: Tally, calibration: bool, again: bool
-              ) -> Evaluation:
+def _evaluate(
+    scoring: Scoring, predictions: Iterator[Predicted], tally: Tally, calibration: bool, again: bool
+) -> Evaluation:
     """Counts every prediction, scores the counts, and writes both with the masks; or finds what was written before."""
     split, names, inputs = scoring.split, scoring.names, scoring.inputs(tally.tolerance)
     if not again and (found := _stored(scoring, tally, calibration, inputs)):
-        say(f"evaluation folder: {found.folder}: is there already, of the same model, data and options; --again makes "
-            "a new one")
+        say(
+            f"evaluation folder: {found.folder}: is there already, of the same model, data and options; --again makes "
+            "a new one"
+        )
         return found
     folder = next_free(scoring.parent, split)
     say(f"evaluation folder: {folder}")
@@ -231,9 +287,19 @@ def _evaluate(scoring: Scoring, predictions: Iterator[Predicted], tally: Tally, 
                 file.write_bytes(one.png)
                 advance(done)
         boundaries = tally.boundaries
-        result = score(folder, split, names, tally.confusions, tally.classes, scoring.version, scoring.selector,
-                       tally.incoherent, tolerance=tally.tolerance, boundaries=boundaries,
-                       calibration=tally.calibration)
+        result = score(
+            folder,
+            split,
+            names,
+            tally.confusions,
+            tally.classes,
+            scoring.version,
+            scoring.selector,
+            tally.incoherent,
+            tolerance=tally.tolerance,
+            boundaries=boundaries,
+            calibration=tally.calibration,
+        )
         result = scoring.completed(result, inputs)
         write(staging, result, boundaries)
     say(f"evaluation folder: {folder}")
@@ -248,8 +314,17 @@ def _stored(scoring: Scoring, tally: Tally, calibration: bool, inputs: str) -> E
             if not isinstance(stored, dict) or stored.get("inputs") != inputs:
                 continue
             if all(_prediction(folder, name).is_file() for name in scoring.names):
-                found = read(folder, stored, scoring.split, scoring.names, tally.classes, scoring.version,
-                             scoring.selector, tally.tolerance, calibration)
+                found = read(
+                    folder,
+                    stored,
+                    scoring.split,
+                    scoring.names,
+                    tally.classes,
+                    scoring.version,
+                    scoring.selector,
+                    tally.tolerance,
+                    calibration,
+                )
                 return scoring.completed(found, inputs)
         except (MaskwrightError, OSError, ValueError, EOFError, TypeError):
             continue  # of another tool, or damaged: evaluated anew

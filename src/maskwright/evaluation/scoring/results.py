@@ -49,9 +49,13 @@ class LevelScores:
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of `levels` in the JSON of `evaluate`."""
-        return {"level": self.level, "names": [row.name for row in self.scores.classes],
-                **self.scores.to_dict(self.intervals), "measures": _dicts(self.measures),
-                "baselines": _headlines(self.baselines)}
+        return {
+            "level": self.level,
+            "names": [row.name for row in self.scores.classes],
+            **self.scores.to_dict(self.intervals),
+            "measures": _dicts(self.measures),
+            "baselines": _headlines(self.baselines),
+        }
 
 
 @dataclass(frozen=True)
@@ -111,15 +115,25 @@ class Evaluation:
         asked: dict[str, Any] = {"tolerance": str(self.tolerance)} if self.tolerance else {}
         if self.calibration is not None:
             asked["reliability"] = [row.to_dict() for row in self.reliability]
-        return {"split": self.split, "images": len(self.names), **self.scores.to_dict(self.intervals),
-                "aggregation": "dataset: counts summed over images, then divided; "
-                               "intervals: 95 % bootstrap over images",
-                "measures": _dicts(self.measures), **asked,
-                "mean_image_iou": self.mean_image_iou, "baselines": _headlines(self.baselines),
-                "levels": [level.to_dict() for level in self.levels], **tree, "notes": self.notes,
-                "findings": [finding.to_dict() for finding in self.findings], "origin": self.origin.to_dict(),
-                "size": self.size, "dataset_version": self.dataset_version, "inputs": self.inputs,
-                "folder": str(self.folder)}
+        return {
+            "split": self.split,
+            "images": len(self.names),
+            **self.scores.to_dict(self.intervals),
+            "aggregation": "dataset: counts summed over images, then divided; intervals: 95 % bootstrap over images",
+            "measures": _dicts(self.measures),
+            **asked,
+            "mean_image_iou": self.mean_image_iou,
+            "baselines": _headlines(self.baselines),
+            "levels": [level.to_dict() for level in self.levels],
+            **tree,
+            "notes": self.notes,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "origin": self.origin.to_dict(),
+            "size": self.size,
+            "dataset_version": self.dataset_version,
+            "inputs": self.inputs,
+            "folder": str(self.folder),
+        }
 
 
 def _headlines(baselines: dict[str, Scores]) -> dict[str, Any]:
@@ -130,10 +144,20 @@ def _dicts(found: dict[str, Measure]) -> dict[str, Any]:
     return {name: measure.to_dict() for name, measure in found.items()}
 
 
-def score(folder: Path, split: str, names: Sequence[str], confusions: Sequence[npt.NDArray[np.int64]],
-          classes: ClassTree, version: str, selector: Selector = "leaf", incoherent: int = 0, *,
-          tolerance: Tolerance | None = None, boundaries: Sequence[BoundaryScores] = (),
-          calibration: npt.NDArray[np.float64] | None = None) -> Evaluation:
+def score(
+    folder: Path,
+    split: str,
+    names: Sequence[str],
+    confusions: Sequence[npt.NDArray[np.int64]],
+    classes: ClassTree,
+    version: str,
+    selector: Selector = "leaf",
+    incoherent: int = 0,
+    *,
+    tolerance: Tolerance | None = None,
+    boundaries: Sequence[BoundaryScores] = (),
+    calibration: npt.NDArray[np.float64] | None = None,
+) -> Evaluation:
     """All scores from the confusion counts of each level, top first: (N, M, M) int64, one matrix an image; the last
     are the leaves'. `incoherent` is the number of pixels with labels that contradict each other, `boundaries` are the
     (N, M) scores of each level within `tolerance`, `calibration` the (N, B + 1, 3) sums of the images, where these were
@@ -144,18 +168,37 @@ def score(folder: Path, split: str, names: Sequence[str], confusions: Sequence[n
     levels = [_level(*counted) for counted in zip(classes.levels, confusions, outlines, strict=True)]
     leaves, tree = levels[-1], len(levels) > 1
     return Evaluation(
-        folder, split, list(names), leaves.confusions, leaves.scores, leaves.intervals,
-        leaves.measures | (calibration_measures(calibration) if calibration is not None else {}), leaves.baselines,
-        levels if tree else [], selector, incoherent / leaves.scores.pixels if tree else None,
-        version, tolerance, outlines[-1], calibration)
+        folder,
+        split,
+        list(names),
+        leaves.confusions,
+        leaves.scores,
+        leaves.intervals,
+        leaves.measures | (calibration_measures(calibration) if calibration is not None else {}),
+        leaves.baselines,
+        levels if tree else [],
+        selector,
+        incoherent / leaves.scores.pixels if tree else None,
+        version,
+        tolerance,
+        outlines[-1],
+        calibration,
+    )
 
 
 def _level(level: Level, counts: npt.NDArray[np.int64], boundaries: BoundaryScores | None) -> LevelScores:
     total, known = counts.sum(0), level.classes
     return LevelScores(
-        level.number, counts, scores(total, known.names, known.ids), headline(counts), measures(counts, boundaries),
-        {"first_class": constant_baseline(total, known.names, known.ids[0], known.ids),
-         "most_frequent": most_frequent_baseline(total, known.names, known.ids)})
+        level.number,
+        counts,
+        scores(total, known.names, known.ids),
+        headline(counts),
+        measures(counts, boundaries),
+        {
+            "first_class": constant_baseline(total, known.names, known.ids[0], known.ids),
+            "most_frequent": most_frequent_baseline(total, known.names, known.ids),
+        },
+    )
 
 
 def write(folder: Path, result: Evaluation, boundaries: Sequence[BoundaryScores] = ()) -> None:
@@ -172,8 +215,17 @@ def write(folder: Path, result: Evaluation, boundaries: Sequence[BoundaryScores]
         np.save(folder / "calibration.npy", result.calibration, allow_pickle=False)
 
 
-def read(folder: Path, stored: Mapping[str, Any], split: str, names: Sequence[str], classes: ClassTree, version: str,
-         selector: Selector, tolerance: Tolerance | None, calibration: bool) -> Evaluation:
+def read(
+    folder: Path,
+    stored: Mapping[str, Any],
+    split: str,
+    names: Sequence[str],
+    classes: ClassTree,
+    version: str,
+    selector: Selector,
+    tolerance: Tolerance | None,
+    calibration: bool,
+) -> Evaluation:
     """The evaluation that `write` has put into `folder`, scored again from what was counted; `stored` is its
     `scores.json`, the others are as for `score`. Raises OSError or ValueError where a file is missing or damaged."""
     levels = [*classes.levels]
@@ -183,11 +235,24 @@ def read(folder: Path, stored: Mapping[str, Any], split: str, names: Sequence[st
         if counts.shape != (len(names), len(level), len(level)) or counts.dtype != np.int64:
             raise ValueError(f"{folder}: holds other counts")
     pixels = int(confusions[-1].sum())
-    return score(folder, split, names, confusions, classes, version, selector,
-                 round((stored.get("incoherent_share") or 0.0) * pixels), tolerance=tolerance,
-                 boundaries=[BoundaryScores(*np.load(folder / f"boundaries-level-{number}.npy", allow_pickle=False))
-                             for number in range(1, len(levels) + 1)] if tolerance else (),
-                 calibration=np.load(folder / "calibration.npy", allow_pickle=False) if calibration else None)
+    return score(
+        folder,
+        split,
+        names,
+        confusions,
+        classes,
+        version,
+        selector,
+        round((stored.get("incoherent_share") or 0.0) * pixels),
+        tolerance=tolerance,
+        boundaries=[
+            BoundaryScores(*np.load(folder / f"boundaries-level-{number}.npy", allow_pickle=False))
+            for number in range(1, len(levels) + 1)
+        ]
+        if tolerance
+        else (),
+        calibration=np.load(folder / "calibration.npy", allow_pickle=False) if calibration else None,
+    )
 
 
 def _image(result: Evaluation, i: int) -> dict[str, Any]:
@@ -220,29 +285,44 @@ def human(result: Evaluation) -> str:
     """The scores as text for a terminal: first what is aggregated over the dataset, then means over images."""
     rows = result.scores.classes
     width = max(len(row.name) for row in rows)
-    lines = [f"{result.split}: {len(result.names)} images",
-             "  over the dataset (counts summed over images, then divided; 95 % intervals over images)"]
+    lines = [
+        f"{result.split}: {len(result.names)} images",
+        "  over the dataset (counts summed over images, then divided; 95 % intervals over images)",
+    ]
     lines += [f"    {name:<6} {_between(interval)}" for name, interval in result.intervals.items()]
     lines += _listed(result, "dataset_")
     lines.append(f"    {'class':<{width}}    IoU   Dice  precision  recall  predicted %  recall - predicted share")
     excess = result.measures["dataset_excess_recall"].classes
-    lines += [f"    {row.name:<{width}}  {row.iou:.3f}  {row.dice:.3f}      {row.precision:.3f}   {row.recall:.3f}"
-              f"     {100 * row.predicted_share:8.3f}  {value:24.3f}" for row, value in zip(rows, excess, strict=True)]
+    lines += [
+        f"    {row.name:<{width}}  {row.iou:.3f}  {row.dice:.3f}      {row.precision:.3f}   {row.recall:.3f}"
+        f"     {100 * row.predicted_share:8.3f}  {value:24.3f}"
+        for row, value in zip(rows, excess, strict=True)
+    ]
     bounded = f"; boundaries agree within {result.tolerance}" if result.tolerance else ""
     lines += [f"  means over images, then over classes{bounded}", *_listed(result, "mean_image_")]
-    columns = {_TEXT[name]: measure.classes for name, measure in result.measures.items()
-               if name.startswith("mean_image_")}
+    columns = {
+        _TEXT[name]: measure.classes for name, measure in result.measures.items() if name.startswith("mean_image_")
+    }
     lines.append(f"    {'class':<{width}}  {'  '.join(columns)}")
-    lines += ["    " + "  ".join([f"{row.name:<{width}}", *(f"{values[i]:{len(name)}.3f}"
-                                                           for name, values in columns.items())])
-              for i, row in enumerate(rows)]
-    lines.append("  trivial baselines (mIoU): " + ", ".join(
-        f"{name} {baseline.mIoU:.4f}" for name, baseline in constant(result.baselines).items()))
-    lines += [f"  level {found.level} mIoU {_between(found.intervals['mIoU'])} "
-              f"({', '.join(row.name for row in found.scores.classes)})" for found in result.levels]
+    lines += [
+        "    "
+        + "  ".join([f"{row.name:<{width}}", *(f"{values[i]:{len(name)}.3f}" for name, values in columns.items())])
+        for i, row in enumerate(rows)
+    ]
+    lines.append(
+        "  trivial baselines (mIoU): "
+        + ", ".join(f"{name} {baseline.mIoU:.4f}" for name, baseline in constant(result.baselines).items())
+    )
+    lines += [
+        f"  level {found.level} mIoU {_between(found.intervals['mIoU'])} "
+        f"({', '.join(row.name for row in found.scores.classes)})"
+        for found in result.levels
+    ]
     if result.incoherent_share is not None:
-        lines.append(f"  selector {result.selector}: labels of {100 * result.incoherent_share:.2f} % of the pixels "
-                     "contradict each other")
+        lines.append(
+            f"  selector {result.selector}: labels of {100 * result.incoherent_share:.2f} % of the pixels "
+            "contradict each other"
+        )
     return "\n".join([*lines, *(f"  note: {note}" for note in result.notes)])
 
 

@@ -40,8 +40,10 @@ class Scored:
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{file}: cannot be read ({error}); evaluate again") from None
         if counts.shape != (len(self.images), classes, classes) or counts.dtype != np.int64:
-            raise DataError(f"{file}: holds {counts.dtype} of shape {counts.shape}, not the counts of "
-                            f"{len(self.images)} images and {classes} classes; evaluate again")
+            raise DataError(
+                f"{file}: holds {counts.dtype} of shape {counts.shape}, not the counts of "
+                f"{len(self.images)} images and {classes} classes; evaluate again"
+            )
         return counts
 
 

@@ -44,8 +44,12 @@ class Tally:
         if not self.implied:
             self.incoherent += incoherent_pixels(truth, found, self.classes)
         if self.tolerance is not None:
-            self._boundaries.append([boundary_scores(level.mask(truth), mask, len(level), self.tolerance)
-                                     for level, mask in zip(self.classes.levels, found, strict=True)])
+            self._boundaries.append(
+                [
+                    boundary_scores(level.mask(truth), mask, len(level), self.tolerance)
+                    for level, mask in zip(self.classes.levels, found, strict=True)
+                ]
+            )
         if probabilities is not None:
             self._calibration.append(calibration_sums(truth, probabilities))
 

@@ -64,8 +64,9 @@ def scores(repeats: Sequence[Mapping[Way, Counts]]) -> dict[Way, list[float]]:
     return {way: [float(mIoU(Marginals.of(repeat[way]).total())) for repeat in repeats] for way in WAYS}
 
 
-def differences(repeats: Sequence[Mapping[Way, Counts]], *, resamples: int = RESAMPLES, seed: int = 0
-                ) -> list[Difference]:
+def differences(
+    repeats: Sequence[Mapping[Way, Counts]], *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Difference]:
     """Those of `PAIRS`, from counts as for `scores`: in a repeat on the same N images in one order, and in each repeat
     on others. With one repeat only the choice of its images is in the interval."""
     values = scores(repeats)
@@ -78,8 +79,10 @@ def differences(repeats: Sequence[Mapping[Way, Counts]], *, resamples: int = RES
     reach = t_within(_LEVEL, freedom) * np.sqrt(variance / len(repeats))
     means = apart.mean(1)
     ends = np.stack([means, np.maximum(means - reach, -1), np.minimum(means + reach, 1)], axis=1)
-    return [Difference(first, second, Interval(*end), row)
-            for (first, second), end, row in zip(PAIRS, ends.tolist(), apart.tolist(), strict=True)]
+    return [
+        Difference(first, second, Interval(*end), row)
+        for (first, second), end, row in zip(PAIRS, ends.tolist(), apart.tolist(), strict=True)
+    ]
 
 
 def _by_images(repeat: Mapping[Way, Counts], resamples: int, seed: int) -> Floats:
@@ -87,8 +90,11 @@ def _by_images(repeat: Mapping[Way, Counts], resamples: int, seed: int) -> Float
     one part in N."""
     ways, images = list(WAYS), len(repeat["keep"])
     drawn = bootstrap([Marginals.of(repeat[way]) for way in ways], mIoU, resamples, seed)
-    return np.array([np.nanvar(drawn[ways.index(first)] - drawn[ways.index(second)]) for first, second in PAIRS]
-                    ) * images / (images - 1)
+    return (
+        np.array([np.nanvar(drawn[ways.index(first)] - drawn[ways.index(second)]) for first, second in PAIRS])
+        * images
+        / (images - 1)
+    )
 
 
 def choose(found: Sequence[Difference]) -> Way:

@@ -64,11 +64,22 @@ class Decision:
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `decide`."""
         asked = self.question
-        ways = [{"way": way, "meaning": WAYS[way], "mIoU": float(np.mean(values)), "repeats": values,
-                 "minutes": asked.cost if way == "repair" else 0.0} for way, values in self.scores.items()]
-        return {"question": asdict(asked) | {"minutes_of_repair": asked.cost},
-                **{key: value for key, value in vars(self).items() if key not in ("question", "scores", "differences")},
-                "ways": ways, "differences": [one.to_dict() for one in self.differences]}
+        ways = [
+            {
+                "way": way,
+                "meaning": WAYS[way],
+                "mIoU": float(np.mean(values)),
+                "repeats": values,
+                "minutes": asked.cost if way == "repair" else 0.0,
+            }
+            for way, values in self.scores.items()
+        ]
+        return {
+            "question": asdict(asked) | {"minutes_of_repair": asked.cost},
+            **{key: value for key, value in vars(self).items() if key not in ("question", "scores", "differences")},
+            "ways": ways,
+            "differences": [one.to_dict() for one in self.differences],
+        }
 
     def human(self) -> str:
         """Text for a terminal."""
@@ -76,32 +87,50 @@ class Decision:
             return self.reason
         asked, times = self.question, len(self.train)
         kinds = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in self.planted.items())
-        lines = [f"{len(asked.suspects)} samples of {asked.root} are suspect (score {asked.min_score:g} or more); "
-                 f"simulated {'once' if times == 1 else f'{times} times'} on the {self.trusted} others",
-                 f"trained on {_range(self.train)} images, judged by {_range(self.held_out)}; planted: {kinds}"]
+        lines = [
+            f"{len(asked.suspects)} samples of {asked.root} are suspect (score {asked.min_score:g} or more); "
+            f"simulated {'once' if times == 1 else f'{times} times'} on the {self.trusted} others",
+            f"trained on {_range(self.train)} images, judged by {_range(self.held_out)}; planted: {kinds}",
+        ]
         work = f"{_time(asked.cost)} ({len(asked.suspects)} masks, {asked.minutes:g} min each)"
-        lines += table([["", "mIoU", "95 % interval", "work"], *(
-            [way, f"{np.mean(values):.4f}", "", work if way == "repair" else ""] for way, values in self.scores.items()
-        ), *([f"{one.first} - {one.second}", *_signed(one.value)] for one in self.differences)])
+        lines += table(
+            [
+                ["", "mIoU", "95 % interval", "work"],
+                *(
+                    [way, f"{np.mean(values):.4f}", "", work if way == "repair" else ""]
+                    for way, values in self.scores.items()
+                ),
+                *([f"{one.first} - {one.second}", *_signed(one.value)] for one in self.differences),
+            ]
+        )
         return "\n".join([*lines, f"verdict: {self.reason}", *(f"note: {note}" for note in self.notes)])
 
 
 def reason_for(verdict: Way, found: list[Difference], question: Question) -> str:
     """The verdict in a sentence."""
     of = {(one.first, one.second): one for one in found}
-    excluding, repairing, between = (of[pair] for pair in (("exclude", "keep"), ("repair", "keep"),
-                                                           ("repair", "exclude")))
+    excluding, repairing, between = (
+        of[pair] for pair in (("exclude", "keep"), ("repair", "keep"), ("repair", "exclude"))
+    )
     if not any(one.told for one in found):
         return "not distinguishable: keep them, which costs nothing"
     if verdict == "keep":
         worse = [word for word, one in (("excluding", excluding), ("repairing", repairing)) if one.value.high < 0]
-        return f"keep them: {' and '.join(worse)} them is worse" if worse else (
-            "keep them: neither excluding nor repairing them is better beyond chance")
+        return (
+            f"keep them: {' and '.join(worse)} them is worse"
+            if worse
+            else ("keep them: neither excluding nor repairing them is better beyond chance")
+        )
     if verdict == "exclude":
-        return (f"exclude them: {_told(excluding)} mIoU over keeping them, and repairing is not better than that "
-                f"beyond chance ({_told(between)})")
-    beside = (f", and {_told(between)} over excluding them" if between.told else
-              ", while excluding them is not better beyond chance")
+        return (
+            f"exclude them: {_told(excluding)} mIoU over keeping them, and repairing is not better than that "
+            f"beyond chance ({_told(between)})"
+        )
+    beside = (
+        f", and {_told(between)} over excluding them"
+        if between.told
+        else ", while excluding them is not better beyond chance"
+    )
     return f"repair them: {_told(repairing)} mIoU over keeping them{beside}; {_time(question.cost)} of work"
 
 

@@ -1,7 +1,7 @@
 """Trains and scores the three ways in each repeat, and goes on where that was stopped.
 
-    WORK/asked.json         what was asked, the parts that are held out, and the seconds spent
-    WORK/repeat-1/ …        see `simulating`
+WORK/asked.json         what was asked, the parts that are held out, and the seconds spent
+WORK/repeat-1/ …        see `simulating`
 """
 
 from __future__ import annotations
@@ -62,8 +62,15 @@ class Trained:
     left_out: list[str]
 
 
-def train_ways(asked: Asked, key: Mapping[str, Any], dataset: Dataset, trusted: Sequence[Sample],
-               models: Sequence[Sequence[Wrong]], share: float, work: Path) -> Trained:
+def train_ways(
+    asked: Asked,
+    key: Mapping[str, Any],
+    dataset: Dataset,
+    trusted: Sequence[Sample],
+    models: Sequence[Sequence[Wrong]],
+    share: float,
+    work: Path,
+) -> Trained:
     """Does in `work` what is not done there yet. `key` is all that the numbers depend on, `models` are the errors of
     each suspect, and `share` is that of the suspects.
 
@@ -95,22 +102,34 @@ def train_ways(asked: Asked, key: Mapping[str, Any], dataset: Dataset, trusted: 
             atomic_write_json(table, state)
         repeats.append(repeat)
         counts.append(found)
-    return Trained(repeats, counts, config, (first.finished or {})["iterations"], "budget" in first.info(),
-                   state["spent"], state["left_out"])
+    return Trained(
+        repeats,
+        counts,
+        config,
+        (first.finished or {})["iterations"],
+        "budget" in first.info(),
+        state["spent"],
+        state["left_out"],
+    )
 
 
-def _begun(table: Path, asked: Asked, key: Mapping[str, Any], dataset: Dataset, trusted: Sequence[Sample]
-           ) -> dict[str, Any]:
+def _begun(
+    table: Path, asked: Asked, key: Mapping[str, Any], dataset: Dataset, trusted: Sequence[Sample]
+) -> dict[str, Any]:
     if not table.exists():
         parts = divide(replace(dataset, samples=tuple(trusted)), asked.parts, asked.seed)
         if any(len(part) < 2 for part in parts.names):
-            raise DataError(f"{dataset.root}: of {asked.parts} parts of the samples that are not suspect, one would "
-                            "hold fewer than two different images; ask for fewer --repeats, or label more")
+            raise DataError(
+                f"{dataset.root}: of {asked.parts} parts of the samples that are not suspect, one would "
+                "hold fewer than two different images; ask for fewer --repeats, or label more"
+            )
         atomic_write_json(table, {"key": key, "parts": parts.names, "left_out": parts.left_out, "spent": 0.0})
     state: dict[str, Any] = read_json(table)
     if differing := [name for name, value in key.items() if state["key"].get(name) != value]:
-        raise ConfigError(f"{table.parent}: was begun with another {' and '.join(differing)}; ask the same again, "
-                          "choose another --out, or delete it")
+        raise ConfigError(
+            f"{table.parent}: was begun with another {' and '.join(differing)}; ask the same again, "
+            "choose another --out, or delete it"
+        )
     return state
 
 
@@ -139,8 +158,10 @@ def _trained(config: RunConfig, folder: Path, names: Sequence[str], held_out: Se
     except ConfigError as error:
         if not error.problems[0].startswith("train.budget"):
             raise
-        raise ConfigError(f"--budget: {asked.seconds:g} s are too short for {len(WAYS) * asked.repeats} trainings "
-                          f"({error.problems[0]}); give more, or ask for fewer --repeats") from None
+        raise ConfigError(
+            f"--budget: {asked.seconds:g} s are too short for {len(WAYS) * asked.repeats} trainings "
+            f"({error.problems[0]}); give more, or ask for fewer --repeats"
+        ) from None
 
 
 def _scored(run: Run) -> Counts:

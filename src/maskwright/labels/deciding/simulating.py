@@ -55,8 +55,16 @@ class Repeat:
         return source, [name for name in self.train if way == "repair" or name not in self.planted]
 
 
-def prepared(folder: Path, source: Path, dataset: Dataset, parts: Sequence[Sequence[str]], place: int,
-             models: Sequence[Sequence[Wrong]], share: float, seed: int) -> Repeat:
+def prepared(
+    folder: Path,
+    source: Path,
+    dataset: Dataset,
+    parts: Sequence[Sequence[str]],
+    place: int,
+    models: Sequence[Sequence[Wrong]],
+    share: float,
+    seed: int,
+) -> Repeat:
     """The repeat in `folder`, made there if it is not whole: part number `place` is held out, the samples of all others
     are trained on, and a `share` of these become like one of `models` each, drawn at random.
 
@@ -71,14 +79,22 @@ def prepared(folder: Path, source: Path, dataset: Dataset, parts: Sequence[Seque
         masks = _planting(dataset, train, models, wanted, np.random.default_rng((seed, place)), planted)
         planted_copy(source, folder / "data", masks, "planted to decide")
         if not any(planted.values()):
-            raise DataError(f"{source}: no error like those of the suspects could be planted in {len(train)} other "
-                            "samples; give another --seed, or a lower --min-score for suspects of more kinds")
+            raise DataError(
+                f"{source}: no error like those of the suspects could be planted in {len(train)} other "
+                "samples; give another --seed, or a lower --min-score for suspects of more kinds"
+            )
         atomic_write_json(table, {"train": train, "held_out": list(parts[place]), "planted": planted, "wanted": wanted})
     return Repeat(folder, **read_json(table))
 
 
-def _planting(dataset: Dataset, names: Sequence[str], models: Sequence[Sequence[Wrong]], wanted: int,
-              rng: np.random.Generator, planted: dict[str, list[str]]) -> Iterator[tuple[str, Mask]]:
+def _planting(
+    dataset: Dataset,
+    names: Sequence[str],
+    models: Sequence[Sequence[Wrong]],
+    wanted: int,
+    rng: np.random.Generator,
+    planted: dict[str, list[str]],
+) -> Iterator[tuple[str, Mask]]:
     """Yields names and masks that got errors, and notes them in `planted`, with those that were drawn to get none. A
     sample that has no place for the errors of its model is passed over."""
     samples = {sample.name: sample for sample in dataset.samples}
@@ -106,8 +122,11 @@ def _plant(mask: Mask, wrong: Wrong, rng: np.random.Generator, dataset: Dataset,
     background = dataset.classes.background
     donors = things(other, background) if wrong.kind == "hallucinated" else ()
     drawn = [plant(mask, wrong.kind, rng, len(dataset.classes), background, donors) for _ in range(_TRIES)]
-    return min((one for one in drawn if one is not None), default=None,
-               key=lambda one: abs(np.count_nonzero(one != mask) / mask.size - wrong.share))
+    return min(
+        (one for one in drawn if one is not None),
+        default=None,
+        key=lambda one: abs(np.count_nonzero(one != mask) / mask.size - wrong.share),
+    )
 
 
 def kinds_of(repeats: Sequence[Repeat]) -> Mapping[str, int]:

@@ -36,15 +36,23 @@ def apply_proposals(data: str | Path, *, min_confidence: float = 0.9, folder: st
             chosen.setdefault(one.sample, []).append(one.number)
     samples = {sample.name: sample for sample in dataset.samples}
     if strange := sorted(chosen.keys() - samples.keys()):
-        raise DataError(f"{stored.folder}: names the sample {strange[0]!r}, which {dataset.root} does not have; run "
-                        "`maskwright suspects` again")
-    edits = [mask_edit(home, samples[name], repaired(dataset, samples[name], stored.folder, numbers), dataset.classes)
-             for name, numbers in chosen.items()]
+        raise DataError(
+            f"{stored.folder}: names the sample {strange[0]!r}, which {dataset.root} does not have; run "
+            "`maskwright suspects` again"
+        )
+    edits = [
+        mask_edit(home, samples[name], repaired(dataset, samples[name], stored.folder, numbers), dataset.classes)
+        for name, numbers in chosen.items()
+    ]
     if not edits:
         return None
     regions = sum(map(len, chosen.values()))
-    return add_edits(home, edits, f"suspects --apply --min-confidence {min_confidence:g}: {regions} regions of "
-                                  f"{len(edits)} masks, from {stored.folder.name}")
+    return add_edits(
+        home,
+        edits,
+        f"suspects --apply --min-confidence {min_confidence:g}: {regions} regions of "
+        f"{len(edits)} masks, from {stored.folder.name}",
+    )
 
 
 def repaired(dataset: Dataset, sample: Sample, folder: Path, numbers: Sequence[int]) -> Mask:

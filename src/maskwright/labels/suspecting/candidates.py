@@ -147,8 +147,10 @@ class _Image:
 
     def _wider(self, window: tuple[slice, slice]) -> tuple[slice, slice]:
         """With room for the outlines, where the image has it."""
-        rows, columns = (slice(max(0, part.start - _ROOM), min(part.stop + _ROOM, size))
-                         for part, size in zip(window, self.label.shape, strict=True))
+        rows, columns = (
+            slice(max(0, part.start - _ROOM), min(part.stop + _ROOM, size))
+            for part, size in zip(window, self.label.shape, strict=True)
+        )
         return rows, columns
 
     def _candidate(self, index: int, window: tuple[slice, slice], inside: Bools) -> Candidate:
@@ -173,24 +175,51 @@ class _Image:
         shift = float(np.hypot(*(_centre(a) - _centre(b)))) / np.sqrt(size) if size_a and size_b else 0.0
         sides_apart = np.count_nonzero(only_a) > 4 and np.count_nonzero(only_b) > 4
         return [
-            (size_a + size_b - size) / size, (size_a - size_b) / (size_a + size_b), extra.sum() / size,
-            lost.sum() / size, _mean(probability, a, 0.5), 1 - _mean(probability, extra, 1.0),
-            _mean(probability, lost, 0.0), float(probability[lost].max(initial=0.0)),
-            soft / max(size_a + all_soft - soft, 1.0), shift, taken / max(size_a, 1.0), given / max(size_b, 1.0),
-            shape_a.solid, shape_b.solid, shape_a.rough, shape_b.rough, shape_a.boxed, shape_a.elliptic,
-            shape_a.corners, np.log(_mean(edge, outline_a, self.mean_edge) / self.mean_edge + 1e-3),
+            (size_a + size_b - size) / size,
+            (size_a - size_b) / (size_a + size_b),
+            extra.sum() / size,
+            lost.sum() / size,
+            _mean(probability, a, 0.5),
+            1 - _mean(probability, extra, 1.0),
+            _mean(probability, lost, 0.0),
+            float(probability[lost].max(initial=0.0)),
+            soft / max(size_a + all_soft - soft, 1.0),
+            shift,
+            taken / max(size_a, 1.0),
+            given / max(size_b, 1.0),
+            shape_a.solid,
+            shape_b.solid,
+            shape_a.rough,
+            shape_b.rough,
+            shape_a.boxed,
+            shape_a.elliptic,
+            shape_a.corners,
+            np.log(_mean(edge, outline_a, self.mean_edge) / self.mean_edge + 1e-3),
             np.log(_mean(edge, outline_b, self.mean_edge) / self.mean_edge + 1e-3),
             np.log((edge[only_b].mean() + 0.5) / (edge[only_a].mean() + 0.5)) if sides_apart else 0.0,
-            float(self.ratio[window][extra | lost].sum()) / size, extra.sum() / length, lost.sum() / length,
-            np.log(size / self.label.size), _mean(doubt, inside, 0.0), _mean(doubt, extra | lost, 0.0),
-            float(size_a == 0), float(size_b == 0), float(self._at_border(window, inside)),
-            self.seen[index], self.unlike, self.softmin]
+            float(self.ratio[window][extra | lost].sum()) / size,
+            extra.sum() / length,
+            lost.sum() / length,
+            np.log(size / self.label.size),
+            _mean(doubt, inside, 0.0),
+            _mean(doubt, extra | lost, 0.0),
+            float(size_a == 0),
+            float(size_b == 0),
+            float(self._at_border(window, inside)),
+            self.seen[index],
+            self.unlike,
+            self.softmin,
+        ]
 
     def _at_border(self, window: tuple[slice, slice], inside: Bools) -> bool:
         rows, columns = window
         height, width = self.label.shape
-        return bool((rows.start == 0 and inside[0].any()) or (rows.stop == height and inside[-1].any())
-                    or (columns.start == 0 and inside[:, 0].any()) or (columns.stop == width and inside[:, -1].any()))
+        return bool(
+            (rows.start == 0 and inside[0].any())
+            or (rows.stop == height and inside[-1].any())
+            or (columns.start == 0 and inside[:, 0].any())
+            or (columns.stop == width and inside[:, -1].any())
+        )
 
 
 @dataclass(frozen=True)
@@ -220,9 +249,13 @@ def _shape(region: Bools) -> _Shape:
     ellipse = 4 * np.pi * float(np.sqrt(np.linalg.det(spread)))
     largest = max(outlines, key=cv2.contourArea)
     corners = len(cv2.approxPolyDP(largest, max(1.0, 0.02 * cv2.arcLength(largest, True)), True))
-    return _Shape(min(1.2, area / hull), float(np.log(max(length, 1.0) / (2 * np.sqrt(np.pi * area)))),
-                  min(1.2, area / ((sides[0] + 1) * (sides[1] + 1))), within / (ellipse + area - within),
-                  float(np.log(corners)))
+    return _Shape(
+        min(1.2, area / hull),
+        float(np.log(max(length, 1.0) / (2 * np.sqrt(np.pi * area)))),
+        min(1.2, area / ((sides[0] + 1) * (sides[1] + 1))),
+        within / (ellipse + area - within),
+        float(np.log(corners)),
+    )
 
 
 def _outline(region: Bools) -> Bools:

@@ -15,8 +15,9 @@ from maskwright.data.opening import init, load_dataset
 from maskwright.errors import DataError
 
 
-def planted_copy(source: Path, folder: Path, masks: Mapping[str, Mask] | Iterable[tuple[str, Mask]], reason: str
-                 ) -> Path:
+def planted_copy(
+    source: Path, folder: Path, masks: Mapping[str, Mask] | Iterable[tuple[str, Mask]], reason: str
+) -> Path:
     """Makes `folder` a dataset of the files of `source` (a folder, or its `dataset.yaml`) in which the samples named in
     `masks` have these: (H, W) uint8 of class indices with `IGNORE`, of the size of the image. Edits of `source` hold in
     it too. Nothing is written to `source`, and `folder`, which is returned, appears when it is whole. Pairs of an

@@ -93,8 +93,11 @@ def learn(samples: Sequence[Sample], look: Callable[[Sample], View], background:
     rng = np.random.default_rng((seed, 11))
     chosen = [samples[place] for place in np.sort(rng.permutation(len(samples))[:_MOST_IMAGES])]
     copies = max(1, -(-_LEAST_PLANTED // (len(KINDS) * len(chosen))))
-    donors = [thing for place in rng.permutation(len(chosen))[:_DONORS]
-              for thing in things(look(chosen[place]).label, background)[:3]]
+    donors = [
+        thing
+        for place in rng.permutation(len(chosen))[:_DONORS]
+        for thing in things(look(chosen[place]).label, background)[:3]
+    ]
 
     def make(place: int) -> Examples:
         return examples(look(chosen[place]), donors, background, copies, (seed, 12, place))
@@ -126,6 +129,12 @@ def _fit(found: Sequence[Examples], part: npt.NDArray[np.int64], aside: npt.NDAr
         shares = np.full(len(counts), 1 / max(1, int(np.count_nonzero(counts[1:]))))
         shares[0] = 1.0
         weight = (shares / np.maximum(counts, 1))[kind] * len(kind)
-        classifiers.append([HistGradientBoostingClassifier(**_TREES, random_state=voter).fit(
-            features, kind, sample_weight=weight / weight.mean()) for voter in range(_VOTERS)])
+        classifiers.append(
+            [
+                HistGradientBoostingClassifier(**_TREES, random_state=voter).fit(
+                    features, kind, sample_weight=weight / weight.mean()
+                )
+                for voter in range(_VOTERS)
+            ]
+        )
     return classifiers

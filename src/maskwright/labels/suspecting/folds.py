@@ -54,8 +54,10 @@ def divide(dataset: Dataset, folds: int, seed: int) -> Folds:
     keys = [str(number) for number in range(folds)]
     found = propose(replace(dataset, samples=labelled), fractions=dict.fromkeys(keys, 1 / folds), seed=seed)
     usable = {name: part for name, part in found.splits.items() if part is not None}
-    return Folds([[name for name, part in usable.items() if part == key] for key in keys],
-                 [note for note in found.notes if " is left out: " in note])
+    return Folds(
+        [[name for name, part in usable.items() if part == key] for key in keys],
+        [note for note in found.notes if " is left out: " in note],
+    )
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,9 @@ def _file(folder: Path, name: str) -> Path:
     return folder / "probabilities" / f"{name}.png"
 
 
-def predict_out_of_fold(dataset: Dataset, config: RunConfig, folder: Path, *, folds: int, seed: int,
-                        seconds: float | None) -> Predicted:
+def predict_out_of_fold(
+    dataset: Dataset, config: RunConfig, folder: Path, *, folds: int, seed: int, seconds: float | None
+) -> Predicted:
     """Trains and predicts what is not in `folder` yet. With `seconds` the first training has an equal part of that wall
     time, else the length that `config` says; the others make as many iterations in the same way, so that all models are
     alike.
@@ -127,8 +130,14 @@ def predict_out_of_fold(dataset: Dataset, config: RunConfig, folder: Path, *, fo
     usable = {name for part in names for name in part}
     size = config.data.image_size
     geometry = Geometry((size[0], size[1]), config.data.keep_ratio, config.data.resample)
-    return Predicted(folder, dataset, [sample for sample in dataset.samples if sample.name in usable], geometry, runs,
-                     stored["left_out"])
+    return Predicted(
+        folder,
+        dataset,
+        [sample for sample in dataset.samples if sample.name in usable],
+        geometry,
+        runs,
+        stored["left_out"],
+    )
 
 
 def _like(first: Run) -> RunConfig:
@@ -138,8 +147,14 @@ def _like(first: Run) -> RunConfig:
     return config.model_copy(update={"train": config.train.model_copy(update=length)})
 
 
-def _train(config: RunConfig, dataset: Dataset, names: Sequence[Sequence[str]], number: int, folder: Path,
-           seconds: float | None) -> Run:
+def _train(
+    config: RunConfig,
+    dataset: Dataset,
+    names: Sequence[Sequence[str]],
+    number: int,
+    folder: Path,
+    seconds: float | None,
+) -> Run:
     from maskwright.training.train import resume, train_part
 
     run = Run(folder)
@@ -156,14 +171,15 @@ def _train(config: RunConfig, dataset: Dataset, names: Sequence[Sequence[str]], 
     except ConfigError as error:
         if seconds is None or not error.problems[0].startswith("train.budget"):
             raise
-        raise ConfigError(f"--budget: too short for {len(names)} trainings ({error.problems[0]}); give more, or ask "
-                          "for fewer --folds") from None
+        raise ConfigError(
+            f"--budget: too short for {len(names)} trainings ({error.problems[0]}); give more, or ask for fewer --folds"
+        ) from None
 
 
 def _predict(dataset: Dataset, samples: Sequence[Sample], segmenter: object, folder: Path, what: str) -> None:
     with graceful() as stop, progress(f"predicting {what}", len(samples)) as advance:
         for done in range(0, len(samples), _BATCH):
-            chosen = samples[done:done + _BATCH]
+            chosen = samples[done : done + _BATCH]
             for sample, probabilities in zip(chosen, _probabilities(dataset, chosen, segmenter), strict=True):
                 write_probabilities(folder, sample.name, probabilities)
             advance(done + len(chosen))

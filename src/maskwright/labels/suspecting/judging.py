@@ -67,8 +67,9 @@ def judge(predicted: Predicted, detector: Detector, background: int | None, fold
     snapped = _snapping_helps(look, clean)
 
     def tell(place: int) -> tuple[list[Suspect], Ranked]:
-        return _tell(predicted.dataset, look(samples[place]), background, scores[place], said[place][:, 1:], snapped,
-                     folder)
+        return _tell(
+            predicted.dataset, look(samples[place]), background, scores[place], said[place][:, 1:], snapped, folder
+        )
 
     suspects: list[Suspect] = []
     ranked: list[Ranked] = []
@@ -97,8 +98,7 @@ def at_share(chances: Doubles, share: float) -> Doubles:
 
 
 def _snapping_helps(look: Callable[[Sample], View], samples: Sequence[Sample]) -> bool:
-    chosen = [samples[place] for place in np.unique(np.linspace(0, len(samples) - 1, _MEASURED).astype(int))
-              if samples]
+    chosen = [samples[place] for place in np.unique(np.linspace(0, len(samples) - 1, _MEASURED).astype(int)) if samples]
 
     def gain(sample: Sample) -> float | None:
         view = look(sample)
@@ -107,8 +107,9 @@ def _snapping_helps(look: Callable[[Sample], View], samples: Sequence[Sample]) -
     return worth_snapping([one for one in in_order(gain, chosen, worker_count()) if one is not None])
 
 
-def _tell(dataset: Dataset, view: View, background: int | None, scores: Doubles, kinds: Doubles, snapped: bool,
-          folder: Path) -> tuple[list[Suspect], Ranked]:
+def _tell(
+    dataset: Dataset, view: View, background: int | None, scores: Doubles, kinds: Doubles, snapped: bool, folder: Path
+) -> tuple[list[Suspect], Ranked]:
     """scores (M,), kinds (M, kinds): of the candidates of the view."""
     sample, found = view.sample, view.candidates(background)
     trust = np.rint(255 * (1 - _doubt(view, found, scores))).astype(np.uint8)
@@ -117,8 +118,9 @@ def _tell(dataset: Dataset, view: View, background: int | None, scores: Doubles,
     suspects = []
     if chosen:
         large = at_size(view.probabilities, view.mask.shape, view.image if snapped else None)
-        suspects = _propose(dataset, view, large, [(found[place], float(scores[place]), kinds[place])
-                                                   for place in chosen], folder)
+        suspects = _propose(
+            dataset, view, large, [(found[place], float(scores[place]), kinds[place]) for place in chosen], folder
+        )
     return suspects, Ranked(sample.name, sample.split, float(scores.max(initial=0.0)), _unlikely(view), len(suspects))
 
 
@@ -151,8 +153,13 @@ def _distinct(found: Sequence[Candidate], scores: Doubles, size: tuple[int, ...]
             yield place
 
 
-def _propose(dataset: Dataset, view: View, large: npt.NDArray[np.float32],
-             chosen: Sequence[tuple[Candidate, float, Doubles]], folder: Path) -> list[Suspect]:
+def _propose(
+    dataset: Dataset,
+    view: View,
+    large: npt.NDArray[np.float32],
+    chosen: Sequence[tuple[Candidate, float, Doubles]],
+    folder: Path,
+) -> list[Suspect]:
     """Suspects with their proposals; `changes` of the image holds the number of the suspect that changes a pixel."""
     sample, mask = view.sample, view.mask
     names, predicted = dataset.classes.names, large.argmax(0).astype(np.uint8)
@@ -168,10 +175,21 @@ def _propose(dataset: Dataset, view: View, large: npt.NDArray[np.float32],
         labelled, proposed = (int(np.bincount(one[changed]).argmax()) for one in (mask, predicted))
         sure = float(np.clip(large.max(0)[changed], 0, 1).mean())
         shares = dict(zip(KINDS, (kinds / max(kinds.sum(), 1e-12)).round(4).tolist(), strict=True))
-        suspects.append(Suspect(
-            sample.name, sample.split, len(suspects) + 1, round(score, 4), max(shares, key=shares.__getitem__), shares,
-            (int(columns[0]), int(rows[0]), int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1),
-            names[labelled], names[proposed], int(np.count_nonzero(changed)), round(score * sure, 4)))
+        suspects.append(
+            Suspect(
+                sample.name,
+                sample.split,
+                len(suspects) + 1,
+                round(score, 4),
+                max(shares, key=shares.__getitem__),
+                shares,
+                (int(columns[0]), int(rows[0]), int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1),
+                names[labelled],
+                names[proposed],
+                int(np.count_nonzero(changed)),
+                round(score * sure, 4),
+            )
+        )
     if suspects:
         atomic_write_bytes(folder / "proposals" / f"{sample.name}.png", mask_png(proposal, dataset.classes))
         atomic_write_bytes(folder / "changes" / f"{sample.name}.png", grey_png(changes))

@@ -25,12 +25,15 @@ _UNDECIDED = 0.02  # mean probability by which one of two labels must be likelie
 def require_same(own: Dataset, other: Dataset, name: str) -> None:
     """DataError for other classes and for no labelled sample in common."""
     if other.classes.ids != own.classes.ids:
-        raise DataError(f"{name}: its class ids {other.classes.ids} are not those of {own.root} ({own.classes.ids}); "
-                        "give labels of the same classes")
+        raise DataError(
+            f"{name}: its class ids {other.classes.ids} are not those of {own.root} ({own.classes.ids}); "
+            "give labels of the same classes"
+        )
     names = {sample.name for sample in own.samples}
     if not any(sample.labelled and sample.name in names for sample in other.samples):
-        raise DataError(f"{name}: labels none of the samples of {own.root}; they are called like "
-                        f"{own.samples[0].name!r}")
+        raise DataError(
+            f"{name}: labels none of the samples of {own.root}; they are called like {own.samples[0].name!r}"
+        )
 
 
 def compare_labels(predicted: Predicted, other: Dataset, name: str) -> dict[str, Any]:
@@ -49,19 +52,31 @@ def compare_labels(predicted: Predicted, other: Dataset, name: str) -> dict[str,
         for done, sample in enumerate(shared, 1):
             first, second = own.read_mask(sample), other.read_mask(others[sample.name])
             if first.shape != second.shape:
-                raise DataError(f"{others[sample.name].label_file}: is not of the size of {sample.label_file}; draw it "
-                                "again")
+                raise DataError(
+                    f"{others[sample.name].label_file}: is not of the size of {sample.label_file}; draw it again"
+                )
             known = (first != IGNORE) & (second != IGNORE)
-            matrix = confusion_matrix(np.where(known, first, IGNORE).astype(np.uint8),
-                                      np.where(known, second, 0).astype(np.uint8), classes)
+            matrix = confusion_matrix(
+                np.where(known, first, IGNORE).astype(np.uint8), np.where(known, second, 0).astype(np.uint8), classes
+            )
             counts += matrix
-            rows.append({"sample": sample.name, "agreement": float(mIoU(matrix)),
-                         "preferred": _preferred(predicted, sample, first, second)})
+            rows.append(
+                {
+                    "sample": sample.name,
+                    "agreement": float(mIoU(matrix)),
+                    "preferred": _preferred(predicted, sample, first, second),
+                }
+            )
             advance(done)
     rows.sort(key=lambda row: (row["agreement"], row["sample"]))
     preferred = {which: sum(row["preferred"] == which for row in rows) for which in ("this", "other", "undecided")}
-    return {"name": name, "samples": len(rows), "agreement": float(mIoU(counts)), "preferred": preferred,
-            "worst": rows[:_WORST]}
+    return {
+        "name": name,
+        "samples": len(rows),
+        "agreement": float(mIoU(counts)),
+        "preferred": preferred,
+        "worst": rows[:_WORST],
+    }
 
 
 def _preferred(predicted: Predicted, sample: Any, first: Any, second: Any) -> str:

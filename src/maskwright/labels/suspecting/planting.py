@@ -65,8 +65,14 @@ def things(mask: Mask, background: int | None) -> list[Thing]:
     return found
 
 
-def plant(mask: Mask, kind: str, rng: np.random.Generator, classes: int, background: int | None = 0,
-          donors: Sequence[Thing] = ()) -> Mask | None:
+def plant(
+    mask: Mask,
+    kind: str,
+    rng: np.random.Generator,
+    classes: int,
+    background: int | None = 0,
+    donors: Sequence[Thing] = (),
+) -> Mask | None:
     """A copy of `mask` (H, W) uint8 of class indices with one error of `kind`; None where it has no object that allows
     one.
 
@@ -99,13 +105,15 @@ def without(mask: Mask, removed: Bools, background: int | None) -> Mask:
     other = (mask != IGNORE) & (mask != mask[removed].max(initial=0))
     rim = cv2.dilate(removed.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & other
     around = np.bincount(mask[rim], minlength=1)
-    if background is not None and (not around.sum() or (len(around) > background and around[background] * 3
-                                                        >= around.sum())):
+    if background is not None and (
+        not around.sum() or (len(around) > background and around[background] * 3 >= around.sum())
+    ):
         return np.where(removed, background, mask).astype(np.uint8)
     if not other.any():
         return mask.copy()
-    _, nearest = cv2.distanceTransformWithLabels((~other).astype(np.uint8), cv2.DIST_L2, 5,
-                                                 labelType=cv2.DIST_LABEL_PIXEL)
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~other).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
     labels = np.zeros(int(nearest.max()) + 1, np.uint8)
     labels[nearest[other]] = mask[other]
     return np.where(removed, labels[nearest], mask).astype(np.uint8)
@@ -134,17 +142,20 @@ def _hallucinated(mask: Mask, rng: np.random.Generator, donors: Sequence[Thing])
     for _ in range(_TRIES):
         donor = donors[int(rng.integers(len(donors)))]
         left, top, across, down = cv2.boundingRect(donor.inside.astype(np.uint8))
-        shape = donor.inside[top:top + down, left:left + across].astype(np.uint8)
+        shape = donor.inside[top : top + down, left : left + across].astype(np.uint8)
         scale = min(1.0, height / down, width / across) * rng.uniform(0.5, 1.0)
         size = max(3, round(across * scale)), max(3, round(down * scale))
-        shape = cv2.resize(shape, size, interpolation=cv2.INTER_NEAREST)[:, ::int(rng.choice([-1, 1]))]
+        shape = cv2.resize(shape, size, interpolation=cv2.INTER_NEAREST)[:, :: int(rng.choice([-1, 1]))]
         y, x = int(rng.integers(height - size[1] + 1)), int(rng.integers(width - size[0] + 1))
         drawn = np.zeros(mask.shape, np.bool_)
-        drawn[y:y + size[1], x:x + size[0]] = shape
+        drawn[y : y + size[1], x : x + size[0]] = shape
         below = np.bincount(mask[drawn], minlength=1)
         free = drawn & (mask == below.argmax())
-        if (below.argmax() not in (donor.index, IGNORE) and below.sum() >= least
-                and below.max() >= (1 - _HIDDEN) * below.sum()):
+        if (
+            below.argmax() not in (donor.index, IGNORE)
+            and below.sum() >= least
+            and below.max() >= (1 - _HIDDEN) * below.sum()
+        ):
             return _kept_ignored(mask, np.where(free, donor.index, mask))
     return None
 
@@ -178,8 +189,9 @@ def _without_part(mask: Mask, thing: Thing, rng: np.random.Generator, background
     return None
 
 
-def _by_reach(mask: Mask, thing: Thing, drawn_at: Callable[[int], Bools], rng: np.random.Generator,
-              background: int | None) -> Mask | None:
+def _by_reach(
+    mask: Mask, thing: Thing, drawn_at: Callable[[int], Bools], rng: np.random.Generator, background: int | None
+) -> Mask | None:
     """Drawn further out or in, by one of the whole pixels that make a visible difference."""
     fitting: list[Mask] = []
     for reach in range(1, max(mask.shape)):
@@ -196,22 +208,25 @@ def _shifted(mask: Mask, thing: Thing, rng: np.random.Generator, classes: int, b
     _, _, across, down = cv2.boundingRect(thing.inside.astype(np.uint8))
     for _ in range(_TRIES):
         angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(0.08, 0.6)
-        move = np.array([[1, 0, round(length * across * np.cos(angle))],
-                         [0, 1, round(length * down * np.sin(angle))]], np.float32)
+        move = np.array(
+            [[1, 0, round(length * across * np.cos(angle))], [0, 1, round(length * down * np.sin(angle))]], np.float32
+        )
         drawn = cv2.warpAffine(thing.inside.astype(np.uint8), move, mask.shape[::-1], flags=cv2.INTER_NEAREST) > 0
         if (redrawn := _redrawn(mask, thing, drawn, background)) is not None:
             return redrawn
     return None
 
 
-def _wrong_class(mask: Mask, thing: Thing, rng: np.random.Generator, classes: int, background: int | None
-                 ) -> Mask | None:
+def _wrong_class(
+    mask: Mask, thing: Thing, rng: np.random.Generator, classes: int, background: int | None
+) -> Mask | None:
     others = [index for index in range(classes) if index not in (thing.index, background)]
     return np.where(thing.inside, int(rng.choice(others)), mask).astype(np.uint8) if others else None
 
 
-def _coarse_blob(mask: Mask, thing: Thing, rng: np.random.Generator, classes: int, background: int | None
-                 ) -> Mask | None:
+def _coarse_blob(
+    mask: Mask, thing: Thing, rng: np.random.Generator, classes: int, background: int | None
+) -> Mask | None:
     points = np.argwhere(thing.inside)[:, ::-1].astype(np.float32)
     for _ in range(_TRIES):
         drawn = np.zeros(mask.shape, np.uint8)
@@ -241,5 +256,11 @@ def _upright(points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
 
 
-_PLANTERS = {"missing": _missing, "swollen": _swollen, "shrunk": _shrunk, "shifted": _shifted,
-             "wrong_class": _wrong_class, "coarse_blob": _coarse_blob}
+_PLANTERS = {
+    "missing": _missing,
+    "swollen": _swollen,
+    "shrunk": _shrunk,
+    "shifted": _shifted,
+    "wrong_class": _wrong_class,
+    "coarse_blob": _coarse_blob,
+}

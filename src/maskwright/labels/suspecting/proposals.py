@@ -61,8 +61,9 @@ def snapping_gain(image: Pixels, label: Mask, probabilities: Floats) -> float | 
     near = boundary(label, max(1, round(3 * scale))) & (label != IGNORE)
     if not near.any():
         return None
-    plain, snapped = (at_size(probabilities, label.shape, guide).argmax(0)[near] == label[near]
-                      for guide in (None, image))
+    plain, snapped = (
+        at_size(probabilities, label.shape, guide).argmax(0)[near] == label[near] for guide in (None, image)
+    )
     return float(snapped.mean() - plain.mean())
 
 

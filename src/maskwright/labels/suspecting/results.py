@@ -47,13 +47,22 @@ class Suspect:
 
     def finding(self) -> Finding:
         """In the shared form; the evidence holds the rest."""
-        message = (f"{KINDS[self.kind]}: about {self.error_pixels:,} pixels labelled {self.labelled!r}, likely "
-                   f"{self.proposed!r}")
-        evidence = {"number": self.number, "kinds": self.kinds, "labelled": self.labelled, "proposed": self.proposed,
-                    "error_pixels": self.error_pixels, "confidence": self.confidence}
+        message = (
+            f"{KINDS[self.kind]}: about {self.error_pixels:,} pixels labelled {self.labelled!r}, likely "
+            f"{self.proposed!r}"
+        )
+        evidence = {
+            "number": self.number,
+            "kinds": self.kinds,
+            "labelled": self.labelled,
+            "proposed": self.proposed,
+            "error_pixels": self.error_pixels,
+            "confidence": self.confidence,
+        }
         severity = Severity.WARNING if self.score >= SURE else Severity.INFO
-        return Finding(f"label.{self.kind}", severity, message, FIXES[self.kind], self.sample, self.split, self.region,
-                       evidence)
+        return Finding(
+            f"label.{self.kind}", severity, message, FIXES[self.kind], self.sample, self.split, self.region, evidence
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The finding with its `score` and `kind`."""
@@ -110,24 +119,59 @@ class SuspectsResult:
         """The JSON of `suspects`."""
         findings = [suspect.finding() for suspect in self.suspects]
         summary = summarise(findings) | {
-            "samples": len(self.samples), "suspect_samples": sum(one.suspects > 0 for one in self.samples),
-            "by_kind": dict(Counter(one.kind for one in self.suspects).most_common())}
-        return {"dataset": {"name": self.name, "root": str(self.root), "version": self.version,
-                            "classes": self.classes.to_dict()},
-                "folder": str(self.folder), "findings": [suspect.to_dict() for suspect in self.suspects],
-                "summary": summary, "samples": [asdict(one) for one in self.samples],
-                "folds": [asdict(fold) for fold in self.folds], "notes": self.notes, "self_test": self.self_test,
-                "label_sets": self.label_sets, "keep_ratio": self.keep_ratio}
+            "samples": len(self.samples),
+            "suspect_samples": sum(one.suspects > 0 for one in self.samples),
+            "by_kind": dict(Counter(one.kind for one in self.suspects).most_common()),
+        }
+        return {
+            "dataset": {
+                "name": self.name,
+                "root": str(self.root),
+                "version": self.version,
+                "classes": self.classes.to_dict(),
+            },
+            "folder": str(self.folder),
+            "findings": [suspect.to_dict() for suspect in self.suspects],
+            "summary": summary,
+            "samples": [asdict(one) for one in self.samples],
+            "folds": [asdict(fold) for fold in self.folds],
+            "notes": self.notes,
+            "self_test": self.self_test,
+            "label_sets": self.label_sets,
+            "keep_ratio": self.keep_ratio,
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], folder: Path) -> SuspectsResult:
         """The inverse of `to_dict`, of what lies in `folder` now. KeyError, TypeError and the like for other data."""
         described = data["dataset"]
-        suspects = [Suspect(row["sample"], row["split"], row["evidence"]["number"], row["score"], row["kind"],
-                            row["evidence"]["kinds"], tuple(row["region"]), row["evidence"]["labelled"],
-                            row["evidence"]["proposed"], row["evidence"]["error_pixels"], row["evidence"]["confidence"])
-                    for row in data["findings"]]
-        return cls(described["name"], Path(described["root"]), folder, ClassTree.from_dict(described["classes"]),
-                   described["version"], suspects, [Ranked(**row) for row in data["samples"]],
-                   [FoldFacts(**row) for row in data["folds"]], data["notes"], data["self_test"], data["label_sets"],
-                   data.get("keep_ratio", False))
+        suspects = [
+            Suspect(
+                row["sample"],
+                row["split"],
+                row["evidence"]["number"],
+                row["score"],
+                row["kind"],
+                row["evidence"]["kinds"],
+                tuple(row["region"]),
+                row["evidence"]["labelled"],
+                row["evidence"]["proposed"],
+                row["evidence"]["error_pixels"],
+                row["evidence"]["confidence"],
+            )
+            for row in data["findings"]
+        ]
+        return cls(
+            described["name"],
+            Path(described["root"]),
+            folder,
+            ClassTree.from_dict(described["classes"]),
+            described["version"],
+            suspects,
+            [Ranked(**row) for row in data["samples"]],
+            [FoldFacts(**row) for row in data["folds"]],
+            data["notes"],
+            data["self_test"],
+            data["label_sets"],
+            data.get("keep_ratio", False),
+        )

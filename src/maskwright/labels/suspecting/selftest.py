@@ -35,8 +35,9 @@ _FIRST = (5, 15, 30)
 _HARM = 0.01  # of the mIoU of a mask, from which a change for the worse counts
 
 
-def self_test(data: Path, dataset: Dataset, background: int | None, seed: int, folder: Path, search: Search
-              ) -> dict[str, Any]:
+def self_test(
+    data: Path, dataset: Dataset, background: int | None, seed: int, folder: Path, search: Search
+) -> dict[str, Any]:
     """Plants errors of every kind in a tenth of the masks of a copy in `folder`, searches it, and measures what was
     found:
 
@@ -74,8 +75,9 @@ def plant_copy(data: Path, dataset: Dataset, background: int | None, seed: int, 
         if len(planted) == wanted:
             break
     if not planted:
-        raise DataError(f"{dataset.root}: no mask has an object that is large enough to plant an error in; leave "
-                        "--self-test out")
+        raise DataError(
+            f"{dataset.root}: no mask has an object that is large enough to plant an error in; leave --self-test out"
+        )
     if not (folder / "data").exists():
         planted_copy(data, folder / "data", masks, "self-test")
     atomic_write_json(file, planted)
@@ -96,10 +98,12 @@ def measured(dataset: Dataset, predicted: Predicted, found: Judged, planted: dic
     for kind, values in own["kinds"].items():
         has = [rows[name].suspects > 0 for name, one in zip(names, kinds, strict=True) if one == kind]
         values["recalled"] = float(np.mean(has))
-    return own | {"planted": len(planted), "baselines": {"softmin": scored(np.array(agreement), kinds)},
-                  **_repairs(dataset, predicted, found.suspects, planted),
-                  "sure": _repairs(dataset, predicted, [one for one in found.suspects if one.confidence >= SURE],
-                                   planted)}
+    return own | {
+        "planted": len(planted),
+        "baselines": {"softmin": scored(np.array(agreement), kinds)},
+        **_repairs(dataset, predicted, found.suspects, planted),
+        "sure": _repairs(dataset, predicted, [one for one in found.suspects if one.confidence >= SURE], planted),
+    }
 
 
 def scored(scores: npt.NDArray[np.float64], kinds: npt.NDArray[np.str_]) -> dict[str, Any]:
@@ -112,14 +116,20 @@ def scored(scores: npt.NDArray[np.float64], kinds: npt.NDArray[np.str_]) -> dict
     for kind in KINDS:
         if (kinds == kind).any():
             counted = ~wrong | (kinds == kind)
-            by_kind[kind] = {"planted": int((kinds == kind).sum()), "average_precision": float(
-                average_precision_score(wrong[counted], scores[counted]))}
-    return {"average_precision": float(average_precision_score(wrong, scores)), "kinds": by_kind,
-            "precision": {str(k): float(wrong[order[:k]].mean()) for k in _FIRST if k <= len(order)}}
+            by_kind[kind] = {
+                "planted": int((kinds == kind).sum()),
+                "average_precision": float(average_precision_score(wrong[counted], scores[counted])),
+            }
+    return {
+        "average_precision": float(average_precision_score(wrong, scores)),
+        "kinds": by_kind,
+        "precision": {str(k): float(wrong[order[:k]].mean()) for k in _FIRST if k <= len(order)},
+    }
 
 
-def _repairs(dataset: Dataset, predicted: Predicted, suspects: Sequence[Suspect], planted: dict[str, str]
-             ) -> dict[str, Any]:
+def _repairs(
+    dataset: Dataset, predicted: Predicted, suspects: Sequence[Suspect], planted: dict[str, str]
+) -> dict[str, Any]:
     """What taking over these proposals does to the masks."""
     numbers: dict[str, list[int]] = {}
     for one in suspects:
@@ -129,8 +139,10 @@ def _repairs(dataset: Dataset, predicted: Predicted, suspects: Sequence[Suspect]
     for sample in predicted.samples:
         if sample.name in numbers:
             truth = dataset.read_mask(truths[sample.name])
-            masks = (predicted.dataset.read_mask(sample),
-                     repaired(predicted.dataset, sample, predicted.folder, numbers[sample.name]))
+            masks = (
+                predicted.dataset.read_mask(sample),
+                repaired(predicted.dataset, sample, predicted.folder, numbers[sample.name]),
+            )
             before, after = (_agreement(truth, mask, len(dataset.classes)) for mask in masks)
             pairs[sample.name in planted].append((before, after))
     wrong, right = (np.array(pairs[which]).reshape(-1, 2) for which in (True, False))
@@ -140,15 +152,22 @@ def _repairs(dataset: Dataset, predicted: Predicted, suspects: Sequence[Suspect]
     if len(wrong):
         gain = wrong[:, 1] - wrong[:, 0]
         result["proposals"] = {
-            "accepted": len(wrong), "helped": float((gain > _HARM).mean()), "harmed": float((gain < -_HARM).mean()),
-            "iou_before": float(wrong[:, 0].mean()), "iou_after": float(wrong[:, 1].mean())}
+            "accepted": len(wrong),
+            "helped": float((gain > _HARM).mean()),
+            "harmed": float((gain < -_HARM).mean()),
+            "iou_before": float(wrong[:, 0].mean()),
+            "iou_after": float(wrong[:, 1].mean()),
+        }
     return result
 
 
 def _agreement(truth: Mask, mask: Mask, classes: int) -> float:
     """mIoU of two masks (H, W) of one image; ignored pixels of either do not count."""
     known = mask != IGNORE
-    return float(mIoU(confusion_matrix(np.where(known, truth, IGNORE).astype(np.uint8),
-                                       np.where(known, mask, 0).astype(np.uint8), classes)))
-
-
+    return float(
+        mIoU(
+            confusion_matrix(
+                np.where(known, truth, IGNORE).astype(np.uint8), np.where(known, mask, 0).astype(np.uint8), classes
+            )
+        )
+    )

@@ -46,16 +46,18 @@ class StoredSuspects:
     def require_version(self, dataset: Dataset) -> None:
         """DataError when the dataset is not what it was."""
         if dataset.version() != self.version:
-            raise DataError(f"{dataset.root}: has changed since {self.folder} was made; run `maskwright suspects` "
-                            "again")
+            raise DataError(
+                f"{dataset.root}: has changed since {self.folder} was made; run `maskwright suspects` again"
+            )
 
 
 def newest_suspects(home: Path) -> Path:
     """The last finished `.maskwright/suspects-NNN` of the dataset in `home`. DataError when there is none."""
     found = {number: folder for _, number, folder in numbered(home / FOLDER, "suspects") if (folder / FILE).is_file()}
     if not found:
-        raise DataError(f"{home}: its suspects are not known yet; run `maskwright suspects` first, or give their "
-                        "folder")
+        raise DataError(
+            f"{home}: its suspects are not known yet; run `maskwright suspects` first, or give their folder"
+        )
     return found[max(found)]
 
 
@@ -64,14 +66,24 @@ def read_stored(folder: Path) -> StoredSuspects:
     file = folder / FILE
     stored = read_json(file)
     try:
-        suspects = [_checked(StoredSuspect(
-            row["sample"], row["kind"], float(row["score"]), int(row["evidence"]["error_pixels"]),
-            int(row["evidence"].get("number", 0)), float(row["evidence"].get("confidence", 0.0))))
-            for row in stored["findings"]]
+        suspects = [
+            _checked(
+                StoredSuspect(
+                    row["sample"],
+                    row["kind"],
+                    float(row["score"]),
+                    int(row["evidence"]["error_pixels"]),
+                    int(row["evidence"].get("number", 0)),
+                    float(row["evidence"].get("confidence", 0.0)),
+                )
+            )
+            for row in stored["findings"]
+        ]
         return StoredSuspects(folder, stored["dataset"]["version"], suspects)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{file}: is no result of `suspects` ({type(error).__name__}: {error}); run `maskwright "
-                        "suspects` again") from None
+        raise DataError(
+            f"{file}: is no result of `suspects` ({type(error).__name__}: {error}); run `maskwright suspects` again"
+        ) from None
 
 
 def _checked(one: StoredSuspect) -> StoredSuspect:

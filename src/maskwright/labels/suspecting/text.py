@@ -22,8 +22,12 @@ def human(result: SuspectsResult) -> str:
     lines = [headline(result)]
     if found:
         kinds = {one.sample: one.kind for one in reversed(result.suspects)}  # of the likeliest suspect of each
-        lines += table([["sample", "score", "kind", "wrong pixels", "suspects", "split"],
-                        *(_row(row, kinds.get(row.sample, "")) for row in found[:_SAMPLES])])
+        lines += table(
+            [
+                ["sample", "score", "kind", "wrong pixels", "suspects", "split"],
+                *(_row(row, kinds.get(row.sample, "")) for row in found[:_SAMPLES]),
+            ]
+        )
         lines += [f"  and {len(found) - _SAMPLES:,} more"] * (len(found) > _SAMPLES)
         counts = Counter(_words(one.kind) for one in result.suspects).most_common()
         lines.append("kinds: " + ", ".join(f"{count:,} {kind}" for kind, count in counts))
@@ -31,8 +35,10 @@ def human(result: SuspectsResult) -> str:
         lines += _self_test(result.self_test)
     for labels in result.label_sets:
         preferred = ", ".join(f"{count:,} {which}" for which, count in labels["preferred"].items())
-        lines.append(f"beside {labels['name']}: {labels['samples']:,} samples, mIoU {_number(labels['agreement'])} "
-                     f"between the two; preferred labels: {preferred}")
+        lines.append(
+            f"beside {labels['name']}: {labels['samples']:,} samples, mIoU {_number(labels['agreement'])} "
+            f"between the two; preferred labels: {preferred}"
+        )
     lines += [f"note: {note}" for note in result.notes]
     lines.append(f"written: {result.folder} (index.html shows the worst, suspects.json names all)")
     if found:
@@ -45,8 +51,10 @@ def headline(result: SuspectsResult) -> str:
     """How many samples hold a suspect."""
     found = sum(row.suspects > 0 for row in result.samples)
     regions = f", {_counted(len(result.suspects), 'region')}" if found else ""
-    return (f"{result.name}: {found:,} of {_counted(len(result.samples), 'sample')} "
-            f"{'holds' if found == 1 else 'hold'} a suspect{regions}")
+    return (
+        f"{result.name}: {found:,} of {_counted(len(result.samples), 'sample')} "
+        f"{'holds' if found == 1 else 'hold'} a suspect{regions}"
+    )
 
 
 def commands(result: SuspectsResult) -> tuple[str, str]:
@@ -58,40 +66,67 @@ def commands(result: SuspectsResult) -> tuple[str, str]:
 def self_test_facts(test: dict[str, Any]) -> list[str]:
     """What a self-test has measured, a sentence each."""
     own = test.get("average_precision")
-    others = {name: scores["average_precision"] for name, scores in test.get("baselines", {}).items()
-              if scores.get("average_precision") is not None}
+    others = {
+        name: scores["average_precision"]
+        for name, scores in test.get("baselines", {}).items()
+        if scores.get("average_precision") is not None
+    }
     facts = []
     if own is not None:
         beside = ", ".join(f"{value:.3f} by {name}" for name, value in others.items())
         better = not others or own > max(others.values())
-        facts.append(f"average precision {own:.3f}" + f", beside {beside}" * bool(others)
-                     + ": no better than that, so do not rely on the ranking" * (not better))
+        facts.append(
+            f"average precision {own:.3f}"
+            + f", beside {beside}" * bool(others)
+            + ": no better than that, so do not rely on the ranking" * (not better)
+        )
     shares = ", ".join(f"{_percent(share)} of {k}" for k, share in test.get("precision", {}).items())
     facts += [f"planted errors among the first: {shares}"] * bool(shares)
     for which, part in (("all proposals", test), ("the surest proposals", test.get("sure", {}))):
         made, clean = part.get("proposals", {}), part.get("clean", {})
         if made:
-            facts.append(f"{which} taken over: of {_counted(made.get('accepted', 0), 'planted mask')} "
-                         f"{_percent(made.get('helped'))} are better and {_percent(made.get('harmed'))} worse; IoU "
-                         f"with the right label {_number(made.get('iou_before'))} before, "
-                         f"{_number(made.get('iou_after'))} after")
+            facts.append(
+                f"{which} taken over: of {_counted(made.get('accepted', 0), 'planted mask')} "
+                f"{_percent(made.get('helped'))} are better and {_percent(made.get('harmed'))} worse; IoU "
+                f"with the right label {_number(made.get('iou_before'))} before, "
+                f"{_number(made.get('iou_after'))} after"
+            )
         if clean:
-            facts.append(f"{which} taken over: of {_counted(clean.get('masks', 0), 'other mask')} "
-                         f"{clean.get('harmed', 0):,} are worse ({_percent(clean.get('harm_rate'))})")
+            facts.append(
+                f"{which} taken over: of {_counted(clean.get('masks', 0), 'other mask')} "
+                f"{clean.get('harmed', 0):,} are worse ({_percent(clean.get('harm_rate'))})"
+            )
     return facts
 
 
 def _self_test(test: dict[str, Any]) -> Iterator[str]:
     yield f"self-test: {_counted(test.get('planted', 0), 'error')} planted in copies of the masks"
     yield from (f"  {fact}" for fact in self_test_facts(test))
-    yield from table([["  kind", "planted", "found", "average precision"], *(
-        [f"  {_words(kind)}", f"{row.get('planted', 0):,}", _percent(row.get("recalled")),
-         _number(row.get("average_precision"))] for kind, row in test.get("kinds", {}).items())])
+    yield from table(
+        [
+            ["  kind", "planted", "found", "average precision"],
+            *(
+                [
+                    f"  {_words(kind)}",
+                    f"{row.get('planted', 0):,}",
+                    _percent(row.get("recalled")),
+                    _number(row.get("average_precision")),
+                ]
+                for kind, row in test.get("kinds", {}).items()
+            ),
+        ]
+    )
 
 
 def _row(row: Ranked, kind: str) -> list[str]:
-    return [row.sample, f"{row.score:.3f}", _words(kind), _percent(row.error_share), f"{row.suspects:,}",
-            row.split or ""]
+    return [
+        row.sample,
+        f"{row.score:.3f}",
+        _words(kind),
+        _percent(row.error_share),
+        f"{row.suspects:,}",
+        row.split or "",
+    ]
 
 
 def _words(kind: str) -> str:

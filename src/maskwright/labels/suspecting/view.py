@@ -35,11 +35,18 @@ class View:
 
 def viewer(predicted: Predicted) -> Callable[[Sample], View]:
     """Reads a sample of a dataset with its out-of-fold probabilities."""
+
     def look(sample: Sample) -> View:
         image, mask = predicted.dataset.read(sample)
         probabilities = predicted.read(sample)
         height, width = predicted.geometry.inner(mask.shape)
-        return View(sample, image, mask, predicted.geometry.mask(mask)[:height, :width],
-                    probabilities[:, :height, :width], edges(predicted.geometry.image(image)[:height, :width]))
+        return View(
+            sample,
+            image,
+            mask,
+            predicted.geometry.mask(mask)[:height, :width],
+            probabilities[:, :height, :width],
+            edges(predicted.geometry.image(image)[:height, :width]),
+        )
 
     return look

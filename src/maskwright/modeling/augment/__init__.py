@@ -54,8 +54,17 @@ ELSEWHERE = {
 
 Augmentation = Callable[[Pixels, Pixels, np.random.Generator], tuple[Pixels, Pixels]]
 
-__all__ = ["AUGMENTATIONS", "ELSEWHERE", "PASS_THROUGH", "Augmentation", "Compose", "Pipeline", "Transform",
-           "arguments", "build"]
+__all__ = [
+    "AUGMENTATIONS",
+    "ELSEWHERE",
+    "PASS_THROUGH",
+    "Augmentation",
+    "Compose",
+    "Pipeline",
+    "Transform",
+    "arguments",
+    "build",
+]
 
 
 def arguments(name: str) -> dict[str, inspect.Parameter]:

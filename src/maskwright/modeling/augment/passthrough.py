@@ -32,38 +32,143 @@ PASS_THROUGH = "Albumentations"
 VERSION = "2.0.8"
 
 CONTAINERS = frozenset(("Compose", "OneOf", "OneOrOther", "RandomOrder", "Sequential", "SomeOf"))
-COLOURS = frozenset((
-    "AdditiveNoise", "AdvancedBlur", "AutoContrast", "Blur", "CLAHE", "ChannelDropout", "ChannelShuffle",
-    "ChromaticAberration", "ColorJitter", "Defocus", "Downscale", "Emboss", "Equalize", "FancyPCA", "GaussNoise",
-    "GaussianBlur", "GlassBlur", "HEStain", "HueSaturationValue", "ISONoise", "Illumination", "ImageCompression",
-    "InvertImg", "MedianBlur", "MotionBlur", "MultiplicativeNoise", "PlanckianJitter", "PlasmaBrightnessContrast",
-    "PlasmaShadow", "Posterize", "RGBShift", "RandomBrightnessContrast", "RandomFog", "RandomGamma", "RandomGravel",
-    "RandomRain", "RandomShadow", "RandomSnow", "RandomSunFlare", "RandomToneCurve", "RingingOvershoot",
-    "SaltAndPepper", "Sharpen", "ShotNoise", "Solarize", "Spatter", "Superpixels", "ToGray", "ToSepia",
-    "UnsharpMask", "ZoomBlur"))
-GEOMETRIC = frozenset((
-    "Affine", "CenterCrop", "CoarseDropout", "Crop", "CropAndPad", "CropNonEmptyMaskIfExists", "D4",
-    "ElasticTransform", "Erasing", "GridDistortion", "GridDropout", "GridElasticDeform", "HorizontalFlip",
-    "LongestMaxSize", "NoOp", "OpticalDistortion", "Pad", "PadIfNeeded", "Perspective", "PiecewiseAffine",
-    "PixelDropout", "RandomCrop", "RandomCropFromBorders", "RandomGridShuffle", "RandomResizedCrop",
-    "RandomRotate90", "RandomScale", "RandomSizedCrop", "Resize", "Rotate", "SafeRotate", "ShiftScaleRotate",
-    "SmallestMaxSize", "SquareSymmetry", "ThinPlateSpline", "Transpose", "VerticalFlip", "XYMasking"))
+COLOURS = frozenset(
+    (
+        "AdditiveNoise",
+        "AdvancedBlur",
+        "AutoContrast",
+        "Blur",
+        "CLAHE",
+        "ChannelDropout",
+        "ChannelShuffle",
+        "ChromaticAberration",
+        "ColorJitter",
+        "Defocus",
+        "Downscale",
+        "Emboss",
+        "Equalize",
+        "FancyPCA",
+        "GaussNoise",
+        "GaussianBlur",
+        "GlassBlur",
+        "HEStain",
+        "HueSaturationValue",
+        "ISONoise",
+        "Illumination",
+        "ImageCompression",
+        "InvertImg",
+        "MedianBlur",
+        "MotionBlur",
+        "MultiplicativeNoise",
+        "PlanckianJitter",
+        "PlasmaBrightnessContrast",
+        "PlasmaShadow",
+        "Posterize",
+        "RGBShift",
+        "RandomBrightnessContrast",
+        "RandomFog",
+        "RandomGamma",
+        "RandomGravel",
+        "RandomRain",
+        "RandomShadow",
+        "RandomSnow",
+        "RandomSunFlare",
+        "RandomToneCurve",
+        "RingingOvershoot",
+        "SaltAndPepper",
+        "Sharpen",
+        "ShotNoise",
+        "Solarize",
+        "Spatter",
+        "Superpixels",
+        "ToGray",
+        "ToSepia",
+        "UnsharpMask",
+        "ZoomBlur",
+    )
+)
+GEOMETRIC = frozenset(
+    (
+        "Affine",
+        "CenterCrop",
+        "CoarseDropout",
+        "Crop",
+        "CropAndPad",
+        "CropNonEmptyMaskIfExists",
+        "D4",
+        "ElasticTransform",
+        "Erasing",
+        "GridDistortion",
+        "GridDropout",
+        "GridElasticDeform",
+        "HorizontalFlip",
+        "LongestMaxSize",
+        "NoOp",
+        "OpticalDistortion",
+        "Pad",
+        "PadIfNeeded",
+        "Perspective",
+        "PiecewiseAffine",
+        "PixelDropout",
+        "RandomCrop",
+        "RandomCropFromBorders",
+        "RandomGridShuffle",
+        "RandomResizedCrop",
+        "RandomRotate90",
+        "RandomScale",
+        "RandomSizedCrop",
+        "Resize",
+        "Rotate",
+        "SafeRotate",
+        "ShiftScaleRotate",
+        "SmallestMaxSize",
+        "SquareSymmetry",
+        "ThinPlateSpline",
+        "Transpose",
+        "VerticalFlip",
+        "XYMasking",
+    )
+)
 _REFUSED = {
     "leave it out: images stay bytes here, and data.mean and data.std normalise them": (
-        "Normalize", "ToFloat", "FromFloat"),
+        "Normalize",
+        "ToFloat",
+        "FromFloat",
+    ),
     "leave it out: tensors are made later": ("ToTensorV2", "ToTensor3D"),
     "it is code, which a run cannot keep": ("Lambda",),
     "it goes by the numbers of classes, which are not those of your files here": (
-        "MaskDropout", "ConstrainedCoarseDropout", "Morphological"),
+        "MaskDropout",
+        "ConstrainedCoarseDropout",
+        "Morphological",
+    ),
     "it needs other images or files": (
-        "FDA", "HistogramMatching", "Mosaic", "OverlayElements", "PixelDistributionAdaptation", "TextImage"),
+        "FDA",
+        "HistogramMatching",
+        "Mosaic",
+        "OverlayElements",
+        "PixelDistributionAdaptation",
+        "TextImage",
+    ),
     "it needs boxes": (
-        "AtLeastOneBBoxRandomCrop", "BBoxSafeRandomCrop", "RandomCropNearBBox", "RandomSizedBBoxSafeCrop"),
+        "AtLeastOneBBoxRandomCrop",
+        "BBoxSafeRandomCrop",
+        "RandomCropNearBBox",
+        "RandomSizedBBoxSafeCrop",
+    ),
     "it changes the image alone, or keeps what it drew": ("SelectiveChannelTransform", "ReplayCompose"),
 }
 # Of a Compose, what is about boxes, points and further images, none of which there are, and about its own generator.
-_DROPPED = ("bbox_params", "keypoint_params", "additional_targets", "is_check_shapes", "save_applied_params", "seed",
-            "mask_interpolation", "strict")
+_DROPPED = (
+    "bbox_params",
+    "keypoint_params",
+    "additional_targets",
+    "is_check_shapes",
+    "save_applied_params",
+    "seed",
+    "mask_interpolation",
+    "strict",
+)
 _DEEPEST = 10  # less than what the config of a run, which holds it, can be nested
 # Labels inside albumentations are our indices plus 1, so that `IGNORE` is 0, with which it fills. 254 is no index.
 _BACK = np.append(np.roll(np.arange(256), 1)[:255], IGNORE).astype(np.uint8)
@@ -81,9 +186,11 @@ def library() -> Any:
     """The package. SetupError unless it is here in its version. Its look for a newer one on the network is switched
     off."""
     if (found := _installed()) != VERSION:
-        raise SetupError(f"augment: {PASS_THROUGH} needs albumentations {VERSION}: "
-                         f"{'not installed' if found is None else f'{found} is installed'}; "
-                         "`pip install maskwright[albumentations]`")
+        raise SetupError(
+            f"augment: {PASS_THROUGH} needs albumentations {VERSION}: "
+            f"{'not installed' if found is None else f'{found} is installed'}; "
+            "`pip install maskwright[albumentations]`"
+        )
     before = os.environ.get("NO_ALBUMENTATIONS_UPDATE")
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     try:
@@ -113,14 +220,17 @@ def describe(augmentation: object) -> dict[str, Any]:
     or holds what is not passed through."""
     albumentations = library()
     if not isinstance(augmentation, (albumentations.BaseCompose, albumentations.BasicTransform)):
-        raise ConfigError("augmentation: expected a pipeline of albumentations, such as A.Compose([...]); got a "
-                          f"{type(augmentation).__name__}")
+        raise ConfigError(
+            "augmentation: expected a pipeline of albumentations, such as A.Compose([...]); got a "
+            f"{type(augmentation).__name__}"
+        )
     try:
         plain = albumentations.core.serialization.serialize_enum(albumentations.to_dict(augmentation))
         data: dict[str, Any] = json.loads(json.dumps(plain, allow_nan=False))
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise ConfigError(f"augmentation: cannot be written as data, so that the run could not be resumed ({error})"
-                          ) from None
+        raise ConfigError(
+            f"augmentation: cannot be written as data, so that the run could not be resumed ({error})"
+        ) from None
     if found := problems(data):
         raise ConfigError([f"augmentation: {problem}" for problem in found])
     return data
@@ -223,13 +333,16 @@ class PassThrough:
             # A copy: some transforms work in place.
             result = self._compose(image=image.copy(), mask=mask + np.uint8(1))
         except Exception as error:  # its transforms raise what they like, of OpenCV's own too
-            raise ConfigError(f"augment: {PASS_THROUGH}: the pipeline fails on an image of {image.shape[0]}x"
-                              f"{image.shape[1]} ({' '.join(str(error).split())})") from error
+            raise ConfigError(
+                f"augment: {PASS_THROUGH}: the pipeline fails on an image of {image.shape[0]}x"
+                f"{image.shape[1]} ({' '.join(str(error).split())})"
+            ) from error
         for what, before in (("image", image), ("mask", mask)):
             after = result[what]
             if after.shape != before.shape or after.dtype != np.uint8:
                 raise ConfigError(
                     f"augment: {PASS_THROUGH}: the pipeline makes a {after.dtype} {what} of {after.shape} from a uint8 "
                     f"one of {before.shape} (height, width); it must keep data.image_size: end it with "
-                    f"Resize({image.shape[0]}, {image.shape[1]}), and leave out what changes the type")
+                    f"Resize({image.shape[0]}, {image.shape[1]}), and leave out what changes the type"
+                )
         return result["image"], _BACK[result["mask"]]

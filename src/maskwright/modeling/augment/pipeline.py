@@ -153,10 +153,12 @@ class Pipeline:
                 code = int(flip_x) if flip_x != flip_y else -1
                 return np.asarray(cv2.flip(image, code), np.uint8), np.asarray(cv2.flip(mask, code), np.uint8)
         affine = matrix[:2]
-        warped = cv2.warpAffine(image, affine, (width, height), flags=cv2.INTER_LINEAR,
-                                borderMode=cv2.BORDER_REFLECT_101)
-        labels = cv2.warpAffine(mask, affine, (width, height), flags=cv2.INTER_NEAREST, borderMode=labels_mode,
-                                borderValue=IGNORE)
+        warped = cv2.warpAffine(
+            image, affine, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
+        labels = cv2.warpAffine(
+            mask, affine, (width, height), flags=cv2.INTER_NEAREST, borderMode=labels_mode, borderValue=IGNORE
+        )
         return np.asarray(warped, np.uint8), np.asarray(labels, np.uint8)
 
 

@@ -35,8 +35,9 @@ class WeightedSum(nn.Module):
         return total
 
 
-def build_loss(terms: Sequence[Mapping[str, Any]], counts: npt.NDArray[np.int64], classes: ClassTree | None = None
-               ) -> WeightedSum:
+def build_loss(
+    terms: Sequence[Mapping[str, Any]], counts: npt.NDArray[np.int64], classes: ClassTree | None = None
+) -> WeightedSum:
     """Builds the sum of `terms`: each a mapping with `name`, `weight`, `class_weights`, `levels` and arguments.
 
     `counts` (M, K) int64 are the pixels of each class in each training image, from which class weights are computed;

@@ -30,8 +30,14 @@ class Correlation(ClassWeighted):
     `class_weights` (K,). An absent class is one that every pixel learns to deny.
     """
 
-    def __init__(self, class_weights: torch.Tensor | None = None, *, bce_share: float = 0.5, window: int = 11,
-                 threshold: float = 0.1) -> None:
+    def __init__(
+        self,
+        class_weights: torch.Tensor | None = None,
+        *,
+        bce_share: float = 0.5,
+        window: int = 11,
+        threshold: float = 0.1,
+    ) -> None:
         super().__init__(class_weights)
         if not 0 <= bce_share <= 1:
             raise ValueError(f"bce_share must be within 0..1 (given {bce_share})")
@@ -49,8 +55,9 @@ class Correlation(ClassWeighted):
         weights = pixel_weights(targets, self.class_weights, logits.dtype)[:, None].expand_as(losses)
         errors = structural_errors(logits.detach(), targets, self.window)
         hard = (errors > self.threshold * errors.max()).to(losses.dtype)
-        return (self.bce_share * weighted_mean(losses, weights)
-                + (1 - self.bce_share) * weighted_mean(losses * errors, weights * hard))
+        return self.bce_share * weighted_mean(losses, weights) + (1 - self.bce_share) * weighted_mean(
+            losses * errors, weights * hard
+        )
 
 
 def structural_errors(logits: torch.Tensor, targets: torch.Tensor, window: int) -> torch.Tensor:
@@ -74,6 +81,7 @@ def _window_sums(values: torch.Tensor, gaussian: torch.Tensor) -> torch.Tensor:
     """Sums (N, K, H, W) of `values` around each pixel, weighted by the separable window."""
     size, classes = len(gaussian), values.shape[1]
     for shape, padding in (((1, 1, size, 1), (size // 2, 0)), ((1, 1, 1, size), (0, size // 2))):
-        values = functional.conv2d(values, gaussian.view(shape).expand(classes, *shape[1:]), padding=padding,
-                                   groups=classes)
+        values = functional.conv2d(
+            values, gaussian.view(shape).expand(classes, *shape[1:]), padding=padding, groups=classes
+        )
     return values

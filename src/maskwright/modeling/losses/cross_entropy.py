@@ -26,8 +26,9 @@ class CrossEntropy(ClassWeighted):
         """Logits (N, K, H, W) floats and targets (N, H, W) int64 to a scalar, float32 at least."""
         logits = widened(logits)
         weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
-        total = functional.cross_entropy(logits, targets, weights, ignore_index=IGNORE, reduction="sum",
-                                         label_smoothing=self.label_smoothing)
+        total = functional.cross_entropy(
+            logits, targets, weights, ignore_index=IGNORE, reduction="sum", label_smoothing=self.label_smoothing
+        )
         counted = targets != IGNORE
         weight = counted.sum() if weights is None else (weights[targets.where(counted, 0)] * counted).sum()
         # Not a division by zero when everything is ignored: the sum is then exactly zero.

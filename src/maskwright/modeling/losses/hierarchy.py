@@ -34,11 +34,18 @@ class Hierarchical(nn.Module):
     def __init__(self, levels: Sequence[Level], weights: Sequence[float], losses: Sequence[nn.Module]) -> None:
         super().__init__()
         self.levels, self.weights = list(levels), list(weights)
-        self.losses = nn.ModuleDict({str(level.number): loss for level, loss in zip(
-            (level for level, weight in zip(levels, weights, strict=True) if weight > 0), losses, strict=True)})
+        self.losses = nn.ModuleDict(
+            {
+                str(level.number): loss
+                for level, loss in zip(
+                    (level for level, weight in zip(levels, weights, strict=True) if weight > 0), losses, strict=True
+                )
+            }
+        )
         for level in levels:
-            self.register_buffer(f"table_{level.number}", torch.from_numpy(level.table.astype(np.int64)),
-                                 persistent=False)
+            self.register_buffer(
+                f"table_{level.number}", torch.from_numpy(level.table.astype(np.int64)), persistent=False
+            )
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Logits (N, K, H, W) of the leaves and targets (N, H, W) int64 to a scalar, float32 at least."""
@@ -57,12 +64,23 @@ def level_logits(logits: torch.Tensor, level: Level) -> torch.Tensor:
     if len(level) == logits.shape[1]:
         return logits
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return torch.stack([logits[:, members[0]] if len(members) == 1 else logits[:, list(members)].logsumexp(1)
-                        for members in level.members], 1)
+    return torch.stack(
+        [
+            logits[:, members[0]] if len(members) == 1 else logits[:, list(members)].logsumexp(1)
+            for members in level.members
+        ],
+        1,
+    )
 
 
-def hierarchical(make: Callable[[Any, npt.NDArray[np.int64]], nn.Module], wanted: LevelWeights, class_weights: Any,
-                 counts: npt.NDArray[np.int64], classes: ClassTree, where: str) -> Hierarchical:
+def hierarchical(
+    make: Callable[[Any, npt.NDArray[np.int64]], nn.Module],
+    wanted: LevelWeights,
+    class_weights: Any,
+    counts: npt.NDArray[np.int64],
+    classes: ClassTree,
+    where: str,
+) -> Hierarchical:
     """Wraps what `make` builds from class weights (a kind, or one number a class) and the pixels of each class in each
     training image.
 
@@ -76,8 +94,9 @@ def hierarchical(make: Callable[[Any, npt.NDArray[np.int64]], nn.Module], wanted
     """
     levels = classes.levels
     if len(levels) == 1:
-        raise ConfigError(f"{where}.levels: the classes are a flat list; nest them in dataset.yaml (`children`), or "
-                          "remove `levels`")
+        raise ConfigError(
+            f"{where}.levels: the classes are a flat list; nest them in dataset.yaml (`children`), or remove `levels`"
+        )
     named = "; ".join(f"{level.number}: {', '.join(level.classes.names)}" for level in levels)
     if wanted == "equal":
         deeper = [*(len(level) for level in levels[1:]), 0]
@@ -86,14 +105,19 @@ def hierarchical(make: Callable[[Any, npt.NDArray[np.int64]], nn.Module], wanted
     elif len(wanted) == len(levels):
         weights = [float(weight) for weight in wanted]
     else:
-        raise ConfigError(f"{where}.levels: {len(wanted)} weights given for {len(levels)} levels ({named}); give one "
-                          "each, top first")
+        raise ConfigError(
+            f"{where}.levels: {len(wanted)} weights given for {len(levels)} levels ({named}); give one each, top first"
+        )
     each = [class_weights] * len(levels)
     if not isinstance(class_weights, str):
         if len(class_weights) != len(levels) or not all(isinstance(one, list | tuple) for one in class_weights):
-            raise ConfigError(f"{where}.class_weights: with `levels`, give one list of weights for each of the "
-                              f"{len(levels)} levels ({named})")
+            raise ConfigError(
+                f"{where}.class_weights: with `levels`, give one list of weights for each of the "
+                f"{len(levels)} levels ({named})"
+            )
         each = class_weights
-    return Hierarchical(levels, weights, [make(one, level.sums(counts))
-                                          for level, weight, one in zip(levels, weights, each, strict=True)
-                                          if weight > 0])
+    return Hierarchical(
+        levels,
+        weights,
+        [make(one, level.sums(counts)) for level, weight, one in zip(levels, weights, each, strict=True) if weight > 0],
+    )

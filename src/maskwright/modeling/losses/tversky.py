@@ -16,8 +16,9 @@ class Tversky(ClassWeighted):
     in the batch's targets, weighted by `class_weights` (K,) if given; an absent class neither rewards nor punishes.
     """
 
-    def __init__(self, class_weights: torch.Tensor | None = None, *, alpha: float = 0.3, beta: float = 0.7,
-                 smooth: float = 0.0) -> None:
+    def __init__(
+        self, class_weights: torch.Tensor | None = None, *, alpha: float = 0.3, beta: float = 0.7, smooth: float = 0.0
+    ) -> None:
         super().__init__(class_weights)
         for name, value in (("alpha", alpha), ("beta", beta), ("smooth", smooth)):
             if not 0 <= value < float("inf"):

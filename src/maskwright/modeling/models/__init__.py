@@ -54,5 +54,8 @@ def arguments(name: str) -> dict[str, inspect.Parameter]:
     """What `model.args` may hold for this model. Imports torch."""
     hidden = _OURS | _OURS_OF_SMP if MODELS[name].startswith(SMP) else _OURS
     parameters = inspect.signature(load(MODELS[name]), eval_str=True).parameters
-    return {key: parameter for key, parameter in parameters.items()
-            if key not in hidden and parameter.kind is not parameter.VAR_KEYWORD}
+    return {
+        key: parameter
+        for key, parameter in parameters.items()
+        if key not in hidden and parameter.kind is not parameter.VAR_KEYWORD
+    }

@@ -64,21 +64,35 @@ class AttentionUNet(nn.Module):
     the encoder's are padded inside by repeating the edge.
     """
 
-    def __init__(self, encoder_name: str = "resnet34", encoder_weights: str | None = None, in_channels: int = 3,
-                 classes: int = 2, *, encoder_depth: int = 5, decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
-                 depth: int = 2, kernel: int = 3, norm: Norm = "batch", activation: Activation = "relu",
-                 dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        encoder_name: str = "resnet34",
+        encoder_weights: str | None = None,
+        in_channels: int = 3,
+        classes: int = 2,
+        *,
+        encoder_depth: int = 5,
+        decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+        depth: int = 2,
+        kernel: int = 3,
+        norm: Norm = "batch",
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         if len(decoder_channels) != encoder_depth:
-            raise ValueError(f"decoder_channels must be {encoder_depth} numbers, one for each of encoder_depth "
-                             f"(given {len(decoder_channels)})")
+            raise ValueError(
+                f"decoder_channels must be {encoder_depth} numbers, one for each of encoder_depth "
+                f"(given {len(decoder_channels)})"
+            )
         block = Blocks(depth, kernel, norm, activation, dropout)
         self.encoder = get_encoder(encoder_name, in_channels=in_channels, depth=encoder_depth, weights=encoder_weights)
         # The encoder's first map is the image itself, and transformers have none of half its size (no channels).
         skips = [*self.encoder.out_channels[-2:0:-1], 0]
         below = [self.encoder.out_channels[-1], *decoder_channels[:-1]]
-        self.decoder = nn.ModuleList(_Stage(*widths, block) for widths in zip(below, skips, decoder_channels,
-                                                                             strict=True))
+        self.decoder = nn.ModuleList(
+            _Stage(*widths, block) for widths in zip(below, skips, decoder_channels, strict=True)
+        )
         self.head = nn.Conv2d(decoder_channels[-1], classes, 1)
         initialise(self.decoder)
         initialise(self.head)

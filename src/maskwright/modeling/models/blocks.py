@@ -69,8 +69,15 @@ class UShaped(nn.Module):
     given its channels, makes the module that leads from it to the next. Subclasses add heads and end with
     `initialise`."""
 
-    def __init__(self, in_channels: int, channels: Sequence[int], bottleneck: int, pool: int, block: Blocks,
-                 down: Callable[[int], nn.Module]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        bottleneck: int,
+        pool: int,
+        block: Blocks,
+        down: Callable[[int], nn.Module],
+    ) -> None:
         super().__init__()
         at_least_one("channels", *channels)
         at_least_one("bottleneck", bottleneck)

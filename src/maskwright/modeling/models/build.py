@@ -49,8 +49,9 @@ def build_model(spec: ModelSpec, weights: Path | None = None) -> nn.Module:
         model: nn.Module = load(MODELS[spec.name])(**arguments)
     except (ValueError, TypeError, KeyError, RuntimeError, IndexError, AttributeError) as error:
         over = f" over {spec.encoder}" if spec.encoder else ""
-        raise ConfigError(f"model: {spec.name}{over} cannot be built: {error}; correct `model.args` or the encoder"
-                          ) from None
+        raise ConfigError(
+            f"model: {spec.name}{over} cannot be built: {error}; correct `model.args` or the encoder"
+        ) from None
     if weights is not None:
         load_encoder(model.encoder, spec.encoder or "", weights)
     return model

@@ -95,8 +95,10 @@ class Segmenter:
         with torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
             result = self.model(pad_to_multiple(self.normalise(images), size_multiple(self.model)))
         heads = [(1.0, result)] if isinstance(result, torch.Tensor) else result
-        return [(weight, cropped(logits, images).to(torch.promote_types(logits.dtype, torch.float32)))
-                for weight, logits in heads]
+        return [
+            (weight, cropped(logits, images).to(torch.promote_types(logits.dtype, torch.float32)))
+            for weight, logits in heads
+        ]
 
     def mirrored(self, images: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
         """The probabilities averaged with those of the mirrored images, if `flip_average` asks for it."""
@@ -142,24 +144,34 @@ class Segmenter:
     @overload
     def label(self, images: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.uint8]]: ...
 
-    def label(self, images: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
-              ) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
+    def label(
+        self, images: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
+    ) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
         """An image to class indices (H, W) uint8 at its own size, or a list of images of any sizes to a list of them.
 
         An image is (H, W) grey or (H, W, C), with C = 1, 3 (RGB) or 4 (RGBA, whose alpha is left out), of uint8, uint16
         or floats from 0 to 1. An array (N, H, W, C) is a list. DataError for anything else.
         """
         pixels, alone = as_images(images)
-        found = [maps[-1] for start in range(0, len(pixels), _BATCH)
-                 for maps in self.label_levels(pixels[start : start + _BATCH])]
+        found = [
+            maps[-1]
+            for start in range(0, len(pixels), _BATCH)
+            for maps in self.label_levels(pixels[start : start + _BATCH])
+        ]
         return found[0] if alone else found
 
     def header(self) -> dict[str, Any]:
         """Everything but the tensors. The usual selector is left out, as files from before there was another do."""
         selector = {} if self.selector == "leaf" else {"selector": self.selector}
-        return selector | {"format": FORMAT, "version": __version__, "model": self.spec.to_dict(),
-                "classes": self.classes.to_dict(), "preprocessing": asdict(self.preprocessing),
-                "precision": self.precision, "flip_average": self.flip_average}
+        return selector | {
+            "format": FORMAT,
+            "version": __version__,
+            "model": self.spec.to_dict(),
+            "classes": self.classes.to_dict(),
+            "preprocessing": asdict(self.preprocessing),
+            "precision": self.precision,
+            "flip_average": self.flip_average,
+        }
 
     def save(self, path: Path) -> None:
         """Writes one self-contained model file, atomically. The same model gives the same bytes."""
@@ -191,8 +203,10 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
     if header.get("format") != FORMAT:
         kind, _, number = str(header.get("format")).rpartition("-")
         if kind == FORMAT.rpartition("-")[0] and number.isdecimal():
-            raise DataError(f"{path}: is of model format {number}, from a newer Maskwright (this version reads "
-                            f"{FORMAT.rpartition('-')[2]}); `pip install --upgrade maskwright`")
+            raise DataError(
+                f"{path}: is of model format {number}, from a newer Maskwright (this version reads "
+                f"{FORMAT.rpartition('-')[2]}); `pip install --upgrade maskwright`"
+            )
         raise DataError(f"{path}: is no model file of this version ({FORMAT}); give a run or its best.safetensors")
     try:
         spec = ModelSpec(**header["model"])
@@ -201,8 +215,9 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
         model.load_state_dict(tensors)
         stored = header["preprocessing"]
         geometry = Geometry(**(stored["geometry"] | {"size": tuple(stored["geometry"]["size"])}))
-        preprocessing = Preprocessing(geometry, tuple(stored["mean"]), tuple(stored["std"]),
-                                      stored.get("exif", "apply"))
+        preprocessing = Preprocessing(
+            geometry, tuple(stored["mean"]), tuple(stored["std"]), stored.get("exif", "apply")
+        )
         classes, precision, flip_average = header["classes"], header["precision"], header["flip_average"]
         selector = header.get("selector", "leaf")
         if selector not in SELECTORS:
@@ -223,6 +238,8 @@ def with_selector(segmenter: Segmenter, selector: Selector | None, classes: Clas
     selector is for a class tree and the classes are flat."""
     changed = replace(segmenter, selector=selector or segmenter.selector, classes=classes or segmenter.classes)
     if changed.selector != "leaf" and changed.classes.depth == 1:
-        raise ConfigError(f"selector: {changed.selector} is for class trees, and the classes are a flat list; nest "
-                          "them in dataset.yaml (`children`), or choose the selector leaf")
+        raise ConfigError(
+            f"selector: {changed.selector} is for class trees, and the classes are a flat list; nest "
+            "them in dataset.yaml (`children`), or choose the selector leaf"
+        )
     return changed

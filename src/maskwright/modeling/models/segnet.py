@@ -29,9 +29,20 @@ class SegNet(nn.Module):
     pool ** stages are padded inside by repeating the edge.
     """
 
-    def __init__(self, in_channels: int = 3, classes: int = 2, *, encoder_channels: Sequence[int] = (32, 64, 128, 256),
-                 decoder_channels: Sequence[int] = (128, 64, 32, 32), depth: int = 2, kernel: int = 3, pool: int = 2,
-                 norm: Norm = "batch", activation: Activation = "relu", dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        in_channels: int = 3,
+        classes: int = 2,
+        *,
+        encoder_channels: Sequence[int] = (32, 64, 128, 256),
+        decoder_channels: Sequence[int] = (128, 64, 32, 32),
+        depth: int = 2,
+        kernel: int = 3,
+        pool: int = 2,
+        norm: Norm = "batch",
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         block = Blocks(depth, kernel, norm, activation, dropout)
         at_least_one("encoder_channels", *encoder_channels)
@@ -40,8 +51,10 @@ class SegNet(nn.Module):
             raise ValueError(f"pool must be at least 2 (given {pool})")
         expected = list(encoder_channels[-2::-1])
         if len(decoder_channels) != len(encoder_channels) or list(decoder_channels[:-1]) != expected:
-            raise ValueError(f"decoder_channels must be {[*expected, 'any']} for these encoder_channels "
-                             f"(given {list(decoder_channels)}): indices are those of the encoder's stages")
+            raise ValueError(
+                f"decoder_channels must be {[*expected, 'any']} for these encoder_channels "
+                f"(given {list(decoder_channels)}): indices are those of the encoder's stages"
+            )
         self.pool = pool
         self.encoder = nn.ModuleList(map(block, [in_channels, *encoder_channels[:-1]], encoder_channels))
         self.decoder = nn.ModuleList(map(block, [encoder_channels[-1], *decoder_channels[:-1]], decoder_channels))

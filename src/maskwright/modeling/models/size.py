@@ -32,8 +32,10 @@ class Size:
 
     def __str__(self) -> str:
         height, width = self.image_size
-        return (f"{self.parameters:,} parameters, {self.macs / 1e9:.3g} billion MACs (compute cost) for an image of "
-                f"{height} x {width}")
+        return (
+            f"{self.parameters:,} parameters, {self.macs / 1e9:.3g} billion MACs (compute cost) for an image of "
+            f"{height} x {width}"
+        )
 
 
 @torch.no_grad()
@@ -50,8 +52,12 @@ def measure(model: nn.Module, image_size: Sequence[int], channels: int = 3) -> S
         image = torch.zeros(1, channels, height, width, device=parameters[0].device)
         model(pad_to_multiple(image, size_multiple(model)))
     model.train(training)
-    return Size(sum(p.numel() for p in parameters), sum(p.nbytes for p in parameters),
-                counter.get_total_flops() // 2, (height, width))
+    return Size(
+        sum(p.numel() for p in parameters),
+        sum(p.nbytes for p in parameters),
+        counter.get_total_flops() // 2,
+        (height, width),
+    )
 
 
 def kept_bytes(model: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> int:

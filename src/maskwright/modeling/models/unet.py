@@ -20,9 +20,20 @@ class UNet(UShaped):
     the edge.
     """
 
-    def __init__(self, in_channels: int = 3, classes: int = 2, *, channels: Sequence[int] = (32, 64, 128, 256),
-                 bottleneck: int = 256, depth: int = 2, kernel: int = 3, pool: int = 2, norm: Norm = "batch",
-                 activation: Activation = "relu", dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        in_channels: int = 3,
+        classes: int = 2,
+        *,
+        channels: Sequence[int] = (32, 64, 128, 256),
+        bottleneck: int = 256,
+        depth: int = 2,
+        kernel: int = 3,
+        pool: int = 2,
+        norm: Norm = "batch",
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+    ) -> None:
         block = Blocks(depth, kernel, norm, activation, dropout)
         super().__init__(in_channels, channels, bottleneck, pool, block, lambda _: nn.MaxPool2d(pool))
         self.head = nn.Conv2d(channels[0], classes, 1)

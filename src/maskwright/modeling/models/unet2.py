@@ -15,12 +15,29 @@ class UNet2(UShaped):
     stride `pool`, normalised and activated like those of the blocks. Arguments, sizes and padding are those of
     `UNet`."""
 
-    def __init__(self, in_channels: int = 3, classes: int = 2, *, channels: Sequence[int] = (32, 64, 128, 256),
-                 bottleneck: int = 256, depth: int = 2, kernel: int = 3, pool: int = 2, norm: Norm = "batch",
-                 activation: Activation = "relu", dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        in_channels: int = 3,
+        classes: int = 2,
+        *,
+        channels: Sequence[int] = (32, 64, 128, 256),
+        bottleneck: int = 256,
+        depth: int = 2,
+        kernel: int = 3,
+        pool: int = 2,
+        norm: Norm = "batch",
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+    ) -> None:
         block = Blocks(depth, kernel, norm, activation, dropout)
-        super().__init__(in_channels, channels, bottleneck, pool, block,
-                         lambda width: nn.Sequential(*block.layer(width, width, pool)))
+        super().__init__(
+            in_channels,
+            channels,
+            bottleneck,
+            pool,
+            block,
+            lambda width: nn.Sequential(*block.layer(width, width, pool)),
+        )
         self.head = nn.Conv2d(channels[0], classes, 1)
         initialise(self)
 

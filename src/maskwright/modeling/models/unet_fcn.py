@@ -18,9 +18,21 @@ class UNetFCN(UShaped):
     (N, K, H, W); sizes are padded as in `UNet`.
     """
 
-    def __init__(self, in_channels: int = 3, classes: int = 2, *, base: int = 64, stages: int = 5, depth: int = 2,
-                 kernel: int = 3, norm: Norm = "batch", activation: Activation = "relu", dropout: float = 0.0,
-                 head_dropout: float = 0.1, aux_weight: float = 0.4) -> None:
+    def __init__(
+        self,
+        in_channels: int = 3,
+        classes: int = 2,
+        *,
+        base: int = 64,
+        stages: int = 5,
+        depth: int = 2,
+        kernel: int = 3,
+        norm: Norm = "batch",
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+        head_dropout: float = 0.1,
+        aux_weight: float = 0.4,
+    ) -> None:
         if stages < 3:
             raise ValueError(f"stages must be at least 3 (given {stages})")
         if not 0 <= aux_weight < float("inf"):

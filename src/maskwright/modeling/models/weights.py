@@ -37,27 +37,43 @@ def encoder_info(encoder: str) -> EncoderInfo:
 
         name = encoder.removeprefix(TIMM)
         if not timm.is_model(name.partition(".")[0]):
-            raise ConfigError(f"model.encoder: timm has no model {name!r}; `timm.list_models()` lists them"
-                              + did_you_mean(name, timm.list_models()))
+            raise ConfigError(
+                f"model.encoder: timm has no model {name!r}; `timm.list_models()` lists them"
+                + did_you_mean(name, timm.list_models())
+            )
         try:
             cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
         except RuntimeError as error:  # an unknown tag behind the name
             raise ConfigError(f"model.encoder: {error} Leave the tag out") from None
         mean, std = (cfg.mean, cfg.std) if cfg else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        return EncoderInfo(encoder, tuple(mean), tuple(std), cfg.hf_hub_id if cfg else None, None,
-                           (cfg.license if cfg else None) or "not stated")
+        return EncoderInfo(
+            encoder,
+            tuple(mean),
+            tuple(std),
+            cfg.hf_hub_id if cfg else None,
+            None,
+            (cfg.license if cfg else None) or "not stated",
+        )
     from segmentation_models_pytorch.encoders import encoders
 
     if encoder not in encoders:
-        raise ConfigError(f"model.encoder: {encoder!r} is not known" + did_you_mean(encoder, encoders)
-                          + " (write tu-NAME for an encoder of timm)")
+        raise ConfigError(
+            f"model.encoder: {encoder!r} is not known"
+            + did_you_mean(encoder, encoders)
+            + " (write tu-NAME for an encoder of timm)"
+        )
     licence = next((text for start, text in _LICENCES.items() if encoder.startswith(start)), None)
     settings = encoders[encoder].get("pretrained_settings", {}).get("imagenet")
     if settings is None:
         return EncoderInfo(encoder, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), None, None, licence or "not stated")
-    return EncoderInfo(encoder, tuple(settings.get("mean", (0.485, 0.456, 0.406))),
-                       tuple(settings.get("std", (0.229, 0.224, 0.225))), settings.get("repo_id"),
-                       settings.get("revision"), licence or "as stated on the model's page")
+    return EncoderInfo(
+        encoder,
+        tuple(settings.get("mean", (0.485, 0.456, 0.406))),
+        tuple(settings.get("std", (0.229, 0.224, 0.225))),
+        settings.get("repo_id"),
+        settings.get("revision"),
+        licence or "as stated on the model's page",
+    )
 
 
 def cached(info: EncoderInfo) -> Path | None:
@@ -79,8 +95,10 @@ def download(info: EncoderInfo) -> Path:
     try:
         return Path(hf_hub_download(info.repository, "model.safetensors", revision=info.revision))
     except Exception as error:  # the client raises many kinds: no network, no such file, no disk
-        raise SetupError(f"{info.name}: its weights could not be fetched ({type(error).__name__}); check the network, "
-                         "or give a .safetensors file with `weights: path`") from None
+        raise SetupError(
+            f"{info.name}: its weights could not be fetched ({type(error).__name__}); check the network, "
+            "or give a .safetensors file with `weights: path`"
+        ) from None
 
 
 def resolve(encoder: str, weights: str) -> Path | None:
@@ -91,14 +109,18 @@ def resolve(encoder: str, weights: str) -> Path | None:
     if weights == "imagenet":
         path = cached(info)
         if path is None:
-            raise SetupError(f"model.weights: the ImageNet weights of {encoder} are not on this machine; fetch them "
-                             "once with `maskwright plan DIR --download`, give a .safetensors file, or write "
-                             "`weights: none`")
+            raise SetupError(
+                f"model.weights: the ImageNet weights of {encoder} are not on this machine; fetch them "
+                "once with `maskwright plan DIR --download`, give a .safetensors file, or write "
+                "`weights: none`"
+            )
         return path
     path = Path(weights)
     if path.suffix != ".safetensors":
-        raise ConfigError(f"model.weights: {weights} is not imagenet, none or a .safetensors file; "
-                          "other formats can run code when they are read, so convert it first")
+        raise ConfigError(
+            f"model.weights: {weights} is not imagenet, none or a .safetensors file; "
+            "other formats can run code when they are read, so convert it first"
+        )
     if not path.is_file():
         raise SetupError(f"model.weights: {weights}: no such file; correct the path or write `weights: none`")
     return path
@@ -132,8 +154,10 @@ def load_encoder(encoder: Any, name: str, path: Path) -> None:
     shapes = [key for key, value in needed.items() if key in tensors and tensors[key].shape != value.shape]
     if missing or shapes:
         what = f"{len(missing)} are missing, such as {missing[0]}" if missing else f"{shapes[0]} has another shape"
-        raise SetupError(f"{path}: these are not weights of {name}: of its {len(needed)} tensors {what}; "
-                         "give the file of this encoder, or write `weights: none`")
+        raise SetupError(
+            f"{path}: these are not weights of {name}: of its {len(needed)} tensors {what}; "
+            "give the file of this encoder, or write `weights: none`"
+        )
     target.load_state_dict({key: tensors[key] for key in needed}, strict=False)
 
 

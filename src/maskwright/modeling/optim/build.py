@@ -71,8 +71,13 @@ def _part_of(name: str, parts: Mapping[str, Part]) -> str:
 
 def _refuse(model: nn.Module, unknown: list[str]) -> None:
     names = [name for name, module in model.named_modules() if name and any(True for _ in module.parameters())]
-    raise ConfigError([f"optimizer.groups.{part}: no parameter of its own that is trained begins like this"
-                       + did_you_mean(part, names) for part in unknown])
+    raise ConfigError(
+        [
+            f"optimizer.groups.{part}: no parameter of its own that is trained begins like this"
+            + did_you_mean(part, names)
+            for part in unknown
+        ]
+    )
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,9 @@ class Adam(_Moments):
         """See `Optimizer.build`."""
         import torch
 
-        return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, eps=self.eps,
-                                weight_decay=self.weight_decay, fused=True)
+        return torch.optim.Adam(
+            groups, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
+        )
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ class AdamW(_Moments):
         """See `Optimizer.build`."""
         import torch
 
-        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps,
-                                 weight_decay=self.weight_decay, fused=True)
+        return torch.optim.AdamW(
+            groups, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
+        )
 
 
 @dataclass(frozen=True)
@@ -100,5 +102,11 @@ class SGD(Optimizer):
         """See `Optimizer.build`."""
         import torch
 
-        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov,
-                                weight_decay=self.weight_decay, fused=True)
+        return torch.optim.SGD(
+            groups,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )

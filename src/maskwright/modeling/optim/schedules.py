@@ -60,4 +60,3 @@ def _cosine_between(first: float, last: float, share: float) -> float:
 def warm_up(step: int, steps: int, over: int) -> float:
     """A linear rise to 1 over the first `over` steps, at most a fifth of them all."""
     return min(1.0, (step + 1) / (min(over, steps // 5) + 1))
-

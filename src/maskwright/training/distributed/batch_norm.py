@@ -28,9 +28,17 @@ class WholeBatchNorm(TorchFunctionMode):
             return self._batch_norm(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
-    def _batch_norm(self, features: torch.Tensor, running_mean: torch.Tensor | None, running_var: torch.Tensor | None,
-                    weight: torch.Tensor | None = None, bias: torch.Tensor | None = None, training: bool = False,
-                    momentum: float = 0.1, eps: float = 1e-5) -> torch.Tensor:
+    def _batch_norm(
+        self,
+        features: torch.Tensor,
+        running_mean: torch.Tensor | None,
+        running_var: torch.Tensor | None,
+        weight: torch.Tensor | None = None,
+        bias: torch.Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> torch.Tensor:
         if not training:
             return functional.batch_norm(features, running_mean, running_var, weight, bias, False, momentum, eps)
         wide = torch.promote_types(features.dtype, torch.float32)
@@ -54,8 +62,17 @@ class _Normalise(torch.autograd.Function):
     """(x - mean) / sqrt(variance + eps) * weight + bias, where mean and variance depend on the x of all processes."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor,
-                mean: torch.Tensor, variance: torch.Tensor, eps: float, count: int, world: World) -> torch.Tensor:
+    def forward(
+        ctx: FunctionCtx,
+        features: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        mean: torch.Tensor,
+        variance: torch.Tensor,
+        eps: float,
+        count: int,
+        world: World,
+    ) -> torch.Tensor:
         ctx.save_for_backward(features, weight, mean, variance)
         ctx.eps, ctx.count, ctx.world = eps, count, world  # type: ignore[attr-defined]
         return functional.batch_norm(features, mean, variance, weight, bias, False, 0.0, eps)
@@ -65,13 +82,14 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         features, weight, mean, variance = ctx.saved_tensors
         direct, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, features, weight, mean, variance, None, None, False, ctx.eps, [True, True, True])
+            gradient, features, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+        )
         # The way through mean and variance (Ioffe and Szegedy, 2015, section 3): linear in the features.
         along_weight, along_bias = ctx.world.stacked(torch.stack([of_weight, of_bias])).sum(0) / ctx.count
         inverse = (variance + ctx.eps).rsqrt()
         slope = weight * inverse * inverse * along_weight
         offset = weight * inverse * along_bias - slope * mean
-        through = functional.batch_norm(features, torch.zeros_like(mean), torch.ones_like(mean), slope, offset, False,
-                                        0.0, 0.0)
+        through = functional.batch_norm(
+            features, torch.zeros_like(mean), torch.ones_like(mean), slope, offset, False, 0.0, 0.0
+        )
         return direct - through, of_weight, of_bias, None, None, None, None, None
-

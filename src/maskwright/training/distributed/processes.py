@@ -40,9 +40,11 @@ def _listening() -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = re.sub(r"^\[.*?\] |\. .*", "", str(error).splitlines()[0])
-        raise LostError(f"torchrun: another process of this training has ended or does not answer ({reason}); mend "
-                        "what it or torchrun reports and start again; a run folder that was printed keeps its "
-                        "state, for `resume` under torchrun") from None
+        raise LostError(
+            f"torchrun: another process of this training has ended or does not answer ({reason}); mend "
+            "what it or torchrun reports and start again; a run folder that was printed keeps its "
+            "state, for `resume` under torchrun"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class World:
 
     def own(self, values: Sequence[Value]) -> Sequence[Value]:
         """This process's share of values that all hold: every size-th."""
-        return values[self.rank::self.size]
+        return values[self.rank :: self.size]
 
     def total(self, values: Array) -> Array:
         """The sum over all processes, elementwise."""
@@ -150,8 +152,12 @@ class World:
         """
         if self.size == 1:
             return
-        gradients = [_in_memory_order(parameter.grad) for group in optimizer.param_groups
-                     for parameter in group["params"] if parameter.grad is not None]
+        gradients = [
+            _in_memory_order(parameter.grad)
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
         message = torch.cat(gradients)
         with _listening():
             distributed.all_reduce(message)
@@ -184,8 +190,10 @@ def joined(device: str) -> Iterator[World]:
         with world.together():
             if device == "cuda":
                 if torch.cuda.device_count() < local_size:
-                    raise SetupError(f"torchrun: {local_size} processes for {torch.cuda.device_count()} GPUs on "
-                                     f"{socket.gethostname()}; start at most one for each")
+                    raise SetupError(
+                        f"torchrun: {local_size} processes for {torch.cuda.device_count()} GPUs on "
+                        f"{socket.gethostname()}; start at most one for each"
+                    )
                 torch.cuda.set_device(local_rank)
         yield world
     finally:
@@ -207,8 +215,10 @@ def _reachable(world: World, address: str, port: int) -> Iterator[None]:
             probe.connect(target)  # sends nothing: it only asks for the way
             own = probe.getsockname()[0]
     except OSError as error:
-        raise SetupError(f"torchrun: {address} cannot be reached from {socket.gethostname()} ({error}); give torchrun "
-                         "a --rdzv-endpoint or --master-addr that every host reaches") from None
+        raise SetupError(
+            f"torchrun: {address} cannot be reached from {socket.gethostname()} ({error}); give torchrun "
+            "a --rdzv-endpoint or --master-addr that every host reaches"
+        ) from None
     names = [name for name, addresses in psutil.net_if_addrs().items() if any(own == one.address for one in addresses)]
     if names and not own.startswith("127."):
         os.environ[_INTERFACE] = names[0]

@@ -91,11 +91,20 @@ def test_ends_with_its_input_and_leaves_signals_of_the_terminal(tmp_path, store)
 def test_ends_when_the_training_is_killed(tmp_path, store):
     """The kernel closes the pipe."""
     run = make_run(tmp_path / "run", [{"name": "recorder", "store": str(store)}], finished=False)
-    trainer = subprocess.Popen([sys.executable, "-c", (
-        "import sys, time; from maskwright.training.tracking.delivery import spool; from maskwright.run import Run; from pathlib import Path\n"
-        f"spool.COMMAND = {spool.COMMAND!r}\n"
-        f"child = spool.start(Run(Path({str(run.path)!r})), 'recorder', 10.0, follow=True)\n"
-        "print(child.pid, flush=True); time.sleep(60)")], stdout=subprocess.PIPE, text=True)
+    trainer = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            (
+                "import sys, time; from maskwright.training.tracking.delivery import spool; from maskwright.run import Run; from pathlib import Path\n"
+                f"spool.COMMAND = {spool.COMMAND!r}\n"
+                f"child = spool.start(Run(Path({str(run.path)!r})), 'recorder', 10.0, follow=True)\n"
+                "print(child.pid, flush=True); time.sleep(60)"
+            ),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     with trainer:
         assert trainer.stdout
         pid = int(trainer.stdout.readline())

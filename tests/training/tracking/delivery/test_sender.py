@@ -34,8 +34,12 @@ def test_what_is_sent(run, store):
     opened, *_, closed = rows(store)
     assert opened["params"]["model.args.channels"] == "4" and opened["params"]["loss.1.name"] == "dice"
     assert not any("tracker" in name or value is None for name, value in opened["params"].items())
-    assert opened["tags"] == {"dataset": "garden", "dataset_version": "abc", "maskwright": "0",
-                              "run_folder": str(run.path)}
+    assert opened["tags"] == {
+        "dataset": "garden",
+        "dataset_version": "abc",
+        "maskwright": "0",
+        "run_folder": str(run.path),
+    }
     assert [row["picture"] for row in rows(store) if "picture" in row] == ["000020.png", "000040.png"]
     assert {"split": "test", "number": 2, "values": {"mIoU": 0.5, "iou/ground": 0.25}} in rows(store)
     assert closed == {"close": True, "best": str(run.best)}
@@ -66,7 +70,9 @@ def test_follows_a_log_that_grows(tmp_path, store):
     assert courier.deliver(False)
     assert values(store) == logged(run) and Cursor.read(run, "recorder").records == 6
     assert courier.deliver(True)
-    assert [row for row in rows(store) if "open" in row or "close" in row][1:] == [{"close": False, "best": str(run.best)}]
+    assert [row for row in rows(store) if "open" in row or "close" in row][1:] == [
+        {"close": False, "best": str(run.best)}
+    ]
 
 
 def test_a_log_that_was_cut_back(run, store):
@@ -115,6 +121,7 @@ def test_killed_at_any_moment(tmp_path, store, name, monkeypatch):
             if next(moments) == fatal:
                 raise Killed
             return result
+
         return called
 
     run = make_run(tmp_path / "run", [{"name": name, "store": str(store)}])

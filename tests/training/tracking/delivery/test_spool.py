@@ -80,9 +80,14 @@ def test_dead_servers_cost_a_training_less_than_two_seconds(data, plain, tmp_pat
     down.touch()
     with socket.create_server(("127.0.0.1", 0)) as hole:
         dead = {"down": str(down)} if kind == "refusing" else {"silent": hole.getsockname()[1]}
-        settings = config(data, trackers=[{"name": "recorder", "store": str(tmp_path / "none"), **dead},
-                                          {"name": "anew", "store": str(tmp_path / "none"), **dead},
-                                          {"name": "second", "store": str(store)}])
+        settings = config(
+            data,
+            trackers=[
+                {"name": "recorder", "store": str(tmp_path / "none"), **dead},
+                {"name": "anew", "store": str(tmp_path / "none"), **dead},
+                {"name": "second", "store": str(store)},
+            ],
+        )
         began = time.monotonic()
         with deliveries(make_run(tmp_path / "other", settings.to_dict()["trackers"]), ["recorder", "anew"]):
             pass
@@ -126,18 +131,21 @@ def test_everything_is_checked_before_the_folder_appears(data, tmp_path, monkeyp
 def test_training_and_delivery_killed_then_resumed(data, tmp_path):
     """Every value is at the tracker once, and the run is the same to the byte as one that was left alone."""
     store = tmp_path / "store"
-    settings = config(data, train={"iterations": 160, "evaluate_every": 20},
-                      trackers=[{"name": "recorder", "store": str(store)}])
-    code = (f"import sys; sys.path[:0] = [{str(Path(__file__).parents[3])!r}]\n"
-            "import json; from pathlib import Path; from maskwright import trackers; from maskwright.training.tracking.delivery import spool\n"
-            "from maskwright.config import RunConfig; from maskwright.training import train, loop\n"
-            f"trackers.TRACKERS.update({ROWS!r}); spool.COMMAND = {COMMAND!r}\n"
-            "start = spool.start\n"
-            "spool.start = lambda *a, **k: print((c := start(*a, **k)).pid, flush=True) or c\n"
-            "step = loop.train_step\n"  # slow enough to be met alive
-            "import time\n"
-            "loop.train_step = lambda *a: (lambda f: lambda *b: time.sleep(0.05) or f(*b))(step(*a))\n"
-            "train.train(RunConfig.model_validate(json.loads(sys.argv[1])), out=Path(sys.argv[2]))")
+    settings = config(
+        data, train={"iterations": 160, "evaluate_every": 20}, trackers=[{"name": "recorder", "store": str(store)}]
+    )
+    code = (
+        f"import sys; sys.path[:0] = [{str(Path(__file__).parents[3])!r}]\n"
+        "import json; from pathlib import Path; from maskwright import trackers; from maskwright.training.tracking.delivery import spool\n"
+        "from maskwright.config import RunConfig; from maskwright.training import train, loop\n"
+        f"trackers.TRACKERS.update({ROWS!r}); spool.COMMAND = {COMMAND!r}\n"
+        "start = spool.start\n"
+        "spool.start = lambda *a, **k: print((c := start(*a, **k)).pid, flush=True) or c\n"
+        "step = loop.train_step\n"  # slow enough to be met alive
+        "import time\n"
+        "loop.train_step = lambda *a: (lambda f: lambda *b: time.sleep(0.05) or f(*b))(step(*a))\n"
+        "train.train(RunConfig.model_validate(json.loads(sys.argv[1])), out=Path(sys.argv[2]))"
+    )
     command = [sys.executable, "-c", code, json.dumps(settings.to_dict()), str(tmp_path / "run")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as trainer:
         assert trainer.stdout
@@ -155,6 +163,7 @@ def test_training_and_delivery_killed_then_resumed(data, tmp_path):
     assert sync(run, timeout="30s").complete
     assert values(store) == logged(run) and max(values(store).values()) == 1
     assert (run.trackers / "recorder" / "kept").exists() and statuses(run)[0].delivered == 24
-    assert bytes_of(run) == bytes_of(train(config(data, train={"iterations": 160, "evaluate_every": 20}),
-                                           out=tmp_path / "whole"))
+    assert bytes_of(run) == bytes_of(
+        train(config(data, train={"iterations": 160, "evaluate_every": 20}), out=tmp_path / "whole")
+    )
     assert rows(store)[-1]["close"] is True

@@ -28,8 +28,10 @@ def test_two_trackers_one_dead_and_twice(tmp_path, capsys):
     """What can be delivered is; exit code 4 until all is; again changes nothing."""
     down, good, bad = tmp_path / "down", tmp_path / "good", tmp_path / "bad"
     down.touch()
-    run = make_run(tmp_path / "run", [{"name": "recorder", "store": str(bad), "down": str(down)},
-                                      {"name": "second", "store": str(good)}])
+    run = make_run(
+        tmp_path / "run",
+        [{"name": "recorder", "store": str(bad), "down": str(down)}, {"name": "second", "store": str(good)}],
+    )
     code, out, _ = command(capsys, run.path)
     assert code == 4 and f"{run.path}: recorder: 0 of 6 records delivered (Connection refused)" in out
     assert f"{run.path}: second: 6 of 6 records delivered to {good}" in out and values(good) == logged(run)
@@ -48,7 +50,9 @@ def test_a_tool_that_hangs_is_killed(tmp_path, monkeypatch):
     """Even where its process cannot help itself, as here, where it may not take as long as it takes to begin."""
     monkeypatch.setattr(module, "_GRACE", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as hole:
-        run = make_run(tmp_path / "run", [{"name": "recorder", "store": str(tmp_path / "s"), "silent": hole.getsockname()[1]}])
+        run = make_run(
+            tmp_path / "run", [{"name": "recorder", "store": str(tmp_path / "s"), "silent": hole.getsockname()[1]}]
+        )
         began = time.monotonic()
         result = sync(run, timeout="0.1s")
     assert not result.complete and time.monotonic() - began < 10

@@ -64,7 +64,9 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer({"error_code": "PERMISSION_DENIED", "message": "no files here"}, 403)
             server.files[path.removeprefix("mlflow-artifacts/artifacts/")] = raw
             return self.answer({})
-        given = json.loads(raw) if raw else {key: value[0] for key, value in parse_qs(urlsplit(self.path).query).items()}
+        given = (
+            json.loads(raw) if raw else {key: value[0] for key, value in parse_qs(urlsplit(self.path).query).items()}
+        )
         run = server.runs.get(given.get("run_id"), {})
         match path.removeprefix("mlflow/"):
             case "experiments/get-by-name":
@@ -76,14 +78,26 @@ class Handler(BaseHTTPRequestHandler):
                 server.experiments[given["name"]] = "7"
                 return self.answer({"experiment_id": "7"})
             case "runs/search":
-                found = [run for run in server.runs.values()
-                         if any(f"'{tag['value']}'" in given["filter"] for tag in run["data"]["tags"])]
+                found = [
+                    run
+                    for run in server.runs.values()
+                    if any(f"'{tag['value']}'" in given["filter"] for tag in run["data"]["tags"])
+                ]
                 return self.answer({"runs": found})
             case "runs/create":
-                run = {"info": {"run_id": "r1", "run_uuid": "r1", "experiment_id": "7", "status": "RUNNING",
-                                "run_name": given["run_name"], "start_time": given["start_time"],
-                                "lifecycle_stage": "active", "artifact_uri": "mlflow-artifacts:/7/r1/artifacts"},
-                       "data": {"tags": given["tags"]}}
+                run = {
+                    "info": {
+                        "run_id": "r1",
+                        "run_uuid": "r1",
+                        "experiment_id": "7",
+                        "status": "RUNNING",
+                        "run_name": given["run_name"],
+                        "start_time": given["start_time"],
+                        "lifecycle_stage": "active",
+                        "artifact_uri": "mlflow-artifacts:/7/r1/artifacts",
+                    },
+                    "data": {"tags": given["tags"]},
+                }
                 server.runs["r1"] = run
                 return self.answer({"run": run})
             case "runs/log-batch":
@@ -133,7 +147,8 @@ def test_against_a_small_server(tmp_path, server, monkeypatch):
     assert {name.removeprefix("7/r1/artifacts/"): data for name, data in server.files.items()} == {
         "samples/000020.png": run.sample_file(20).read_bytes(),
         "samples/000040.png": run.sample_file(40).read_bytes(),
-        "checkpoints/best.safetensors": run.best.read_bytes()}
+        "checkpoints/best.safetensors": run.best.read_bytes(),
+    }
     assert not any(b"hidden" in path.read_bytes() for path in run.path.rglob("*") if path.is_file())
     requests = len(server.requests)
     assert sync(run, timeout="120s").complete and len(server.requests) == requests
@@ -155,10 +170,25 @@ def real_server(tmp_path):
         port = free.getsockname()[1]
     store = f"sqlite:///{tmp_path}/server.db"
     environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-               "--backend-store-uri", store, "--artifacts-destination", str(tmp_path / "server")]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                          start_new_session=True) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        store,
+        "--artifacts-destination",
+        str(tmp_path / "server"),
+    ]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
         try:
             end = time.monotonic() + 180
             while True:
@@ -175,8 +205,11 @@ def real_server(tmp_path):
 
 
 def asked(uri, path, **body):
-    request = urllib.request.Request(f"{uri}/api/2.0/mlflow/{path}", json.dumps(body).encode() if body else None,
-                                     {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"{uri}/api/2.0/mlflow/{path}",
+        json.dumps(body).encode() if body else None,
+        {"Content-Type": "application/json"},
+    )
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.loads(answer.read())
 
@@ -206,8 +239,11 @@ def test_killed_in_the_middle_of_deliveries_to_a_real_server(tmp_path, real_serv
     history = Counter()
     for metric in found["data"]["metrics"]:
         query = f"metrics/get-history?run_id={cursor.state['run_id']}&metric_key={urllib.request.quote(metric['key'])}"
-        history.update((metric["key"], int(row["step"]), row["value"]) for row in asked(real_server, query)["metrics"]
-                       if "test/" not in metric["key"])
+        history.update(
+            (metric["key"], int(row["step"]), row["value"])
+            for row in asked(real_server, query)["metrics"]
+            if "test/" not in metric["key"]
+        )
     assert history == expected(run)
     files = asked(real_server, f"artifacts/list?run_id={cursor.state['run_id']}&path=samples")["files"]
     assert [file["path"] for file in files] == [f"samples/{step:06d}.png" for step in range(20, 421, 20)]

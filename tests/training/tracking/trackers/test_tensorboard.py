@@ -23,8 +23,12 @@ def shown(run):
 
 def scalars(run):
     found = shown(run)
-    return Counter((tag, event.step, round(event.value, 6)) for tag in found.Tags()["scalars"] if "test/" not in tag
-                   for event in found.Scalars(tag))
+    return Counter(
+        (tag, event.step, round(event.value, 6))
+        for tag in found.Tags()["scalars"]
+        if "test/" not in tag
+        for event in found.Scalars(tag)
+    )
 
 
 def expected(run):

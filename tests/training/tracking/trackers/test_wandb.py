@@ -50,8 +50,11 @@ def kept(run):
         row = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
         if row:
             step = row.pop("_step", record.history.step.num)
-            history.update((name, step, value) for name, value in row.items()
-                           if not name.startswith("_") and not name.startswith("samples"))
+            history.update(
+                (name, step, value)
+                for name, value in row.items()
+                if not name.startswith("_") and not name.startswith("samples")
+            )
     return history, config, summary
 
 

@@ -46,19 +46,29 @@ def refused(sample: Sample, reason: str) -> Seen:
     """The reader's own words: `where: what is wrong; what to do`."""
     message, _, fix = reason.rpartition("; ")
     # Where `dataset.yaml` may be what is wrong, the file may be right.
-    return Seen(message or reason, fix if message else "restore the file or exclude the sample", sample,
-                by_person=fix.startswith("set `"))
+    return Seen(
+        message or reason,
+        fix if message else "restore the file or exclude the sample",
+        sample,
+        by_person=fix.startswith("set `"),
+    )
 
 
-def listed(what: str, samples: Sequence[Sample], total: int, effect: str, fix: str, split: str | None = None,
-           **evidence: Any) -> Seen:
+def listed(
+    what: str, samples: Sequence[Sample], total: int, effect: str, fix: str, split: str | None = None, **evidence: Any
+) -> Seen:
     """One finding about `samples`, of `total` that could have been meant."""
-    return Seen(f"{what}: {len(samples)} of {total}" + (f"; {effect}" if effect else ""), fix, split=split or None,
-                evidence={"count": len(samples), "samples": [sample.name for sample in samples], **evidence})
+    return Seen(
+        f"{what}: {len(samples)} of {total}" + (f"; {effect}" if effect else ""),
+        fix,
+        split=split or None,
+        evidence={"count": len(samples), "samples": [sample.name for sample in samples], **evidence},
+    )
 
 
-def of_kind(files: Sequence[tuple[Sample, Facts]], chosen: Callable[[Facts], bool], what: str, effect: str, fix: str
-            ) -> Iterator[Seen]:
+def of_kind(
+    files: Sequence[tuple[Sample, Facts]], chosen: Callable[[Facts], bool], what: str, effect: str, fix: str
+) -> Iterator[Seen]:
     """One finding about the files whose facts are chosen, if there are any."""
     samples = [sample for sample, facts in files if chosen(facts)]
     if samples:

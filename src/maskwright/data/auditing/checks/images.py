@@ -31,65 +31,109 @@ def image_unreadable(survey: Survey) -> Iterator[Seen]:
 
 def image_palette(survey: Survey) -> Iterator[Seen]:
     """Images with a palette."""
-    return of_kind(survey.images, lambda image: image.kind.mode == "P", "images with a palette",
-                   "they are read by their colours", "nothing to do, unless masks lie in the image folder")
+    return of_kind(
+        survey.images,
+        lambda image: image.kind.mode == "P",
+        "images with a palette",
+        "they are read by their colours",
+        "nothing to do, unless masks lie in the image folder",
+    )
 
 
 def image_depth(survey: Survey) -> Iterator[Seen]:
     """Images of 16 bits a channel."""
-    return of_kind(survey.images, lambda image: image.kind.deep or image.kind.mode.startswith("I"), "images of 16 bits",
-                   "their values are divided by 256",
-                   "if they use fewer bits (such as 12) they turn out nearly black: scale them to 8 bits yourself")
+    return of_kind(
+        survey.images,
+        lambda image: image.kind.deep or image.kind.mode.startswith("I"),
+        "images of 16 bits",
+        "their values are divided by 256",
+        "if they use fewer bits (such as 12) they turn out nearly black: scale them to 8 bits yourself",
+    )
 
 
 def image_alpha(survey: Survey) -> Iterator[Seen]:
     """Images with an alpha channel."""
-    return of_kind(survey.images, lambda image: image.kind.mode in ALPHA, "images with an alpha channel",
-                   "it is dropped", "if parts are transparent, save them over a plain background")
+    return of_kind(
+        survey.images,
+        lambda image: image.kind.mode in ALPHA,
+        "images with an alpha channel",
+        "it is dropped",
+        "if parts are transparent, save them over a plain background",
+    )
 
 
 def image_colour_space(survey: Survey) -> Iterator[Seen]:
     """Images that are not stored as grey or RGB."""
-    return of_kind(survey.images, lambda image: image.kind.mode in NOT_RGB, "images in CMYK, Lab or YCbCr",
-                   "they are converted to RGB without a colour profile", "if the colours look wrong, save them as RGB")
+    return of_kind(
+        survey.images,
+        lambda image: image.kind.mode in NOT_RGB,
+        "images in CMYK, Lab or YCbCr",
+        "they are converted to RGB without a colour profile",
+        "if the colours look wrong, save them as RGB",
+    )
 
 
 def image_rotated(survey: Survey) -> Iterator[Seen]:
     """Images with an EXIF orientation."""
     effect = "it is applied" if survey.dataset.exif == "apply" else "it is not applied"
-    return of_kind(survey.images, lambda image: image.kind.orientation != 1, "images with an EXIF orientation",
-                   f"{effect} (`exif` under `images`)", "look whether image and mask lie on each other")
+    return of_kind(
+        survey.images,
+        lambda image: image.kind.orientation != 1,
+        "images with an EXIF orientation",
+        f"{effect} (`exif` under `images`)",
+        "look whether image and mask lie on each other",
+    )
 
 
 def image_constant(survey: Survey) -> Iterator[Seen]:
     """Images of a single colour."""
-    return of_kind(survey.images, lambda image: image.constant, "images of one colour", "they show nothing",
-                   "look whether the files are damaged, and exclude them if so")
+    return of_kind(
+        survey.images,
+        lambda image: image.constant,
+        "images of one colour",
+        "they show nothing",
+        "look whether the files are damaged, and exclude them if so",
+    )
 
 
 def image_tiny(survey: Survey) -> Iterator[Seen]:
     """Images with a side that an encoder shrinks to nothing."""
-    return of_kind(survey.images, lambda image: min(image.size) < _TINY, f"images with a side below {_TINY} pixels",
-                   "encoders halve the resolution five times, which leaves less than a pixel of them",
-                   "look whether they are previews that were saved in place of images; exclude them if so")
+    return of_kind(
+        survey.images,
+        lambda image: min(image.size) < _TINY,
+        f"images with a side below {_TINY} pixels",
+        "encoders halve the resolution five times, which leaves less than a pixel of them",
+        "look whether they are previews that were saved in place of images; exclude them if so",
+    )
 
 
 def image_size_outlier(survey: Survey) -> Iterator[Seen]:
     """Images with far more or far fewer pixels than the rest."""
-    return _unlike(survey, "pixels", lambda size: size[0] * size[1], _MORE_PIXELS,
-                   f"images with over {_MORE_PIXELS:g} times or under 1/{_MORE_PIXELS:g} of the usual number of pixels",
-                   "objects in them may be of another scale: look whether they belong here")
+    return _unlike(
+        survey,
+        "pixels",
+        lambda size: size[0] * size[1],
+        _MORE_PIXELS,
+        f"images with over {_MORE_PIXELS:g} times or under 1/{_MORE_PIXELS:g} of the usual number of pixels",
+        "objects in them may be of another scale: look whether they belong here",
+    )
 
 
 def image_aspect(survey: Survey) -> Iterator[Seen]:
     """Images that are far wider or far higher than the rest."""
-    return _unlike(survey, "width by height", lambda size: size[1] / size[0], _OTHER_ASPECT,
-                   f"images over {_OTHER_ASPECT:g} times as wide or as high for their size as is usual",
-                   "use `keep_ratio: true`, or look whether they belong here")
+    return _unlike(
+        survey,
+        "width by height",
+        lambda size: size[1] / size[0],
+        _OTHER_ASPECT,
+        f"images over {_OTHER_ASPECT:g} times as wide or as high for their size as is usual",
+        "use `keep_ratio: true`, or look whether they belong here",
+    )
 
 
-def _unlike(survey: Survey, measure: str, of: Callable[[tuple[int, int]], float], factor: float, what: str, fix: str
-            ) -> Iterator[Seen]:
+def _unlike(
+    survey: Survey, measure: str, of: Callable[[tuple[int, int]], float], factor: float, what: str, fix: str
+) -> Iterator[Seen]:
     images = survey.images
     if not images:
         return
@@ -102,6 +146,7 @@ def _unlike(survey: Survey, measure: str, of: Callable[[tuple[int, int]], float]
 
 
 # --- names -----------------------------------------------------------------------------------------------
+
 
 def name_odd(survey: Survey) -> Iterator[Seen]:
     """File names that some programs and file systems do not keep apart, change or refuse."""
@@ -125,8 +170,14 @@ def name_odd(survey: Survey) -> Iterator[Seen]:
                 reasons[reason].append(record.sample.name)
     if samples:
         told = ", ".join(f"{len(names)} {reason}" for reason, names in sorted(reasons.items()))
-        yield listed("odd file names", samples, len(survey.records), told,
-                     "rename image and mask alike before the data go to another system or tool", reasons=dict(reasons))
+        yield listed(
+            "odd file names",
+            samples,
+            len(survey.records),
+            told,
+            "rename image and mask alike before the data go to another system or tool",
+            reasons=dict(reasons),
+        )
 
 
 def _odd(path: Path) -> Iterator[str]:

@@ -25,14 +25,19 @@ def mask_none(survey: Survey) -> Iterator[Seen]:
     """Nothing to learn from."""
     if not survey.records:
         excluded = len(survey.dataset.samples)
-        yield Seen(f"{survey.dataset.root}: every one of the {excluded} samples is excluded",
-                   "correct the files, and take the edits back with `maskwright edits DIR --undo`")
+        yield Seen(
+            f"{survey.dataset.root}: every one of the {excluded} samples is excluded",
+            "correct the files, and take the edits back with `maskwright edits DIR --undo`",
+        )
     elif not any(record.usable for record in survey.records):
         masks = sum(record.mask is not None for record in survey.records)
         why = f"none of its {masks} masks is usable" if masks else "it has no masks"
-        yield Seen(f"{survey.dataset.root}: {len(survey.records)} images, but {why}",
-                   "correct the masks as the other findings say" if masks else
-                   "draw masks, or name their folder under `masks` in dataset.yaml")
+        yield Seen(
+            f"{survey.dataset.root}: {len(survey.records)} images, but {why}",
+            "correct the masks as the other findings say"
+            if masks
+            else "draw masks, or name their folder under `masks` in dataset.yaml",
+        )
 
 
 def mask_missing(survey: Survey) -> Iterator[Seen]:
@@ -41,16 +46,22 @@ def mask_missing(survey: Survey) -> Iterator[Seen]:
         if any(record.mask is not None for record in records):
             for record in records:
                 if record.mask is None:
-                    yield Seen("the image has no mask, so nothing is learnt from it and it is not scored",
-                               "draw its mask, or exclude the sample", record.sample)
+                    yield Seen(
+                        "the image has no mask, so nothing is learnt from it and it is not scored",
+                        "draw its mask, or exclude the sample",
+                        record.sample,
+                    )
 
 
 def mask_orphan(survey: Survey) -> Iterator[Seen]:
     """Mask files that belong to no image."""
     for path in survey.dataset.orphans:
         file = path.relative_to(survey.dataset.root).as_posix()
-        yield Seen(f"{file}: no image has this name", "restore its image, correct the name, or move the mask away",
-                   evidence={"file": file})
+        yield Seen(
+            f"{file}: no image has this name",
+            "restore its image, correct the name, or move the mask away",
+            evidence={"file": file},
+        )
 
 
 def mask_size(survey: Survey) -> Iterator[Seen]:
@@ -63,11 +74,17 @@ def mask_size(survey: Survey) -> Iterator[Seen]:
             if turned:
                 other = "ignore" if survey.dataset.exif == "apply" else "apply"
                 fix = f"the mask fits the image turned by its EXIF orientation: set `exif: {other}` under `images`"
-            yield Seen(f"the mask is {wide(mask.size)} but the image is {wide(image.size)}", fix, record.sample,
-                       evidence={"image": list(image.size), "mask": list(mask.size)}, by_person=turned)
+            yield Seen(
+                f"the mask is {wide(mask.size)} but the image is {wide(image.size)}",
+                fix,
+                record.sample,
+                evidence={"image": list(image.size), "mask": list(mask.size)},
+                by_person=turned,
+            )
 
 
 # --- values ----------------------------------------------------------------------------------------------
+
 
 def mask_unknown_ids(survey: Survey) -> Iterator[Seen]:
     """Masks with ids that are neither a class nor ignore."""
@@ -75,10 +92,13 @@ def mask_unknown_ids(survey: Survey) -> Iterator[Seen]:
         if mask.unknown:
             listed = ", ".join(f"{id_} ({n} px)" for id_, n in [*mask.unknown.items()][:_NAMED])
             more = f" and {mask.unknown_ids - _NAMED} more" if mask.unknown_ids > _NAMED else ""
-            yield Seen(f"unknown class ids: {listed}{more}",
-                       "add them to `classes` in dataset.yaml, set `ignore` to the one that does not count, or correct "
-                       "the mask", sample,
-                       evidence={"count": mask.unknown_ids, "ids": {str(id_): n for id_, n in mask.unknown.items()}})
+            yield Seen(
+                f"unknown class ids: {listed}{more}",
+                "add them to `classes` in dataset.yaml, set `ignore` to the one that does not count, or correct "
+                "the mask",
+                sample,
+                evidence={"count": mask.unknown_ids, "ids": {str(id_): n for id_, n in mask.unknown.items()}},
+            )
 
 
 def mask_inexact(survey: Survey) -> Iterator[Seen]:
@@ -86,22 +106,32 @@ def mask_inexact(survey: Survey) -> Iterator[Seen]:
     value = "class colour" if survey.dataset.encoding.kind == "colour" else "grey level"
     for sample, mask in sorted(survey.masks, key=lambda pair: -pair[1].inexact / pair[1].area):
         if mask.inexact:
-            yield Seen(f"{mask.inexact} pixels ({mask.inexact / mask.area:.2%}) were moved to the nearest {value}",
-                       "harmless where they lie on outlines (compression, antialiasing); else a class is missing in "
-                       "dataset.yaml. Save masks as index PNG", sample,
-                       evidence={"pixels": mask.inexact, "share": mask.inexact / mask.area})
+            yield Seen(
+                f"{mask.inexact} pixels ({mask.inexact / mask.area:.2%}) were moved to the nearest {value}",
+                "harmless where they lie on outlines (compression, antialiasing); else a class is missing in "
+                "dataset.yaml. Save masks as index PNG",
+                sample,
+                evidence={"pixels": mask.inexact, "share": mask.inexact / mask.area},
+            )
 
 
 def mask_hidden(survey: Survey) -> Iterator[Seen]:
     """Drawn regions that overlap with another class, the worst first."""
-    found = sorted(((sample, mask) for sample, mask in survey.masks if mask.hidden),
-                   key=lambda pair: -pair[1].hidden / pair[1].area)
+    found = sorted(
+        ((sample, mask) for sample, mask in survey.masks if mask.hidden),
+        key=lambda pair: -pair[1].hidden / pair[1].area,
+    )
     if found:
         worst = found[0][1]
-        yield listed("masks whose regions overlap with another class", [sample for sample, _ in found],
-                     len(survey.masks), f"up to {worst.hidden} pixels ({worst.hidden / worst.area:.2%}) are hidden",
-                     "look at the worst: later regions lie on top, of boxes the smaller; change the order, or `boxes` "
-                     "in dataset.yaml", pixels=sum(mask.hidden for _, mask in found))
+        yield listed(
+            "masks whose regions overlap with another class",
+            [sample for sample, _ in found],
+            len(survey.masks),
+            f"up to {worst.hidden} pixels ({worst.hidden / worst.area:.2%}) are hidden",
+            "look at the worst: later regions lie on top, of boxes the smaller; change the order, or `boxes` "
+            "in dataset.yaml",
+            pixels=sum(mask.hidden for _, mask in found),
+        )
 
 
 def mask_all_ignore(survey: Survey) -> Iterator[Seen]:
@@ -123,14 +153,22 @@ def mask_all_background(survey: Survey) -> Iterator[Seen]:
             empty[sample.split or ""].append(sample)
     name = survey.dataset.classes.names[background]
     for split, samples in empty.items():
-        yield listed(f"masks with nothing but {name!r}", samples, masks[split], "",
-                     "look at some of them: is the image really without any other class?", split)
+        yield listed(
+            f"masks with nothing but {name!r}",
+            samples,
+            masks[split],
+            "",
+            "look at some of them: is the image really without any other class?",
+            split,
+        )
 
 
 def mask_duplicate(survey: Survey) -> Iterator[Seen]:
     """The same mask on images that neither are equal nor look alike; masks of a single class may well be equal."""
-    equal, alike = ({id(record): id(group[0]) for group in groups for record in group}
-                    for groups in (survey.same, survey.look_alikes[0]))
+    equal, alike = (
+        {id(record): id(group[0]) for group in groups for record in group}
+        for groups in (survey.same, survey.look_alikes[0])
+    )
 
     def scene(record: Record) -> int:
         first = equal.get(id(record), id(record))
@@ -143,12 +181,16 @@ def mask_duplicate(survey: Survey) -> Iterator[Seen]:
     for records in repeated(survey.records, mask):
         if len(set(map(scene, records))) > 1:
             names = [record.sample.name for record in records]
-            yield Seen(f"has the same mask as {few(names[1:], 3)}, but another image",
-                       "look which image it was drawn for; draw the others, or exclude them", records[0].sample,
-                       evidence={"count": len(names), "samples": names[:50]})
+            yield Seen(
+                f"has the same mask as {few(names[1:], 3)}, but another image",
+                "look which image it was drawn for; draw the others, or exclude them",
+                records[0].sample,
+                evidence={"count": len(names), "samples": names[:50]},
+            )
 
 
 # --- objects ---------------------------------------------------------------------------------------------
+
 
 def _flawed(survey: Survey, kind: str, what: str, fix: str) -> Iterator[Seen]:
     """One finding about all masks with flaws of a kind, which describes the worst."""
@@ -156,57 +198,98 @@ def _flawed(survey: Survey, kind: str, what: str, fix: str) -> Iterator[Seen]:
     if found:
         found.sort(key=lambda pair: -pair[1].times)
         names = survey.dataset.classes.names
-        worst = [{"sample": sample.name, "count": flaw.times, "class": names[flaw.leaf], "region": list(flaw.region)}
-                 for sample, flaw in found[:_WORST]]
-        yield listed(f"masks with {what}", [sample for sample, _ in found], len(survey.masks),
-                     f"{sum(flaw.times for _, flaw in found)} in all, {found[0][1].times} in {found[0][0].name}", fix,
-                     flaws=sum(flaw.times for _, flaw in found), worst=worst)
+        worst = [
+            {"sample": sample.name, "count": flaw.times, "class": names[flaw.leaf], "region": list(flaw.region)}
+            for sample, flaw in found[:_WORST]
+        ]
+        yield listed(
+            f"masks with {what}",
+            [sample for sample, _ in found],
+            len(survey.masks),
+            f"{sum(flaw.times for _, flaw in found)} in all, {found[0][1].times} in {found[0][0].name}",
+            fix,
+            flaws=sum(flaw.times for _, flaw in found),
+            worst=worst,
+        )
 
 
 def mask_specks(survey: Survey) -> Iterator[Seen]:
     """Masks with objects of very few pixels."""
-    return _flawed(survey, "specks", "tiny objects (of up to 4 pixels, or 1/20,000 of the image and 16 pixels)",
-                   "if they are slips of the pen or of a conversion, remove them: each counts as an object")
+    return _flawed(
+        survey,
+        "specks",
+        "tiny objects (of up to 4 pixels, or 1/20,000 of the image and 16 pixels)",
+        "if they are slips of the pen or of a conversion, remove them: each counts as an object",
+    )
 
 
 def mask_slivers(survey: Survey) -> Iterator[Seen]:
     """Masks with long objects that are nowhere thick."""
-    return _flawed(survey, "slivers", f"thin objects (longer than {SLIVER} pixels, nowhere 3 x 3 pixels thick)",
-                   "right for lines such as cracks; between two classes they are gaps of the drawing: give them to one")
+    return _flawed(
+        survey,
+        "slivers",
+        f"thin objects (longer than {SLIVER} pixels, nowhere 3 x 3 pixels thick)",
+        "right for lines such as cracks; between two classes they are gaps of the drawing: give them to one",
+    )
 
 
 def mask_pinholes(survey: Survey) -> Iterator[Seen]:
     """Masks with tiny holes."""
     name = survey.dataset.classes.names[0]
-    return _flawed(survey, "pinholes", f"tiny holes (up to {PINHOLE} pixels of {name!r} inside one other class)",
-                   "if they are slips of the pen or of a conversion, fill them")
+    return _flawed(
+        survey,
+        "pinholes",
+        f"tiny holes (up to {PINHOLE} pixels of {name!r} inside one other class)",
+        "if they are slips of the pen or of a conversion, fill them",
+    )
 
 
 # --- kinds of files --------------------------------------------------------------------------------------
+
 
 def mask_palette(survey: Survey) -> Iterator[Seen]:
     """Masks with a palette."""
     kind = survey.dataset.encoding.kind
     effect = "their indices are the class ids" if kind == "index" else "they are read by their colours"
-    return of_kind(survey.masks, lambda mask: mask.kind.mode == "P", "masks with a palette",
-                 f"{effect} (encoding: {kind})", "nothing to do")
+    return of_kind(
+        survey.masks,
+        lambda mask: mask.kind.mode == "P",
+        "masks with a palette",
+        f"{effect} (encoding: {kind})",
+        "nothing to do",
+    )
 
 
 def mask_depth(survey: Survey) -> Iterator[Seen]:
     """Masks of 16 bits."""
-    return of_kind(survey.masks, lambda mask: mask.kind.mode.startswith("I"), "masks of 16 bits",
-                 "their values are read in full", "nothing to do")
+    return of_kind(
+        survey.masks,
+        lambda mask: mask.kind.mode.startswith("I"),
+        "masks of 16 bits",
+        "their values are read in full",
+        "nothing to do",
+    )
 
 
 def mask_colour(survey: Survey) -> Iterator[Seen]:
     """Grey masks that are stored with three or more channels."""
     if survey.dataset.encoding.kind == "colour":
         return iter(())
-    return of_kind(survey.masks, lambda mask: mask.kind.mode == "RGB" or mask.kind.mode in ALPHA,
-                 "grey masks stored as colour images", "they are read as grey", "nothing to do")
+    return of_kind(
+        survey.masks,
+        lambda mask: mask.kind.mode == "RGB" or mask.kind.mode in ALPHA,
+        "grey masks stored as colour images",
+        "they are read as grey",
+        "nothing to do",
+    )
 
 
 def mask_rotated(survey: Survey) -> Iterator[Seen]:
     """Masks with an EXIF orientation."""
-    return of_kind(survey.masks, lambda mask: mask.kind.orientation != 1, "masks with an EXIF orientation",
-                 "it is not applied", "look whether image and mask lie on each other; save the masks without EXIF")
+    return of_kind(
+        survey.masks,
+        lambda mask: mask.kind.orientation != 1,
+        "masks with an EXIF orientation",
+        "it is not applied",
+        "look whether image and mask lie on each other; save the masks without EXIF",
+    )

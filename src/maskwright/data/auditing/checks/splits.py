@@ -21,8 +21,11 @@ def split_unlabelled(survey: Survey) -> Iterator[Seen]:
     bare = [name for name, records in survey.by_split.items() if all(record.mask is None for record in records)]
     if len(bare) < len(survey.by_split):
         for name in bare:
-            yield Seen(f"{plural(len(survey.by_split[name]), 'image')}, none with a mask",
-                       "draw masks for this split, or keep it for prediction only", split=name or None)
+            yield Seen(
+                f"{plural(len(survey.by_split[name]), 'image')}, none with a mask",
+                "draw masks for this split, or keep it for prediction only",
+                split=name or None,
+            )
 
 
 def split_missing(survey: Survey) -> Iterator[Seen]:
@@ -30,13 +33,18 @@ def split_missing(survey: Survey) -> Iterator[Seen]:
     here = set(survey.statistics.splits)
     missing = [name for name in SPLITS if name not in here]
     if len(missing) == len(SPLITS):
-        yield Seen("no train, val or test split", "training validates on a share of the images that it holds back; "
-                   "set some aside as `test` for a score that counts")
+        yield Seen(
+            "no train, val or test split",
+            "training validates on a share of the images that it holds back; "
+            "set some aside as `test` for a score that counts",
+        )
     elif "train" in missing:
         yield Seen("no train split", "name the split that training may use `train`")
     elif missing:
-        effects = {"val": "training validates on a share of `train` that it holds back",
-                   "test": "there is nothing to score on that training has not seen"}
+        effects = {
+            "val": "training validates on a share of `train` that it holds back",
+            "test": "there is nothing to score on that training has not seen",
+        }
         yield Seen(f"no {' and no '.join(missing)} split", "; ".join(effects[name] for name in missing))
 
 
@@ -44,8 +52,13 @@ def split_unassigned(survey: Survey) -> Iterator[Seen]:
     """Samples without a split where others have one."""
     samples = [record.sample for record in survey.records if not record.sample.split]
     if samples and len(samples) < len(survey.records):
-        yield listed("samples without a split", samples, len(survey.records), "no training and no score uses them",
-                      "give them a split, or exclude them")
+        yield listed(
+            "samples without a split",
+            samples,
+            len(survey.records),
+            "no training and no score uses them",
+            "give them a split, or exclude them",
+        )
 
 
 def split_same_name(survey: Survey) -> Iterator[Seen]:
@@ -53,12 +66,15 @@ def split_same_name(survey: Survey) -> Iterator[Seen]:
     names = {split: {r.sample.image.stem for r in records} for split, records in survey.by_split.items() if split}
     for one, other in combinations(names, 2):
         if same := sorted(names[one] & names[other]):
-            yield Seen(f"{plural(len(same), 'file name')} in both {one} and {other}, such as {same[0]}",
-                       "if the same name means the same subject, keep it in one split", evidence={
-                           "splits": [one, other], "names": same})
+            yield Seen(
+                f"{plural(len(same), 'file name')} in both {one} and {other}, such as {same[0]}",
+                "if the same name means the same subject, keep it in one split",
+                evidence={"splits": [one, other], "names": same},
+            )
 
 
 # --- images that are equal or look alike -----------------------------------------------------------------
+
 
 def _splits(records: list[Record]) -> list[str]:
     return sorted({record.sample.split for record in records if record.sample.split})
@@ -66,8 +82,12 @@ def _splits(records: list[Record]) -> list[str]:
 
 def _about(words: str, records: list[Record], fix: str, also: str = "", **evidence: Any) -> Seen:
     names = [record.sample.name for record in records]
-    return Seen(f"{words} {few(names[1:], 3)}{also}", fix, records[0].sample, evidence={
-        "count": len(names), "samples": names[:_NAMES], "splits": _splits(records), **evidence})
+    return Seen(
+        f"{words} {few(names[1:], 3)}{also}",
+        fix,
+        records[0].sample,
+        evidence={"count": len(names), "samples": names[:_NAMES], "splits": _splits(records), **evidence},
+    )
 
 
 def masks_differ(records: Iterable[Record]) -> bool:
@@ -85,14 +105,20 @@ def _same(records: list[Record], fix: str) -> Seen:
 
 def split_leakage(survey: Survey) -> Iterator[Seen]:
     """The same image in two splits."""
-    return (_same(records, "keep it in one split: scores on images that were trained on mean nothing")
-            for records in survey.same if len(_splits(records)) > 1)
+    return (
+        _same(records, "keep it in one split: scores on images that were trained on mean nothing")
+        for records in survey.same
+        if len(_splits(records)) > 1
+    )
 
 
 def image_duplicate(survey: Survey) -> Iterator[Seen]:
     """The same image twice in a split, or without one."""
-    return (_same(records, "keep one of them: each copy counts as an image of its own")
-            for records in survey.same if len(_splits(records)) < 2)
+    return (
+        _same(records, "keep one of them: each copy counts as an image of its own")
+        for records in survey.same
+        if len(_splits(records)) < 2
+    )
 
 
 def _alike(survey: Survey, across: bool, fix: str) -> Iterator[Seen]:

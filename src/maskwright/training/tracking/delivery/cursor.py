@@ -89,8 +89,22 @@ def statuses(run: Run) -> list[Status]:
     found = []
     for entry in run.config().trackers:
         cursor = Cursor.read(run, entry.name)
-        complete = not cursor.problem and not cursor.sending and cursor.records >= records and (
-            cursor.finished or run.finished is None) and {f.name for f in evaluations(run)} <= set(cursor.evaluations)
-        found.append(Status(entry.name, min(cursor.records, records), records, len(cursor.evaluations), complete,
-                            cursor.where, cursor.problem))
+        complete = (
+            not cursor.problem
+            and not cursor.sending
+            and cursor.records >= records
+            and (cursor.finished or run.finished is None)
+            and {f.name for f in evaluations(run)} <= set(cursor.evaluations)
+        )
+        found.append(
+            Status(
+                entry.name,
+                min(cursor.records, records),
+                records,
+                len(cursor.evaluations),
+                complete,
+                cursor.where,
+                cursor.problem,
+            )
+        )
     return found

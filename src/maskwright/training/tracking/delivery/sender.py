@@ -38,8 +38,12 @@ class Courier:
         self._arguments = next(entry.arguments for entry in run.config().trackers if entry.name == name)
         info = run.info()
         self._classes = ClassTree.from_dict(info["classes"]).names
-        self._tags = {"dataset": info["dataset"]["name"], "dataset_version": info["dataset"]["version"],
-                      "maskwright": info["maskwright"], "run_folder": str(run.path.resolve())}
+        self._tags = {
+            "dataset": info["dataset"]["name"],
+            "dataset_version": info["dataset"]["version"],
+            "maskwright": info["maskwright"],
+            "run_folder": str(run.path.resolve()),
+        }
         self._tracker: Tracker | None = None
         # What this session has sent; ahead of the cursor where a tracker confirms at its close.
         self._records, self._evaluations = 0, list[str]()
@@ -102,18 +106,29 @@ class Courier:
         self._records, self._evaluations = self.cursor.records, list(self.cursor.evaluations)
         if self._tracker.anew:
             self._records, self._evaluations = 0, []
-        self._tracker.open(Facts(
-            self.run.path.resolve().name, self.cursor.key,
-            dict(_flat(strictyaml.read(self.run.config_file).data | {"trackers": None})), self._tags,
-            self.run.info_file.stat().st_mtime, folder.resolve()))
+        self._tracker.open(
+            Facts(
+                self.run.path.resolve().name,
+                self.cursor.key,
+                dict(_flat(strictyaml.read(self.run.config_file).data | {"trackers": None})),
+                self._tags,
+                self.run.info_file.stat().st_mtime,
+                folder.resolve(),
+            )
+        )
         self._confirm()
 
     def _confirm(self, closed: bool = False, **changes: Any) -> None:
         """Notes what the session has sent, unless that is certain only at its end."""
         assert self._tracker is not None
         if closed or not self._tracker.anew:
-            self._note(records=self._records, evaluations=list(self._evaluations), state=dict(self._tracker.state),
-                       where=self._tracker.where, **changes)
+            self._note(
+                records=self._records,
+                evaluations=list(self._evaluations),
+                state=dict(self._tracker.state),
+                where=self._tracker.where,
+                **changes,
+            )
 
     def _lines(self, skip: int) -> list[bytes]:
         """Complete lines of the log behind the first `skip`."""
@@ -126,8 +141,11 @@ class Courier:
     def _record(self, logged: dict[str, Any]) -> Record:
         iteration = int(logged.pop("iteration"))
         picture = self.run.sample_file(iteration)
-        return Record(iteration, dict(_values(logged, self._classes)),
-                      picture if "val_loss" in logged and picture.exists() else None)
+        return Record(
+            iteration,
+            dict(_values(logged, self._classes)),
+            picture if "val_loss" in logged and picture.exists() else None,
+        )
 
 
 def _values(logged: Any, classes: Sequence[str], name: str = "") -> Iterator[tuple[str, float]]:
@@ -158,9 +176,12 @@ def _scores(folder: Path) -> Scores:
     result = read_json(folder / "scores.json")
     values = {name: score["value"] for name, score in result["scores"].items()}
     values |= {f"iou/{row['name']}": row["iou"] for row in result["classes"]}
-    return Scores(result["split"], int(folder.name.rpartition("-")[2]),
-                  {name: value for name, value in values.items() if value is not None},
-                  (folder / "scores.json").stat().st_mtime)
+    return Scores(
+        result["split"],
+        int(folder.name.rpartition("-")[2]),
+        {name: value for name, value in values.items() if value is not None},
+        (folder / "scores.json").stat().st_mtime,
+    )
 
 
 def said(error: BaseException) -> str:

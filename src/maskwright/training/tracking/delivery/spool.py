@@ -19,8 +19,16 @@ LAST_WAIT, _BACKGROUND = 1.0, 60.0
 # Without the working folder on the path, where a file could have the name of a tool.
 COMMAND = (sys.executable, "-P", "-m", "maskwright.training.tracking.delivery.process")
 # Of torchrun: the tools would take the process for a worker of theirs.
-_RANKS = {"RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR",
-          "MASTER_PORT"}
+_RANKS = {
+    "RANK",
+    "LOCAL_RANK",
+    "GROUP_RANK",
+    "ROLE_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+}
 
 Child = subprocess.Popen[str]
 
@@ -28,9 +36,14 @@ Child = subprocess.Popen[str]
 def start(run: Run, name: str, seconds: float, *, follow: bool) -> Child:
     """A process that delivers to one tracker; with `follow` until its standard input is closed. OSError."""
     return subprocess.Popen(
-        [*COMMAND, str(run.path.resolve()), name, str(seconds)], text=True, start_new_session=True,
-        stdin=subprocess.PIPE if follow else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env={key: value for key, value in os.environ.items() if key not in _RANKS})
+        [*COMMAND, str(run.path.resolve()), name, str(seconds)],
+        text=True,
+        start_new_session=True,
+        stdin=subprocess.PIPE if follow else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={key: value for key, value in os.environ.items() if key not in _RANKS},
+    )
 
 
 @contextmanager

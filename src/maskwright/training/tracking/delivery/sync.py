@@ -34,8 +34,12 @@ class SyncResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `sync`."""
-        return {"complete": self.complete, "runs": [{"run": run, "trackers": [asdict(status) for status in found]}
-                                                    for run, found in self.runs.items()]}
+        return {
+            "complete": self.complete,
+            "runs": [
+                {"run": run, "trackers": [asdict(status) for status in found]} for run, found in self.runs.items()
+            ],
+        }
 
     def human(self) -> str:
         """A line for each run and tracker."""
@@ -53,11 +57,16 @@ def sync(runs: str | Path | Run | Iterable[str | Path | Run], *, timeout: str = 
         seconds = seconds_of(timeout)
     except ValueError as error:
         raise ConfigError(f"--timeout: {error}") from None
-    opened = [run if isinstance(run, Run) else Run.open(run)
-              for run in ([runs] if isinstance(runs, (str, Path, Run)) else runs)]
+    opened = [
+        run if isinstance(run, Run) else Run.open(run)
+        for run in ([runs] if isinstance(runs, (str, Path, Run)) else runs)
+    ]
     entries = [run.config().trackers for run in opened]
-    if without := [f"{run.path}: its config names no trackers; nothing to deliver"
-                   for run, found in zip(opened, entries, strict=True) if not found]:
+    if without := [
+        f"{run.path}: its config names no trackers; nothing to deliver"
+        for run, found in zip(opened, entries, strict=True)
+        if not found
+    ]:
         raise ConfigError(without)
     for found in entries:
         require({entry.name: entry.arguments for entry in found})
@@ -66,8 +75,9 @@ def sync(runs: str | Path | Run | Iterable[str | Path | Run], *, timeout: str = 
 
 def _deliver(run: Run, seconds: float) -> list[Status]:
     before = statuses(run)
-    children = {status.tracker: start(run, status.tracker, seconds, follow=False)
-                for status in before if not status.complete}
+    children = {
+        status.tracker: start(run, status.tracker, seconds, follow=False) for status in before if not status.complete
+    }
     deadline = time.monotonic() + seconds + _GRACE
     problems = {}
     for name, child in children.items():
@@ -80,5 +90,7 @@ def _deliver(run: Run, seconds: float) -> list[Status]:
             if child.returncode == LockedError.exit_code:
                 told = "another process is delivering"
             problems[name] = told.strip() or f"its process ended with code {child.returncode}"
-    return [status if status.complete or status.problem else replace(status, problem=problems.get(status.tracker, ""))
-            for status in statuses(run)]
+    return [
+        status if status.complete or status.problem else replace(status, problem=problems.get(status.tracker, ""))
+        for status in statuses(run)
+    ]

@@ -53,5 +53,7 @@ def require(entries: Mapping[str, Mapping[str, Any]]) -> None:
         if importlib.util.find_spec(load(name).package) is None:
             missing.append(name)
     if missing:
-        raise SetupError(f"trackers: not installed: {', '.join(missing)}; `pip install "
-                         f"maskwright[{','.join(missing)}]`, or take out of the config what is not wanted")
+        raise SetupError(
+            f"trackers: not installed: {', '.join(missing)}; `pip install "
+            f"maskwright[{','.join(missing)}]`, or take out of the config what is not wanted"
+        )

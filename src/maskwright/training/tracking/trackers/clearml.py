@@ -18,8 +18,24 @@ from maskwright.training.tracking.trackers.base import Facts, Record, Scores, Tr
 # A task of the user's own program is none of this process's business.
 _FOREIGN = ("CLEARML_TASK_ID", "TRAINS_TASK_ID", "CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID")
 # Everything that ClearML would patch or look at by itself.
-_HOOKS = ("catboost", "detect_repository", "fastai", "gradio", "hydra", "joblib", "jsonargparse", "lightgbm",
-          "matplotlib", "megengine", "pytorch", "scikit", "tensorboard", "tensorflow", "tfdefines", "xgboost")
+_HOOKS = (
+    "catboost",
+    "detect_repository",
+    "fastai",
+    "gradio",
+    "hydra",
+    "joblib",
+    "jsonargparse",
+    "lightgbm",
+    "matplotlib",
+    "megengine",
+    "pytorch",
+    "scikit",
+    "tensorboard",
+    "tensorflow",
+    "tfdefines",
+    "xgboost",
+)
 
 
 class ClearML(Tracker):
@@ -59,14 +75,26 @@ class ClearML(Tracker):
             tasks = Task.get_tasks(project_name=self.project, tags=[facts.key])
             known = tasks[0].id if tasks else None
         self._task = Task.init(
-            project_name=self.project, task_name=facts.name, task_type="training", tags=[facts.key],
-            reuse_last_task_id=known or False, continue_last_task=0 if known else False, output_uri=False,
-            auto_connect_arg_parser=False, auto_connect_frameworks=dict.fromkeys(_HOOKS, False),
-            auto_resource_monitoring=False, auto_connect_streams=False)
-        self._task.set_parameters({f"General/{key}": value for key, value in facts.params.items()}
-                                  | {f"Run/{key}": value for key, value in facts.tags.items()})
-        self.state = {"task_id": self._task.id,
-                      "where": str(self._store) if self.offline else self._task.get_output_log_web_page()}
+            project_name=self.project,
+            task_name=facts.name,
+            task_type="training",
+            tags=[facts.key],
+            reuse_last_task_id=known or False,
+            continue_last_task=0 if known else False,
+            output_uri=False,
+            auto_connect_arg_parser=False,
+            auto_connect_frameworks=dict.fromkeys(_HOOKS, False),
+            auto_resource_monitoring=False,
+            auto_connect_streams=False,
+        )
+        self._task.set_parameters(
+            {f"General/{key}": value for key, value in facts.params.items()}
+            | {f"Run/{key}": value for key, value in facts.tags.items()}
+        )
+        self.state = {
+            "task_id": self._task.id,
+            "where": str(self._store) if self.offline else self._task.get_output_log_web_page(),
+        }
 
     def send(self, records: Sequence[Record], at: float) -> None:
         """Reports scalars and pictures; names with `/` become title and series."""

@@ -36,8 +36,9 @@ class MLflow(Tracker):
 
     def __init__(self, uri: str | None = None, experiment: str = "maskwright", artifacts: bool = False) -> None:
         super().__init__()
-        self.uri = check_uri(uri, ("http", "https", "sqlite"),
-                             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead")
+        self.uri = check_uri(
+            uri, ("http", "https", "sqlite"), "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+        )
         self.experiment, self.artifacts = experiment, artifacts
 
     @property
@@ -54,8 +55,9 @@ class MLflow(Tracker):
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
-        self._uri = (self.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{facts.folder}/mlflow.db"
-                     ).rstrip("/")
+        self._uri = (self.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{facts.folder}/mlflow.db").rstrip(
+            "/"
+        )
         self._client = MlflowClient(tracking_uri=self._uri)
         if self.state:
             self._client.update_run(self.state["run_id"], status="RUNNING")
@@ -63,12 +65,20 @@ class MLflow(Tracker):
         experiment = self._client.get_experiment_by_name(self.experiment)
         # Beside a database, files of runs would go to the folder that one happens to be in.
         store = None if self._uri.startswith("http") else (facts.folder / "artifacts").as_uri()
-        where = experiment.experiment_id if experiment else self._client.create_experiment(
-            self.experiment, artifact_location=store)
+        where = (
+            experiment.experiment_id
+            if experiment
+            else self._client.create_experiment(self.experiment, artifact_location=store)
+        )
         # A session that was killed here may have made it already.
         found = self._client.search_runs([where], filter_string=f"tags.`{_KEY}` = '{facts.key}'", max_results=1)
-        run = found[0] if found else self._client.create_run(
-            where, start_time=round(facts.started * 1000), tags={**facts.tags, _KEY: facts.key}, run_name=facts.name)
+        run = (
+            found[0]
+            if found
+            else self._client.create_run(
+                where, start_time=round(facts.started * 1000), tags={**facts.tags, _KEY: facts.key}, run_name=facts.name
+            )
+        )
         params = [Param(_name(key), str(value)[:_TEXT]) for key, value in facts.params.items()]
         for part in _parts(params, _PARAMS):
             self._client.log_batch(run.info.run_id, params=part)
@@ -90,8 +100,9 @@ class MLflow(Tracker):
 
     def score(self, scores: Scores) -> None:
         """Metrics named `SPLIT/…`, at the number of the evaluation."""
-        self._log([(f"{scores.split}/{name}", value, scores.number) for name, value in scores.values.items()],
-                  scores.at)
+        self._log(
+            [(f"{scores.split}/{name}", value, scores.number) for name, value in scores.values.items()], scores.at
+        )
 
     def close(self, finished: bool, best: Path | None) -> None:
         """Sets the status, names the best model, and uploads it if asked for."""

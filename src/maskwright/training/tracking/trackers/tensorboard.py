@@ -1,6 +1,6 @@
 """TensorBoard: an event file beside the run, written with the package's own protocol buffers; needs no torch.
 
-    tensorboard --logdir RUN/trackers/tensorboard
+tensorboard --logdir RUN/trackers/tensorboard
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class TensorBoard(Tracker):
         if not self.state:
             self.state = {"bytes": 0}
             self._write([Event(wall_time=facts.started, file_version="brain.Event:2")])
-            self._write([_text(facts.started, name, values)
-                         for name, values in (("config", facts.params), ("run", facts.tags))])
+            self._write(
+                [_text(facts.started, name, values) for name, values in (("config", facts.params), ("run", facts.tags))]
+            )
 
     def send(self, records: Sequence[Record], at: float) -> None:
         """Appends scalars and pictures."""

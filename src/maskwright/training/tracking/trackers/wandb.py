@@ -29,8 +29,14 @@ class WeightsAndBiases(Tracker):
     package = "wandb"
     anew = True
 
-    def __init__(self, uri: str | None = None, project: str = "maskwright", entity: str | None = None,
-                 offline: bool = False, artifacts: bool = False) -> None:
+    def __init__(
+        self,
+        uri: str | None = None,
+        project: str = "maskwright",
+        entity: str | None = None,
+        offline: bool = False,
+        artifacts: bool = False,
+    ) -> None:
         super().__init__()
         self.uri = check_uri(uri, ("http", "https"), "run `wandb login`, or set WANDB_API_KEY")
         self.project, self.entity, self.offline, self.artifacts = project, entity, offline, artifacts
@@ -53,15 +59,33 @@ class WeightsAndBiases(Tracker):
         shutil.rmtree(self._staging, ignore_errors=True)
         self._staging.mkdir()
         settings = wandb.Settings(
-            console="off", silent=True, disable_git=True, disable_code=True, disable_job_creation=True,
-            x_disable_stats=True, x_disable_meta=True, x_disable_machine_info=True, x_save_requirements=False,
-            init_timeout=_SECONDS, login_timeout=_SECONDS, finish_timeout=_SECONDS, finish_timeout_raises=True,
-            **({"base_url": self.uri} if self.uri else {}))
+            console="off",
+            silent=True,
+            disable_git=True,
+            disable_code=True,
+            disable_job_creation=True,
+            x_disable_stats=True,
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            x_save_requirements=False,
+            init_timeout=_SECONDS,
+            login_timeout=_SECONDS,
+            finish_timeout=_SECONDS,
+            finish_timeout_raises=True,
+            **({"base_url": self.uri} if self.uri else {}),
+        )
         self._run = wandb.init(
-            project=self.project, entity=self.entity, id=facts.key, name=facts.name, dir=self._staging,
+            project=self.project,
+            entity=self.entity,
+            id=facts.key,
+            name=facts.name,
+            dir=self._staging,
             config={**facts.params, **{f"run.{key}": value for key, value in facts.tags.items()}},
-            mode="offline" if self.offline else "online", resume=None if self.offline else "allow",
-            reinit="create_new", settings=settings)
+            mode="offline" if self.offline else "online",
+            resume=None if self.offline else "allow",
+            reinit="create_new",
+            settings=settings,
+        )
         self.state = {"where": str(self._store) if self.offline else self._run.url}
 
     def send(self, records: Sequence[Record], at: float) -> None:
