@@ -85,7 +85,7 @@ def test_a_terminal_gets_a_bar_with_rate_and_time_left() -> None:
 
 
 def test_one_clock_for_minutes_and_hours() -> None:
-    from maskwright.base.progress import clock
+    from maskwright.base.texts import clock
 
     assert [clock(seconds) for seconds in (0, 59.6, 245, 3599, 3600, 36_000, 36_061)] == [
         "0:00",

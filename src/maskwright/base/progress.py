@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from maskwright.base.texts import clock
+
 
 class Advance(Protocol):
     """Told how many are done so far, with a short note, and of how many if that has changed."""
@@ -52,12 +54,6 @@ def progress(what: str, total: int, unit: str = "images", done: int = 0) -> Iter
             say(f"{what}: {done}/{total} {unit}, {rate:.1f}/s{left}{', ' + note if note else ''}")
 
     yield line
-
-
-def clock(seconds: float) -> str:
-    """A duration on a clock: 4:05, 10:00:00."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 @contextmanager

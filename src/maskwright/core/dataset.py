@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.base.storage import confine, dump_json, is_inside
-from maskwright.base.tables import plural
+from maskwright.base.texts import plural
 from maskwright.core.classes import ClassTree
 from maskwright.core.description import FILE_NAME, MASK_ENDINGS, DatasetFile, images_below
 from maskwright.core.findings import Finding, Severity

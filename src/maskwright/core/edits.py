@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.base.storage import Journal, atomic_write_bytes, confine, disk_errors, exclusive_lock
-from maskwright.base.tables import plural
+from maskwright.base.texts import plural
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.description import FOLDER as FOLDER

@@ -1,14 +1,20 @@
-"""Finding: the one way in which every check says what it saw."""
+"""Finding: the one way in which every check says what it found; and what a table of checks is.
+
+The checks of an audit, the guards of numbers and the symptoms of a training are tables of the same kind: from a finding
+code to a `Check`, worst first.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from maskwright.errors import one_line
+
+Subject = TypeVar("Subject")
 
 
 class Severity(IntEnum):
@@ -62,6 +68,42 @@ class Finding:
             tuple(data["region"]) if data["region"] else None,
             data["evidence"],
         )
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a check has found; with the code and the severity of its row it becomes a Finding."""
+
+    message: str
+    fix: str
+    sample: str | None = None
+    split: str | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check(Generic[Subject]):
+    """A row of a table of checks: how bad its findings are, what they mean in one sentence, and what looks for them.
+
+    A check that is a `consequence` may only follow from one above it in the table: where that has found something, this
+    one is not asked.
+    """
+
+    severity: Severity
+    meaning: str
+    look: Callable[[Subject], Iterable[Observation]]
+    consequence: bool = False
+
+
+def run_checks(table: Mapping[str, Check[Subject]], subject: Subject) -> Iterator[tuple[Finding, Observation]]:
+    """What the checks of a table find in `subject`, in the order of the table, each with what it was made of."""
+    found = False
+    for code, check in table.items():
+        if check.consequence and found:
+            continue
+        for one in check.look(subject):
+            found = True
+            yield Finding(code, check.severity, one.message, one.fix, one.sample, one.split, evidence=one.evidence), one
 
 
 def summarise(findings: Iterable[Finding]) -> dict[str, Any]:

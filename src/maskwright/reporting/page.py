@@ -13,7 +13,9 @@ from markupsafe import Markup, escape
 
 from maskwright import __version__
 from maskwright.base.storage import atomic_write_text, next_free, require_absent
-from maskwright.base.tables import plural as plural
+from maskwright.base.texts import duration as duration
+from maskwright.base.texts import percent as as_percent
+from maskwright.base.texts import plural as plural
 from maskwright.core.classes import ClassTree
 from maskwright.core.palette import to_hex
 from maskwright.reporting import svg
@@ -34,21 +36,12 @@ def percent(share: float | None) -> Markup:
     """A share 0..1 as `12.3 %`; what rounds to nothing but is not nothing says so."""
     if share is None or math.isnan(share):
         return UNDEFINED
-    text = "< 0.1 %" if 0 < share < 0.0005 else f"{share * 100:.1f} %"
-    return Markup('<data value="{!r}">{}</data>').format(float(share), text.replace(" ", "\u00a0"))
+    return Markup('<data value="{!r}">{}</data>').format(float(share), as_percent(share).replace(" ", "\u00a0"))
 
 
 def count(value: float) -> Markup:
     """A whole number with commas."""
     return Markup('<data value="{:.0f}">{:,.0f}</data>').format(value, value)
-
-
-def duration(seconds: float) -> str:
-    """`8.2 s`, `3 min 05 s` or `2 h 07 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def ticked(text: str) -> Markup:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maskwright.base import strictyaml
-from maskwright.base.progress import clock
 from maskwright.base.storage import Journal, lock_owner, numbered
+from maskwright.base.texts import clock
 from maskwright.errors import LostError
 from maskwright.run import Run
 from maskwright.studies.folder import Study

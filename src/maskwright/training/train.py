@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from maskwright import __version__
-from maskwright.base.progress import clock, say
+from maskwright.base.progress import say
 from maskwright.base.storage import STAGING_PREFIX, exclusive_lock, next_free, require_absent, staged_folder
 from maskwright.base.systems import require_posix
+from maskwright.base.texts import clock
 from maskwright.base.workers import available_cores
 from maskwright.config import (
     AugmentTerm,

@@ -41,7 +41,7 @@ def test_big_data_stay_within_a_screen() -> None:
     assert text.splitlines()[0] == "big: 5,000 images and 3 excluded, 150 classes, dataset fingerprint unknown"
     assert len(text.splitlines()) <= 42
     assert max(map(len, text.splitlines())) < 1000
-    assert "  error    mask.none x 5000: train/00000: a message; also train/00001, train/00002 and 4997 more" in text
+    assert "  error    mask.none x 5000: train/00000: a message; also train/00001, train/00002 and 4,997 more" in text
     for code in CHECKS:
         assert f"{code} x 5000" in text
     assert "(142 in between)" in text

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from maskwright.base.tables import plural
+from maskwright.base.texts import plural
 from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import Batch, Edit, add_edits, mask_edit

@@ -5,9 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from maskwright.base.tables import plural, table
+from maskwright.base.texts import listing, plural, table
 from maskwright.core.findings import Finding, summarise
-from maskwright.data.auditing.checks.check import few
 from maskwright.data.auditing.statistics import SplitStatistics, Statistics
 
 if TYPE_CHECKING:
@@ -118,9 +117,9 @@ def _finding_lines(findings: list[Finding]) -> list[str]:
         first = group[0]
         times = f" x {len(group)}" if len(group) > 1 else ""
         what = f"{first.sample}: {first.message}" if first.sample else first.message
-        if listed := few(first.evidence.get("samples", []) if first.sample is None else [], _NAMES):
+        if listed := listing(first.evidence.get("samples", []) if first.sample is None else [], _NAMES):
             what += f" ({listed})"
-        if others := few([other.sample or other.message for other in group[1:]], _NAMES - 1):
+        if others := listing([other.sample or other.message for other in group[1:]], _NAMES - 1):
             what += f"; also {others}"
         lines += [f"  {first.severity.label:<7}  {first.code}{times}: {what}", f"           {first.fix}"]
     if len(groups) > _GROUPS:

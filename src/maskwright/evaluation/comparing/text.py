@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from maskwright.base.tables import table
+from maskwright.base.texts import table
 from maskwright.evaluation.comparing.naming import brief
 from maskwright.evaluation.metrics import Interval
 

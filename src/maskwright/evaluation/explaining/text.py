@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from maskwright.base.texts import percent
 from maskwright.evaluation.explaining.kinds import KINDS
 from maskwright.evaluation.explaining.results import KindResult, Ranked, percentages
 from maskwright.evaluation.metrics import Interval
@@ -22,7 +23,7 @@ def human(result: Explanation) -> str:
     overall = result.scores
     lines = [
         f"{result.split}: {result.images} images, mIoU {overall.mIoU:.4f}, {result.wrong:,} of {overall.pixels:,} "
-        f"counted pixels are wrong ({_percent(result.wrong / overall.pixels)})"
+        f"counted pixels are wrong ({percent(result.wrong / overall.pixels)})"
     ]
     if result.wrong:
         lines += [*_kinds(result), *_directions(result)]
@@ -51,7 +52,7 @@ def _kinds(result: Explanation) -> Iterator[str]:
 
 
 def _whole(kind: KindResult) -> str:
-    return f"; {_percent(kind.whole / kind.pixels)} of it whole objects" if kind.whole is not None else ""
+    return f"; {percent(kind.whole / kind.pixels)} of it whole objects" if kind.whole is not None else ""
 
 
 def _worth(worth: Interval) -> str:
@@ -67,7 +68,7 @@ def _directions(result: Explanation) -> Iterator[str]:
         if name != result.background and lost + invented >= 0.1 * boundary.pixels and not 0.2 < share < 0.8:
             yield (
                 f"  outlines of {name!r} are too {'far out' if share > 0.5 else 'far in'}: "
-                f"{_percent(max(share, 1 - share))} of its boundary pixels lie "
+                f"{percent(max(share, 1 - share))} of its boundary pixels lie "
                 f"{'outside' if share > 0.5 else 'inside'} of it"
             )
 
@@ -93,7 +94,3 @@ def _slices(result: Explanation) -> Iterator[str]:
 
 def _named(one: Slice) -> str:
     return f"{one.axis} {one.name!r}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share == 0 or share >= 0.0005 else "< 0.1 %"

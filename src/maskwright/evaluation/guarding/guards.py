@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from maskwright.base.texts import listing
 from maskwright.evaluation.guarding.number import Number
 
 _FEW = 20  # images
@@ -49,10 +50,6 @@ def each(look: Callable[[Number], Iterator[tuple[str, str, dict[str, Any]]]]) ->
             yield Seen(message, fix, tuple(name for name, _ in about), about[0][1])
 
     return looks
-
-
-def _list(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 # --- one number ------------------------------------------------------------------------------------------
@@ -288,7 +285,7 @@ def other_version(case: Case) -> Iterator[Seen]:
     odd, usual = _differing(case, lambda number: number.version)
     if odd and usual:
         yield Seen(
-            f"scored on another version of the dataset than {usual.name}: {_list([n.name for n in odd])}",
+            f"scored on another version of the dataset than {usual.name}: {listing([n.name for n in odd])}",
             "evaluate all again",
             (*(number.name for number in odd), usual.name),
             {number.name: number.version for number in (*odd, usual)},
@@ -337,7 +334,7 @@ def other_machine(case: Case) -> Iterator[Seen]:
     if odd and usual:
         yield Seen(
             f"trained on another machine, or with another number of threads, than {usual.name}: "
-            f"{_list([n.name for n in odd])}; times cannot be compared",
+            f"{listing([n.name for n in odd])}; times cannot be compared",
             "time them on one machine",
             (*(number.name for number in odd), usual.name),
         )

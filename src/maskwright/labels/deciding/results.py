@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from maskwright.base.tables import table
+from maskwright.base.texts import table
 from maskwright.evaluation.metrics import Interval
 from maskwright.labels.deciding.estimating import WAYS, Difference, Way
 

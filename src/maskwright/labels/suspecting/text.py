@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from maskwright.base.tables import table
+from maskwright.base.texts import percent, table
 from maskwright.errors import one_line
 
 if TYPE_CHECKING:
@@ -80,21 +80,21 @@ def self_test_facts(test: dict[str, Any]) -> list[str]:
             + f", beside {beside}" * bool(others)
             + ": no better than that, so do not rely on the ranking" * (not better)
         )
-    shares = ", ".join(f"{_percent(share)} of {k}" for k, share in test.get("precision", {}).items())
+    shares = ", ".join(f"{percent(share)} of {k}" for k, share in test.get("precision", {}).items())
     facts += [f"planted errors among the first: {shares}"] * bool(shares)
     for which, part in (("all proposals", test), ("the surest proposals", test.get("sure", {}))):
         made, clean = part.get("proposals", {}), part.get("clean", {})
         if made:
             facts.append(
                 f"{which} taken over: of {_counted(made.get('accepted', 0), 'planted mask')} "
-                f"{_percent(made.get('helped'))} are better and {_percent(made.get('harmed'))} worse; IoU "
+                f"{percent(made.get('helped'))} are better and {percent(made.get('harmed'))} worse; IoU "
                 f"with the right label {_number(made.get('iou_before'))} before, "
                 f"{_number(made.get('iou_after'))} after"
             )
         if clean:
             facts.append(
                 f"{which} taken over: of {_counted(clean.get('masks', 0), 'other mask')} "
-                f"{clean.get('harmed', 0):,} are worse ({_percent(clean.get('harm_rate'))})"
+                f"{clean.get('harmed', 0):,} are worse ({percent(clean.get('harm_rate'))})"
             )
     return facts
 
@@ -109,7 +109,7 @@ def _self_test(test: dict[str, Any]) -> Iterator[str]:
                 [
                     f"  {_words(kind)}",
                     f"{row.get('planted', 0):,}",
-                    _percent(row.get("recalled")),
+                    percent(row.get("recalled")),
                     _number(row.get("average_precision")),
                 ]
                 for kind, row in test.get("kinds", {}).items()
@@ -123,7 +123,7 @@ def _row(row: Ranked, kind: str) -> list[str]:
         row.sample,
         f"{row.score:.3f}",
         _words(kind),
-        _percent(row.error_share),
+        percent(row.error_share),
         f"{row.suspects:,}",
         row.split or "",
     ]
@@ -135,10 +135,6 @@ def _words(kind: str) -> str:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + "s" * (number != 1)
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def _number(value: float | None) -> str:

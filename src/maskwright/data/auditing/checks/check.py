@@ -37,11 +37,6 @@ class Seen:
 Check = Callable[[Survey], Iterable[Seen]]
 
 
-def few(names: Sequence[str], most: int) -> str:
-    """The first `most` names and the number of the others."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def refused(sample: Sample, reason: str) -> Seen:
     """The reader's own words: `where: what is wrong; what to do`."""
     message, _, fix = reason.rpartition("; ")

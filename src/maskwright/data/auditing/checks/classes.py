@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from maskwright.data.auditing.checks.check import Seen, few
+from maskwright.base.texts import listing
+from maskwright.data.auditing.checks.check import Seen
 from maskwright.data.auditing.statistics import SplitStatistics
 from maskwright.data.auditing.survey import Survey
 
@@ -26,7 +27,7 @@ def _classes(
 ) -> Iterator[Seen]:
     names = [survey.dataset.classes.names[i] for i in sorted(indices)]
     if names:
-        yield Seen(f"{message}: {few(names, 8)}", fix, split=split, evidence={"classes": names, **evidence})
+        yield Seen(f"{message}: {listing(names, 8)}", fix, split=split, evidence={"classes": names, **evidence})
 
 
 def class_absent(survey: Survey) -> Iterator[Seen]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from maskwright.data.auditing.checks.check import Seen, few, listed, of_kind, refused, wide
+from maskwright.base.texts import listing
+from maskwright.data.auditing.checks.check import Seen, listed, of_kind, refused, wide
 from maskwright.data.auditing.checks.images import ALPHA
 from maskwright.data.auditing.facts import ImageFacts, MaskFacts
 from maskwright.data.auditing.objects import PINHOLE, SLIVER
@@ -182,7 +183,7 @@ def mask_duplicate(survey: Survey) -> Iterator[Seen]:
         if len(set(map(scene, records))) > 1:
             names = [record.sample.name for record in records]
             yield Seen(
-                f"has the same mask as {few(names[1:], 3)}, but another image",
+                f"has the same mask as {listing(names[1:], 3)}, but another image",
                 "look which image it was drawn for; draw the others, or exclude them",
                 records[0].sample,
                 evidence={"count": len(names), "samples": names[:50]},

@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-from maskwright.base.tables import plural
-from maskwright.data.auditing.checks.check import Seen, few, listed
+from maskwright.base.texts import listing, plural
+from maskwright.data.auditing.checks.check import Seen, listed
 from maskwright.data.auditing.facts import MaskFacts
 from maskwright.data.auditing.statistics import SPLITS
 from maskwright.data.auditing.survey import Record, Survey
@@ -83,7 +83,7 @@ def _splits(records: list[Record]) -> list[str]:
 def _about(words: str, records: list[Record], fix: str, also: str = "", **evidence: Any) -> Seen:
     names = [record.sample.name for record in records]
     return Seen(
-        f"{words} {few(names[1:], 3)}{also}",
+        f"{words} {listing(names[1:], 3)}{also}",
         fix,
         records[0].sample,
         evidence={"count": len(names), "samples": names[:_NAMES], "splits": _splits(records), **evidence},

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from maskwright.base.tables import table
+from maskwright.base.texts import table
 
 
 def test_columns_are_aligned_and_empty_ones_left_out():

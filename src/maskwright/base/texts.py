@@ -1,0 +1,54 @@
+"""How numbers, durations, lists and tables are written for people: one way each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import zip_longest
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 image`, `2 images`, `3 classes`."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
+def listing(names: Sequence[str], most: int = 3) -> str:
+    """The first `most` names, and the number of the others."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+def percent(share: float | None) -> str:
+    """A share 0..1 as `12.3 %`; what rounds to nothing but is not nothing says so; `-` where it is not known."""
+    if share is None or math.isnan(share):
+        return "-"
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{share * 100:.1f} %"
+
+
+def clock(seconds: float) -> str:
+    """A duration on a clock: 4:05, 10:00:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def duration(seconds: float) -> str:
+    """`8.2 s`, `3 min 05 s` or `2 h 07 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of rows, the head first: the first column to the left, the others to the right; without columns that are
+    empty below the head. Rows may end early."""
+    columns = [column for column in zip_longest(*rows, fillvalue="") if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    return [
+        "  "
+        + "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in zip(*columns, strict=True)
+    ]
