@@ -573,6 +573,7 @@ def _without_encoder(name: Any) -> tuple[str, ...]:
 # A value that is set from outside (`--set`, `overrides`, the matrix of a study) takes the place of what it rules out.
 EXCLUSIVE = (
     *map(_other_lengths, LENGTHS),
+    Exclusive("train", "threads", lambda threads: ("thread_changes",)),
     Exclusive("data.trust", "mode", lambda mode: ("least",) if mode == "weight" else ()),
     Exclusive("model", "name", _without_encoder),
     Exclusive("schedule", "name", lambda name: ("warmup",) if name == "one_cycle" else ()),
