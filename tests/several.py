@@ -406,17 +406,17 @@ def normalisation(folder: Path) -> dict[str, Any]:
                 layer.bias.copy_(torch.linspace(-1, 1, 5))
         features = (torch.randn(4, 5, 3, 2) * 3 + 20).to(dtype).to(memory_format=layout)
         direction = torch.randn(4, 5, 3, 2).to(dtype)
-        with joined("cpu") as world:
-            whole, own = features.clone().requires_grad_(), features[world.rank :: 2].clone().requires_grad_()
+        with joined("cpu") as processes:
+            whole, own = features.clone().requires_grad_(), features[processes.rank :: 2].clone().requires_grad_()
             expected = layers[0](whole)
             expected.backward(direction)
-            with WholeBatchNorm(world):
+            with WholeBatchNorm(processes):
                 part = layers[1](own)
-            shared = world.whole(part)
+            shared = processes.whole(part)
             shared.backward(direction)
             if affine:
-                world.add_gradients(torch.optim.SGD(layers[1].parameters()))
-        pairs = {"out": (shared, expected), "features": (own.grad, whole.grad[world.rank :: 2])}
+                processes.add_gradients(torch.optim.SGD(layers[1].parameters()))
+        pairs = {"out": (shared, expected), "features": (own.grad, whole.grad[processes.rank :: 2])}
         pairs |= {key: (layers[1].state_dict()[key], value) for key, value in layers[0].state_dict().items()}
         if affine:
             pairs |= {

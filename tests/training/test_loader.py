@@ -110,7 +110,7 @@ class TestBatches:
 
     def test_several_processes_share_each_batch(self, dataset: Dataset) -> None:
         whole = batches_of(dataset)
-        parts = [batches_of(dataset, rank=rank, world=2) for rank in range(2)]
+        parts = [batches_of(dataset, rank=rank, world_size=2) for rank in range(2)]
         for step in range(4):
             for k, tensor in enumerate(whole[step]):
                 assert torch.equal(tensor[0::2], parts[0][step][k]) and torch.equal(tensor[1::2], parts[1][step][k])

@@ -349,10 +349,10 @@ class TestErrors:
         assert trusted(data, folder).require_pixels(lambda _: np.zeros(SIZE, np.uint8)) is None
 
     def test_processes_agree(self, tmp_path: Path) -> None:
-        world: Any = SimpleNamespace(share=lambda _: "first", together=ALONE.together)
+        processes: Any = SimpleNamespace(share=lambda _: "first", together=ALONE.together)
         with pytest.raises(DataError, match=f"^{tmp_path}: is not the same on .* as for the first process"):
-            training._agreed(tmp_path, "mine", world)
-        assert training._agreed(tmp_path, "first", world) == "first"
+            training._agreed(tmp_path, "mine", processes)
+        assert training._agreed(tmp_path, "first", processes) == "first"
 
 
 class TestConfig:

@@ -19,7 +19,7 @@ from typing import Any
 from maskwright.modeling.optim.build import Schedule
 from maskwright.modeling.optim.schedules import warm_up
 from maskwright.run import Run
-from maskwright.training.distributed.processes import ALONE, World
+from maskwright.training.distributed.processes import ALONE, Processes
 
 EVALUATIONS = 8
 # Of a budget: what is kept for the last checkpoint, and the miss of the end that is let be; of the time that is left:
@@ -109,11 +109,11 @@ class Length:
         evaluate_every: int,
         refits: Sequence[Refit] = (),
         budget: Budget | None = None,
-        world: World = ALONE,
+        processes: Processes = ALONE,
     ) -> None:
         self.iterations, self.evaluate_every, self.refits = iterations, evaluate_every, list[Refit]()
         self._first, self._known, self._budget = iterations, {refit.iteration: refit for refit in refits}, budget
-        self._world = world
+        self._world = processes
         self._start, self._position = 0, 0.0
         self._step_seconds: float | None = None
         self._evaluation_seconds = budget.evaluation_seconds if budget else 0.0

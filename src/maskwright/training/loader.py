@@ -90,7 +90,7 @@ def _order(seed: int, epoch: int, samples: int) -> npt.NDArray[np.int64]:
 class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Item i is the whole batch of step i: images (N, 3, H, W) uint8 channels-last, targets (N, H, W) uint8.
 
-    `rank` and `world` take every world-th place of it for one of several processes. `trust` tells which pixels count.
+    `rank` and `world_size` take every world_size-th place of it for one of several processes. `trust` tells which pixels count.
     """
 
     def __init__(
@@ -101,15 +101,15 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
         seed: int,
         *,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         trust: Trust | None = None,
     ) -> None:
         self.source, self.augmentation, self.batch_size, self.seed = source, augmentation, batch_size, seed
-        self.rank, self.world, self.trust = rank, world, trust
+        self.rank, self.world_size, self.trust = rank, world_size, trust
         self.map: Callable[..., Iterable[Pair]] = map
 
     def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        places = batch_indices(self.seed, step, self.batch_size, len(self.source))[self.rank :: self.world]
+        places = batch_indices(self.seed, step, self.batch_size, len(self.source))[self.rank :: self.world_size]
         images, masks = zip(*self.map(self.pair, *zip(*places, strict=True)), strict=True)
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(np.stack(masks))
 

@@ -27,7 +27,7 @@ from maskwright.modeling.models.segmenter import Segmenter, with_model
 from maskwright.modeling.optim.build import Groups, Schedule, build_optimizer
 from maskwright.run import Run
 from maskwright.training.checkpoint import load_state, save_state
-from maskwright.training.distributed.processes import ALONE, World
+from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.doctor import examine, human
 from maskwright.training.ema import Average
 from maskwright.training.length import Budget, Length, Refit
@@ -73,7 +73,7 @@ def fit(
     criterion: nn.Module,
     batches: Batches,
     validation: Source,
-    world: World = ALONE,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Trains from the state in `run` to the end; returns how it ended. Several processes train as one: the first one
     writes, and the others need no folder of the run.
@@ -81,7 +81,7 @@ def fit(
     Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite.
     """
     with graceful() as stop:  # from the start: torch swallows a KeyboardInterrupt while it loads a tensor
-        return _fit(run, plan, segmenter, criterion, batches, validation, world, stop)
+        return _fit(run, plan, segmenter, criterion, batches, validation, processes, stop)
 
 
 def _fit(
@@ -91,25 +91,25 @@ def _fit(
     criterion: nn.Module,
     batches: Batches,
     validation: Source,
-    world: World,
+    processes: Processes,
     stop: Stop,
 ) -> dict[str, Any]:
     model = segmenter.model
     optimizer = build_optimizer(model, segmenter.spec, plan.groups)
     average = Average(model, plan.ema) if plan.ema else None
     averaged = average.model if average else None
-    state = load_state(run.last, model, averaged, optimizer, world)
-    if world.first:
+    state = load_state(run.last, model, averaged, optimizer, processes)
+    if processes.first:
         run.stopped_file.unlink(missing_ok=True)
         run.metrics.truncate(state.log_bytes)
-    length = Length(plan.iterations, plan.evaluate_every, plan.refits, plan.budget, world)
+    length = Length(plan.iterations, plan.evaluate_every, plan.refits, plan.budget, processes)
     length.go_to(state.step, run)
-    threads = Threads(plan.thread_changes, plan.watch, world)
+    threads = Threads(plan.thread_changes, plan.watch, processes)
     threads.go_to(state.step, length.iterations, length.next_evaluation(state.step), run)
     judged = with_model(segmenter, averaged) if averaged else segmenter
     if plan.compile != "none":
         model.compile(mode=plan.compile)
-    step_once = train_step(segmenter, criterion, optimizer, world)
+    step_once = train_step(segmenter, criterion, optimizer, processes)
     pending: list[torch.Tensor] = [torch.tensor(loss) for loss in state.pending_losses]
     saved = began = time.monotonic()
     first = state.step
@@ -122,7 +122,7 @@ def _fit(
     def refuse(what: str, step: int) -> DataError:
         names = batches.names(step)
         message, fix = f"{what} is not finite at iteration {step + 1}", "lower optimizer.lr or check these"
-        if world.first:
+        if processes.first:
             atomic_write_json(
                 run.stopped_file,
                 {
@@ -131,7 +131,7 @@ def _fit(
                     "evidence": {"iteration": step + 1, "samples": names},
                 },
             )
-        return world.common(
+        return processes.common(
             DataError(
                 f"{run.path}: {message}; its images: {', '.join(names)}; {fix}. The last good "
                 f"state is kept in {run.last.name}"
@@ -143,21 +143,21 @@ def _fit(
         state.pending_losses = [float(loss) for loss in pending]
         if not all(map(math.isfinite, state.pending_losses)):
             log_losses()  # raises: a state that is spoilt never replaces a good one
-        if world.first and state.log_bytes:  # the state counts on these bytes, so they reach the disk before it does
+        if processes.first and state.log_bytes:  # the state counts on these bytes, so they reach the disk before it does
             with open(run.metrics.path, "rb") as stream:
                 os.fsync(stream.fileno())
-        if world.first:
+        if processes.first:
             save_state(run.last, state, model, averaged, optimizer)
         saved = time.monotonic()
 
     def log(record: dict[str, Any]) -> None:
-        if world.first:
+        if processes.first:
             # Not flushed to the disk each time: what a crash loses is written again from the saved state.
             run.metrics.append(record, durable=False)
             state.log_bytes = run.metrics.size
 
     def log_time(record: dict[str, Any]) -> None:
-        if world.first:
+        if processes.first:
             run.timing.append(record, durable=False)
 
     def log_losses() -> None:
@@ -180,7 +180,7 @@ def _fit(
 
     def evaluate() -> None:
         start = time.monotonic()
-        confusions, loss = validate(judged, validation, criterion, plan.batch_size, run.sample_file(state.step), world)
+        confusions, loss = validate(judged, validation, criterion, plan.batch_size, run.sample_file(state.step), processes)
         if not math.isfinite(loss):  # the weights have run away in the last step
             raise refuse("the validation loss", state.step - 1)
         result = scores(confusions[-1], segmenter.classes.names, segmenter.classes.ids)
@@ -188,7 +188,7 @@ def _fit(
         better = state.best_miou is None or miou > state.best_miou
         if better:
             state.best_miou, state.best_step, state.evaluations_since_best = miou, state.step, 0
-            if world.first:
+            if processes.first:
                 judged.save(run.best)
         else:
             state.evaluations_since_best += 1
@@ -210,7 +210,7 @@ def _fit(
         log_time({"iteration": state.step, "evaluation_seconds": time.monotonic() - start})
         number = state.step // length.evaluate_every
         if (
-            world.first
+            processes.first
             and number >= 4
             and number & (number - 1) == 0
             and state.step < length.iterations
@@ -226,7 +226,7 @@ def _fit(
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
             # Dropout: a function of (seed, step, process).
-            torch.manual_seed(plan.seed * 1_000_003 + state.step + (world.rank << 52))
+            torch.manual_seed(plan.seed * 1_000_003 + state.step + (processes.rank << 52))
             model.train()
             start = time.perf_counter()
             pending.append(step_once(images, targets))
@@ -247,7 +247,7 @@ def _fit(
                 log_losses()
                 log(asdict(refit))
             start = time.monotonic()
-            timed = partial(_timed, segmenter, criterion, images, targets, plan.groups, world)
+            timed = partial(_timed, segmenter, criterion, images, targets, plan.groups, processes)
             if change := threads.change(state.step, length.iterations, timed):
                 log_losses()
                 log(asdict(change))
@@ -257,13 +257,13 @@ def _fit(
                 f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "",
                 length.iterations,
             )
-            stopping, old = world.any(stop.is_set(), time.monotonic() - saved > plan.state_every_seconds)
+            stopping, old = processes.any(stop.is_set(), time.monotonic() - saved > plan.state_every_seconds)
             if due or refit or change or stopping or old:
                 save()
             if ended():
                 break
             if stopping:
-                raise world.common(
+                raise processes.common(
                     Interrupted(
                         f"{run.path}: stopped at iteration {state.step} of {length.iterations}, state saved; "
                         f"resume with `maskwright resume {run.path}`"
@@ -293,12 +293,12 @@ def _timed(
     images: torch.Tensor,
     targets: torch.Tensor,
     groups: Groups,
-    world: World,
+    processes: Processes,
     now: int,
     numbers: Sequence[int],
 ) -> Found[int]:
     """Which of some numbers of threads is best on the machine as it is, `now` or another."""
-    trials = Trials(segmenter, criterion, images, targets, groups, world)
+    trials = Trials(segmenter, criterion, images, targets, groups, processes)
     return best_threads(
         trials,
         Way(segmenter.precision, segmenter.channels_last, now),

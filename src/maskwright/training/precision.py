@@ -17,7 +17,7 @@ from maskwright.base.workers import available_cores
 from maskwright.modeling.models.segmenter import Segmenter, with_model
 from maskwright.modeling.optim.build import Groups, build_optimizer
 from maskwright.training.distributed.batch_norm import WholeBatchNorm
-from maskwright.training.distributed.processes import ALONE, World
+from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.rounds import Found, in_rounds, typical
 
 # bfloat16 has 8 bits of mantissa: it has to be clearly faster to be worth them. The rest only has to stand out of
@@ -82,7 +82,7 @@ def choose(
     targets: torch.Tensor,
     groups: Groups,
     wanted: Wanted = Wanted(),
-    world: World = ALONE,
+    processes: Processes = ALONE,
     within: Callable[[float], float] = lambda _: 60.0,
 ) -> Choice:
     """Times forward, backward and update on copies of the model; the model itself is not changed.
@@ -95,15 +95,15 @@ def choose(
     the seconds that precision and layout may take to measure, and the threads half of it, from those of the fastest
     step. Several processes measure at the same time and take what the first one has found.
     """
-    trials = Trials(segmenter, criterion, images, targets, groups, world)
+    trials = Trials(segmenter, criterion, images, targets, groups, processes)
     before, on_cpu = torch.get_num_threads(), segmenter.device.type == "cpu"
     precisions, why = [wanted.precision], "given in the config"
     if wanted.precision == "auto":
-        times = world.share(_emulated() if on_cpu else 0.0)
+        times = processes.share(_emulated() if on_cpu else 0.0)
         precisions = ["float32"] if times > _EMULATED else ["float32", "bfloat16"]
         why = f"bfloat16 is emulated here: a matrix product takes {times:.0f} times as long"
     layouts = [True, False] if wanted.channels_last is None else [wanted.channels_last]
-    threads, by_threads = wanted.threads or _threads(world), dict[int, float]()
+    threads, by_threads = wanted.threads or _threads(processes), dict[int, float]()
     most = threads if wanted.threads is None and on_cpu else 1
     while most > 1 and threads > 1:
         # In the way that is likely to be taken: its steps are short.
@@ -174,11 +174,11 @@ def _why(gain: float, spoilt: bool) -> str:
     return f"bfloat16 is {f'only {gain:.2f} times as fast' if gain >= 1 else f'{1 / gain:.2f} times slower'} here"
 
 
-def _threads(world: World) -> int:
+def _threads(processes: Processes) -> int:
     """torch's own number, but no more than the cores that this process may use; beside other processes a fair share of
     the cores, since torchrun gives each just one thread whatever the machine has."""
     cores = available_cores()
-    return max(1, min(torch.get_num_threads(), cores) if world.size == 1 else cores // world.local_size)
+    return max(1, min(torch.get_num_threads(), cores) if processes.size == 1 else cores // processes.local_size)
 
 
 def _emulated() -> float:
@@ -207,10 +207,10 @@ class Trials:
         images: torch.Tensor,
         targets: torch.Tensor,
         groups: Groups,
-        world: World = ALONE,
+        processes: Processes = ALONE,
     ) -> None:
         self._segmenter, self._criterion, self._batch = segmenter, criterion, (images, targets)
-        self._groups, self._world = groups, world
+        self._groups, self._world = groups, processes
         self._copies: dict[bool, tuple[Segmenter, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {}
         self.spoilt: set[Way] = set()
 
@@ -272,7 +272,7 @@ def _set_gpu(products: str, convolutions: bool, benchmark: bool) -> None:
 
 
 def train_step(
-    segmenter: Segmenter, criterion: nn.Module, optimizer: torch.optim.Optimizer, world: World = ALONE
+    segmenter: Segmenter, criterion: nn.Module, optimizer: torch.optim.Optimizer, processes: Processes = ALONE
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """One optimisation step: images (N, 3, H, W) uint8 and targets (N, H, W) uint8 to the loss before it.
 
@@ -281,10 +281,10 @@ def train_step(
     """
 
     def step(images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        loss = step_loss(segmenter, criterion, images, targets, world)
+        loss = step_loss(segmenter, criterion, images, targets, processes)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        world.add_gradients(optimizer)
+        processes.add_gradients(optimizer)
         optimizer.step()
         return loss.detach()
 
@@ -292,14 +292,14 @@ def train_step(
 
 
 def step_loss(
-    segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, world: World = ALONE
+    segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, processes: Processes = ALONE
 ) -> torch.Tensor:
     """The loss of a batch, images (N, 3, H, W) and targets (N, H, W) uint8, summed over the model's heads with their
     weights; each process gives its share of the batch."""
-    with WholeBatchNorm(world) if world.size > 1 else nullcontext():
+    with WholeBatchNorm(processes) if processes.size > 1 else nullcontext():
         heads = segmenter.weighted_logits(images)
-    truth = world.whole(targets.to(segmenter.device, non_blocking=True)).long()
-    return torch.stack([weight * criterion(world.whole(logits), truth) for weight, logits in heads]).sum()
+    truth = processes.whole(targets.to(segmenter.device, non_blocking=True)).long()
+    return torch.stack([weight * criterion(processes.whole(logits), truth) for weight, logits in heads]).sum()
 
 
 def synchronise(device: torch.device) -> None:

@@ -23,7 +23,7 @@ from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, with_selector
 from maskwright.modeling.models.weights import encoder_info
 from maskwright.modeling.optim.build import Groups, Part
-from maskwright.training.distributed.processes import ALONE, World
+from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.image_cache import Decoded
 from maskwright.training.loader import Batches, Source
 from maskwright.training.trust import Trust
@@ -74,7 +74,7 @@ class Prepared:
     criterion: nn.Module
     batches: Batches
     validation: Source
-    world: World
+    processes: Processes
 
 
 def prepare(
@@ -83,7 +83,7 @@ def prepare(
     splits: tuple[list[Sample], list[Sample]],
     weights: Path | None,
     device: str,
-    world: World,
+    processes: Processes,
     decoded: Decoded | None = None,
 ) -> Prepared:
     """Builds all of it and reads every sample once, from `decoded` where it is there. Raises DataError for files that
@@ -104,8 +104,8 @@ def prepare(
     segmenter = with_selector(
         Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector
     )
-    train, validation = (Source(dataset, samples, geometry, world.local_size, decoded) for samples in splits)
-    batches = batches_of(config, train, world)
+    train, validation = (Source(dataset, samples, geometry, processes.local_size, decoded) for samples in splits)
+    batches = batches_of(config, train, processes)
     with progress("reading", len(train) + len(validation)) as advance:
         counts = train.fill(lambda done, _: advance(done))
         validation.fill(lambda done, _: advance(len(train) + done))
@@ -115,7 +115,7 @@ def prepare(
     if batches.trust:
         batches.trust.require_pixels(lambda index: train[index][1])
     criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
-    return Prepared(dataset, segmenter, criterion, batches, validation, world)
+    return Prepared(dataset, segmenter, criterion, batches, validation, processes)
 
 
 def geometry_of(config: RunConfig) -> Geometry:
@@ -125,7 +125,7 @@ def geometry_of(config: RunConfig) -> Geometry:
     )
 
 
-def batches_of(config: RunConfig, source: Source, world: World = ALONE) -> Batches:
+def batches_of(config: RunConfig, source: Source, processes: Processes = ALONE) -> Batches:
     """The batches of a training on `source`, augmented; this process's share of each. DataError for maps of trust that
     cannot be used."""
     augmentation = augment.build([term.model_dump() for term in config.augment], config.border)
@@ -143,7 +143,7 @@ def batches_of(config: RunConfig, source: Source, world: World = ALONE) -> Batch
         else None
     )
     return Batches(
-        source, augmentation, config.train.batch_size, config.seed, rank=world.rank, world=world.size, trust=trust
+        source, augmentation, config.train.batch_size, config.seed, rank=processes.rank, world_size=processes.size, trust=trust
     )
 
 

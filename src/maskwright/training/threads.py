@@ -20,7 +20,7 @@ import torch
 
 from maskwright.base.progress import say
 from maskwright.run import Run
-from maskwright.training.distributed.processes import ALONE, World
+from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.precision import threads_of
 from maskwright.training.rounds import Found
 
@@ -67,9 +67,9 @@ class Watch:
 class Threads:
     """The number of threads at a step. Without a `watch` only the changes that are known are made."""
 
-    def __init__(self, known: Sequence[ThreadChange] = (), watch: Watch | None = None, world: World = ALONE) -> None:
+    def __init__(self, known: Sequence[ThreadChange] = (), watch: Watch | None = None, processes: Processes = ALONE) -> None:
         self.changes: list[ThreadChange] = []
-        self._known, self._watch, self._world = {change.iteration: change for change in known}, watch, world
+        self._known, self._watch, self._world = {change.iteration: change for change in known}, watch, processes
         self._usual = watch.step_seconds if watch else None
         self._seconds: list[float] = []
         self._took: float | None = None

@@ -41,7 +41,7 @@ from maskwright.modeling.models.weights import encoder_info, resolve
 from maskwright.modeling.optim.build import Schedule, build_optimizer
 from maskwright.run import Run
 from maskwright.training.checkpoint import Progress, save_state
-from maskwright.training.distributed.processes import ALONE, World, joined
+from maskwright.training.distributed.processes import ALONE, Processes, joined
 from maskwright.training.doctor import examine, human
 from maskwright.training.ema import Average
 from maskwright.training.image_cache import Decoded, decoded_folder
@@ -78,9 +78,9 @@ def _iterations(
         prepared.criterion,
         train.batch_size,
         run.sample_file(0),
-        prepared.world,
+        prepared.processes,
     )
-    if prepared.world.first:
+    if prepared.processes.first:
         prepared.segmenter.save(run.best)
         _write_start(run, config, prepared)
         run.sample_file(0).unlink(missing_ok=True)
@@ -117,11 +117,11 @@ def _seconds(work: Callable[[int], object]) -> float:
     return (time.monotonic() - start) / _TIMED
 
 
-def _workers(config: RunConfig, device: str, world: World) -> int:
+def _workers(config: RunConfig, device: str, processes: Processes) -> int:
     """Loader processes. On a CPU they would take cores from the step; making a batch is a small part of its time."""
     if config.train.workers is not None:
         return config.train.workers
-    return 0 if device == "cpu" else min(8, max(1, available_cores() // world.local_size))
+    return 0 if device == "cpu" else min(8, max(1, available_cores() // processes.local_size))
 
 
 def settle(
@@ -176,12 +176,12 @@ def train_part(
     which changes nothing but the time of reading; `splits` are the names of the samples to train on and to validate
     with, in place of the dataset's own splits."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with joined(device) as world:
+    with joined(device) as processes:
         return _train(
             lambda: settle(config, overrides, augmentation),
             Path(out) if out else None,
             device,
-            world,
+            processes,
             Path(decoded) if decoded else None,
             splits,
         )
@@ -191,50 +191,50 @@ def _train(
     settled: Callable[[], tuple[RunConfig, Path]],
     out: Path | None,
     device: str,
-    world: World,
+    processes: Processes,
     decoded: Path | None,
     named: tuple[Sequence[str], Sequence[str]] | None,
 ) -> Run:
     began = time.monotonic()
     path, folder, weights = Path(), Path(), None
     given: RunConfig | None = None
-    with world.together():
-        if world.first:
+    with processes.together():
+        if processes.first:
             given, folder = settled()
             require({entry.name: entry.arguments for entry in given.trackers})
             given = rebase(given, Path.cwd())  # absolute paths: the run folder can lie anywhere
-    config = world.share(given)
+    config = processes.share(given)
     assert config
-    with world.together():
-        _suits(config, world)
+    with processes.together():
+        _suits(config, processes)
         dataset = load_dataset(config.data.root)
         dataset.require_contrast()
-        if world.first:
+        if processes.first:
             path = out or next_free(folder / "runs", f"{dataset.name}-{config.model.name.lower()}")
             require_absent(path)
             say(f"run folder: {path}")
             weights = resolve(config.model.encoder, config.model.weights) if config.model.encoder else None
             if config.model.encoder and weights:
                 say(f"encoder weights: {weights}; licence: {encoder_info(config.model.encoder).licence}")
-    path = world.share(path)
-    version, hashes = _version(dataset, world, path.parent)
-    with world.together():
+    path = processes.share(path)
+    version, hashes = _version(dataset, processes, path.parent)
+    with processes.together():
         splits = named_splits(dataset, *named) if named else training_splits(dataset, config.data.holdout, config.seed)
-        prepared = prepare(config, dataset, splits, weights, device, world, _decoded(decoded, config, version))
+        prepared = prepare(config, dataset, splits, weights, device, processes, _decoded(decoded, config, version))
     trust = prepared.batches.trust
     if trust:
-        _agreed(trust.folder, trust.version, world)
+        _agreed(trust.folder, trust.version, processes)
     choice = choose_step(config, prepared)
-    size = _size(prepared, choice) if world.first else {}
-    workers = _workers(config, device, world)
+    size = _size(prepared, choice) if processes.first else {}
+    workers = _workers(config, device, processes)
     with ExitStack() as stack:
-        run = Run(stack.enter_context(staged_folder(path)) if world.first else path)
-        with world.together():
+        run = Run(stack.enter_context(staged_folder(path)) if processes.first else path)
+        with processes.together():
             iterations, budget = _iterations(config, prepared, choice, workers, run, began)
-        resolved = world.share(_resolve(config, prepared, choice, iterations, workers))
-        if world.first:
+        resolved = processes.share(_resolve(config, prepared, choice, iterations, workers))
+        if processes.first:
             run.write_config(resolved)
-            info = _info(dataset, version, splits, choice, device, world) | {"size": size}
+            info = _info(dataset, version, splits, choice, device, processes) | {"size": size}
             watched = choice.most > 1 and config.train.compile == "none"  # a copy of the model is not compiled
             run.write_info(
                 info
@@ -251,44 +251,44 @@ def _train(
         f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations, "
         f"batch size {config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs"
     )
-    with _locked(path, world):
+    with _locked(path, processes):
         return _finish(Run(path), resolved, prepared, time.monotonic() - began)
 
 
-def _suits(config: RunConfig, world: World) -> None:
+def _suits(config: RunConfig, processes: Processes) -> None:
     """ConfigError where so many processes cannot train so."""
-    if rest := config.train.batch_size % world.size:
-        more = config.train.batch_size - rest + world.size
+    if rest := config.train.batch_size % processes.size:
+        more = config.train.batch_size - rest + processes.size
         raise ConfigError(
-            f"train.batch_size: {config.train.batch_size} images cannot be shared evenly by {world.size} "
+            f"train.batch_size: {config.train.batch_size} images cannot be shared evenly by {processes.size} "
             f"processes; `--set train.batch_size={more}`, or another multiple"
         )
-    if world.size > 1 and config.train.compile != "none":
+    if processes.size > 1 and config.train.compile != "none":
         raise ConfigError("train.compile: a compiled model cannot be shared by several processes; set it to none")
 
 
 @contextmanager
-def _locked(path: Path, world: World) -> Iterator[None]:
+def _locked(path: Path, processes: Processes) -> Iterator[None]:
     """The first process holds the run's lock for all."""
     with ExitStack() as stack:
-        with world.together():
-            if world.first:
+        with processes.together():
+            if processes.first:
                 stack.enter_context(exclusive_lock(path))
         yield
 
 
-def _version(dataset: Dataset, world: World, spare: Path) -> tuple[str, dict[Path, str]]:
+def _version(dataset: Dataset, processes: Processes, spare: Path) -> tuple[str, dict[Path, str]]:
     """The content version of the dataset, and the hashes of its files."""
-    with world.together():
+    with processes.together():
         hashes = dataset.file_hashes(spare)
         version = dataset.version(hashes)
-    return _agreed(dataset.root, version, world), hashes
+    return _agreed(dataset.root, version, processes), hashes
 
 
-def _agreed(folder: Path, version: str, world: World) -> str:
+def _agreed(folder: Path, version: str, processes: Processes) -> str:
     """The version of a folder's content. DataError when a process, perhaps on another host, reads a different one."""
-    first = world.share(version)
-    with world.together():
+    first = processes.share(version)
+    with processes.together():
         if version != first:
             raise DataError(
                 f"{folder}: is not the same on {socket.gethostname()} as for the first process; copy "
@@ -312,7 +312,7 @@ def choose_step(config: RunConfig, prepared: Prepared) -> Choice:
             *prepared.batches[0],
             groups_of(config),
             wanted,
-            prepared.world,
+            prepared.processes,
             _measuring(config, prepared),
         )
     except (RuntimeError, ValueError) as error:  # torch's words for shapes that do not fit, and for lack of memory
@@ -360,7 +360,7 @@ def _resolve(config: RunConfig, prepared: Prepared, choice: Choice, iterations: 
 
 
 def _info(
-    dataset: Dataset, version: str, splits: tuple[list[Sample], list[Sample]], choice: Choice, device: str, world: World
+    dataset: Dataset, version: str, splits: tuple[list[Sample], list[Sample]], choice: Choice, device: str, processes: Processes
 ) -> dict[str, Any]:
     return {
         "maskwright": __version__,
@@ -368,7 +368,7 @@ def _info(
         "splits": {"train": [s.name for s in splits[0]], "val": [s.name for s in splits[1]]},
         "classes": dataset.classes.to_dict(),
         "device": device,
-        "processes": world.size,
+        "processes": processes.size,
         "threads": choice.threads,
         "precision": {"chosen": choice.precision, "reason": choice.reason, "step_seconds": choice.seconds},
         "environment": {
@@ -402,9 +402,9 @@ def _write_start(run: Run, config: RunConfig, prepared: Prepared) -> None:
 def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: float) -> Run:
     train_config = config.train
     assert train_config.iterations and train_config.evaluate_every and train_config.workers is not None
-    world = prepared.world
+    processes = prepared.processes
     schedule = Schedule(config.schedule.name, config.schedule.warmup, config.schedule.arguments)
-    budget = world.share(Budget.of(run, setup_seconds) if world.first else None)
+    budget = processes.share(Budget.of(run, setup_seconds) if processes.first else None)
     plan = Plan(
         train_config.iterations,
         train_config.evaluate_every,
@@ -419,16 +419,16 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
         tuple(Refit(**refit.model_dump()) for refit in train_config.refits),
         budget,
         tuple(ThreadChange(**change.model_dump()) for change in train_config.thread_changes),
-        world.share(Watch.of(run) if world.first else None),
+        processes.share(Watch.of(run) if processes.first else None),
     )
     if cuda := prepared.segmenter.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    with deliveries(run, [entry.name for entry in config.trackers if world.first]):
-        facts = fit(run, plan, prepared.segmenter, prepared.criterion, prepared.batches, prepared.validation, world)
+    with deliveries(run, [entry.name for entry in config.trackers if processes.first]):
+        facts = fit(run, plan, prepared.segmenter, prepared.criterion, prepared.batches, prepared.validation, processes)
         facts |= {"peak_bytes": torch.cuda.max_memory_allocated()} if cuda else {}
         if budget:
             facts |= {"budget": budget.result()}
-        if world.first:
+        if processes.first:
             followed = {
                 "refits": [RefitConfig(**refit) for refit in facts.get("refits", [])],
                 "thread_changes": [ThreadsConfig(**change) for change in facts.get("thread_changes", [])],
@@ -441,7 +441,7 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
         f"({facts['images_per_second']:.1f} images/s); "
         f"best val mIoU {facts['best_val_mIoU']:.4f} at iteration {facts['best_iteration']}"
     )
-    if world.first and (findings := examine(run)):
+    if processes.first and (findings := examine(run)):
         say(human(findings))
     if budget:
         say(
@@ -482,38 +482,38 @@ def resume(run: str | Path | Run) -> Run:
 def resume_part(run: str | Path | Run, *, decoded: str | Path | None = None) -> Run:
     """`resume` as a part of other work; `decoded` is that of `train_part`."""
     run = run if isinstance(run, Run) else Run(Path(run))
-    with joined("cuda" if torch.cuda.is_available() else "cpu") as world, ExitStack() as stack:
+    with joined("cuda" if torch.cuda.is_available() else "cpu") as processes, ExitStack() as stack:
         finished = False
-        with world.together():
-            if world.first:
+        with processes.together():
+            if processes.first:
                 stack.enter_context(exclusive_lock(Run.open(run.path).path))
                 finished = run.finished is not None
-        if world.share(finished):
+        if processes.share(finished):
             say(f"run folder: {run.path}: has finished already")
             return run
-        return _resume(run, world, Path(decoded) if decoded else None)
+        return _resume(run, processes, Path(decoded) if decoded else None)
 
 
-def _resume(run: Run, world: World, decoded: Path | None) -> Run:
+def _resume(run: Run, processes: Processes, decoded: Path | None) -> Run:
     began = time.monotonic()
     found = None
-    with world.together():
-        if world.first:
+    with processes.together():
+        if processes.first:
             for left_over in run.path.rglob(f"{STAGING_PREFIX}*"):  # being written when it was killed
                 # In these `evaluate`, or a delivery, may be at work.
                 if left_over.is_file() and not {run.evaluations, run.trackers} & set(left_over.parents):
                     left_over.unlink()
             found = run.config(), run.info()
-    found = world.share(found)
+    found = processes.share(found)
     assert found
     config, info = found
-    if world.size != info["processes"]:
+    if processes.size != info["processes"]:
         say(
-            f"{run.path}: began with {info['processes']} processes and goes on with {world.size}: the same training, "
+            f"{run.path}: began with {info['processes']} processes and goes on with {processes.size}: the same training, "
             "but not the same bytes"
         )
-    with world.together():
-        _suits(config, world)
+    with processes.together():
+        _suits(config, processes)
         dataset = load_dataset(config.data.root)
         version = dataset.version(dataset.file_hashes(run.path))
         if version != info["dataset"]["version"]:
@@ -521,7 +521,7 @@ def _resume(run: Run, world: World, decoded: Path | None) -> Run:
         if info["device"] == "cuda" and not torch.cuda.is_available():
             raise SetupError(f"{run.path}: began on a GPU, and there is none here; resume it where it began")
         splits = named_splits(dataset, info["splits"]["train"], info["splits"]["val"])
-        prepared = prepare(config, dataset, splits, None, info["device"], world, _decoded(decoded, config, version))
+        prepared = prepare(config, dataset, splits, None, info["device"], processes, _decoded(decoded, config, version))
         if (trust := prepared.batches.trust) and trust.version != info.get("trust"):
             raise DataError(f"{trust.folder}: has changed since {run.path} began; restore it, or train a new run")
     train = config.train

@@ -14,7 +14,7 @@ import torch
 
 import rounding
 from maskwright.errors import SetupError
-from maskwright.training.distributed.processes import ALONE, World
+from maskwright.training.distributed.processes import ALONE, Processes
 
 FAST = (
     "same_model",
@@ -209,7 +209,7 @@ class TestAlone:
             raise SetupError("as it is")
 
     def test_shares_cover_everything_once(self):
-        shares = [World(rank, 3).own(range(10)) for rank in range(3)]
+        shares = [Processes(rank, 3).own(range(10)) for rank in range(3)]
         assert sorted(value for share in shares for value in share) == list(range(10))
 
 
