@@ -72,9 +72,9 @@ def choice(file: Path) -> dict[str, Any]:
     from maskwright.config import load_config
     from maskwright.data.opening import load_dataset
     from maskwright.training.distributed.processes import ALONE
+    from maskwright.training.measuring import choose_step
     from maskwright.training.precision import fast_arithmetic
     from maskwright.training.prepare import prepare, training_splits
-    from maskwright.training.train import choose_step
 
     config = load_config(file)
     dataset = load_dataset(config.data.root)

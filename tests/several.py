@@ -35,7 +35,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.errors import MaskwrightError
 from maskwright.modeling.models.segmenter import read_tensors
 from maskwright.run import Run
-from maskwright.training import loop
+from maskwright.training import loop, measuring
 from maskwright.training import train as training
 from maskwright.training.distributed.batch_norm import WholeBatchNorm
 from maskwright.training.distributed.processes import joined
@@ -333,7 +333,7 @@ def budgeted(folder: Path) -> dict[str, Any]:
 
         loop.train_step = slow  # type: ignore[assignment]
         time.monotonic = lambda: clock() + told  # type: ignore[assignment]
-        training.choose = lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0})  # type: ignore[assignment]
+        measuring.choose = lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0})  # type: ignore[assignment]
         remembering(folder, rank)
         training.train(run, out=out)
 

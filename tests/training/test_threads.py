@@ -7,9 +7,8 @@ import torch
 
 from maskwright.errors import Interrupted
 from maskwright.run import Run
-from maskwright.training import loop
+from maskwright.training import loop, measuring
 from maskwright.training import threads as module
-from maskwright.training import train as training
 from maskwright.training.precision import Choice
 from maskwright.training.rounds import Found
 from maskwright.training.threads import ThreadChange, Threads, Watch
@@ -159,7 +158,7 @@ def decided(monkeypatch):
     monkeypatch.setattr(module, "_SHORTEST", 10)
     monkeypatch.setattr(Threads, "_due", due)
     monkeypatch.setattr(loop, "_timed", timed)
-    monkeypatch.setattr(training, "choose", lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0}, True, 2, 2))
+    monkeypatch.setattr(measuring, "choose", lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0}, True, 2, 2))
 
 
 def settings_of(data, **changes):

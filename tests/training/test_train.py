@@ -16,7 +16,7 @@ from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.evaluation.scoring.evaluate import evaluate
 from maskwright.modeling.models.segmenter import load_segmenter, read_tensors
 from maskwright.run import Run
-from maskwright.training import loop, prepare
+from maskwright.training import loop, measuring, prepare
 from maskwright.training import train as training
 from maskwright.training.precision import Choice
 from maskwright.training.train import train
@@ -167,8 +167,8 @@ def test_a_budget_becomes_iterations_by_the_measured_speed(data, tmp_path, monke
         nonlocal told
         told += 0.5
 
-    monkeypatch.setattr(training, "choose", lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0}))
-    monkeypatch.setattr(training, "validate", slow_validate)
+    monkeypatch.setattr(measuring, "choose", lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0}))
+    monkeypatch.setattr(measuring, "validate", slow_validate)
     monkeypatch.setattr(training.time, "monotonic", lambda: clock() + told)
     monkeypatch.setattr(
         training,

@@ -24,8 +24,8 @@ from maskwright.modeling.augment import Pipeline
 from maskwright.modeling.losses.cross_entropy import CrossEntropy
 from maskwright.reporting import preview as previewing
 from maskwright.run import Run
-from maskwright.training import train as training
 from maskwright.training import trust as module
+from maskwright.training.distributed.agreement import agreed
 from maskwright.training.distributed.processes import ALONE
 from maskwright.training.loader import Batches, Source, stream
 from maskwright.training.plan import plan
@@ -351,8 +351,8 @@ class TestErrors:
     def test_processes_agree(self, tmp_path: Path) -> None:
         processes: Any = SimpleNamespace(share=lambda _: "first", together=ALONE.together)
         with pytest.raises(DataError, match=f"^{tmp_path}: is not the same on .* as for the first process"):
-            training._agreed(tmp_path, "mine", processes)
-        assert training._agreed(tmp_path, "first", processes) == "first"
+            agreed(tmp_path, "mine", processes)
+        assert agreed(tmp_path, "first", processes) == "first"
 
 
 class TestConfig:

@@ -176,7 +176,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check this machine and installation, and the training of a run, with a fix for what is wrong."""
-    from maskwright.diagnosis import doctor, human
+    from maskwright.diagnosis import doctor
 
     result = doctor(run)
-    show(result.to_dict(), as_json, lambda: human(result))
+    show(result.to_dict(), as_json, result.human)

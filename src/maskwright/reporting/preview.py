@@ -20,8 +20,7 @@ from maskwright.errors import ConfigError
 from maskwright.modeling import augment
 from maskwright.reporting.overlays import Colours, full_legend, safe_colours, shrink_mask, stack, write_text
 from maskwright.training.loader import Source
-from maskwright.training.prepare import batches_of, geometry_of, training_splits
-from maskwright.training.train import settle
+from maskwright.training.prepare import batches_of, geometry_of, settle, training_splits
 
 _DRAWS, _ROWS = 4, 4
 _SMALLEST, _LARGEST = 160, 320  # of a tile's long side, in pixels; in between it has the model's own size

@@ -113,7 +113,7 @@ class Length:
     ) -> None:
         self.iterations, self.evaluate_every, self.refits = iterations, evaluate_every, list[Refit]()
         self._first, self._known, self._budget = iterations, {refit.iteration: refit for refit in refits}, budget
-        self._world = processes
+        self._processes = processes
         self._start, self._position = 0, 0.0
         self._step_seconds: float | None = None
         self._evaluation_seconds = budget.evaluation_seconds if budget else 0.0
@@ -128,7 +128,7 @@ class Length:
     def go_to(self, step: int, run: Run) -> None:
         """To be at `step` of a run whose log ends there, with the refits that the log holds; measuring begins."""
         if self._budget:
-            self._known |= self._world.share(_logged(run) if self._world.first else {})
+            self._known |= self._processes.share(_logged(run) if self._processes.first else {})
         for refit in sorted(self._known.values(), key=lambda refit: refit.iteration):
             if refit.iteration <= step:
                 self._apply(refit)
@@ -136,7 +136,7 @@ class Length:
         # A kill between the picture of an evaluation and its state may have left a new best checkpoint. Only the same
         # evaluation again makes it true, so nothing may change before it.
         evaluation = self.next_evaluation(step)
-        if self._budget and self._world.share(self._world.first and run.sample_file(evaluation).exists()):
+        if self._budget and self._processes.share(self._processes.first and run.sample_file(evaluation).exists()):
             self._next = max(self._next, evaluation)
 
     def next_evaluation(self, step: int) -> int:
@@ -152,7 +152,7 @@ class Length:
         the clock."""
         refit = self._known.get(step)
         if refit is None and self._budget and self._next <= step < self.iterations:
-            refit = self._world.share(self._measured(step, self._budget) if self._world.first else None)
+            refit = self._processes.share(self._measured(step, self._budget) if self._processes.first else None)
             self._restart(step)
         if refit:
             self._apply(refit)

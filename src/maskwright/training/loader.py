@@ -90,7 +90,8 @@ def _order(seed: int, epoch: int, samples: int) -> npt.NDArray[np.int64]:
 class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Item i is the whole batch of step i: images (N, 3, H, W) uint8 channels-last, targets (N, H, W) uint8.
 
-    `rank` and `world_size` take every world_size-th place of it for one of several processes. `trust` tells which pixels count.
+    `rank` and `world_size` take every world_size-th place of it for one of several processes. `trust` says which
+    pixels count.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ from maskwright.modeling.optim.build import Groups, Schedule, build_optimizer
 from maskwright.run import Run
 from maskwright.training.checkpoint import load_state, save_state
 from maskwright.training.distributed.processes import ALONE, Processes
-from maskwright.training.doctor import examine, human
+from maskwright.training.doctor import examine, sentences
 from maskwright.training.ema import Average
 from maskwright.training.length import Budget, Length, Refit
 from maskwright.training.loader import Batches, Source, stream
@@ -143,7 +143,9 @@ def _fit(
         state.pending_losses = [float(loss) for loss in pending]
         if not all(map(math.isfinite, state.pending_losses)):
             log_losses()  # raises: a state that is spoilt never replaces a good one
-        if processes.first and state.log_bytes:  # the state counts on these bytes, so they reach the disk before it does
+        if (
+            processes.first and state.log_bytes
+        ):  # the state counts on these bytes, so they reach the disk before it does
             with open(run.metrics.path, "rb") as stream:
                 os.fsync(stream.fileno())
         if processes.first:
@@ -180,7 +182,9 @@ def _fit(
 
     def evaluate() -> None:
         start = time.monotonic()
-        confusions, loss = validate(judged, validation, criterion, plan.batch_size, run.sample_file(state.step), processes)
+        confusions, loss = validate(
+            judged, validation, criterion, plan.batch_size, run.sample_file(state.step), processes
+        )
         if not math.isfinite(loss):  # the weights have run away in the last step
             raise refuse("the validation loss", state.step - 1)
         result = scores(confusions[-1], segmenter.classes.names, segmenter.classes.ids)
@@ -216,7 +220,7 @@ def _fit(
             and state.step < length.iterations
             and (found := examine(run))
         ):
-            say(f"so far: {human(found)}")  # after 4, 8, 16, … evaluations: the log is read only a few times
+            say(f"so far: {sentences(found)}")  # after 4, 8, 16, … evaluations: the log is read only a few times
 
     with progress("training", length.iterations, "iterations", first) as advance:
         # A run that was killed between its last state and `finished.json` has nothing left to do.

@@ -210,7 +210,7 @@ class Trials:
         processes: Processes = ALONE,
     ) -> None:
         self._segmenter, self._criterion, self._batch = segmenter, criterion, (images, targets)
-        self._groups, self._world = groups, processes
+        self._groups, self._processes = groups, processes
         self._copies: dict[bool, tuple[Segmenter, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {}
         self.spoilt: set[Way] = set()
 
@@ -226,9 +226,9 @@ class Trials:
             loss = step(*self._batch)
             synchronise(self._segmenter.device)
             seconds.append(time.perf_counter() - start)
-            if self._world.any(sum(seconds) > _SECONDS)[0]:
+            if self._processes.any(sum(seconds) > _SECONDS)[0]:
                 break
-        seconds, finite = self._world.share((seconds, bool(torch.isfinite(loss))))
+        seconds, finite = self._processes.share((seconds, bool(torch.isfinite(loss))))
         if not finite:
             self.spoilt.add(way)
             del self._copies[way.channels_last]  # its weights are lost, too, and say nothing about another way
@@ -239,7 +239,7 @@ class Trials:
             trial = with_model(self._segmenter, copy.deepcopy(self._segmenter.model).train())
             Choice(way.precision, 0.0, "", {}, way.channels_last, way.threads).apply(trial)
             step = train_step(
-                trial, self._criterion, build_optimizer(trial.model, trial.spec, self._groups), self._world
+                trial, self._criterion, build_optimizer(trial.model, trial.spec, self._groups), self._processes
             )
             self._copies[way.channels_last] = trial, step
         return self._copies[way.channels_last]
@@ -292,7 +292,11 @@ def train_step(
 
 
 def step_loss(
-    segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, processes: Processes = ALONE
+    segmenter: Segmenter,
+    criterion: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    processes: Processes = ALONE,
 ) -> torch.Tensor:
     """The loss of a batch, images (N, 3, H, W) and targets (N, H, W) uint8, summed over the model's heads with their
     weights; each process gives its share of the batch."""

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from maskwright.base.progress import progress
-from maskwright.config import RunConfig
+from maskwright.config import AugmentTerm, RunConfig, load_config, with_pipelines
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Sample
-from maskwright.errors import DataError
+from maskwright.errors import ConfigError, DataError
 from maskwright.modeling import augment
 from maskwright.modeling.losses.build import build_loss
 from maskwright.modeling.models import takes_encoder
@@ -27,6 +27,23 @@ from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.image_cache import Decoded
 from maskwright.training.loader import Batches, Source
 from maskwright.training.trust import Trust
+
+
+def settle(
+    config: RunConfig | str | Path, overrides: Sequence[str] = (), augmentation: augment.Compose | None = None
+) -> tuple[RunConfig, Path]:
+    """The config that the arguments of `train` mean, which depends on no further file, and the folder it is from."""
+    if isinstance(config, RunConfig):
+        if overrides:
+            raise ConfigError("overrides go with the path of a config; change the RunConfig itself instead")
+        folder = Path.cwd()
+    else:
+        folder = Path(config).parent
+        config = load_config(config, overrides)
+    if augmentation is not None:
+        entry = {"name": augment.PASS_THROUGH, "pipeline": augment.passthrough.describe(augmentation)}
+        config = config.model_copy(update={"augment": [AugmentTerm.model_validate(entry)]})
+    return with_pipelines(config), folder
 
 
 def training_splits(dataset: Dataset, holdout: float, seed: int) -> tuple[list[Sample], list[Sample]]:
@@ -143,7 +160,13 @@ def batches_of(config: RunConfig, source: Source, processes: Processes = ALONE) 
         else None
     )
     return Batches(
-        source, augmentation, config.train.batch_size, config.seed, rank=processes.rank, world_size=processes.size, trust=trust
+        source,
+        augmentation,
+        config.train.batch_size,
+        config.seed,
+        rank=processes.rank,
+        world_size=processes.size,
+        trust=trust,
     )
 
 

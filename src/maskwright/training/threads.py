@@ -67,9 +67,11 @@ class Watch:
 class Threads:
     """The number of threads at a step. Without a `watch` only the changes that are known are made."""
 
-    def __init__(self, known: Sequence[ThreadChange] = (), watch: Watch | None = None, processes: Processes = ALONE) -> None:
+    def __init__(
+        self, known: Sequence[ThreadChange] = (), watch: Watch | None = None, processes: Processes = ALONE
+    ) -> None:
         self.changes: list[ThreadChange] = []
-        self._known, self._watch, self._world = {change.iteration: change for change in known}, watch, processes
+        self._known, self._watch, self._processes = {change.iteration: change for change in known}, watch, processes
         self._usual = watch.step_seconds if watch else None
         self._seconds: list[float] = []
         self._took: float | None = None
@@ -80,14 +82,14 @@ class Threads:
         """To be at `step` of a run whose log ends there, with the changes that the log holds. `evaluation` is the step
         of the next one: where that was begun before a kill, nothing may change before it is done again."""
         if self._watch:
-            self._known |= self._world.share(_logged(run) if self._world.first else {})
+            self._known |= self._processes.share(_logged(run) if self._processes.first else {})
         for change in sorted(self._known.values(), key=lambda change: change.iteration):
             if change.iteration <= step:
                 self._apply(change)
         if step:
             self._usual = None  # perhaps another machine, and with other threads than measured
         self._restart(step, iterations)
-        if self._watch and self._world.share(self._world.first and run.sample_file(evaluation).exists()):
+        if self._watch and self._processes.share(self._processes.first and run.sample_file(evaluation).exists()):
             self._next = max(self._next, evaluation)
 
     def stepped(self, seconds: float) -> None:
@@ -103,7 +105,7 @@ class Threads:
         change = self._known.get(step)
         if change is None and self._watch and self._next <= step < iterations:
             usual = median(self._seconds)
-            if self._world.share(self._due(usual, iterations - step, self._watch.most)):
+            if self._processes.share(self._due(usual, iterations - step, self._watch.most)):
                 change = self._found(step, self._watch.most, timed)
             elif self._usual is None:
                 self._usual = usual
