@@ -15,13 +15,13 @@ from maskwright.config import (
     EXCLUSIVE,
     SYNONYMS,
     RunConfig,
-    _as_model,
     check_document,
     json_schema,
     load_config,
     rebase,
     seconds_of,
 )
+from maskwright.config.checking import arguments_model
 from maskwright.errors import ConfigError
 from maskwright.modeling import augment, losses, models, optim
 from maskwright.training.tracking import trackers
@@ -323,7 +323,7 @@ def test_what_is_no_time(text: str) -> None:
 def test_arguments_of_every_row_can_be_checked(table: dict[str, Any], arguments: Any) -> None:
     for name in table:
         parameters = arguments(name)
-        model = _as_model(name, parameters)
+        model = arguments_model(name, parameters)
         defaults = {
             key: list(p.default) if isinstance(p.default, tuple) else p.default
             for key, p in parameters.items()

@@ -1,46 +1,27 @@
-"""The config of a run, `run.yaml`: what it may hold, how it is read with all problems at once, and what overrides do."""
+"""The config of a run, `run.yaml`: what it may hold, and how it is read, with all problems at once."""
 
+from maskwright.config.checking import check_document
+from maskwright.config.editor_schema import json_schema
+from maskwright.config.loading import EXCLUSIVE, load_config, rebase, with_pipelines
 from maskwright.config.schema import (
-    EXCLUSIVE,
-    LENGTHS,
-    SYNONYMS,
     AugmentTerm,
-    DataConfig,
-    GroupConfig,
     LossTerm,
-    ModelConfig,
-    OptimizerConfig,
     RefitConfig,
     RunConfig,
-    ScheduleConfig,
     ThreadsConfig,
-    TrackerTerm,
-    TrainConfig,
     TrustConfig,
-    check_document,
-    json_schema,
-    load_config,
-    rebase,
     seconds_of,
-    with_pipelines,
 )
+from maskwright.config.synonyms import SYNONYMS
 
 __all__ = [
     "EXCLUSIVE",
-    "LENGTHS",
     "SYNONYMS",
     "AugmentTerm",
-    "DataConfig",
-    "GroupConfig",
     "LossTerm",
-    "ModelConfig",
-    "OptimizerConfig",
     "RefitConfig",
     "RunConfig",
-    "ScheduleConfig",
     "ThreadsConfig",
-    "TrackerTerm",
-    "TrainConfig",
     "TrustConfig",
     "check_document",
     "json_schema",

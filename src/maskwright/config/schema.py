@@ -1,34 +1,15 @@
-"""RunConfig: everything a training is decided by, read from strict YAML.
-
-`load_config` reports every problem at once with file, line and column: wrong keys and values, names
-that are in no table, and arguments that a model, loss or augmentation does not take.
-"""
+"""RunConfig: everything that decides a training, as strict models of the sections of `run.yaml`."""
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_origin
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    Strict,
-    ValidationError,
-    create_model,
-    field_validator,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from maskwright.base import strictyaml
-from maskwright.base.strictyaml import Document, Exclusive, StrictModel, did_you_mean
+from maskwright.base.strictyaml import StrictModel, did_you_mean
 from maskwright.core.classes import Selector
-from maskwright.errors import ConfigError
 from maskwright.modeling import augment, losses, models, optim
 from maskwright.training.tracking import trackers
 
@@ -40,12 +21,12 @@ Positive = Annotated[int, Field(gt=0)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
-def _by_name(value: Any) -> Any:
+def by_name(value: Any) -> Any:
     """The short form: `dice` for `{name: dice}`."""
     return {"name": value} if isinstance(value, str) else value
 
 
-def _row(entry: dict[str, Any]) -> str:
+def row_name(entry: dict[str, Any]) -> str:
     """The name of an entry; empty when it is no text, which the model of the config reports."""
     name = entry.get("name")
     return name if isinstance(name, str) else ""
@@ -210,10 +191,10 @@ class OptimizerConfig(_Named):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_the_row(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or _row(value) not in optim.OPTIMIZERS:
+    def _of_therow_name(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or row_name(value) not in optim.OPTIMIZERS:
             return value
-        own = optim.optimizer_arguments(_row(value))
+        own = optim.optimizer_arguments(row_name(value))
         return {key: own[key].default for key in ("lr", "weight_decay")} | value
 
 
@@ -228,7 +209,7 @@ class ScheduleConfig(_Named):
     @model_validator(mode="before")
     @classmethod
     def _rising(cls, value: Any) -> Any:
-        return {"warmup": 0} | value if isinstance(value, dict) and _row(value) == "one_cycle" else value
+        return {"warmup": 0} | value if isinstance(value, dict) and row_name(value) == "one_cycle" else value
 
     @model_validator(mode="after")
     def _one_rise(self) -> ScheduleConfig:
@@ -321,7 +302,7 @@ class RunConfig(StrictModel):
     @field_validator("model", "optimizer", "schedule", mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        return _by_name(value)
+        return by_name(value)
 
     @field_validator("trackers")
     @classmethod
@@ -341,7 +322,7 @@ class RunConfig(StrictModel):
     @field_validator("loss", "augment", "trackers", mode="before")
     @classmethod
     def _short_list(cls, value: Any) -> Any:
-        return [_by_name(item) for item in (value if isinstance(value, list) else [value])]
+        return [by_name(item) for item in (value if isinstance(value, list) else [value])]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with every value, which `RunConfig.model_validate` reads back."""
@@ -354,295 +335,3 @@ def seconds_of(text: str) -> float:
     if not match or float(match[1]) <= 0:
         raise ValueError(f"{text!r} is not a time such as 90s, 5m or 1.5h")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-# What users of other tools write, and where it stands here. Keys of a section are also found where they do not belong.
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "data": DataConfig,
-    "model": ModelConfig,
-    "optimizer": OptimizerConfig,
-    "schedule": ScheduleConfig,
-    "train": TrainConfig,
-}
-SYNONYMS = {
-    key: f"{section}.{key}"
-    for section, model in _SECTIONS.items()
-    for key in model.model_fields
-    if key not in ("name", "args")
-} | {
-    "learning_rate": "optimizer.lr",
-    "base_lr": "optimizer.lr",
-    "lr0": "optimizer.lr",
-    "wd": "optimizer.weight_decay",
-    "optim": "optimizer",
-    "optimiser": "optimizer",
-    "scheduler": "schedule",
-    "lr_scheduler": "schedule",
-    "lr_schedule": "schedule",
-    "warmup_steps": "schedule.warmup",
-    "warmup_iters": "schedule.warmup",
-    "epoch": "train.epochs",
-    "num_epochs": "train.epochs",
-    "n_epochs": "train.epochs",
-    "max_epochs": "train.epochs",
-    "steps": "train.iterations",
-    "max_steps": "train.iterations",
-    "num_steps": "train.iterations",
-    "iters": "train.iterations",
-    "max_iters": "train.iterations",
-    "max_iterations": "train.iterations",
-    "batch": "train.batch_size",
-    "batchsize": "train.batch_size",
-    "bs": "train.batch_size",
-    "samples_per_gpu": "train.batch_size",
-    "num_workers": "train.workers",
-    "n_workers": "train.workers",
-    "patience": "train.early_stopping",
-    "amp": "train.precision",
-    "eval_every": "train.evaluate_every",
-    "eval_interval": "train.evaluate_every",
-    "val_interval": "train.evaluate_every",
-    "time": "train.budget",
-    "img_size": "data.image_size",
-    "imgsz": "data.image_size",
-    "imsize": "data.image_size",
-    "size": "data.image_size",
-    "input_size": "data.image_size",
-    "crop_size": "data.image_size",
-    "resolution": "data.image_size",
-    "dataset": "data.root",
-    "data_root": "data.root",
-    "dataset_path": "data.root",
-    "path": "data.root",
-    "val_split": "data.holdout",
-    "validation_split": "data.holdout",
-    "interpolation": "data.resample",
-    "backbone": "model.encoder",
-    "encoder_name": "model.encoder",
-    "arch": "model.name",
-    "architecture": "model.name",
-    "network": "model.name",
-    "pretrained": "model.weights",
-    "encoder_weights": "model.weights",
-    "losses": "loss",
-    "criterion": "loss",
-    "augmentation": "augment",
-    "augmentations": "augment",
-    "transforms": "augment",
-    "random_seed": "seed",
-    "random_state": "seed",
-    "logger": "trackers",
-    "loggers": "trackers",
-    "tta": "flip_average",
-}
-
-
-def _as_model(name: str, parameters: dict[str, inspect.Parameter]) -> type[BaseModel]:
-    """The arguments of a table row as a model, so that they are checked like any other value."""
-    fields: dict[str, Any] = {
-        key: (
-            Any if parameter.annotation is parameter.empty else _from_yaml(parameter.annotation),
-            ... if parameter.default is parameter.empty else parameter.default,
-        )
-        for key, parameter in parameters.items()
-    }
-    config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
-    return create_model(name, __config__=config, **fields)
-
-
-def _from_yaml(annotation: Any) -> Any:
-    """YAML writes tuples as lists."""
-    return Annotated[annotation, Strict(False)] if get_origin(annotation) is tuple else annotation
-
-
-def _argument_problems(document: Document, folder: Path) -> list[str]:
-    """Arguments that table rows do not take, found on the raw values so that they join the other problems."""
-    problems: list[str] = []
-    has_torch = importlib.util.find_spec("torch") is not None
-
-    def check(
-        location: tuple[str | int, ...],
-        name: str,
-        parameters: dict[str, inspect.Parameter],
-        given: dict[str, Any],
-        build: Callable[..., Any] | None = None,
-        own: Collection[str] = (),
-    ) -> None:
-        """`own` are keys of the entry itself, which are checked elsewhere: here they are only known."""
-        known = dict.fromkeys(own, inspect.Parameter("own", inspect.Parameter.KEYWORD_ONLY, default=None))
-        model = _as_model(name, parameters | known)
-        try:
-            model.model_validate(given)
-        except ValidationError as error:
-            words = SYNONYMS if location in (("optimizer",), ("schedule",)) else {}
-            problems.extend(strictyaml.problems_of(model, document, error, location, words))
-            return
-        if build is not None:
-            try:
-                build(**{key: value for key, value in given.items() if key not in own})
-            except ConfigError as error:
-                problems.extend(document.problem(location, problem) for problem in error.problems)
-            except ValueError as error:
-                problems.append(document.problem(location, str(error)))
-
-    for section, table, arguments, own, needs_torch in (
-        ("loss", losses.LOSSES, losses.arguments, {"name", "weight", "class_weights", "levels"}, True),
-        (
-            "augment",
-            augment.AUGMENTATIONS | {augment.PASS_THROUGH: partial(_check_pipeline, folder)},
-            augment.arguments,
-            {"name"},
-            False,
-        ),
-        ("trackers", trackers.TRACKERS, trackers.arguments, {"name"}, False),
-    ):
-        entries = document.data.get(section, [])
-        for i, entry in enumerate(entries if isinstance(entries, list) else [entries]):
-            entry = _by_name(entry)
-            if isinstance(entry, dict) and _row(entry) in table and (has_torch or not needs_torch):
-                given = {key: value for key, value in entry.items() if key not in own}
-                row = table[entry["name"]]
-                check(
-                    (section, i),
-                    entry["name"],
-                    arguments(entry["name"]),
-                    given,
-                    models.load(row) if isinstance(row, str) else row,
-                )
-                if (
-                    section == "loss"
-                    and entry.get("class_weights", "none") != "none"
-                    and not losses.takes_class_weights(entry["name"])
-                ):
-                    problems.append(
-                        document.problem(
-                            (section, i, "class_weights"), f"{entry['name']} does not look at classes; remove it"
-                        )
-                    )
-    builders: dict[str, dict[str, Callable[..., Any]]] = {
-        "optimizer": dict(optim.OPTIMIZERS),
-        "schedule": {name: partial(schedule, 0, 1) for name, schedule in optim.SCHEDULES.items()},
-    }
-    for section, owner, row_arguments in (
-        ("optimizer", OptimizerConfig, optim.optimizer_arguments),
-        ("schedule", ScheduleConfig, optim.schedule_arguments),
-    ):
-        entry = document.data.get(section)
-        if isinstance(entry, dict) and (name := _row({"name": owner().name} | entry)) in builders[section]:
-            check((section,), name, row_arguments(name), entry, builders[section][name], owner.model_fields)
-    model = document.data.get("model")
-    if has_torch and isinstance(model, dict) and _row(model) in models.MODELS:
-        given = model.get("args", {})
-        if isinstance(given, dict):
-            check(("model", "args"), model["name"], models.arguments(model["name"]), given)
-    return problems
-
-
-def _check_pipeline(folder: Path, file: str | None = None, pipeline: dict[str, Any] | None = None) -> None:
-    """Raises ConfigError when a pipeline of albumentations, in a file relative to `folder`, cannot be used."""
-    data = augment.pass_through(None if file is None else str(folder / file), pipeline)
-    if found := augment.passthrough.problems(data):
-        raise ConfigError([f"{file}: {problem}" if file else problem for problem in found])
-
-
-def check_document(document: Document, folder: Path = Path()) -> RunConfig:
-    """The config of a parsed file whose relative paths start from `folder`. Raises ConfigError with every problem at
-    once."""
-    problems: list[str] = []
-    config = None
-    try:
-        config = RunConfig.model_validate(document.data)
-    except ValidationError as error:
-        problems = strictyaml.problems_of(RunConfig, document, error, (), SYNONYMS)
-    problems += _argument_problems(document, folder)
-    if problems or config is None:
-        raise ConfigError(problems)
-    return config
-
-
-def _other_lengths(own: str) -> Exclusive:
-    """Of a training. What the clock made of its iterations (`refits`, `thread_changes`) ends with them."""
-    others = tuple(key for key in (*LENGTHS, "refits", "thread_changes") if key != own)
-    return Exclusive("train", own, lambda value: others)
-
-
-def _without_encoder(name: Any) -> tuple[str, ...]:
-    return ("encoder", "weights") if name in models.MODELS and not models.takes_encoder(name) else ()
-
-
-# A value that is set from outside (`--set`, `overrides`, the matrix of a study) takes the place of what it rules out.
-EXCLUSIVE = (
-    *map(_other_lengths, LENGTHS),
-    Exclusive("train", "threads", lambda threads: ("thread_changes",)),
-    Exclusive("data.trust", "mode", lambda mode: ("least",) if mode == "weight" else ()),
-    Exclusive("model", "name", _without_encoder),
-    Exclusive("schedule", "name", lambda name: ("warmup",) if name == "one_cycle" else ()),
-    Exclusive("augment.*", "file", lambda file: ("pipeline",)),
-    Exclusive("augment.*", "pipeline", lambda pipeline: ("file",)),
-)
-
-
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Reads `run.yaml`; relative paths in it become relative to its folder.
-
-    `overrides` are settings such as `train.iterations=100`, which take the place of what the file has there, and of
-    what cannot stand beside them (here `epochs` or `budget`). Raises ConfigError with every problem at once.
-    """
-    path = Path(path)
-    document = strictyaml.read(path)
-    strictyaml.apply_overrides(document, overrides, EXCLUSIVE)
-    config = check_document(document, path.parent)
-    return rebase(config, path.parent)
-
-
-def rebase(config: RunConfig, folder: Path) -> RunConfig:
-    """The config with its relative paths taken from `folder`."""
-    data = config.data.model_copy(update={"root": str(folder / config.data.root)})
-    if trust := data.trust:
-        data = data.model_copy(update={"trust": trust.model_copy(update={"folder": str(folder / trust.folder)})})
-    model = config.model
-    if model.weights not in ("none", "imagenet"):
-        model = model.model_copy(update={"weights": str(folder / model.weights)})
-    terms = [
-        term.model_copy(update={"file": str(folder / term.arguments["file"])})
-        if term.name == augment.PASS_THROUGH and term.arguments.get("file")
-        else term
-        for term in config.augment
-    ]
-    return config.model_copy(update={"data": data, "model": model, "augment": terms})
-
-
-def with_pipelines(config: RunConfig) -> RunConfig:
-    """The config with the content of the pipeline file that it names, so that a run depends on no other file."""
-    terms = [
-        AugmentTerm.model_validate({"name": term.name, "pipeline": augment.pass_through(**term.arguments)})
-        if term.name == augment.PASS_THROUGH
-        else term
-        for term in config.augment
-    ]
-    return config.model_copy(update={"augment": terms})
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of `run.yaml` for editors, with the names of all tables."""
-    schema = RunConfig.model_json_schema()
-    definitions = schema["$defs"]
-    for definition, table, section in (
-        ("LossTerm", losses.LOSSES, "loss"),
-        ("AugmentTerm", augment.AUGMENTATIONS, "augment"),
-        ("TrackerTerm", trackers.TRACKERS, "trackers"),
-    ):
-        names = sorted([*table, augment.PASS_THROUGH] if section == "augment" else table)
-        definitions[definition]["properties"]["name"]["enum"] = names
-        item = {"anyOf": [{"enum": names}, {"$ref": f"#/$defs/{definition}"}]}
-        listed = schema["properties"][section] | {"items": item}
-        schema["properties"][section] = {"anyOf": [item, listed]}
-    for section, definition, names in (
-        ("model", "ModelConfig", sorted(models.MODELS)),
-        ("optimizer", "OptimizerConfig", sorted(optim.OPTIMIZERS)),
-        ("schedule", "ScheduleConfig", sorted(optim.SCHEDULES)),
-    ):
-        definitions[definition]["properties"]["name"]["enum"] = names
-        schema["properties"][section] = {"anyOf": [{"enum": names}, {"$ref": f"#/$defs/{definition}"}]}
-    definitions["DataConfig"]["properties"]["trust"]["anyOf"].append({"type": "string"})
-    return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Maskwright run.yaml"}
