@@ -291,7 +291,7 @@ def test_a_wrong_name_gets_the_near_one(folder: Path) -> None:
 
 
 def test_a_dataset_of_many_samples_prints_one_short_line(tmp_path: Path) -> None:
-    dataset = load_dataset(make_dataset(tmp_path, "split_folders"))
+    dataset = load_dataset(make_dataset(tmp_path, 4))
     many = replace(dataset, samples=tuple(replace(dataset[0], name=f"train/{i}") for i in range(5000)))
     for text in (repr(many), str(many), many._repr_html_()):
         assert len(text) < 1000
