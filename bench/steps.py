@@ -73,8 +73,8 @@ def choice(file: Path) -> dict[str, Any]:
     from maskwright.data.opening import load_dataset
     from maskwright.training.distributed.processes import ALONE
     from maskwright.training.measuring import choose_step
-    from maskwright.training.precision import fast_arithmetic
     from maskwright.training.prepare import prepare, training_splits
+    from maskwright.training.step import fast_arithmetic
 
     config = load_config(file)
     dataset = load_dataset(config.data.root)
@@ -96,7 +96,8 @@ def planned(data: Path, options: argparse.Namespace, file: Path) -> None:
     from maskwright.base.storage import atomic_write_text
     from maskwright.config import RunConfig
     from maskwright.modeling.models import takes_encoder
-    from maskwright.training.plan import ENCODER, plan
+    from maskwright.training.plan import plan
+    from maskwright.training.planning.weights import ENCODER
 
     config = plan(data, encoder=ENCODER, weights="none", budget=options.budget).config
     changes: dict[str, Any] = {}

@@ -40,7 +40,7 @@ from maskwright.training import train as training
 from maskwright.training.distributed.batch_norm import WholeBatchNorm
 from maskwright.training.distributed.processes import joined
 from maskwright.training.loader import Batches
-from maskwright.training.precision import Choice
+from maskwright.training.precision import StepChoice
 from tiny import EVERY_AUGMENTATION, config, write_dataset
 
 PATIENCE = 240.0
@@ -143,7 +143,7 @@ def remembering(folder: Path, rank: int) -> None:
 
 
 def saving_often() -> None:
-    training.Plan = partial(training.Plan, state_every_seconds=0.0)  # type: ignore[attr-defined,assignment]
+    training.FitSettings = partial(training.FitSettings, state_every_seconds=0.0)  # type: ignore[attr-defined,assignment]
 
 
 def at_step(step: int, number: int) -> None:
@@ -333,7 +333,7 @@ def budgeted(folder: Path) -> dict[str, Any]:
 
         loop.train_step = slow  # type: ignore[assignment]
         time.monotonic = lambda: clock() + told  # type: ignore[assignment]
-        measuring.choose = lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0})  # type: ignore[assignment]
+        measuring.choose = lambda *_: StepChoice("float32", 1.0, "told", {"float32": 1.0})  # type: ignore[assignment]
         remembering(folder, rank)
         training.train(run, out=out)
 
@@ -458,7 +458,7 @@ def campaign(folder: Path, kills: int = 40) -> dict[str, Any]:
     found: dict[str, Any] = {"killed": 0, "stopped": 0, "runs": 0, "mismatches": 0, "slowest": 0.0, "codes": []}
 
     def go_on(rank: int, out: Path, pause: float) -> None:
-        training.Plan = partial(training.Plan, state_every_seconds=pause)  # type: ignore[attr-defined,assignment]
+        training.FitSettings = partial(training.FitSettings, state_every_seconds=pause)  # type: ignore[attr-defined,assignment]
         if out.exists():
             training.resume(out)
         else:

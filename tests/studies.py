@@ -88,7 +88,7 @@ def lead(file: Path, out: Path, workers: int, log: Path, prepare: Callable[[], N
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
-        pool._PAUSE = 0.01
+        pool.PAUSE = 0.01
         pool.start = lambda study, name, slot, _: Fork(study, name, slot)  # type: ignore[assignment,return-value]
         prepare()
         code = study(file, workers=workers, out=out).exit_code

@@ -419,7 +419,7 @@ def test_refits_end_with_the_iterations_they_belong_to(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, text), ["train.epochs=1.0"]).train.refits == []
 
 
-@pytest.mark.parametrize("override", ["train.threads=1", "train.threads=null", "train.budget=1m"])
+@pytest.mark.parametrize("override", ["train.threads=1", "train.budget=1m"])
 def test_thread_changes_end_with_what_they_belong_to(tmp_path: Path, override: str) -> None:
     text = SMALLEST.replace("epochs: 2.5", "iterations: 9, threads: 2, thread_changes: [{iteration: 3, threads: 1}]")
     assert len(load_config(write(tmp_path, text)).train.thread_changes) == 1

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from maskwright.studies.matrix import load_study as load_study
     from maskwright.studies.status import study_status as study_status
     from maskwright.studies.study import study as study
-    from maskwright.training.plan import plan as plan
     from maskwright.training.tracking.delivery.sync import sync as sync
     from maskwright.training.train import resume as resume
     from maskwright.training.train import train as train
     from maskwright.verbs.audit import audit as audit
     from maskwright.verbs.decide import decide as decide
     from maskwright.verbs.explain import explain as explain
+    from maskwright.verbs.plan import plan as plan
     from maskwright.verbs.suspects import suspects as suspects
 
 _HOMES = {
@@ -57,7 +57,7 @@ _HOMES = {
     "load_config": "config",
     "load_dataset": "data.opening",
     "load_study": "studies.matrix",
-    "plan": "training.plan",
+    "plan": "verbs.plan",
     "plot": "reporting.plots",
     "predict": "inference.predict",
     "preview": "reporting.preview",

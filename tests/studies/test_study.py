@@ -69,7 +69,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs that were worked on, by this process."""
     monkeypatch.setattr(Here, "started", [])
     monkeypatch.setattr(pool, "start", Here)
-    monkeypatch.setattr(pool, "_PAUSE", 0)
+    monkeypatch.setattr(pool, "PAUSE", 0)
     return Here.started
 
 
@@ -297,7 +297,7 @@ def test_plain_lines_are_shown_now_and_then(
     with show(lambda: STATUS) as tick:
         tick()
         assert capsys.readouterr().err == ""
-    monkeypatch.setattr(progress_table, "_LINES_EVERY", 0.0)
+    monkeypatch.setattr(progress_table, "LINES_EVERY", 0.0)
     with show(lambda: STATUS) as tick:
         tick()
     assert capsys.readouterr().err.splitlines() == [*STATUS.lines()[1:3], STATUS.summary()]

@@ -16,7 +16,7 @@ from maskwright.run import Run
 from maskwright.training import length as module
 from maskwright.training import loop, measuring
 from maskwright.training.length import Budget, Length, Refit, fitted, needed, spacing
-from maskwright.training.precision import Choice
+from maskwright.training.precision import StepChoice
 from maskwright.training.train import resume, train
 from tiny import config, write_dataset
 
@@ -182,7 +182,7 @@ def clock(monkeypatch):
     for room in (loop, measuring):
         monkeypatch.setattr(room, "validate", slow_validate)
     monkeypatch.setattr(loop, "train_step", slow_step)
-    monkeypatch.setattr(measuring, "choose", lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0}))
+    monkeypatch.setattr(measuring, "choose", lambda *_: StepChoice("float32", 1.0, "told", {"float32": 1.0}))
     monkeypatch.setattr(measuring.time, "monotonic", clock.monotonic)
     return clock
 

@@ -9,7 +9,7 @@ from maskwright.errors import Interrupted
 from maskwright.run import Run
 from maskwright.training import loop, measuring
 from maskwright.training import threads as module
-from maskwright.training.precision import Choice
+from maskwright.training.precision import StepChoice
 from maskwright.training.rounds import Found
 from maskwright.training.threads import ThreadChange, Threads, Watch
 from maskwright.training.train import resume, train
@@ -155,10 +155,12 @@ def decided(monkeypatch):
         best = 1 if now == 2 else 2
         return Found(best, dict.fromkeys(numbers, 1.0), dict.fromkeys(numbers, 1.0))
 
-    monkeypatch.setattr(module, "_SHORTEST", 10)
-    monkeypatch.setattr(Threads, "_due", due)
-    monkeypatch.setattr(loop, "_timed", timed)
-    monkeypatch.setattr(measuring, "choose", lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0}, True, 2, 2))
+    monkeypatch.setattr(module, "SHORTEST", 10)
+    monkeypatch.setattr(Threads, "due", due)
+    monkeypatch.setattr(loop, "time_threads", timed)
+    monkeypatch.setattr(
+        measuring, "choose", lambda *_: StepChoice("float32", 1.0, "told", {"float32": 1.0}, True, 2, 2)
+    )
 
 
 def settings_of(data, **changes):

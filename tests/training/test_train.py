@@ -18,7 +18,7 @@ from maskwright.modeling.models.segmenter import load_segmenter, read_tensors
 from maskwright.run import Run
 from maskwright.training import loop, measuring, prepare
 from maskwright.training import train as training
-from maskwright.training.precision import Choice
+from maskwright.training.precision import StepChoice
 from maskwright.training.train import train
 from tiny import EVERY_AUGMENTATION, config, write_dataset
 
@@ -167,7 +167,7 @@ def test_a_budget_becomes_iterations_by_the_measured_speed(data, tmp_path, monke
         nonlocal told
         told += 0.5
 
-    monkeypatch.setattr(measuring, "choose", lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0}))
+    monkeypatch.setattr(measuring, "choose", lambda *_: StepChoice("float32", 1.0, "told", {"float32": 1.0}))
     monkeypatch.setattr(measuring, "validate", slow_validate)
     monkeypatch.setattr(training.time, "monotonic", lambda: clock() + told)
     monkeypatch.setattr(
@@ -249,8 +249,8 @@ def test_a_loss_that_is_not_finite_names_its_images(data, tmp_path, monkeypatch,
 
         return counted
 
-    plan_of, batches = training.Plan, []
-    monkeypatch.setattr(training, "Plan", lambda *arguments: plan_of(*arguments, state_every_seconds=pause))
+    settings_of, batches = training.FitSettings, []
+    monkeypatch.setattr(training, "FitSettings", lambda *arguments: settings_of(*arguments, state_every_seconds=pause))
     monkeypatch.setattr(loop, "train_step", spoilt)
     monkeypatch.setattr(
         training, "prepare", lambda *arguments: batches.append(prepare.prepare(*arguments)) or batches[0]

@@ -89,7 +89,7 @@ for _verb in VERBS:
     app.command()(_verb)
 
 
-def _wait_politely(environment: MutableMapping[str, str]) -> None:
+def wait_politely(environment: MutableMapping[str, str]) -> None:
     """Lets torch's threads sleep soon when they wait for each other, unless the user has decided on it.
 
     By default they spin for milliseconds: beside one busy program on two cores a training step then takes three
@@ -102,7 +102,7 @@ def _wait_politely(environment: MutableMapping[str, str]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits with the code of the contract (see `maskwright.errors`)."""
     warnings.filterwarnings("ignore")  # libraries' notes are not for users; findings and errors are ours to say
-    _wait_politely(os.environ)
+    wait_politely(os.environ)
     try:
         code = app(arguments, standalone_mode=False, prog_name="maskwright")
     except MaskwrightError as error:

@@ -4,6 +4,7 @@ from maskwright.config.checking import check_document
 from maskwright.config.editor_schema import json_schema
 from maskwright.config.loading import EXCLUSIVE, load_config, rebase, with_pipelines
 from maskwright.config.schema import (
+    LENGTHS,
     AugmentTerm,
     LossTerm,
     RefitConfig,
@@ -16,6 +17,7 @@ from maskwright.config.synonyms import SYNONYMS
 
 __all__ = [
     "EXCLUSIVE",
+    "LENGTHS",
     "SYNONYMS",
     "AugmentTerm",
     "LossTerm",

@@ -19,7 +19,7 @@ from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
 from maskwright.modeling import augment
 from maskwright.reporting.overlays import Colours, full_legend, safe_colours, shrink_mask, stack, write_text
-from maskwright.training.loader import Source
+from maskwright.training.loader import DecodedSamples
 from maskwright.training.prepare import batches_of, geometry_of, settle, training_splits
 
 _DRAWS, _ROWS = 4, 4
@@ -69,7 +69,7 @@ def preview(
     path = require_absent(Path(out) if out else next_free(folder / "previews", dataset.name))
     say(f"preview folder: {path}")
     samples, _ = training_splits(dataset, settled.data.holdout, settled.seed)
-    source = Source(dataset, samples, geometry_of(settled))
+    source = DecodedSamples(dataset, samples, geometry_of(settled))
     batches = batches_of(settled, source)
     chosen = np.linspace(0, len(samples) - 1, min(images, len(samples))).round().astype(int).tolist()
     colours = safe_colours(dataset.classes)
@@ -79,7 +79,7 @@ def preview(
             blocks = [_heads(settled.data.image_size)]
             for done, index in enumerate(chosen[start : start + _ROWS], start + 1):
                 pairs = [source[index], *(batches.pair(epoch, index) for epoch in range(_DRAWS))]
-                blocks.append(_block(samples[index].name, pairs, colours, dataset.classes.background))
+                blocks.append(sample_block(samples[index].name, pairs, colours, dataset.classes.background))
                 advance(done)
             sheets.append(f"preview-{len(sheets) + 1:03d}.png")
             stack(blocks).save(staging / sheets[-1])
@@ -95,7 +95,7 @@ def preview(
     )
 
 
-def _tile_size(size: Sequence[int]) -> tuple[int, int]:
+def tile_size(size: Sequence[int]) -> tuple[int, int]:
     """(height, width) of a tile for the model's `size`: that itself, unless it is too small or too large to look at."""
     side = max(size)
     scale = -(-_SMALLEST // side) if side < _SMALLEST else min(1.0, _LARGEST / side)
@@ -104,18 +104,18 @@ def _tile_size(size: Sequence[int]) -> tuple[int, int]:
 
 def _heads(size: Sequence[int]) -> Image.Image:
     """A line that tells what the columns are."""
-    width = _tile_size(size)[1]
+    width = tile_size(size)[1]
     line = Image.new("RGB", (_GAP + (1 + _DRAWS) * (width + _GAP), 2 * _LETTERS), _PAPER)
     for column, text in enumerate([f"resized to {size[0]}x{size[1]}", *(f"epoch {n}" for n in range(1, _DRAWS + 1))]):
         write_text(ImageDraw.Draw(line), (_GAP + column * (width + _GAP), _LETTERS), text, width, _LETTERS)
     return line
 
 
-def _block(
+def sample_block(
     name: str, pairs: Sequence[tuple[Pixels, Mask]], colours: Colours, background: int | None = 0
 ) -> Image.Image:
     """One sample: its name, a row of images and a row of the same with their masks."""
-    height, width = _tile_size(pairs[0][1].shape)
+    height, width = tile_size(pairs[0][1].shape)
     block = Image.new("RGB", (_GAP + len(pairs) * (width + _GAP), 2 * (height + 2) + 2 * _LETTERS + _GAP), _PAPER)
     write_text(ImageDraw.Draw(block), (_GAP, _LETTERS), name, block.width - 2 * _GAP, _LETTERS)
     for column, (image, mask) in enumerate(pairs):

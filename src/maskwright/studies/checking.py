@@ -14,11 +14,11 @@ from maskwright.core.dataset import Dataset
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, MaskwrightError
 from maskwright.studies.folder import Study
-from maskwright.studies.matrix import Entry
+from maskwright.studies.matrix import StudyEntry
 from maskwright.training.tracking import trackers
 
 
-def check_runs(entries: Sequence[Entry]) -> dict[str, Dataset]:
+def check_runs(entries: Sequence[StudyEntry]) -> dict[str, Dataset]:
     """The datasets of the runs, by their root. Raises a ConfigError of all that is wrong with settings, else the first
     error of another kind."""
     import torch
@@ -97,7 +97,7 @@ def splits_to_score(wanted: Sequence[str] | None, datasets: Iterable[Dataset]) -
     return list(wanted)
 
 
-def check_versions(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset]) -> dict[str, str]:
+def check_versions(study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Dataset]) -> dict[str, str]:
     """The content versions of the datasets. DataError when a run of the study began with another one: then its scores
     could not be compared with those of the rest."""
     versions = {root: dataset.version(dataset.file_hashes(study.path)) for root, dataset in datasets.items()}

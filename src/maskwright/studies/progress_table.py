@@ -11,7 +11,7 @@ from maskwright.base.progress import say, speaks
 from maskwright.studies.status import StudyStatus
 
 # Seconds between two looks at the runs, for a terminal and for a log.
-_DRAWN_EVERY, _LINES_EVERY = 2.0, 30.0
+_DRAWN_EVERY, LINES_EVERY = 2.0, 30.0
 _SHOWN = ("training", "evaluating", "failed")
 
 
@@ -26,7 +26,7 @@ def board(look: Callable[[], StudyStatus]) -> Iterator[Callable[[], None]]:
         with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
             yield _seldom(lambda: live.update(Text("\n".join(_lines(look()))), refresh=True), _DRAWN_EVERY)
     else:
-        yield _seldom(lambda: say("\n".join(_lines(look()))), _LINES_EVERY)
+        yield _seldom(lambda: say("\n".join(_lines(look()))), LINES_EVERY)
 
 
 def _seldom(show: Callable[[], None], seconds: float) -> Callable[[], None]:

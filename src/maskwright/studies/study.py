@@ -16,7 +16,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.errors import ConfigError, DataError, Interrupted, LockedError
 from maskwright.studies.checking import check_runs, check_versions, splits_to_score
 from maskwright.studies.folder import Study
-from maskwright.studies.matrix import Entry, load_study
+from maskwright.studies.matrix import StudyEntry, load_study
 from maskwright.studies.pool import run_all
 from maskwright.studies.progress_table import board
 from maskwright.studies.status import StudyStatus, study_status
@@ -73,7 +73,7 @@ def _places(file: Path, out: str | Path | None) -> tuple[Path, Path]:
     return Study.open(file).file, file
 
 
-def _work(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset], workers: int, retry: bool) -> None:
+def _work(study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Dataset], workers: int, retry: bool) -> None:
     """Brings the runs that are left to an end."""
     import torch
 
@@ -115,7 +115,7 @@ def _work(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset], 
             raise Interrupted(f"{study.path}: stopped, every run has saved its state ({status.summary()}); {go_on}")
 
 
-def notes(entries: Sequence[Entry], workers: int) -> list[str]:
+def notes(entries: Sequence[StudyEntry], workers: int) -> list[str]:
     """What makes the runs of a study less alike than they look, when several are trained at the same time."""
     found = []
     if workers > 1 and any(entry.config.train.budget for entry in entries):
@@ -133,14 +133,16 @@ def notes(entries: Sequence[Entry], workers: int) -> list[str]:
     return found
 
 
-def _decode(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset], versions: dict[str, str]) -> None:
+def _decode(
+    study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Dataset], versions: dict[str, str]
+) -> None:
     """Decodes once what several runs will read. Files that cannot be read are left to these runs to report."""
     from maskwright.training.image_cache import decoded_folder, write_decoded
     from maskwright.training.prepare import geometry_of
 
     for half_made in study.decoded.glob(f"{STAGING_PREFIX}*"):
         shutil.rmtree(half_made, ignore_errors=True)
-    groups: dict[Path, list[Entry]] = {}
+    groups: dict[Path, list[StudyEntry]] = {}
     for entry in entries:
         folder = decoded_folder(study.decoded, versions[entry.config.data.root], geometry_of(entry.config))
         groups.setdefault(folder, []).append(entry)

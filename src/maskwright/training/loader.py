@@ -4,6 +4,7 @@ changes nothing."""
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -25,10 +26,10 @@ from maskwright.training.image_cache import Decoded, Pair, decode
 from maskwright.training.trust import Trust
 
 # Decoded images are kept in memory while they take at most this share of what is free.
-_CACHE_SHARE = 0.25
+CACHE_SHARE = 0.25
 
 
-class Source:
+class DecodedSamples:
     """Samples decoded and resized, kept in memory as far as a quarter of the free memory reaches, which is divided
     among so many `processes` that do the same on this host: `room` samples. What is in `decoded` is neither decoded nor
     kept."""
@@ -44,7 +45,7 @@ class Source:
         self.dataset, self.samples, self.geometry = dataset, list(samples), geometry
         self._decoded = decoded
         pixels = geometry.size[0] * geometry.size[1]
-        self.room = int(psutil.virtual_memory().available * _CACHE_SHARE / processes) // (4 * pixels)
+        self.room = int(psutil.virtual_memory().available * CACHE_SHARE / processes) // (4 * pixels)
         self._cache: dict[int, Pair] = {}
 
     def __len__(self) -> int:
@@ -96,7 +97,7 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __init__(
         self,
-        source: Source,
+        source: DecodedSamples,
         augmentation: Augmentation,
         batch_size: int,
         seed: int,
@@ -157,3 +158,27 @@ def _leave_signals(_: int) -> None:
     """Ctrl-C and a scheduler's SIGTERM reach every process of the group, but only the training decides when to stop."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+
+class Waits:
+    """Batches, and how long each was waited for."""
+
+    def __init__(self, batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self._batches = batches
+        self._since, self._waited = time.monotonic(), 0.0
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        while True:
+            start = time.monotonic()
+            batch = next(self._batches, None)
+            self._waited += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
+
+    def taken(self) -> dict[str, float]:
+        """The seconds since the last call, and those of them that were waited for batches."""
+        now = time.monotonic()
+        told = {"seconds_since": now - self._since, "waited": self._waited}
+        self._since, self._waited = now, 0.0
+        return told

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -31,22 +30,18 @@ from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.doctor import examine, sentences
 from maskwright.training.ema import Average
 from maskwright.training.length import Budget, Length, Refit
-from maskwright.training.loader import Batches, Source, stream
-from maskwright.training.precision import Trials, Way, best_threads, train_step
-from maskwright.training.rounds import Found
-from maskwright.training.threads import ThreadChange, Threads, Watch
+from maskwright.training.loader import Batches, DecodedSamples, Waits, stream
+from maskwright.training.step import train_step
+from maskwright.training.threads import ThreadChange, Threads, Watch, time_threads
 from maskwright.training.validation import validate
 
-Batch = tuple[torch.Tensor, torch.Tensor]
 _LOG_EVERY = 10
 _STATE_EVERY_SECONDS = 60.0
-_TIMING_SECONDS = 30.0  # the most that timing other numbers of threads may take, and the most steps
-_TIMING_STEPS = 10
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What `fit` is told: lengths in iterations. `refits` and `thread_changes` are those that are known before; more
+class FitSettings:
+    """How `fit` trains; lengths in iterations. `refits` and `thread_changes` are those that are known before; more
     are found when there is a `budget`, or a `watch`."""
 
     iterations: int
@@ -68,11 +63,11 @@ class Plan:
 
 def fit(
     run: Run,
-    plan: Plan,
+    settings: FitSettings,
     segmenter: Segmenter,
     criterion: nn.Module,
     batches: Batches,
-    validation: Source,
+    validation: DecodedSamples,
     processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Trains from the state in `run` to the end; returns how it ended. Several processes train as one: the first one
@@ -81,34 +76,34 @@ def fit(
     Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite.
     """
     with graceful() as stop:  # from the start: torch swallows a KeyboardInterrupt while it loads a tensor
-        return _fit(run, plan, segmenter, criterion, batches, validation, processes, stop)
+        return _fit(run, settings, segmenter, criterion, batches, validation, processes, stop)
 
 
 def _fit(
     run: Run,
-    plan: Plan,
+    settings: FitSettings,
     segmenter: Segmenter,
     criterion: nn.Module,
     batches: Batches,
-    validation: Source,
+    validation: DecodedSamples,
     processes: Processes,
     stop: Stop,
 ) -> dict[str, Any]:
     model = segmenter.model
-    optimizer = build_optimizer(model, segmenter.spec, plan.groups)
-    average = Average(model, plan.ema) if plan.ema else None
+    optimizer = build_optimizer(model, segmenter.spec, settings.groups)
+    average = Average(model, settings.ema) if settings.ema else None
     averaged = average.model if average else None
     state = load_state(run.last, model, averaged, optimizer, processes)
     if processes.first:
         run.stopped_file.unlink(missing_ok=True)
         run.metrics.truncate(state.log_bytes)
-    length = Length(plan.iterations, plan.evaluate_every, plan.refits, plan.budget, processes)
+    length = Length(settings.iterations, settings.evaluate_every, settings.refits, settings.budget, processes)
     length.go_to(state.step, run)
-    threads = Threads(plan.thread_changes, plan.watch, processes)
+    threads = Threads(settings.thread_changes, settings.watch, processes)
     threads.go_to(state.step, length.iterations, length.next_evaluation(state.step), run)
     judged = with_model(segmenter, averaged) if averaged else segmenter
-    if plan.compile != "none":
-        model.compile(mode=plan.compile)
+    if settings.compile != "none":
+        model.compile(mode=settings.compile)
     step_once = train_step(segmenter, criterion, optimizer, processes)
     pending: list[torch.Tensor] = [torch.tensor(loss) for loss in state.pending_losses]
     saved = began = time.monotonic()
@@ -116,7 +111,7 @@ def _fit(
 
     def ended() -> bool:
         return state.step == length.iterations or (
-            plan.early_stopping is not None and state.evaluations_since_best >= plan.early_stopping
+            settings.early_stopping is not None and state.evaluations_since_best >= settings.early_stopping
         )
 
     def refuse(what: str, step: int) -> DataError:
@@ -172,7 +167,7 @@ def _fit(
             log(
                 {
                     "iteration": state.step,
-                    "epoch": round(state.step * plan.batch_size / len(batches.source), 3),
+                    "epoch": round(state.step * settings.batch_size / len(batches.source), 3),
                     "loss": sum(losses) / len(losses),
                     "loss_max": max(losses),
                     **({"loss_first": losses[0]} if state.step == len(losses) else {}),  # before anything was learnt
@@ -183,7 +178,7 @@ def _fit(
     def evaluate() -> None:
         start = time.monotonic()
         confusions, loss = validate(
-            judged, validation, criterion, plan.batch_size, run.sample_file(state.step), processes
+            judged, validation, criterion, settings.batch_size, run.sample_file(state.step), processes
         )
         if not math.isfinite(loss):  # the weights have run away in the last step
             raise refuse("the validation loss", state.step - 1)
@@ -224,13 +219,13 @@ def _fit(
 
     with progress("training", length.iterations, "iterations", first) as advance:
         # A run that was killed between its last state and `finished.json` has nothing left to do.
-        steps = Waits(stream(batches, state.step, state.step if ended() else length.furthest, plan.workers))
+        steps = Waits(stream(batches, state.step, state.step if ended() else length.furthest, settings.workers))
         for images, targets in steps:
-            factor = length.factor(plan.schedule, state.step)
+            factor = length.factor(settings.schedule, state.step)
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
             # Dropout: a function of (seed, step, process).
-            torch.manual_seed(plan.seed * 1_000_003 + state.step + (processes.rank << 52))
+            torch.manual_seed(settings.seed * 1_000_003 + state.step + (processes.rank << 52))
             model.train()
             start = time.perf_counter()
             pending.append(step_once(images, targets))
@@ -251,7 +246,7 @@ def _fit(
                 log_losses()
                 log(asdict(refit))
             start = time.monotonic()
-            timed = partial(_timed, segmenter, criterion, images, targets, plan.groups, processes)
+            timed = partial(time_threads, segmenter, criterion, images, targets, settings.groups, processes)
             if change := threads.change(state.step, length.iterations, timed):
                 log_losses()
                 log(asdict(change))
@@ -261,7 +256,7 @@ def _fit(
                 f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "",
                 length.iterations,
             )
-            stopping, old = processes.any(stop.is_set(), time.monotonic() - saved > plan.state_every_seconds)
+            stopping, old = processes.any(stop.is_set(), time.monotonic() - saved > settings.state_every_seconds)
             if due or refit or change or stopping or old:
                 save()
             if ended():
@@ -274,7 +269,7 @@ def _fit(
                     )
                 )
     seconds = time.monotonic() - began
-    images_per_second = (state.step - first) * plan.batch_size / seconds if seconds else 0.0
+    images_per_second = (state.step - first) * settings.batch_size / seconds if seconds else 0.0
     refits = {"refits": [asdict(refit) for refit in length.refits]} if length.refits else {}
     changes = {"thread_changes": [asdict(change) for change in threads.changes]} if threads.changes else {}
     return (
@@ -289,47 +284,3 @@ def _fit(
             "images_per_second": images_per_second,
         }
     )
-
-
-def _timed(
-    segmenter: Segmenter,
-    criterion: nn.Module,
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    groups: Groups,
-    processes: Processes,
-    now: int,
-    numbers: Sequence[int],
-) -> Found[int]:
-    """Which of some numbers of threads is best on the machine as it is, `now` or another."""
-    trials = Trials(segmenter, criterion, images, targets, groups, processes)
-    return best_threads(
-        trials,
-        Way(segmenter.precision, segmenter.channels_last, now),
-        numbers,
-        lambda step: min(_TIMING_SECONDS, _TIMING_STEPS * step),
-    )
-
-
-class Waits:
-    """Batches, and how long each was waited for."""
-
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self._batches = batches
-        self._since, self._waited = time.monotonic(), 0.0
-
-    def __iter__(self) -> Iterator[Batch]:
-        while True:
-            start = time.monotonic()
-            batch = next(self._batches, None)
-            self._waited += time.monotonic() - start
-            if batch is None:
-                return
-            yield batch
-
-    def taken(self) -> dict[str, float]:
-        """The seconds since the last call, and those of them that were waited for batches."""
-        now = time.monotonic()
-        told = {"seconds_since": now - self._since, "waited": self._waited}
-        self._since, self._waited = now, 0.0
-        return told

@@ -23,8 +23,8 @@ from maskwright.modeling.models.weights import resolve
 from maskwright.modeling.optim.build import Groups, build_optimizer
 from maskwright.training.distributed.processes import ALONE
 from maskwright.training.loader import Batches
-from maskwright.training.precision import fast_arithmetic, train_step
 from maskwright.training.prepare import groups_of, prepare, training_splits
+from maskwright.training.step import fast_arithmetic, train_step
 
 STEPS, LOWEST, HIGHEST = 100, 1e-6, 10.0
 # Losses on each side that are averaged; a fall is the difference of the averages so far on both sides of a point.

@@ -12,7 +12,7 @@ from maskwright.errors import ConfigError
 from maskwright.run import Run
 from maskwright.training.ema import Average
 from maskwright.training.length import Budget, fitted
-from maskwright.training.precision import Choice, Wanted, choose
+from maskwright.training.precision import StepChoice, Wanted, choose
 from maskwright.training.prepare import Prepared, groups_of
 from maskwright.training.run_start import write_start
 from maskwright.training.validation import validate
@@ -22,7 +22,7 @@ _TIMED = 3
 _MEASURING, _MEASURING_SECONDS = 0.05, 60.0
 
 
-def choose_step(config: RunConfig, prepared: Prepared) -> Choice:
+def choose_step(config: RunConfig, prepared: Prepared) -> StepChoice:
     """The fastest way to make a step, which the model takes from now on."""
     train = config.train
     wanted = Wanted(train.precision, None if train.channels_last == "auto" else train.channels_last, train.threads)
@@ -58,7 +58,7 @@ def _measuring(config: RunConfig, prepared: Prepared) -> Callable[[float], float
 
 
 def iterations_of(
-    config: RunConfig, prepared: Prepared, choice: Choice, workers: int, run: Run, began: float
+    config: RunConfig, prepared: Prepared, choice: StepChoice, workers: int, run: Run, began: float
 ) -> tuple[int, Budget | None]:
     """The length in iterations, and the budget if it follows from one: then it is what fits in the time that is left
     at the measured speed. An evaluation with all that it writes is tried in the folder of `run`."""

@@ -22,10 +22,10 @@ from maskwright.modeling.models import takes_encoder
 from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, with_selector
 from maskwright.modeling.models.weights import encoder_info
-from maskwright.modeling.optim.build import Groups, Part
+from maskwright.modeling.optim.build import Groups, PartRates
 from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.image_cache import Decoded
-from maskwright.training.loader import Batches, Source
+from maskwright.training.loader import Batches, DecodedSamples
 from maskwright.training.trust import Trust
 
 
@@ -90,7 +90,7 @@ class Prepared:
     segmenter: Segmenter
     criterion: nn.Module
     batches: Batches
-    validation: Source
+    validation: DecodedSamples
     processes: Processes
 
 
@@ -121,7 +121,9 @@ def prepare(
     segmenter = with_selector(
         Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector
     )
-    train, validation = (Source(dataset, samples, geometry, processes.local_size, decoded) for samples in splits)
+    train, validation = (
+        DecodedSamples(dataset, samples, geometry, processes.local_size, decoded) for samples in splits
+    )
     batches = batches_of(config, train, processes)
     with progress("reading", len(train) + len(validation)) as advance:
         counts = train.fill(lambda done, _: advance(done))
@@ -142,7 +144,7 @@ def geometry_of(config: RunConfig) -> Geometry:
     )
 
 
-def batches_of(config: RunConfig, source: Source, processes: Processes = ALONE) -> Batches:
+def batches_of(config: RunConfig, source: DecodedSamples, processes: Processes = ALONE) -> Batches:
     """The batches of a training on `source`, augmented; this process's share of each. DataError for maps of trust that
     cannot be used."""
     augmentation = augment.build([term.model_dump() for term in config.augment], config.border)
@@ -173,6 +175,6 @@ def batches_of(config: RunConfig, source: Source, processes: Processes = ALONE) 
 def groups_of(config: RunConfig) -> Groups:
     """How the optimiser treats the parts of the model."""
     optimizer = config.optimizer
-    parts = {name: Part(**group.model_dump()) for name, group in optimizer.groups.items()}
+    parts = {name: PartRates(**group.model_dump()) for name, group in optimizer.groups.items()}
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in optimizer.arguments.items()}
     return Groups(optimizer.lr, optimizer.head_lr_mult, optimizer.weight_decay, optimizer.name, arguments, parts)

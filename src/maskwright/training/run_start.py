@@ -21,11 +21,14 @@ from maskwright.training.checkpoint import Progress, save_state
 from maskwright.training.distributed.processes import Processes
 from maskwright.training.ema import Average
 from maskwright.training.length import spacing
-from maskwright.training.precision import Choice, step_loss
+from maskwright.training.precision import StepChoice
 from maskwright.training.prepare import Prepared, groups_of
+from maskwright.training.step import step_loss
 
 
-def resolved_config(config: RunConfig, prepared: Prepared, choice: Choice, iterations: int, workers: int) -> RunConfig:
+def resolved_config(
+    config: RunConfig, prepared: Prepared, choice: StepChoice, iterations: int, workers: int
+) -> RunConfig:
     """The config with every measured and default value filled in; training it again gives the same model."""
     preprocessing = prepared.segmenter.preprocessing
     train_config = config.train.model_copy(
@@ -48,7 +51,7 @@ def run_info(
     dataset: Dataset,
     version: str,
     splits: tuple[list[Sample], list[Sample]],
-    choice: Choice,
+    choice: StepChoice,
     device: str,
     processes: Processes,
 ) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def run_info(
     }
 
 
-def size_of(prepared: Prepared, choice: Choice) -> dict[str, Any]:
+def size_of(prepared: Prepared, choice: StepChoice) -> dict[str, Any]:
     """What the model costs, and a training step of one batch (of several processes, the share of one)."""
     segmenter = prepared.segmenter
     images, targets = prepared.batches[0]

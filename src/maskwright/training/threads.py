@@ -17,15 +17,21 @@ from statistics import median
 from typing import Any
 
 import torch
+from torch import nn
 
 from maskwright.base.progress import say
+from maskwright.base.texts import plural
+from maskwright.modeling.models.segmenter import Segmenter
+from maskwright.modeling.optim.build import Groups
 from maskwright.run import Run
 from maskwright.training.distributed.processes import ALONE, Processes
-from maskwright.training.precision import threads_of
+from maskwright.training.precision import Trials, Way, best_threads
 from maskwright.training.rounds import Found
 
+# The most that timing other numbers of threads may take: seconds, and steps.
+_TIMING_SECONDS, _TIMING_STEPS = 30.0, 10
 # A stretch is a share of the run's length, and some steps at least.
-_STRETCHES, _SHORTEST = 40, 5
+_STRETCHES, SHORTEST = 40, 5
 _CHANGED = 1.5
 # What timing takes, in steps, before it is known; and the share of what is left of the run that it may take. At a tenth
 # it pays where the other number of threads is 1.11 times as fast, which is little: beside a busy program one of two
@@ -105,7 +111,7 @@ class Threads:
         change = self._known.get(step)
         if change is None and self._watch and self._next <= step < iterations:
             usual = median(self._seconds)
-            if self._processes.share(self._due(usual, iterations - step, self._watch.most)):
+            if self._processes.share(self.due(usual, iterations - step, self._watch.most)):
                 change = self._found(step, self._watch.most, timed)
             elif self._usual is None:
                 self._usual = usual
@@ -114,7 +120,7 @@ class Threads:
             self._apply(change)
         return change
 
-    def _due(self, usual: float, left: int, most: int) -> bool:
+    def due(self, usual: float, left: int, most: int) -> bool:
         """Whether the machine may have changed, and timing is worth its time."""
         changed = self._usual is not None and not 1 / _CHANGED < usual / self._usual < _CHANGED
         took = self._took or _STEPS * usual
@@ -137,8 +143,8 @@ class Threads:
             return None
         self._in_vain = 0
         say(
-            f"{threads_of(found.way)} from iteration {step + 1} on: {found.typical[found.way] * 1000:.0f} ms per "
-            f"training step; {threads_of(now)}: {found.typical[now] * 1000:.0f} ms"
+            f"{plural(found.way, 'thread')} from iteration {step + 1} on: {found.typical[found.way] * 1000:.0f} ms per "
+            f"training step; {plural(now, 'thread')}: {found.typical[now] * 1000:.0f} ms"
         )
         return ThreadChange(step, found.way)
 
@@ -148,7 +154,7 @@ class Threads:
 
     def _restart(self, step: int, iterations: int) -> None:
         self._seconds.clear()
-        self._next = step + max(_SHORTEST, iterations // _STRETCHES)
+        self._next = step + max(SHORTEST, iterations // _STRETCHES)
 
 
 def _logged(run: Run) -> dict[int, ThreadChange]:
@@ -158,3 +164,23 @@ def _logged(run: Run) -> dict[int, ThreadChange]:
         for record in run.metrics.read()
         if record.keys() == ThreadChange.__dataclass_fields__.keys()
     }
+
+
+def time_threads(
+    segmenter: Segmenter,
+    criterion: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    groups: Groups,
+    processes: Processes,
+    now: int,
+    numbers: Sequence[int],
+) -> Found[int]:
+    """Which of some numbers of threads is best on the machine as it is, `now` or another."""
+    trials = Trials(segmenter, criterion, images, targets, groups, processes)
+    return best_threads(
+        trials,
+        Way(segmenter.precision, segmenter.channels_last, now),
+        numbers,
+        lambda step: min(_TIMING_SECONDS, _TIMING_STEPS * step),
+    )

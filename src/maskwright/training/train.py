@@ -26,11 +26,12 @@ from maskwright.training.distributed.processes import Processes, joined
 from maskwright.training.doctor import examine, sentences
 from maskwright.training.image_cache import Decoded, decoded_folder
 from maskwright.training.length import Budget, Refit
-from maskwright.training.loop import Plan, fit
+from maskwright.training.loop import FitSettings, fit
 from maskwright.training.measuring import choose_step, iterations_of
-from maskwright.training.precision import Choice, fast_arithmetic
+from maskwright.training.precision import StepChoice
 from maskwright.training.prepare import Prepared, geometry_of, groups_of, named_splits, prepare, settle, training_splits
 from maskwright.training.run_start import resolved_config, run_info, size_of, write_start
+from maskwright.training.step import fast_arithmetic
 from maskwright.training.threads import ThreadChange, Watch
 from maskwright.training.tracking.delivery.spool import deliveries
 from maskwright.training.tracking.trackers import require
@@ -181,7 +182,7 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
     processes = prepared.processes
     schedule = Schedule(config.schedule.name, config.schedule.warmup, config.schedule.arguments)
     budget = processes.share(Budget.of(run, setup_seconds) if processes.first else None)
-    plan = Plan(
+    settings = FitSettings(
         train_config.iterations,
         train_config.evaluate_every,
         train_config.batch_size,
@@ -200,7 +201,9 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
     if cuda := prepared.segmenter.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with deliveries(run, [entry.name for entry in config.trackers if processes.first]):
-        facts = fit(run, plan, prepared.segmenter, prepared.criterion, prepared.batches, prepared.validation, processes)
+        facts = fit(
+            run, settings, prepared.segmenter, prepared.criterion, prepared.batches, prepared.validation, processes
+        )
         facts |= {"peak_bytes": torch.cuda.max_memory_allocated()} if cuda else {}
         if budget:
             facts |= {"budget": budget.result()}
@@ -287,5 +290,5 @@ def _resume(run: Run, processes: Processes, decoded: Path | None) -> Run:
             raise DataError(f"{trust.folder}: has changed since {run.path} began; restore it, or train a new run")
     train = config.train
     assert train.precision != "auto" and train.channels_last != "auto" and train.threads
-    Choice(train.precision, 0.0, "as it began", {}, train.channels_last, train.threads).apply(prepared.segmenter)
+    StepChoice(train.precision, 0.0, "as it began", {}, train.channels_last, train.threads).apply(prepared.segmenter)
     return _finish(run, config, prepared, time.monotonic() - began)

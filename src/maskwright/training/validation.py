@@ -17,14 +17,14 @@ from maskwright.core.masks import differences, overlay, png_bytes
 from maskwright.evaluation.metrics import level_confusions
 from maskwright.modeling.models.segmenter import Segmenter
 from maskwright.training.distributed.processes import ALONE, Processes
-from maskwright.training.loader import Source
+from maskwright.training.loader import DecodedSamples
 
 _PICTURED, _PICTURE_HEIGHT = 4, 224
 
 
 def validate(
     segmenter: Segmenter,
-    source: Source,
+    source: DecodedSamples,
     criterion: nn.Module,
     batch_size: int,
     picture: Path | None = None,

@@ -48,7 +48,7 @@ def test_two_trackers_one_dead_and_twice(tmp_path, capsys):
 
 def test_a_tool_that_hangs_is_killed(tmp_path, monkeypatch):
     """Even where its process cannot help itself, as here, where it may not take as long as it takes to begin."""
-    monkeypatch.setattr(module, "_GRACE", 0.0)
+    monkeypatch.setattr(module, "GRACE", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as hole:
         run = make_run(
             tmp_path / "run", [{"name": "recorder", "store": str(tmp_path / "s"), "silent": hole.getsockname()[1]}]

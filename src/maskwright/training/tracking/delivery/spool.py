@@ -65,7 +65,7 @@ def deliveries(run: Run, names: Sequence[str]) -> Iterator[None]:
         over.set()
         if children:
             try:
-                _end(run, children)
+                end_deliveries(run, children)
             except Exception as error:
                 say(f"trackers: {error}")
 
@@ -80,7 +80,8 @@ def _relay(name: str, child: Child, over: threading.Event) -> None:
     child.wait()
 
 
-def _end(run: Run, children: Mapping[str, Child]) -> None:
+def end_deliveries(run: Run, children: Mapping[str, Child]) -> None:
+    """Asks the deliveries to end, waits a little for them, and says what has not arrived yet."""
     deadline = time.monotonic() + LAST_WAIT
     for child in children.values():
         assert child.stdin is not None
@@ -94,7 +95,7 @@ def _end(run: Run, children: Mapping[str, Child]) -> None:
         if status.tracker not in children or status.complete:
             rest = ""
         elif children[status.tracker].poll() is None:
-            rest = f"; this goes on in the background for a while; `maskwright sync {run.path}` completes it"
+            rest = f"; this continues in the background for a while; `maskwright sync {run.path}` completes it"
         else:
             rest = f"; `maskwright sync {run.path}` delivers the rest"
         say(f"tracker {status.human()}{rest}")

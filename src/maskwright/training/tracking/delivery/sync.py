@@ -18,7 +18,7 @@ from maskwright.training.tracking.delivery.spool import start
 from maskwright.training.tracking.trackers import require
 
 # What a process is given on top, to note by itself that its tool does not answer.
-_GRACE = 4.0
+GRACE = 4.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _deliver(run: Run, seconds: float) -> list[Status]:
     children = {
         status.tracker: start(run, status.tracker, seconds, follow=False) for status in before if not status.complete
     }
-    deadline = time.monotonic() + seconds + _GRACE
+    deadline = time.monotonic() + seconds + GRACE
     problems = {}
     for name, child in children.items():
         with child:
