@@ -210,7 +210,7 @@ def wrong(out: Path, expected: dict[str, bytes]) -> list[str]:
     """What is not as in a study that was left in peace."""
     status: StudyStatus = study_status(out)
     if status.exit_code:
-        return status.lines()
+        return status.human().splitlines()
     found = results(out)
     return (
         [f"{name} differs" for name in expected | found if expected.get(name) != found.get(name)]

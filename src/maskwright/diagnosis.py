@@ -23,8 +23,8 @@ from typing import Any, Literal
 import psutil
 
 from maskwright import __version__
+from maskwright.base.display import Result
 from maskwright.base.limits import cpu_limit, memory_limit
-from maskwright.base.texts import plural
 from maskwright.base.workers import usable_cores
 from maskwright.core.findings import Finding, summarise
 from maskwright.evaluation.guarding import UNLEARNT, guard
@@ -55,7 +55,7 @@ class Probe:
 
 
 @dataclass(frozen=True, repr=False)
-class DoctorReport:
+class DoctorReport(Result):
     """All examinations, in a fixed order, and what was found about a run if one was given."""
 
     rows: list[Probe]
@@ -85,15 +85,10 @@ class DoctorReport:
             lines += ["", sentences(self.findings) or "the run: no problem found in its log and its evaluations"]
         return "\n".join(lines)
 
-    def __str__(self) -> str:
-        return self.human()
-
-    def __repr__(self) -> str:
+    def facts(self) -> dict[str, object]:
+        """For the short forms."""
         states = Counter(row.status for row in self.rows)
-        counts = ", ".join(f"{count} {status}" for status, count in states.items())
-        return f"DoctorReport({counts}" + (
-            ")" if self.findings is None else f"; {plural(len(self.findings), 'finding')})"
-        )
+        return {**states, "findings": None if self.findings is None else len(self.findings)}
 
 
 def doctor(run: str | Path | Run | None = None) -> DoctorReport:

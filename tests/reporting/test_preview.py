@@ -28,6 +28,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sheets_and_legend(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = fingerprint(data)
     found = preview(config(data, augment=EVERY_AUGMENTATION, border="ignore"), images=5, out=tmp_path / "p")
+    assert str(found) == f"5 training images on 2 sheets in {tmp_path / 'p'}" and repr(found).startswith(
+        "Preview(folder="
+    )
     assert found.folder == tmp_path / "p" and len(found.sheets) == 2 and found.legend.is_file()
     assert len(found.samples) == len(set(found.samples)) == 5
     assert sorted(path.name for path in found.folder.iterdir()) == ["legend.png", "preview-001.png", "preview-002.png"]

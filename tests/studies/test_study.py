@@ -264,7 +264,7 @@ STATUS = StudyStatus(
 def test_the_time_that_is_left_and_the_lines() -> None:
     assert STATUS.seconds_left == 0.75 * 200 + (100 + 200) / 2  # its own speed, or the mean of those that have begun
     assert replace(STATUS, runs=STATUS.runs[2:]).seconds_left is None
-    assert STATUS.lines() == [
+    assert STATUS.human().splitlines() == [
         "a    finished    40/40  best val mIoU 0.7500  scored on test",
         "bcd  training    10/40",
         "e    failed      3/40  x: is broken; mend it",
@@ -275,6 +275,9 @@ def test_the_time_that_is_left_and_the_lines() -> None:
     assert replace(STATUS, runs=[replace(STATUS.runs[0], evaluated=["val"])]).next_command.endswith("st --split val")
     assert replace(STATUS, runs=STATUS.runs[1:]).next_command == ""
     assert (STATUS.exit_code, replace(STATUS, runs=STATUS.runs[:2]).exit_code) == (3, SetupError.exit_code)
+    assert repr(STATUS).startswith("StudyStatus(study='st', runs=4") and str(STATUS) == STATUS.human()
+    frame = replace(STATUS, runs=[replace(run, values={"seed": run.name}) for run in STATUS.runs]).to_pandas()
+    assert list(frame["seed"]) == ["a", "bcd", "e", "f"] and list(frame["iteration"]) == [40, 10, 3, 0]
     assert json.loads(dump_json(STATUS.to_dict()))["runs"][1] == {
         "name": "bcd",
         "run": "st/runs/bcd",
@@ -300,7 +303,7 @@ def test_plain_lines_are_shown_now_and_then(
     monkeypatch.setattr(progress_table, "LINES_EVERY", 0.0)
     with show(lambda: STATUS) as tick:
         tick()
-    assert capsys.readouterr().err.splitlines() == [*STATUS.lines()[1:3], STATUS.summary()]
+    assert capsys.readouterr().err.splitlines() == [*STATUS.human().splitlines()[1:3], STATUS.summary()]
 
 
 def test_a_terminal_shows_the_runs_that_something_happens_with() -> None:

@@ -126,7 +126,7 @@ def study(
 
     if folder is not None:
         status = study_status(folder)
-        show(status.to_dict(), as_json, lambda: "\n".join(status.lines()))
+        show(status.to_dict(), as_json, status.human)
         return
     need_torch()
     from maskwright.studies.study import study

@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from maskwright.base.display import Result
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import next_free, require_absent, staged_folder
+from maskwright.base.texts import plural
 from maskwright.config import RunConfig
 from maskwright.core.masks import Mask, Pixels, overlay
 from maskwright.data.opening import load_dataset
@@ -28,14 +30,22 @@ _GAP, _LETTERS = 8, 14
 _PAPER = (255, 255, 255)
 
 
-@dataclass(frozen=True)
-class Preview:
+@dataclass(frozen=True, repr=False)
+class Preview(Result):
     """What `preview` wrote into `folder`: the sheets in order, the legend, and the names of the samples shown."""
 
     folder: Path
     sheets: tuple[Path, ...]
     legend: Path
     samples: tuple[str, ...]
+
+    def facts(self) -> dict[str, object]:
+        """For the short forms."""
+        return {"folder": self.folder, "samples": len(self.samples), "sheets": len(self.sheets)}
+
+    def human(self) -> str:
+        """One line."""
+        return f"{plural(len(self.samples), 'training image')} on {plural(len(self.sheets), 'sheet')} in {self.folder}"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -120,7 +120,8 @@ def plan(
     else:
         chosen = Weights("none", None, "asked for")
     folder = Path(out).resolve().parent if out is not None else Path.cwd()
-    root = os.path.relpath((dataset.home or dataset.root if data is dataset else Path(data)).resolve(), folder)
+    place = (data.home or data.root) if isinstance(data, Dataset) else Path(data)
+    root = os.path.relpath(place.resolve(), folder)
     if chosen.value not in ("none", "imagenet"):
         chosen = replace(chosen, value=os.path.relpath(Path(chosen.value).resolve(), folder))
     text = render(dataset, found, chosen, root, budget, _device(), model)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from maskwright.base.display import Result
 from maskwright.base.systems import require_posix
 from maskwright.config import seconds_of
 from maskwright.errors import ConfigError, LockedError
@@ -21,8 +22,8 @@ from maskwright.training.tracking.trackers import require
 GRACE = 4.0
 
 
-@dataclass(frozen=True)
-class SyncResult:
+@dataclass(frozen=True, repr=False)
+class SyncResult(Result):
     """The trackers of each run, by its folder."""
 
     runs: dict[str, list[Status]]
@@ -31,6 +32,11 @@ class SyncResult:
     def complete(self) -> bool:
         """Whether everything has arrived."""
         return all(status.complete for found in self.runs.values() for status in found)
+
+    def facts(self) -> dict[str, object]:
+        """For the short forms."""
+        found = [status for run in self.runs.values() for status in run]
+        return {"runs": len(self.runs), "trackers": len(found), "complete": sum(status.complete for status in found)}
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `sync`."""
