@@ -43,6 +43,7 @@ def test_two_trackers_one_dead_and_twice(tmp_path, capsys):
     assert [one["tracker"] for one in found["runs"][0]["trackers"]] == ["recorder", "second"]
     assert values(bad) == logged(run) and good.read_bytes() == before
     result = sync([run.path, run])
+    assert str(result) == result.human() and repr(result) == "SyncResult(runs=1, trackers=2, complete=2)"
     assert result.complete and good.read_bytes() == before
 
 
