@@ -87,7 +87,7 @@ class DoctorReport(Result):
 
     def facts(self) -> dict[str, object]:
         """For the short forms."""
-        states = Counter(row.status for row in self.rows)
+        states = dict[str, object](Counter(row.status for row in self.rows))
         return {**states, "findings": None if self.findings is None else len(self.findings)}
 
 

@@ -87,7 +87,7 @@ def explain(
     data: Annotated[Path | None, typer.Option("--data", help="The dataset, if it is not the run's own.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong in an evaluation, of which kind, where, and what mending it would be worth."""
+    """Say what is wrong in an evaluation, of which kind, where, and how much mIoU fixing it would gain."""
     from maskwright.evaluation.explaining import human
     from maskwright.verbs.explain import explain
 

@@ -71,7 +71,9 @@ class DataConfig(StrictModel):
     holdout: float = Field(0.2, gt=0, lt=1, description="share of train used for validation when there is no val split")
     mean: Triple | None = Field(None, description="channel means, 0..1; the encoder's own when left out")
     std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = None
-    trust: TrustConfig | None = Field(None, description="pixels in doubt count less in training; all alike if left out")
+    trust: TrustConfig | None = Field(
+        None, description="doubtful pixels count less in training; all count equally if left out"
+    )
 
     @field_validator("image_size", mode="before")
     @classmethod

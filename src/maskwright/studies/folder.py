@@ -1,6 +1,6 @@
 """Study: the only owner of paths inside a study's folder.
 
-STUDY/study.yaml              the study with absolute paths: `maskwright study STUDY` goes on with it
+STUDY/study.yaml              the study with absolute paths: `maskwright study STUDY` resumes it
 STUDY/runs/NAME/              the runs, as `train` and `evaluate` leave them
 STUDY/jobs/NAME/config.yaml   what the run is trained with
 STUDY/jobs/NAME/worker.log    what its processes have said

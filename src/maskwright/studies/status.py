@@ -167,10 +167,10 @@ def _status(study: Study, values: dict[str, str], splits: Sequence[str]) -> RunS
         state = "failed"
     else:
         state = "stopped" if begun else "waiting"
-    told = _progress(run) if begun else {"iterations": _length(study.config_file(name))}
+    known = _progress(run) if begun else {"iterations": _length(study.config_file(name))}
     if state == "failed" and failure:
-        told |= {"reason": failure["message"], "code": failure["code"]}
-    return RunStatus(name, run.path, values, state, evaluated=evaluated, pid=pid, **told)
+        known |= {"reason": failure["message"], "code": failure["code"]}
+    return RunStatus(name, run.path, values, state, evaluated=evaluated, pid=pid, **known)
 
 
 def _progress(run: Run) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The verb `study`: trains and scores every run of a study, and goes on with one that was stopped or killed."""
+"""The verb `study`: trains and scores every run of a study, and resumes one that was stopped or killed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _MEASURED = ("precision", "channels_last", "threads")  # keys of `train` that a 
 def study(file: str | Path, *, workers: int = 1, out: str | Path | None = None, retry: bool = False) -> StudyStatus:
     """Trains and scores every run of the study that `file` describes, `workers` of them at a time.
 
-    `file` is a `study.yaml`, or the folder of a study to go on with. The study goes to `out`, or to `studies/NAME`
-    beside the file. Where it is there already it goes on: what has finished is kept, what was stopped is resumed
+    `file` is a `study.yaml`, or the folder of a study to resume. The study goes to `out`, or to `studies/NAME`
+    beside the file. Where it is there already it is resumed: what has finished is kept, what was stopped is resumed
     exactly, what has failed is left alone unless `retry` is given, and runs that are new in the file are added. Every
     run's config, dataset, model and loss is checked before the first training. Runs that fail do not end the others;
     the result tells them. Raises Interrupted on Ctrl-C or SIGTERM, with the state of every run saved, LockedError
@@ -69,7 +69,7 @@ def _places(file: Path, out: str | Path | None) -> tuple[Path, Path]:
     if not file.is_dir():
         return file, Path(out) if out else file.parent / "studies" / file.stem
     if out is not None and Path(out).resolve() != file.resolve():
-        raise ConfigError(f"{file}: is a study's folder and goes on where it is; leave --out away")
+        raise ConfigError(f"{file}: is the folder of a study, which is resumed in place; leave --out out")
     return Study.open(file).file, file
 
 
@@ -116,7 +116,7 @@ def _work(study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Datas
 
 
 def notes(entries: Sequence[StudyEntry], workers: int) -> list[str]:
-    """What makes the runs of a study less alike than they look, when several are trained at the same time."""
+    """What makes the runs of a study less comparable than they look, when several are trained at the same time."""
     found = []
     if workers > 1 and any(entry.config.train.budget for entry in entries):
         found.append(

@@ -20,7 +20,7 @@ from maskwright.core.findings import Check, Finding, Observation, Severity, run_
 from maskwright.run import Run
 
 Floats = npt.NDArray[np.float64]
-# Records of the loss and evaluations below which nothing can be told of a course.
+# Records of the loss and evaluations below which nothing can be said of a course.
 _RECORDS, _EVALUATIONS = 8, 3
 # The share of a loss's fall that comes in the second half, below which it has come to rest.
 _LATE = 0.1

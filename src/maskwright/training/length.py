@@ -4,7 +4,7 @@ A machine's speed changes while other programs come and go, so what was measured
 guess. After every fortieth of the length the speed is measured, and when the end would miss the budget by more than
 2 % of it and a tenth of what is left, the length is set anew. Each such refit is a record in `metrics.jsonl` and the
 state is saved with it, so that a resumed run follows what was decided; in the end `config.yaml` names them all, so
-that training it again gives the same model. The schedule goes on from where it is and is stretched over what is left.
+that training it again gives the same model. The schedule continues from where it is and is stretched over what is left.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from maskwright.run import Run
 from maskwright.training.distributed.processes import ALONE, Processes
 
 EVALUATIONS = 8
-# Of a budget: what is kept for the last checkpoint, and the miss of the end that is let be; of the time that is left:
-# the miss that is let be, since there is time to mend it.
+# Of a budget: what is kept for the last checkpoint, and the miss of the end that is accepted; of the time that is left:
+# the miss that is accepted, since there is time to correct it.
 _MARGIN, _TOLERANCE, _EARLY_TOLERANCE = 0.02, 0.02, 0.1
 _STRETCHES = 40
 _ENDLESS = 1 << 31
@@ -160,12 +160,12 @@ class Length:
         return refit
 
     def evaluated(self, seconds: float) -> None:
-        """To be told how long an evaluation took."""
+        """Records how long an evaluation took."""
         self._evaluation_seconds = seconds
         self.paused(seconds)
 
     def paused(self, seconds: float) -> None:
-        """To be told of time that went to neither steps nor evaluations."""
+        """Records time that went to neither steps nor evaluations."""
         self._paused += seconds
 
     def used(self) -> dict[str, float]:
@@ -194,8 +194,8 @@ class Length:
         self._step_seconds = recent if self._step_seconds is None else (self._step_seconds + recent) / 2
         speeds = self._step_seconds, self._evaluation_seconds, budget.evaluate_every
         left = budget.left
-        let_be = max(_TOLERANCE * budget.seconds, _EARLY_TOLERANCE * left)
-        if abs(left - needed(step, self.iterations, *speeds)) <= let_be:
+        accepted = max(_TOLERANCE * budget.seconds, _EARLY_TOLERANCE * left)
+        if abs(left - needed(step, self.iterations, *speeds)) <= accepted:
             return None
         iterations = max(step + 1, fitted(step, left, *speeds))  # the end is evaluated, and this step may not have been
         if iterations == self.iterations:

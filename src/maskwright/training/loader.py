@@ -179,6 +179,6 @@ class Waits:
     def taken(self) -> dict[str, float]:
         """The seconds since the last call, and those of them that were waited for batches."""
         now = time.monotonic()
-        told = {"seconds_since": now - self._since, "waited": self._waited}
+        taken = {"seconds_since": now - self._since, "waited": self._waited}
         self._since, self._waited = now, 0.0
-        return told
+        return taken

@@ -1,4 +1,4 @@
-"""How a step is made fastest on this machine, told by measuring a few steps of the very model: the precision, the
+"""How a step is made fastest on this machine, found by measuring a few steps of the very model: the precision, the
 layout of images in memory, and the number of threads (docs/decisions/0009)."""
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ def choose(
     long as that is faster, by typical steps, since they should suit the machine as it is now. Then precision and
     layout, by the fastest steps, since they should be those of a quiet machine: channels-last unless channels-first
     is faster, and bfloat16 where it is at least 1.1 times as fast and its loss is finite. A processor that only
-    emulates bfloat16 is told by one small product, since a single step would take many seconds there. `within` gives
-    the seconds that precision and layout may take to measure, and the threads half of it, from those of the fastest
-    step. Several processes measure at the same time and take what the first one has found.
+    emulates bfloat16 is recognised by one small product, since a single step would take many seconds there. `within`
+    gives the seconds that precision and layout may take to measure, and the threads half of it, from those of the
+    fastest step. Several processes measure at the same time and take what the first one has found.
     """
     trials = Trials(segmenter, criterion, images, targets, groups, processes)
     before, on_cpu = torch.get_num_threads(), segmenter.device.type == "cpu"

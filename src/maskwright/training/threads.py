@@ -99,7 +99,7 @@ class Threads:
             self._next = max(self._next, evaluation)
 
     def stepped(self, seconds: float) -> None:
-        """To be told how long each step took."""
+        """Records how long a step took."""
         if self._watch:
             self._seconds.append(seconds)
 

@@ -232,11 +232,11 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
 
 
 def resume(run: str | Path | Run) -> Run:
-    """Goes on with a run that was stopped or killed, and ends with the same weights and the same log as if
+    """Resumes a run that was stopped or killed, and ends with the same weights and the same log as if
     it never had been. Raises DataError when the dataset or the maps of `data.trust` have changed since; a finished run
     is returned as it is.
 
-    Several processes go on as they began; another number of them trains the same model but for rounding and dropout.
+    Several processes continue as they began; another number of them trains the same model but for rounding and dropout.
     """
     require_posix("resume")
     return resume_part(run)

@@ -135,7 +135,7 @@ class TestStopAndKill:
 
     def test_another_number_of_processes_goes_on_and_says_what_is_not_the_same(self, seen):
         found = seen["stopped_and_killed"]
-        assert "began with 2 processes and goes on with 1" in found["alone"]["said"]
+        assert "began with 2 processes and continues with 1" in found["alone"]["said"]
         assert [record["iteration"] for record in found["alone"]["log"]] == [5, 5, 10, 10, 12, 12]
         before = [record for record in found["log"] if record["iteration"] < 9]
         assert before and found["alone"]["log"][: len(before)] == before

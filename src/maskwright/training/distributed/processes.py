@@ -41,7 +41,7 @@ def _listening() -> Iterator[None]:
     except RuntimeError as error:
         reason = re.sub(r"^\[.*?\] |\. .*", "", str(error).splitlines()[0])
         raise LostError(
-            f"torchrun: another process of this training has ended or does not answer ({reason}); mend "
+            f"torchrun: another process of this training has ended or does not answer ({reason}); fix "
             "what it or torchrun reports and start again; a run folder that was printed keeps its "
             "state, for `resume` under torchrun"
         ) from None
@@ -49,7 +49,7 @@ def _listening() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Processes:
-    """One of `size` processes, of which `local_size` run on this host. Every method is called by all of them alike."""
+    """One of `size` processes, of which `local_size` run on this host. Every method is called by all of them."""
 
     rank: int = 0
     size: int = 1
@@ -103,7 +103,7 @@ class Processes:
                 raise self.common(type(met)(f"{met} (met by process {rank}, not by the first)") if rank else met)
 
     def common(self, error: Error) -> Error:
-        """An error that all processes raise alike; only the first one says it."""
+        """An error that all processes raise; only the first one says it."""
         error.quiet = not self.first
         return error
 

@@ -48,7 +48,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
     positions = Positions(dataset.classes.names)
     sizes = []
     grey = all(not np.ptp(dataset.read_image(sample), axis=2).any() for sample in chosen[:: max(1, len(chosen) // 5)])
-    with progress("looking", len(chosen)) as advance:
+    with progress("reading", len(chosen)) as advance:
         for i, sample in enumerate(chosen, 1):
             sizes.append(read_header(sample.image).size)
             mask = dataset.read_mask(sample)

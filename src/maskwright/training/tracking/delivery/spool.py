@@ -14,7 +14,7 @@ from maskwright.base.progress import say
 from maskwright.run import Run
 from maskwright.training.tracking.delivery.cursor import statuses
 
-# What the end of a training waits for all trackers together, and how long each may then go on by itself.
+# What the end of a training waits for all trackers together, and how long each may then continue by itself.
 LAST_WAIT, _BACKGROUND = 1.0, 60.0
 # Without the working folder on the path, where a file could have the name of a tool.
 COMMAND = (sys.executable, "-P", "-m", "maskwright.training.tracking.delivery.process")
@@ -56,7 +56,7 @@ def deliveries(run: Run, names: Sequence[str]) -> Iterator[None]:
         try:
             children[name] = start(run, name, _BACKGROUND, follow=True)
         except OSError as error:
-            say(f"tracker {name}: could not be started ({error}); training goes on without it")
+            say(f"tracker {name}: could not be started ({error}); training continues without it")
         else:
             threading.Thread(target=_relay, args=(name, children[name], over), daemon=True).start()
     try:

@@ -89,13 +89,13 @@ def _deliver(run: Run, seconds: float) -> list[Status]:
     for name, child in children.items():
         with child:
             try:
-                told, _ = child.communicate(timeout=max(0.0, deadline - time.monotonic()))
+                said, _ = child.communicate(timeout=max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 child.kill()
-                told = f"no answer in {seconds:g} s"
+                said = f"no answer in {seconds:g} s"
             if child.returncode == LockedError.exit_code:
-                told = "another process is delivering"
-            problems[name] = told.strip() or f"its process ended with code {child.returncode}"
+                said = "another process is delivering"
+            problems[name] = said.strip() or f"its process ended with code {child.returncode}"
     return [
         status if status.complete or status.problem else replace(status, problem=problems.get(status.tracker, ""))
         for status in statuses(run)

@@ -1,4 +1,4 @@
-"""What a tracker is told, and what it must do with it."""
+"""What a tracker receives, and what it must do with it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TrackedScores:
 
 
 class Tracker(ABC):
-    """One session with a tool. Any exception ends it; another one then goes on from the last confirmed `state`."""
+    """One session with a tool. Any exception ends it; another one then continues from the last confirmed `state`."""
 
     # What is imported, and what an installation is recognised by.
     package: ClassVar[str]

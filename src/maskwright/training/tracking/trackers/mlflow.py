@@ -50,7 +50,7 @@ class MLflow(Tracker):
         return where + (f", without pictures ({self.state['no_files']})" if "no_files" in self.state else "")
 
     def open(self, facts: TrackedRun) -> None:
-        """Finds the run by its key or makes it. A run that goes on is set to RUNNING."""
+        """Finds the run by its key or makes it. A run that is resumed is set to RUNNING."""
         os.environ.update(_ENVIRONMENT)
         from mlflow import MlflowClient
         from mlflow.entities import Param
