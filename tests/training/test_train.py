@@ -299,7 +299,8 @@ def test_the_size_of_the_model_is_in_the_run_and_in_its_scores(data, tmp_path, c
     # Blocks of two 3 x 3 layers with 4 channels, at 32 x 32 and 16 x 16; a transposed layer; a head of 3 classes.
     macs = 1024 * 4 * 9 * (3 + 4) + 256 * 4 * 9 * (4 + 4) + 256 * 4 * 4 * 4 + 1024 * 4 * 9 * (8 + 4) + 1024 * 4 * 3
     assert size["macs"] == macs and size["image_size"] == [32, 32]
-    assert size["batch_size"] == 4 and size["step_seconds"] == run.info()["precision"]["step_seconds"]["float32"]
+    # The typical step, beside the fastest.
+    assert size["batch_size"] == 4 and size["step_seconds"] >= run.info()["precision"]["step_seconds"]["float32"] > 0
     # At least what each of the 8 convolutions takes in, in float32: 3, 4, 8 (two joined), 4 and 4 channels of full
     # size, and 4, 4 and 4 of half of it.
     assert size["kept_bytes"] > 4 * 4 * (1024 * (3 + 4 + 8 + 4 + 4) + 256 * (4 + 4 + 4))

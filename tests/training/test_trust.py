@@ -277,9 +277,9 @@ class TestTraining:
         monkeypatch.setattr(
             previewing,
             "sample_block",
-            lambda name, pairs, colours: (
+            lambda name, pairs, *drawn: (
                 shown.update({name: [mask for _, mask in pairs]}),
-                block(name, pairs, colours),
+                block(name, pairs, *drawn),
             )[1],
         )
         found = previewing.preview(settings(data, {"folder": str(maps), "mode": "ignore"}), out=tmp_path / "p")
