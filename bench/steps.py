@@ -1,13 +1,14 @@
 """Whether a training chooses how a step is made as it would on a quiet machine, with busy programs beside it.
 
-    python bench/steps.py [--data DIR] [--model Unet] [--encoder NAME] [--args JSON] [--size H W] [--batch N]
+    python bench/steps.py [--data DIR] [--model UNet] [--encoder NAME] [--args JSON] [--size 96 96] [--batch 4]
                           [--budget 1m] [--busy 0 1 2] [--starts 20] [--quiet 3] [--images 24]
 
 Prints one JSON document, and on stderr a line for each start. The config is what `plan` writes for the data (generated
-pictures when left out). Each start is a fresh process that makes the first batch and measures as `train` does, with 0,
-1, 2, ... programs beside it that do nothing but sums, one thread each. The quiet choice, of precision and layout, is
-what most of the --quiet starts with nothing beside them take. The numbers of threads are printed too, but follow the
-load and are not compared. Run it on a machine where nothing else works: the "quiet" starts say how far they agree.
+pictures when left out), by default small enough for 63 starts of some seconds each. Each start is a fresh process that
+makes the first batch and measures as `train` does, with 0, 1, 2, ... programs beside it that do nothing but sums, one
+thread each. The quiet choice, of precision and layout, is what most of the --quiet starts with nothing beside them
+take. The numbers of threads are printed too, but follow the load and are not compared. Run it on a machine where
+nothing else works: the "quiet" starts say how far they agree.
 """
 
 from __future__ import annotations
@@ -100,22 +101,20 @@ def way(found: dict[str, Any]) -> str:
 
 def planned(data: Path, options: argparse.Namespace, file: Path) -> None:
     """Writes what `plan` chooses for the data, with the model, size and budget that were asked for."""
-    from maskwright.base.storage import atomic_write_text
-    from maskwright.config import RunConfig
-    from maskwright.modeling.models import takes_encoder
     from maskwright.training.plan import plan
-    from maskwright.training.planning.weights import ENCODER
 
-    config = plan(data, encoder=ENCODER, weights="none", budget=options.budget).config
-    changes: dict[str, Any] = {}
-    if options.model:
-        encoder = (options.encoder or ENCODER) if takes_encoder(options.model) else None
-        changes["model"] = {"name": options.model, "encoder": encoder, "args": json.loads(options.args or "{}")}
-    if options.batch:
-        changes["train"] = config.train.model_dump() | {"batch_size": options.batch}
-    if options.size:
-        changes["data"] = config.data.model_dump(exclude_none=True) | {"image_size": options.size}
-    atomic_write_text(file, json.dumps(RunConfig.model_validate(config.to_dict() | changes).to_dict()))
+    height, width = options.size
+    overrides = [f"data.image_size=[{height}, {width}]", f"train.batch_size={options.batch}"]
+    overrides += [f"model.args={options.args}"] if options.args else []
+    plan(
+        data,
+        out=file,
+        model=options.model,
+        encoder=options.encoder,
+        weights="none",
+        budget=options.budget,
+        overrides=overrides,
+    )
 
 
 def summary(found: list[dict[str, Any]], quiet: str) -> dict[str, Any]:
@@ -134,11 +133,11 @@ def summary(found: list[dict[str, Any]], quiet: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="dataset folder; generated when left out")
-    parser.add_argument("--model", help="as planned when left out")
+    parser.add_argument("--model", default="UNet", help="a row of the model table")
     parser.add_argument("--encoder", help="for models that take one")
     parser.add_argument("--args", help="JSON of model.args")
-    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="as planned when left out")
-    parser.add_argument("--batch", type=int, help="as planned when left out")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(96, 96))
+    parser.add_argument("--batch", type=int, default=4, help="images of a step")
     parser.add_argument("--budget", default="1m", help="a twentieth of it, and half as much, may be measured")
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2], help="numbers of busy programs")
     parser.add_argument("--starts", type=int, default=20, help="with each of them")
