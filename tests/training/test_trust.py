@@ -277,10 +277,9 @@ class TestTraining:
         monkeypatch.setattr(
             previewing,
             "sample_block",
-            lambda name, pairs, *drawn: (
-                shown.update({name: [mask for _, mask in pairs]}),
-                block(name, pairs, *drawn),
-            )[1],
+            lambda name, pairs, *drawn: (shown.update({name: [mask for _, mask in pairs]}), block(name, pairs, *drawn))[
+                1
+            ],
         )
         found = previewing.preview(settings(data, {"folder": str(maps), "mode": "ignore"}), out=tmp_path / "p")
         for name in found.samples:
