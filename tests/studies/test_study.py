@@ -28,7 +28,7 @@ from maskwright.errors import ConfigError, DataError, Interrupted, LockedError, 
 from maskwright.studies import pool, progress_table, worker
 from maskwright.studies import study as running
 from maskwright.studies.folder import Study
-from maskwright.studies.progress_table import board as show
+from maskwright.studies.progress_table import shown_progress as show
 from maskwright.studies.status import RunStatus, StudyStatus, scored, study_status
 from maskwright.studies.study import study
 from maskwright.training import image_cache
@@ -215,7 +215,7 @@ def test_two_leaders_and_wrong_places(folder: Path, here: list[str]) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         study(file, workers=0)
     assert study(status.path, out=status.path).exit_code == 0  # where it is anyway
-    with pytest.raises(ConfigError, match="leave --out away"):
+    with pytest.raises(ConfigError, match="leave --out out"):
         study(status.path, out=folder / "x")
     with pytest.raises(ConfigError, match="never overwritten"):
         study(file, out=folder / "data")
@@ -308,9 +308,10 @@ def test_plain_lines_are_shown_now_and_then(
 
 def test_a_terminal_shows_the_runs_that_something_happens_with() -> None:
     program = (
-        "from pathlib import PosixPath\nfrom maskwright.studies import progress_table as board\n"
+        "from pathlib import PosixPath\nfrom maskwright.studies import progress_table\n"
         "from maskwright.studies.status import RunStatus, StudyStatus\n"
-        f"board._DRAWN_EVERY = 0\nwith board.board(lambda: {STATUS}) as tick: tick()"
+        "progress_table.DRAWN_EVERY = 0\n"
+        f"with progress_table.shown_progress(lambda: StudyStatus({STATUS.path!r}, {STATUS.runs!r})) as tick: tick()"
     )
     leader, terminal = pty.openpty()
     subprocess.run(

@@ -18,7 +18,7 @@ from maskwright.studies.checking import check_runs, check_versions, splits_to_sc
 from maskwright.studies.folder import Study
 from maskwright.studies.matrix import StudyEntry, load_study
 from maskwright.studies.pool import run_all
-from maskwright.studies.progress_table import board
+from maskwright.studies.progress_table import shown_progress
 from maskwright.studies.status import StudyStatus, study_status
 
 _MEASURED = ("precision", "channels_last", "threads")  # keys of `train` that a training measures when left to it
@@ -108,7 +108,7 @@ def _work(study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Datas
         _decode(study, left, datasets, versions)
     except KeyboardInterrupt:
         raise Interrupted(f"{study.path}: stopped before the first training; {go_on}") from None
-    with graceful() as stop, board(lambda: study_status(study.path)) as tick:
+    with graceful() as stop, shown_progress(lambda: study_status(study.path)) as tick:
         run_all(study, [entry.name for entry in left], workers, threads, stop.is_set, ended, tick)
         status = study_status(study.path)
         if stop.is_set() and status.states.keys() - {"finished", "failed"}:
