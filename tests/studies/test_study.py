@@ -326,7 +326,7 @@ def test_a_terminal_shows_the_runs_that_something_happens_with() -> None:
     assert (
         "training    10/40" in shown
         and "is broken" in shown
-        and "0:05:00 left" in shown
+        and "about 5:00 left" in shown
         and "waiting     0" not in shown
     )
 
