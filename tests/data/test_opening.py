@@ -10,7 +10,7 @@ from PIL import Image
 from helpers import make_dataset, write
 from maskwright.core.regions import Polygon
 from maskwright.data.formats import FORMATS
-from maskwright.data.formats.source import Item, Label, Mark, Source
+from maskwright.data.formats.source import AnnotationSet, Item, Label, Mark
 from maskwright.data.opening import detect, init, load_dataset
 from maskwright.errors import ConfigError, DataError
 
@@ -21,7 +21,7 @@ def opened(monkeypatch, tmp_path, labels, marks=(), yaml=None, **source):
     """A dataset of one image that the reader of `coco` is told to return."""
     write(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
     item = Item("a", tmp_path / "a.png", tmp_path / "a.json", size=(6, 8), marks=list(marks))
-    given = Source(labels, [item], **source)
+    given = AnnotationSet(labels, [item], **source)
     row = FORMATS["coco"]
     monkeypatch.setitem(FORMATS, "coco", type(row)(row.meaning, row.write, lambda *_: given, row.detect))
     if yaml:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
 
@@ -19,8 +19,9 @@ def counted(number: int, text: str) -> str:
     return f"{number:,} " + re.sub(r"{([^{}|]*)\|([^{}|]*)}", lambda forms: forms[1 if number == 1 else 2], text)
 
 
-def listing(names: Sequence[str], most: int = 3) -> str:
+def listing(names: Iterable[str], most: int = 3) -> str:
     """The first `most` names, and the number of the others."""
+    names = list(names)
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 

@@ -21,7 +21,7 @@ from maskwright.core.regions import Drawing, Region
 from maskwright.core.sample import MaskEncoding, Sample
 from maskwright.data import layouts
 from maskwright.data.formats import FORMATS
-from maskwright.data.formats.source import IGNORE_NAMES, Item, Label, Source, background_of, nested, note
+from maskwright.data.formats.source import IGNORE_NAMES, AnnotationSet, Item, Label, background_of, nested, note
 from maskwright.data.layouts import Detection
 from maskwright.errors import ConfigError, DataError
 
@@ -140,7 +140,7 @@ def _named_format(root: Path, masks: bool) -> tuple[str, str] | None:
     return None
 
 
-def _read(root: Path, name: str, annotations: str | None, images: str) -> Source:
+def _read(root: Path, name: str, annotations: str | None, images: str) -> AnnotationSet:
     reader = FORMATS[name].read
     assert reader is not None
     source = reader(root, annotations, None if images == "." else images)
@@ -169,7 +169,7 @@ def _describe(root: Path, name: str, reason: str, images: str | None) -> Detecti
     return Detection(file, {"layout": reason, "classes": why})
 
 
-def _is_ignored(label: Label, source: Source) -> bool:
+def _is_ignored(label: Label, source: AnnotationSet) -> bool:
     """Whether a label is not a class but the pixels that do not count: by its name, unless masks are ids or the
     label is that of id 0, the background."""
     by_masks = any(item.mask for item in source.items)
@@ -177,7 +177,7 @@ def _is_ignored(label: Label, source: Source) -> bool:
     return not overruled and label.name.lower() in IGNORE_NAMES
 
 
-def _classes(source: Source) -> tuple[list[ClassSpec], int, str]:
+def _classes(source: AnnotationSet) -> tuple[list[ClassSpec], int, str]:
     """Class specs, the ignore id, and the reason for the ids.
 
     Ids of the annotations are kept where they can be mask values with 0 left for the background; else the
@@ -215,7 +215,7 @@ def _build(file: DatasetFile, root: Path, name: str) -> Dataset:
     return _dataset(source, file, root, name)
 
 
-def _dataset(source: Source, file: DatasetFile, root: Path, name: str) -> Dataset:
+def _dataset(source: AnnotationSet, file: DatasetFile, root: Path, name: str) -> Dataset:
     classes = file.class_tree()
     ids = {leaf.name: leaf.id for leaf in classes.leaves}
     role = background_of(classes)

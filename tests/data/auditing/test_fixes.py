@@ -63,7 +63,7 @@ def test_the_result_is_that_of_the_dataset_after_the_fix(data, tmp_path, code):
     assert len(document["fixed"]["edits"]) == len(result.fixed.batch.edits) and document["summary"]["findings"] == len(
         after.findings
     )
-    page = (tmp_path / "out" / "audit.html").read_text()
+    page = (tmp_path / "out" / "index.html").read_text()
     said = "1 mask stored as read" if code in ("mask.unknown_ids", "mask.inexact") else "1 sample excluded"
     assert f"Fixed automatically: {said} (edit batch 1; {code} x 1)" in page
     assert result.human().splitlines()[-1] == (

@@ -34,11 +34,11 @@ from maskwright.core.findings import Finding, Severity
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.data.formats.coco_images import ImageFiles, known_split, last_of, split_of, stem_below, tail_of
 from maskwright.data.formats.coco_values import box_of, colour_from, key_of, parts_of, shape_of, slim, text_of, whole
-from maskwright.data.formats.coco_writer import Writer
-from maskwright.data.formats.source import Item, Label, Mark, Source, note
+from maskwright.data.formats.coco_writer import CocoWriter
+from maskwright.data.formats.source import AnnotationSet, Item, Label, Mark, note
 from maskwright.errors import DataError
 
-__all__ = ["Writer", "detect", "read"]
+__all__ = ["CocoWriter", "detect", "read"]
 
 # Files beside the instances that hold no regions of classes, by how their names begin.
 _OTHER_TASKS = ("captions_", "labels_", "panoptic_", "image_info_")
@@ -115,7 +115,7 @@ def detect(root: Path) -> str | None:
     return None
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
     """Reads the annotation files below `root`: the file or those of the folder `annotations`, else those in folders
     where one is named like COCO's, else all in `root` and the folders in it. Images are looked up below `images`, or
     else everywhere.
@@ -163,7 +163,7 @@ def _is_named_so(path: Path) -> bool:
 
 
 class _Reader:
-    """Joins annotation files into one Source."""
+    """Joins annotation files into one AnnotationSet."""
 
     def __init__(self, images: ImageFiles) -> None:
         self.images = images
@@ -203,7 +203,7 @@ class _Reader:
                 file.tally("empty", "images without regions", item.name)
         self.notes += file.findings()
 
-    def source(self) -> Source:
+    def source(self) -> AnnotationSet:
         """What was read of all files."""
         used = {mark.label for item in self.items.values() for mark in item.marks}
         labels = list(self.labels.values())
@@ -237,7 +237,9 @@ class _Reader:
                     )
                 )
         names = {label.name for label in heads}
-        return Source([label for label in labels if label.name not in names], list(self.items.values()), self.notes)
+        return AnnotationSet(
+            [label for label in labels if label.name not in names], list(self.items.values()), self.notes
+        )
 
 
 class _File:

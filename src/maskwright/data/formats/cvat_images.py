@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from xml.sax.saxutils import escape, quoteattr
 
 from maskwright.base.storage import confine
-from maskwright.base.texts import counted
+from maskwright.base.texts import counted, listing
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
@@ -27,13 +27,12 @@ from maskwright.core.polygons import painted, simplify
 from maskwright.core.rle import encode_box
 from maskwright.core.sample import Sample
 from maskwright.data.formats.cvat import DEFAULT_SUBSET, ImageFinder, components, split_of
-from maskwright.data.formats.cvat_xml import Image, Tally, parse
-from maskwright.data.formats.maskfiles import listed
+from maskwright.data.formats.cvat_xml import Image, ReasonCounts, parse
 from maskwright.data.formats.source import (
+    AnnotationSet,
     Item,
     Label,
     Mask,
-    Source,
     WriteOptions,
     background_of,
     image_suffix,
@@ -68,8 +67,8 @@ def detect(root: Path) -> str | None:
     return f"CVAT's annotations in {', '.join(files[:3])}" if files else None
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
-    """The images and shapes of `annotations.xml`, or of all CVAT files in `root`; see `source.Source`.
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
+    """The images and shapes of `annotations.xml`, or of all CVAT files in `root`; see `source.AnnotationSet`.
 
     Boxes are weak, `z_order` decides what lies on top, an image without shapes is all background. DataError for
     files that are no such XML, and for those of videos.
@@ -82,7 +81,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     labels: dict[str, tuple[Label, bool]] = {}
     items: dict[str, Item] = {}
     notes: list[Finding] = []
-    twice, renamed, missing = Tally(), Tally(), Tally()
+    twice, renamed, missing = ReasonCounts(), ReasonCounts(), ReasonCounts()
     for path in files:
         document = parse(confine_found(root, path))
         for image in document.images:
@@ -130,13 +129,15 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
                     "label{ is for shapes without an area and is no class|s are for shapes without an area "
                     "and are no classes}",
                 )
-                + f" ({listed(map(repr, empty))})",
+                + f" ({listing(map(repr, empty))})",
                 "none is needed",
                 kind="label",
                 count=len(empty),
             )
         )
-    return Source([label for name, (label, _) in labels.items() if name not in empty], list(items.values()), notes)
+    return AnnotationSet(
+        [label for name, (label, _) in labels.items() if name not in empty], list(items.values()), notes
+    )
 
 
 def _item(image: Image, finder: ImageFinder, source: Path) -> Item:
@@ -149,7 +150,7 @@ def _item(image: Image, finder: ImageFinder, source: Path) -> Item:
     return Item(image.sample, path, source, split_of(image.subset), image.size, image.marks)
 
 
-class Writer:
+class CvatImagesWriter:
     """`annotations.xml` with `<mask>` elements, one for each connected part, which is exact; or with `polygons`,
     filled one over the other, exact at tolerance 0. Ignored pixels get the label `ignore`.
 

@@ -11,13 +11,12 @@ from xml.etree import ElementTree
 import numpy as np
 
 from maskwright.base.limits import MAX_PIXELS
-from maskwright.base.texts import counted
+from maskwright.base.texts import counted, listing
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.palette import Colour, from_hex
 from maskwright.core.polygons import Ring, box_ring, ellipse_ring
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.data.formats.cvat import split_of, without_ending
-from maskwright.data.formats.maskfiles import listed
 from maskwright.data.formats.source import Label, Mark, note
 from maskwright.errors import DataError
 
@@ -118,7 +117,7 @@ class Image:
         return f"{split}/{stem}" if split else stem
 
 
-class Tally:
+class ReasonCounts:
     """Counts by reason, with the samples that they were met in, each once and in order."""
 
     def __init__(self) -> None:
@@ -138,7 +137,7 @@ class Tally:
         reasons = dict(self.counts.most_common(5))
         samples = list(self.samples)
         text = counted(self.counts.total(), message).format(
-            samples=listed(samples), reasons=listed(f"{reason}: {count}" for reason, count in reasons.items())
+            samples=listing(samples), reasons=listing(f"{reason}: {count}" for reason, count in reasons.items())
         )
         return [
             note(
@@ -154,7 +153,7 @@ class Tally:
         ]
 
 
-class Document:
+class CvatDocument:
     """What the parser calls for each element of one file; nothing of the XML itself is kept.
 
     A document type is refused at its first word, so that no entity is ever declared.
@@ -165,7 +164,7 @@ class Document:
         self.labels: dict[str, tuple[Label, bool]] = {}  # with whether shapes of it can have an area
         self.images: list[Image] = []
         self.dropped: Counter[str] = Counter()
-        self.invalid, self.clipped = Tally(), Tally()
+        self.invalid, self.clipped = ReasonCounts(), ReasonCounts()
         self._open: list[str] = []
         self._image: Image | None = None
         self._label: dict[str, str] | None = None
@@ -308,9 +307,9 @@ def _colour(text: str) -> Colour | None:
         return None
 
 
-def parse(path: Path) -> Document:
+def parse(path: Path) -> CvatDocument:
     """One annotation file. DataError for files that are no XML of CVAT."""
-    document = Document(path)
+    document = CvatDocument(path)
     parser = ElementTree.XMLParser(target=document)
     try:
         with path.open("rb") as stream:

@@ -41,13 +41,13 @@ from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.core.rle import MAX_SIDE, encode_box
 from maskwright.core.sample import IMAGE_SUFFIXES, Sample, silence_pillow
 from maskwright.data.formats.source import (
+    AnnotationSet,
     Item,
     Kinds,
     Label,
     Mark,
     Mask,
-    Seen,
-    Source,
+    Occurrences,
     WriteOptions,
     background_of,
     image_suffix,
@@ -89,7 +89,12 @@ _KINDS: Kinds = {
         "shape{ has|s have} no label, too few points, or what is no number; left out",
         "draw them again",
     ),
-    "mask": ("annotation.invalid", _WARNING, "mask{ is|s are} no PNG of the size of the box; left out", "draw them again"),
+    "mask": (
+        "annotation.invalid",
+        _WARNING,
+        "mask{ is|s are} no PNG of the size of the box; left out",
+        "draw them again",
+    ),
     "type": ("annotation.invalid", _WARNING, "shape{ is|s are} of an unknown type; left out", "draw them as polygons"),
     "size": (
         "annotation.conflict",
@@ -124,14 +129,14 @@ _KINDS: Kinds = {
 }
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
     """Reads all JSON files of LabelMe below `root`, or in the folder `annotations` (or the one file).
 
     DataError for a JSON file that cannot be parsed, or whose `shapes` is no list.
     """
     place = confine(root, annotations, "the annotations") if annotations else root
     image_root = confine(root, images, "the folder of images") if images else None
-    seen: Seen = {}
+    seen: Occurrences = {}
     extras: Counter[str] = Counter()
     items: dict[str, Item] = {}
     used: set[Path] = set()
@@ -153,7 +158,9 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     if len(names) > MAX_CLASSES + 1:
         raise DataError(f"{root}: {len(names)} labels; at most {MAX_CLASSES} classes are possible, so merge some")
     seen["extras"] = [key for key, count in extras.most_common() for _ in range(count)]
-    return Source([Label(name) for name in names], list(items.values()), notes_on(_KINDS, seen, ("extras", "other")))
+    return AnnotationSet(
+        [Label(name) for name in names], list(items.values()), notes_on(_KINDS, seen, ("extras", "other"))
+    )
 
 
 def _json_files(place: Path) -> list[Path]:
@@ -184,7 +191,9 @@ def _name_of(root: Path, path: Path) -> tuple[str, str | None]:
     return "/".join([*folders, path.stem]), split
 
 
-def _image_of(root: Path, file: Path, data: dict[str, Any], image_root: Path | None, name: str, seen: Seen) -> Path:
+def _image_of(
+    root: Path, file: Path, data: dict[str, Any], image_root: Path | None, name: str, seen: Occurrences
+) -> Path:
     """Where the image is, or else would be."""
     told = PureWindowsPath(_text(data.get("imagePath") or ""))
     inside = _inside(file.parent.relative_to(root).parts, told) if told.name else None
@@ -226,7 +235,7 @@ def _text(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode().replace("\0", "_").strip()
 
 
-def _item(item: Item, data: dict[str, Any], seen: Seen, extras: Counter[str]) -> Item:
+def _item(item: Item, data: dict[str, Any], seen: Occurrences, extras: Counter[str]) -> Item:
     """`item` with the size and the marks of its JSON file."""
     sides: list[Any] = [data.get("imageHeight"), data.get("imageWidth")]
     if all(_is_number(side) and side >= 1 for side in sides) and sides[0] * sides[1] <= MAX_PIXELS:
@@ -385,7 +394,7 @@ def _ends(path: Path, size: int = 8 << 10) -> bytes:
         return b""
 
 
-class Writer:
+class LabelMeWriter:
     """`{split}/x.json` beside `{split}/x.jpg`, and `labels.txt`.
 
     A mask becomes polygons that are filled one after another, the largest first, as LabelMe has no holes: every pixel

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.base.storage import confine, read_json
-from maskwright.base.texts import counted
+from maskwright.base.texts import counted, listing
 from maskwright.core.classes import MAX_ID
 from maskwright.core.dataset import confine_found
 from maskwright.core.description import MASK_ENDINGS
@@ -24,8 +24,8 @@ from maskwright.core.findings import Finding, Severity
 from maskwright.core.palette import Colour
 from maskwright.core.sample import MaskEncoding
 from maskwright.data.formats.coco_values import text_of
-from maskwright.data.formats.maskfiles import by_key, listed, other_kind, survey, voc_colour
-from maskwright.data.formats.source import Item, Label, Source, note
+from maskwright.data.formats.maskfiles import by_key, contents_of, other_kind, voc_colour
+from maskwright.data.formats.source import AnnotationSet, Item, Label, note
 from maskwright.data.layouts import SPLIT_NAMES
 from maskwright.errors import DataError
 
@@ -59,7 +59,7 @@ def _homes(root: Path) -> list[tuple[str | None, Path]]:
     return [(SPLIT_NAMES.get(path.name.lower(), path.name), path) for path in inside if is_home(path)]
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
     """Reads the folder. `annotations` names another meta file, `images` another folder of images, inside `root`."""
     homes = _homes(root)
     if annotations is not None or images is not None:
@@ -83,7 +83,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
             mask = masks.get(pairs.get(key, ""))
             name = f"{split}/{key}" if split else key
             items.append(Item(name, path, mask or path, split, mask=mask, labelled=mask is not None))
-    found = survey([item.mask for item in items if item.mask])
+    found = contents_of([item.mask for item in items if item.mask])
     aside = next(
         (
             label
@@ -96,7 +96,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     encoding = MaskEncoding(found.kind)
     if aside and found.kind == "colour" and aside.colour not in {label.colour for label in labels}:
         encoding = MaskEncoding("colour", ignore_colour=aside.colour)
-    return Source(labels, items, notes + other_kind(found), encoding, aside.id if aside else None)
+    return AnnotationSet(labels, items, notes + other_kind(found), encoding, aside.id if aside else None)
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _pairs(pictures: list[str], masks: list[str]) -> tuple[dict[str, str], list[
             note(
                 "annotation.no_image",
                 Severity.WARNING,
-                counted(len(left), "mask{ belongs|s belong} to no image") + f" ({listed(left)})",
+                counted(len(left), "mask{ belongs|s belong} to no image") + f" ({listing(left)})",
                 "restore the images, or give each mask the name of its image",
                 count=len(left),
             )

@@ -79,7 +79,7 @@ class Item:
 
 
 @dataclass
-class Source:
+class AnnotationSet:
     """An annotation set as read. Classes that marks name and `labels` lacks are added behind them, with a finding.
 
     `notes` say what was left out or taken for something. `ignore` is the pixel value of `encoding` masks that does
@@ -102,12 +102,12 @@ def note(
 
 
 # What a reader met, by kind: the samples, files or names that it met it in, in order and as often as it did.
-Seen = dict[str, list[str]]
+Occurrences = dict[str, list[str]]
 # How a reader words each kind: code, severity, what stands behind the number (for `texts.counted`), and what to do.
 Kinds = Mapping[str, tuple[str, Severity, str, str]]
 
 
-def notes_on(kinds: Kinds, seen: Seen, general: Container[str] = ()) -> list[Finding]:
+def notes_on(kinds: Kinds, seen: Occurrences, general: Container[str] = ()) -> list[Finding]:
     """One finding for each kind that was seen, with the count and the first three; kinds in `general` are not about
     samples."""
     found = []

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from maskwright.base.texts import counted
+from maskwright.base.texts import counted, listing
 from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
 from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
@@ -31,22 +31,30 @@ from maskwright.core.sample import IMAGE_SUFFIXES, MaskEncoding, Sample
 from maskwright.data.formats.maskfiles import (
     VOID,
     FileNames,
-    Survey,
+    MaskContents,
     by_key,
-    listed,
+    contents_of,
     other_kind,
-    survey,
     voc_colour,
     with_own_colours,
 )
 from maskwright.data.formats.semantic import META, read_meta
-from maskwright.data.formats.source import Item, Label, Mask, Source, WriteOptions, background_of, image_suffix, note
+from maskwright.data.formats.source import (
+    AnnotationSet,
+    Item,
+    Label,
+    Mask,
+    WriteOptions,
+    background_of,
+    image_suffix,
+    note,
+)
 from maskwright.data.formats.vocfiles import (
     CLASS_LISTS,
     IGNORE_LABELS,
     LABEL_MAP,
     Place,
-    Tally,
+    Skipped,
     detect,
     file_name,
     find_place,
@@ -62,7 +70,7 @@ from maskwright.data.formats.vocfiles import (
 from maskwright.data.layouts import SPLIT_NAMES
 from maskwright.errors import DataError
 
-__all__ = ["Writer", "detect", "read"]
+__all__ = ["VocWriter", "detect", "read"]
 
 VOC_2012 = (
     "background",
@@ -92,7 +100,7 @@ _NO_SPLIT = frozenset({"trainval", "default", "all"})
 _NAMES_READ = 64
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
     """Reads the data set in `root`. `annotations` names its folder, or that of the XML files, and `images` that of
     the images, inside `root`. DataError for files that cannot be parsed, ConfigError where there are several."""
     place = find_place(root, annotations, images)
@@ -115,13 +123,13 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
             item.split = SPLIT_NAMES[part.lower()]
             item.name = f"{item.split}/{rest}"
 
-    found = survey(list(masks.values()))
+    found = contents_of(list(masks.values()))
     labels, label_notes = _labels(place, found, bool(masks), items, sheets)
     encoding = MaskEncoding(found.kind)
     if found.kind == "colour" and found.grey and not found.colours <= {label.colour for label in labels}:
         encoding = MaskEncoding("index")  # ids that were saved as RGB
     labels, encoding, ignore = _without_ignore(labels, found, bool(masks), encoding)
-    return Source(labels, items, notes + label_notes + other_kind(found) + _tally_notes(tally), encoding, ignore)
+    return AnnotationSet(labels, items, notes + label_notes + other_kind(found) + _tally_notes(tally), encoding, ignore)
 
 
 def _sheets(root: Path, place: Place, pictures: Mapping[str, Path]) -> tuple[dict[str, Path], list[Finding]]:
@@ -163,7 +171,7 @@ def _sheets(root: Path, place: Place, pictures: Mapping[str, Path]) -> tuple[dic
                 "XML file{ is about an image that another one is about, and is|s are about an image that "
                 "another one is about, and are} not read",
             )
-            + f" ({listed(twice)})",
+            + f" ({listing(twice)})",
             "merge or remove them",
             count=len(twice),
         )
@@ -172,8 +180,8 @@ def _sheets(root: Path, place: Place, pictures: Mapping[str, Path]) -> tuple[dic
 
 def _items(
     place: Place, pictures: Mapping[str, Path], masks: Mapping[str, Path], sheets: Mapping[str, Path]
-) -> tuple[list[Item], Tally]:
-    tally = Tally()
+) -> tuple[list[Item], Skipped]:
+    tally = Skipped()
     items = []
     for key in sorted({*pictures, *masks, *sheets}):
         mask, sheet = masks.get(key), sheets.get(key)
@@ -203,7 +211,7 @@ def _missing(items: list[Item], pictures: Mapping[str, Path]) -> list[Finding]:
                 counted(
                     len(names), "{mask or XML file belongs|masks or XML files belong} to an image that is not there"
                 )
-                + f" ({listed(names)})",
+                + f" ({listing(names)})",
                 "restore the images, or remove the masks and XML files",
                 count=len(names),
             )
@@ -213,7 +221,7 @@ def _missing(items: list[Item], pictures: Mapping[str, Path]) -> list[Finding]:
     )
 
 
-def _tally_notes(tally: Tally) -> list[Finding]:
+def _tally_notes(tally: Skipped) -> list[Finding]:
     notes = []
     if tally.boxes_unused:
         notes.append(
@@ -245,7 +253,7 @@ def _tally_notes(tally: Tally) -> list[Finding]:
             note(
                 "annotation.invalid",
                 Severity.WARNING,
-                f"objects that cannot be used: {text} (in {listed(dict.fromkeys(tally.spoilt))})",
+                f"objects that cannot be used: {text} (in {listing(dict.fromkeys(tally.spoilt))})",
                 "draw them again",
                 tally.spoilt[0] if len(set(tally.spoilt)) == 1 else None,
                 count=tally.invalid.total(),
@@ -298,7 +306,7 @@ def _give_splits(items: list[Item], root: Path, folder: Path) -> list[Finding]:
                     "annotation.conflict",
                     Severity.WARNING,
                     f"ImageSets/{inside[task].name}: {counted(len(conflicts), 'image{ is|s are} in several splits')} "
-                    f"({listed(sorted(conflicts))}); the first of train, val, test counts",
+                    f"({listing(sorted(conflicts))}); the first of train, val, test counts",
                     "remove them from all lists but one",
                     count=len(conflicts),
                 )
@@ -310,7 +318,7 @@ def _give_splits(items: list[Item], root: Path, folder: Path) -> list[Finding]:
                     Severity.WARNING,
                     f"ImageSets/{inside[task].name}: "
                     + counted(len(unknown), "line{ names|s name} no image of this folder")
-                    + f" ({listed(line[:60] for line in unknown)})",
+                    + f" ({listing(line[:60] for line in unknown)})",
                     "restore the images, or remove the lines",
                     count=len(unknown),
                 )
@@ -325,7 +333,7 @@ def _give_splits(items: list[Item], root: Path, folder: Path) -> list[Finding]:
                     len(open_),
                     "image{ is in trainval.txt only, so it has|s are in trainval.txt only, so they have} no split",
                 )
-                + f" ({listed(open_)})",
+                + f" ({listing(open_)})",
                 "split the data set",
                 count=len(open_),
             )
@@ -344,7 +352,7 @@ def _names_of(folder: Path) -> list[str]:
 
 
 def _labels(
-    place: Place, found: Survey, masks: bool, items: list[Item], sheets: Mapping[str, Path]
+    place: Place, found: MaskContents, masks: bool, items: list[Item], sheets: Mapping[str, Path]
 ) -> tuple[list[Label], list[Finding]]:
     """The classes, from the first that there is of: a label map, a list of names, the masks or the XML files."""
     marked = sorted({mark.label for item in items for mark in item.marks} - {"ignore"})
@@ -397,7 +405,7 @@ def _labels(
                     "are none of the "
                     "masks' classes and become classes} of their own",
                 )
-                + f" ({listed(new)})",
+                + f" ({listing(new)})",
                 f"add them to {LABEL_MAP}",
                 count=len(new),
             )
@@ -407,7 +415,7 @@ def _labels(
     return labels, notes
 
 
-def _fits_voc(found: Survey, marked: list[str], sheets: Mapping[str, Path]) -> bool:
+def _fits_voc(found: MaskContents, marked: list[str], sheets: Mapping[str, Path]) -> bool:
     """Whether masks and names are those of VOC 2012: a few ids alone would fit any data set."""
     names = {
         *marked,
@@ -425,7 +433,7 @@ def _fits_voc(found: Survey, marked: list[str], sheets: Mapping[str, Path]) -> b
     return found.voc_palette and found.values <= {*range(len(VOC_2012)), IGNORE}
 
 
-def _placeholders(found: Survey, place: Place) -> list[Label]:
+def _placeholders(found: MaskContents, place: Place) -> list[Label]:
     colours = sorted(found.colours)
     count = len(colours) if found.kind == "colour" else len(found.values)
     if count > MAX_CLASSES + 2:
@@ -442,7 +450,7 @@ def _placeholders(found: Survey, place: Place) -> list[Label]:
 
 
 def _without_ignore(
-    labels: list[Label], found: Survey, masks: bool, encoding: MaskEncoding
+    labels: list[Label], found: MaskContents, masks: bool, encoding: MaskEncoding
 ) -> tuple[list[Label], MaskEncoding, int | None]:
     """Labels without those that mark pixels which do not count, and the colour of such pixels, or their value if it
     is not 255."""
@@ -461,7 +469,7 @@ def _without_ignore(
     return [label for label in labels if label not in aside or label in used], encoding, None
 
 
-class Writer:
+class VocWriter:
     """`JPEGImages`, `SegmentationClass` (palette PNG in the class colours, 255 does not count), `SegmentationObject`
     (connected parts of each class, numbered from 1 to 254 and then again), `ImageSets/Segmentation` and
     `labelmap.txt`; see `maskwright.data.formats.source.Writer`.

@@ -160,7 +160,7 @@ def find_place(root: Path, annotations: str | None, images: str | None) -> Place
 
 
 @dataclass
-class Tally:
+class Skipped:
     """What is left out of the XML files, counted by kind."""
 
     dropped: Counter[str] = field(default_factory=Counter)
@@ -204,7 +204,7 @@ def _number(text: str | None) -> float:
     return value if abs(value) <= MAX_COORDINATE else np.nan
 
 
-def size_of(root: ElementTree.Element, tally: Tally) -> tuple[int, int] | None:
+def size_of(root: ElementTree.Element, tally: Skipped) -> tuple[int, int] | None:
     """(height, width) as the file says; None when it does not, or says what no image can have."""
     size = root.find("size")
     if size is None:
@@ -217,7 +217,7 @@ def size_of(root: ElementTree.Element, tally: Tally) -> tuple[int, int] | None:
 
 
 def marks_of(
-    root: ElementTree.Element, size: tuple[int, int] | None, tally: Tally, key: str
+    root: ElementTree.Element, size: tuple[int, int] | None, tally: Skipped, key: str
 ) -> tuple[list[Mark], bool]:
     """The objects of a file, and whether all could be used."""
     marks: list[Mark] = []

@@ -43,13 +43,13 @@ from maskwright.core.regions import Polygon
 from maskwright.core.sample import Sample, read_header
 from maskwright.data.formats import yolo_lists as lists
 from maskwright.data.formats.source import (
+    AnnotationSet,
     Item,
     Kinds,
     Label,
     Mark,
     Mask,
-    Seen,
-    Source,
+    Occurrences,
     WriteOptions,
     background_of,
     image_suffix,
@@ -161,14 +161,14 @@ _KINDS: Kinds = {
 _NOT_OF_SAMPLES = ("same", "moved", "nc", "folder", "orphan")
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
     """Reads the set in `root`. `annotations` is a YAML file, a `.data` file or the folder of the text files.
 
     DataError for lists and text files that are no text, and when no image is there.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds the images and text files")
-    seen: Seen = {}
+    seen: Occurrences = {}
     image_root = confine(root, images, "the folder of images") if images else root
     place = (
         confine(root, annotations, "the annotations") if annotations else lists.yaml_of(root) or lists.darknet_of(root)
@@ -204,8 +204,8 @@ def _source(
     entries: Iterable[tuple[str | None, Path, Path | None]],
     names: dict[int, str],
     keypoints: int,
-    seen: Seen,
-) -> Source:
+    seen: Occurrences,
+) -> AnnotationSet:
     items: dict[str, Item] = {}
     used: set[Path] = set()
     numbers: set[int] = set()
@@ -241,12 +241,12 @@ def _source(
     labels = names | {number: f"class_{number}" for number in sorted(numbers - set(names))}
     if len(labels) > MAX_CLASSES:
         raise DataError(f"{root}: {len(labels)} classes; at most {MAX_CLASSES} are possible, so merge some")
-    return Source(
+    return AnnotationSet(
         [Label(label) for label in labels.values()], list(items.values()), notes_on(_KINDS, seen, _NOT_OF_SAMPLES)
     )
 
 
-def _mark(line: str, item: Item, names: dict[int, str], keypoints: int, seen: Seen) -> tuple[int, Mark] | None:
+def _mark(line: str, item: Item, names: dict[int, str], keypoints: int, seen: Occurrences) -> tuple[int, Mark] | None:
     """The class number and the region of a line, or None; `seen` tells why."""
 
     def saw(kind: str) -> None:
