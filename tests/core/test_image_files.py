@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from maskwright.core.image_files import holds_images, images_below, images_in, listed_in, natural
+from maskwright.base.storage import natural
+from maskwright.core.image_files import holds_images, images_below, images_in, listed_in
 
 
 @pytest.fixture

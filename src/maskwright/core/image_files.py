@@ -7,14 +7,12 @@ files count as files; links to folders are not entered. Names are in natural ord
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from maskwright.base.storage import natural
 from maskwright.core.sample import IMAGE_SUFFIXES
-
-_NUMBER = re.compile("([0-9]+)")
 
 
 def images_below(folder: Path, links: list[Path] | None = None) -> list[Path]:
@@ -43,14 +41,6 @@ def holds_images(folder: Path, most: int | None = None) -> bool:
 def is_image(path: Path) -> bool:
     """Whether this is an image file that is there and not hidden."""
     return _is_name(path.name) and path.is_file()
-
-
-def natural(path: Path) -> tuple[list[list[str | int]], tuple[str, ...]]:
-    """The key of the natural order of paths: numbers in names count as numbers."""
-    parts = path.parts
-    return [
-        [int(text) if place % 2 else text for place, text in enumerate(_NUMBER.split(part))] for part in parts
-    ], parts
 
 
 def _is_name(name: str) -> bool:

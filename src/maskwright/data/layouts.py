@@ -14,22 +14,12 @@ from PIL import Image
 
 from maskwright.core.classes import IGNORE_ID, free_ignore_id
 from maskwright.core.description import FILE_NAME, MASK_ENDINGS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec
+from maskwright.core.folder_names import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
 from maskwright.core.image_files import holds_images, images_below
 from maskwright.core.palette import colour_of, to_hex
 from maskwright.core.sample import LOSSY, integer_pixels, open_image, read_header, refuse_ambiguous
 from maskwright.errors import ConfigError, DataError
 
-IMAGE_FOLDERS = ("img", "images", "image", "imgs", "img_dir", "jpegimages", "photos")
-MASK_FOLDERS = ("labels", "label", "masks", "mask", "ann_dir", "annotations", "ann", "gt", "segmentationclass")
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 _MASKS_READ = 400
 _NEAR_LEVEL = 32
 

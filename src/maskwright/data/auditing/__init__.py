@@ -100,7 +100,7 @@ class AuditResult(Result):
 
     def human(self) -> str:
         """The result as text for a terminal: at most about 40 lines, whatever the size of the dataset."""
-        return text.as_text(self)
+        return text.audit_text(self)
 
     def facts(self) -> dict[str, object]:
         """What `repr` and the table in a notebook say."""

@@ -35,6 +35,7 @@ from maskwright.base.storage import confine, read_json
 from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
 from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Severity
+from maskwright.core.folder_names import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
 from maskwright.core.image_files import images_below, images_in
 from maskwright.core.polygons import MAX_COORDINATE, Ring, box_ring, ellipse_ring, painted, simplify
 from maskwright.core.regions import Polygon, Runs, Shape
@@ -55,7 +56,6 @@ from maskwright.data.formats.source import (
     stem_of,
     takeable,
 )
-from maskwright.data.layouts import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
 from maskwright.errors import DataError
 
 BACKGROUND, IGNORED = "_background_", "__ignore__"

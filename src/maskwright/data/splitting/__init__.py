@@ -52,7 +52,7 @@ class Proposal(Result):
 
     def human(self) -> str:
         """Text for a terminal."""
-        return tables.as_text(self)
+        return tables.proposal_text(self)
 
     def facts(self) -> dict[str, object]:
         """What `repr` and the table in a notebook say."""

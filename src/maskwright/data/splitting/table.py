@@ -104,7 +104,7 @@ def absent(table: Sequence[SplitShare]) -> list[str]:
     return notes
 
 
-def as_text(proposal: Proposal) -> str:
+def proposal_text(proposal: Proposal) -> str:
     """A proposal as text for a terminal: at most about 25 lines, whatever the size of the dataset."""
     table = proposal.table
     images, groups = sum(row.images for row in table), sum(row.groups for row in table)
