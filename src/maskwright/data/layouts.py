@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from maskwright.base.texts import counted
 from maskwright.core.classes import IGNORE_ID, free_ignore_id
 from maskwright.core.description import FILE_NAME, MASK_ENDINGS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec
 from maskwright.core.folder_names import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
@@ -148,7 +149,8 @@ def _encoding(
     if colours:
         if ids_stored:
             raise ConfigError(
-                f"{root}: {ids_stored} masks hold ids or grey values, the others colours; save all of them in one way"
+                f"{root}: {counted(ids_stored, 'mask{ holds|s hold}')} ids or grey values, the others colours; "
+                "save all of them in one way"
             )
         # A grey mask saved as RGB was counted as grey, so these are real colours.
         for value, count in grey.items():
@@ -170,7 +172,7 @@ def _encoding(
         )
     if lossy:
         raise ConfigError(
-            f"{root}: {lossy} masks are JPEG with {len(values)} grey values and no clear levels; "
+            f"{root}: {counted(lossy, 'mask{ is|s are}')} JPEG with {len(values)} grey values and no clear levels; "
             f"write `encoding: levels` with your levels in {FILE_NAME}"
         )
     ignore = IGNORE_ID if IGNORE_ID in values else free_ignore_id(values)

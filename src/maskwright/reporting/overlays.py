@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from maskwright.base import progress as bar
 from maskwright.base.storage import staged_folder
 from maskwright.base.strictyaml import did_you_mean
+from maskwright.base.texts import plural
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import Mask, Pixels, class_pixels, overlay
@@ -120,7 +121,7 @@ def overlays(
                     advance(len(files) + len(skipped))
         if not files:
             raise DataError(
-                f"{dataset.root}: none of the {len(skipped)} samples can be drawn; the first one: "
+                f"{dataset.root}: none of the {plural(len(skipped), 'sample')} can be drawn; the first one: "
                 f"{next(iter(skipped.values()), 'there are none')}"
             )
         full_legend(dataset.classes, colours, own).save(staging / "legend.png")

@@ -457,7 +457,7 @@ def test_named_folders_stay_inside(path: str, tmp_path: Path) -> None:
 
 
 def test_no_images_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"1 text files with regions \(labels/a.txt for one\) and no images"):
+    with pytest.raises(DataError, match=r"1 text file with regions \(labels/a.txt for one\) and no images"):
         yolo.read(make(tmp_path, {"labels/a.txt": BOX}), None, None)
     with pytest.raises(DataError, match="no such folder"):
         yolo.read(tmp_path / "gone", None, None)

@@ -36,6 +36,7 @@ import numpy.typing as npt
 import yaml
 
 from maskwright.base.storage import confine
+from maskwright.base.texts import plural
 from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
 from maskwright.core.findings import Severity
 from maskwright.core.polygons import Ring, box_ring, bridged, outlines, simplify
@@ -189,7 +190,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
         seen["orphan"] = [path.relative_to(root).as_posix() for path in alone]
         if alone and not entries:
             raise DataError(
-                f"{root}: {len(alone)} text files with regions ({seen['orphan'][0]} for one) and no "
+                f"{root}: {plural(len(alone), 'text file')} with regions ({seen['orphan'][0]} for one) and no "
                 "images; put the images beside them, or into images/"
             )
     names = listing.names
