@@ -416,7 +416,7 @@ LABELME_ROWS = [
         "group and description",
         shape(group_id=3, description="x"),
         "note",
-        "groups, flags, descriptions",
+        "2 groups, flags or descriptions are left out",
         changes=True,
     ),
     Row("annotation", "labelme", "JSON file removed", remove(SHEET), "warning", "the image has no mask"),
