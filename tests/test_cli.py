@@ -247,7 +247,7 @@ def test_what_was_fixed_does_not_count_for_the_exit_code(tmp_path, capsys):
     code, out, _ = run(capsys, "audit", data, "--fix", "--out", tmp_path / "out", "--overlays", 0)
     assert code == 0 and "fixed: 1 sample excluded" in out and "and 1 excluded" in out
     assert len(json.loads((tmp_path / "out" / "audit.json").read_text())["fixed"]["edits"]) == 1
-    assert "train/000" not in (tmp_path / "out" / "audit.html").read_text().partition('id="sheet"')[2]
+    assert "train/000" not in (tmp_path / "out" / "index.html").read_text().partition('id="sheet"')[2]
 
 
 def test_the_rule_of_the_exit_code_is_in_the_help(capsys):

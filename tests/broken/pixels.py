@@ -149,7 +149,7 @@ IMAGES = [
         "beside the folders of the splits",
         put_image("img/more.png", PICTURE),
         "warning",
-        "are in no folder of a split",
+        "is in no folder of a split",
     ),
     Row(
         "image",
