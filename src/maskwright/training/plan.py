@@ -25,7 +25,7 @@ from maskwright.core.masks import class_pixels
 from maskwright.core.sample import read_header
 from maskwright.data.auditing.symmetry import Mirror, Positions
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError, DataError, SetupError
+from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.modeling import models
 
 if TYPE_CHECKING:
@@ -138,13 +138,15 @@ def choose_weights(encoder: str | None, weights: str | None, download: bool) -> 
         return Weights("imagenet", info.name, f"ImageNet weights of {info.name}, just fetched; licence: {info.licence}")
     if weights == "imagenet":
         raise SetupError(
-            f"--weights imagenet: the weights of {info.name} are not on this machine; fetch them with --download"
+            f"{argument('weights')} imagenet: the weights of {info.name} are not on this machine; fetch "
+            f"them with {argument('download')}"
         )
     return Weights(
         "none",
         encoder,
         f"the ImageNet weights of {info.name} are not on this machine; give a file with "
-        f"--weights, or fetch them with --download: with few images they help a lot (licence: {info.licence})",
+        f"{argument('weights')}, or fetch them with {argument('download')}: with few images they help a "
+        f"lot (licence: {info.licence})",
     )
 
 
@@ -155,7 +157,7 @@ def _named_like(path: Path) -> str:
     name = path.name.split(".")[0]
     if timm.is_model(name):
         return f"tu-{name}"
-    raise ConfigError(f"--weights {path}: name its encoder with --encoder, such as {ENCODER}")
+    raise ConfigError(f"{argument('weights')} {path}: name its encoder with {argument('encoder')}, such as {ENCODER}")
 
 
 class Planned(NamedTuple):
@@ -193,9 +195,11 @@ def plan(
     try:
         seconds_of(budget)
     except ValueError as error:
-        raise ConfigError(f"--budget: {error}") from None
+        raise ConfigError(f"{argument('budget')}: {error}") from None
     if model is not None and model not in models.MODELS:
-        raise ConfigError(f"--model: {model!r} is not known" + strictyaml.did_you_mean(model, models.MODELS))
+        raise ConfigError(
+            f"{argument('model')}: {model!r} is not known" + strictyaml.did_you_mean(model, models.MODELS)
+        )
     dataset = load_dataset(data)
     dataset.require_contrast()
     found = fingerprint(dataset)
@@ -204,7 +208,8 @@ def plan(
         chosen = choose_weights(encoder or usual, weights, download)
     elif encoder or weights not in (None, "none"):
         raise ConfigError(
-            f"--model {model}: has no separate encoder and no pretrained weights; leave --encoder and --weights out"
+            f"{argument('model')} {model}: has no separate encoder and no pretrained weights; leave "
+            f"{argument('encoder')} and {argument('weights')} out"
         )
     else:
         chosen = Weights("none", None, "asked for")
@@ -217,7 +222,7 @@ def plan(
     if overrides:
         strictyaml.apply_overrides(document, overrides, EXCLUSIVE)
         touched = [override.split("=")[0].split(".")[0] for override in overrides]
-        text = _rewritten(text, document.data, dict.fromkeys(touched, "with --set"))
+        text = _rewritten(text, document.data, dict.fromkeys(touched, f"with {argument('overrides', '--set')}"))
         document = strictyaml.parse(text, str(out or "run.yaml"))
     config = check_document(document, folder)
     if size := measure_model(config, len(dataset.classes)):

@@ -261,7 +261,7 @@ def _suits(config: RunConfig, world: World) -> None:
         more = config.train.batch_size - rest + world.size
         raise ConfigError(
             f"train.batch_size: {config.train.batch_size} images cannot be shared evenly by {world.size} "
-            f"processes; `--set train.batch_size={more}`, or another multiple"
+            f"processes; set it to {more}, or another multiple"
         )
     if world.size > 1 and config.train.compile != "none":
         raise ConfigError("train.compile: a compiled model cannot be shared by several processes; set it to none")

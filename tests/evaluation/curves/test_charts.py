@@ -103,7 +103,7 @@ def test_the_best_of_each():
     ]
     assert charts[0].lines[0].style == charts[1].lines[0].style
     assert "best validation mIoU" in charts[0].caption
-    with pytest.raises(ConfigError, match="--by run"):
+    with pytest.raises(ConfigError, match="`by` run"):
         arrange([Curves("a", "lightning", Path("x"), "iteration", {"loss": ((1.0, 1.0),)})], by="best")
 
 
@@ -157,7 +157,7 @@ def test_bounds_from_the_command_line():
     assert [bound(text, "--to") for text in ("200", "0.5", "50%", "1", "1.0", None)] == [200, 0.5, 0.5, 1, 1.0, None]
     assert isinstance(bound("1", "--to"), int)
     for wrong in ("half", "%", "-", "1e"):
-        with pytest.raises(ConfigError, match="--from: .* neither"):
+        with pytest.raises(ConfigError, match="`from_`: .* neither"):
             bound(wrong, "--from")
 
 
