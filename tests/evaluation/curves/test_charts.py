@@ -157,7 +157,7 @@ def test_bounds_from_the_command_line():
     assert [bound(text, "--to") for text in ("200", "0.5", "50%", "1", "1.0", None)] == [200, 0.5, 0.5, 1, 1.0, None]
     assert isinstance(bound("1", "--to"), int)
     for wrong in ("half", "%", "-", "1e"):
-        with pytest.raises(ConfigError, match="`from_`: .* neither"):
+        with pytest.raises(ConfigError, match="--from: .* neither"):
             bound(wrong, "--from")
 
 
