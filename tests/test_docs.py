@@ -34,7 +34,8 @@ from maskwright.training.plan import measure_model
 from maskwright.training.tracking import trackers
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SITE = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *SITE]
 
 
 def blocks(language: str) -> list[str]:
@@ -53,6 +54,34 @@ def test_the_table_of_broken_inputs_is_up_to_date():
     page = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(page)
     assert page.TARGET.read_text() == page.render(), "run: python tools/broken_inputs.py"
+
+
+def test_the_python_page_is_up_to_date_and_complete():
+    import maskwright
+
+    spec = importlib.util.spec_from_file_location("python_reference", ROOT / "tools" / "python_reference.py")
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    text = page.TARGET.read_text()
+    assert text == page.render(), "run: python tools/python_reference.py"
+    for name in maskwright.__all__[1:]:
+        assert f"\n### {name}\n" in text or f"\n| `{name}` |" in text, name
+    links = set(re.findall(r"\]\(#(\w+)\)", text))
+    assert links and links <= {heading.lower() for heading in re.findall(r"^### (\w+)$", text, re.M)}
+
+
+def test_modules_that_the_pages_name_exist():
+    """Of the source, the tests, the benchmarks and the tools; a path may leave out what it has in common with others."""
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("src", "tests", "bench", "tools")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    named = [(page.name, name) for page in PAGES for name in re.findall(r"`(?:python )?([\w/]+\.py)\b", page.read_text())]
+    example = {"poly.py", "tiff.py", "names.py"}  # files that CONTRIBUTING.md adds
+    assert len(named) > 10
+    for page, name in named:
+        assert Path(name).name in example or any(f"/{file}".endswith(f"/{name}") for file in files), f"{page}: {name}"
 
 
 def test_every_row_is_in_the_reference():
@@ -157,7 +186,7 @@ def test_the_site_has_every_page(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "index.html").read_text()
-    for page in PAGES[1:]:
+    for page in SITE:
         built = page.relative_to(ROOT / "docs").with_suffix(".html").as_posix()
         assert (tmp_path / built).is_file() and f'href="{built}"' in text, f"{page.name}: name it in mkdocs.yml"
         assert not re.search(r"(src|href)=\"(https?:)?//[^\"]+\.(js|css|woff2?)", (tmp_path / built).read_text())
