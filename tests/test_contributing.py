@@ -15,7 +15,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 # A path in backticks, a language and its block; a second block without a path is of the same file.
-STEPS = re.findall(r"(?:^[^\n]*?`((?:src|tests)/[\w/.]+)`:\n\n|(?<=```\n)\n)```(python|diff)\n(.*?)```$", TEXT, re.M | re.S)
+STEPS = re.findall(
+    r"(?:^[^\n]*?`((?:src|tests)/[\w/.]+)`:\n\n|(?<=```\n)\n)```(python|diff)\n(.*?)```$", TEXT, re.M | re.S
+)
 # Tests of the tables, and which of them are about the new rows.
 TESTS = {
     "tests/modeling/losses/test_promises.py": "poly",

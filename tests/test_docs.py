@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from helpers import make_dataset
 from maskwright.base.strictyaml import Document
 from maskwright.cli import app, main
 from maskwright.config import check_document
@@ -77,7 +79,9 @@ def test_modules_that_the_pages_name_exist():
         for folder in ("src", "tests", "bench", "tools")
         for path in (ROOT / folder).rglob("*.py")
     }
-    named = [(page.name, name) for page in PAGES for name in re.findall(r"`(?:python )?([\w/]+\.py)\b", page.read_text())]
+    named = [
+        (page.name, name) for page in PAGES for name in re.findall(r"`(?:python )?([\w/]+\.py)\b", page.read_text())
+    ]
     example = {"poly.py", "tiff.py", "names.py"}  # files that CONTRIBUTING.md adds
     assert len(named) > 10
     for page, name in named:
@@ -167,6 +171,25 @@ def test_python_in_the_readme_names_real_things(tmp_path):
     for block in blocks("python"):
         compile(block, "README.md", "exec")
         assert all(hasattr(maskwright, name) for name in re.findall(r"maskwright\.(\w+)\(", block))
+
+
+def test_python_in_the_readme_runs(tmp_path, monkeypatch):
+    """As it stands there, but for the length of the training."""
+    import maskwright
+
+    make_dataset(tmp_path / "DIR", describe=True)
+    monkeypatch.chdir(tmp_path)
+    small = ["data.image_size=[32, 32]", "train.batch_size=4", "train.iterations=4", "train.precision=float32"]
+    maskwright.plan(
+        "DIR", out="run.yaml", model="UNet", overrides=[*small, "train.channels_last=false", "train.threads=1"]
+    )
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert "train.budget=2m" in block
+    (tmp_path / "readme.py").write_text(block.replace("train.budget=2m", "train.iterations=4"))
+    names = runpy.run_path("readme.py")
+    assert len(names["table"]) == len(names["ds"].splits["test"]) and len(names["history"]) > 0
+    sizes = [image.shape[:2] for image in names["images"]]
+    assert len(sizes) == 4 and [mask.shape for mask in names["masks"]] == sizes
 
 
 def test_links_lead_somewhere():
