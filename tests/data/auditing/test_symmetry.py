@@ -120,7 +120,8 @@ def test_ground_below_is_no_chance() -> None:
 def test_too_few_images_keep_the_usual_flip_alone(images: int) -> None:
     found = mirrors([np.pad(np.ones((4, 4), np.uint8), ((0, 12), (0, 12)))] * images)
     assert [mirror.natural for mirror in found] == [True, False]
-    assert all(f"{images} images are too few to tell" in mirror.reason for mirror in found)
+    said = "1 image is" if images == 1 else f"{images} images are"
+    assert all(f"{said} too few to tell" in mirror.reason for mirror in found)
 
 
 def test_mirroring_all_images_changes_nothing_and_both_axes_are_treated_alike() -> None:

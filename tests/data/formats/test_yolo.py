@@ -21,7 +21,7 @@ from maskwright.core.findings import Finding
 from maskwright.core.sample import Sample
 from maskwright.data.convert import convert
 from maskwright.data.formats import yolo
-from maskwright.data.formats.source import Source, WriteOptions
+from maskwright.data.formats.source import AnnotationSet, WriteOptions
 from maskwright.data.opening import detect, load_dataset
 from maskwright.errors import DataError
 
@@ -42,7 +42,7 @@ def make(folder: Path, files: Mapping[str, str | tuple[int, int] | bytes]) -> Pa
     return folder
 
 
-def one(folder: Path, text: str, size: tuple[int, int] = (10, 10), yaml: str = NAMES) -> Source:
+def one(folder: Path, text: str, size: tuple[int, int] = (10, 10), yaml: str = NAMES) -> AnnotationSet:
     """What a single text file is read as."""
     return yolo.read(make(folder, {"data.yaml": yaml, "images/a.png": size, "labels/a.txt": text}), None, None)
 
