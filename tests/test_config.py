@@ -288,8 +288,8 @@ def test_overrides_and_paths(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(path, ["train.iterations=many", "loss.0.nam=x"])
     assert raised.value.problems == [
-        "--set train.iterations=many: train.iterations: input should be a valid integer (given 'many')",
-        "--set loss.0.nam=x: loss.0.nam: no such key; known: label_smoothing",
+        "`overrides` train.iterations=many: train.iterations: input should be a valid integer (given 'many')",
+        "`overrides` loss.0.nam=x: loss.0.nam: no such key; known: label_smoothing",
     ]
 
 

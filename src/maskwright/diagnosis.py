@@ -27,6 +27,7 @@ from maskwright.base.display import Result
 from maskwright.base.limits import cpu_limit, memory_limit
 from maskwright.base.workers import usable_cores
 from maskwright.core.findings import Finding, summarise
+from maskwright.errors import argument
 from maskwright.evaluation.guarding import UNLEARNT, guard
 from maskwright.evaluation.guarding.number import Number
 from maskwright.evaluation.scoring.stored import evaluated_splits, newest
@@ -299,7 +300,12 @@ def _disk() -> Iterator[Probe]:
     for name, folder in (("working folder", Path.cwd()), ("temporary folder", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free
         if not os.access(folder, os.W_OK | os.X_OK):
-            yield Probe(name, f"{folder}: not writable", "missing", "go to a folder where you may write, or give --out")
+            yield Probe(
+                name,
+                f"{folder}: not writable",
+                "missing",
+                f"go to a folder where you may write, or give {argument('out')}",
+            )
         else:
             low = free < _MIN_DISK
             yield Probe(

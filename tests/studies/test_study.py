@@ -152,7 +152,7 @@ def test_failed_runs_are_told_and_tried_again_only_when_asked(
     assert status.exit_code == DataError.exit_code and "train_01.png" in capsys.readouterr().err.splitlines()[-4]
     assert not (status.path / "runs" / "bad_fine").exists() and (status.path / "decoded").is_dir()
     again = study(file)
-    assert again == status and len(here) == 4 and "--retry tries it again" in capsys.readouterr().err
+    assert again == status and len(here) == 4 and "`retry` tries it again" in capsys.readouterr().err
     mask.write_bytes(good)
     retried = study(file, retry=True)
     assert states(retried) == {
@@ -215,7 +215,7 @@ def test_two_leaders_and_wrong_places(folder: Path, here: list[str]) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         study(file, workers=0)
     assert study(status.path, out=status.path).exit_code == 0  # where it is anyway
-    with pytest.raises(ConfigError, match="leave --out out"):
+    with pytest.raises(ConfigError, match="leave `out` out"):
         study(status.path, out=folder / "x")
     with pytest.raises(ConfigError, match="never overwritten"):
         study(file, out=folder / "data")

@@ -193,9 +193,9 @@ def test_any_model_can_be_asked_for(tmp_path, monkeypatch, model, encoder, expec
 
 def test_what_does_not_go_with_the_model_is_refused(tmp_path):
     data = make_dataset(tmp_path / "data", images=4)
-    with pytest.raises(ConfigError, match="--model: 'Segnet' is not known; did you mean 'SegNet'"):
+    with pytest.raises(ConfigError, match="`model`: 'Segnet' is not known; did you mean 'SegNet'"):
         plan(data, model="Segnet")
-    with pytest.raises(ConfigError, match="--model SegNet: has no separate encoder"):
+    with pytest.raises(ConfigError, match="`model` SegNet: has no separate encoder"):
         plan(data, model="SegNet", encoder="resnet18")
     with pytest.raises(DataError, match="has one class, 'class_0', and a model tells classes apart"):
         plan(write_dataset(tmp_path / "one", {"train": 2, "val": 1}, ids=(0,)))
@@ -212,7 +212,7 @@ def test_weights_given_as_a_file(tmp_path):
     with pytest.raises(SetupError, match="not weights of"):
         choose_weights("resnet18", str(tmp_path / f"{name}.safetensors"), False)
     (tmp_path / f"{name}.safetensors").rename(tmp_path / "unknown.safetensors")
-    with pytest.raises(ConfigError, match="--encoder"):
+    with pytest.raises(ConfigError, match="`encoder`"):
         choose_weights(None, str(tmp_path / "unknown.safetensors"), False)
 
 
@@ -220,7 +220,7 @@ def test_weights_that_are_not_here_become_none_with_the_reason(monkeypatch):
     monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
     found = choose_weights("resnet18", None, False)
     assert found.value == "none" and "not on this machine" in found.reason
-    with pytest.raises(SetupError, match="--download"):
+    with pytest.raises(SetupError, match="`download`"):
         choose_weights("resnet18", "imagenet", False)
 
 
@@ -234,7 +234,7 @@ def test_download_is_only_on_request(monkeypatch, tmp_path):
 
 def test_clear_refusals(tmp_path):
     data = make_dataset(tmp_path / "data")
-    with pytest.raises(ConfigError, match="--budget"):
+    with pytest.raises(ConfigError, match="`budget`"):
         plan(data, budget="soon")
     with pytest.raises(DataError, match="no such folder"):
         plan(tmp_path / "nowhere")

@@ -12,7 +12,7 @@ from maskwright.base.storage import dump_json
 from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError, DataError, MaskwrightError
+from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
 from maskwright.studies.folder import Study
 from maskwright.studies.matrix import StudyEntry
 from maskwright.training.tracking import trackers
@@ -104,5 +104,7 @@ def check_versions(study: Study, entries: Sequence[StudyEntry], datasets: dict[s
     for entry in entries:
         run, root = study.run(entry.name), entry.config.data.root
         if run.info_file.is_file() and run.info()["dataset"]["version"] != versions[root]:
-            raise DataError(f"{root}: has changed since {run.path} began; restore it, or begin a new study with --out")
+            raise DataError(
+                f"{root}: has changed since {run.path} began; restore it, or begin a new study with {argument('out')}"
+            )
     return versions

@@ -100,7 +100,8 @@ class StudyStatus(Result):
         if not finished:
             return ""
         splits = finished[0].evaluated
-        return f"maskwright compare {shlex.quote(str(self.path))}" + f" --split {splits[0]}" * ("test" not in splits)
+        path = shlex.quote(str(self.path))
+        return f"maskwright compare {path}" if "test" in splits else f"maskwright compare {path} --split {splits[0]}"
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `study` and `study status`."""

@@ -13,7 +13,7 @@ from maskwright.base.storage import STAGING_PREFIX, exclusive_lock
 from maskwright.base.systems import require_posix
 from maskwright.base.workers import available_cores
 from maskwright.core.dataset import Dataset
-from maskwright.errors import ConfigError, DataError, Interrupted, LockedError
+from maskwright.errors import ConfigError, DataError, Interrupted, LockedError, argument
 from maskwright.studies.checking import check_runs, check_versions, splits_to_score
 from maskwright.studies.folder import Study
 from maskwright.studies.matrix import StudyEntry, load_study
@@ -36,7 +36,7 @@ def study(file: str | Path, *, workers: int = 1, out: str | Path | None = None, 
     """
     require_posix("study")
     if workers < 1:
-        raise ConfigError(f"--workers: {workers} given; at least 1 is needed")
+        raise ConfigError(f"{argument('workers')}: {workers} given; at least 1 is needed")
     source, path = _places(Path(file), out)
     matrix = load_study(source)
     datasets = check_runs(matrix.entries)
@@ -69,7 +69,7 @@ def _places(file: Path, out: str | Path | None) -> tuple[Path, Path]:
     if not file.is_dir():
         return file, Path(out) if out else file.parent / "studies" / file.stem
     if out is not None and Path(out).resolve() != file.resolve():
-        raise ConfigError(f"{file}: is the folder of a study, which is resumed in place; leave --out out")
+        raise ConfigError(f"{file}: is the folder of a study, which is resumed in place; leave {argument('out')} out")
     return Study.open(file).file, file
 
 
@@ -85,7 +85,7 @@ def _work(study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Datas
     ]
     for run in before.values():
         if run.reason and not retry:
-            say(f"{run.name}: has failed and is left alone; --retry tries it again")
+            say(f"{run.name}: has failed and is left alone; {argument('retry')} tries it again")
     if not left:
         return
     versions = check_versions(study, entries, datasets)

@@ -16,7 +16,7 @@ from maskwright.base.storage import atomic_write_text
 from maskwright.config import EXCLUSIVE, LENGTHS, RunConfig, check_document, rebase, seconds_of
 from maskwright.core.dataset import Dataset
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, argument
 from maskwright.modeling import models
 from maskwright.training.planning.fingerprint import fingerprint
 from maskwright.training.planning.text import render, rewritten
@@ -104,7 +104,7 @@ def plan(
     try:
         seconds_of(budget)
     except ValueError as error:
-        raise ConfigError(f"--budget: {error}") from None
+        raise ConfigError(f"{argument('budget')}: {error}") from None
     if model is not None and model not in models.MODELS:
         raise ConfigError(f"--model: {model!r} is not known" + strictyaml.did_you_mean(model, models.MODELS))
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
@@ -115,7 +115,8 @@ def plan(
         chosen = choose_weights(encoder or usual, weights, download)
     elif encoder or weights not in (None, "none"):
         raise ConfigError(
-            f"--model {model}: has no separate encoder and no pretrained weights; leave --encoder and --weights out"
+            f"{argument('model')} {model}: has no separate encoder and no pretrained weights; leave "
+            f"{argument('encoder')} and {argument('weights')} out"
         )
     else:
         chosen = Weights("none", None, "asked for")

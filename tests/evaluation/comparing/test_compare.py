@@ -131,7 +131,7 @@ def test_choosing_on_val(tmp_path):
         evaluate(path, predict(truth(30, 1), quality, 5), split="val")
     scored = compare(tmp_path, select="val")
     assert scored.choice.best == "other" and "best mIoU of val" in scored.choice.reason and scored.findings == []
-    with pytest.raises(DataError, match="--select extra: not all runs are evaluated"):
+    with pytest.raises(DataError, match="`select` extra: not all runs are evaluated"):
         compare(tmp_path, select="extra")
     for path in (one, other):
         (path / "metrics.jsonl").unlink()

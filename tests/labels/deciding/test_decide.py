@@ -181,7 +181,7 @@ def test_nothing_to_decide(data, capsys):
         (
             {"budget": "0.1s", "overrides": SETTINGS[2:]},
             ConfigError,
-            r"--budget: 0\.1 s are too short for 6 trainings .*step",
+            r"`budget`: 0\.1 s are too short for 6 trainings .*step",
         ),
     ],
 )

@@ -153,7 +153,7 @@ def test_a_budget_is_fitted_by_the_first_process_for_all(seen):
 @pytest.mark.parametrize(
     ("name", "code", "message"),
     [
-        ("uneven", 2, r"5 images cannot be shared evenly by 2 processes; `--set train.batch_size=6`"),
+        ("uneven", 2, r"5 images cannot be shared evenly by 2 processes; set it to 6, or"),
         ("compiled", 2, "train.compile: a compiled model cannot be shared"),
         ("config", 2, "did you mean 'batch_size'"),
         ("taken", 2, "already exists"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.base.strictyaml import did_you_mean
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 from maskwright.evaluation.comparing.choosing import by_logs, by_scores
 from maskwright.evaluation.comparing.inference import LEVEL, RESAMPLES, Inference, Verdict, infer
 from maskwright.evaluation.comparing.marginals import SCORES, Floats, iou
@@ -46,7 +46,9 @@ def compare(
     Raises ConfigError for an unknown score, DataError where nothing can be read and where no run is evaluated.
     """
     if score not in SCORES:
-        raise ConfigError(f"--score {score}: is not a score{did_you_mean(score, SCORES)}; known: {', '.join(SCORES)}")
+        raise ConfigError(
+            f"{argument('score')} {score}: is not a score{did_you_mean(score, SCORES)}; known: {', '.join(SCORES)}"
+        )
     given = [runs] if isinstance(runs, (str, Path, Run)) else runs
     own, logs = find_runs([run.path if isinstance(run, Run) else run for run in given])
     others = [curves.summary() for curves in read_curves(logs)] if logs else []
@@ -187,7 +189,7 @@ def _choice(
         if select == "val":
             return by_logs(names, [entry.val_mIoU for entry in entries])
         raise DataError(
-            f"--select {select}: not all runs are evaluated on the same images of it; first `maskwright "
+            f"{argument('select')} {select}: not all runs are evaluated on the same images of it; first `maskwright "
             f"evaluate {shlex.quote(str((missing or [found[0].run])[0].path))} --split {select}`"
         )
     counts = {member.run.path: member.counts for member in found}

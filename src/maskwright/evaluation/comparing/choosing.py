@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, argument
 from maskwright.evaluation.comparing.inference import Difference, Inference
 from maskwright.evaluation.comparing.results import Choice, Costs
 
@@ -49,8 +49,8 @@ def by_logs(names: Sequence[str], scores: Sequence[float | None]) -> Choice:
     values = [-math.inf if score is None else score for score in scores]
     if missing := [name for name, score in zip(names, scores, strict=True) if score is None]:
         raise ConfigError(
-            f"--select val: {', '.join(missing)} has no validation scores in its log; evaluate all runs "
-            "on val, or leave --select out"
+            f"{argument('select')} val: {', '.join(missing)} has no validation scores in its log; evaluate all runs "
+            f"on val, or leave {argument('select')} out"
         )
     best = max(range(len(names)), key=lambda e: values[e])
     return Choice(

@@ -18,7 +18,7 @@ from maskwright.base.strictyaml import did_you_mean
 from maskwright.base.workers import in_order, worker_count
 from maskwright.core.classes import ClassTree
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, argument
 from maskwright.evaluation.explaining.evaluated import Scored, newest_folder
 from maskwright.evaluation.explaining.findings import findings_of
 from maskwright.evaluation.explaining.image_errors import Cells, Record, look_at
@@ -68,7 +68,7 @@ def explain(
     scored = Scored.of(folder, load_dataset(source))
     classes = scored.dataset.classes
     empty = classes.background_of(background)
-    ranked_by = None if by is None else _index_of(classes, by, "--by")
+    ranked_by = None if by is None else _index_of(classes, by, argument("by"))
     records, errors = _records(scored, empty, tolerance, workers or worker_count())
 
     names = [sample.name for sample in scored.samples]

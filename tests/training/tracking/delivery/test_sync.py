@@ -64,7 +64,7 @@ def test_what_cannot_be_synced(tmp_path, monkeypatch):
     run = make_run(tmp_path / "run", [])
     with pytest.raises(ConfigError, match="names no trackers"):
         sync(run)
-    with pytest.raises(ConfigError, match="--timeout: '3' is not a time"):
+    with pytest.raises(ConfigError, match="`timeout`: '3' is not a time"):
         sync(run, timeout="3")
     with pytest.raises(DataError, match="not a run folder"):
         sync(tmp_path)

@@ -12,7 +12,7 @@ from typing import Any
 from maskwright.base.display import Result
 from maskwright.base.systems import require_posix
 from maskwright.config import seconds_of
-from maskwright.errors import ConfigError, LockedError
+from maskwright.errors import ConfigError, LockedError, argument
 from maskwright.run import Run
 from maskwright.training.tracking.delivery.cursor import Status, statuses
 from maskwright.training.tracking.delivery.spool import start
@@ -62,7 +62,7 @@ def sync(runs: str | Path | Run | Iterable[str | Path | Run], *, timeout: str = 
     try:
         seconds = seconds_of(timeout)
     except ValueError as error:
-        raise ConfigError(f"--timeout: {error}") from None
+        raise ConfigError(f"{argument('timeout')}: {error}") from None
     opened = [
         run if isinstance(run, Run) else Run.open(run)
         for run in ([runs] if isinstance(runs, (str, Path, Run)) else runs)
