@@ -8,11 +8,10 @@ import pytest
 from maskwright.evaluation.explaining.anatomy import dissect
 from maskwright.evaluation.explaining.image_errors import look_at
 from maskwright.evaluation.explaining.kinds import LABEL_SUSPECT, NAMES
-from maskwright.evaluation.explaining.noise import mean_dice, mean_iou, mean_recall
 from maskwright.evaluation.explaining.results import percentages
 from maskwright.evaluation.explaining.slices import condensed
 from maskwright.evaluation.explaining.worth import mended, mended_counts
-from maskwright.evaluation.metrics import confusion_matrix, mAcc, mDice, mIoU
+from maskwright.evaluation.metrics import Marginals, confusion_matrix, mAcc, mDice, mIoU
 from scored_run import BENCH
 
 
@@ -54,8 +53,9 @@ def test_scores_of_condensed_counts_are_those_of_confusion_counts(rng):
     counts[:, :, 2] = counts[:, 2] = 0
     counts[3] = 0
     short = np.stack([condensed(one) for one in counts])
-    for mine, theirs in ((mean_iou, mIoU), (mean_dice, mDice), (mean_recall, mAcc)):
-        np.testing.assert_array_equal(mine(short), theirs(counts))
+    found = Marginals.of_table(short)
+    for mine, theirs in ((found.mIoU(), mIoU), (found.mDice(), mDice), (found.mAcc(), mAcc)):
+        np.testing.assert_array_equal(mine, theirs(counts))
 
 
 @pytest.mark.parametrize("counts", [[1, 1, 1], [997, 1, 1, 1], [0, 0], [5], [1, 2, 3, 4, 5, 6, 7]])

@@ -17,13 +17,13 @@ from maskwright.base.strictyaml import did_you_mean
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.comparing.choosing import by_logs, by_scores
 from maskwright.evaluation.comparing.inference import LEVEL, RESAMPLES, Inference, Verdict, infer
-from maskwright.evaluation.comparing.marginals import SCORES, Floats, iou
 from maskwright.evaluation.comparing.members import Member, differing, find_runs, members_of, recipe_name, recipes
 from maskwright.evaluation.comparing.naming import loss_names, matrix, model_names
 from maskwright.evaluation.comparing.results import Choice, Comparison, Costs, Entry, Pair
 from maskwright.evaluation.comparing.text import human as human
 from maskwright.evaluation.curves.finding import read_curves
 from maskwright.evaluation.guarding import guard
+from maskwright.evaluation.metrics.marginals import SCORES, Floats
 from maskwright.run import Run
 
 
@@ -126,7 +126,7 @@ def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: st
             value,
             _scores(group, score),
             {key: float(np.mean(_scores(group, key))) for key in SCORES},
-            _means([iou(member.counts.total()) for member in group]),
+            _means([member.counts.total().iou() for member in group]),
             _means([SCORES[score](member.counts) for member in group]),
             Costs.of(group),
             _mean(member.best_on_val for member in group),

@@ -25,9 +25,9 @@ from typing import Literal
 
 import numpy as np
 
-from maskwright.evaluation.comparing.marginals import Floats, Marginals, Score
-from maskwright.evaluation.comparing.resampling import bootstrap, every_swap, swapped, widening
-from maskwright.evaluation.metrics import Interval, holm
+from maskwright.evaluation.metrics import Interval, Marginals
+from maskwright.evaluation.metrics.marginals import Floats, Score
+from maskwright.evaluation.metrics.statistics import every_swap, holm, quantiles, resampled_scores, swapped, widening
 
 Verdict = Literal["better", "worse", "not distinguishable"]
 LEVEL = 0.05
@@ -100,7 +100,7 @@ def infer(
             _unknown(len(entries)),
             math.nan,
         )
-    drawn = bootstrap(runs, score, resamples, seed)
+    drawn = resampled_scores(runs, score, resamples, seed)
     noise = _seed_noise(known, drawn, members, images)
     means = np.stack([drawn[own].mean(0) for own in members])
     chance = _Chance.of(means - values[:, None], noise, [len(entry) for entry in entries], images, seed)
@@ -213,7 +213,7 @@ def _differences(
 
 
 def _interval(value: float, drawn: Floats, least: float) -> Interval:
-    low, high = np.nanquantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
+    low, high = quantiles(drawn, LEVEL / 2, 1 - LEVEL / 2)
     return Interval(float(value), max(low, least), min(high, 1.0))
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from maskwright.base import strictyaml
 from maskwright.base.storage import dump_json, natural
-from maskwright.evaluation.comparing.marginals import Marginals
 from maskwright.evaluation.guarding.number import Number
+from maskwright.evaluation.metrics import Marginals
 from maskwright.evaluation.scoring.stored import Scored, newest
 from maskwright.run import Run, flat
 

@@ -3,7 +3,7 @@
 Only files are read: the predictions of the newest evaluation of a split, and the dataset. Every image is looked at
 once, by several processes, and of each some counts are kept (about twenty for each class); pictures are drawn by
 `reporting`. The kinds of errors are defined in `kinds`, found by `anatomy` and `labels`, and weighed by `worth`;
-`slices` are the parts that may be worse than others, and `noise` says what could be chance.
+`slices` are the parts that may be worse than others, and `against_rest` says what could be chance.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from maskwright.evaluation.explaining.evaluated import Scored, newest_folder
 from maskwright.evaluation.explaining.findings import findings_of
 from maskwright.evaluation.explaining.image_errors import Cells, Record, look_at
 from maskwright.evaluation.explaining.kinds import HALLUCINATED, KINDS, MISSED, NAMES
-from maskwright.evaluation.explaining.noise import Floats, interval, mean_dice, mean_iou, resampled
 from maskwright.evaluation.explaining.results import ErrorRegion, Explanation, KindResult, Ranked
 from maskwright.evaluation.explaining.slices import slices
 from maskwright.evaluation.explaining.text import human
 from maskwright.evaluation.explaining.worth import mended, mended_counts
-from maskwright.evaluation.metrics import Interval, iou, level_confusion, mDice, mIoU
+from maskwright.evaluation.metrics import Interval, Marginals, iou, level_confusion
 from maskwright.evaluation.metrics.confusion import Counts
+from maskwright.evaluation.metrics.marginals import Floats
+from maskwright.evaluation.metrics.statistics import percentile_interval, resampled_table
 from maskwright.run import Run
 
 __all__ = ["KINDS", "Explanation", "explain", "human"]
@@ -73,7 +74,7 @@ def explain(
 
     names = [sample.name for sample in scored.samples]
     confusion = scored.confusions.sum(0, dtype=np.int64)
-    drawn = resampled(np.stack([np.concatenate([one.facts.counts, one.lost, one.invented]) for one in records]))
+    drawn = resampled_table(np.stack([np.concatenate([one.facts.counts, one.lost, one.invented]) for one in records]))
     kinds = [_kind(place, records, names, errors[place], confusion, drawn, classes) for place in range(len(NAMES))]
     best, worst, ranked = _ranked(records, names, top, ranked_by)
     parts = slices([record.facts for record in records], classes.names, empty)
@@ -164,9 +165,12 @@ def _kind(
 def _worth(place: int, images: int, confusion: Counts, after: Counts, drawn: Floats) -> dict[str, Interval]:
     counts, lost = drawn[:, :3], drawn[:, 3 + place]
     changed = mended_counts(counts, lost, drawn[:, 3 + len(NAMES) + place], NAMES[place])
+    before, fixed = Marginals.of_table(counts), Marginals.of_table(changed)
     return {
-        name: interval(float(score(after) - score(confusion)), condensed(changed) - condensed(counts), images)
-        for name, score, condensed in (("mIoU", mIoU, mean_iou), ("mDice", mDice, mean_dice))
+        name: percentile_interval(
+            float(score(Marginals.of(after)) - score(Marginals.of(confusion))), score(fixed) - score(before), images
+        )
+        for name, score in (("mIoU", Marginals.mIoU), ("mDice", Marginals.mDice))
     }
 
 
@@ -176,8 +180,8 @@ def _ranked(
     """Up to `top` of the best and of the worst images, none in both, and how many have a rank."""
     rows = []
     for name, record in zip(names, records, strict=True):
-        by_class = mean_dice(record.facts.counts.T[..., None])
-        value = float(mean_dice(record.facts.counts) if by is None else by_class[by])
+        by_class = Marginals.of_table(record.facts.counts).dice()
+        value = float(Marginals.of_table(record.facts.counts).mDice() if by is None else by_class[by])
         if not np.isnan(value):
             rows.append(
                 Ranked(

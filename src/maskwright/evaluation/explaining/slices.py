@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from maskwright.core.classes import IGNORE
 from maskwright.core.masks import Mask, Pixels
+from maskwright.evaluation.explaining.against_rest import Counts, compare_with_rest
 from maskwright.evaluation.explaining.anatomy import Anatomy
-from maskwright.evaluation.explaining.noise import Comparison, Counts, Score, compare, mean_iou, mean_recall
-from maskwright.evaluation.metrics import Interval, confusion_matrix, holm
+from maskwright.evaluation.metrics import Interval, Marginals, confusion_matrix, holm
+from maskwright.evaluation.metrics.marginals import Score
 
 SIZES = {"below 0.1 %": 0.0, "0.1 to 1 %": 0.001, "1 to 10 %": 0.01, "10 % and more": 0.1}  # from which share on
 ZONES = {"centre": 0.0, "between": 0.5, "edge": 0.8}  # from which distance on, see `zone_map`
@@ -159,7 +160,7 @@ def _axis(name: str, axis: Axis, parts: Parts) -> Iterator[Slice]:
     kept = [place for place, number in enumerate(images) if number]
     if len(kept) < 2:
         return
-    comparisons: list[Comparison] = compare(parts.table, parts.score, pooled=parts.pooled)
+    comparisons = compare_with_rest(parts.table, parts.score, pooled=parts.pooled)
     for place in kept:
         objects = parts.objects[place] if parts.objects else None
         told = comparisons[place]
@@ -184,16 +185,16 @@ def _by_size(facts: Sequence[Facts], _: Mapping[int, str]) -> Parts:
     counts = np.zeros((*table.shape[:2], 3, 1), np.int32)
     counts[:, :, :2, 0] = table[:, :, :2]
     number, found = table[:, :, 2].sum(0).tolist(), table[:, :, 3].sum(0).tolist()
-    return Parts([*SIZES], counts, mean_recall, objects=number, found=found)
+    return Parts([*SIZES], counts, Marginals.mAcc, objects=number, found=found)
 
 
 def _by_position(facts: Sequence[Facts], _: Mapping[int, str]) -> Parts:
-    return Parts([*ZONES], np.stack([one.zones for one in facts]), mean_iou)
+    return Parts([*ZONES], np.stack([one.zones for one in facts]), Marginals.mIoU)
 
 
 def _by_class(facts: Sequence[Facts], classes: Mapping[int, str]) -> Parts:
     counts = np.stack([one.counts for one in facts])[:, :, [*classes]]
-    return Parts([*classes.values()], counts.transpose(0, 2, 1)[..., None], mean_iou, pooled=False)
+    return Parts([*classes.values()], counts.transpose(0, 2, 1)[..., None], Marginals.mIoU, pooled=False)
 
 
 def _by_light(names: Sequence[str], value: Callable[[Facts], float]) -> Make:
@@ -202,7 +203,9 @@ def _by_light(names: Sequence[str], value: Callable[[Facts], float]) -> Make:
         # By value and not by rank: equal images stay together.
         third = np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values)
         counts = np.stack([one.counts for one in facts])
-        return Parts([*names], np.stack([counts * (third == part)[:, None, None] for part in range(3)], 1), mean_iou)
+        return Parts(
+            [*names], np.stack([counts * (third == part)[:, None, None] for part in range(3)], 1), Marginals.mIoU
+        )
 
     return make
 

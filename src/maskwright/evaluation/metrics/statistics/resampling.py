@@ -1,34 +1,99 @@
-"""Thousands of datasets that might have been: images drawn again for intervals, models swapped for tests.
+"""Thousands of datasets that might have been: images drawn again, with replacement, as many as there are.
 
-All runs are scored on the same draws, so what makes an image hard for all of them cancels in their differences. A
-resample is a row of weights, one an image, and a block of them is one matrix product for each run.
+Images are drawn and not pixels or objects: those of one image are far from independent, and intervals from them would
+be much too narrow. A resample is a row of weights (how often each image was drawn), so what was counted in it is a
+matrix product. `weights` is the one implementation; it takes the way of drawing as an argument, for there are two, and
+published intervals keep their seeds: `evaluate` and `explain` draw the place of each image, `compare` and `decide` how
+often each image comes. Both are the same distribution, but other calls of the generator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from maskwright.evaluation.comparing.marginals import Floats, Marginals, Score
+from maskwright.evaluation.metrics.marginals import Floats, Marginals, Score
 
-# For each array of weights, whatever the numbers of images and resamples.
-_BLOCK_BYTES = 32 << 20
+Sums: TypeAlias = npt.NDArray[Any]
+# From a generator, a number B of resamples and a number N of images to weights (B, N) of whole numbers.
+Draw: TypeAlias = Callable[[np.random.Generator, int, int], Floats]
+
+# Bound for each temporary array, whatever the numbers of images and resamples are (one row of it at least).
+BLOCK_BYTES = 32 << 20
+RESAMPLES = 2000
 
 
-def bootstrap(runs: Sequence[Marginals], score: Score, resamples: int, seed: int) -> Floats:
-    """(R, B): the score of each of R runs in the same B resamples of the images.
+def draw_places(rng: np.random.Generator, resamples: int, images: int) -> Floats:
+    """Weights (B, N) by drawing N places of images a resample."""
+    drawn = rng.integers(images, size=(resamples, images)) + images * np.arange(resamples)[:, None]
+    counted = np.bincount(drawn.ravel(), minlength=resamples * images)
+    return counted.reshape(resamples, images).astype(np.float64)
 
-    runs: (N, K) a run, on the same N images in one order. A resample draws N of them with replacement.
+
+def draw_numbers(rng: np.random.Generator, resamples: int, images: int) -> Floats:
+    """Weights (B, N) by drawing how often each image comes (multinomial)."""
+    return rng.multinomial(images, np.full(images, 1 / images), resamples).astype(np.float64)
+
+
+def weights(images: int, resamples: int, rng: np.random.Generator, draw: Draw, widest: int) -> Iterator[Floats]:
+    """Yield blocks (B, N) of weights, `resamples` rows in all; a block of rows of `widest` float64 keeps the bound.
+
+    The sizes of blocks do not change what is drawn.
+    """
+    for size in blocks(resamples, widest):
+        yield draw(rng, size, images)
+
+
+def blocks(resamples: int, widest: int) -> Iterator[int]:
+    """Sizes of blocks of rows of `widest` float64 that keep the bound."""
+    most = max(1, BLOCK_BYTES // (8 * widest))
+    for start in range(0, resamples, most):
+        yield min(most, resamples - start)
+
+
+def resampled_sums(images: Sums, resamples: int, rng: np.random.Generator, draw: Draw = draw_places) -> Iterator[Sums]:
+    """Yield blocks (B, ...) of sums over images (N, ...), `resamples` sums in all; integers stay integers.
+
+    Done in float64, exact for whole numbers below 2**53: neither block sizes nor threads change their result.
+    """
+    n = len(images)
+    flat = images.reshape(n, -1)
+    cells = flat.shape[1]
+    kind = np.int64 if np.issubdtype(images.dtype, np.integer) else np.float64
+    part = max(1, BLOCK_BYTES // (8 * cells))
+    for drawn in weights(n, resamples, rng, draw, max(n, cells)):
+        sums = np.zeros((len(drawn), cells))
+        for first in range(0, n, part):
+            some = slice(first, first + part)
+            sums += drawn[:, some] @ flat[some].astype(np.float64)
+        yield sums.astype(kind).reshape(len(drawn), *images.shape[1:])
+
+
+def resampled_table(table: Sums, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """The sums of a table (N, ...) over drawn images, (resamples, ...) float64.
+
+    Tables of the same N are drawn the same way, so that what is made of several of them is paired.
+    """
+    sums = resampled_sums(table.astype(np.float64), resamples, np.random.default_rng(seed))
+    return np.concatenate(list(sums))
+
+
+def resampled_scores(runs: Sequence[Marginals], score: Score, resamples: int, seed: int) -> Floats:
+    """(R, B): the score of each of R runs in the same B resamples of the images: what makes an image hard for all of
+    them cancels in their differences.
+
+    runs: (N, K) a run, on the same N images in one order.
     """
     images = len(runs[0].hit)
     rng = np.random.default_rng((seed, 0))
-    blocks = []
-    for size in _blocks(resamples, images):
-        weights = rng.multinomial(images, np.full(images, 1 / images), size).astype(np.float64)
-        true = weights @ runs[0].true
-        blocks.append([score(Marginals(weights @ run.hit, true, weights @ run.predicted)) for run in runs])
-    return np.concatenate(blocks, axis=1)
+    found = []
+    for drawn in weights(images, resamples, rng, draw_numbers, images):
+        true = drawn @ runs[0].true
+        found.append([score(Marginals(drawn @ run.hit, true, drawn @ run.predicted)) for run in runs])
+    return np.concatenate(found, axis=1)
 
 
 def widening(images: int, resamples: int, seed: int) -> Floats:
@@ -39,46 +104,3 @@ def widening(images: int, resamples: int, seed: int) -> Floats:
     """
     rng = np.random.default_rng((seed, 1))
     return np.sqrt(images / rng.chisquare(images - 1, resamples))
-
-
-def swapped(pairs: Sequence[tuple[Marginals, Marginals]], score: Score, resamples: int, seed: int) -> Floats:
-    """(P, B): differences of the dataset's score between the two models of each pair when, image by image, a coin
-    decides which of them is called the first. This is how the difference varies where the two are equal.
-
-    pairs: (N, K) a model, on the same N images. All 2 ** (N - 1) ways of swapping (the last image need not be: that
-    only changes the sign) are taken once each where they are no more than `resamples`.
-    """
-    images = len(pairs[0][0].hit)
-    true = pairs[0][0].true.sum(0)
-    blocks = []
-    for swaps in _swaps(images, resamples, seed):
-        found = []
-        for first, second in pairs:
-            hit, predicted = swaps @ (first.hit - second.hit), swaps @ (first.predicted - second.predicted)
-            found.append(
-                score(Marginals(first.hit.sum(0) - hit, true, first.predicted.sum(0) - predicted))
-                - score(Marginals(second.hit.sum(0) + hit, true, second.predicted.sum(0) + predicted))
-            )
-        blocks.append(found)
-    return np.concatenate(blocks, axis=1)
-
-
-def every_swap(images: int, resamples: int) -> bool:
-    """Whether `swapped` takes each way of swapping once, instead of drawing some."""
-    return bool(2 ** (images - 1) <= resamples)
-
-
-def _swaps(images: int, resamples: int, seed: int) -> Iterator[Floats]:
-    if every_swap(images, resamples):
-        ways = np.arange(2 ** (images - 1))[:, None]
-        yield (ways >> np.arange(images) & 1).astype(np.float64)
-        return
-    rng = np.random.default_rng((seed, 2))
-    for size in _blocks(resamples, images):
-        yield rng.integers(2, size=(size, images)).astype(np.float64)
-
-
-def _blocks(resamples: int, images: int) -> Iterator[int]:
-    most = max(1, _BLOCK_BYTES // (8 * images))
-    for start in range(0, resamples, most):
-        yield min(most, resamples - start)
