@@ -11,12 +11,12 @@ from typing import Any
 from maskwright.base.progress import say
 from maskwright.base.storage import require_absent
 from maskwright.evaluation.comparing import compare
-from maskwright.evaluation.comparing.members import find_runs
-from maskwright.evaluation.comparing.naming import brief
 from maskwright.evaluation.comparing.results import Comparison
 from maskwright.evaluation.comparing.text import told
 from maskwright.evaluation.curves.charts import By, arrange
 from maskwright.evaluation.curves.finding import read_curves
+from maskwright.evaluation.naming import brief
+from maskwright.evaluation.run_folders import find_runs
 from maskwright.evaluation.scoring.stored import evaluated_splits
 from maskwright.reporting.page import free_page, write_page
 from maskwright.reporting.plots import draw_svg

@@ -17,8 +17,9 @@ from maskwright.base.storage import atomic_write_json, dump_json, read_json
 from maskwright.cli import main
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.comparing import compare, human
-from maskwright.evaluation.comparing.members import find_runs, members_of, recipe_name, recipes
+from maskwright.evaluation.comparing.members import members_of, recipe_name, recipes
 from maskwright.evaluation.metrics import mIoU, scores
+from maskwright.evaluation.run_folders import find_runs
 from maskwright.run import Run
 
 TRUE = truth(40)
@@ -200,11 +201,13 @@ def test_counts_that_do_not_belong_to_the_scores_are_refused(tmp_path):
         compare(tmp_path)
 
 
-def test_runs_are_found_two_levels_deep(study, tmp_path):
+def test_runs_are_found_three_levels_deep(study, tmp_path):
     assert len(find_runs([study])[0]) == len(find_runs([study, study / "runs", study / "runs/unet-ce-seed0"])[0]) == 8
     (study / "runs/.partial-1-x").mkdir()
     shutil.copytree(study / "runs/unet-ce-seed0", study / "runs/.partial-1-x/run")
     assert len(find_runs([study])[0]) == 8
+    assert len(find_runs([tmp_path])[0]) == 8
+    study = shutil.move(study, tmp_path / "above/study")
     assert find_runs([tmp_path]) == ([], [tmp_path])
     with pytest.raises(DataError, match="neither a run nor a study, or no log"):
         compare([tmp_path])

@@ -16,14 +16,16 @@ import numpy as np
 from maskwright.base.strictyaml import did_you_mean
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.comparing.choosing import by_logs, by_scores
+from maskwright.evaluation.comparing.grid import network_loss_grid
 from maskwright.evaluation.comparing.inference import LEVEL, RESAMPLES, Inference, Verdict, infer
-from maskwright.evaluation.comparing.members import Member, differing, find_runs, members_of, recipe_name, recipes
-from maskwright.evaluation.comparing.naming import loss_names, matrix, model_names
+from maskwright.evaluation.comparing.members import Member, differing, members_of, recipe_name, recipes
 from maskwright.evaluation.comparing.results import Choice, Comparison, Costs, Entry, Pair
 from maskwright.evaluation.comparing.text import human as human
 from maskwright.evaluation.curves.finding import read_curves
 from maskwright.evaluation.guarding import guard
 from maskwright.evaluation.metrics.marginals import SCORES, Floats
+from maskwright.evaluation.naming import loss_name, network_names
+from maskwright.evaluation.run_folders import find_runs
 from maskwright.run import Run
 
 
@@ -37,7 +39,7 @@ def compare(
 ) -> Comparison:
     """Ranks runs by a score on a split, and says which differences are more than chance.
 
-    `runs` are run folders, or folders that hold runs up to two levels deep, such as a study, or logs of other tools:
+    `runs` are run folders, or folders that hold runs up to three levels deep, such as a study, or logs of other tools:
     these stand beside the others by what they say of themselves, untested. Of each run, the newest evaluation of
     `split` counts; those without one are listed as missing. Runs whose configs differ only in the seed are one entry.
     `select` is the split that the choice is made on: its evaluations, or for `val` without them the best validation
@@ -86,7 +88,7 @@ def compare(
         seeds.freedom,
         resamples,
         config,
-        matrix(
+        network_loss_grid(
             [entry.name for entry in entries],
             [entry.model for entry in entries],
             [entry.loss for entry in entries],
@@ -116,7 +118,12 @@ def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: st
     verdicts: dict[int, Verdict] = {
         d.second: "worse" if d.verdict == "better" else d.verdict for d in inference.differences if d.first == 0
     }
-    told = zip(groups, _entry_names(groups), inference.scores, model_names(configs), loss_names(configs), strict=True)
+    models = [
+        {key.removeprefix("model."): value for key, value in config.items() if key.startswith("model.")}
+        for config in configs
+    ]
+    losses = [loss_name(config["loss"]) if config.get("loss") else "" for config in configs]
+    rows = zip(groups, _entry_names(groups), inference.scores, network_names(models), losses, strict=True)
     return [
         Entry(
             name,
@@ -135,7 +142,7 @@ def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: st
             loss,
             verdicts.get(e),
         )
-        for e, (group, name, value, model, loss) in enumerate(told)
+        for e, (group, name, value, model, loss) in enumerate(rows)
     ]
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.core.findings import Finding
+from maskwright.evaluation.comparing.grid import NetworkLossGrid
 from maskwright.evaluation.comparing.inference import Verdict
 from maskwright.evaluation.comparing.members import Member
-from maskwright.evaluation.comparing.naming import Matrix
 from maskwright.evaluation.curves.curve import Summary
 from maskwright.evaluation.metrics import Interval
 
@@ -125,7 +125,7 @@ class Comparison:
     seed_freedom: int
     resamples: int
     config: dict[str, list[Any]]
-    matrix: Matrix | None
+    matrix: NetworkLossGrid | None
     choice: Choice | None
     notes: list[str]
     findings: list[Finding]

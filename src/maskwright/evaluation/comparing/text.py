@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from maskwright.base.texts import table
-from maskwright.evaluation.comparing.naming import brief
 from maskwright.evaluation.metrics import Interval
+from maskwright.evaluation.naming import brief
 
 if TYPE_CHECKING:
     from maskwright.evaluation.comparing.results import Comparison, Costs, Entry
