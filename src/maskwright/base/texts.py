@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import zip_longest
 
@@ -11,6 +12,11 @@ def plural(number: int, noun: str) -> str:
     """`1 image`, `2 images`, `3 classes`."""
     ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
     return f"{number:,} {noun}{ending}"
+
+
+def counted(number: int, text: str) -> str:
+    """`number` and a text that agrees with it, where `{one|many}` holds both forms: `"image{|s} {is|are} missing"`."""
+    return f"{number:,} " + re.sub(r"{([^{}|]*)\|([^{}|]*)}", lambda forms: forms[1 if number == 1 else 2], text)
 
 
 def listing(names: Sequence[str], most: int = 3) -> str:

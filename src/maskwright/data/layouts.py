@@ -13,15 +13,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from maskwright.core.classes import IGNORE_ID, free_ignore_id
-from maskwright.core.description import (
-    FILE_NAME,
-    MASK_ENDINGS,
-    ClassSpec,
-    DatasetFile,
-    ImagesSpec,
-    MasksSpec,
-    images_below,
-)
+from maskwright.core.description import FILE_NAME, MASK_ENDINGS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec
+from maskwright.core.image_files import holds_images, images_below
 from maskwright.core.palette import colour_of, to_hex
 from maskwright.core.sample import LOSSY, integer_pixels, open_image, read_header, refuse_ambiguous
 from maskwright.errors import ConfigError, DataError
@@ -102,7 +95,7 @@ def _choose(
         return wanted
     variants = tuple(f"{name}_" for name in known)
     named = [name for name in folders if name.lower() in known or name.lower().startswith(variants)]
-    found = [name for name in named if next(iter(images_below(root / name)), None)]
+    found = [name for name in named if holds_images(root / name)]
     if len(found) > 1:
         raise ConfigError(f"{root}: {' and '.join(found)} could both hold the {role}; choose one with --{role}")
     if found:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from maskwright.base import strictyaml
+from maskwright.base.display import Result
 from maskwright.base.storage import atomic_write_text
+from maskwright.base.texts import counted
 from maskwright.core.classes import BACKGROUND_NAMES, MAX_ID, ClassTree, free_ignore_id
 from maskwright.core.dataset import Dataset, build, refuse_same_names
 from maskwright.core.description import FILE_NAME, FOLDER_LAYOUTS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec, render
@@ -233,7 +237,8 @@ def _dataset(source: Source, file: DatasetFile, root: Path, name: str) -> Datase
         note(
             "annotation.unknown_label",
             Severity.WARNING,
-            f"{count} regions are labelled {label!r}, which is no class; they are left out",
+            counted(count, "region{ has|s have} the label")
+            + f" {label!r}, which is no class, and {'is' if count == 1 else 'are'} left out",
             "add the class in dataset.yaml, or correct the label",
             count=count,
             label=label,
@@ -264,21 +269,66 @@ def _sample(item: Item, regions: list[Region], background: int, classes: ClassTr
     )
 
 
+@dataclass(frozen=True, repr=False)
+class InitResult(Result):
+    """The `dataset.yaml` that `init` wrote, or found saying the same (`written` is False then), and what was decided.
+
+    It can also be unpacked: `file, detection = init(folder)`.
+    """
+
+    file: Path
+    detection: Detection
+    written: bool = True
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.file, self.detection))
+
+    @property
+    def dataset(self) -> DatasetFile:
+        """What stands in the file."""
+        return self.detection.file
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why, by the key of the file."""
+        return self.detection.reasons
+
+    def facts(self) -> dict[str, object]:
+        """What `repr` and the table in a notebook say."""
+        return {
+            "file": self.file,
+            "layout": self.dataset.layout,
+            "splits": ", ".join(self.dataset.splits),
+            "classes": ", ".join(self.dataset.class_tree().names),
+            "written": self.written,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `init`."""
+        return {"file": str(self.file), "dataset": self.dataset.model_dump(), "reasons": self.reasons}
+
+    def human(self) -> str:
+        """The text of the file, and where it is."""
+        said = f"written: {self.file}" if self.written else f"{self.file} is already there and says the same"
+        return f"{self.file.read_text('utf-8')}\n{said}"
+
+
 def init(
-    folder: str | Path,
+    data: str | Path | Dataset,
     *,
     out: str | Path | None = None,
     images: str | None = None,
     masks: str | None = None,
     format: str | None = None,
-) -> tuple[Path, Detection]:
-    """Detects what `folder` is and writes `dataset.yaml` there, or into the folder `out`, which then refers to
-    `folder` (for data that must not be written to, or that has two sets of masks).
+) -> InitResult:
+    """Detects what the folder `data` is and writes `dataset.yaml` there, or into the folder `out`, which then refers to
+    `data` (for data that must not be written to, or that has two sets of masks). An opened Dataset stands for the
+    folder of its files, `root`, which is detected anew.
 
-    Returns the file written and what was decided. An existing `dataset.yaml` is never overwritten: ConfigError, unless
+    An existing `dataset.yaml` is never overwritten: ConfigError, unless
     options are given that only repeat what it says. Then nothing is written.
     """
-    folder = Path(folder)
+    folder = data.root if isinstance(data, Dataset) else Path(data)
     target = Path(out if out is not None else folder) / FILE_NAME
     if target.exists():
         description = _description(target)
@@ -290,9 +340,9 @@ def init(
             and all(option in (None, said) for option, said in asked)
             and ((target.parent / description.root).resolve() == folder.resolve())
         ):
-            return target, Detection(description, {"layout": f"{target} says so"})
+            return InitResult(target, Detection(description, {"layout": f"{target} says so"}), written=False)
         raise ConfigError(f"{target}: already there and never overwritten; edit it, or move it away to detect again")
     detection = detect(folder, images, masks, format)
     root = "." if out is None or Path(out).resolve() == folder.resolve() else str(folder.resolve())
     atomic_write_text(target, render(detection.file, detection.reasons, root))
-    return target, detection
+    return InitResult(target, detection)

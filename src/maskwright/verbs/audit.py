@@ -8,6 +8,7 @@ from pathlib import Path
 from maskwright.base.progress import say
 from maskwright.base.storage import require_absent
 from maskwright.core.dataset import Dataset
+from maskwright.core.edits import home_of, with_edits
 from maskwright.data.auditing import AuditResult
 from maskwright.data.auditing import audit as audited
 from maskwright.data.opening import load_dataset
@@ -29,7 +30,7 @@ def audit(
     With `out`, that new folder gets the page `index.html` (`page` of the result) and `audit.json`, and the audit goes
     on where it was stopped. With `overlays` too, `out/overlays/` gets so many images with their masks, 0 for all.
     Raises ConfigError when `out` exists and for `overlays` without it, DataError when none of them can be drawn (the
-    page is written all the same).
+    page is written all the same). For an opened Dataset see there too.
     """
     if out is None:
         if overlays is not None:
@@ -41,8 +42,8 @@ def audit(
     result = audited(
         data, fix=fix, progress=progress, workers=workers, unfinished=folder.with_name(f"{folder.name}.unfinished")
     )
-    if result.fixed and not isinstance(data, Dataset):
-        dataset = load_dataset(data)  # with what was fixed
+    if result.fixed:
+        dataset = with_edits(dataset, home_of(data))
     source = dataset.root if isinstance(data, Dataset) else Path(data)
     page = write_audit(result, folder, dataset=dataset, source=source, overlays=overlays, progress=progress)
     say(f"report: {page}")

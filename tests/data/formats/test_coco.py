@@ -425,8 +425,7 @@ def test_a_name_is_no_reason_to_take_another_folders_image(tmp_path) -> None:
     source = read(tmp_path, None, None)
     assert [(item.name, item.image.is_file()) for item in source.items] == [("a/1", False), ("b/1", True)]
     assert (
-        message(source, "annotation.no_image")
-        == "x.json: 1 images are not in the folder: missing (1); first in a/1.png"
+        message(source, "annotation.no_image") == "x.json: 1 image is not in the folder: missing (1); first in a/1.png"
     )
 
 

@@ -26,6 +26,7 @@ import numpy as np
 
 from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import confine
+from maskwright.base.texts import counted
 from maskwright.core.classes import MAX_ID
 from maskwright.core.dataset import confine_found
 from maskwright.core.description import FILE_NAME
@@ -51,44 +52,49 @@ _KINDS: dict[str, tuple[str, Severity, str, str]] = {
     "invalid": (
         "annotation.invalid",
         _WARNING,
-        "entries cannot be used and are left out",
+        "entr{y|ies} cannot be used and {is|are} left out",
         "correct them in the annotation tool and export again",
     ),
-    "duplicate": ("annotation.duplicate", _WARNING, "entries are given twice", "keep one of each"),
+    "duplicate": ("annotation.duplicate", _WARNING, "entr{y is|ies are} given twice", "keep one of each"),
     "no_image": (
         "annotation.no_image",
         _WARNING,
-        "images are not in the folder",
+        "image{ is|s are} not in the folder",
         "copy them there, or name their folder by `images` in dataset.yaml",
     ),
-    "unnamed": ("annotation.renamed", _WARNING, "entries have no name", "complete `categories` in the file"),
+    "unnamed": ("annotation.renamed", _WARNING, "entr{y has|ies have} no name", "complete `categories` in the file"),
     "empty": (
         "annotation.conflict",
         _WARNING,
-        "images are listed, but not one region in them",
+        "image{ is|s are} listed, but not one region in {it|them}",
         "leave the file out if they are not labelled yet; they are taken as background",
     ),
     "conflict": (
         "annotation.conflict",
         _WARNING,
-        "sizes do not fit",
+        "size{ does|s do} not fit",
         "check whether the images were resized after they were labelled",
     ),
-    "differ": ("annotation.conflict", _WARNING, "statements about categories disagree", "name each in one way"),
+    "differ": ("annotation.conflict", _WARNING, "disagreement{|s} about categories", "name each in one way"),
     "clipped": (
         "annotation.clipped",
         _INFO,
-        "regions reach outside their image and are cut off there",
+        "region{ reaches outside its image and is|s reach outside their image and are} cut off there",
         "nothing, if it is a matter of a pixel or two",
     ),
     "box": (
         "annotation.dropped",
         _INFO,
-        "regions have no outline, only a box, which is filled",
+        "region{ has|s have} no outline, only a box, which is filled",
         "see `boxes` in dataset.yaml for how",
     ),
-    "renamed": ("annotation.renamed", _INFO, "names are not used as they stand", "check what they stand for"),
-    "dropped": ("annotation.dropped", _INFO, "entries say what no mask can hold", "nothing, if it is not needed"),
+    "renamed": ("annotation.renamed", _INFO, "name{ is|s are} not used as written", "check what they stand for"),
+    "dropped": (
+        "annotation.dropped",
+        _INFO,
+        "entr{y says|ies say} what no mask can hold",
+        "nothing, if it is not needed",
+    ),
 }
 
 
@@ -269,7 +275,7 @@ class _File:
             yield note(
                 code,
                 severity,
-                f"{self.name}: {reasons.total()} {seen}: {listed}{more}{where}",
+                f"{self.name}: {counted(reasons.total(), seen)}: {listed}{more}{where}",
                 fix,
                 samples[0] if len(samples) == 1 and kind not in ("no_image", "renamed") else None,
                 file=self.name,

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from xml.sax.saxutils import escape, quoteattr
 
 from maskwright.base.storage import confine
+from maskwright.base.texts import counted
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
@@ -101,19 +102,20 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     notes += twice.note(
         "annotation.duplicate",
         Severity.WARNING,
-        "{count} images stand there again ({samples}); the first of each counts",
+        "image{ is|s are} listed again ({samples}); the first of each counts",
         "give images of one subset different names",
     )
     notes += renamed.note(
         "annotation.renamed",
         Severity.INFO,
-        "{count} images differ from another only in the ending, which stays in their name ({samples})",
+        "image{ differs from another only in the ending, which stays in its name|s differ from another "
+        "only in the ending, which stays in their names} ({samples})",
         "rename them if that matters",
     )
     notes += missing.note(
         "annotation.no_image",
         Severity.WARNING,
-        "{count} image files are not there ({samples})",
+        "image file{ is|s are} not there ({samples})",
         "export with images, or name their folder as `images`",
     )
     used = {mark.label for item in items.values() for mark in item.marks}
@@ -123,7 +125,12 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
             note(
                 "annotation.dropped",
                 Severity.INFO,
-                f"{len(empty)} labels are for shapes without an area ({listed(map(repr, empty))}); they are no classes",
+                counted(
+                    len(empty),
+                    "label{ is for shapes without an area and is no class|s are for shapes without an area "
+                    "and are no classes}",
+                )
+                + f" ({listed(map(repr, empty))})",
                 "none is needed",
                 kind="label",
                 count=len(empty),

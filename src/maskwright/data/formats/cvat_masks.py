@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from maskwright.base.storage import confine
+from maskwright.base.texts import counted
 from maskwright.core.classes import BACKGROUND_NAMES, IGNORE, MAX_CLASSES, ClassTree
 from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
@@ -97,7 +98,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
             note(
                 "annotation.no_image",
                 Severity.WARNING,
-                f"{len(missing)} images are not there ({listed(missing)})",
+                counted(len(missing), "image{ is|s are} not there") + f" ({listed(missing)})",
                 "export with images, or name their folder as `images`",
                 count=len(missing),
             )
@@ -139,7 +140,7 @@ def _splits(
             note(
                 "annotation.duplicate",
                 Severity.WARNING,
-                f"{len(twice)} images stand in the lists again ({listed(twice)}); the first one counts",
+                counted(len(twice), "image{ is|s are} listed again") + f" ({listed(twice)}); the first one counts",
                 "remove them from the other lists",
                 count=len(twice),
             )
@@ -149,7 +150,8 @@ def _splits(
             note(
                 "annotation.dropped",
                 Severity.WARNING,
-                f"{len(unlisted)} masks are in no list and are left out ({listed(unlisted)})",
+                counted(len(unlisted), "mask{ is in no list and is|s are in no list and are} left out")
+                + f" ({listed(unlisted)})",
                 "add their names to a list in ImageSets/Segmentation",
                 kind="mask",
                 count=len(unlisted),
@@ -261,7 +263,12 @@ def _by_colour(labels: Sequence[Label], void: bool) -> tuple[list[Label], list[F
             note(
                 "annotation.dropped",
                 Severity.WARNING,
-                f"{len(bare)} labels have no colour, so no mask can hold them, and are left out ({listed(bare)})",
+                counted(
+                    len(bare),
+                    "label{ has no colour, so no mask can hold it, and is|s have no colour, so no mask can "
+                    "hold them, and are} left out",
+                )
+                + f" ({listed(bare)})",
                 f"give them colours in {LABEL_MAP}",
                 kind="label",
                 count=len(bare),
@@ -275,7 +282,8 @@ def _by_colour(labels: Sequence[Label], void: bool) -> tuple[list[Label], list[F
             note(
                 "annotation.conflict",
                 Severity.WARNING,
-                f"{len(same)} labels have the colour of an earlier one, which gets all of its pixels ({listed(same)})",
+                counted(len(same), "label{ has|s have} the colour of an earlier one, which gets all of its pixels")
+                + f" ({listed(same)})",
                 "give them other colours in CVAT and export again",
                 count=len(same),
             )

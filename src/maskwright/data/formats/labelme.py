@@ -34,8 +34,8 @@ from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import confine, read_json
 from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
 from maskwright.core.dataset import confine_found
-from maskwright.core.description import images_below
 from maskwright.core.findings import Severity
+from maskwright.core.image_files import images_below, images_in
 from maskwright.core.polygons import MAX_COORDINATE, Ring, box_ring, ellipse_ring, painted, simplify
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.core.rle import MAX_SIDE, encode_box
@@ -51,9 +51,9 @@ from maskwright.data.formats.source import (
     WriteOptions,
     background_of,
     image_suffix,
+    notes_on,
     stem_of,
     takeable,
-    told,
 )
 from maskwright.data.layouts import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
 from maskwright.errors import DataError
@@ -73,52 +73,52 @@ _KINDS: Kinds = {
     "pixels": (
         "annotation.dropped",
         _WARNING,
-        "points and lines cover no pixels; left out",
+        "{point or line covers|points and lines cover} no pixels; left out",
         "draw what should count as polygons",
     ),
     "extras": (
         "annotation.dropped",
         _INFO,
-        "groups, flags, descriptions and the like are left out",
+        "{group, flag or description is|groups, flags or descriptions are} left out",
         "nothing, unless they mattered",
     ),
-    "other": ("annotation.dropped", _INFO, "JSON files are not of LabelMe; left out", "nothing, if they are not"),
+    "other": ("annotation.dropped", _INFO, "JSON file{ is|s are} not of LabelMe; left out", "nothing, if they are not"),
     "shape": (
         "annotation.invalid",
         _WARNING,
-        "shapes have no label, too few points, or what is no number; left out",
+        "shape{ has|s have} no label, too few points, or what is no number; left out",
         "draw them again",
     ),
-    "mask": ("annotation.invalid", _WARNING, "masks are no PNG of the size of their box; left out", "draw them again"),
-    "type": ("annotation.invalid", _WARNING, "shapes are of an unknown type; left out", "draw them as polygons"),
+    "mask": ("annotation.invalid", _WARNING, "mask{ is|s are} no PNG of the size of the box; left out", "draw them again"),
+    "type": ("annotation.invalid", _WARNING, "shape{ is|s are} of an unknown type; left out", "draw them as polygons"),
     "size": (
         "annotation.conflict",
         _WARNING,
-        "files have an image size that is none; the image's own counts",
+        "file{ has|s have} an image size that is none; the image's own counts",
         "correct imageHeight and imageWidth",
     ),
     "clipped": (
         "annotation.clipped",
         _INFO,
-        "shapes reach outside the image and are cut off at its edge",
+        "shape{ reaches outside the image and is|s reach outside the image and are} cut off at its edge",
         "nothing, unless they should not",
     ),
     "moved": (
         "annotation.renamed",
         _INFO,
-        "files have an imagePath that leads elsewhere; the image of the same name is taken",
+        "file{ has|s have} an imagePath that leads elsewhere; the image of the same name is used",
         "nothing, if the right images were found",
     ),
     "missing": (
         "annotation.no_image",
         _WARNING,
-        "annotated images are not there (what is embedded in JSON files is not used)",
+        "annotated image{ is|s are} not there (what is embedded in JSON files is not used)",
         "put them beside their JSON files, or name their folder",
     ),
     "twice": (
         "annotation.duplicate",
         _WARNING,
-        "files annotate an image that another one annotates; the first counts",
+        "file{ annotates|s annotate} an image that another one annotates; the first counts",
         "keep one of them",
     ),
 }
@@ -153,7 +153,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     if len(names) > MAX_CLASSES + 1:
         raise DataError(f"{root}: {len(names)} labels; at most {MAX_CLASSES} classes are possible, so merge some")
     seen["extras"] = [key for key, count in extras.most_common() for _ in range(count)]
-    return Source([Label(name) for name in names], list(items.values()), told(_KINDS, seen, ("extras", "other")))
+    return Source([Label(name) for name in names], list(items.values()), notes_on(_KINDS, seen, ("extras", "other")))
 
 
 def _json_files(place: Path) -> list[Path]:
@@ -329,12 +329,7 @@ def _add_unlabelled(root: Path, image_root: Path | None, items: dict[str, Item])
     """Images without a JSON file, where those with one are."""
     used = {item.image for item in items.values()}
     folders = sorted({path.parent for path in used})
-    found = {
-        path: None
-        for folder in folders
-        for path in sorted(folder.iterdir() if folder.is_dir() else ())
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
-    }
+    found = dict.fromkeys(path for folder in folders for path in images_in(folder))
     found |= dict.fromkeys(images_below(image_root) if image_root else ())
     for path in found:
         if path not in used:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from maskwright.base.texts import counted
 from maskwright.core.classes import MAX_CLASSES, ClassTree
 from maskwright.core.dataset import confine_found
-from maskwright.core.description import images_below
 from maskwright.core.findings import Finding, Severity
+from maskwright.core.image_files import images_below
 from maskwright.core.palette import Colour, colour_of
 from maskwright.core.sample import INDEX, Encoding, Sample, open_image, read_image, read_mask
 from maskwright.data.formats.source import note, stem_of
@@ -123,8 +124,13 @@ def by_key(root: Path, folder: Path) -> tuple[dict[str, Path], list[Finding]]:
             note(
                 "annotation.duplicate",
                 Severity.WARNING,
-                f"{folder.name}: {len(twice)} files have the name of another one, but for the ending, and are not "
-                f"read ({listed(twice)})",
+                f"{folder.name}: "
+                + counted(
+                    len(twice),
+                    "file{ has the name of another one, but for the ending, and is|s have the name of "
+                    "another one, but for the ending, and are} not read",
+                )
+                + f" ({listed(twice)})",
                 "remove or rename them",
                 count=len(twice),
             )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.base.storage import confine, read_json
+from maskwright.base.texts import counted
 from maskwright.core.classes import MAX_ID
 from maskwright.core.dataset import confine_found
 from maskwright.core.description import MASK_ENDINGS
@@ -182,8 +183,11 @@ def _pairs(pictures: list[str], masks: list[str]) -> tuple[dict[str, str], list[
                 note(
                     "annotation.renamed",
                     Severity.INFO,
-                    f"{len(numbered)} masks are paired with images by what their names share, as "
-                    f"{' and '.join(next(iter(numbered.items())))}",
+                    counted(
+                        len(numbered),
+                        "mask{ is paired with its image|s are paired with images} by what their names share, as ",
+                    )
+                    + f"{' and '.join(next(iter(numbered.items())))}",
                     "rename the masks if this is wrong",
                     count=len(numbered),
                 )
@@ -197,7 +201,7 @@ def _pairs(pictures: list[str], masks: list[str]) -> tuple[dict[str, str], list[
             note(
                 "annotation.no_image",
                 Severity.WARNING,
-                f"{len(left)} masks belong to no image ({listed(left)})",
+                counted(len(left), "mask{ belongs|s belong} to no image") + f" ({listed(left)})",
                 "restore the images, or give each mask the name of its image",
                 count=len(left),
             )

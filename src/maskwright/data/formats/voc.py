@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from maskwright.base.texts import counted
 from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
 from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
@@ -157,7 +158,12 @@ def _sheets(root: Path, place: Place, pictures: Mapping[str, Path]) -> tuple[dic
         note(
             "annotation.duplicate",
             Severity.WARNING,
-            f"{len(twice)} XML files are about an image that another one is about ({listed(twice)}), and are not read",
+            counted(
+                len(twice),
+                "XML file{ is about an image that another one is about, and is|s are about an image that "
+                "another one is about, and are} not read",
+            )
+            + f" ({listed(twice)})",
             "merge or remove them",
             count=len(twice),
         )
@@ -194,7 +200,10 @@ def _missing(items: list[Item], pictures: Mapping[str, Path]) -> list[Finding]:
             note(
                 "annotation.no_image",
                 Severity.WARNING,
-                f"{len(names)} masks or XML files belong to an image that is not there ({listed(names)})",
+                counted(
+                    len(names), "{mask or XML file belongs|masks or XML files belong} to an image that is not there"
+                )
+                + f" ({listed(names)})",
                 "restore the images, or remove the masks and XML files",
                 count=len(names),
             )
@@ -211,7 +220,10 @@ def _tally_notes(tally: Tally) -> list[Finding]:
             note(
                 "annotation.dropped",
                 Severity.INFO,
-                f"{tally.boxes_unused} XML files are not used, since their images have masks",
+                counted(
+                    tally.boxes_unused,
+                    "XML file{ is not used, since its image has a mask|s are not used, since their images have masks}",
+                ),
                 "remove the masks if the boxes are to count",
                 count=tally.boxes_unused,
             )
@@ -244,7 +256,11 @@ def _tally_notes(tally: Tally) -> list[Finding]:
             note(
                 "annotation.clipped",
                 Severity.INFO,
-                f"{tally.clipped} objects reach outside their image, and are cut off at its border",
+                counted(
+                    tally.clipped,
+                    "object{ reaches outside its image, and is|s reach outside their image, and are} cut "
+                    "off at its border",
+                ),
                 "none is needed",
                 count=tally.clipped,
             )
@@ -281,7 +297,7 @@ def _give_splits(items: list[Item], root: Path, folder: Path) -> list[Finding]:
                 note(
                     "annotation.conflict",
                     Severity.WARNING,
-                    f"ImageSets/{inside[task].name}: {len(conflicts)} images stand in several splits "
+                    f"ImageSets/{inside[task].name}: {counted(len(conflicts), 'image{ is|s are} in several splits')} "
                     f"({listed(sorted(conflicts))}); the first of train, val, test counts",
                     "remove them from all lists but one",
                     count=len(conflicts),
@@ -292,8 +308,9 @@ def _give_splits(items: list[Item], root: Path, folder: Path) -> list[Finding]:
                 note(
                     "annotation.no_image",
                     Severity.WARNING,
-                    f"ImageSets/{inside[task].name}: {len(unknown)} lines name no image of this folder "
-                    f"({listed(line[:60] for line in unknown)})",
+                    f"ImageSets/{inside[task].name}: "
+                    + counted(len(unknown), "line{ names|s name} no image of this folder")
+                    + f" ({listed(line[:60] for line in unknown)})",
                     "restore the images, or remove the lines",
                     count=len(unknown),
                 )
@@ -304,7 +321,11 @@ def _give_splits(items: list[Item], root: Path, folder: Path) -> list[Finding]:
             note(
                 "annotation.dropped",
                 Severity.INFO,
-                f"{len(open_)} images stand in trainval.txt only, so they have no split ({listed(open_)})",
+                counted(
+                    len(open_),
+                    "image{ is in trainval.txt only, so it has|s are in trainval.txt only, so they have} no split",
+                )
+                + f" ({listed(open_)})",
                 "split the data set",
                 count=len(open_),
             )
@@ -370,8 +391,13 @@ def _labels(
             note(
                 "annotation.conflict",
                 Severity.WARNING,
-                f"{len(new)} labels of XML files are none of the masks' classes ({listed(new)}); they become "
-                "classes of their own",
+                counted(
+                    len(new),
+                    "label{ of XML files is none of the masks' classes and becomes a class|s of XML files "
+                    "are none of the "
+                    "masks' classes and become classes} of their own",
+                )
+                + f" ({listed(new)})",
                 f"add them to {LABEL_MAP}",
                 count=len(new),
             )

@@ -18,6 +18,7 @@ from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import confine
 from maskwright.core.classes import BACKGROUND_NAMES, MAX_CLASSES
 from maskwright.core.dataset import confine_found
+from maskwright.core.image_files import holds_images
 from maskwright.core.polygons import MAX_COORDINATE
 from maskwright.core.regions import Polygon
 from maskwright.core.sample import IMAGE_SUFFIXES
@@ -130,11 +131,8 @@ def detect(root: Path) -> str | None:
 
 
 def _has_mask_folder(home: Path) -> bool:
-    def holds_images(folder: Path) -> bool:
-        return any(path.suffix.lower() in IMAGE_SUFFIXES for path in itertools.islice(folder.rglob("*"), _LISTED))
-
     return any(
-        holds_images(path)
+        holds_images(path, _LISTED)
         for name, path in folders_in(home).items()
         if name in MASK_FOLDERS and name not in _CLASS_FOLDERS
     )

@@ -53,8 +53,8 @@ from maskwright.data.formats.source import (
     WriteOptions,
     background_of,
     image_suffix,
+    notes_on,
     stem_of,
-    told,
 )
 from maskwright.errors import DataError
 
@@ -67,91 +67,93 @@ _KINDS: Kinds = {
     "confidence": (
         "annotation.dropped",
         _INFO,
-        "lines end with a confidence, which is dropped",
+        "line{ ends|s end} with a confidence, which is dropped",
         "nothing, if you trust the predictions",
     ),
     "keypoints": (
         "annotation.dropped",
         _WARNING,
-        "lines have keypoints; only their boxes are kept",
+        "line{ has keypoints; only its box is|s have keypoints; only their boxes are} kept",
         "nothing, if the boxes are what you want",
     ),
     "line": (
         "annotation.invalid",
         _WARNING,
-        "lines are no `class cx cy width height` and no polygon; left out",
+        "line{ is|s are} no `class cx cy width height` and no polygon; left out",
         "correct the lines, or export again",
     ),
     "far": (
         "annotation.invalid",
         _WARNING,
-        "regions have coordinates far outside 0..1; left out",
+        "region{ has|s have} coordinates far outside 0..1; left out",
         "divide by the width and height of the image",
     ),
     "empty": (
         "annotation.invalid",
         _WARNING,
-        "regions have no area inside the image; left out",
+        "region{ has|s have} no area inside the image; left out",
         "correct or remove the lines",
     ),
     "image": (
         "annotation.invalid",
         _WARNING,
-        "labelled images cannot be read, so their sizes are unknown; taken as not labelled",
+        "labelled image{ cannot be read, so its size is|s cannot be read, so their sizes are} unknown; "
+        "taken as not labelled",
         "save the images again",
     ),
     "clipped": (
         "annotation.clipped",
         _INFO,
-        "regions reach outside the image and are cut off at its edge",
+        "region{ reaches outside the image and is|s reach outside the image and are} cut off at its edge",
         "nothing, unless they should not",
     ),
     "class": (
         "annotation.renamed",
         _WARNING,
-        "regions have a class number without a name and are called class_N",
+        "region{ has a class number without a name and is|s have a class number without a name and are} called class_N",
         "add the names to data.yaml, obj.names or classes.txt",
     ),
     "same": (
         "annotation.renamed",
         _WARNING,
-        "class names stand for several numbers, which become one class",
+        "class name{ stands|s stand} for several numbers, which become one class",
         "give the classes different names",
     ),
     "moved": (
         "annotation.renamed",
         _INFO,
-        "paths lead elsewhere; what has the same end inside the folder is taken",
+        "path{ leads|s lead} elsewhere; what has the same end inside the folder is used",
         "nothing, if the right files were found",
     ),
     "nc": (
         "annotation.conflict",
         _WARNING,
-        "files have an `nc` that is not the number of names; the names count",
+        "file{ has|s have} an `nc` that is not the number of names; the names count",
         "correct `nc`",
     ),
     "missing": (
         "annotation.no_image",
         _WARNING,
-        "listed images are not there; they are taken as not labelled",
+        "listed image{ is not there; it is|s are not there; they are} taken as not labelled",
         "put them back, or name their folder",
     ),
     "folder": (
         "annotation.no_image",
         _WARNING,
-        "folders, lists or images are named and not there, or something else",
+        "{folder, list or image is|folders, lists or images are} named and not there, or something else",
         "put them back, or correct the file that names them",
     ),
     "orphan": (
         "annotation.no_image",
         _WARNING,
-        "text files with regions belong to no image; left out",
+        "text file{ with regions belongs|s with regions belong} to no image; left out",
         "put the images back, or remove the text files",
     ),
     "twice": (
         "annotation.duplicate",
         _WARNING,
-        "images are listed again, or share a text file with another one; the first counts",
+        "image{ is listed again, or shares|s are listed again, or share} a text file with another one; the "
+        "first counts",
         "list or keep each image once",
     ),
 }
@@ -240,7 +242,7 @@ def _source(
     if len(labels) > MAX_CLASSES:
         raise DataError(f"{root}: {len(labels)} classes; at most {MAX_CLASSES} are possible, so merge some")
     return Source(
-        [Label(label) for label in labels.values()], list(items.values()), told(_KINDS, seen, _NOT_OF_SAMPLES)
+        [Label(label) for label in labels.values()], list(items.values()), notes_on(_KINDS, seen, _NOT_OF_SAMPLES)
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from maskwright.base import strictyaml
 from maskwright.core.dataset import confine_found
-from maskwright.core.description import images_below
+from maskwright.core.image_files import images_below
 from maskwright.data.formats.source import Seen, takeable
 from maskwright.data.layouts import IMAGE_FOLDERS, SPLIT_NAMES
 from maskwright.errors import ConfigError, DataError
