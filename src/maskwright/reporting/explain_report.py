@@ -16,9 +16,10 @@ from maskwright.errors import DataError, MaskwrightError
 from maskwright.evaluation.explaining.anatomy import dissect
 from maskwright.evaluation.explaining.evaluated import read
 from maskwright.evaluation.explaining.kinds import KINDS
-from maskwright.evaluation.explaining.results import Explanation, Ranked, percentages
+from maskwright.evaluation.explaining.results import Explanation, RankedImage
 from maskwright.evaluation.explaining.slices import AXES, FEW_IMAGES, FEW_OBJECTS, Slice
 from maskwright.evaluation.explaining.stored import FILE
+from maskwright.evaluation.explaining.text import percentages
 from maskwright.reporting.error_pictures import error_views, full_errors, swatches
 from maskwright.reporting.overlays import file_name, jpeg, safe_colours
 from maskwright.reporting.page import PAGE, class_rows, write_page
@@ -33,7 +34,7 @@ class Card:
     """One image: its rank, the Dice of its classes from the lowest up, its views, and where its overlay lies in the
     folder, or why there is none."""
 
-    row: Ranked
+    row: RankedImage
     dice: list[tuple[str, float]]
     views: list[Picture]
     overlay: str = ""
@@ -65,7 +66,7 @@ def draw_explanation(result: Explanation, folder: Path) -> Path:
     return write_page(folder / PAGE, "explain.html.j2", _content(result, cards), replace=True)
 
 
-def _card(result: Explanation, row: Ranked, folder: Path, path: str) -> Card:
+def _card(result: Explanation, row: RankedImage, folder: Path, path: str) -> Card:
     classes = result.classes
     known = [(name, value) for name, value in zip(classes.names, row.class_dice, strict=True) if value is not None]
     dice = sorted(known, key=lambda pair: pair[1])[:_DICE]

@@ -89,7 +89,12 @@ _KINDS: Kinds = {
         "shape{ has|s have} no label, too few points, or what is no number; left out",
         "draw them again",
     ),
-    "mask": ("annotation.invalid", _WARNING, "mask{ is|s are} no PNG of the size of the box; left out", "draw them again"),
+    "mask": (
+        "annotation.invalid",
+        _WARNING,
+        "mask{ is|s are} no PNG of the size of the box; left out",
+        "draw them again",
+    ),
     "type": ("annotation.invalid", _WARNING, "shape{ is|s are} of an unknown type; left out", "draw them as polygons"),
     "size": (
         "annotation.conflict",

@@ -1,7 +1,7 @@
 """What can be said about the differences of entries: intervals, tests corrected for their number, verdicts.
 
 An entry is a model with its settings, trained once or with several seeds; its score is the mean over its seeds. Two
-things blur it, the choice of images and the luck of training, and the method keeps them apart
+things blur it, the choice of images and random seed variation, and the method keeps them apart
 (docs/decisions/0012-what-compare-calls-better.md, where its error rates are):
 
 - Images. Intervals are percentiles of a bootstrap over images, the same draws for all runs, widened as Student's t is
@@ -47,7 +47,7 @@ class SeedNoise:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ScoreDifference:
     """Score of entry `first` less that of `second` (places in the list of entries), with its 95 % interval, the
     p-value that it is nothing, that value corrected for all pairs, and what `first` is called beside `second`."""
 
@@ -65,7 +65,7 @@ class Inference:
     of the best score is there only because the best was taken."""
 
     scores: list[Interval]
-    differences: list[Difference]
+    differences: list[ScoreDifference]
     seeds: SeedNoise
     optimism: float
 
@@ -92,7 +92,7 @@ def infer(
         return Inference(
             unknown,
             [
-                Difference(
+                ScoreDifference(
                     a, b, Interval(float(values[a] - values[b]), math.nan, math.nan), 1.0, 1.0, "not distinguishable"
                 )
                 for a, b in pairs
@@ -191,7 +191,7 @@ def _differences(
     chance: _Chance,
     resamples: int,
     seed: int,
-) -> list[Difference]:
+) -> list[ScoreDifference]:
     if not pairs:
         return []
     averaged = [Marginals(*(np.mean(part, axis=0) for part in zip(*entry, strict=True))) for entry in entries]
@@ -207,7 +207,7 @@ def _differences(
         every = every_swap(len(averaged[a].hit), resamples) and not luck.any()
         p.append(as_large / len(drawn) if every else (1 + as_large) / (1 + len(drawn)))
     return [
-        Difference(a, b, value, one, corrected, _verdict(value, corrected))
+        ScoreDifference(a, b, value, one, corrected, _verdict(value, corrected))
         for (a, b), value, one, corrected in zip(pairs, intervals, p, holm(p), strict=True)
     ]
 

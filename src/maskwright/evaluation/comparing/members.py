@@ -41,7 +41,7 @@ class Member:
         return Number.of(self.name, self.scored.result, self.scored.names, self.run if self.info else None)
 
     @cached_property
-    def alike(self) -> tuple[object, ...]:
+    def scored_on(self) -> tuple[object, ...]:
         """Equal for members that were scored on the same images by the same truth."""
         classes = tuple(row["name"] for row in self.scored.result["classes"])
         return tuple(self.scored.names), classes, self.counts.true.tobytes()

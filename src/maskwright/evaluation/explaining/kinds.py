@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Kind(NamedTuple):
+class ErrorKind(NamedTuple):
     """What the pixels of a kind have in common, and what may help."""
 
     meaning: str
@@ -32,27 +32,27 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "boundary": Kind(
+    "boundary": ErrorKind(
         "the outline of something that was found is off by no more than the tolerance",
         "try a larger `data.image_size` or a loss on boundaries; annotators may differ by as much, so label some "
         "images twice before you spend time on it",
     ),
-    "missed": Kind(
+    "missed": ErrorKind(
         "an object, or a part of one, was taken for background",
         "look at the images with the largest regions; more examples like them, class weights or a Tversky loss that "
         "weighs misses more",
     ),
-    "hallucinated": Kind(
+    "hallucinated": ErrorKind(
         "background was taken for an object, or an object reaches too far",
         "look at what was mistaken; training images that show it without a label, or removing small components of the "
         "prediction",
     ),
-    "confused": Kind(
+    "confused": ErrorKind(
         "an object of one class was taken for another class",
         "check whether both classes are labelled consistently; more examples that tell them apart, or one group for "
         "both in a class tree",
     ),
-    "label_suspect": Kind(
+    "label_suspect": ErrorKind(
         "the image speaks for the prediction and against the label (weak evidence: colours and edges alone)",
         "look at these regions with your own eyes; correct the labels that are wrong and evaluate again",
     ),
