@@ -10,10 +10,10 @@ from maskwright.base.storage import read_json
 from maskwright.core.edits import FOLDER
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
-from maskwright.evaluation.comparing.members import find_runs
 from maskwright.evaluation.curves.finding import read_curves
 from maskwright.evaluation.explaining.stored import FILE as EXPLANATION
 from maskwright.evaluation.explaining.stored import read_explanation
+from maskwright.evaluation.run_folders import find_runs
 from maskwright.labels.suspecting.results import SuspectsResult
 from maskwright.labels.suspecting.stored import FILE as SUSPECTS
 from maskwright.reporting.audit_report import FILE as AUDIT

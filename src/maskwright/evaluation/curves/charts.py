@@ -17,7 +17,8 @@ import numpy as np
 from maskwright.base.strictyaml import did_you_mean
 from maskwright.errors import ConfigError, argument
 from maskwright.evaluation.curves.curve import OWN, RANKED, Curves, Point, Points, base, is_loss
-from maskwright.evaluation.curves.naming import is_share
+from maskwright.evaluation.curves.quantities import is_share
+from maskwright.evaluation.naming import short_name
 
 By = Literal["run", "network", "loss", "best"]
 Bound = int | float | None
@@ -154,7 +155,7 @@ def _cells(curves: Sequence[Curves]) -> list[_Cell]:
 def _short(texts: Iterable[str | None]) -> dict[str | None, str]:
     """For each text what stands before its bracket, with a number where that is not enough."""
     known = list(dict.fromkeys(text for text in texts if text))
-    heads = [text.partition(" (")[0] for text in known]
+    heads = [short_name(text) for text in known]
     return {
         text: head if heads.count(head) == 1 else f"{head} #{heads[: i + 1].count(head)}"
         for i, (text, head) in enumerate(zip(known, heads, strict=True))

@@ -32,7 +32,7 @@ def newest_folder(run: Run, split: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredImages:
     """The samples of an evaluation in its order, and their confusion counts (N, K, K), which stay on the disk."""
 
     folder: Path
@@ -41,7 +41,7 @@ class Scored:
     confusions: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, folder: Path, dataset: Dataset) -> Scored:
+    def of(cls, folder: Path, dataset: Dataset) -> ScoredImages:
         """DataError where the dataset has not the classes and the samples of the evaluation."""
         names = [row["sample"] for row in Journal(folder / "images.jsonl").read()]
         file = folder / "confusions.npy"
