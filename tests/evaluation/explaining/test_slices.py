@@ -12,7 +12,7 @@ from maskwright.evaluation.explaining.anatomy import dissect
 from maskwright.evaluation.explaining.noise import compare, interval, mean_iou, resampled
 from maskwright.evaluation.explaining.slices import SIZES, ZONES, Facts, condensed, facts_of, slices, zone_map
 from maskwright.evaluation.metrics import bootstrap, confusion_matrix, holm, mIoU
-from scored_run import BENCH
+from scenes import BENCH
 
 NAMES = ["ground", "grass", "tree", "stone"]
 

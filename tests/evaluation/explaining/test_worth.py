@@ -13,7 +13,7 @@ from maskwright.evaluation.explaining.results import percentages
 from maskwright.evaluation.explaining.slices import condensed
 from maskwright.evaluation.explaining.worth import mended, mended_counts
 from maskwright.evaluation.metrics import confusion_matrix, mAcc, mDice, mIoU
-from scored_run import BENCH
+from scenes import BENCH
 
 
 @pytest.mark.parametrize("label", [False, True])

@@ -13,7 +13,7 @@ from maskwright.base import strictyaml
 from maskwright.base.storage import dump_json, natural
 from maskwright.evaluation.comparing.marginals import Marginals
 from maskwright.evaluation.guarding.number import Number
-from maskwright.evaluation.scoring.stored import Scored, newest
+from maskwright.evaluation.scoring.evaluation import Evaluation, newest
 from maskwright.run import Run, flat
 
 _DEEPEST = 2
@@ -30,23 +30,22 @@ class Member:
     run: Run
     info: dict[str, Any]
     config: dict[str, Any]
-    scored: Scored
+    scored: Evaluation
 
     @cached_property
     def counts(self) -> Marginals:
         """(N, K) a part, in the order of the evaluation."""
-        return Marginals.of(self.scored.confusions())
+        return Marginals.of(self.scored.confusions)
 
     @cached_property
     def number(self) -> Number:
         """What the guard looks at."""
-        return Number.of(self.name, self.scored.result, self.scored.names, self.run if self.info else None)
+        return self.scored.number(self.name, self.run if self.info else None)
 
     @cached_property
     def alike(self) -> tuple[object, ...]:
         """Equal for members that were scored on the same images by the same truth."""
-        classes = tuple(row["name"] for row in self.scored.result["classes"])
-        return tuple(self.scored.names), classes, self.counts.true.tobytes()
+        return tuple(self.scored.names), tuple(self.scored.classes), self.counts.true.tobytes()
 
     @cached_property
     def best_on_val(self) -> float | None:
@@ -72,7 +71,7 @@ def find_runs(paths: Sequence[str | Path]) -> tuple[list[Run], list[Path]]:
 
 def _below(path: Path, depth: int) -> Iterator[Path]:
     run = Run(path)
-    if run.info_file.is_file() or run.evaluations.is_dir():
+    if run.info_file.is_file() or run.evaluations_folder.is_dir():
         yield path
     elif depth and path.is_dir():
         for folder in path.iterdir():
