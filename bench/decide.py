@@ -34,7 +34,7 @@ from maskwright.core.sample import Sample
 from maskwright.data.formats.source import background_of
 from maskwright.evaluation.comparing.inference import infer
 from maskwright.evaluation.metrics import Interval, Marginals
-from maskwright.evaluation.scoring.stored import newest
+from maskwright.evaluation.scoring.evaluation import newest
 from maskwright.labels.deciding.estimating import PAIRS, WAYS, Difference, Way, choose
 from maskwright.labels.suspecting.copies import planted_copy
 from maskwright.labels.suspecting.planting import KINDS, plant, things
@@ -123,7 +123,7 @@ def trained(
             # The test split is scored once, at the end: no state is chosen by it.
             run = resume(path) if Run(path).info_file.is_file() else train_part(own, out=path, splits=(names, test))
             scored = newest(run, "val")
-            found[way].append(Marginals.of(scored.confusions() if scored else evaluate(run, split="val").confusions))
+            found[way].append(Marginals.of((scored or evaluate(run, split="val")).confusions))
     return found
 
 

@@ -20,7 +20,7 @@ if {torch}:
     from torch import distributed
 
 
-class Fake(types.ModuleType):
+class ReportedRun(types.ModuleType):
     LK_NBLCK = 2
 
     def locking(self, descriptor, mode, number, flock=fcntl.flock, flags=fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -32,7 +32,7 @@ class Fake(types.ModuleType):
             raise PermissionError(13, "Permission denied") from None
 
 
-sys.modules["msvcrt"] = Fake("msvcrt")
+sys.modules["msvcrt"] = ReportedRun("msvcrt")
 LACKING = {{"fcntl", "grp", "pty", "pwd", "resource", "termios"}}
 TRAINING = set() if {torch} else {{"safetensors", "segmentation_models_pytorch", "sklearn", "timm", "torch", "torchvision"}}
 for name in LACKING:

@@ -21,7 +21,7 @@ from maskwright.labels.deciding.simulating import Wrong, _plant
 from maskwright.labels.suspecting.selftest import plant_copy
 from maskwright.reporting.overlays import full_legend, shrink_mask
 from maskwright.training.plan import plan
-from scored_run import evaluated
+from scenes import evaluated
 
 CLASSES = [
     {"id": 1, "name": "cat", "colour": "#D55E00"},

@@ -9,17 +9,16 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
-from compared_runs import evaluate, make_run, predict, truth
 from maskwright import doctor
 from maskwright.base.storage import atomic_write_json
 from maskwright.errors import DataError, Interrupted
 from maskwright.evaluation.comparing import compare
-from maskwright.evaluation.scoring.stored import evaluations, newest
+from maskwright.evaluation.scoring.evaluation import newest
 from maskwright.modeling.models.segmenter import HEADER, load_segmenter, read_tensors
 from maskwright.run import FORMAT, Run
 from maskwright.training import checkpoint, loop
-from maskwright.training.tracking.delivery import cursor
 from maskwright.training.train import resume, train
+from run_folders import add_evaluation, logged_run, predict, trained_run, truth
 from tiny import config, write_dataset
 
 
@@ -94,7 +93,7 @@ def test_a_field_that_is_missing_has_its_default(stopped):
     ],
 )
 def test_a_run_of_another_time_is_refused_in_one_line(tmp_path, number, says):
-    run = Run(make_run(tmp_path / "run"))
+    run = trained_run(tmp_path / "run")
     atomic_write_json(run.info_file, json.loads(run.info_file.read_text()) | {"format": number})
     for use in (run.info, run.recipe, lambda: doctor(run)):
         with pytest.raises(DataError, match=says) as refused:
@@ -119,7 +118,7 @@ def test_a_model_of_another_time_is_refused(whole, tmp_path):
 
 
 def test_images_that_are_damaged_are_said(tmp_path):
-    run = Run(make_run(tmp_path / "run"))
+    run = trained_run(tmp_path / "run")
     for content in ("[]", "{}", '{"train": [], "val": {}}', "{"):
         (run.path / "images.json").write_text(content)
         with pytest.raises(DataError, match=r"images\.json"):
@@ -127,19 +126,19 @@ def test_images_that_are_damaged_are_said(tmp_path):
 
 
 def test_evaluations_are_in_the_order_of_their_numbers(tmp_path):
-    run = Run(make_run(tmp_path / "run"))
+    run = trained_run(tmp_path / "run")
     for number in (1000, 2, 999):
-        evaluate(run.path, predict(truth(3), 0.8, 1), number=number)
+        add_evaluation(run.path, predict(truth(3), 0.8, 1), number=number)
     names = ["test-002", "test-999", "test-1000"]
-    assert [folder.name for folder in cursor.evaluations(run)] == names
-    assert [scored.folder.name for scored in evaluations(run)] == names[::-1]
+    assert [folder.name for folder in run.evaluation_folders()] == names
+    assert [scored.folder.name for scored in run.evaluations()] == names[::-1]
     assert newest(run, "test").folder.name == "test-1000"
 
 
 def test_doctor_says_what_compare_says_of_a_run_that_has_learnt_nothing(tmp_path):
     """One rule: a constant prediction scores as high."""
     true = truth(30)
-    unlearnt, learnt = (Run(make_run(tmp_path / name, model=name)) for name in ("UNet", "SegNet"))
+    unlearnt, learnt = (trained_run(tmp_path / name, model=name) for name in ("UNet", "SegNet"))
     for run in (unlearnt, learnt):  # a log in which the training doctor sees nothing
         run.metrics.truncate(0)
         for at in (10, 20):
@@ -150,8 +149,8 @@ def test_doctor_says_what_compare_says_of_a_run_that_has_learnt_nothing(tmp_path
     counts = predict(true, 0.8, 1)
     constant = counts * 0
     constant[:, :, 0] = true
-    evaluate(unlearnt.path, constant)
-    evaluate(learnt.path, counts)
+    add_evaluation(unlearnt.path, constant)
+    add_evaluation(learnt.path, counts)
     said = {finding.code: finding for finding in compare(tmp_path).findings}["number.trivial"]
     assert said.evidence["runs"] == ["UNet"]
     report = doctor(unlearnt)
@@ -160,5 +159,24 @@ def test_doctor_says_what_compare_says_of_a_run_that_has_learnt_nothing(tmp_path
     assert finding.split == "test" and "not better than a constant prediction" in report.human()
     assert doctor(learnt).findings == [] and "no problem found" in doctor(learnt).human()
     # The newest evaluation of a split counts.
-    evaluate(unlearnt.path, counts, number=2)
+    add_evaluation(unlearnt.path, counts, number=2)
     assert doctor(unlearnt).findings == []
+
+
+def test_the_history_has_a_row_an_iteration(tmp_path):
+    run = logged_run(tmp_path / "run", steps=40)
+    history = run.history()
+    assert [row["iteration"] for row in history] == [10, 20, 30, 40]
+    assert [("val_mIoU" in row, row["loss"]) for row in history] == [
+        (False, 0.1),
+        (True, 0.05),
+        (False, 1 / 30),
+        (True, 1 / 40),
+    ]
+    assert history[1] == {
+        key: value for row in run.metrics.read() if row["iteration"] == 20 for key, value in row.items()
+    }
+    frame = history.to_pandas()
+    assert list(frame["iteration"]) == [10, 20, 30, 40] and list(frame["val_mIoU"].isna()) == [True, False, True, False]
+    run.metrics.truncate(0)
+    assert run.history() == []

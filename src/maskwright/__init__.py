@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from maskwright.evaluation.curves.finding import read_curves as read_curves
     from maskwright.evaluation.explaining.results import Explanation as Explanation
     from maskwright.evaluation.scoring.evaluate import evaluate as evaluate
-    from maskwright.evaluation.scoring.results import Evaluation as Evaluation
+    from maskwright.evaluation.scoring.evaluation import Evaluation as Evaluation
     from maskwright.inference.predict import Predictions as Predictions
     from maskwright.inference.predict import load as load
     from maskwright.inference.predict import predict as predict
@@ -115,7 +115,7 @@ _NOUNS = {
     "Decision": "labels.deciding.results",
     "DoctorReport": "diagnosis",
     "EditsResult": "core.edits",
-    "Evaluation": "evaluation.scoring.results",
+    "Evaluation": "evaluation.scoring.evaluation",
     "Explanation": "evaluation.explaining.results",
     "Finding": "core.findings",
     "Interrupted": "errors",

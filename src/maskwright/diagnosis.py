@@ -29,8 +29,7 @@ from maskwright.base.workers import usable_cores
 from maskwright.core.findings import Finding, summarise
 from maskwright.errors import argument
 from maskwright.evaluation.guarding import UNLEARNT, guard
-from maskwright.evaluation.guarding.number import Number
-from maskwright.evaluation.scoring.stored import evaluated_splits, newest
+from maskwright.evaluation.scoring.evaluation import newest
 from maskwright.run import Run
 from maskwright.training.doctor import examine, sentences
 
@@ -106,9 +105,9 @@ def doctor(run: str | Path | Run | None = None) -> DoctorReport:
 def _unlearnt(run: Run) -> Iterator[Finding]:
     """What the guard says where the newest evaluation of a split is not better than a constant prediction: the rule by
     which `compare` and the report say it."""
-    for split in sorted(evaluated_splits(run)):
+    for split in run.evaluated_splits():
         if scored := newest(run, split):
-            found = guard([Number.of(run.path.name, scored.result, scored.names, run)])
+            found = guard([scored.number(run.path.name, run)])
             yield from (
                 replace(finding, message=f"{split}: {finding.message}") for finding in found if finding.code == UNLEARNT
             )

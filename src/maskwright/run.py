@@ -18,17 +18,31 @@ RUN/report-001.html
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from maskwright.base import strictyaml
-from maskwright.base.storage import Journal, atomic_write_json, atomic_write_text, dump_json, read_json, require_format
+from maskwright.base.display import data_frame
+from maskwright.base.storage import (
+    Journal,
+    atomic_write_json,
+    atomic_write_text,
+    dump_json,
+    numbered,
+    read_json,
+    require_format,
+)
 from maskwright.config import RunConfig
 from maskwright.errors import DataError
+
+if TYPE_CHECKING:
+    from maskwright.evaluation.metrics import Scores
+    from maskwright.evaluation.scoring.evaluation import Evaluation
 
 # 1 had no number, and no `images.json`.
 FORMAT = 2
@@ -49,6 +63,23 @@ MEASURED = frozenset(
 _FITTED = frozenset({"train.iterations", "train.evaluate_every"})
 # Where something lies; what it holds is told by its version in `run.json`.
 _PLACES = frozenset({"data.root", "data.trust.folder"})
+
+
+class History(list[dict[str, Any]]):
+    """The log of a training, a row an iteration; see `Run.history`."""
+
+    @classmethod
+    def of(cls, records: Iterable[Mapping[str, Any]]) -> History:
+        """What `metrics.jsonl` says of each iteration put together."""
+        rows: dict[int, dict[str, Any]] = {}
+        for record in records:
+            rows.setdefault(record["iteration"], {}).update(record)
+        return cls(rows.values())
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame with a row an iteration; nan where something was not measured. SetupError without
+        pandas."""
+        return data_frame(self)
 
 
 @dataclass(frozen=True)
@@ -96,9 +127,44 @@ class Run:
         return Journal(self.path / "timing.jsonl")
 
     @property
-    def evaluations(self) -> Path:
+    def evaluations_folder(self) -> Path:
         """Folder of evaluations."""
         return self.path / "evaluations"
+
+    def evaluation_folders(self, split: str | None = None) -> list[Path]:
+        """The folders of all finished evaluations, or of those of a split: by split, the newest last."""
+        found = sorted(numbered(self.evaluations_folder, split))
+        return [folder for _, _, folder in found if (folder / "scores.json").is_file()]
+
+    def evaluated_splits(self) -> list[str]:
+        """The splits that there are evaluations of, by name."""
+        return sorted({folder.name.rpartition("-")[0] for folder in self.evaluation_folders()})
+
+    def evaluations(self, split: str | None = None) -> list[Evaluation]:
+        """All finished evaluations, of a split if given; those first that say most (test, other splits, val, train),
+        the newest first. DataError when one is damaged."""
+        from maskwright.evaluation.scoring.evaluation import evaluations
+
+        return evaluations(self, split)
+
+    def scores(self, split: str = "test") -> Scores:
+        """The scores of the newest evaluation of a split. DataError where there is none, or it is damaged."""
+        from maskwright.evaluation.scoring.evaluation import newest
+
+        if (found := newest(self, split)) is None:
+            raise DataError(
+                f"{self.path}: not evaluated on {split!r}; first `maskwright evaluate {shlex.quote(str(self.path))} "
+                f"--split {shlex.quote(split)}`"
+            )
+        return found.scores
+
+    def history(self) -> History:
+        """The log of the training: a row for each iteration that something was written of, in their order.
+
+        `loss` and `lr` are those of training (the loss averaged since the last row), `epoch` is a fraction; where the
+        model was validated, the row has `val_loss`, `val_mIoU`, `val_iou` (a value a class, None where undefined) and
+        the other scores, and `best`: whether they were the best so far. Empty before the first row."""
+        return History.of(self.metrics.read())
 
     @property
     def explanations(self) -> Path:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from helpers import draw_pair, fingerprint, write
 from maskwright.core.classes import ClassTree
 from maskwright.core.geometry import Geometry
-from maskwright.errors import ConfigError, DataError, LockedError
+from maskwright.errors import ConfigError, DataError, LockedError, SetupError
 from maskwright.inference import predict as module
 from maskwright.inference.predict import find_images, load, predict
 from maskwright.modeling.models.build import ModelSpec, build_model
@@ -242,7 +242,7 @@ from kills import die_at
 from maskwright.inference import predict as module
 
 torch.set_num_threads(1)
-module._BATCH = module._DURABLE = 2
+module.BATCH = module.DURABLE = 2
 model, images, out = sys.argv[1:]
 for count in itertools.count(1, 4):
     pid = os.fork()
@@ -283,6 +283,22 @@ def test_a_killed_prediction_is_continued(model, images, tmp_path):
     assert set(finished) >= {0, 2, 4}
 
 
+def test_the_result_is_a_line_and_a_table(model, images, tmp_path, monkeypatch):
+    (images / "broken.png").write_bytes(b"no image")
+    found = predict(model, [images], out=tmp_path / "out")
+    (images / "broken.png").unlink()
+    masks = len(found.rows)
+    assert found.human() == str(found) == f"{masks} masks, 1 file skipped; output folder: {tmp_path / 'out'}"
+    assert repr(found) == f"Predictions({found.human()})"
+    frame = found.to_pandas()
+    assert list(frame["image"]) == [row["image"] for row in found.rows]
+    name = next(iter(found.rows[0]["pixels"]))
+    assert list(frame[f"pixels/{name}"]) == [row["pixels"][name] for row in found.rows]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(SetupError, match=r"maskwright\[pandas\]"):
+        found.to_pandas()
+
+
 @pytest.fixture
 def many(tmp_path, rng):
     for number in range(40):
@@ -307,8 +323,8 @@ def flushed(monkeypatch):
 
 
 def test_files_are_flushed_in_batches_and_before_their_records(model, many, tmp_path, monkeypatch, flushed):
-    monkeypatch.setattr(module, "_DURABLE", 16)
-    monkeypatch.setattr(module, "_DURABLE_SECONDS", float("inf"))
+    monkeypatch.setattr(module, "DURABLE", 16)
+    monkeypatch.setattr(module, "DURABLE_SECONDS", float("inf"))
     out = predict(model, [many], out=tmp_path / "out").folder
     for place, (_, rows) in enumerate(flushed):
         before = {path for path, _ in flushed[:place]}
@@ -323,7 +339,7 @@ def test_files_are_flushed_in_batches_and_before_their_records(model, many, tmp_
 
 
 def test_a_stopped_prediction_keeps_what_was_done(model, many, tmp_path, monkeypatch):
-    chunk = module._predict_chunk
+    chunk = module.predict_chunk
     calls = iter(range(3))
 
     def stopped(*args):
@@ -331,11 +347,11 @@ def test_a_stopped_prediction_keeps_what_was_done(model, many, tmp_path, monkeyp
             raise KeyboardInterrupt
         return chunk(*args)
 
-    monkeypatch.setattr(module, "_predict_chunk", stopped)
+    monkeypatch.setattr(module, "predict_chunk", stopped)
     with pytest.raises(KeyboardInterrupt):
         predict(model, [many], out=tmp_path / "out")
     assert len(module.Journal(tmp_path / "out/predictions.jsonl").read()) == 16
-    monkeypatch.setattr(module, "_predict_chunk", chunk)
+    monkeypatch.setattr(module, "predict_chunk", chunk)
     assert len(predict(model, [many], out=tmp_path / "out").rows) == 40
 
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fake_run import Fake, write_dataset, write_run
+from reported_run import ReportedRun, write_dataset, write_run
 
 from maskwright.data.opening import load_dataset
 
@@ -17,9 +17,9 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fake(_made: Path, tmp_path: Path) -> Fake:
+def fake(_made: Path, tmp_path: Path) -> ReportedRun:
     """A finished run that has not been evaluated."""
     shutil.copytree(_made / "data", tmp_path / "data")
     dataset = load_dataset(tmp_path / "data")
     write_run(tmp_path / "run", tmp_path / "data", dataset)
-    return Fake(tmp_path / "run", tmp_path / "data", dataset)
+    return ReportedRun(tmp_path / "run", tmp_path / "data", dataset)

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from fake_run import CLASSES, HOSTILE, write_dataset
 from pages import check_promises, read, table
+from reported_run import CLASSES, HOSTILE, write_dataset
 
 from helpers import write
 from maskwright.base.storage import jsonable

@@ -18,7 +18,7 @@ from maskwright.evaluation.explaining import explain
 from maskwright.evaluation.explaining.kinds import NAMES
 from maskwright.reporting import write_explanation
 from maskwright.reporting.error_pictures import LOOKS, draw_kinds
-from scored_run import distorted, evaluated, write_data
+from scenes import distorted, evaluated, write_data
 
 HOSTILE = "<script>alert(1)</script>"
 CLASSES = [

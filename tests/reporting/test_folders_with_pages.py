@@ -29,7 +29,7 @@ from maskwright.reporting import report
 from maskwright.reporting.decision_report import draw_decision
 from maskwright.verbs import audit as auditing
 from maskwright.verbs import suspects as searching
-from scored_run import distorted, evaluated, write_data
+from scenes import distorted, evaluated, write_data
 from suspected import LABEL_SETS, SELF_TEST, suspected
 from tiny import write_dataset
 

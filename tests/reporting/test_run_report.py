@@ -1,27 +1,30 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
-from fake_run import HOSTILE, Fake, evaluation, write_run
 from pages import check_promises, read, table
+from reported_run import HOSTILE, ReportedRun, write_run
 
 from maskwright.base.storage import read_json
+from maskwright.config import TrackerTerm
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
-from maskwright.evaluation.metrics import level_confusion
-from maskwright.evaluation.scoring.stored import evaluations
+from maskwright.evaluation.metrics import Interval, level_confusion
 from maskwright.reporting import report
-from maskwright.reporting.evaluation_summary import trivial, verdict
+from maskwright.reporting.evaluation_summary import verdict
 from maskwright.reporting.page import duration, free_page, percent, plural, score, ticked, write_page
 from maskwright.run import Run
 from maskwright.training.tracking.delivery.cursor import Cursor
+from run_folders import add_evaluation
 
 
 def test_every_class_score_is_exactly_that_of_scores_json(fake):
@@ -76,31 +79,29 @@ def test_notes_of_an_evaluation_from_before_the_guard_are_shown(fake):
     assert all(note in read(report(fake.run)).text for note in result["notes"])
 
 
-def test_the_trivial_predictions_are_named_and_the_same_one_stands_once(fake):
-    result = fake.evaluate()
-    assert list(trivial(result)) == ["all pixels predicted as background"]
-    result["classes"][1]["true_pixels"] = 10**9
-    assert list(trivial(result)) == ["all pixels predicted as background", f"all pixels predicted as {HOSTILE}"]
+def test_the_trivial_predictions_are_named_and_the_same_one_stands_once(fake, tmp_path):
+    fake.evaluate()
+    assert list(Run(fake.run).evaluations()[0].trivial) == ["all pixels predicted as background"]
+    counts = np.diag([1, 9, 2, 0])[None]
+    found = add_evaluation(tmp_path / "other", counts, classes=fake.dataset.classes)
+    assert list(found.trivial) == ["all pixels predicted as background", f"all pixels predicted as {HOSTILE}"]
 
 
 @pytest.mark.parametrize(
     ("value", "low", "says"),
     [
         (0.3, 0.2, "No better"),
-        (0.5, None, "no interval"),
+        (0.5, math.nan, "no interval"),
         (0.5, 0.39, "within its own uncertainty"),
         (0.5, 0.41, "whole interval"),
     ],
 )
-def test_the_verdict_compares_the_interval_with_the_trivial_score(value, low, says):
-    rows = [{"name": "a", "true_pixels": 2}, {"name": "b", "true_pixels": 1}]
-    same = {"mIoU": {"value": 0.4}}
-    result = {
-        "classes": rows,
-        "scores": {"mIoU": {"value": value, "low": low}},
-        "baselines": {"first_class": same, "most_frequent": same},
-    }
-    assert says in verdict(result) and "0.400" in verdict(result)
+def test_the_verdict_compares_the_interval_with_the_trivial_score(tmp_path, value, low, says):
+    found = add_evaluation(tmp_path / "run", np.diag([4, 3, 3])[None])
+    trivial = {name: replace(scores, mIoU=0.4) for name, scores in found.baselines.items()}
+    intervals = {"mIoU": Interval(value, low, 1.0)}
+    found = replace(found, scores=replace(found.scores, mIoU=value), intervals=intervals, baselines=trivial)
+    assert says in verdict(found) and "0.400" in verdict(found)
 
 
 def test_hostile_names_are_text(fake):
@@ -164,7 +165,9 @@ def test_without_the_dataset_everything_else_is_there(fake):
 
 def test_what_has_not_arrived_at_a_tracker_is_said(fake):
     run = Run(fake.run)
-    run.config_file.write_text(run.config_file.read_text() + "trackers: [mlflow, wandb]\n")
+    run.write_config(
+        run.config().model_copy(update={"trackers": [TrackerTerm(name="mlflow"), TrackerTerm(name="wandb")]})
+    )
     Cursor(records=len(run.metrics.read()), finished=True, where="http://host").write(run, "mlflow")
     Cursor(problem=f"{HOSTILE} refused").write(run, "wandb")
     page = read(report(fake.run))
@@ -202,7 +205,7 @@ def test_the_newest_evaluation_of_test_comes_first(fake):
     for split, number in (("val", 1), ("test", 1), ("test", 2), ("train", 3)):
         fake.evaluate(split, number)
     (fake.run / "evaluations" / "test-003").mkdir()  # being written
-    found = [scored.folder.name for scored in evaluations(Run(fake.run))]
+    found = [found.folder.name for found in Run(fake.run).evaluations()]
     assert found == ["test-002", "test-001", "val-001", "train-003"]
     assert "All 4 evaluations" in read(report(fake.run)).text
 
@@ -240,7 +243,7 @@ def test_nothing_is_ever_overwritten(fake):
 
 
 def test_a_folder_that_is_no_run_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match="neither a run nor a study"):
+    with pytest.raises(DataError, match="nothing to report on; give a run, a study"):
         report(tmp_path)
 
 
@@ -255,20 +258,10 @@ def test_it_needs_no_torch(fake):
     assert (fake.run / "audit.html").is_file()
 
 
-def test_the_fake_evaluation_is_what_the_verb_writes(fake):
-    verb = pytest.importorskip("maskwright.evaluation.scoring.evaluate")
-    confusions = np.random.default_rng(1).integers(0, 50, (5, 4, 4))
-    confusions[:, 3] = 0
-    folder, classes = fake.run / "evaluations/test-001", fake.dataset.classes
-    real = verb.score(folder, "test", list("abcde"), [confusions], classes, "v").to_dict()
-    mine = evaluation("test", confusions, classes, "v", str(folder))
-    assert json.dumps(real, sort_keys=True) == json.dumps(mine, sort_keys=True)
-
-
 def test_the_size_of_the_model(fake):
     page = read(report(fake.run)).text
     assert "4,189,251 parameters (16.8 MB); 1.23 billion MACs an image" in page
-    assert "223 ms for 8 images, measured at the start; 346 MB kept for the backward pass" in page
+    assert "223 ms for 8 images, measured at the start; 346 MB of training memory" in page
     assert "of the device at most" not in page
     finished = read_json(fake.run / "finished.json")
     (fake.run / "finished.json").write_text(json.dumps(finished | {"peak_bytes": 2e9}))
@@ -304,13 +297,13 @@ def test_a_tree_has_scores_shares_and_a_curve_for_each_level(fake):
             for row in log
         )
     )
-    Fake(fake.run, fake.data, dataset).evaluate()
-    verb = pytest.importorskip("maskwright.evaluation.scoring.evaluate")
-    folder = fake.run / "evaluations/test-001"
-    counts = np.random.default_rng(1).integers(1, 50, (5, 4, 4))
-    levels = [level_confusion(counts, level) for level in dataset.classes.levels]
-    result = verb.score(folder, "test", list("abcde"), levels, dataset.classes, "v", "levels", 12).to_dict()
-    (folder / "scores.json").write_text(json.dumps(result))
+    ReportedRun(fake.run, fake.data, dataset).evaluate()
+    counts = np.random.default_rng(1).integers(1, 50, (15, 4, 4))
+    above = [level_confusion(counts, level) for level in dataset.classes.levels[:-1]]
+    names = [sample.name for sample in dataset.splits["test"]]
+    result = add_evaluation(
+        fake.run, counts, classes=dataset.classes, names=names, above=above, selector="levels", incoherent=12
+    ).to_dict()
     page = read(report(fake.run))
     check_promises(page)
     rows = table(page, "level", "classes", "mIoU", "95 % interval")
@@ -328,4 +321,5 @@ def test_a_tree_has_scores_shares_and_a_curve_for_each_level(fake):
 
 def test_a_flat_list_has_nothing_about_levels(fake):
     fake.evaluate()
-    assert "level" not in read(report(fake.run)).text.lower()
+    page = read(report(fake.run))
+    assert not any(text in page.source for text in ("Levels of the class tree", "Scores by level", "mIoU by level"))

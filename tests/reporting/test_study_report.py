@@ -7,12 +7,12 @@ import json
 import pytest
 from pages import check_promises, read, table
 
-from compared_runs import evaluate, make_run, predict, truth
 from maskwright.cli import main
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.comparing import compare
 from maskwright.evaluation.comparing.text import verdict_in_words
 from maskwright.reporting import report
+from run_folders import add_evaluation, predict, trained_run, truth
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def study(tmp_path):
     for m, (model, quality) in enumerate((("UNet", 0.85), ("SegNet", 0.7))):
         for n, loss in enumerate(("ce", "ce+dice")):
             for seed in range(2):
-                run = make_run(
+                run = trained_run(
                     tmp_path / "study/runs" / f"{model}-{loss}-seed{seed}".lower(),
                     model=model,
                     loss=loss,
                     seed=seed,
                     macs=(2 - m) * 1e9,
                 )
-                evaluate(run, predict(true, quality, 8 * m + 2 * n + seed))
+                add_evaluation(run, predict(true, quality, 8 * m + 2 * n + seed))
     return tmp_path / "study"
 
 
@@ -71,14 +71,16 @@ def test_pairs_choice_findings_and_charts_are_there(study):
 
 def test_another_split_is_taken_where_test_is_not_scored(tmp_path):
     for seed in range(2):
-        evaluate(
-            make_run(tmp_path / f"run{seed}", model=("UNet", "SegNet")[seed]), predict(truth(8), 0.8, seed), split="val"
+        add_evaluation(
+            trained_run(tmp_path / f"run{seed}", model=("UNet", "SegNet")[seed]),
+            predict(truth(8), 0.8, seed),
+            split="val",
         )
     assert "of the split “val”" in read(report(tmp_path)).text
 
 
 def test_a_single_image_and_a_single_run_have_a_page(tmp_path):
-    evaluate(make_run(tmp_path / "run"), predict(truth(1), 0.8, 0))
+    add_evaluation(trained_run(tmp_path / "run"), predict(truth(1), 0.8, 0))
     page = read(report([tmp_path / "run", tmp_path / "run"], out=tmp_path / "page.html"))
     check_promises(page)
     assert "compared on the same 1 image" in page.text
@@ -97,7 +99,7 @@ def test_by_the_command_line(study, tmp_path, capsys):
 
 
 def test_nothing_to_report_on(tmp_path):
-    make_run(tmp_path / "run")
+    trained_run(tmp_path / "run")
     with pytest.raises(DataError, match="first `maskwright evaluate"):
         report(tmp_path)
     with pytest.raises(DataError, match="absent"):

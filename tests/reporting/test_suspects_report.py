@@ -11,8 +11,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from fake_run import HOSTILE, SIZE, write_dataset
 from pages import check_promises, read, table
+from reported_run import HOSTILE, SIZE, write_dataset
 
 from helpers import write
 from maskwright.base.storage import atomic_write_bytes

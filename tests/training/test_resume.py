@@ -244,7 +244,7 @@ def test_unfinished_files_of_a_kill_are_cleared(settings, tmp_path, monkeypatch)
     run, _ = interrupted(settings, tmp_path / "run", monkeypatch)
     torn = run.last.with_name(".partial-1-last.safetensors")
     torn.write_bytes(b"half")
-    evaluation = run.evaluations / ".partial-2-val-001/.partial-2-scores.json"
+    evaluation = run.evaluations_folder / ".partial-2-val-001/.partial-2-scores.json"
     evaluation.parent.mkdir(parents=True)
     evaluation.write_bytes(b"half")
     resume(run)

@@ -52,13 +52,15 @@ class Result(Display):
         return self.human()
 
 
-def data_frame(rows: Iterable[Mapping[str, object]]) -> pandas.DataFrame:
-    """The rows as a table of pandas, with the columns of the first. SetupError without pandas."""
+def data_frame(rows: Iterable[Mapping[str, object]], index: str | None = None) -> pandas.DataFrame:
+    """The rows as a table of pandas, with the columns of the first; the column `index` names the rows. SetupError
+    without pandas."""
     try:
         import pandas
     except ImportError:
         raise SetupError("a table needs pandas: not installed; `pip install maskwright[pandas]`") from None
-    return pandas.DataFrame([dict(row) for row in rows])
+    frame = pandas.DataFrame([dict(row) for row in rows])
+    return frame if index is None else frame.set_index(index)
 
 
 def html_table(rows: Sequence[Sequence[object]]) -> str:

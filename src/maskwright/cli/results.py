@@ -33,7 +33,6 @@ def evaluate(
 ) -> None:
     """Score a run, or masks that any tool has made, on a split, with intervals and trivial baselines."""
     from maskwright.evaluation.scoring.evaluate import evaluate, is_mask_folder
-    from maskwright.evaluation.scoring.results import human
 
     if not is_mask_folder(run):
         need_torch()
@@ -47,7 +46,7 @@ def evaluate(
         calibration=calibration,
         again=again,
     )
-    show(result.to_dict(), as_json, lambda: human(result))
+    show(result.to_dict(), as_json, result.human)
 
 
 def compare(

@@ -17,7 +17,6 @@ from maskwright.data.opening import init
 from maskwright.demonstration.generator import generate
 from maskwright.errors import ConfigError, argument
 from maskwright.evaluation.scoring.evaluate import evaluate
-from maskwright.evaluation.scoring.results import human as scores_text
 from maskwright.inference.predict import predict
 from maskwright.labels.suspecting.text import human as suspects_text
 from maskwright.reporting import report
@@ -88,7 +87,7 @@ def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -
     run = train(config, out=run_folder)
     _step("evaluate", run_folder)
     result = evaluate(run)
-    say(scores_text(result))
+    say(result.human())
     _step("predict", run_folder, data / "img" / "test", "--out", folder / "predictions")
     predict(run, [data / "img" / "test"], out=folder / "predictions")
     _step("report", run_folder)

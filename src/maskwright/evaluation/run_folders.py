@@ -31,7 +31,7 @@ def find_runs(paths: Sequence[str | Path]) -> tuple[list[Run], list[Path]]:
 
 def _below(path: Path, depth: int) -> Iterator[Path]:
     run = Run(path)
-    if run.info_file.is_file() or run.evaluations.is_dir():
+    if run.info_file.is_file() or run.evaluations_folder.is_dir():
         yield path
     elif depth and path.is_dir():
         for folder in path.iterdir():

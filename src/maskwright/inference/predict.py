@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from maskwright.base.display import data_frame
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import (
     STAGING_PREFIX,
@@ -26,6 +27,7 @@ from maskwright.base.storage import (
     read_json,
     require_absent,
 )
+from maskwright.base.texts import plural
 from maskwright.core.arrays import is_arrays
 from maskwright.core.classes import Level, Selector
 from maskwright.core.image_files import images_below
@@ -35,12 +37,13 @@ from maskwright.errors import ConfigError, DataError, argument
 from maskwright.modeling.models.segmenter import Segmenter, load_segmenter, with_selector
 from maskwright.run import Run
 
-_BATCH = 8
-# Images, and seconds, after which what was written is brought to the disk and into the journal.
-_DURABLE, _DURABLE_SECONDS = 64, 10.0
+BATCH = 8
+# Images, and seconds, after which what was written is brought to the disk and into the journal: what a kill costs at
+# most. Public, so that tests can make them small.
+DURABLE, DURABLE_SECONDS = 64, 10.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictions:
     """What `predict` wrote: a folder with `masks/`, `overlays/` and `predictions.jsonl`, and `skipped.jsonl` where
     images could not be read.
@@ -56,6 +59,28 @@ class Predictions:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {"folder": str(self.folder), "predictions": self.rows, "skipped": self.skipped}
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame with a row a predicted image, and a column for each class such as `pixels/tree`.
+        SetupError without pandas."""
+        return data_frame(
+            [
+                {key: value for key, value in row.items() if key not in ("pixels", "levels")}
+                | {f"pixels/{name}": count for name, count in row["pixels"].items()}
+                for row in self.rows
+            ]
+        )
+
+    def human(self) -> str:
+        """One line for a terminal."""
+        skipped = f", {plural(len(self.skipped), 'file')} skipped" if self.skipped else ""
+        return f"{plural(len(self.rows), 'mask')}{skipped}; output folder: {self.folder}"
+
+    def __str__(self) -> str:
+        return self.human()
+
+    def __repr__(self) -> str:
+        return f"Predictions({self.human()})"
 
 
 def model_file(model: str | Path | Run) -> Path:
@@ -152,9 +177,11 @@ def predict(
 ) -> Predictions | npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
     """Masks for images: of files into the folder `out`, of numpy arrays as arrays.
 
-    Arrays, which are what `Segmenter.label` takes, are given without `out` and `levels`: an array gives one mask (H, W)
-    uint8 of class indices, a list of arrays a list of masks. Files need `out`: see `predict_files`. Raises ConfigError
-    where the two are mixed.
+    `model` is a run, its folder, or a model file. Arrays are given without `out` and `levels`: an image (H, W) grey or
+    (H, W, C), with C = 1, 3 (RGB) or 4 (RGBA, whose alpha is left out), of uint8, uint16 or floats from 0 to 1, gives
+    one mask (H, W) uint8 of class indices; a list of images of any sizes, or an array (N, H, W, C), a list of masks.
+    Files need `out`: see `predict_files`. Raises ConfigError where the two are mixed, DataError for an array that is
+    no image.
     """
     if is_arrays(images):
         if out is not None or levels:
@@ -213,7 +240,7 @@ def predict_files(
         finished = len(found) - len(todo)
         with progress("predicting", len(found), done=finished) as advance, book:
             for names, paths in _chunks(todo):
-                for row in _predict_chunk(segmenter, folder, names, paths, above):
+                for row in predict_chunk(segmenter, folder, names, paths, above):
                     book.add(row)
                 book.settle_if_due()
                 finished += len(names)
@@ -223,7 +250,7 @@ def predict_files(
         say(f"skipped {skipped['reason']}")
     if not result.rows:
         raise DataError(f"{folder}: none of the {len(found)} images could be read; see the lines above")
-    say(f"{len(result.rows)} masks, {len(result.skipped)} skipped; output folder: {folder}")
+    say(result.human())
     return result
 
 
@@ -294,7 +321,7 @@ class _Book:
 
     def settle_if_due(self) -> None:
         """Now and then brings what is waiting to the disk."""
-        if len(self._waiting) >= _DURABLE or time.monotonic() - self._since > _DURABLE_SECONDS:
+        if len(self._waiting) >= DURABLE or time.monotonic() - self._since > DURABLE_SECONDS:
             self._settle()
 
     def _settle(self) -> None:
@@ -342,14 +369,15 @@ def _mask_name(name: str) -> str:
 
 def _chunks(files: dict[str, Path]) -> Iterator[tuple[list[str], list[Path]]]:
     items = list(files.items())
-    for start in range(0, len(items), _BATCH):
-        names, paths = zip(*items[start : start + _BATCH], strict=True)
+    for start in range(0, len(items), BATCH):
+        names, paths = zip(*items[start : start + BATCH], strict=True)
         yield list(names), list(paths)
 
 
-def _predict_chunk(
+def predict_chunk(
     segmenter: Segmenter, folder: Path, names: list[str], paths: list[Path], above: Sequence[Level]
 ) -> Iterator[dict[str, Any]]:
+    """Predicts some images at once and writes their files; yields the record of each image, read or not."""
     readable = []
     for name, path in zip(names, paths, strict=True):
         state = _state(path)  # before it is read, so that no change goes unseen

@@ -16,8 +16,7 @@ from maskwright.core.sample import Sample, read_image
 from maskwright.data.auditing.statistics import Statistics
 from maskwright.data.opening import load_dataset
 from maskwright.errors import MaskwrightError
-from maskwright.evaluation.scoring.stored import evaluations
-from maskwright.reporting.evaluation_summary import best_and_worst, headline, trivial, verdict
+from maskwright.reporting.evaluation_summary import best_and_worst, headline_rows, verdict
 from maskwright.reporting.page import class_rows, free_page, plural, write_page
 from maskwright.reporting.pictures import Picture, picture
 from maskwright.reporting.svg import Series, line_chart
@@ -42,7 +41,7 @@ def run_report(run: str | Path | Run, *, out: str | Path | None = None) -> Path:
     classes = ClassTree.from_dict(info["classes"])
     config = strictyaml.read(run.config_file).data
     dataset, data_notes = _dataset(config["data"]["root"], info["dataset"]["version"], run.path)
-    scored = evaluations(run)
+    scored = run.evaluations()
     best, worst, ranked = best_and_worst(scored[0], dataset, classes) if scored else ([], [], 0)
     log = run.metrics.read()
     content = {
@@ -67,8 +66,13 @@ def run_report(run: str | Path | Run, *, out: str | Path | None = None) -> Path:
         "validation_seconds": [row["evaluation_seconds"] for row in run.timing.read() if "evaluation_seconds" in row],
     }
     if scored:
-        result = scored[0].result
-        content |= {"headline": headline(result), "trivial": list(trivial(result)), "verdict": verdict(result)}
+        first = scored[0]
+        content |= {
+            "result": first.to_dict(),
+            "headline": headline_rows(first),
+            "trivial": list(first.trivial),
+            "verdict": verdict(first),
+        }
     write_page(path, "run.html.j2", content)
     say(f"report: {path}")
     return path
@@ -189,6 +193,6 @@ def _samples(run: Run, log: list[dict[str, Any]]) -> list[Picture]:
     pictures = []
     for iteration in sorted({*best, *(row["iteration"] for row in (*rows[:1], *rows[-1:]))}):
         label = f"iteration {iteration:,}" + " (best)" * (iteration in best)
-        told = f"Validation samples at {label}: image, truth, prediction and difference side by side"
-        pictures.append(picture(read_image(run.sample_file(iteration)), label, told, _SAMPLE_WIDTH))
+        alt = f"Validation samples at {label}: image, ground truth, prediction and difference, from left to right"
+        pictures.append(picture(read_image(run.sample_file(iteration)), label, alt, _SAMPLE_WIDTH))
     return pictures

@@ -17,7 +17,6 @@ from maskwright.evaluation.curves.charts import By, arrange
 from maskwright.evaluation.curves.finding import read_curves
 from maskwright.evaluation.naming import brief
 from maskwright.evaluation.run_folders import find_runs
-from maskwright.evaluation.scoring.stored import evaluated_splits
 from maskwright.reporting.page import free_page, write_page
 from maskwright.reporting.plots import draw_svg
 from maskwright.reporting.svg import interval_strip, ticks
@@ -42,7 +41,7 @@ def study_report(sources: Sequence[str | Path], *, out: str | Path | None = None
     first = Path(sources[0])
     folder = first.parent if runs and runs[0].path == first else first
     path = require_absent(Path(out) if out else free_page(folder, "report"))
-    splits = Counter(split for run in runs for split in evaluated_splits(run))
+    splits = Counter(split for run in runs for split in run.evaluated_splits())
     result = compare(sources, split="test" if "test" in splits or not splits else splits.most_common(1)[0][0])
     board = scale(result)
     write_page(

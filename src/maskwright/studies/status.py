@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from maskwright.base import strictyaml
 from maskwright.base.display import Result, data_frame
-from maskwright.base.storage import Journal, lock_owner, numbered
+from maskwright.base.storage import Journal, lock_owner
 from maskwright.base.texts import clock, plural
 from maskwright.errors import LostError
 from maskwright.run import Run
@@ -151,7 +151,7 @@ def study_status(study: str | Path) -> StudyStatus:
 
 def scored(run: Run, split: str) -> bool:
     """Whether the run has an evaluation on `split`."""
-    return any((folder / "scores.json").is_file() for _, _, folder in numbered(run.evaluations, split))
+    return bool(run.evaluation_folders(split))
 
 
 def _status(study: Study, values: dict[str, str], splits: Sequence[str]) -> RunStatus:

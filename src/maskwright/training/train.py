@@ -265,7 +265,7 @@ def _resume(run: Run, processes: Processes, decoded: Path | None) -> Run:
         if processes.first:
             for left_over in run.path.rglob(f"{STAGING_PREFIX}*"):  # being written when it was killed
                 # In these `evaluate`, or a delivery, may be at work.
-                if left_over.is_file() and not {run.evaluations, run.trackers} & set(left_over.parents):
+                if left_over.is_file() and not {run.evaluations_folder, run.trackers} & set(left_over.parents):
                     left_over.unlink()
             found = run.config(), run.info()
     found = processes.share(found)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maskwright.base.progress import say
 from maskwright.base.storage import next_free, require_absent
+from maskwright.core.dataset import Dataset
 from maskwright.evaluation.explaining import Explanation
 from maskwright.evaluation.explaining import explain as explained
 from maskwright.reporting.explain_report import write_explanation
@@ -18,7 +19,7 @@ def explain(
     *,
     split: str = "test",
     out: str | Path | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Dataset | None = None,
     top: int = 6,
     by: str | None = None,
     background: str | None = None,

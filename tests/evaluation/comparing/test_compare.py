@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compared_runs import CLASSES, evaluate, make_run, predict, truth
 from maskwright.base.storage import atomic_write_json, dump_json, read_json
 from maskwright.cli import main
 from maskwright.errors import ConfigError, DataError
@@ -22,14 +21,15 @@ from maskwright.evaluation.comparing.members import members_of, recipe_name, rec
 from maskwright.evaluation.metrics import mIoU, scores
 from maskwright.evaluation.run_folders import find_runs
 from maskwright.run import Run
+from run_folders import GARDEN, add_evaluation, predict, trained_run, truth
 
 TRUE = truth(40)
 
 
 def add(folder, name, quality, number=1, true=TRUE, **facts):
-    path = make_run(folder / name, **facts)
-    evaluate(path, predict(true, quality, number))
-    return path
+    run = trained_run(folder / name, **facts)
+    add_evaluation(run, predict(true, quality, number))
+    return run.path
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_the_board_of_a_study(study):
 def test_its_numbers_are_those_of_the_evaluations(study):
     for entry in compare(study, score="mDice").entries:
         counts = [np.load(folder / "confusions.npy") for folder in entry.evaluations]
-        totals = [scores(one.sum(0), CLASSES) for one in counts]
+        totals = [scores(one.sum(0), GARDEN) for one in counts]
         assert entry.seed_scores == pytest.approx([total.mDice for total in totals])
         assert (
             entry.score.value == pytest.approx(np.mean(entry.seed_scores))
@@ -103,7 +103,7 @@ def test_networks_against_losses(study):
     cell = result.matrix.cells[result.matrix.rows.index("SegNet")][result.matrix.columns.index("ce + dice")]
     assert cell == "segnet-ce+dice" and set(result.config) == {"model.name", "loss"}
     assert result.config["model.name"] == [entry.model for entry in result.entries]
-    add(study / "runs", "unet-fast", 0.8, 77, config={"optimizer": {"name": "adamw", "lr": 0.1}})
+    add(study / "runs", "unet-fast", 0.8, 77, config={"optimizer": {"name": "sgd", "lr": 0.1}})
     with_rate = compare(study)
     assert with_rate.matrix is None and {"optimizer.name", "optimizer.lr"} <= set(with_rate.config)
 
@@ -111,7 +111,7 @@ def test_networks_against_losses(study):
 def test_a_cheaper_one_that_is_not_distinguishable_is_proposed(tmp_path):
     add(tmp_path, "large", 0.8, 1, macs=4e9)
     add(tmp_path, "small", 0.799, 2, macs=1e9, model="SegNet")
-    add(tmp_path, "tiny", 0.6, 3, macs=1e8, model="FPN")
+    add(tmp_path, "tiny", 0.6, 3, macs=1e8, model="UNet2")
     choice = compare(tmp_path).choice
     assert (choice.best, choice.proposed) == ("large", "small") and "25 % of the MACs" in choice.reason
     assert "not distinguishable" in choice.reason and choice.on == "test"
@@ -124,13 +124,13 @@ def test_a_cheaper_one_that_is_not_distinguishable_is_proposed(tmp_path):
 
 def test_choosing_on_val(tmp_path):
     """By the logs where val is not evaluated, else by the evaluations; the guard remarks the choice on test only."""
-    one, other = add(tmp_path, "one", 0.8, 1, val=0.6), add(tmp_path, "other", 0.7, 2, val=0.65, model="FPN")
+    one, other = add(tmp_path, "one", 0.8, 1, val=0.6), add(tmp_path, "other", 0.7, 2, val=0.65, model="UNet2")
     assert "number.chosen_on_scored" in [f.code for f in compare(tmp_path).findings]
     by_log = compare(tmp_path, select="val")
     assert (by_log.choice.best, by_log.choice.on, by_log.findings) == ("other", "val", [])
     assert "training logs (0.6500)" in by_log.choice.reason and by_log.entries[0].name == "one"
     for path, quality in ((one, 0.6), (other, 0.9)):
-        evaluate(path, predict(truth(30, 1), quality, 5), split="val")
+        add_evaluation(path, predict(truth(30, 1), quality, 5), split="val")
     scored = compare(tmp_path, select="val")
     assert scored.choice.best == "other" and "best mIoU of val" in scored.choice.reason and scored.findings == []
     with pytest.raises(DataError, match="`select` extra: not all runs are evaluated"):
@@ -148,9 +148,9 @@ def test_clean_runs_raise_no_alarm(study):
 
 def test_the_traps_of_a_comparison_are_seen(tmp_path):
     add(tmp_path, "one", 0.8, 1)
-    add(tmp_path, "slow", 0.8, 2, model="FPN", waited=0.2)
-    add(tmp_path, "gpu", 0.8, 3, model="PSPNet", info={"device": "cuda"})
-    evaluate(add(tmp_path, "newer", 0.8, 4, model="SegNet"), predict(TRUE, 0.8, 5), number=2, version="v2")
+    add(tmp_path, "slow", 0.8, 2, model="UNet2", waited=0.2)
+    add(tmp_path, "gpu", 0.8, 3, model="UNetFCN", info={"device": "cuda"})
+    add_evaluation(add(tmp_path, "newer", 0.8, 4, model="SegNet"), predict(TRUE, 0.8, 5), number=2, version="v2")
     codes = {finding.code: finding for finding in compare(tmp_path, select="val").findings}
     assert set(codes) == {"number.version", "number.other_version", "number.loading", "number.other_machine"}
     assert codes["number.loading"].evidence["runs"][1] == "slow" and codes["number.version"].evidence["runs"] == [
@@ -160,19 +160,19 @@ def test_the_traps_of_a_comparison_are_seen(tmp_path):
 
 def test_other_images_or_another_truth_are_not_compared(tmp_path):
     for number, name in enumerate(("one", "two")):
-        add(tmp_path, name, 0.8, number, model=name)
-    evaluate(make_run(tmp_path / "fewer", model="x"), predict(TRUE[:30], 0.9, 5))
-    add(tmp_path, "other_truth", 0.99, 6, true=truth(40, 9), model="y")
+        add(tmp_path, name, 0.8, number, model=("UNet", "SegNet")[number])
+    add_evaluation(trained_run(tmp_path / "fewer", model="SegNet"), predict(TRUE[:30], 0.9, 5))
+    add(tmp_path, "other_truth", 0.99, 6, true=truth(40, 9), model="SegNet")
     result = compare(tmp_path)
     assert sorted(result.apart) == ["fewer", "other_truth"] and len(result.entries) == 2
     found = [f for f in result.findings if f.code == "number.other_images"]
-    assert len(found) == 2 and "but not the truth" in " ".join(f.message for f in found)
+    assert len(found) == 2 and "but not the ground-truth masks" in " ".join(f.message for f in found)
     assert "not compared: fewer" in result.human()
 
 
 def test_what_is_not_evaluated_is_named_with_the_command(tmp_path):
     add(tmp_path, "one", 0.8)
-    late = make_run(tmp_path / "a late one")
+    late = trained_run(tmp_path / "a late one").path
     result = compare(tmp_path)
     assert result.missing == {str(late): f"maskwright evaluate '{late}' --split test"}
     assert (
@@ -188,7 +188,7 @@ def test_what_is_not_evaluated_is_named_with_the_command(tmp_path):
 
 def test_the_newest_evaluation_counts(tmp_path):
     path = add(tmp_path, "one", 0.5)
-    folder = evaluate(path, predict(TRUE, 0.9, 3), number=2)
+    folder = add_evaluation(path, predict(TRUE, 0.9, 3), number=2).folder
     (path / "evaluations/test-010").mkdir()  # not finished
     assert compare(tmp_path).entries[0].evaluations == [folder]
 
@@ -234,7 +234,7 @@ def test_logs_of_other_tools_stand_beside_runs(study, tmp_path):
 
 def test_masks_of_another_tool_stand_beside_runs(tmp_path):
     add(tmp_path, "one", 0.8)
-    evaluate(tmp_path / "theirs", predict(TRUE, 0.6, 3))
+    add_evaluation(tmp_path / "theirs", predict(TRUE, 0.6, 3))
     result = compare([tmp_path / "one", tmp_path / "theirs"], select="test")
     assert [(entry.name, entry.model, entry.seeds) for entry in result.entries] == [
         ("one", "UNet", [0]),
@@ -313,7 +313,7 @@ def test_a_copy_of_the_data_elsewhere_is_no_difference_between_settings(tmp_path
 
 
 def test_names_of_entries(tmp_path):
-    paths = [add(tmp_path, f"{place}/run", 0.8, model=place) for place in ("a", "b")]
+    paths = [add(tmp_path, f"{place}/run", 0.8, model={"a": "UNet", "b": "SegNet"}[place]) for place in ("a", "b")]
     assert sorted(entry.name for entry in compare(paths).entries) == ["a/run", "b/run"]
     members, _ = members_of([Run(add(tmp_path, name, 0.8)) for name in ("unet_s1", "unet_s2", "x1", "y1")], "test")
     assert (
@@ -326,7 +326,7 @@ def test_names_of_entries(tmp_path):
 def test_what_limits_the_result_is_said(tmp_path):
     few = truth(5)
     for number, name in enumerate(("one", "two")):
-        add(tmp_path, name, 0.8 - 0.3 * number, number, true=few, model=name)
+        add(tmp_path, name, 0.8 - 0.3 * number, number, true=few, model=("UNet", "SegNet")[number])
     result = compare(tmp_path)
     assert result.pairs[0].verdict == "not distinguishable" and result.seed_sd is None
     once, fewer = result.notes
@@ -335,7 +335,15 @@ def test_what_limits_the_result_is_said(tmp_path):
 
 def test_a_single_image(tmp_path):
     for number, name in enumerate(("one", "two")):
-        add(tmp_path, name, 0.8 - 0.3 * number, number, true=truth(1), model=name, macs=1e9 / (1 + number))
+        add(
+            tmp_path,
+            name,
+            0.8 - 0.3 * number,
+            number,
+            true=truth(1),
+            model=("UNet", "SegNet")[number],
+            macs=1e9 / (1 + number),
+        )
     result = compare(tmp_path)
     assert result.choice.proposed == "one" and "one is not distinguishable" in result.choice.reason and result.human()
     document = json.loads(dump_json(result.to_dict()))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from made_runs import make_run
+from run_folders import logged_run
 
 
 def lines(path: Path, *records: object) -> Path:
@@ -26,7 +26,7 @@ def own(
     scale: float = 1.0,
 ) -> Path:
     """A run of ours: every ten iterations a loss and a validation."""
-    run = make_run(folder, [])
+    run = logged_run(folder, [])
     config = run.config().to_dict()
     from maskwright.config import RunConfig
 

@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 
 from maskwright.evaluation.explaining.anatomy import FOUND, dissect, filled, object_labels, tolerance_of
 from maskwright.evaluation.explaining.kinds import BOUNDARY, CONFUSED, HALLUCINATED, LABEL_SUSPECT, MISSED, NAMES
-from scored_run import BENCH
+from scenes import BENCH
 
 GREY = np.full((48, 64, 3), 128, np.uint8)
 

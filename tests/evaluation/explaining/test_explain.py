@@ -13,6 +13,7 @@ from PIL import Image
 
 from helpers import fingerprint, write
 from maskwright.base.storage import dump_json
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.explaining import explain
 from maskwright.evaluation.explaining.anatomy import dissect
@@ -21,7 +22,7 @@ from maskwright.evaluation.explaining.findings import FINDINGS
 from maskwright.evaluation.explaining.kinds import NAMES
 from maskwright.evaluation.metrics import confusion_matrix, iou, mIoU
 from maskwright.run import Run
-from scored_run import IDS, TREE, distorted, evaluated, write_data
+from scenes import IDS, TREE, distorted, evaluated, write_data
 
 IMAGES = 14
 
@@ -39,7 +40,7 @@ def result(made):
 
 
 def test_kinds_add_up_to_every_wrong_pixel_for_every_class(made, result):
-    confusion = np.load(made[0].evaluations / "test-001" / "confusions.npy").sum(0)
+    confusion = np.load(made[0].evaluations_folder / "test-001" / "confusions.npy").sum(0)
     wrong = confusion - np.diag(np.diag(confusion))
     np.testing.assert_array_equal(result.confusion, confusion)
     assert sum(kind.pixels for kind in result.kinds) == result.wrong == wrong.sum() > 1000
@@ -168,9 +169,9 @@ def test_a_perfect_evaluation_has_nothing_to_explain(tmp_path):
 
 def test_the_newest_evaluation_is_explained(tmp_path, made):
     run = Run(shutil.copytree(made[0].path, tmp_path / "run"))
-    evaluated(run.path, made[1], lambda _, image, truth: np.where(truth == 255, 0, truth), "test-002")
+    evaluated(run.path, made[1], lambda _, image, truth: np.where(truth == 255, 0, truth), 2)
     assert explain(run).folder.name == "test-002" and explain(run).wrong == 0
-    (run.evaluations / "test-002" / "scores.json").unlink()  # not finished
+    (run.evaluations_folder / "test-002" / "scores.json").unlink()  # not finished
     assert explain(run).folder.name == "test-001"
 
 
@@ -192,15 +193,18 @@ def test_what_cannot_be_explained_is_refused(tmp_path, made):
     with pytest.raises(DataError, match="are not in it"):
         explain(run, data=fewer)
     classes = write_data(tmp_path / "classes", IMAGES, [*TREE, {"id": 11, "name": "sky"}])
-    with pytest.raises(DataError, match="its shape is"):
+    with pytest.raises(DataError, match="its classes .* are not those of"):
         explain(run, data=classes)
-    write(run.evaluations / "test-001/predictions/test/03.png", Image.fromarray(np.full((130, 200), IDS[1], np.uint8)))
+    write(
+        run.evaluations_folder / "test-001/predictions/test/03.png",
+        Image.fromarray(np.full((130, 200), IDS[1], np.uint8)),
+    )
     with pytest.raises(DataError, match="test/03: its mask or its prediction"):
         explain(run)
-    (run.evaluations / "test-001/predictions/test/03.png").unlink()
+    (run.evaluations_folder / "test-001/predictions/test/03.png").unlink()
     with pytest.raises(DataError, match="cannot be read any more"):
         explain(run)
-    (run.evaluations / "test-001/confusions.npy").write_bytes(b"")
+    (run.evaluations_folder / "test-001/confusions.npy").write_bytes(b"")
     with pytest.raises(DataError, match="evaluate again"):
         explain(run)
 
@@ -208,3 +212,8 @@ def test_what_cannot_be_explained_is_refused(tmp_path, made):
 def test_it_needs_no_torch(made):
     code = f"import sys, maskwright; maskwright.explain({str(made[0].path)!r}); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_dataset_may_be_given_instead_of_its_folder(made, result):
+    found = explain(made[0].path, data=load_dataset(made[1]), top=4)
+    assert found.to_dict() == result.to_dict()

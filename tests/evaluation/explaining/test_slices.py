@@ -13,7 +13,7 @@ from maskwright.evaluation.explaining.anatomy import dissect
 from maskwright.evaluation.explaining.slices import SIZES, ZONES, ImageFacts, condensed, facts_of, slices, zone_map
 from maskwright.evaluation.metrics import Marginals, bootstrap, confusion_matrix, holm, mIoU
 from maskwright.evaluation.metrics.statistics import percentile_interval, resampled_table
-from scored_run import BENCH
+from scenes import BENCH
 
 NAMES = ["ground", "grass", "tree", "stone"]
 

@@ -13,7 +13,7 @@ from maskwright.evaluation.explaining.text import percentages
 from maskwright.evaluation.explaining.worth import fixed as after_fixing
 from maskwright.evaluation.explaining.worth import fixed_counts
 from maskwright.evaluation.metrics import Marginals, confusion_matrix, mAcc, mDice, mIoU
-from scored_run import BENCH
+from scenes import BENCH
 
 
 @pytest.mark.parametrize("label", [False, True])

@@ -8,16 +8,16 @@ import shutil
 import numpy as np
 import pytest
 
-from compared_runs import evaluate, make_run, predict, truth
 from helpers import write
-from maskwright.base.storage import Journal, read_json
+from maskwright.base.storage import Journal, atomic_write_json, read_json
 from maskwright.core.hashes import file_hash
 from maskwright.data.opening import load_dataset
 from maskwright.evaluation.guarding import guard
 from maskwright.evaluation.guarding.number import Number, Origin, Training, origin_of, used_by
 from maskwright.evaluation.guarding.speed import speed_of
-from maskwright.evaluation.scoring.stored import newest
+from maskwright.evaluation.scoring.evaluation import newest
 from maskwright.run import Run
+from run_folders import add_evaluation, predict, trained_run, truth
 from tiny import write_dataset
 
 
@@ -26,8 +26,8 @@ def run(tmp_path):
     root = write_dataset(tmp_path / "data", {"train": 4, "val": 2, "test": 3})
     dataset = load_dataset(root)
     splits = {name: [s.name for s in dataset.splits[name]] for name in ("train", "val")}
-    return Run(
-        make_run(
+    return before_hashes(
+        trained_run(
             tmp_path / "run",
             config={"data": {"root": str(root), "image_size": [32, 32]}},
             info={
@@ -36,6 +36,12 @@ def run(tmp_path):
             },
         )
     )
+
+
+def before_hashes(run):
+    """As runs were before they stored the hashes of the images that they used."""
+    (run.path / "images.json").unlink()
+    return run
 
 
 def origin(run, split="test", root=None):
@@ -163,20 +169,21 @@ def test_evaluations_from_before_content_decided():
 
 
 def test_an_evaluation_is_read_back(tmp_path):
-    run = Run(make_run(tmp_path / "run"))
-    evaluate(run.path, predict(truth(30), 0.8, 1))
-    scored = newest(run, "test")
-    number = Number.of("run", scored.result, scored.names, run)
+    run = trained_run(tmp_path / "run")
+    add_evaluation(run.path, predict(truth(30), 0.8, 1))
+    number = newest(run, "test").number("run", run)
     assert number.images[0] == "test/0" and len(number.images) == 30
     assert 0 < number.trivial["mIoU"] < number.scores["mIoU"] < 1 and number.training.best == 10
     assert guard([number]) == []
-    older = read_json(scored.folder / "scores.json")
+    file = run.evaluation_folders("test")[0] / "scores.json"
+    older = read_json(file)
     del older["origin"]
-    assert guard([Number.of("run", older, scored.names, run)]) == []
+    atomic_write_json(file, older)
+    assert guard([newest(run, "test").number("run", run)]) == []
 
 
 def test_speed_with_and_without_waiting(tmp_path):
-    run = Run(make_run(tmp_path / "run", step=0.1, waited=0.3))
+    run = trained_run(tmp_path / "run", step=0.1, waited=0.3)
     found = speed_of(run)
     assert found.images_per_second == pytest.approx(4 / 0.4) and found.waited == pytest.approx(0.75)
     assert found.busy == pytest.approx(4 / 0.1)
@@ -184,7 +191,7 @@ def test_speed_with_and_without_waiting(tmp_path):
 
 def test_speed_of_a_run_that_was_killed_and_went_on(tmp_path):
     """What was done again counts with the time that it took; a first record behind an earlier one does not."""
-    path = make_run(tmp_path / "run", step=0.1)
+    path = trained_run(tmp_path / "run", step=0.1).path
     for step in (15, 25):
         Journal(path / "timing.jsonl").append({"iteration": step, "seconds_since": 1.0, "waited": 0.0}, durable=False)
     assert speed_of(Run(path)).images_per_second == pytest.approx(30 * 4 / 3.0)

@@ -17,7 +17,6 @@ from maskwright.core.hashes import file_hash
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.metrics import MEASURES, BoundaryScores, Tolerance, boundary_scores
 from maskwright.evaluation.scoring.evaluate import evaluate
-from maskwright.evaluation.scoring.results import human
 from maskwright.inference.predict import load, predict
 from maskwright.modeling.models.segmenter import Segmenter
 from maskwright.run import Run
@@ -175,7 +174,7 @@ def test_every_number_in_the_json_says_how_it_is_aggregated(full):
             assert len(measure["classes"]) in (0, len(level["classes"])) and {"value", "low", "high"} <= set(measure)
     assert {"mean_image_hd95", "dataset_excess_recall"} <= set(document["levels"][0]["measures"])
     assert sum(row["pixels"] for row in document["reliability"]) == full.scores.pixels
-    text = human(full)
+    text = full.human()
     assert "boundaries agree within 2 px" in text and "over the dataset (counts summed over images" in text
     for measure in full.measures.values():
         assert f"{measure.interval.value:.4f}  [{measure.interval.low:.4f}, {measure.interval.high:.4f}]" in text
@@ -202,7 +201,7 @@ def test_baselines_are_what_one_class_everywhere_would_reach(run, result):
     """Over the classes that the model's mean is over, here from the masks on the disk."""
     truth, predicted = counted(run, result)
     labels = sorted({*truth.tolist(), *predicted.tolist()})
-    text = human(result)
+    text = result.human()
     for name, id_ in (("first_class", 0), ("most_frequent", IDS[np.argmax([(truth == i).sum() for i in IDS])])):
         constant = np.full_like(truth, id_)
         found = result.baselines[name]
@@ -258,7 +257,7 @@ def test_levels_decided_for_themselves(run, result):
         np.testing.assert_array_equal(confusion, sklearn.metrics.confusion_matrix(truth[kept] != 0, top[kept]))
         contradicted += ((leaves != 0) != top)[kept].sum()
     assert contradicted and found.incoherent_share == contradicted / found.scores.pixels
-    assert f"selector levels: labels of {100 * found.incoherent_share:.2f} % of the pixels" in human(found)
+    assert f"selector levels: labels of {100 * found.incoherent_share:.2f} % of the pixels" in found.human()
 
 
 def test_top_down_never_contradicts(run, result):
@@ -299,7 +298,7 @@ def test_the_json_has_the_promised_keys(result):
 
 
 def test_the_text_for_people_holds_the_numbers(result):
-    text = human(result)
+    text = result.human()
     for value in (result.scores.mIoU, result.intervals["mIoU"].low, result.levels[0].scores.mIoU):
         assert f"{value:.4f}" in text
     for line in (*NAMES, *(f"note: {note}" for note in result.notes)):
@@ -335,7 +334,7 @@ def test_the_same_inputs_return_the_evaluation_that_is_there(own, monkeypatch, c
                 found = evaluate(where, **options)
             assert found.folder == made[name].folder and found.to_dict() == made[name].to_dict()
             assert json.loads(dump_json(found.to_dict())) == json.loads((found.folder / "scores.json").read_text())
-            assert human(found) == human(made[name])
+            assert found.human() == made[name].human()
             for level, before in zip(found.levels, made[name].levels, strict=True):
                 np.testing.assert_array_equal(level.confusions, before.confusions)
             (line,) = [line for line in capsys.readouterr().err.splitlines() if "is there already" in line]
@@ -432,11 +431,11 @@ def test_a_run_from_before_images_were_stored(own, tmp_path):
     assert "number.trained_on" in [f.code for f in evaluate(own, split="train", data=moved).findings]
     (moved / "images/train/train_00.png").unlink()
     found = evaluate(own, split="train", data=moved)
-    assert "number.unchecked" in [f.code for f in found.findings] and "note: could not be checked: " in human(found)
+    assert "number.unchecked" in [f.code for f in found.findings] and "note: could not be checked: " in found.human()
 
 
 def test_few_images_are_noted(own, result):
-    assert "only 7 images: read the intervals, not the values" in result.notes
+    assert "only 7 images: trust the intervals, not the single values" in result.notes
     for path in sorted((data_of(own) / "images/test").iterdir())[1:]:
         path.unlink()
     found = evaluate(own)
@@ -457,9 +456,9 @@ def test_an_absent_class_is_noted_and_not_counted(own):
         mask[mask == 200] = 0
         write(path, mask)
     found = evaluate(own)
-    assert any(note.startswith("class 'gum' does not occur in the truth") for note in found.notes)
+    assert any(note.startswith("class 'gum' does not occur in the ground-truth masks") for note in found.notes)
     assert any("the dataset has changed since training" in note for note in found.notes)
-    assert "gum" in human(found)
+    assert "gum" in found.human()
     json.loads((found.folder / "scores.json").read_text())  # strict JSON whatever is undefined
 
 

@@ -12,10 +12,10 @@ from PIL import Image
 
 from helpers import write
 from maskwright.cli import main
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.metrics import confusion_matrix, scores
 from maskwright.evaluation.scoring.evaluate import evaluate
-from maskwright.evaluation.scoring.results import human
 from tiny import write_dataset
 
 IDS = [0, 7, 200]
@@ -59,7 +59,7 @@ def test_scores_are_those_of_the_masks(data, masks):
     assert {"split", "images", "scores", "classes", "measures"} <= set(document) and document["size"] == {}
     assert document["tolerance"].startswith("0.75 % of the image's diagonal")
     assert [finding.code for finding in found.findings] == ["number.few_images", "number.unknown_training"]
-    assert "boundary F" in human(found)
+    assert "boundary F" in found.human()
     for name in found.names:
         assert (found.folder / f"predictions/{name}.png").read_bytes() == (masks / f"{name[5:]}.png").read_bytes()
 
@@ -91,7 +91,7 @@ def test_truth_that_is_weak_is_noted(data, masks):
         write(masks / "images/test" / path.name, pixels(path))
     found = evaluate(masks, data=data)
     assert found.origin.weak == 3 and "number.weak_truth" in [finding.code for finding in found.findings]
-    assert any("3 masks of the truth were not drawn by hand" in note for note in found.notes)
+    assert any("3 ground-truth masks were not drawn by hand" in note for note in found.notes)
 
 
 def test_no_torch_is_needed(data, masks):
@@ -150,3 +150,9 @@ def test_the_command_line(data, masks, capsys):
         main(["evaluate", str(masks), "--data", str(data), "--tolerance", "3%"])
     assert stopped.value.code == 0 and "boundaries agree within 3 % of the image's diagonal" in capsys.readouterr().out
     assert Path(masks / "evaluations/test-001/scores.json").is_file()
+
+
+def test_a_dataset_may_be_given_instead_of_its_folder(data, masks):
+    found = evaluate(masks, data=load_dataset(data))
+    assert found.scores == evaluate(masks, data=data, again=True).scores
+    assert evaluate(masks, data=load_dataset(data)).folder.name == "test-002"  # the same inputs

@@ -82,7 +82,7 @@ def compare(
         split,
         score,
         samples,
-        [row["name"] for row in members[0].scored.result["classes"]],
+        members[0].scored.classes,
         entries,
         _pairs(entries, inference),
         seeds.pooled**0.5 if seeds.freedom else None,

@@ -13,7 +13,7 @@ from maskwright.base import strictyaml
 from maskwright.base.storage import dump_json
 from maskwright.evaluation.guarding.number import Number
 from maskwright.evaluation.metrics import Marginals
-from maskwright.evaluation.scoring.stored import Scored, newest
+from maskwright.evaluation.scoring.evaluation import Evaluation, newest
 from maskwright.run import Run, flat
 
 
@@ -28,23 +28,22 @@ class Member:
     run: Run
     info: dict[str, Any]
     config: dict[str, Any]
-    scored: Scored
+    scored: Evaluation
 
     @cached_property
     def counts(self) -> Marginals:
         """(N, K) a part, in the order of the evaluation."""
-        return Marginals.of(self.scored.confusions())
+        return Marginals.of(self.scored.confusions)
 
     @cached_property
     def number(self) -> Number:
         """What the guard looks at."""
-        return Number.of(self.name, self.scored.result, self.scored.names, self.run if self.info else None)
+        return self.scored.number(self.name, self.run if self.info else None)
 
     @cached_property
     def scored_on(self) -> tuple[object, ...]:
         """Equal for members that were scored on the same images by the same truth."""
-        classes = tuple(row["name"] for row in self.scored.result["classes"])
-        return tuple(self.scored.names), classes, self.counts.true.tobytes()
+        return tuple(self.scored.names), tuple(self.scored.classes), self.counts.true.tobytes()
 
     @cached_property
     def best_on_val(self) -> float | None:

@@ -39,9 +39,9 @@ class Costs:
     @classmethod
     def of(cls, members: Sequence[Member]) -> Costs:
         """Those of the runs of an entry."""
-        rows = []
+        rows: list[dict[str, Any]] = []
         for member in members:
-            size = member.scored.result.get("size") or member.info.get("size", {})
+            size = member.scored.size or member.info.get("size", {})
             speed, finished = member.number.speed, member.run.finished or {}
             rows.append(
                 {

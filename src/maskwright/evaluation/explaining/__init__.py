@@ -17,9 +17,10 @@ from maskwright.base import progress as bar
 from maskwright.base.strictyaml import did_you_mean
 from maskwright.base.workers import in_order, worker_count
 from maskwright.core.classes import ClassTree
+from maskwright.core.dataset import Dataset
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, argument
-from maskwright.evaluation.explaining.evaluated import ScoredImages, newest_folder
+from maskwright.evaluation.explaining.evaluated import EvaluatedSamples, newest_evaluation
 from maskwright.evaluation.explaining.findings import findings_of
 from maskwright.evaluation.explaining.image_errors import Cells, ImageRecord, look_at
 from maskwright.evaluation.explaining.kinds import HALLUCINATED, KINDS, MISSED, NAMES
@@ -42,7 +43,7 @@ def explain(
     run: str | Path | Run,
     *,
     split: str = "test",
-    data: str | Path | None = None,
+    data: str | Path | Dataset | None = None,
     top: int = 6,
     by: str | None = None,
     background: str | None = None,
@@ -51,11 +52,11 @@ def explain(
 ) -> Explanation:
     """Explains the newest evaluation of a split; nothing is written.
 
-    `data` is the dataset that was evaluated, the run's own when left out. `top` is how many of the best and of the
-    worst images are named, ranked by mean Dice or by the Dice of the class `by`. `background` is the class that stands
-    for "no object": the background of the dataset when left out, "none" where every class is an object. `tolerance` of
-    boundaries is in pixels; see `anatomy.tolerance_of` for when it is left out. The number of `workers` is without
-    effect on the result.
+    `data` is the dataset that was evaluated, its folder or a Dataset, the run's own when left out. `top` is how many of
+    the best and of the worst images are named, ranked by mean Dice or by the Dice of the class `by`. `background` is
+    the class that stands for "no object": the background of the dataset when left out, "none" where every class is an
+    object. `tolerance` of boundaries is in pixels; see `anatomy.tolerance_of` for when it is left out. The number of
+    `workers` is without effect on the result.
 
     Raises ConfigError where there is no evaluation of the split or no such class, DataError where what was evaluated
     cannot be read any more, or has changed since: the counts of every image must be those that were scored.
@@ -63,9 +64,11 @@ def explain(
     run = run if isinstance(run, Run) else Run.open(run)
     if top < 0 or (tolerance is not None and not 0 <= tolerance < np.inf):
         raise ConfigError(f"explain: top = {top}, tolerance = {tolerance}; give numbers of 0 or more")
-    folder = newest_folder(run, split)
-    source = Path(data or run.config().data.root)
-    scored = ScoredImages.of(folder, load_dataset(source))
+    evaluation = newest_evaluation(run, split)
+    given = data or run.config().data.root
+    dataset = given if isinstance(given, Dataset) else load_dataset(given)
+    source = dataset.root if isinstance(given, Dataset) else Path(given)
+    scored = EvaluatedSamples.of(evaluation, dataset)
     classes = scored.dataset.classes
     empty = classes.background_of(background)
     ranked_by = None if by is None else _index_of(classes, by, argument("by"))
@@ -79,7 +82,7 @@ def explain(
     parts = slices([record.facts for record in records], classes.names, empty)
     reaches = [record.tolerance for record in records]
     return Explanation(
-        folder,
+        evaluation.folder,
         split,
         len(records),
         scored.dataset,
@@ -106,7 +109,7 @@ def _index_of(classes: ClassTree, name: str, where: str) -> int:
 
 
 def _records(
-    scored: ScoredImages, background: int | None, tolerance: float | None, workers: int
+    scored: EvaluatedSamples, background: int | None, tolerance: float | None, workers: int
 ) -> tuple[list[ImageRecord], Counts]:
     """What is kept of each image, and the wrong pixels (kinds, K, K) of all."""
     classes = len(scored.dataset.classes)

@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.base.storage import Journal, confine
+from maskwright.base.storage import confine
 from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import Mask, Pixels
 from maskwright.core.sample import INDEX, Sample, read_mask
 from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
 from maskwright.evaluation.metrics import confusion_matrix
-from maskwright.evaluation.scoring.stored import evaluated_splits, newest
+from maskwright.evaluation.scoring.evaluation import Evaluation, newest
 from maskwright.run import Run
 
 
-def newest_folder(run: Run, split: str) -> Path:
-    """The folder of the newest finished evaluation of a split. ConfigError where there is none."""
+def newest_evaluation(run: Run, split: str) -> Evaluation:
+    """The newest finished evaluation of a split. ConfigError where there is none."""
     if scored := newest(run, split):
-        return scored.folder
-    others = ", ".join(sorted(evaluated_splits(run)))
+        return scored
+    others = ", ".join(run.evaluated_splits())
     there = f"there are evaluations of {others}; " if others else ""
     raise ConfigError(
         f"{run.path}: the split {split!r} has not been evaluated; {there}"
@@ -32,7 +32,7 @@ def newest_folder(run: Run, split: str) -> Path:
 
 
 @dataclass(frozen=True)
-class ScoredImages:
+class EvaluatedSamples:
     """The samples of an evaluation in its order, and their confusion counts (N, K, K), which stay on the disk."""
 
     folder: Path
@@ -41,19 +41,13 @@ class ScoredImages:
     confusions: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, folder: Path, dataset: Dataset) -> ScoredImages:
+    def of(cls, evaluation: Evaluation, dataset: Dataset) -> EvaluatedSamples:
         """DataError where the dataset has not the classes and the samples of the evaluation."""
-        names = [row["sample"] for row in Journal(folder / "images.jsonl").read()]
-        file = folder / "confusions.npy"
-        try:
-            confusions = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{file}: cannot be read ({error}); evaluate again") from None
-        expected = (len(names), len(dataset.classes), len(dataset.classes))
-        if confusions.shape != expected or not names:
+        names, confusions = evaluation.names, evaluation.confusions
+        if len(evaluation.classes) != len(dataset.classes) or not names:
             raise DataError(
-                f"{file}: its shape is {confusions.shape}, but the images and the classes of "
-                f"{dataset.root} ask for {expected}; give the dataset that was evaluated with {argument('data')}"
+                f"{evaluation.folder}: its classes ({', '.join(evaluation.classes)}) are not those of {dataset.root} "
+                f"({', '.join(dataset.classes.names)}); give the dataset that was evaluated with {argument('data')}"
             )
         known = {sample.name: sample for sample in dataset.samples if sample.labelled}
         gone = [name for name in names if name not in known]
@@ -62,7 +56,7 @@ class ScoredImages:
                 f"{dataset.root}: {len(gone)} of the {len(names)} evaluated samples are not in it "
                 f"({gone[0]}); give the dataset that was evaluated with {argument('data')}, or evaluate again"
             )
-        return cls(folder, dataset, [known[name] for name in names], confusions)
+        return cls(evaluation.folder, dataset, [known[name] for name in names], confusions)
 
     def read(self, place: int) -> tuple[Pixels, Mask, Mask]:
         """Image (H, W, 3), truth and prediction (H, W) of a sample. DataError unless they are what was scored."""

@@ -1,13 +1,14 @@
-"""The looks of the guard: each says what is wrong with numbers that stand alone or side by side."""
+"""The guards: each says what is wrong with one number, or with numbers that are compared."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from maskwright.base.texts import listing
+from maskwright.base.texts import listing, percent, plural
+from maskwright.core.findings import Observation
 from maskwright.evaluation.guarding.number import Number
 
 _FEW = 20  # images
@@ -16,46 +17,50 @@ _FASTER, _SAME = 1.1, 1.05
 
 @dataclass(frozen=True)
 class Case:
-    """Numbers side by side (one alone is a comparison with nothing). `chosen_on` is the split whose scores decide
+    """Numbers that are compared (one alone is a comparison with nothing). `chosen_on` is the split whose scores decide
     between them, None when nothing is chosen; `optimism` is how much the best score gains by being the best."""
 
     numbers: Sequence[Number]
     chosen_on: str | None = None
     optimism: float | None = None
 
-
-@dataclass(frozen=True)
-class Seen:
-    """What was seen of the numbers called `names`, what to do, and the numbers behind it."""
-
-    message: str
-    fix: str
-    names: tuple[str, ...]
-    evidence: dict[str, Any] = field(default_factory=dict)
+    @property
+    def split(self) -> str | None:
+        """That of all numbers, None where they differ."""
+        splits = {number.split for number in self.numbers}
+        return splits.pop() if len(splits) == 1 else None
 
 
-Look = Callable[[Case], Iterator[Seen]]
+def observed(
+    case: Case, message: str, fix: str, names: Iterable[str], evidence: Mapping[str, Any] | None = None
+) -> Observation:
+    """What was observed of the numbers called `names`, what to do, and the numbers behind it."""
+    return Observation(message, fix, split=case.split, evidence={"runs": list(names), **(evidence or {})})
 
 
-def each(look: Callable[[Number], Iterator[tuple[str, str, dict[str, Any]]]]) -> Look:
-    """A look at one number as a look at each of a case. What it says of several numbers in the same words is said
+# What a guard of single numbers says of one: message, fix and evidence.
+Remark = tuple[str, str, dict[str, Any]]
+
+
+def each(look: Callable[[Number], Iterator[Remark]]) -> Callable[[Case], Iterator[Observation]]:
+    """A guard of one number as a guard of each of a case. What it says of several numbers in the same words is said
     once."""
 
-    def looks(case: Case) -> Iterator[Seen]:
+    def look_at_each(case: Case) -> Iterator[Observation]:
         said: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
         for number in case.numbers:
             for message, fix, evidence in look(number):
                 said.setdefault((message, fix), []).append((number.name, evidence))
         for (message, fix), about in said.items():
-            yield Seen(message, fix, tuple(name for name, _ in about), about[0][1])
+            yield observed(case, message, fix, [name for name, _ in about], about[0][1])
 
-    return looks
+    return look_at_each
 
 
 # --- one number ------------------------------------------------------------------------------------------
 
 
-def one_image(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def one_image(number: Number) -> Iterator[Remark]:
     """A single image has no interval."""
     if number.images is not None and len(number.images) == 1:
         yield (
@@ -65,38 +70,40 @@ def one_image(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
         )
 
 
-def few_images(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def few_images(number: Number) -> Iterator[Remark]:
     """Fewer images than an interval can be trusted on."""
     if number.images is not None and 1 < len(number.images) < _FEW:
         yield (
-            f"only {len(number.images)} images: read the intervals, not the values",
+            f"only {len(number.images)} images: trust the intervals, not the single values",
             "evaluate on more images",
             {"images": len(number.images)},
         )
 
 
-def weak_truth(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def weak_truth(number: Number) -> Iterator[Remark]:
     """Masks that were made of boxes or by a model."""
     if weak := number.origin.weak:
         yield (
-            f"{weak} masks of the truth were not drawn by hand: filled boxes, or made by a model",
+            f"{plural(weak, 'ground-truth mask')} {'was' if weak == 1 else 'were'} not drawn by hand: filled boxes, or "
+            "made by a model",
             "where they are incomplete, look at recall and dataset_excess_recall, not at precision, IoU and Dice",
             {"masks": weak},
         )
 
 
-def absent_class(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def absent_class(number: Number) -> Iterator[Remark]:
     """Classes without a true pixel."""
     for name, pixels in number.classes:
         if not pixels:
             yield (
-                f"class {name!r} does not occur in the truth: its scores are undefined or count false alarms only",
+                f"class {name!r} does not occur in the ground-truth masks: its scores are undefined or count false "
+                "alarms only",
                 "add images that show it, or leave it out of what you report",
                 {"class": name},
             )
 
 
-def trivial(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def trivial(number: Number) -> Iterator[Remark]:
     """An mIoU that needs no model."""
     value, bar = (number.scores or {}).get("mIoU"), (number.trivial or {}).get("mIoU")
     if bar is not None and not (value is not None and value > bar):
@@ -108,7 +115,7 @@ def trivial(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
         )
 
 
-def trivial_accuracy(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def trivial_accuracy(number: Number) -> Iterator[Remark]:
     """A pixel accuracy that needs no model, where the mIoU is not as poor."""
     value, bar = (number.scores or {}).get("aAcc"), (number.trivial or {}).get("aAcc")
     if value is not None and bar is not None and value <= bar and not any(trivial(number)):
@@ -127,41 +134,43 @@ def _used(number: Number, found: Sequence[str] | None, names: Collection[str]) -
     return [name for name in number.images or () if name in names] if number.origin.same_data else []
 
 
-def trained_on(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def trained_on(number: Number) -> Iterator[Remark]:
     """Images that the model has learnt."""
     if number.training and number.images:
         seen = _used(number, number.origin.trained_on, number.training.train)
         if seen:
-            which = "these images" if len(seen) == len(number.images) else f"{len(seen)} of these images"
+            which = "these images" if len(seen) == len(number.images) > 1 else f"{len(seen)} of these images"
             yield (
-                f"{which} were trained on: the scores say nothing about new images",
+                f"{which} {'was' if len(seen) == 1 else 'were'} trained on: the scores say nothing about new images",
                 "evaluate on a split that training has not used",
                 {"count": len(seen), "samples": seen[:50]},
             )
 
 
-def leakage(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def leakage(number: Number) -> Iterator[Remark]:
     """The same image under another name in the training."""
     if copies := number.origin.copies:
         first, second = copies[0]
         yield (
-            f"{len(copies)} images are byte for byte images that were trained on, such as {first} ({second})",
+            f"{plural(len(copies), 'image')} {'is an exact copy' if len(copies) == 1 else 'are exact copies'} of "
+            f"training images, such as {first} ({second})",
             "keep copies in one split (`maskwright split`), then train and evaluate again",
             {"count": len(copies), "samples": [list(pair) for pair in copies[:50]]},
         )
 
 
-def same_names(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def same_names(number: Number) -> Iterator[Remark]:
     """Files that are called like training images."""
     if names := number.origin.same_names:
         yield (
-            f"{len(names)} images have the file name of a training image, such as {names[0]}",
+            f"{plural(len(names), 'image')} {'has' if len(names) == 1 else 'have'} the file name of a training image, "
+            f"such as {names[0]}",
             "if the same name means the same subject, keep it in one split",
             {"count": len(names), "samples": list(names[:50])},
         )
 
 
-def selected_on(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def selected_on(number: Number) -> Iterator[Remark]:
     """Images that have chosen the checkpoint."""
     if number.training and number.images:
         seen = _used(number, number.origin.selected_on, number.training.val)
@@ -174,7 +183,7 @@ def selected_on(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
             )
 
 
-def unchecked(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def unchecked(number: Number) -> Iterator[Remark]:
     """A training of which nobody knows any more what it used."""
     if number.training and not number.origin.checked:
         yield (
@@ -185,7 +194,7 @@ def unchecked(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
         )
 
 
-def version(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def version(number: Number) -> Iterator[Remark]:
     """A dataset that is not what it was."""
     trained = number.training.version if number.training else None
     if number.origin.same_data and trained and number.version and number.version != trained:
@@ -196,7 +205,7 @@ def version(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
         )
 
 
-def other_tree(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def other_tree(number: Number) -> Iterator[Remark]:
     """Other groups of classes than in training."""
     if not number.origin.same_tree:
         yield (
@@ -206,8 +215,8 @@ def other_tree(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
         )
 
 
-def unfinished(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """A training that goes on."""
+def unfinished(number: Number) -> Iterator[Remark]:
+    """A training that has not ended."""
     if number.training and not number.training.finished:
         yield (
             "training has not finished: this is the best checkpoint so far",
@@ -216,7 +225,7 @@ def unfinished(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
         )
 
 
-def not_the_best(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def not_the_best(number: Number) -> Iterator[Remark]:
     """The last epoch, or what was best at the time, where the best was meant."""
     made, best = number.origin.iteration, number.training.best if number.training else None
     if made is not None and best is not None and made != best:
@@ -227,7 +236,7 @@ def not_the_best(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
         )
 
 
-def unknown_training(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def unknown_training(number: Number) -> Iterator[Remark]:
     """Predictions of unknown origin."""
     if number.training is None:
         yield (
@@ -237,7 +246,7 @@ def unknown_training(number: Number) -> Iterator[tuple[str, str, dict[str, Any]]
         )
 
 
-# --- numbers side by side --------------------------------------------------------------------------------
+# --- numbers that are compared --------------------------------------------------------------------------------
 
 
 def _differing(case: Case, key: Callable[[Number], Hashable | None]) -> tuple[list[Number], Number | None]:
@@ -250,19 +259,20 @@ def _differing(case: Case, key: Callable[[Number], Hashable | None]) -> tuple[li
     return odd, case.numbers[keys.index(common[0][0])]
 
 
-def other_split(case: Case) -> Iterator[Seen]:
+def other_split(case: Case) -> Iterator[Observation]:
     """Scores of different splits."""
     odd, usual = _differing(case, lambda number: number.split)
     for number in odd:
         assert usual
-        yield Seen(
+        yield observed(
+            case,
             f"{number.name} is scored on {number.split!r}, {usual.name} on {usual.split!r}: they cannot be compared",
             "evaluate all on one split",
             (number.name, usual.name),
         )
 
 
-def other_images(case: Case) -> Iterator[Seen]:
+def other_images(case: Case) -> Iterator[Observation]:
     """Different images, or different truth for them, under the name of one split."""
 
     def key(number: Number) -> Hashable | None:
@@ -271,8 +281,13 @@ def other_images(case: Case) -> Iterator[Seen]:
     odd, usual = _differing(case, key)
     for number in odd:
         assert usual and usual.images and number.images
-        what = "other images than" if set(number.images) != set(usual.images) else "the images, but not the truth, of"
-        yield Seen(
+        what = (
+            "other images than"
+            if set(number.images) != set(usual.images)
+            else "the images, but not the ground-truth masks, of"
+        )
+        yield observed(
+            case,
             f"{number.name} is scored on {what} {usual.name} ({len(number.images)} and {len(usual.images)}): "
             "they cannot be compared",
             "evaluate both again, on the same data",
@@ -280,11 +295,12 @@ def other_images(case: Case) -> Iterator[Seen]:
         )
 
 
-def other_version(case: Case) -> Iterator[Seen]:
+def other_version(case: Case) -> Iterator[Observation]:
     """Different versions of a dataset."""
     odd, usual = _differing(case, lambda number: number.version)
     if odd and usual:
-        yield Seen(
+        yield observed(
+            case,
             f"scored on another version of the dataset than {usual.name}: {listing([n.name for n in odd])}",
             "evaluate all again",
             (*(number.name for number in odd), usual.name),
@@ -292,12 +308,13 @@ def other_version(case: Case) -> Iterator[Seen]:
         )
 
 
-def chosen_on_the_scored(case: Case) -> Iterator[Seen]:
-    """The best of several by the very scores that are then told."""
+def chosen_on_the_scored(case: Case) -> Iterator[Observation]:
+    """The best of several by the very scores that are then reported."""
     scored = [number for number in case.numbers if number.split == case.chosen_on]
     if len(scored) > 1 and case.chosen_on is not None:
         by = f", by about {case.optimism:.4f}" if case.optimism is not None else ""
-        yield Seen(
+        yield observed(
+            case,
             f"the best is chosen on the images that it is scored on ({case.chosen_on}): its score is optimistic{by}",
             "choose on the validation split (`maskwright compare --select val`)",
             tuple(number.name for number in scored),
@@ -305,7 +322,7 @@ def chosen_on_the_scored(case: Case) -> Iterator[Seen]:
         )
 
 
-def loading(case: Case) -> Iterator[Seen]:
+def loading(case: Case) -> Iterator[Observation]:
     """A run that is slower only because its model waited for batches."""
     timed = [(number, number.speed) for number in case.numbers if number.speed]
     for slow, low in timed:
@@ -318,9 +335,10 @@ def loading(case: Case) -> Iterator[Seen]:
         ]
         if ahead:
             ratio, fast, high = max(ahead, key=lambda item: item[0])
-            yield Seen(
+            yield observed(
+                case,
                 f"{fast.name} trained {ratio:.2f} times as many images a second as {slow.name}, which is only "
-                f"data loading: without the waiting for batches ({100 * low.waited:.0f} % of the time of "
+                f"data loading: without the waiting for batches ({percent(low.waited)} of the time of "
                 f"{slow.name}) it is {high.busy / low.busy:.2f} times",
                 "compare the measured steps instead",
                 (fast.name, slow.name),
@@ -328,11 +346,12 @@ def loading(case: Case) -> Iterator[Seen]:
             )
 
 
-def other_machine(case: Case) -> Iterator[Seen]:
+def other_machine(case: Case) -> Iterator[Observation]:
     """Times of different machines or settings."""
     odd, usual = _differing(case, lambda number: number.speed and number.speed.machine)
     if odd and usual:
-        yield Seen(
+        yield observed(
+            case,
             f"trained on another machine, or with another number of threads, than {usual.name}: "
             f"{listing([n.name for n in odd])}; times cannot be compared",
             "time them on one machine",

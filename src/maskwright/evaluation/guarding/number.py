@@ -11,7 +11,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset
 from maskwright.errors import MaskwrightError
-from maskwright.evaluation.guarding.speed import Speed, speed_of
+from maskwright.evaluation.guarding.speed import Speed
 from maskwright.run import Run
 
 
@@ -95,30 +95,6 @@ class Number:
     training: Training | None = None
     origin: Origin = field(default_factory=Origin)
     speed: Speed | None = None
-
-    @classmethod
-    def of(cls, name: str, result: Mapping[str, Any], images: Sequence[str], run: Run | None) -> Number:
-        """That of an evaluation, by its `scores.json` and samples; `run` is None for what no run has predicted."""
-        known = {
-            key: [
-                row[key]["value"]
-                for row in result["baselines"].values()
-                if key in row and row[key]["value"] is not None
-            ]
-            for key in result["scores"]
-        }
-        return cls(
-            name,
-            result["split"],
-            tuple(images),
-            tuple((row["name"], row["true_pixels"]) for row in result["classes"]),
-            {key: score["value"] for key, score in result["scores"].items()},
-            {key: max(values) for key, values in known.items() if values},
-            result["dataset_version"],
-            Training.of(run) if run else None,
-            Origin.from_dict(result.get("origin", {})),
-            speed_of(run) if run else None,
-        )
 
 
 def best_iteration(run: Run) -> int | None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from maskwright import __version__
 from maskwright.base.progress import progress, say
-from maskwright.base.storage import dump_json, next_free, numbered, read_json, staged_folder
+from maskwright.base.storage import dump_json, next_free, numbered, staged_folder
 from maskwright.core.classes import IGNORE, Selector
 from maskwright.core.dataset import Dataset
 from maskwright.core.hashes import file_hash
@@ -25,15 +25,16 @@ from maskwright.core.sample import INDEX, Sample, read_mask
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
 from maskwright.evaluation.guarding import guard
-from maskwright.evaluation.guarding.number import Number, Origin, origin_of, used_by
+from maskwright.evaluation.guarding.number import Origin, origin_of, used_by
 from maskwright.evaluation.metrics import Tolerance
-from maskwright.evaluation.scoring.results import Evaluation, read, score, write
+from maskwright.evaluation.scoring.evaluation import Evaluation
 from maskwright.evaluation.scoring.tally import Tally
+from maskwright.evaluation.scoring.writing import evaluation_of, write
 from maskwright.run import Run
 
 
 @dataclass(frozen=True)
-class Predicted:
+class PredictedSample:
     """One image: its truth, the predicted indices of each level (top first), the index PNG of the last, and if asked
     for the probabilities (K, H, W)."""
 
@@ -48,7 +49,7 @@ def evaluate(
     run: str | Path | Run,
     *,
     split: str = "test",
-    data: str | Path | None = None,
+    data: str | Path | Dataset | None = None,
     selector: Selector | None = None,
     device: str | None = None,
     boundary: bool = False,
@@ -59,7 +60,8 @@ def evaluate(
     """Scores a run's best checkpoint, or the masks in a folder, on a split; the result goes to
     `RUN/evaluations/SPLIT-001`, or `FOLDER/evaluations/SPLIT-001`.
 
-    `data` is another dataset with the same classes; the tree over them is that of the dataset. `selector` is how the
+    `run` is a run, its folder, or a folder of masks. `data` is another dataset with the same classes, its folder or a
+    Dataset; the tree over them is that of the dataset. `selector` is how the
     levels of a tree are labelled, the run's own when left out. `boundary` asks for the measures of boundaries, as does
     a `tolerance` (pixels, or a share of the diagonal such as "0.75%"), `calibration` for those of probabilities.
 
@@ -87,10 +89,15 @@ def evaluate(
                 f"{run}: holds masks, which have neither probabilities nor levels of their own; leave "
                 f"{argument('selector')} and {argument('calibration')} out, or give a run"
             )
-        return _evaluate_masks(Path(run), load_dataset(data), split, allowed, again)
+        return _evaluate_masks(Path(run), opened(data), split, allowed, again)
     return _evaluate_run(
         run if isinstance(run, Run) else Run.open(run), data, split, selector, device, allowed, calibration, again
     )
+
+
+def opened(data: str | Path | Dataset) -> Dataset:
+    """The dataset that a caller means."""
+    return data if isinstance(data, Dataset) else load_dataset(data)
 
 
 def is_mask_folder(path: str | Path) -> bool:
@@ -119,7 +126,7 @@ def samples_of(dataset: Dataset, split: str, recorded: Mapping[str, Sequence[str
 
 def _evaluate_run(
     run: Run,
-    data: str | Path | None,
+    data: str | Path | Dataset | None,
     split: str,
     selector: Selector | None,
     device: str | None,
@@ -135,7 +142,7 @@ def _evaluate_run(
     file = model_file(run)
     segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     config, info = run.config(), run.info()
-    dataset = load_dataset(data or config.data.root)
+    dataset = opened(data or config.data.root)
     classes, trained = dataset.classes, segmenter.classes
     if classes.names != trained.names:
         raise DataError(
@@ -149,14 +156,14 @@ def _evaluate_run(
     samples = samples_of(dataset, split, info["splits"] if used.same_data else {})
     batch = config.train.batch_size  # as in training, so that the scores of val are exactly those of the log
 
-    def predictions() -> Iterator[Predicted]:
+    def predictions() -> Iterator[PredictedSample]:
         for start in range(0, len(samples), batch):
             chosen = samples[start : start + batch]
             pairs = [dataset.read(sample) for sample in chosen]
             found = segmenter.own_probabilities([image for image, _ in pairs])
             for sample, (_, truth), probabilities in zip(chosen, pairs, found, strict=True):
                 levels = segmenter.select(probabilities)
-                yield Predicted(
+                yield PredictedSample(
                     sample,
                     truth,
                     levels,
@@ -168,10 +175,9 @@ def _evaluate_run(
     origin = origin_of(run, samples, used, hashes, same_tree=classes.parents == trained.parents)
     made_of = [file_hash(file), run.finished is not None, segmenter.selector, calibration]
     return _evaluate(
-        Scoring(run.evaluations, split, samples, version, segmenter.selector, run, origin, made_of),
+        Scoring(run.evaluations_folder, split, samples, version, segmenter.selector, run, origin, made_of),
         predictions(),
         tally,
-        calibration,
         again,
     )
 
@@ -182,7 +188,7 @@ def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Toler
     samples = samples_of(dataset, split, {} if split in dataset.splits else everything)
     files = _mask_files(folder, samples)
 
-    def predictions() -> Iterator[Predicted]:
+    def predictions() -> Iterator[PredictedSample]:
         for sample, file in zip(samples, files, strict=True):
             truth, found = dataset.read_mask(sample), classes.to_indices(read_mask(file, INDEX, classes).ids, str(file))
             if truth.shape != found.shape:
@@ -196,7 +202,7 @@ def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Toler
                     "class for every pixel"
                 )
             levels = [*(level.mask(found) for level in classes.levels[:-1]), found]
-            yield Predicted(sample, truth, levels, file.read_bytes())
+            yield PredictedSample(sample, truth, levels, file.read_bytes())
 
     scoring = Scoring(
         folder / "evaluations",
@@ -205,7 +211,7 @@ def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Toler
         dataset.version(dataset.file_hashes(folder)),
         made_of=[file_hash(file) for file in files],
     )
-    return _evaluate(scoring, predictions(), Tally(classes, tolerance=tolerance), False, again)
+    return _evaluate(scoring, predictions(), Tally(classes, tolerance=tolerance), again)
 
 
 def _mask_files(folder: Path, samples: Sequence[Sample]) -> list[Path]:
@@ -263,15 +269,13 @@ class Scoring:
         size = self.run.info().get("size", {}) if self.run else {}
         result = replace(result, size=size, origin=replace(self.origin, weak=weak), inputs=inputs)
         name = (self.run.path if self.run else self.parent.parent).resolve().name
-        return replace(result, findings=guard([Number.of(name, result.to_dict(), result.names, self.run)]))
+        return replace(result, findings=guard([result.number(name, self.run)]))
 
 
-def _evaluate(
-    scoring: Scoring, predictions: Iterator[Predicted], tally: Tally, calibration: bool, again: bool
-) -> Evaluation:
+def _evaluate(scoring: Scoring, predictions: Iterator[PredictedSample], tally: Tally, again: bool) -> Evaluation:
     """Counts every prediction, scores the counts, and writes both with the masks; or finds what was written before."""
     split, names, inputs = scoring.split, scoring.names, scoring.inputs(tally.tolerance)
-    if not again and (found := _stored(scoring, tally, calibration, inputs)):
+    if not again and (found := _stored(scoring, tally.tolerance, inputs)):
         say(
             f"evaluation folder: {found.folder}: is there already, of the same model, data and options; "
             f"{argument('again')} makes "
@@ -288,47 +292,23 @@ def _evaluate(
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(one.png)
                 advance(done)
-        boundaries = tally.boundaries
-        result = score(
-            folder,
-            split,
-            names,
-            tally.confusions,
-            tally.classes,
-            scoring.version,
-            scoring.selector,
-            tally.incoherent,
-            tolerance=tally.tolerance,
-            boundaries=boundaries,
-            calibration=tally.calibration,
-        )
+        counted = tally.counted
+        result = evaluation_of(folder, split, names, counted, scoring.version, scoring.selector)
         result = scoring.completed(result, inputs)
-        write(staging, result, boundaries)
+        write(staging, result, counted)
     say(f"evaluation folder: {folder}")
     return result
 
 
-def _stored(scoring: Scoring, tally: Tally, calibration: bool, inputs: str) -> Evaluation | None:
+def _stored(scoring: Scoring, tolerance: Tolerance | None, inputs: str) -> Evaluation | None:
     """The newest whole evaluation of these inputs that there is."""
     for _, _, folder in sorted(numbered(scoring.parent, scoring.split), reverse=True):
         try:
-            stored = read_json(folder / "scores.json")
-            if not isinstance(stored, dict) or stored.get("inputs") != inputs:
-                continue
-            if all(_prediction(folder, name).is_file() for name in scoring.names):
-                found = read(
-                    folder,
-                    stored,
-                    scoring.split,
-                    scoring.names,
-                    tally.classes,
-                    scoring.version,
-                    scoring.selector,
-                    tally.tolerance,
-                    calibration,
-                )
-                return scoring.completed(found, inputs)
-        except (MaskwrightError, OSError, ValueError, EOFError, TypeError):
+            found = Evaluation.load(folder)
+            if found.inputs == inputs and all(_prediction(folder, name).is_file() for name in scoring.names):
+                found.require_counts()
+                return scoring.completed(replace(found, tolerance=tolerance), inputs)
+        except (MaskwrightError, OSError):
             continue  # of another tool, or damaged: evaluated anew
     return None
 

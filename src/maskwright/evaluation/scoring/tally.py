@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,20 +20,32 @@ from maskwright.evaluation.metrics import (
 )
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What was counted of N images: `confusions` (N, M, M) int64 of each level of `classes`, top first, the leaves'
+    last; the (N, M) scores of `boundaries` of each level within a `tolerance`, and the (N, B + 1, 3) sums of the
+    `calibration`, where these were asked for; `incoherent` pixels have labels that contradict each other."""
+
+    classes: ClassTree
+    confusions: Sequence[npt.NDArray[np.int64]]
+    incoherent: int = 0
+    tolerance: Tolerance | None = None
+    boundaries: Sequence[BoundaryScores] = ()
+    calibration: npt.NDArray[np.float64] | None = None
+
+
 class Tally:
     """Counts of N images that are added one after the other; its memory grows by their counts and not by their pixels.
 
-    `confusions` has (N, M, M) int64 for each level of `classes`, top first, the leaves' last. With a `tolerance`,
-    `boundaries` has the (N, M) scores of boundaries for each level. `calibration` has (N, B + 1, 3) sums when
-    probabilities were given. `incoherent` counts pixels whose labels contradict each other, where levels are not
-    `implied` by the leaves.
+    Boundaries are scored with a `tolerance` only, calibration is counted when probabilities are given. Pixels whose
+    labels contradict each other are counted where the levels are not `implied` by the leaves.
     """
 
     def __init__(self, classes: ClassTree, *, implied: bool = True, tolerance: Tolerance | None = None) -> None:
         self.classes = classes
         self.implied = implied
         self.tolerance = tolerance
-        self.incoherent = 0
+        self._incoherent = 0
         self._counts: list[list[npt.NDArray[np.int64]]] = []
         self._boundaries: list[list[BoundaryScores]] = []
         self._calibration: list[npt.NDArray[np.float64]] = []
@@ -42,7 +55,7 @@ class Tally:
         first; probabilities: (K, H, W) of the leaves."""
         self._counts.append(level_confusions(truth, found, self.classes, implied=self.implied))
         if not self.implied:
-            self.incoherent += incoherent_pixels(truth, found, self.classes)
+            self._incoherent += incoherent_pixels(truth, found, self.classes)
         if self.tolerance is not None:
             self._boundaries.append(
                 [
@@ -54,16 +67,13 @@ class Tally:
             self._calibration.append(calibration_sums(truth, probabilities))
 
     @property
-    def confusions(self) -> list[npt.NDArray[np.int64]]:
-        """(N, M, M) of each level."""
-        return [np.stack(level) for level in zip(*self._counts, strict=True)]
-
-    @property
-    def boundaries(self) -> list[BoundaryScores]:
-        """(N, M) scores of each level, or nothing."""
-        return [BoundaryScores.stacked(level) for level in zip(*self._boundaries, strict=True)]
-
-    @property
-    def calibration(self) -> npt.NDArray[np.float64] | None:
-        """(N, B + 1, 3)."""
-        return np.stack(self._calibration) if self._calibration else None
+    def counted(self) -> Counted:
+        """All that was counted so far."""
+        return Counted(
+            self.classes,
+            [np.stack(level) for level in zip(*self._counts, strict=True)],
+            self._incoherent,
+            self.tolerance,
+            [BoundaryScores.stacked(level) for level in zip(*self._boundaries, strict=True)],
+            np.stack(self._calibration) if self._calibration else None,
+        )

@@ -18,7 +18,7 @@ from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
 from maskwright.core.sample import Sample
 from maskwright.errors import ConfigError, DataError, Interrupted, argument
-from maskwright.evaluation.scoring.stored import newest
+from maskwright.evaluation.scoring.evaluation import newest
 from maskwright.labels.deciding.estimating import WAYS, Counts, Way
 from maskwright.labels.deciding.simulating import Repeat, Wrong, prepared
 from maskwright.labels.suspecting.folds import divide
@@ -170,7 +170,7 @@ def _scored(run: Run) -> Counts:
     from maskwright.evaluation.scoring.evaluate import evaluate
 
     if (scored := newest(run, "val")) is not None:
-        return scored.confusions()
+        return scored.confusions
     if threads := run.config().train.threads:  # so that all scores are made alike, whoever has trained the run
         torch.set_num_threads(threads)
     return evaluate(run, split="val").confusions

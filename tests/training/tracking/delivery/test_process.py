@@ -12,13 +12,13 @@ from contextlib import suppress
 
 import pytest
 
-from made_runs import log, logged, make_run
 from maskwright.base.storage import exclusive_lock
 from maskwright.training.tracking.delivery import spool
 from maskwright.training.tracking.delivery.cursor import statuses
 from maskwright.training.tracking.delivery.process import follow, time_limit
 from maskwright.training.tracking.delivery.sender import Courier, TooLong
 from recorder import rows, values
+from run_folders import log, logged, logged_run
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def until(true, seconds=20.0):
 def test_pauses_grow_while_a_server_is_down_and_it_is_said_once(tmp_path, store):
     down = tmp_path / "down"
     down.touch()
-    run = make_run(tmp_path / "run", [{"name": "recorder", "store": str(store), "down": str(down)}])
+    run = logged_run(tmp_path / "run", [{"name": "recorder", "store": str(store), "down": str(down)}])
     pauses, told = [], []
 
     def ended(pause):
@@ -73,7 +73,7 @@ def test_what_hangs_for_good_ends_the_process():
 
 
 def test_ends_with_its_input_and_leaves_signals_of_the_terminal(tmp_path, store):
-    run = make_run(tmp_path / "run", [{"name": "recorder", "store": str(store)}], finished=False)
+    run = logged_run(tmp_path / "run", [{"name": "recorder", "store": str(store)}], finished=False)
     child = spool.start(run, "recorder", 10.0, follow=True)
     with child:
         until(lambda: values(store) == logged(run))
@@ -90,7 +90,7 @@ def test_ends_with_its_input_and_leaves_signals_of_the_terminal(tmp_path, store)
 
 def test_ends_when_the_training_is_killed(tmp_path, store):
     """The kernel closes the pipe."""
-    run = make_run(tmp_path / "run", [{"name": "recorder", "store": str(store)}], finished=False)
+    run = logged_run(tmp_path / "run", [{"name": "recorder", "store": str(store)}], finished=False)
     trainer = subprocess.Popen(
         [
             sys.executable,
@@ -123,7 +123,7 @@ def _alive(pid):
 
 
 def test_one_at_a_time(tmp_path, store):
-    run = make_run(tmp_path / "run", [{"name": "recorder", "store": str(store)}])
+    run = logged_run(tmp_path / "run", [{"name": "recorder", "store": str(store)}])
     folder = run.trackers / "recorder"
     folder.mkdir(parents=True)
     with exclusive_lock(folder), spool.start(run, "recorder", 0.3, follow=False) as child:
@@ -134,7 +134,7 @@ def test_one_at_a_time(tmp_path, store):
 def test_a_black_hole_is_noted(tmp_path, store):
     with socket.create_server(("127.0.0.1", 0)) as hole:
         port = hole.getsockname()[1]
-        run = make_run(tmp_path / "run", [{"name": "recorder", "store": str(store), "silent": port}])
+        run = logged_run(tmp_path / "run", [{"name": "recorder", "store": str(store), "silent": port}])
         with spool.start(run, "recorder", 0.2, follow=False) as child:
             assert child.wait(10) == 0 and child.stdout
             assert child.stdout.read() == "deliveries fail (no answer in time) and are tried again\n"

@@ -7,13 +7,13 @@ from itertools import count
 
 import pytest
 
-from made_runs import add_evaluation, log, logged, make_run
 from maskwright.base.storage import read_json
 from maskwright.errors import DataError
 from maskwright.training.tracking.delivery import sender as module
 from maskwright.training.tracking.delivery.cursor import Cursor, statuses
 from maskwright.training.tracking.delivery.sender import Courier, TooLong, said
 from recorder import Recorder, rows, values
+from run_folders import delivered, log, logged, logged_run, scored_half
 
 
 @pytest.fixture
@@ -23,12 +23,12 @@ def store(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, store):
-    return make_run(tmp_path / "run", [{"name": "recorder", "store": str(store), "down": str(tmp_path / "down")}])
+    return logged_run(tmp_path / "run", [{"name": "recorder", "store": str(store), "down": str(tmp_path / "down")}])
 
 
 def test_what_is_sent(run, store):
-    add_evaluation(run, "test-002")
-    add_evaluation(run, ".partial-7-test-003")  # being written
+    made = scored_half(run, number=2)
+    shutil.copytree(made.folder, made.folder.with_name(".partial-7-test-003"))  # being written
     assert Courier(run, "recorder").deliver(True)
     assert values(store) == logged(run) and len(logged(run)) == 22
     opened, *_, closed = rows(store)
@@ -41,7 +41,7 @@ def test_what_is_sent(run, store):
         "run_folder": str(run.path),
     }
     assert [row["picture"] for row in rows(store) if "picture" in row] == ["000020.png", "000040.png"]
-    assert {"split": "test", "number": 2, "values": {"mIoU": 0.5, "iou/ground": 0.25}} in rows(store)
+    assert {"split": "test", "number": 2, "values": delivered(made)} in rows(store)
     assert closed == {"close": True, "best": str(run.best)}
     (status,) = statuses(run)
     assert status.complete and (status.delivered, status.records, status.evaluations) == (6, 6, 1)
@@ -50,18 +50,18 @@ def test_what_is_sent(run, store):
 
 @pytest.mark.parametrize("name", ["recorder", "anew"])
 def test_twice_is_once(tmp_path, store, name):
-    run = make_run(tmp_path / "run", [{"name": name, "store": str(store)}])
+    run = logged_run(tmp_path / "run", [{"name": name, "store": str(store)}])
     assert Courier(run, name).deliver(True)
     before = store.read_bytes()
     assert Courier(run, name).deliver(True) and store.read_bytes() == before
-    add_evaluation(run, "test-001")
+    scored_half(run)
     assert not statuses(run)[0].complete
     assert Courier(run, name).deliver(True) and statuses(run)[0].complete
     assert values(store) == logged(run) and [row["split"] for row in rows(store) if "split" in row] == ["test"]
 
 
 def test_follows_a_log_that_grows(tmp_path, store):
-    run = make_run(tmp_path / "run", [{"name": "recorder", "store": str(store)}], steps=20, finished=False)
+    run = logged_run(tmp_path / "run", [{"name": "recorder", "store": str(store)}], steps=20, finished=False)
     courier = Courier(run, "recorder")
     assert courier.deliver(False) and values(store) == logged(run)
     log(run, range(30, 41, 10))
@@ -124,8 +124,8 @@ def test_killed_at_any_moment(tmp_path, store, name, monkeypatch):
 
         return called
 
-    run = make_run(tmp_path / "run", [{"name": name, "store": str(store)}])
-    add_evaluation(run, "test-001")
+    run = logged_run(tmp_path / "run", [{"name": name, "store": str(store)}])
+    scored_half(run)
     whole = run.metrics.path.read_bytes()
     monkeypatch.setattr(Cursor, "write", mortal(Cursor.write))
     monkeypatch.setattr(Recorder, "_write", mortal(Recorder._write))

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from made_runs import logged, make_run
 from maskwright.base.storage import atomic_write_text
 from maskwright.errors import ConfigError, SetupError
 from maskwright.run import Run
@@ -24,6 +23,7 @@ from maskwright.training.tracking.delivery.spool import LAST_WAIT, deliveries
 from maskwright.training.tracking.delivery.sync import sync
 from maskwright.training.train import resume, train
 from recorder import COMMAND, ROWS, rows, values
+from run_folders import logged, logged_run
 from tiny import config, write_dataset
 
 
@@ -65,7 +65,7 @@ class Clock:
 
 
 def test_the_end_waits_a_second_at_most_for_all_trackers_together(tmp_path, monkeypatch, capsys):
-    run = make_run(tmp_path / "run", [{"name": name, "store": "s"} for name in ROWS])
+    run = logged_run(tmp_path / "run", [{"name": name, "store": "s"} for name in ROWS])
     monkeypatch.setattr(spool, "time", clock := Clock())
     spool.end_deliveries(run, {name: Endless() for name in ROWS})
     assert LAST_WAIT <= clock.now <= LAST_WAIT + 0.1 < 2
@@ -91,7 +91,7 @@ def test_dead_servers_cost_a_training_less_than_two_seconds(data, plain, tmp_pat
             ],
         )
         began = time.monotonic()
-        with deliveries(make_run(tmp_path / "other", settings.to_dict()["trackers"]), ["recorder", "anew"]):
+        with deliveries(logged_run(tmp_path / "other", settings.to_dict()["trackers"]), ["recorder", "anew"]):
             pass
         assert time.monotonic() - began < 2
         run = train(settings, out=tmp_path / "run")
@@ -115,7 +115,7 @@ def test_what_cannot_be_started_and_what_raises_never_reaches_the_run(data, plai
 
 
 def test_errors_of_the_training_pass_through(tmp_path):
-    run = make_run(tmp_path / "run", [{"name": "recorder", "store": str(tmp_path / "store")}])
+    run = logged_run(tmp_path / "run", [{"name": "recorder", "store": str(tmp_path / "store")}])
     with pytest.raises(KeyError), deliveries(run, ["recorder"]):
         raise KeyError
 

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from made_runs import logged, make_run
 from maskwright import sync
 from maskwright.cli import main
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.training.tracking import trackers
 from maskwright.training.tracking.delivery import sync as module
 from recorder import values
+from run_folders import logged, logged_run
 
 
 def command(capsys, *arguments):
@@ -28,7 +28,7 @@ def test_two_trackers_one_dead_and_twice(tmp_path, capsys):
     """What can be delivered is; exit code 4 until all is; again changes nothing."""
     down, good, bad = tmp_path / "down", tmp_path / "good", tmp_path / "bad"
     down.touch()
-    run = make_run(
+    run = logged_run(
         tmp_path / "run",
         [{"name": "recorder", "store": str(bad), "down": str(down)}, {"name": "second", "store": str(good)}],
     )
@@ -51,7 +51,7 @@ def test_a_tool_that_hangs_is_killed(tmp_path, monkeypatch):
     """Even where its process cannot help itself, as here, where it may not take as long as it takes to begin."""
     monkeypatch.setattr(module, "GRACE", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as hole:
-        run = make_run(
+        run = logged_run(
             tmp_path / "run", [{"name": "recorder", "store": str(tmp_path / "s"), "silent": hole.getsockname()[1]}]
         )
         began = time.monotonic()
@@ -61,7 +61,7 @@ def test_a_tool_that_hangs_is_killed(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_synced(tmp_path, monkeypatch):
-    run = make_run(tmp_path / "run", [])
+    run = logged_run(tmp_path / "run", [])
     with pytest.raises(ConfigError, match="names no trackers"):
         sync(run)
     with pytest.raises(ConfigError, match="`timeout`: '3' is not a time"):
@@ -69,6 +69,6 @@ def test_what_cannot_be_synced(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="not a run folder"):
         sync(tmp_path)
     monkeypatch.setitem(trackers.TRACKERS, "recorder", "recorder:Missing")
-    run = make_run(tmp_path / "other", [{"name": "recorder", "store": "s"}])
+    run = logged_run(tmp_path / "other", [{"name": "recorder", "store": "s"}])
     with pytest.raises(SetupError, match=r"pip install maskwright\[recorder\]"):
         sync(run)

@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from made_runs import add_evaluation, log, logged, make_run
 from maskwright.training.tracking.delivery.sync import sync
+from run_folders import delivered, log, logged, logged_run, scored_half
 
 pytest.importorskip("clearml")
 
@@ -40,12 +40,12 @@ def kept(run):
 
 
 def test_offline(tmp_path):
-    run = make_run(tmp_path / "run", [{"name": "clearml", "offline": True, "project": "trees"}])
-    add_evaluation(run, "test-001", 0.75)
+    run = logged_run(tmp_path / "run", [{"name": "clearml", "offline": True, "project": "trees"}])
+    made = scored_half(run)
     result = sync(run, timeout="120s")
     assert result.complete, result.human()
     values, single, pictures, task = kept(run)
-    assert values == logged(run) and single == {"test/mIoU": 0.75, "test/iou/ground": 0.25}
+    assert values == logged(run) and single == {f"test/{name}": value for name, value in delivered(made).items()}
     assert len(pictures) == 2 and task["project_name"] == "trees" and task["name"] == "run"
     assert task["hyperparams"]["General"]["model.name"]["value"] == "UNet"
     assert task["hyperparams"]["Run"]["best_checkpoint"]["value"] == str(run.best)
@@ -56,7 +56,7 @@ def test_offline(tmp_path):
 
 @pytest.mark.slow
 def test_written_anew_when_there_is_more(tmp_path):
-    run = make_run(tmp_path / "run", [{"name": "clearml", "offline": True}], finished=False)
+    run = logged_run(tmp_path / "run", [{"name": "clearml", "offline": True}], finished=False)
     assert sync(run, timeout="120s").complete
     log(run, range(50, 101, 10))
     run.finish({})
@@ -74,7 +74,7 @@ def test_dead_servers_are_given_up(tmp_path, monkeypatch, kind):
                 monkeypatch.setenv(f"CLEARML_{service}_HOST", f"http://127.0.0.1:{port}")
             monkeypatch.setenv("CLEARML_API_ACCESS_KEY", "key")
             monkeypatch.setenv("CLEARML_API_SECRET_KEY", "hidden")
-        run = make_run(tmp_path / "run", ["clearml"])
+        run = logged_run(tmp_path / "run", ["clearml"])
         result = sync(run, timeout="45s").runs[str(run.path)][0]
     assert result.delivered == 0 and result.problem
     assert not any(b"hidden" in path.read_bytes() for path in run.path.rglob("*") if path.is_file())

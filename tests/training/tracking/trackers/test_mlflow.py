@@ -17,11 +17,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from made_runs import add_evaluation, log, logged, make_run
 from maskwright.training.tracking.delivery import spool
 from maskwright.training.tracking.delivery.cursor import Cursor
 from maskwright.training.tracking.delivery.sync import sync
 from maskwright.training.tracking.trackers.mlflow import allowed_name
+from run_folders import delivered, log, logged, logged_run, scored_half
 
 pytest.importorskip("mlflow")
 
@@ -131,13 +131,13 @@ def test_against_a_small_server(tmp_path, server, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hidden")
     uri = f"http://127.0.0.1:{server.server_port}"
-    run = make_run(tmp_path / "run", [{"name": "mlflow", "uri": uri, "experiment": "trees", "artifacts": True}])
-    add_evaluation(run, "test-001", 0.75)
+    run = logged_run(tmp_path / "run", [{"name": "mlflow", "uri": uri, "experiment": "trees", "artifacts": True}])
+    made = scored_half(run)
     result = sync(run, timeout="120s")
     assert result.complete, result.human()
     assert result.runs[str(run.path)][0].where == f"{uri}/#/experiments/7/runs/r1"
     logged_metrics = Counter((name, step, value) for name, step, value, _ in server.metrics)
-    scores = Counter({("test/mIoU", 1, 0.75): 1, ("test/iou/ground", 1, 0.25): 1})
+    scores = Counter({(allowed_name(f"test/{name}"), 1, value): 1 for name, value in delivered(made).items()})
     assert logged_metrics == expected(run) + scores
     assert server.params["model.name"] == "UNet" and server.params["train.iterations"] == "40"
     assert server.experiments == {"trees": "7"}
@@ -158,7 +158,7 @@ def test_against_a_small_server(tmp_path, server, monkeypatch):
 def test_a_server_that_takes_no_files_gets_the_rest(tmp_path, server):
     server.takes_files = False
     uri = f"http://127.0.0.1:{server.server_port}"
-    run = make_run(tmp_path / "run", [{"name": "mlflow", "uri": uri}])
+    run = logged_run(tmp_path / "run", [{"name": "mlflow", "uri": uri}])
     result = sync(run, timeout="120s")
     assert result.complete and "without pictures (" in result.human() and not server.files
     assert Counter((name, step, value) for name, step, value, _ in server.metrics) == expected(run)
@@ -217,7 +217,7 @@ def asked(uri, path, **body):
 @pytest.mark.slow
 def test_killed_in_the_middle_of_deliveries_to_a_real_server(tmp_path, real_server):
     """Killed again and again while the log grows; at the end the server has every value once."""
-    run = make_run(tmp_path / "run", [{"name": "mlflow", "uri": real_server}], steps=20, finished=False)
+    run = logged_run(tmp_path / "run", [{"name": "mlflow", "uri": real_server}], steps=20, finished=False)
     for kill in range(4):
         with spool.start(run, "mlflow", 60.0, follow=True) as child:
             known = Cursor.read(run, "mlflow").records
@@ -231,7 +231,7 @@ def test_killed_in_the_middle_of_deliveries_to_a_real_server(tmp_path, real_serv
                 time.sleep(0.001)
             child.kill()
     run.finish({})
-    add_evaluation(run, "test-001")
+    scored_half(run)
     assert sync(run, timeout="120s").complete
     cursor = Cursor.read(run, "mlflow")
     (found,) = asked(real_server, "runs/search", experiment_ids=[cursor.state["experiment_id"]])["runs"]
@@ -254,7 +254,7 @@ def test_killed_in_the_middle_of_deliveries_to_a_real_server(tmp_path, real_serv
 def test_dead_servers_are_given_up(tmp_path, kind):
     with socket.create_server(("127.0.0.1", 0)) as hole:
         port = hole.getsockname()[1] if kind == "silent" else 9
-        run = make_run(tmp_path / "run", [{"name": "mlflow", "uri": f"http://127.0.0.1:{port}"}])
+        run = logged_run(tmp_path / "run", [{"name": "mlflow", "uri": f"http://127.0.0.1:{port}"}])
         result = sync(run, timeout="60s").runs[str(run.path)][0]
     assert result.delivered == 0 and result.problem == {"refusing": "Connection refused", "silent": "timed out"}[kind]
 
@@ -262,7 +262,7 @@ def test_dead_servers_are_given_up(tmp_path, kind):
 @pytest.mark.slow
 def test_a_database_beside_the_run(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    run = make_run(tmp_path / "run", ["mlflow"])
+    run = logged_run(tmp_path / "run", ["mlflow"])
     result = sync(run, timeout="120s")
     assert result.complete and (run.trackers / "mlflow" / "mlflow.db").exists()
     assert list((run.trackers / "mlflow" / "artifacts").rglob("000040.png"))

@@ -29,11 +29,11 @@ def test_nothing_is_imported_before_a_session_is_opened(tmp_path):
     """The training process checks trackers and starts deliveries, and stays free of the tools."""
     code = (
         f"import sys; sys.path[:0] = [{str(ROOT / 'tests')!r}]\n"
-        "from pathlib import Path; from made_runs import make_run\n"
+        "from pathlib import Path; from run_folders import logged_run\n"
         "from maskwright.training.tracking.trackers import TRACKERS, require; from maskwright.training.tracking.delivery import spool\n"
         "require({name: {} for name in TRACKERS})\n"
         "spool.COMMAND = ('true',)\n"
-        f"with spool.deliveries(make_run(Path({str(tmp_path / 'run')!r}), list(TRACKERS)), list(TRACKERS)): pass\n"
+        f"with spool.deliveries(logged_run(Path({str(tmp_path / 'run')!r}), list(TRACKERS)), list(TRACKERS)): pass\n"
         "print({name.partition('.')[0] for name in sys.modules} & set(TRACKERS))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from made_runs import add_evaluation, log, logged, make_run
 from maskwright.training.tracking.delivery.cursor import Cursor
 from maskwright.training.tracking.delivery.sender import Courier
+from run_folders import log, logged, logged_run, scored_half
 
 pytest.importorskip("tensorboard")
 
@@ -36,13 +36,13 @@ def expected(run):
 
 
 def test_read_back(tmp_path):
-    run = make_run(tmp_path / "run", ["tensorboard"])
-    add_evaluation(run, "test-001", 0.75)
+    run = logged_run(tmp_path / "run", ["tensorboard"])
+    scored_half(run)
     assert Courier(run, "tensorboard", lambda: 1234.5).deliver(True)
     assert scalars(run) == expected(run)
     found = shown(run)
     (score,) = found.Scalars("test/mIoU")
-    assert (score.step, score.value) == (1, 0.75)
+    assert (score.step, score.value) == (1, 0.5)
     assert {event.wall_time for event in found.Scalars("loss")} == {1234.5}
     first, second = found.Images("samples")
     assert (first.step, first.width, first.height, second.step) == (20, 8, 6, 40)
@@ -53,7 +53,7 @@ def test_read_back(tmp_path):
 
 
 def test_what_a_kill_left_is_written_again(tmp_path):
-    run = make_run(tmp_path / "run", ["tensorboard"], finished=False)
+    run = logged_run(tmp_path / "run", ["tensorboard"], finished=False)
     assert Courier(run, "tensorboard").deliver(False)
     before = Cursor.read(run, "tensorboard")
     log(run, range(50, 81, 10))

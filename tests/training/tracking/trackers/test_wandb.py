@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from made_runs import add_evaluation, log, logged, make_run
 from maskwright.training.tracking.delivery.cursor import Cursor
 from maskwright.training.tracking.delivery.sync import sync
+from run_folders import log, logged, logged_run, scored_half
 
 pytest.importorskip("wandb")
 
@@ -60,7 +60,7 @@ def kept(run):
 
 def test_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "hidden" * 8)
-    run = make_run(tmp_path / "run", [{"name": "wandb", "offline": True, "project": "trees"}])
+    run = logged_run(tmp_path / "run", [{"name": "wandb", "offline": True, "project": "trees"}])
     result = sync(run, timeout="120s")
     assert result.complete, result.human()
     history, config, _ = kept(run)
@@ -75,14 +75,14 @@ def test_offline(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_written_anew_when_there_is_more(tmp_path):
-    run = make_run(tmp_path / "run", [{"name": "wandb", "offline": True}], finished=False)
+    run = logged_run(tmp_path / "run", [{"name": "wandb", "offline": True}], finished=False)
     assert sync(run, timeout="120s").complete
     log(run, range(50, 101, 10))
     run.finish({})
-    add_evaluation(run, "test-001", 0.75)
+    scored_half(run)
     assert sync(run, timeout="120s").complete
     history, _, summary = kept(run)
-    assert history == logged(run) and summary["test/mIoU"] == 0.75
+    assert history == logged(run) and summary["test/mIoU"] == 0.5
     assert summary["best_checkpoint"] == str(run.best)
 
 
@@ -92,6 +92,6 @@ def test_dead_servers_are_given_up(tmp_path, monkeypatch, kind):
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     with socket.create_server(("127.0.0.1", 0)) as hole:
         port = hole.getsockname()[1] if kind == "silent" else 9
-        run = make_run(tmp_path / "run", [{"name": "wandb", "uri": f"http://127.0.0.1:{port}"}])
+        run = logged_run(tmp_path / "run", [{"name": "wandb", "uri": f"http://127.0.0.1:{port}"}])
         result = sync(run, timeout="45s").runs[str(run.path)][0]
     assert result.delivered == 0 and result.problem

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskwright.base.storage import atomic_write_json, numbered, read_json
+from maskwright.base.storage import atomic_write_json, read_json
 from maskwright.errors import DataError
 from maskwright.run import Run
 
@@ -58,11 +58,6 @@ def _file(run: Run, name: str) -> Path:
     return run.trackers / f"{name}.json"
 
 
-def evaluations(run: Run) -> list[Path]:
-    """Folders of finished evaluations by split, the oldest first."""
-    return [folder for _, _, folder in sorted(numbered(run.evaluations)) if (folder / "scores.json").is_file()]
-
-
 @dataclass(frozen=True)
 class Status:
     """A run and one of its trackers: so many of the `records` in its log have been `delivered`."""
@@ -94,7 +89,7 @@ def statuses(run: Run) -> list[Status]:
             and not cursor.sending
             and cursor.records >= records
             and (cursor.finished or run.finished is None)
-            and {f.name for f in evaluations(run)} <= set(cursor.evaluations)
+            and {f.name for f in run.evaluation_folders()} <= set(cursor.evaluations)
         )
         found.append(
             Status(

@@ -7,6 +7,7 @@ is sent with; what was noted but not confirmed is sent again as it was, which th
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.base import strictyaml
-from maskwright.base.storage import read_json
 from maskwright.core.classes import ClassTree
 from maskwright.errors import one_line
 from maskwright.run import Run
-from maskwright.training.tracking.delivery.cursor import Cursor, Sending, evaluations
+from maskwright.training.tracking.delivery.cursor import Cursor, Sending
 from maskwright.training.tracking.trackers import Tracker, build
 from maskwright.training.tracking.trackers.base import Scalar, TrackedRecord, TrackedRun, TrackedScores
 
@@ -136,7 +136,7 @@ class Courier:
         return file.read_bytes().split(b"\n")[skip:-1] if file.exists() else []
 
     def _unsent(self, sent: list[str]) -> list[Path]:
-        return [folder for folder in evaluations(self.run) if folder.name not in sent]
+        return [folder for folder in self.run.evaluation_folders() if folder.name not in sent]
 
     def _record(self, logged: dict[str, Any]) -> TrackedRecord:
         iteration = int(logged.pop("iteration"))
@@ -173,13 +173,16 @@ def _flat(config: Any, name: str = "") -> Iterator[tuple[str, Scalar]]:
 
 
 def _scores(folder: Path) -> TrackedScores:
-    result = read_json(folder / "scores.json")
-    values = {name: score["value"] for name, score in result["scores"].items()}
-    values |= {f"iou/{row['name']}": row["iou"] for row in result["classes"]}
+    # Only here, so that a process that delivers a log starts without the metrics.
+    from maskwright.evaluation.scoring.evaluation import Evaluation
+
+    evaluation = Evaluation.load(folder)
+    values = {name: getattr(evaluation.scores, name) for name in evaluation.intervals}
+    values |= {f"iou/{row.name}": row.iou for row in evaluation.scores.classes}
     return TrackedScores(
-        result["split"],
+        evaluation.split,
         int(folder.name.rpartition("-")[2]),
-        {name: value for name, value in values.items() if value is not None},
+        {name: value for name, value in values.items() if not math.isnan(value)},
         (folder / "scores.json").stat().st_mtime,
     )
 

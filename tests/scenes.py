@@ -1,4 +1,4 @@
-"""Evaluated runs made by hand: a dataset, predictions, and what `evaluate` leaves of them, without torch."""
+"""The scenes and planted errors of `bench/explain.py` as a dataset, and evaluated runs on it, without torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ import numpy as np
 import yaml
 
 from helpers import write
-from maskwright.base.storage import atomic_write_json, dump_json
-from maskwright.core.masks import mask_png
 from maskwright.data.opening import load_dataset
-from maskwright.evaluation.metrics import confusion_matrix, image_scores
 from maskwright.run import Run
-from tiny import config
+from run_folders import evaluate_masks, make_run
 
 IDS = [0, 7, 200, 9]
 TREE = [
@@ -63,27 +60,13 @@ def write_data(root: Path, images: int, classes: list | None = None, seed: int =
 
 
 def evaluated(
-    path: Path, root: Path, predict: Callable[[int, np.ndarray, np.ndarray], np.ndarray], name: str = "test-001"
+    path: Path, root: Path, predict: Callable[[int, np.ndarray, np.ndarray], np.ndarray], number: int = 1
 ) -> Run:
-    """The run `path` with the evaluation of predictions (H, W) that `predict` makes of the number of an image, the image
-    and its truth in indices."""
+    """The run `path` on the dataset `root` with an evaluation of what `predict` makes of the test images."""
     dataset, run = load_dataset(root), Run(path)
     if not run.info_file.is_file():
-        run.write_config(config(root))
-        atomic_write_json(run.info_file, {"dataset": {"root": str(root)}, "classes": dataset.classes.to_dict()})
-    folder = run.evaluations / name
-    confusions, rows = [], []
-    for index, sample in enumerate(dataset.splits["test"]):
-        image, truth = dataset.read(sample)
-        predicted = predict(index, image, truth).astype(np.uint8)
-        file = folder / "predictions" / f"{sample.name}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(mask_png(predicted, dataset.classes))
-        confusions.append(confusion_matrix(truth, predicted, len(dataset.classes)))
-        rows.append({"sample": sample.name, **image_scores(confusions[-1]).to_dict()})
-    (folder / "images.jsonl").write_text("".join(dump_json(row) + "\n" for row in rows))
-    np.save(folder / "confusions.npy", np.stack(confusions))
-    atomic_write_json(folder / "scores.json", {"split": "test"})
+        make_run(path, root=root, classes=dataset.classes)
+    evaluate_masks(run, dataset, predict, number=number)
     return run
 
 

@@ -1,8 +1,7 @@
-"""A finished run on disk with its dataset, written file by file: no training, no torch."""
+"""A dataset with hostile names and a finished run on it, for its report: no training, no torch."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,10 @@ import numpy as np
 import yaml
 
 from helpers import write
-from maskwright.base.storage import dump_json
-from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
-from maskwright.core.masks import mask_png
 from maskwright.data.opening import load_dataset
-from maskwright.evaluation.guarding import guard
-from maskwright.evaluation.guarding.number import Number, Origin
-from maskwright.evaluation.metrics import (
-    confusion_matrix,
-    constant_baseline,
-    headline,
-    image_scores,
-    mean_image_iou,
-    measures,
-    most_frequent_baseline,
-    scores,
-)
-from maskwright.run import Run
+from maskwright.evaluation.guarding.number import Origin
+from run_folders import append, evaluate_masks, make_run
 
 SIZE = (60, 80)
 HOSTILE = "<script>alert(1)</script>"
@@ -64,7 +49,7 @@ def write_dataset(root: Path, counts: dict[str, int], names: list[str] = CLASSES
 
 
 @dataclass(frozen=True)
-class Fake:
+class ReportedRun:
     """A run folder and its dataset."""
 
     run: Path
@@ -73,54 +58,17 @@ class Fake:
 
     def evaluate(self, split: str = "test", number: int = 1) -> dict[str, Any]:
         """What `evaluate` writes, for predictions that are the truth moved by some pixels and cut off below."""
-        folder = self.run / "evaluations" / f"{split}-{number:03d}"
-        classes, samples = self.dataset.classes, self.dataset.splits[split]
-        confusions, rows = [], []
-        for index, sample in enumerate(samples):
-            truth = self.dataset.read_mask(sample)
-            predicted = np.roll(np.where(truth == 255, 0, truth), index, axis=1).astype(np.uint8)
+
+        def predict(index: int, image: np.ndarray, truth: np.ndarray) -> np.ndarray:
+            predicted = np.roll(np.where(truth == 255, 0, truth), index, axis=1)
             predicted[len(predicted) - 4 * index :] = 0
-            (file := folder / "predictions" / f"{sample.name}.png").parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(mask_png(predicted, classes))
-            confusions.append(confusion_matrix(truth, predicted, len(classes)))
-            rows.append({"sample": sample.name, **image_scores(confusions[-1]).to_dict()})
-        result = evaluation(split, np.stack(confusions), classes, self.dataset.version(), str(folder))
-        findings = guard([Number.of("run", result, [sample.name for sample in samples], Run(self.run))])
-        result |= {"findings": [finding.to_dict() for finding in findings], "notes": [f.message for f in findings]}
-        np.save(folder / "confusions.npy", np.stack(confusions))
-        (folder / "scores.json").write_text(dump_json(result))
-        (folder / "images.jsonl").write_text("".join(dump_json(row) + "\n" for row in rows))
-        return result
+            return predicted
 
-
-def evaluation(split: str, confusions: np.ndarray, classes: ClassTree, version: str, folder: str) -> dict[str, Any]:
-    """The contents of `scores.json`; a test holds it against what the verb writes."""
-    total = confusions.sum(0)
-    baselines = {
-        "first_class": constant_baseline(total, classes.names, classes.ids[0], classes.ids),
-        "most_frequent": most_frequent_baseline(total, classes.names, classes.ids),
-    }
-    return {
-        "split": split,
-        "images": len(confusions),
-        **scores(total, classes.names, classes.ids).to_dict(headline(confusions)),
-        "aggregation": "dataset: counts summed over images, then divided; intervals: 95 % bootstrap over images",
-        "measures": {name: measure.to_dict() for name, measure in measures(confusions).items()},
-        "mean_image_iou": mean_image_iou(confusions).tolist(),
-        "baselines": {name: baseline.to_dict()["scores"] for name, baseline in baselines.items()},
-        "levels": [],
-        "notes": [],
-        "findings": [],
-        "origin": Origin().to_dict(),
-        "size": {},
-        "dataset_version": version,
-        "inputs": "",
-        "folder": folder,
-    }
+        found = evaluate_masks(self.run, self.dataset, predict, split=split, number=number, origin=Origin())
+        return found.to_dict()
 
 
 def write_run(run: Path, data: Path, dataset: Dataset) -> None:
-    classes = dataset.classes
     config = {
         "seed": 1,
         "data": {"root": str(data), "image_size": [48, 64], "keep_ratio": False, "resample": "lanczos"},
@@ -146,7 +94,6 @@ def write_run(run: Path, data: Path, dataset: Dataset) -> None:
         "maskwright": "0.1.0",
         "splits": splits,
         "dataset": {"name": data.name, "root": str(data), "version": dataset.version()},
-        "classes": classes.to_dict(),
         "device": "cpu",
         "threads": 2,
         "precision": {
@@ -183,20 +130,17 @@ def write_run(run: Path, data: Path, dataset: Dataset) -> None:
         )
         timing += [{"iteration": step, "seconds": step / 4}, {"iteration": step, "evaluation_seconds": 0.5}]
         write(run / "samples" / f"{step:06d}.png", np.full((90, 320, 3), step, np.uint8))
-    (run / "run.json").write_text(json.dumps(info))
-    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    (run / "metrics.jsonl").write_text("".join(dump_json(row) + "\n" for row in log))
-    (run / "timing.jsonl").write_text("".join(dump_json(row) + "\n" for row in timing))
-    (run / "finished.json").write_text(
-        json.dumps(
-            {
-                "iterations": 40,
-                "early_stopped": False,
-                "best_iteration": 30,
-                "best_val_mIoU": 0.6,
-                "seconds": 12.0,
-                "images_per_second": 26.7,
-                "setup_seconds": 3.0,
-            }
-        )
+    made = make_run(run, classes=dataset.classes, config=config, info=info)
+    append(made.metrics, log)
+    append(made.timing, timing)
+    made.finish(
+        {
+            "iterations": 40,
+            "early_stopped": False,
+            "best_iteration": 30,
+            "best_val_mIoU": 0.6,
+            "seconds": 12.0,
+            "images_per_second": 26.7,
+            "setup_seconds": 3.0,
+        }
     )
