@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.evaluation.comparing.inference import infer
-from maskwright.evaluation.comparing.marginals import Marginals, mIoU
-from maskwright.evaluation.comparing.resampling import bootstrap
+from maskwright.evaluation.metrics import Marginals
+from maskwright.evaluation.metrics.statistics import resampled_scores
 from maskwright.reporting.svg import Series, line_chart, standalone
 
 Floats = npt.NDArray[np.float64]
@@ -83,7 +83,7 @@ def predict(rng: np.random.Generator, images: Images, quality: float, own: float
 def expected(quality: float, own: float, classes: int = 3) -> float:
     """mIoU on very many images."""
     rng = np.random.default_rng(1)
-    return float(mIoU(predict(rng, draw_images(rng, Setting(4000, classes)), quality, own).total()))
+    return float(predict(rng, draw_images(rng, Setting(4000, classes)), quality, own).total().mIoU())
 
 
 def as_good(own: float, than: float, classes: int) -> float:
@@ -122,7 +122,7 @@ def rates(setting: Setting, comparisons: int, resamples: int, better: float = 0.
     verdict = right = outside = naive = 0
     for number in range(comparisons):
         entries = entries_of(rng, setting, better, quality)
-        found = infer(entries, mIoU, resamples=resamples, seed=number)
+        found = infer(entries, Marginals.mIoU, resamples=resamples, seed=number)
         verdict += any(d.verdict != "not distinguishable" for d in found.differences)
         right += any(d.verdict == "better" and d.first == 0 for d in found.differences)
         outside += any(not d.value.low <= 0 <= d.value.high for d in found.differences)
@@ -136,7 +136,7 @@ def rates(setting: Setting, comparisons: int, resamples: int, better: float = 0.
 
 
 def _naive(entries: Sequence[Sequence[Marginals]], resamples: int, seed: int) -> bool:
-    drawn = np.stack([bootstrap(entry, mIoU, resamples, seed).mean(0) for entry in entries])
+    drawn = np.stack([resampled_scores(entry, Marginals.mIoU, resamples, seed).mean(0) for entry in entries])
     ends = np.array([np.quantile(drawn[a] - drawn[b], [0.025, 0.975]) for a in range(len(drawn)) for b in range(a)])
     return bool(((ends[:, 0] > 0) | (ends[:, 1] < 0)).any())
 
@@ -192,7 +192,7 @@ def speed() -> float:
     """Seconds for 12 runs of 50 images and 21 classes, 5,000 resamples."""
     entries = entries_of(np.random.default_rng(0), Setting(50, classes=21, entries=12), 0.0, 0.0)
     start = time.perf_counter()
-    infer(entries, mIoU)
+    infer(entries, Marginals.mIoU)
     return time.perf_counter() - start
 
 

@@ -33,8 +33,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.sample import Sample
 from maskwright.data.formats.source import background_of
 from maskwright.evaluation.comparing.inference import infer
-from maskwright.evaluation.comparing.marginals import Marginals, mIoU
-from maskwright.evaluation.metrics import Interval
+from maskwright.evaluation.metrics import Interval, Marginals
 from maskwright.evaluation.scoring.stored import newest
 from maskwright.labels.deciding.estimating import PAIRS, WAYS, Difference, Way, choose
 from maskwright.labels.suspecting.copies import planted_copy
@@ -129,13 +128,13 @@ def trained(
 
 
 def real_differences(found: dict[Way, list[Marginals]]) -> list[Difference]:
-    inference, order = infer([found[way] for way in WAYS], mIoU), list(WAYS)
+    inference, order = infer([found[way] for way in WAYS], Marginals.mIoU), list(WAYS)
     differences = []
     for first, second in PAIRS:
         one = next(d for d in inference.differences if {order[d.first], order[d.second]} == {first, second})
         sign = 1 if order[one.first] == first else -1
         ends = sorted((sign * one.value.low, sign * one.value.high))
-        seeds = [float(mIoU(a.total()) - mIoU(b.total())) for a, b in zip(found[first], found[second], strict=True)]
+        seeds = [float(a.total().mIoU() - b.total().mIoU()) for a, b in zip(found[first], found[second], strict=True)]
         differences.append(Difference(first, second, Interval(sign * one.value.value, *ends), seeds))
     return differences
 
@@ -147,7 +146,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     iterations = given.iterations or estimate["iterations"]
     counts = trained(source, folder, spoilt, iterations, given)
     real = real_differences(counts)
-    means = {way: float(np.mean([mIoU(one.total()) for one in seeds])) for way, seeds in counts.items()}
+    means = {way: float(np.mean([one.total().mIoU() for one in seeds])) for way, seeds in counts.items()}
     rows = [
         {
             "first": one.first,

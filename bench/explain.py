@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from maskwright.core.classes import IGNORE
 from maskwright.data.opening import load_dataset
-from maskwright.evaluation.explaining.anatomy import components, dissect, tolerance_of
+from maskwright.evaluation.explaining.anatomy import dissect, object_labels, tolerance_of
 from maskwright.evaluation.explaining.kinds import BOUNDARY, CONFUSED, HALLUCINATED, LABEL_SUSPECT, MISSED, NAMES
 
 Bools = npt.NDArray[np.bool_]
@@ -105,7 +105,7 @@ def planted(
     found as, and the place in `PLANTS` of its plant, -1 elsewhere. `label`: errors go into the label."""
     wrong, kinds, plants = mask.copy(), np.zeros(mask.shape, np.uint8), np.full(mask.shape, -1)
     reach = tolerance_of(mask.shape)
-    objects = components(np.where(mask == IGNORE, 0, mask).astype(np.uint8))
+    objects = object_labels(np.where(mask == IGNORE, 0, mask).astype(np.uint8))
     free = mask == 0
     for number in range(1, int(objects.max()) + 1):
         shape = objects == number

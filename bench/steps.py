@@ -1,19 +1,21 @@
 """Whether a training chooses how a step is made as it would on a quiet machine, with busy programs beside it.
 
-    python bench/steps.py [--data DIR] [--model Unet] [--encoder NAME] [--args JSON] [--size H W] [--batch N]
-                          [--budget 5m] [--busy 0 1 2] [--starts 20] [--quiet 3] [--json]
+    python bench/steps.py [--data DIR] [--model UNet] [--encoder NAME] [--args JSON] [--size 96 96] [--batch 4]
+                          [--budget 1m] [--busy 0 1 2] [--starts 20] [--quiet 3] [--images 24]
 
-The config is what `plan` writes for the data (the pictures of `maskwright demo` when left out). Each start is a
-process of its own that makes the first batch and measures as `train` does, with 0, 1, 2, ... programs beside it that
-do nothing but sums, one thread each. The quiet choice, of precision and layout, is what most of the --quiet starts
-with nothing beside them take. The numbers of threads are told too, but follow the load and are not compared. Run it
-on a machine where nothing else works: the "quiet" starts say how far they agree.
+Prints one JSON document, and on stderr a line for each start. The config is what `plan` writes for the data (generated
+pictures when left out), by default small enough for 63 starts of some seconds each. Each start is a fresh process that
+makes the first batch and measures as `train` does, with 0, 1, 2, ... programs beside it that do nothing but sums, one
+thread each. The quiet choice, of precision and layout, is what most of the --quiet starts with nothing beside them
+take. The numbers of threads are printed too, but follow the load and are not compared. Run it on a machine where
+nothing else works: the "quiet" starts say how far they agree.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -22,6 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -49,22 +52,6 @@ def beside(programs: int) -> Iterator[None]:
             program.wait()
 
 
-def start(config: Path, busy: int) -> dict[str, Any]:
-    """The choice of one process."""
-    environment = {"GOMP_SPINCOUNT": "10000"} | os.environ  # as the command line sets it
-    with beside(busy):
-        done = subprocess.run(
-            [sys.executable, __file__, "--choose", str(config)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return dict(json.loads(done.stdout))
-
-
 def choice(file: Path) -> dict[str, Any]:
     """What a training of this config chooses here and now."""
     import torch
@@ -72,9 +59,9 @@ def choice(file: Path) -> dict[str, Any]:
     from maskwright.config import load_config
     from maskwright.data.opening import load_dataset
     from maskwright.training.distributed.processes import ALONE
-    from maskwright.training.precision import fast_arithmetic
+    from maskwright.training.measuring import choose_step
     from maskwright.training.prepare import prepare, training_splits
-    from maskwright.training.train import choose_step
+    from maskwright.training.step import fast_arithmetic
 
     config = load_config(file)
     dataset = load_dataset(config.data.root)
@@ -86,6 +73,27 @@ def choice(file: Path) -> dict[str, Any]:
         return asdict(chosen) | {"took": time.perf_counter() - began}
 
 
+def starts(config: Path, busy: int, number: int, of: str) -> list[dict[str, Any]]:
+    """The choices of so many fresh processes, one after another, with `busy` programs beside them."""
+    found: list[dict[str, Any]] = []
+    # Fresh processes that have already imported torch, but used none of its threads.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["maskwright.training.measuring"])
+    with beside(busy), ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+        for index in range(number):
+            began = time.perf_counter()
+            one = pool.submit(choice, config).result()
+            found.append(one)
+            print(
+                f"{of}, {busy} busy, start {index + 1} of {number}: {way(one)}, {one['threads']} threads, "
+                f"{one['step_seconds'] * 1000:.0f} ms per step; measured in {one['took']:.1f} s, "
+                f"{time.perf_counter() - began:.1f} s in all",
+                file=sys.stderr,
+                flush=True,
+            )
+    return found
+
+
 def way(found: dict[str, Any]) -> str:
     """What is compared."""
     return f"{found['precision']}, channels {'last' if found['channels_last'] else 'first'}"
@@ -93,21 +101,20 @@ def way(found: dict[str, Any]) -> str:
 
 def planned(data: Path, options: argparse.Namespace, file: Path) -> None:
     """Writes what `plan` chooses for the data, with the model, size and budget that were asked for."""
-    from maskwright.base.storage import atomic_write_text
-    from maskwright.config import RunConfig
-    from maskwright.modeling.models import takes_encoder
-    from maskwright.training.plan import ENCODER, plan
+    from maskwright.training.plan import plan
 
-    config = plan(data, encoder=ENCODER, weights="none", budget=options.budget).config
-    changes: dict[str, Any] = {}
-    if options.model:
-        encoder = (options.encoder or ENCODER) if takes_encoder(options.model) else None
-        changes["model"] = {"name": options.model, "encoder": encoder, "args": json.loads(options.args or "{}")}
-    if options.batch:
-        changes["train"] = config.train.model_dump() | {"batch_size": options.batch}
-    if options.size:
-        changes["data"] = config.data.model_dump(exclude_none=True) | {"image_size": options.size}
-    atomic_write_text(file, json.dumps(RunConfig.model_validate(config.to_dict() | changes).to_dict()))
+    height, width = options.size
+    overrides = [f"data.image_size=[{height}, {width}]", f"train.batch_size={options.batch}"]
+    overrides += [f"model.args={options.args}"] if options.args else []
+    plan(
+        data,
+        out=file,
+        model=options.model,
+        encoder=options.encoder,
+        weights="none",
+        budget=options.budget,
+        overrides=overrides,
+    )
 
 
 def summary(found: list[dict[str, Any]], quiet: str) -> dict[str, Any]:
@@ -126,42 +133,38 @@ def summary(found: list[dict[str, Any]], quiet: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="dataset folder; generated when left out")
-    parser.add_argument("--model", help="as planned when left out")
+    parser.add_argument("--model", default="UNet", help="a row of the model table")
     parser.add_argument("--encoder", help="for models that take one")
     parser.add_argument("--args", help="JSON of model.args")
-    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="as planned when left out")
-    parser.add_argument("--batch", type=int, help="as planned when left out")
-    parser.add_argument("--budget", default="5m")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(96, 96))
+    parser.add_argument("--batch", type=int, default=4, help="images of a step")
+    parser.add_argument("--budget", default="1m", help="a twentieth of it, and half as much, may be measured")
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2], help="numbers of busy programs")
     parser.add_argument("--starts", type=int, default=20, help="with each of them")
     parser.add_argument("--quiet", type=int, default=3, help="starts that say what the quiet choice is")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--choose", type=Path, metavar="CONFIG", help="only one start, here and now, as JSON")
+    parser.add_argument("--images", type=int, default=24, help="of the generated data")
     options = parser.parse_args()
-    if options.choose:
-        print(json.dumps(choice(options.choose)))
-        return
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line sets it; the starts inherit it
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         data, config = options.data or Path(name) / "data", Path(name) / "run.yaml"
         if not options.data:
             from maskwright.demonstration.generator import generate
 
-            generate(data, images=60, planted=0)
+            generate(data, images=options.images, planted=0)
         planned(data.resolve(), options, config)
-        alone = [start(config, 0) for _ in range(options.quiet)]
+        alone = starts(config, 0, options.quiet, "quiet")
         ((quiet, _),) = Counter(map(way, alone)).most_common(1)
         result: dict[str, Any] = {"quiet": quiet, "bar": BAR, "alone": summary(alone, quiet), "busy": {}}
         for busy in options.busy:
-            result["busy"][busy] = found = summary([start(config, busy) for _ in range(options.starts)], quiet)
-            if not options.json:
-                print(
-                    f"{busy} busy: {found['share']:.0%} of {options.starts} as quiet ({quiet}); {found['choices']}; "
-                    f"threads {found['threads']}; {found['median_step_seconds'] * 1000:.0f} ms per training step; "
-                    f"measured in {found['median_took']:.1f} s",
-                    flush=True,
-                )
-    if options.json:
-        print(json.dumps(result, indent=2))
+            result["busy"][busy] = found = summary(starts(config, busy, options.starts, "compared"), quiet)
+            print(
+                f"{busy} busy: {found['share']:.0%} of {options.starts} as quiet ({quiet}); {found['choices']}; "
+                f"threads {found['threads']}; measured in {found['median_took']:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    print(json.dumps(result | {"seconds": time.perf_counter() - began}, indent=2))
 
 
 if __name__ == "__main__":

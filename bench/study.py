@@ -21,7 +21,7 @@ from maskwright.core.geometry import Geometry
 from maskwright.data.opening import load_dataset
 from maskwright.demonstration.generator import generate
 from maskwright.training.image_cache import Decoded, write_decoded
-from maskwright.training.loader import Source
+from maskwright.training.loader import DecodedSamples
 
 
 def measure(data: Path, geometry: Geometry, rounds: int, work: Path) -> dict[str, float]:
@@ -31,13 +31,13 @@ def measure(data: Path, geometry: Geometry, rounds: int, work: Path) -> dict[str
     for turn in range(rounds):
         folder = work / str(turn)
         start = time.perf_counter()
-        plain = Source(dataset, samples, geometry).fill()
+        plain = DecodedSamples(dataset, samples, geometry).fill()
         seconds["decoded"].append(time.perf_counter() - start)
         start = time.perf_counter()
         assert write_decoded(folder, dataset, samples, geometry)
         seconds["first"].append(time.perf_counter() - start)
         start = time.perf_counter()
-        shared = Source(dataset, samples, geometry, decoded=Decoded.open(folder)).fill()
+        shared = DecodedSamples(dataset, samples, geometry, decoded=Decoded.open(folder)).fill()
         seconds["shared"].append(time.perf_counter() - start)
         assert (plain == shared).all()
     found = {name: statistics.median(times) for name, times in seconds.items()}

@@ -35,10 +35,11 @@ from maskwright.modeling.models import takes_encoder
 from maskwright.modeling.models.segmenter import AUTOCAST, Segmenter, load_segmenter
 from maskwright.modeling.optim.build import Groups, build_optimizer
 from maskwright.run import Run
-from maskwright.training.loader import Source
-from maskwright.training.plan import ENCODER, plan
-from maskwright.training.precision import fast_arithmetic, synchronise
+from maskwright.training.loader import DecodedSamples
+from maskwright.training.plan import plan
+from maskwright.training.planning.weights import ENCODER
 from maskwright.training.prepare import batches_of, training_splits
+from maskwright.training.step import fast_arithmetic, synchronise
 from maskwright.training.train import train
 
 WARM_UP = 10
@@ -84,7 +85,7 @@ class Bare:
         self.segmenter.model.to(memory_format=layout).train()
         dataset = load_dataset(config.data.root)
         samples = training_splits(dataset, config.data.holdout, config.seed)[0][: config.train.batch_size]
-        source = Source(dataset, samples, self.segmenter.preprocessing.geometry)
+        source = DecodedSamples(dataset, samples, self.segmenter.preprocessing.geometry)
         pairs = [source[index] for index in range(len(source))]
         images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
         self.images = self.segmenter.normalise(images)
@@ -125,7 +126,7 @@ class Plain:
         self.model = segmenter.model.to(memory_format=torch.contiguous_format).train()
         dataset = load_dataset(config.data.root)
         samples = training_splits(dataset, config.data.holdout, config.seed)[0]
-        source = Source(dataset, samples, segmenter.preprocessing.geometry)
+        source = DecodedSamples(dataset, samples, segmenter.preprocessing.geometry)
         source.fill()
         self.batches = batches_of(config, source)
         self.mean = torch.tensor(segmenter.preprocessing.mean, device=device).view(1, 3, 1, 1)

@@ -132,7 +132,7 @@ def disturbed(rng: random.Random, out: Path, settings: RunConfig, log: Path, sec
     pause = rng.choice([0.0, 1e9])
 
     def prepare() -> None:
-        training.Plan = partial(training.Plan, state_every_seconds=pause)  # type: ignore[attr-defined,assignment]
+        training.FitSettings = partial(training.FitSettings, state_every_seconds=pause)  # type: ignore[attr-defined,assignment]
         if kind == "operation":
             die_at(rng.randint(1, rng.choice([20, 100, 400])), rng.random() < 0.5)
 

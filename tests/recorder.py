@@ -11,7 +11,7 @@ from pathlib import Path
 
 from maskwright.training.tracking import trackers
 from maskwright.training.tracking.delivery import process
-from maskwright.training.tracking.trackers.base import Facts, Record, Scores, Tracker
+from maskwright.training.tracking.trackers.base import TrackedRecord, TrackedRun, TrackedScores, Tracker
 
 
 class Recorder(Tracker):
@@ -28,12 +28,12 @@ class Recorder(Tracker):
     def where(self) -> str:
         return str(self.store)
 
-    def open(self, facts: Facts) -> None:
+    def open(self, facts: TrackedRun) -> None:
         self._reach()
         self.state = {"opened": self.state.get("opened", 0) + 1}
         self._write({"open": facts.key, "params": dict(facts.params), "tags": dict(facts.tags)})
 
-    def send(self, records: Sequence[Record], at: float) -> None:
+    def send(self, records: Sequence[TrackedRecord], at: float) -> None:
         self._reach()
         for record in records:
             for name, value in record.values.items():
@@ -41,7 +41,7 @@ class Recorder(Tracker):
             if record.picture:
                 self._write({"picture": record.picture.name})
 
-    def score(self, scores: Scores) -> None:
+    def score(self, scores: TrackedScores) -> None:
         self._write({"split": scores.split, "number": scores.number, "values": dict(scores.values)})
 
     def close(self, finished: bool, best: Path | None) -> None:
@@ -73,7 +73,7 @@ class Anew(Recorder):
 
     anew = True
 
-    def open(self, facts: Facts) -> None:
+    def open(self, facts: TrackedRun) -> None:
         self.store.unlink(missing_ok=True)
         super().open(facts)
 
@@ -94,5 +94,5 @@ def values(store: Path) -> Counter:
 
 if __name__ == "__main__":
     trackers.TRACKERS.update(ROWS)
-    process._PAUSE = 0.05
+    process.PAUSE = 0.05
     process.main(sys.argv[1], sys.argv[2], float(sys.argv[3]))

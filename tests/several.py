@@ -35,12 +35,12 @@ from maskwright.core.dataset import Dataset
 from maskwright.errors import MaskwrightError
 from maskwright.modeling.models.segmenter import read_tensors
 from maskwright.run import Run
-from maskwright.training import loop
+from maskwright.training import loop, measuring
 from maskwright.training import train as training
 from maskwright.training.distributed.batch_norm import WholeBatchNorm
 from maskwright.training.distributed.processes import joined
 from maskwright.training.loader import Batches
-from maskwright.training.precision import Choice
+from maskwright.training.precision import StepChoice
 from tiny import EVERY_AUGMENTATION, config, write_dataset
 
 PATIENCE = 240.0
@@ -143,7 +143,7 @@ def remembering(folder: Path, rank: int) -> None:
 
 
 def saving_often() -> None:
-    training.Plan = partial(training.Plan, state_every_seconds=0.0)  # type: ignore[attr-defined,assignment]
+    training.FitSettings = partial(training.FitSettings, state_every_seconds=0.0)  # type: ignore[attr-defined,assignment]
 
 
 def at_step(step: int, number: int) -> None:
@@ -333,7 +333,7 @@ def budgeted(folder: Path) -> dict[str, Any]:
 
         loop.train_step = slow  # type: ignore[assignment]
         time.monotonic = lambda: clock() + told  # type: ignore[assignment]
-        training.choose = lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0})  # type: ignore[assignment]
+        measuring.choose = lambda *_: StepChoice("float32", 1.0, "told", {"float32": 1.0})  # type: ignore[assignment]
         remembering(folder, rank)
         training.train(run, out=out)
 
@@ -406,17 +406,17 @@ def normalisation(folder: Path) -> dict[str, Any]:
                 layer.bias.copy_(torch.linspace(-1, 1, 5))
         features = (torch.randn(4, 5, 3, 2) * 3 + 20).to(dtype).to(memory_format=layout)
         direction = torch.randn(4, 5, 3, 2).to(dtype)
-        with joined("cpu") as world:
-            whole, own = features.clone().requires_grad_(), features[world.rank :: 2].clone().requires_grad_()
+        with joined("cpu") as processes:
+            whole, own = features.clone().requires_grad_(), features[processes.rank :: 2].clone().requires_grad_()
             expected = layers[0](whole)
             expected.backward(direction)
-            with WholeBatchNorm(world):
+            with WholeBatchNorm(processes):
                 part = layers[1](own)
-            shared = world.whole(part)
+            shared = processes.whole(part)
             shared.backward(direction)
             if affine:
-                world.add_gradients(torch.optim.SGD(layers[1].parameters()))
-        pairs = {"out": (shared, expected), "features": (own.grad, whole.grad[world.rank :: 2])}
+                processes.add_gradients(torch.optim.SGD(layers[1].parameters()))
+        pairs = {"out": (shared, expected), "features": (own.grad, whole.grad[processes.rank :: 2])}
         pairs |= {key: (layers[1].state_dict()[key], value) for key, value in layers[0].state_dict().items()}
         if affine:
             pairs |= {
@@ -458,7 +458,7 @@ def campaign(folder: Path, kills: int = 40) -> dict[str, Any]:
     found: dict[str, Any] = {"killed": 0, "stopped": 0, "runs": 0, "mismatches": 0, "slowest": 0.0, "codes": []}
 
     def go_on(rank: int, out: Path, pause: float) -> None:
-        training.Plan = partial(training.Plan, state_every_seconds=pause)  # type: ignore[attr-defined,assignment]
+        training.FitSettings = partial(training.FitSettings, state_every_seconds=pause)  # type: ignore[attr-defined,assignment]
         if out.exists():
             training.resume(out)
         else:

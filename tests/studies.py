@@ -88,7 +88,7 @@ def lead(file: Path, out: Path, workers: int, log: Path, prepare: Callable[[], N
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
-        pool._PAUSE = 0.01
+        pool.PAUSE = 0.01
         pool.start = lambda study, name, slot, _: Fork(study, name, slot)  # type: ignore[assignment,return-value]
         prepare()
         code = study(file, workers=workers, out=out).exit_code
@@ -210,7 +210,7 @@ def wrong(out: Path, expected: dict[str, bytes]) -> list[str]:
     """What is not as in a study that was left in peace."""
     status: StudyStatus = study_status(out)
     if status.exit_code:
-        return status.lines()
+        return status.human().splitlines()
     found = results(out)
     return (
         [f"{name} differs" for name in expected | found if expected.get(name) != found.get(name)]

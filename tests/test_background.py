@@ -176,7 +176,7 @@ def test_explain_and_suspects_ask_the_same_role(tmp_path):
     assert kinds["missed"] > 500 and not kinds["hallucinated"] and not kinds["confused"]
     none = explain(run, background="none", workers=1)
     assert none.background is None
-    with pytest.raises(ConfigError, match="--background Backgroud: there is no such class; did you mean 'Background'"):
+    with pytest.raises(ConfigError, match="`background` Backgroud: there is no such class; did you mean 'Background'"):
         explain(run, background="Backgroud")
 
 

@@ -320,7 +320,7 @@ def imported(code: str) -> set[str]:
     ],
 )
 def test_waiting_threads_sleep_unless_the_user_decided(before, after):
-    cli._wait_politely(before)
+    cli.wait_politely(before)
     assert before == after
 
 

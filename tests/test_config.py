@@ -15,13 +15,13 @@ from maskwright.config import (
     EXCLUSIVE,
     SYNONYMS,
     RunConfig,
-    _as_model,
     check_document,
     json_schema,
     load_config,
     rebase,
     seconds_of,
 )
+from maskwright.config.checking import arguments_model
 from maskwright.errors import ConfigError
 from maskwright.modeling import augment, losses, models, optim
 from maskwright.training.tracking import trackers
@@ -288,8 +288,8 @@ def test_overrides_and_paths(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(path, ["train.iterations=many", "loss.0.nam=x"])
     assert raised.value.problems == [
-        "--set train.iterations=many: train.iterations: input should be a valid integer (given 'many')",
-        "--set loss.0.nam=x: loss.0.nam: no such key; known: label_smoothing",
+        "`overrides` train.iterations=many: train.iterations: input should be a valid integer (given 'many')",
+        "`overrides` loss.0.nam=x: loss.0.nam: no such key; known: label_smoothing",
     ]
 
 
@@ -323,7 +323,7 @@ def test_what_is_no_time(text: str) -> None:
 def test_arguments_of_every_row_can_be_checked(table: dict[str, Any], arguments: Any) -> None:
     for name in table:
         parameters = arguments(name)
-        model = _as_model(name, parameters)
+        model = arguments_model(name, parameters)
         defaults = {
             key: list(p.default) if isinstance(p.default, tuple) else p.default
             for key, p in parameters.items()
@@ -417,6 +417,13 @@ def test_refits_end_with_the_iterations_they_belong_to(tmp_path: Path) -> None:
     assert len(load_config(write(tmp_path, text)).train.refits) == 1
     assert load_config(write(tmp_path, text), ["train.iterations=20"]).train.refits == []
     assert load_config(write(tmp_path, text), ["train.epochs=1.0"]).train.refits == []
+
+
+@pytest.mark.parametrize("override", ["train.threads=1", "train.budget=1m"])
+def test_thread_changes_end_with_what_they_belong_to(tmp_path: Path, override: str) -> None:
+    text = SMALLEST.replace("epochs: 2.5", "iterations: 9, threads: 2, thread_changes: [{iteration: 3, threads: 1}]")
+    assert len(load_config(write(tmp_path, text)).train.thread_changes) == 1
+    assert load_config(write(tmp_path, text), [override]).train.thread_changes == []
 
 
 @pytest.mark.parametrize(

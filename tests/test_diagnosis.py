@@ -22,17 +22,17 @@ from helpers import fingerprint
 from maskwright.base import limits
 from maskwright.base.storage import dump_json
 from maskwright.base.workers import available_cores, worker_count
-from maskwright.diagnosis import EXAMINATIONS, Requirement, Row, doctor, human, requirements
+from maskwright.diagnosis import EXAMINATIONS, Probe, Requirement, doctor, requirements
 
 GIB = 1 << 30
 
 
-def rows_of(name: str) -> dict[str, Row]:
+def rows_of(name: str) -> dict[str, Probe]:
     """The rows of one examination, which may not raise."""
-    return {row.name: row for row in module._safely(name, EXAMINATIONS[name])}
+    return {row.name: row for row in module.examine_safely(name, EXAMINATIONS[name])}
 
 
-def row_of(name: str) -> Row:
+def row_of(name: str) -> Probe:
     (row,) = rows_of(name).values()
     return row
 
@@ -65,7 +65,8 @@ def test_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = json.loads(dump_json(report.to_dict()))
     assert document["rows"][0] == {"name": "maskwright", "value": module.__version__, "status": "ok", "fix": ""}
     assert document["ok"] == all(row.status == "ok" for row in report.rows)
-    text = human(report)
+    text = report.human()
+    assert str(report) == text and repr(report).startswith("DoctorReport(") and len(repr(report)) < 80
     for row in report.rows:
         assert f"{row.status:<7}  {row.name}" in text
         assert row.fix in text
@@ -74,11 +75,11 @@ def test_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", EXAMINATIONS)
 @pytest.mark.parametrize("error", [OSError("gone"), ValueError("odd"), ImportError("broken"), RuntimeError("driver")])
 def test_an_examination_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> None:
-    def fail() -> Iterator[Row]:
+    def fail() -> Iterator[Probe]:
         raise error
         yield
 
-    quick = {key: lambda: iter([Row("x", "y")]) for key in EXAMINATIONS} | {name: fail}
+    quick = {key: lambda: iter([Probe("x", "y")]) for key in EXAMINATIONS} | {name: fail}
     monkeypatch.setattr(module, "EXAMINATIONS", quick)
     report = doctor()
     assert len(report.rows) == len(EXAMINATIONS)
@@ -169,7 +170,7 @@ def test_missing_and_old_libraries_name_the_extra(monkeypatch: pytest.MonkeyPatc
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(util, "find_spec", lambda name: None)
-    assert row_of("device") == Row("device", "unknown without torch", "missing", "pip install maskwright[train]")
+    assert row_of("device") == Probe("device", "unknown without torch", "missing", "pip install maskwright[train]")
     assert row_of("pretrained weights").value == "none"
     assert "--download" in row_of("pretrained weights").fix
 
@@ -282,7 +283,7 @@ def test_no_control_groups(group: Path) -> None:
 def test_few_cores(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
-    assert row_of("cores") == Row("cores", "4 of 8 usable")
+    assert row_of("cores") == Probe("cores", "4 of 8 usable")
     put(group / "mount/a/b", cpu__max="150000 100000")
     row = row_of("cores")
     assert row.value == "4 of 8 usable, limited to 1.5 by a control group"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from helpers import make_dataset
 from maskwright.base.strictyaml import Document
 from maskwright.cli import app, main
 from maskwright.config import check_document
@@ -34,7 +36,8 @@ from maskwright.training.plan import measure_model
 from maskwright.training.tracking import trackers
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SITE = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *SITE]
 
 
 def blocks(language: str) -> list[str]:
@@ -53,6 +56,37 @@ def test_the_table_of_broken_inputs_is_up_to_date():
     page = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(page)
     assert page.TARGET.read_text() == page.render(), "run: python tools/broken_inputs.py"
+
+
+def test_the_python_page_is_up_to_date_and_complete():
+    import maskwright
+
+    spec = importlib.util.spec_from_file_location("python_reference", ROOT / "tools" / "python_reference.py")
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    text = page.TARGET.read_text()
+    assert text == page.render(), "run: python tools/python_reference.py"
+    for name in maskwright.__all__[1:]:
+        assert f"\n### {name}\n" in text or f"\n| `{name}` |" in text, name
+    links = set(re.findall(r"\]\(#(\w+)\)", text))
+    assert links and links <= {heading.lower() for heading in re.findall(r"^### (\w+)$", text, re.M)}
+
+
+def test_modules_that_the_pages_name_exist():
+    """Of the source, the tests, the benchmarks and the tools; a path may leave out what it has in common with others."""
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("src", "tests", "bench", "tools")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    named = [
+        (page.name, name) for page in PAGES for name in re.findall(r"`(?:python )?([\w/]+\.py)\b", page.read_text())
+    ]
+    example = set(re.findall(r"^New file `(.+?)`", (ROOT / "CONTRIBUTING.md").read_text(), re.M))
+    assert len(example) == 3
+    assert len(named) > 10
+    for page, name in named:
+        assert name in example or any(f"/{file}".endswith(f"/{name}") for file in files), f"{page}: {name}"
 
 
 def test_every_row_is_in_the_reference():
@@ -140,6 +174,25 @@ def test_python_in_the_readme_names_real_things(tmp_path):
         assert all(hasattr(maskwright, name) for name in re.findall(r"maskwright\.(\w+)\(", block))
 
 
+def test_python_in_the_readme_runs(tmp_path, monkeypatch):
+    """As it stands there, but for the length of the training."""
+    import maskwright
+
+    make_dataset(tmp_path / "DIR", describe=True)
+    monkeypatch.chdir(tmp_path)
+    small = ["data.image_size=[32, 32]", "train.batch_size=4", "train.iterations=4", "train.precision=float32"]
+    maskwright.plan(
+        "DIR", out="run.yaml", model="UNet", overrides=[*small, "train.channels_last=false", "train.threads=1"]
+    )
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert "train.budget=2m" in block
+    (tmp_path / "readme.py").write_text(block.replace("train.budget=2m", "train.iterations=4"))
+    names = runpy.run_path("readme.py")
+    assert len(names["table"]) == len(names["ds"].splits["test"]) and len(names["history"]) > 0
+    sizes = [image.shape[:2] for image in names["images"]]
+    assert len(sizes) == 4 and [mask.shape for mask in names["masks"]] == sizes
+
+
 def test_links_lead_somewhere():
     for page in PAGES:
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
@@ -157,7 +210,7 @@ def test_the_site_has_every_page(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "index.html").read_text()
-    for page in PAGES[1:]:
+    for page in SITE:
         built = page.relative_to(ROOT / "docs").with_suffix(".html").as_posix()
         assert (tmp_path / built).is_file() and f'href="{built}"' in text, f"{page.name}: name it in mkdocs.yml"
         assert not re.search(r"(src|href)=\"(https?:)?//[^\"]+\.(js|css|woff2?)", (tmp_path / built).read_text())

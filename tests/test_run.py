@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 from compared_runs import evaluate, make_run, predict, truth
 from maskwright import doctor
 from maskwright.base.storage import atomic_write_json
-from maskwright.diagnosis import human
 from maskwright.errors import DataError, Interrupted
 from maskwright.evaluation.comparing import compare
 from maskwright.evaluation.scoring.stored import evaluations, newest
@@ -158,8 +157,8 @@ def test_doctor_says_what_compare_says_of_a_run_that_has_learnt_nothing(tmp_path
     report = doctor(unlearnt)
     (finding,) = report.findings
     assert (finding.code, finding.message, finding.fix) == (said.code, f"test: {said.message}", said.fix)
-    assert finding.split == "test" and "not better than a constant prediction" in human(report)
-    assert doctor(learnt).findings == [] and "nothing wrong" in human(doctor(learnt))
+    assert finding.split == "test" and "not better than a constant prediction" in report.human()
+    assert doctor(learnt).findings == [] and "no problem found" in doctor(learnt).human()
     # The newest evaluation of a split counts.
     evaluate(unlearnt.path, counts, number=2)
     assert doctor(unlearnt).findings == []

@@ -88,7 +88,7 @@ def _unweighted() -> list[str]:
     return [f"`{name}`" for name in losses.LOSSES if not losses.takes_class_weights(name)]
 
 
-def _told(table: Mapping[str, Any]) -> list[str]:
+def _described(table: Mapping[str, Any]) -> list[str]:
     """What each row says of itself."""
     return [f"- `{name}`: {' '.join((row.__doc__ or '').split())}" for name, row in table.items()]
 
@@ -116,13 +116,13 @@ def render() -> str:
         f"\nAll but {', '.join(_unweighted())} take `class_weights`.",
         *_rows("Optimizers", optim.OPTIMIZERS, optim.optimizer_arguments),
         "",
-        *_told(optim.OPTIMIZERS),
+        *_described(optim.OPTIMIZERS),
         *_rows("Schedules", optim.SCHEDULES, optim.schedule_arguments),
         "",
-        *_told(optim.SCHEDULES),
+        *_described(optim.SCHEDULES),
         *_rows("Augmentations", [*augment.AUGMENTATIONS, augment.PASS_THROUGH], augment.arguments),
         "",
-        *_told(augment.AUGMENTATIONS),
+        *_described(augment.AUGMENTATIONS),
         *_rows("Trackers", trackers.TRACKERS, trackers.arguments),
     ]
     lines += ["\n### Selectors of class trees\n", "| name | how a pixel is labelled |", "|---|---|"]
@@ -145,7 +145,7 @@ def render() -> str:
     ]
     lines += ["\n## Findings of the audit\n", "| code | severity | meaning |", "|---|---|---|"]
     lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in CHECKS.items()]
-    lines += ["\n`audit --fix` mends, as edits:\n", "| code | how |", "|---|---|"]
+    lines += ["\n`audit --fix` fixes, as edits:\n", "| code | how |", "|---|---|"]
     lines += [f"| `{code}` | {how} |" for code, (how, _) in FIXES.items()]
     lines += ["\nFound while files are listed and annotations are read:\n", "| code | meaning |", "|---|---|"]
     lines += [f"| `{code}` | {meaning} |" for code, meaning in NOTES.items()]

@@ -1,7 +1,8 @@
 """Maskwright: from a folder of images with few and imperfect masks to a segmentation model that can be trusted.
 
-The verbs of the command line are functions here, imported when they are first used, so that
-`import maskwright` is light and needs no torch.
+The verbs of the command line are functions here. These, what they take and return, and the errors that they raise are
+imported when they are first used, so that `import maskwright` is light and needs no torch. Two lists hold each name, as
+type checkers read no table; a test holds them together.
 """
 
 from __future__ import annotations
@@ -12,36 +13,66 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from maskwright.config import RunConfig as RunConfig
     from maskwright.config import load_config as load_config
+    from maskwright.core.classes import ClassTree as ClassTree
+    from maskwright.core.dataset import Dataset as Dataset
+    from maskwright.core.edits import EditsResult as EditsResult
     from maskwright.core.edits import edits as edits
+    from maskwright.core.findings import Finding as Finding
+    from maskwright.core.findings import Severity as Severity
+    from maskwright.core.sample import Sample as Sample
+    from maskwright.data.auditing import AuditResult as AuditResult
+    from maskwright.data.convert import Certificate as Certificate
     from maskwright.data.convert import convert as convert
     from maskwright.data.opening import init as init
     from maskwright.data.opening import load_dataset as load_dataset
+    from maskwright.data.splitting.split import SplitResult as SplitResult
     from maskwright.data.splitting.split import split as split
     from maskwright.demonstration.demo import demo as demo
+    from maskwright.diagnosis import DoctorReport as DoctorReport
     from maskwright.diagnosis import doctor as doctor
+    from maskwright.errors import ConfigError as ConfigError
+    from maskwright.errors import DataError as DataError
+    from maskwright.errors import Interrupted as Interrupted
+    from maskwright.errors import LockedError as LockedError
+    from maskwright.errors import LostError as LostError
+    from maskwright.errors import MaskwrightError as MaskwrightError
+    from maskwright.errors import SetupError as SetupError
     from maskwright.evaluation.comparing import compare as compare
+    from maskwright.evaluation.comparing.results import Comparison as Comparison
+    from maskwright.evaluation.curves.curve import Curves as Curves
     from maskwright.evaluation.curves.finding import read_curves as read_curves
+    from maskwright.evaluation.explaining.results import Explanation as Explanation
     from maskwright.evaluation.scoring.evaluate import evaluate as evaluate
+    from maskwright.evaluation.scoring.results import Evaluation as Evaluation
+    from maskwright.inference.predict import Predictions as Predictions
     from maskwright.inference.predict import load as load
     from maskwright.inference.predict import predict as predict
+    from maskwright.labels.deciding.results import Decision as Decision
     from maskwright.labels.suspecting.applying import apply_proposals as apply_proposals
+    from maskwright.labels.suspecting.results import SuspectsResult as SuspectsResult
+    from maskwright.modeling.models.segmenter import Segmenter as Segmenter
     from maskwright.reporting import report as report
+    from maskwright.reporting.plots import Plots as Plots
     from maskwright.reporting.plots import plot as plot
     from maskwright.reporting.preview import preview as preview
+    from maskwright.run import Run as Run
     from maskwright.studies.matrix import load_study as load_study
+    from maskwright.studies.status import StudyStatus as StudyStatus
     from maskwright.studies.status import study_status as study_status
     from maskwright.studies.study import study as study
-    from maskwright.training.plan import plan as plan
+    from maskwright.training.tracking.delivery.sync import SyncResult as SyncResult
     from maskwright.training.tracking.delivery.sync import sync as sync
     from maskwright.training.train import resume as resume
     from maskwright.training.train import train as train
     from maskwright.verbs.audit import audit as audit
     from maskwright.verbs.decide import decide as decide
     from maskwright.verbs.explain import explain as explain
+    from maskwright.verbs.plan import plan as plan
     from maskwright.verbs.suspects import suspects as suspects
 
-_HOMES = {
+_VERBS = {
     "apply_proposals": "labels.suspecting.applying",
     "audit": "verbs.audit",
     "compare": "evaluation.comparing",
@@ -57,7 +88,7 @@ _HOMES = {
     "load_config": "config",
     "load_dataset": "data.opening",
     "load_study": "studies.matrix",
-    "plan": "training.plan",
+    "plan": "verbs.plan",
     "plot": "reporting.plots",
     "predict": "inference.predict",
     "preview": "reporting.preview",
@@ -71,6 +102,40 @@ _HOMES = {
     "sync": "training.tracking.delivery.sync",
     "train": "training.train",
 }
+# What verbs take and return, and what they raise.
+_NOUNS = {
+    "AuditResult": "data.auditing",
+    "Certificate": "data.convert",
+    "ClassTree": "core.classes",
+    "Comparison": "evaluation.comparing.results",
+    "ConfigError": "errors",
+    "Curves": "evaluation.curves.curve",
+    "DataError": "errors",
+    "Dataset": "core.dataset",
+    "Decision": "labels.deciding.results",
+    "DoctorReport": "diagnosis",
+    "EditsResult": "core.edits",
+    "Evaluation": "evaluation.scoring.results",
+    "Explanation": "evaluation.explaining.results",
+    "Finding": "core.findings",
+    "Interrupted": "errors",
+    "LockedError": "errors",
+    "LostError": "errors",
+    "MaskwrightError": "errors",
+    "Plots": "reporting.plots",
+    "Predictions": "inference.predict",
+    "Run": "run",
+    "RunConfig": "config",
+    "Sample": "core.sample",
+    "Segmenter": "modeling.models.segmenter",
+    "SetupError": "errors",
+    "Severity": "core.findings",
+    "SplitResult": "data.splitting.split",
+    "StudyStatus": "studies.status",
+    "SuspectsResult": "labels.suspecting.results",
+    "SyncResult": "training.tracking.delivery.sync",
+}
+_HOMES = _VERBS | _NOUNS
 __all__ = ["__version__", *sorted(_HOMES)]
 
 
@@ -78,3 +143,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'maskwright' has no attribute {name!r}")
     return getattr(importlib.import_module(f"maskwright.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__doc__", "__file__", "__name__", "__path__"]

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import tomllib
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata, util
@@ -22,15 +23,16 @@ from typing import Any, Literal
 import psutil
 
 from maskwright import __version__
+from maskwright.base.display import Result
 from maskwright.base.limits import cpu_limit, memory_limit
 from maskwright.base.workers import usable_cores
 from maskwright.core.findings import Finding, summarise
+from maskwright.errors import argument
 from maskwright.evaluation.guarding import UNLEARNT, guard
 from maskwright.evaluation.guarding.number import Number
 from maskwright.evaluation.scoring.stored import evaluated_splits, newest
 from maskwright.run import Run
-from maskwright.training.doctor import examine
-from maskwright.training.doctor import human as in_words
+from maskwright.training.doctor import examine, sentences
 
 Status = Literal["ok", "warning", "missing"]
 
@@ -44,7 +46,7 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:[^;]*?[>=]=\s*([\d.]+))?[^;]*(?:
 
 
 @dataclass(frozen=True)
-class Row:
+class Probe:
     """One examination. `fix` says what to do about a `status` other than `ok`."""
 
     name: str
@@ -53,11 +55,11 @@ class Row:
     fix: str = ""
 
 
-@dataclass(frozen=True)
-class DoctorReport:
+@dataclass(frozen=True, repr=False)
+class DoctorReport(Result):
     """All examinations, in a fixed order, and what was found about a run if one was given."""
 
-    rows: list[Row]
+    rows: list[Probe]
     findings: list[Finding] | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,6 +74,23 @@ class DoctorReport:
             else {"findings": [finding.to_dict() for finding in self.findings], "summary": summarise(self.findings)}
         )
 
+    def human(self) -> str:
+        """As text for a terminal."""
+        width = max(len(row.name) for row in self.rows)
+        lines = []
+        for row in self.rows:
+            lines.append(f"{row.status:<7}  {row.name:<{width}}  {row.value}")
+            if row.fix:
+                lines.append(f"{'':<7}  {'':<{width}}  -> {row.fix}")
+        if self.findings is not None:
+            lines += ["", sentences(self.findings) or "the run: no problem found in its log and its evaluations"]
+        return "\n".join(lines)
+
+    def facts(self) -> dict[str, object]:
+        """For the short forms."""
+        states = dict[str, object](Counter(row.status for row in self.rows))
+        return {**states, "findings": None if self.findings is None else len(self.findings)}
+
 
 def doctor(run: str | Path | Run | None = None) -> DoctorReport:
     """Examines versions, extras, device, bfloat16, cores, memory, disk and pretrained weights, none of which raises;
@@ -81,7 +100,7 @@ def doctor(run: str | Path | Run | None = None) -> DoctorReport:
     if run is not None:
         opened = run if isinstance(run, Run) else Run.open(run)
         findings = [*examine(opened), *_unlearnt(opened)]
-    return DoctorReport([row for name, look in EXAMINATIONS.items() for row in _safely(name, look)], findings)
+    return DoctorReport([row for name, look in EXAMINATIONS.items() for row in examine_safely(name, look)], findings)
 
 
 def _unlearnt(run: Run) -> Iterator[Finding]:
@@ -95,21 +114,22 @@ def _unlearnt(run: Run) -> Iterator[Finding]:
             )
 
 
-def _safely(name: str, look: Callable[[], Iterator[Row]]) -> list[Row]:
+def examine_safely(name: str, look: Callable[[], Iterator[Probe]]) -> list[Probe]:
+    """The rows of one examination; where it fails, one that says so."""
     try:
         with warnings.catch_warnings(action="ignore"):
             return list(look())
     except Exception as error:
         why = f"could not be examined ({type(error).__name__}: {error})"
-        return [Row(name, why, "warning", "if it matters for your work, look at it by hand")]
+        return [Probe(name, why, "warning", "if it matters for your work, look at it by hand")]
 
 
 # --- software --------------------------------------------------------------------------------------------
 
 
-def _python() -> Iterator[Row]:
-    yield Row("maskwright", __version__)
-    yield Row("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+def _python() -> Iterator[Probe]:
+    yield Probe("maskwright", __version__)
+    yield Probe("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
 
 
 @dataclass(frozen=True)
@@ -139,7 +159,7 @@ def requirements() -> list[Requirement]:
     return [Requirement(found[1], found[2] or "", found[3] or "") for found in matches]
 
 
-def _libraries() -> Iterator[Row]:
+def _libraries() -> Iterator[Probe]:
     needed = requirements()
     yield _library_row("libraries", [item for item in needed if not item.extra], "pip install --upgrade maskwright")
     for extra in dict.fromkeys(item.extra for item in needed if item.extra):
@@ -152,7 +172,7 @@ def _libraries() -> Iterator[Row]:
         yield replace(row, status="ok") if extra != "train" and row.value.startswith(_ABSENT) else row
 
 
-def _library_row(name: str, needed: list[Requirement], fix: str) -> Row:
+def _library_row(name: str, needed: list[Requirement], fix: str) -> Probe:
     found, missing, old = [], [], []
     for item in needed:
         try:
@@ -164,7 +184,7 @@ def _library_row(name: str, needed: list[Requirement], fix: str) -> Row:
         if _numbers(version) < _numbers(item.least):
             old.append(f"{item.name} {version} is older than {item.least}")
     value = "; ".join(filter(None, [", ".join(found), _ABSENT + ", ".join(missing) if missing else "", *old]))
-    return Row(name, value, "missing" if missing else "warning" if old else "ok", fix if missing or old else "")
+    return Probe(name, value, "missing" if missing else "warning" if old else "ok", fix if missing or old else "")
 
 
 def _numbers(version: str) -> list[int]:
@@ -172,10 +192,10 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3]]
 
 
-def _weights() -> Iterator[Row]:
+def _weights() -> Iterator[Probe]:
     how = "`maskwright plan DIR --download` fetches those of the encoder; a .safetensors file will do as well"
     if util.find_spec("huggingface_hub") is None:
-        yield Row("pretrained weights", "none", fix=how)
+        yield Probe("pretrained weights", "none", fix=how)
         return
     from huggingface_hub import CacheNotFound, scan_cache_dir
 
@@ -184,56 +204,56 @@ def _weights() -> Iterator[Row]:
     except CacheNotFound:
         names = []
     encoders = [name for name in names if name.startswith(("timm/", "smp-hub/"))]
-    yield Row("pretrained weights", ", ".join(encoders) or "none", fix="" if encoders else how)
+    yield Probe("pretrained weights", ", ".join(encoders) or "none", fix="" if encoders else how)
 
 
 # --- processor and device --------------------------------------------------------------------------------
 
 
-def _device() -> Iterator[Row]:
+def _device() -> Iterator[Probe]:
     if util.find_spec("torch") is None:
-        yield Row("device", "unknown without torch", "missing", "pip install maskwright[train]")
+        yield Probe("device", "unknown without torch", "missing", "pip install maskwright[train]")
         return
     try:
         import torch
     except (ImportError, OSError) as error:  # a build for other libraries or another processor
-        yield Row("device", f"torch cannot be imported ({error})", "missing", "pip install --force-reinstall torch")
+        yield Probe("device", f"torch cannot be imported ({error})", "missing", "pip install --force-reinstall torch")
         return
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        yield Row("device", "CUDA: " + ", ".join(names))
+        yield Probe("device", "CUDA: " + ", ".join(names))
         brain = torch.cuda.is_bf16_supported(including_emulation=False)
-        yield Row("bfloat16 on the GPU", "supported" if brain else "no: training uses float32")
+        yield Probe("bfloat16 on the GPU", "supported" if brain else "no: training uses float32")
     elif Path("/proc/driver/nvidia/version").exists():
-        yield Row(
+        yield Probe(
             "device",
             f"CPU: torch {torch.__version__} cannot use the NVIDIA driver that is here",
             "warning",
             "install a build of torch for the CUDA version of the driver",
         )
     else:
-        yield Row("device", "CPU" + (" (MPS is present but not used)" if torch.backends.mps.is_available() else ""))
+        yield Probe("device", "CPU" + (" (MPS is present but not used)" if torch.backends.mps.is_available() else ""))
 
 
-def _bfloat16() -> Iterator[Row]:
+def _bfloat16() -> Iterator[Probe]:
     if not CPUINFO.exists():
-        yield Row("bfloat16 on the CPU", "only Linux tells; training measures it")
+        yield Probe("bfloat16 on the CPU", "only Linux tells; training measures it")
         return
     lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", CPUINFO.read_text(), re.MULTILINE)
     found = [flag for flag in _BF16_FLAGS if lines and flag in lines[0].split()]
-    yield Row(
+    yield Probe(
         "bfloat16 on the CPU",
         ", ".join(found) if found else "no: training measures, and uses float32",
         fix="" if found else "nothing to do; processors with avx512_bf16 or amx_bf16 train about twice as fast",
     )
 
 
-def _cores() -> Iterator[Row]:
+def _cores() -> Iterator[Probe]:
     there = os.cpu_count() or 1
     usable, quota = usable_cores(), cpu_limit()
     value = f"{usable} of {there} usable" + (f", limited to {quota:g} by a control group" if quota < usable else "")
     few = min(usable, quota) < 2
-    yield Row(
+    yield Probe(
         "cores",
         value,
         "warning" if few else "ok",
@@ -244,14 +264,14 @@ def _cores() -> Iterator[Row]:
 # --- memory and disk -------------------------------------------------------------------------------------
 
 
-def _memory() -> Iterator[Row]:
+def _memory() -> Iterator[Probe]:
     memory = psutil.virtual_memory()
     limit = memory_limit()
     value = f"{_gib(memory.total)} in all, {_gib(memory.available)} free"
     if limit < memory.total:
         value += f", limited to {_gib(limit)} by a control group"
     low = min(memory.available, limit) < _MIN_MEMORY
-    yield Row(
+    yield Probe(
         "memory",
         value,
         "warning" if low else "ok",
@@ -259,16 +279,16 @@ def _memory() -> Iterator[Row]:
     )
 
 
-def _shared_memory() -> Iterator[Row]:
+def _shared_memory() -> Iterator[Probe]:
     if sys.platform != "linux":
-        yield Row("/dev/shm", "not used on this system")
+        yield Probe("/dev/shm", "not used on this system")
         return
     if not Path("/dev/shm").is_dir():
-        yield Row("/dev/shm", "none", "warning", "set train.workers to 0: loader processes pass batches through it")
+        yield Probe("/dev/shm", "none", "warning", "set train.workers to 0: loader processes pass batches through it")
         return
     usage = shutil.disk_usage("/dev/shm")
     low = usage.free < _MIN_SHM
-    yield Row(
+    yield Probe(
         "/dev/shm",
         f"{_gib(usage.total)} in all, {_gib(usage.free)} free",
         "warning" if low else "ok",
@@ -276,14 +296,19 @@ def _shared_memory() -> Iterator[Row]:
     )
 
 
-def _disk() -> Iterator[Row]:
+def _disk() -> Iterator[Probe]:
     for name, folder in (("working folder", Path.cwd()), ("temporary folder", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free
         if not os.access(folder, os.W_OK | os.X_OK):
-            yield Row(name, f"{folder}: not writable", "missing", "go to a folder that you may write to, or give --out")
+            yield Probe(
+                name,
+                f"{folder}: not writable",
+                "missing",
+                f"go to a folder where you may write, or give {argument('out')}",
+            )
         else:
             low = free < _MIN_DISK
-            yield Row(
+            yield Probe(
                 name,
                 f"{folder}: {_gib(free)} free",
                 "warning" if low else "ok",
@@ -295,7 +320,7 @@ def _gib(size: float) -> str:
     return f"{size / GIB:.1f} GiB"
 
 
-EXAMINATIONS: dict[str, Callable[[], Iterator[Row]]] = {
+EXAMINATIONS: dict[str, Callable[[], Iterator[Probe]]] = {
     "python": _python,
     "libraries": _libraries,
     "device": _device,
@@ -306,16 +331,3 @@ EXAMINATIONS: dict[str, Callable[[], Iterator[Row]]] = {
     "disk": _disk,
     "pretrained weights": _weights,
 }
-
-
-def human(report: DoctorReport) -> str:
-    """The report as text for a terminal."""
-    width = max(len(row.name) for row in report.rows)
-    lines = []
-    for row in report.rows:
-        lines.append(f"{row.status:<7}  {row.name:<{width}}  {row.value}")
-        if row.fix:
-            lines.append(f"{'':<7}  {'':<{width}}  -> {row.fix}")
-    if report.findings is not None:
-        lines += ["", in_words(report.findings) or "the run: nothing wrong is seen in its log and its evaluations"]
-    return "\n".join(lines)

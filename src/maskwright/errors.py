@@ -1,7 +1,8 @@
 """The one exception tree. The process exit code of an error lives on its class.
 
 Every message reads `where: what is wrong; what to do`. The command line prints it in one line per
-problem and exits with the code; no traceback is shown unless `--debug` is given.
+problem and exits with the code; no traceback is shown unless `--debug` is given. A message that speaks of an argument
+names it by `argument`: as its reader gives it, in Python or on the command line.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _LONGEST = 1500
+_speaks_options = False
 
 
 def one_line(text: str) -> str:
@@ -17,6 +19,21 @@ def one_line(text: str) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+
+
+def speak_options(on: bool) -> bool:
+    """Whether messages name command-line options from now on, in the whole process; returns what held before."""
+    global _speaks_options
+    before, _speaks_options = _speaks_options, on
+    return before
+
+
+def argument(name: str, option: str = "") -> str:
+    """The argument `name` in a message: `min_score` in backticks for a caller in Python; for the command line the
+    `option`, which is `--min-score` when left out."""
+    if not _speaks_options:
+        return f"`{name}`"
+    return option or "--" + name.replace("_", "-")
 
 
 class MaskwrightError(Exception):

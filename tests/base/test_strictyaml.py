@@ -300,7 +300,7 @@ class TestOverrides:
         for part in path:
             found = found[part]
         assert found == value
-        assert document.where(path) == f"--set {override}"
+        assert document.where(path) == f"`overrides` {override}"
 
     @pytest.mark.parametrize(
         ("override", "what"),
@@ -325,7 +325,7 @@ class TestOverrides:
         with pytest.raises(ConfigError) as raised:
             apply_overrides(self.document(), [override])
         assert what in str(raised.value)
-        assert str(raised.value).startswith(f"--set {override}")
+        assert str(raised.value).startswith(f"`overrides` {override}")
 
     def test_later_ones_win_and_problems_point_at_them(self) -> None:
         document = parse("inner: {size: 1}", "f.yaml")
@@ -333,8 +333,8 @@ class TestOverrides:
         with pytest.raises(ConfigError) as raised:
             validate(Outer, document)
         assert raised.value.problems == [
-            "--set name=3: name: input should be a valid string (given 3)",
-            "--set inner.size=0: inner.size: input should be greater than 0 (given 0)",
+            "`overrides` name=3: name: input should be a valid string (given 3)",
+            "`overrides` inner.size=0: inner.size: input should be greater than 0 (given 0)",
         ]
 
 

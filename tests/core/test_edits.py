@@ -160,6 +160,6 @@ def test_what_was_undone_is_in_the_document_and_in_python(home, capsys):
 
 def test_a_batch_without_undo_is_refused(home):
     add_edits(home, [Edit("split", "train/000", "val")], "")
-    with pytest.raises(ConfigError, match="give --undo"):
+    with pytest.raises(ConfigError, match="give `undo`"):
         edits(home, batch="1")
     assert len(edits(home).batches) == 1

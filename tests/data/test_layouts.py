@@ -74,13 +74,13 @@ class TestLayouts:
         make_dataset(tmp_path, images=4)
         (tmp_path / "labels").rename(tmp_path / "labels_coarse")
         write(tmp_path / "labels_precise/train/000.png", np.zeros((48, 64), np.uint8))
-        with pytest.raises(ConfigError, match=r"labels_coarse and labels_precise could both hold the masks.*--masks"):
+        with pytest.raises(ConfigError, match=r"labels_coarse and labels_precise could both hold the masks.*`masks`"):
             detect(tmp_path)
         assert detect(tmp_path, masks="labels_precise").file.masks.folder == "labels_precise"
-        with pytest.raises(ConfigError, match="--masks other: no such folder"):
+        with pytest.raises(ConfigError, match="`masks` other: no such folder"):
             detect(tmp_path, masks="other")
         make_dataset(tmp_path, images=4, layout="flat")
-        with pytest.raises(ConfigError, match=r"images and img could both hold the images.*--images"):
+        with pytest.raises(ConfigError, match=r"images and img could both hold the images.*`images`"):
             detect(tmp_path)
         assert detect(tmp_path, images="img", masks="masks").file.images.folder == "img"
 

@@ -129,12 +129,12 @@ class TestLevels:
         before = fingerprint(tmp_path / "out")
         assert len(predict(tree, [images], out=tmp_path / "out", selector="top_down").rows) == 4
         for other in ({"levels": True}, {"selector": "leaf"}):
-            with pytest.raises(ConfigError, match="holds predictions with another --selector or --levels"):
+            with pytest.raises(ConfigError, match="holds predictions with another `selector` or `levels`"):
                 predict(tree, [images], out=tmp_path / "out", **other)
         assert fingerprint(tmp_path / "out") == before
 
     def test_a_flat_list_has_none(self, model, images, tmp_path):
-        with pytest.raises(ConfigError, match="--levels: the classes of this model are a flat list"):
+        with pytest.raises(ConfigError, match="`levels`: the classes of this model are a flat list"):
             predict(model, [images], out=tmp_path / "out", levels=True)
         with pytest.raises(ConfigError, match="selector: levels is for class trees"):
             predict(model, [images], out=tmp_path / "out", selector="levels")

@@ -47,7 +47,7 @@ def test_the_page_keeps_what_every_page_promises(made):
 
 def test_every_number_of_the_kinds_is_that_of_the_result(made):
     result, page = made[0], read(made[1])
-    rows = table(page, "kind", "wrong pixels", "share of them", "images", "worth in mIoU")
+    rows = table(page, "kind", "wrong pixels", "share of them", "images", "mIoU gained if fixed")
     assert [row[0][0].strip() for row in rows[:-1]] == [kind.name.replace("_", " ") for kind in result.by_worth]
     for row, kind in zip(rows, result.by_worth, strict=False):
         assert row[1][1][0] == str(kind.pixels) and row[2][1] == [str(kind.share)] and row[3][1] == [str(kind.images)]

@@ -163,7 +163,7 @@ def test_audit_writes_its_folder_from_python(tmp_path):
     check_promises(read(result.page))
     assert len([*(tmp_path / "out/overlays/overlays").rglob("*.jpg")]) == 2
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["audit.json", "index.html", "overlays"]
-    with pytest.raises(ConfigError, match="--overlays needs --out"):
+    with pytest.raises(ConfigError, match="`overlays` needs `out`"):
         maskwright.audit(root, overlays=2)
 
 
@@ -246,5 +246,5 @@ def test_an_unknown_folder_names_what_is_known(tmp_path, home):
     with pytest.raises(DataError, match="empty: nothing to report on; give a run, a study .*`audit --out`, `suspects`"):
         report(tmp_path / "empty")
     result = maskwright.suspects(home)
-    with pytest.raises(ConfigError, match="leave --out out"):
+    with pytest.raises(ConfigError, match="leave `out` out"):
         report(result.folder, out=tmp_path / "page.html")

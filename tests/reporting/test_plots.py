@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import io
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,7 +19,7 @@ from evaluation.curves.logs import own, ultralytics
 from maskwright.cli import main
 from maskwright.errors import ConfigError, SetupError
 from maskwright.evaluation.curves.charts import Chart, Line
-from maskwright.reporting.plots import _thinned, draw_svg, plot
+from maskwright.reporting.plots import draw_svg, plot, thinned
 from maskwright.reporting.png import draw_png
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -149,14 +151,49 @@ def test_png_files_and_what_they_need(tmp_path, monkeypatch):
     assert not (tmp_path / "none").exists()
 
 
-def test_long_lines_are_thinned_but_keep_their_ends_and_extremes():
+def test_long_lines_arethinned_but_keep_their_ends_and_extremes():
     rng = np.random.default_rng(0)
     points = tuple((float(x), float(y)) for x, y in enumerate(rng.normal(size=20_000)))
-    kept = _thinned(points)
+    kept = thinned(points)
     assert len(kept) <= 405 and kept[0] == points[0] and kept[-1] == points[-1] and set(kept) <= set(points)
     ys = [y for _, y in points]
     holed = tuple((x, None if 7000 < x < 7010 else y) for x, y in points)
-    assert None in {y for _, y in _thinned(holed)}
+    assert None in {y for _, y in thinned(holed)}
     assert {min(ys), max(ys)} <= {y for _, y in kept} and list(kept) == sorted(kept)
     gaps = tuple((float(x), None) for x in range(5000))
-    assert len(_thinned(gaps)) < 405 and _thinned(points[:400]) == points[:400]
+    assert len(thinned(gaps)) < 405 and thinned(points[:400]) == points[:400]
+
+
+def test_shown_and_not_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = own(tmp_path / "run")
+    before = sorted(tmp_path.rglob("*"))
+    shown = plot(run, show=True)
+    assert shown.folder is None and all(files == () for _, files in shown.charts) and shown.to_dict()["folder"] is None
+    images = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)" alt="([^"]+)"', shown._repr_html_())
+    assert (
+        [title for _, title in images]
+        == [chart.title for chart, _ in shown.charts]
+        == ["UNet, ce: loss", "UNet, ce: mIoU"]
+    )
+    for code, title in images:
+        texts = [element.text for element in ElementTree.fromstring(base64.b64decode(code)).iter(SVG + "text")]
+        assert title in texts
+    figures = shown.figures()
+    assert [figure.texts[0].get_text() for figure in figures] == [title for _, title in images]
+    assert [len(figure.axes[0].lines) for figure in figures] == [3, 2]  # training, validation, the mark of the best
+    assert sorted(tmp_path.rglob("*")) == before
+    assert len(repr(shown)) < 120 and str(shown) == shown.human() and "loss" in shown.human()
+
+
+@pytest.mark.parametrize("both", [{"out": "plots"}, {"png": True}])
+def test_shown_or_written(tmp_path, both):
+    with pytest.raises(ConfigError, match="writes no files"):
+        plot(own(tmp_path / "run"), show=True, **both)
+
+
+def test_figures_need_matplotlib(tmp_path, monkeypatch):
+    shown = plot(own(tmp_path / "run"), show=True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SetupError, match=r"maskwright\[plots\]"):
+        shown.figures()

@@ -28,6 +28,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sheets_and_legend(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = fingerprint(data)
     found = preview(config(data, augment=EVERY_AUGMENTATION, border="ignore"), images=5, out=tmp_path / "p")
+    assert str(found) == f"5 training images on 2 sheets in {tmp_path / 'p'}" and repr(found).startswith(
+        "Preview(folder="
+    )
     assert found.folder == tmp_path / "p" and len(found.sheets) == 2 and found.legend.is_file()
     assert len(found.samples) == len(set(found.samples)) == 5
     assert sorted(path.name for path in found.folder.iterdir()) == ["legend.png", "preview-001.png", "preview-002.png"]
@@ -53,10 +56,10 @@ def test_the_draws_are_those_of_the_training(data: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(Batches, "__getitem__", noted)
     train(settings, out=tmp_path / "run")
     shown: dict[str, list[tuple[bytes, bytes]]] = {}
-    block = module._block
+    block = module.sample_block
     monkeypatch.setattr(
         module,
-        "_block",
+        "sample_block",
         lambda name, pairs, *drawn: (
             shown.update({name: [(i.tobytes(), m.tobytes()) for i, m in pairs]}),
             block(name, pairs, *drawn),
@@ -73,7 +76,7 @@ def test_ignored_pixels_are_hatched_and_classes_outlined() -> None:
     mask[:, 30:] = IGNORE
     mask[10:20, 10:20] = 1
     colours = np.array([(0, 0, 0), (230, 159, 0)], np.uint8)
-    block = np.asarray(module._block("a", [(image, mask)], colours))
+    block = np.asarray(module.sample_block("a", [(image, mask)], colours))
     left, top, side = 8, 28, 160
     plain, drawn = block[top : top + side, left : left + side], block[top + side + 2 :][:side, left : left + side]
     assert (plain == 90).all()
@@ -93,7 +96,7 @@ def test_ignored_pixels_are_hatched_and_classes_outlined() -> None:
     ],
 )
 def test_tiles_can_be_looked_at(size: list[int], tile: tuple[int, int]) -> None:
-    assert module._tile_size(size) == tile
+    assert module.tile_size(size) == tile
 
 
 def test_no_weights_are_needed_and_nothing_is_trained(

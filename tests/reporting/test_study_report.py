@@ -11,6 +11,7 @@ from compared_runs import evaluate, make_run, predict, truth
 from maskwright.cli import main
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.comparing import compare
+from maskwright.evaluation.comparing.text import verdict_in_words
 from maskwright.reporting import report
 
 
@@ -41,7 +42,7 @@ def test_every_number_of_the_board_is_that_of_the_comparison(study):
     for cells, entry in zip(rows, result.entries, strict=True):
         assert cells[1][1] == [repr(entry.score.value)]
         assert cells[2][1] == [repr(entry.score.low), repr(entry.score.high)]
-        assert cells[4][0].startswith(entry.against_best or "the best")
+        assert cells[4][0].startswith(verdict_in_words(entry.against_best))
         assert cells[5][0] == "2"
         assert f"{entry.costs.parameters:,.0f}" in [cell[0] for cell in cells]
     assert {entry.against_best for entry in result.entries} == {None, "not distinguishable", "worse"}

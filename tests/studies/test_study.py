@@ -28,7 +28,7 @@ from maskwright.errors import ConfigError, DataError, Interrupted, LockedError, 
 from maskwright.studies import pool, progress_table, worker
 from maskwright.studies import study as running
 from maskwright.studies.folder import Study
-from maskwright.studies.progress_table import board as show
+from maskwright.studies.progress_table import shown_progress as show
 from maskwright.studies.status import RunStatus, StudyStatus, scored, study_status
 from maskwright.studies.study import study
 from maskwright.training import image_cache
@@ -69,7 +69,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs that were worked on, by this process."""
     monkeypatch.setattr(Here, "started", [])
     monkeypatch.setattr(pool, "start", Here)
-    monkeypatch.setattr(pool, "_PAUSE", 0)
+    monkeypatch.setattr(pool, "PAUSE", 0)
     return Here.started
 
 
@@ -152,7 +152,7 @@ def test_failed_runs_are_told_and_tried_again_only_when_asked(
     assert status.exit_code == DataError.exit_code and "train_01.png" in capsys.readouterr().err.splitlines()[-4]
     assert not (status.path / "runs" / "bad_fine").exists() and (status.path / "decoded").is_dir()
     again = study(file)
-    assert again == status and len(here) == 4 and "--retry tries it again" in capsys.readouterr().err
+    assert again == status and len(here) == 4 and "`retry` tries it again" in capsys.readouterr().err
     mask.write_bytes(good)
     retried = study(file, retry=True)
     assert states(retried) == {
@@ -215,7 +215,7 @@ def test_two_leaders_and_wrong_places(folder: Path, here: list[str]) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         study(file, workers=0)
     assert study(status.path, out=status.path).exit_code == 0  # where it is anyway
-    with pytest.raises(ConfigError, match="leave --out away"):
+    with pytest.raises(ConfigError, match="leave `out` out"):
         study(status.path, out=folder / "x")
     with pytest.raises(ConfigError, match="never overwritten"):
         study(file, out=folder / "data")
@@ -264,7 +264,7 @@ STATUS = StudyStatus(
 def test_the_time_that_is_left_and_the_lines() -> None:
     assert STATUS.seconds_left == 0.75 * 200 + (100 + 200) / 2  # its own speed, or the mean of those that have begun
     assert replace(STATUS, runs=STATUS.runs[2:]).seconds_left is None
-    assert STATUS.lines() == [
+    assert STATUS.human().splitlines() == [
         "a    finished    40/40  best val mIoU 0.7500  scored on test",
         "bcd  training    10/40",
         "e    failed      3/40  x: is broken; mend it",
@@ -275,6 +275,9 @@ def test_the_time_that_is_left_and_the_lines() -> None:
     assert replace(STATUS, runs=[replace(STATUS.runs[0], evaluated=["val"])]).next_command.endswith("st --split val")
     assert replace(STATUS, runs=STATUS.runs[1:]).next_command == ""
     assert (STATUS.exit_code, replace(STATUS, runs=STATUS.runs[:2]).exit_code) == (3, SetupError.exit_code)
+    assert repr(STATUS).startswith("StudyStatus(study='st', runs=4") and str(STATUS) == STATUS.human()
+    frame = replace(STATUS, runs=[replace(run, values={"seed": run.name}) for run in STATUS.runs]).to_pandas()
+    assert list(frame["seed"]) == ["a", "bcd", "e", "f"] and list(frame["iteration"]) == [40, 10, 3, 0]
     assert json.loads(dump_json(STATUS.to_dict()))["runs"][1] == {
         "name": "bcd",
         "run": "st/runs/bcd",
@@ -297,17 +300,18 @@ def test_plain_lines_are_shown_now_and_then(
     with show(lambda: STATUS) as tick:
         tick()
         assert capsys.readouterr().err == ""
-    monkeypatch.setattr(progress_table, "_LINES_EVERY", 0.0)
+    monkeypatch.setattr(progress_table, "LINES_EVERY", 0.0)
     with show(lambda: STATUS) as tick:
         tick()
-    assert capsys.readouterr().err.splitlines() == [*STATUS.lines()[1:3], STATUS.summary()]
+    assert capsys.readouterr().err.splitlines() == [*STATUS.human().splitlines()[1:3], STATUS.summary()]
 
 
 def test_a_terminal_shows_the_runs_that_something_happens_with() -> None:
     program = (
-        "from pathlib import PosixPath\nfrom maskwright.studies import progress_table as board\n"
+        "from pathlib import PosixPath\nfrom maskwright.studies import progress_table\n"
         "from maskwright.studies.status import RunStatus, StudyStatus\n"
-        f"board._DRAWN_EVERY = 0\nwith board.board(lambda: {STATUS}) as tick: tick()"
+        "progress_table.DRAWN_EVERY = 0\n"
+        f"with progress_table.shown_progress(lambda: StudyStatus({STATUS.path!r}, {STATUS.runs!r})) as tick: tick()"
     )
     leader, terminal = pty.openpty()
     subprocess.run(
@@ -322,7 +326,7 @@ def test_a_terminal_shows_the_runs_that_something_happens_with() -> None:
     assert (
         "training    10/40" in shown
         and "is broken" in shown
-        and "0:05:00 left" in shown
+        and "about 5:00 left" in shown
         and "waiting     0" not in shown
     )
 

@@ -175,11 +175,11 @@ def test_padding_teaches_nothing(tmp_path: Path) -> None:
     made = config(root, data={"root": str(root), "image_size": [32, 32], "keep_ratio": True})
     from maskwright.data.opening import load_dataset
     from maskwright.modeling.losses.build import build_loss
-    from maskwright.training.loader import Source
+    from maskwright.training.loader import DecodedSamples
     from maskwright.training.prepare import batches_of, geometry_of
 
     dataset = load_dataset(root)
-    batches = batches_of(made, Source(dataset, dataset.splits["train"], geometry_of(made)))
+    batches = batches_of(made, DecodedSamples(dataset, dataset.splits["train"], geometry_of(made)))
     _, targets = batches[0]
     assert (targets[:, 19:] == IGNORE).all() and (targets[:, :19] != IGNORE).all()
     criterion = build_loss([term.model_dump() for term in made.loss], np.array([[1, 1]]))

@@ -13,8 +13,8 @@ from maskwright.core.geometry import Geometry
 from maskwright.data.auditing import audit
 from maskwright.data.opening import load_dataset
 from maskwright.evaluation.scoring.evaluate import evaluate
-from maskwright.training.loader import Source
-from maskwright.training.plan import fingerprint
+from maskwright.training.loader import DecodedSamples
+from maskwright.training.planning.fingerprint import fingerprint
 from maskwright.training.train import train
 from tiny import config
 
@@ -51,7 +51,7 @@ def make(folder: Path, rule: str, images: int = 4) -> Path:
 def test_audit_and_training_count_the_same_pixels(tmp_path: Path, rule: str) -> None:
     dataset = load_dataset(make(tmp_path, rule))
     found = audit(dataset, progress=False).statistics.total
-    counts = Source(dataset, dataset.samples, Geometry((SIDE, SIDE))).fill().sum(0)
+    counts = DecodedSamples(dataset, dataset.samples, Geometry((SIDE, SIDE))).fill().sum(0)
     wanted = [4 * pixels for pixels in RULES[rule]]
     assert [*found.class_pixels, found.ignored_pixels] == wanted
     assert [*counts[:3], counts[255]] == wanted and counts.sum() == 4 * SIDE * SIDE

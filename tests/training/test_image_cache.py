@@ -16,7 +16,7 @@ from maskwright.errors import DataError
 from maskwright.run import Run
 from maskwright.training import image_cache
 from maskwright.training.image_cache import Decoded, decoded_folder, write_decoded
-from maskwright.training.loader import Source
+from maskwright.training.loader import DecodedSamples
 from maskwright.training.train import resume_part, train, train_part
 from tiny import EVERY_AUGMENTATION, config, write_dataset
 
@@ -39,10 +39,10 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_pixels_are_those_that_would_be_decoded(tmp_path: Path, dataset: Dataset, reads: list[str]) -> None:
     folder = tmp_path / "decoded" / "key"
     assert write_decoded(folder, dataset, dataset.samples[:8], GEOMETRY)
-    plain = Source(dataset, dataset.samples, GEOMETRY)
+    plain = DecodedSamples(dataset, dataset.samples, GEOMETRY)
     expected = [plain[i] for i in range(10)]
     reads.clear()
-    shared = Source(dataset, dataset.samples, GEOMETRY, image_cache=Decoded.open(folder))
+    shared = DecodedSamples(dataset, dataset.samples, GEOMETRY, image_cache=Decoded.open(folder))
     for _ in range(2):
         for i in range(10):
             for given, wanted in zip(shared[i], expected[i], strict=True):

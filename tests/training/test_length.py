@@ -14,10 +14,9 @@ from maskwright.errors import Interrupted
 from maskwright.modeling.optim.build import Schedule
 from maskwright.run import Run
 from maskwright.training import length as module
-from maskwright.training import loop
-from maskwright.training import train as training
+from maskwright.training import loop, measuring
 from maskwright.training.length import Budget, Length, Refit, fitted, needed, spacing
-from maskwright.training.precision import Choice
+from maskwright.training.precision import StepChoice
 from maskwright.training.train import resume, train
 from tiny import config, write_dataset
 
@@ -180,11 +179,11 @@ def clock(monkeypatch):
         clock.now += 2.0
         return validate(*arguments)
 
-    for room in (loop, training):
+    for room in (loop, measuring):
         monkeypatch.setattr(room, "validate", slow_validate)
     monkeypatch.setattr(loop, "train_step", slow_step)
-    monkeypatch.setattr(training, "choose", lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0}))
-    monkeypatch.setattr(training.time, "monotonic", clock.monotonic)
+    monkeypatch.setattr(measuring, "choose", lambda *_: StepChoice("float32", 1.0, "told", {"float32": 1.0}))
+    monkeypatch.setattr(measuring.time, "monotonic", clock.monotonic)
     return clock
 
 

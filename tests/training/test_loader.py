@@ -22,7 +22,7 @@ from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
 from maskwright.modeling.augment import AUGMENTATIONS, Pipeline
 from maskwright.training import loader
-from maskwright.training.loader import Batches, Source, batch_indices, stream
+from maskwright.training.loader import Batches, DecodedSamples, batch_indices, stream
 
 SIZE = (24, 32)
 PIPELINE = Pipeline([AUGMENTATIONS[name](p=0.5) for name in AUGMENTATIONS])
@@ -42,7 +42,7 @@ def opencv_threads() -> Iterator[None]:
 
 
 def batches_of(dataset: Dataset, **more: int) -> Batches:
-    return Batches(Source(dataset, dataset.samples, Geometry(SIZE)), PIPELINE, 4, 3, **more)
+    return Batches(DecodedSamples(dataset, dataset.samples, Geometry(SIZE)), PIPELINE, 4, 3, **more)
 
 
 def same(first: tuple[torch.Tensor, ...], second: tuple[torch.Tensor, ...]) -> bool:
@@ -85,7 +85,7 @@ class TestBatches:
         assert same(used[2], fresh[2]) and same(fresh[2], fresh[2])
 
     def test_augmentation_differs_between_epochs_and_not_between_batch_sizes(self, dataset: Dataset) -> None:
-        source = Source(dataset, dataset.samples, Geometry(SIZE))
+        source = DecodedSamples(dataset, dataset.samples, Geometry(SIZE))
         found: dict[int, dict[tuple[int, int], bytes]] = {}
         for batch_size in (1, 3, 5):
             batches = Batches(source, PIPELINE, batch_size, 3)
@@ -110,7 +110,7 @@ class TestBatches:
 
     def test_several_processes_share_each_batch(self, dataset: Dataset) -> None:
         whole = batches_of(dataset)
-        parts = [batches_of(dataset, rank=rank, world=2) for rank in range(2)]
+        parts = [batches_of(dataset, rank=rank, world_size=2) for rank in range(2)]
         for step in range(4):
             for k, tensor in enumerate(whole[step]):
                 assert torch.equal(tensor[0::2], parts[0][step][k]) and torch.equal(tensor[1::2], parts[1][step][k])
@@ -153,13 +153,13 @@ class TestStream:
 
 class TestSource:
     def test_pairs_at_the_size_of_the_geometry(self, dataset: Dataset) -> None:
-        source = Source(dataset, dataset.samples, Geometry(SIZE))
+        source = DecodedSamples(dataset, dataset.samples, Geometry(SIZE))
         image, mask = dataset.read(dataset.samples[4])
         np.testing.assert_array_equal(source[4][0], Geometry(SIZE).image(image))
         np.testing.assert_array_equal(source[4][1], Geometry(SIZE).mask(mask))
 
     def test_fill_counts_every_pixel_and_reports(self, dataset: Dataset) -> None:
-        source, calls = Source(dataset, dataset.samples, Geometry((20, 20), keep_ratio=True)), []
+        source, calls = DecodedSamples(dataset, dataset.samples, Geometry((20, 20), keep_ratio=True)), []
         counts = source.fill(lambda done, total: calls.append((done, total)))
         assert counts.shape == (10, 256) and (counts.sum(1) == 400).all()
         assert (counts[:, 255] == 100).all()  # 15 rows of the image, 5 of padding
@@ -170,10 +170,10 @@ class TestSource:
     @pytest.mark.parametrize("room", [0, 3, 100])
     def test_memory_is_capped(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
         class Memory:
-            available = int(room * 4 * SIZE[0] * SIZE[1] / loader._CACHE_SHARE) + 8
+            available = int(room * 4 * SIZE[0] * SIZE[1] / loader.CACHE_SHARE) + 8
 
         monkeypatch.setattr(loader.psutil, "virtual_memory", Memory)
-        source = Source(dataset, dataset.samples, Geometry(SIZE))
+        source = DecodedSamples(dataset, dataset.samples, Geometry(SIZE))
         reads = []
         read = Dataset.read
         monkeypatch.setattr(Dataset, "read", lambda self, sample: (reads.append(sample.name), read(self, sample))[1])
@@ -188,4 +188,4 @@ class TestSource:
         assert dataset.samples[3].mask
         dataset.samples[3].mask.write_bytes(b"broken")
         with pytest.raises(DataError, match=str(dataset.samples[3].mask)):
-            Source(dataset, dataset.samples, Geometry(SIZE)).fill()
+            DecodedSamples(dataset, dataset.samples, Geometry(SIZE)).fill()

@@ -8,9 +8,9 @@ import torch
 
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
-from maskwright.training import train as training
 from maskwright.training.distributed.processes import ALONE
-from maskwright.training.lr_finder import HIGHEST, LOWEST, STEPS, range_test, suggestion
+from maskwright.training.lr_finder import HIGHEST, LOWEST, STEPS, find_rate, range_test, suggestion
+from maskwright.training.prepare import groups_of, prepare, training_splits
 from tiny import config, write_dataset
 
 RATES = np.geomspace(LOWEST, HIGHEST, STEPS)
@@ -60,7 +60,7 @@ def settings(tmp_path_factory):
 
 def prepared(settings):
     dataset = load_dataset(settings.data.root)
-    return training.prepare(settings, dataset, training.training_splits(dataset, 0.2, 0), None, "cpu", ALONE)
+    return prepare(settings, dataset, training_splits(dataset, 0.2, 0), None, "cpu", ALONE)
 
 
 def test_the_same_each_time_and_nothing_is_changed(settings):
@@ -69,10 +69,10 @@ def test_the_same_each_time_and_nothing_is_changed(settings):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first = range_test(parts.segmenter, parts.criterion, parts.batches, training.groups_of(settings), 3, steps=30)
+    first = range_test(parts.segmenter, parts.criterion, parts.batches, groups_of(settings), 3, steps=30)
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(value, before[key]) for key, value in parts.segmenter.model.state_dict().items())
-    again = range_test(parts.segmenter, parts.criterion, parts.batches, training.groups_of(settings), 3, steps=30)
+    again = range_test(parts.segmenter, parts.criterion, parts.batches, groups_of(settings), 3, steps=30)
     assert first == again
     np.testing.assert_allclose(first.rates, np.geomspace(LOWEST, HIGHEST, 30)[: len(first.rates)])
     around = [np.mean(first.losses[max(0, i - 5) : i + 6]) for i in range(len(first.losses))]
@@ -81,22 +81,20 @@ def test_the_same_each_time_and_nothing_is_changed(settings):
 
 def test_it_stops_when_the_loss_runs_away(settings):
     parts = prepared(settings)
-    found = range_test(
-        parts.segmenter, parts.criterion, parts.batches, training.groups_of(settings), 3, steps=60, highest=1e9
-    )
+    found = range_test(parts.segmenter, parts.criterion, parts.batches, groups_of(settings), 3, steps=60, highest=1e9)
     assert 5 < len(found.rates) < 60
     assert np.isfinite(found.losses).all()
 
 
 def test_the_planned_training_is_tested(settings):
-    first, again = training.find_rate(settings), training.find_rate(settings)
+    first, again = find_rate(settings), find_rate(settings)
     assert first == again and 20 < len(first.rates) <= STEPS
     assert first.suggested is not None and LOWEST < first.suggested < HIGHEST
     # The losses follow from the rates, so another base rate changes nothing: not a bit, when it is 8 times the other
     # one, as products and quotients by powers of two are exact.
     lr = 8 * settings.optimizer.lr
     other = settings.model_copy(update={"optimizer": settings.optimizer.model_copy(update={"lr": lr})})
-    assert training.find_rate(other).losses == first.losses
+    assert find_rate(other).losses == first.losses
 
 
 def test_an_impossible_model_is_refused(settings):
@@ -106,4 +104,4 @@ def test_an_impossible_model_is_refused(settings):
         }
     )
     with pytest.raises(ConfigError, match="did you mean 'head'"):
-        training.find_rate(bad)
+        find_rate(bad)

@@ -16,7 +16,10 @@ from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.size import measure
-from maskwright.training.plan import _CPU_PIXELS, Fingerprint, choose_weights, fingerprint, model_size, plan
+from maskwright.training.planning.fingerprint import Fingerprint, fingerprint, model_size
+from maskwright.training.planning.text import CPU_PIXELS
+from maskwright.training.planning.weights import choose_weights
+from maskwright.verbs.plan import plan
 from tiny import write_dataset
 
 
@@ -36,7 +39,7 @@ def some(height, width):
     ],
 )
 def test_size_is_near_the_images_own_or_shrunk_with_their_ratio(size, expected):
-    assert model_size(some(*size), _CPU_PIXELS) == expected
+    assert model_size(some(*size), CPU_PIXELS) == expected
 
 
 def test_fingerprint_against_plain_counting(tmp_path):
@@ -63,7 +66,8 @@ def one_sided(folder, axis):
 )
 def test_flips_follow_where_classes_lie(tmp_path, axis, natural, sides):
     data = one_sided(tmp_path / "data", axis)
-    text, config, *_ = plan(data, weights="none")
+    planned = plan(data, weights="none")
+    text, config = planned.text, planned.config
     names = [term.name for term in config.augment]
     assert natural in names and len({"HorizontalFlip", "VerticalFlip"} & set(names)) == 1
     assert re.search(f"# no (Horizontal|Vertical)Flip: class positions are not {sides} symmetric: .*12 images", text)
@@ -89,18 +93,32 @@ def test_a_flip_is_not_switched_off_because_forty_masks_happen_to_lie_asymmetric
 
 def test_the_written_file_loads_to_the_returned_config(tmp_path):
     data = make_dataset(tmp_path / "data")
-    text, config, *_ = plan(
+    planned = plan(
         data,
         out=tmp_path / "sub" / "run.yaml",
         budget="90s",
         weights="none",
         overrides=["train.batch_size=4", "data.mean=[0.5, 0.5, 0.5]"],
     )
+    text, config = planned.text, planned.config
     assert load_config(tmp_path / "sub" / "run.yaml").to_dict() == config.to_dict()
     assert (tmp_path / "sub" / "run.yaml").read_text() == text
     assert config.train.budget == "90s" and config.train.batch_size == 4 and config.data.mean == [0.5, 0.5, 0.5]
     with pytest.raises(ConfigError, match="never overwritten"):
         plan(data, out=tmp_path / "sub" / "run.yaml", weights="none")
+
+
+def test_a_dataset_that_is_open_can_be_given(tmp_path):
+    data = make_dataset(tmp_path / "data", describe=True)
+    planned = plan(load_dataset(data), out=tmp_path / "run.yaml", weights="none")
+    assert planned.config == load_config(tmp_path / "run.yaml") and load_dataset(planned.config.data.root).home == data
+    assert planned.text == plan(data, out=tmp_path / "again.yaml", weights="none").text
+    assert str(planned) == f"written: {planned.file}; next: maskwright train {planned.file}"
+    assert (
+        "\n" not in repr(planned)
+        and len(repr(planned)) < 300
+        and str(plan(data, weights="none")).startswith("# Planned")
+    )
 
 
 def test_another_length_takes_the_place_of_the_planned_budget(tmp_path):
@@ -122,12 +140,13 @@ def test_every_value_has_its_place_in_the_config(tmp_path):
 
 def test_a_tree_keeps_the_flat_loss_and_is_told_of_levels(tmp_path):
     data = make_dataset(tmp_path / "data", describe=True)
-    assert "levels" not in plan(data, weights="none")[0]
+    assert "levels" not in plan(data, weights="none").text
     file = data / "dataset.yaml"
     head, _, rest = file.read_text().partition("classes:")
     classes = "  - {id: 0, name: a}\n  - name: g\n    children: [{id: 1, name: b}, {id: 2, name: c}]\n"
     file.write_text(f"{head}classes:\n{classes}ignore{rest.partition('ignore')[2]}")
-    text, config, *_ = plan(data, weights="none")
+    planned = plan(data, weights="none")
+    text, config = planned.text, planned.config
     assert "# the classes are a tree of 2 levels: `levels: equal`" in text
     assert all(term.levels is None for term in config.loss)
 
@@ -135,13 +154,15 @@ def test_a_tree_keeps_the_flat_loss_and_is_told_of_levels(tmp_path):
 def test_the_size_of_the_model_is_stated(tmp_path):
     data = make_dataset(tmp_path / "data")
     state = torch.get_rng_state()
-    text, config, size, _ = plan(data, weights="none", out=tmp_path / "run.yaml")
+    planned = plan(data, weights="none", out=tmp_path / "run.yaml")
+    text, config, size = planned.text, planned.config, planned.size
     assert torch.equal(torch.get_rng_state(), state)
     model = build_model(ModelSpec("UNet", 3, args=config.model.args))
     assert size == measure(model, config.data.image_size)
     assert size.parameters == sum(p.numel() for p in model.parameters()) and size.macs > 10**7
     assert f"# The model has {size}.\nmodel:\n" in text
-    text, _, smaller, _ = plan(data, weights="none", overrides=["model.args={channels: [4], bottleneck: 4}"])
+    planned = plan(data, weights="none", overrides=["model.args={channels: [4], bottleneck: 4}"])
+    text, smaller = planned.text, planned.size
     assert smaller.parameters < size.parameters and f"# The model has {smaller}.\nmodel: {{" in text
     with pytest.raises(ConfigError, match="SegNet cannot be built: decoder_channels"):
         plan(data, model="SegNet", overrides=["model.args={decoder_channels: [8]}"])
@@ -164,16 +185,17 @@ def test_the_size_of_the_model_is_stated(tmp_path):
 def test_any_model_can_be_asked_for(tmp_path, monkeypatch, model, encoder, expected):
     monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
     monkeypatch.setattr("maskwright.training.plan.measure_model", lambda *_: None)
-    text, config, *_ = plan(make_dataset(tmp_path / "data", images=4), model=model, encoder=encoder)
+    planned = plan(make_dataset(tmp_path / "data", images=4), model=model, encoder=encoder)
+    text, config = planned.text, planned.config
     assert (config.model.name, config.model.encoder, config.model.weights) == (model, expected, "none")
     assert ("NVIDIA Source Code License" in text) == (model == "Segformer")
 
 
 def test_what_does_not_go_with_the_model_is_refused(tmp_path):
     data = make_dataset(tmp_path / "data", images=4)
-    with pytest.raises(ConfigError, match="--model: 'Segnet' is not known; did you mean 'SegNet'"):
+    with pytest.raises(ConfigError, match="`model`: 'Segnet' is not known; did you mean 'SegNet'"):
         plan(data, model="Segnet")
-    with pytest.raises(ConfigError, match="--model SegNet: has no separate encoder"):
+    with pytest.raises(ConfigError, match="`model` SegNet: has no separate encoder"):
         plan(data, model="SegNet", encoder="resnet18")
     with pytest.raises(DataError, match="has one class, 'class_0', and a model tells classes apart"):
         plan(write_dataset(tmp_path / "one", {"train": 2, "val": 1}, ids=(0,)))
@@ -190,7 +212,7 @@ def test_weights_given_as_a_file(tmp_path):
     with pytest.raises(SetupError, match="not weights of"):
         choose_weights("resnet18", str(tmp_path / f"{name}.safetensors"), False)
     (tmp_path / f"{name}.safetensors").rename(tmp_path / "unknown.safetensors")
-    with pytest.raises(ConfigError, match="--encoder"):
+    with pytest.raises(ConfigError, match="`encoder`"):
         choose_weights(None, str(tmp_path / "unknown.safetensors"), False)
 
 
@@ -198,7 +220,7 @@ def test_weights_that_are_not_here_become_none_with_the_reason(monkeypatch):
     monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
     found = choose_weights("resnet18", None, False)
     assert found.value == "none" and "not on this machine" in found.reason
-    with pytest.raises(SetupError, match="--download"):
+    with pytest.raises(SetupError, match="`download`"):
         choose_weights("resnet18", "imagenet", False)
 
 
@@ -212,7 +234,7 @@ def test_download_is_only_on_request(monkeypatch, tmp_path):
 
 def test_clear_refusals(tmp_path):
     data = make_dataset(tmp_path / "data")
-    with pytest.raises(ConfigError, match="--budget"):
+    with pytest.raises(ConfigError, match="`budget`"):
         plan(data, budget="soon")
     with pytest.raises(DataError, match="no such folder"):
         plan(tmp_path / "nowhere")
@@ -223,18 +245,28 @@ def test_clear_refusals(tmp_path):
 def test_a_range_test_sets_the_learning_rate_and_nothing_else(tmp_path):
     data = make_dataset(tmp_path / "data", size=(32, 32))
     plain = plan(data, weights="none", overrides=["optimizer={name: sgd, momentum: 0.8}"])
-    text, config, _, tested = plan(
+    tuned = plan(
         data,
         out=tmp_path / "run.yaml",
         weights="none",
         lr_find=True,
         overrides=["optimizer={name: sgd, momentum: 0.8}"],
     )
+    text, config, tested = tuned.text, tuned.config, tuned.range_test
     assert plain.range_test is None and tested is not None
+    assert (
+        tuned.picture == tmp_path / "run.lr-find.svg"
+        and str(tuned.picture) in str(tuned)
+        and "<svg" in tuned.picture.read_text()
+    )
+    with pytest.raises(ConfigError, match="run.lr-find.svg"):
+        (tmp_path / "run.yaml").rename(tmp_path / "first.yaml")
+        plan(data, out=tmp_path / "run.yaml", weights="none", lr_find=True)
+    (tmp_path / "first.yaml").rename(tmp_path / "run.yaml")
     assert config.optimizer.lr == tested.suggested != plain.config.optimizer.lr
     assert config.optimizer.arguments == {"momentum": 0.8}
     assert f'"lr": {tested.suggested}' in text and f"# {tested.reason}" in text
     changed = config.model_copy(update={"optimizer": plain.config.optimizer, "data": plain.config.data})
     assert changed == plain.config
     assert load_config(tmp_path / "run.yaml") == config
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run.yaml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run.lr-find.svg", "run.yaml"]

@@ -15,6 +15,7 @@ from maskwright.modeling.models.segmenter import Preprocessing, Segmenter
 from maskwright.modeling.optim.build import Groups, build_optimizer
 from maskwright.training import precision
 from maskwright.training.precision import Trials, Wanted, Way, choose
+from maskwright.training.step import fast_arithmetic, step_loss, train_step
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def setting():
 @pytest.fixture(autouse=True)
 def native(monkeypatch):
     """A processor that knows bfloat16, whatever runs the tests."""
-    monkeypatch.setattr(precision, "_emulated", lambda: 0.5)
+    monkeypatch.setattr(precision, "bfloat16_cost", lambda: 0.5)
 
 
 class Bench:
@@ -93,8 +94,8 @@ def test_bfloat16_must_be_clearly_faster_and_finite(monkeypatch, setting, brain,
     assert choice.reason == why
 
 
-def test_emulated_bfloat16_is_not_measured(monkeypatch, setting):
-    monkeypatch.setattr(precision, "_emulated", lambda: 60.0)
+def testbfloat16_cost_bfloat16_is_not_measured(monkeypatch, setting):
+    monkeypatch.setattr(precision, "bfloat16_cost", lambda: 60.0)
     bench = Bench(monkeypatch, of(0.0, 2.0))
     choice = choose(*setting, LAST)
     assert set(bench.tried) == {Way("float32", True, 1)}
@@ -112,7 +113,7 @@ def test_the_probe_compares_the_two(monkeypatch):
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", product)
     monkeypatch.setattr(precision.time, "perf_counter", lambda: now)
-    assert precision._emulated() == 70.0
+    assert precision.bfloat16_cost() == 70.0
 
 
 @pytest.mark.parametrize("wanted", ["float32", "bfloat16"])
@@ -177,7 +178,7 @@ def test_each_precision_is_judged_in_its_best_layout(monkeypatch, setting):
 
 def test_threads_are_halved_as_long_as_it_helps(monkeypatch, setting):
     """As in a container that sees many cores and may use few."""
-    monkeypatch.setattr(precision, "_threads", lambda _: 16)
+    monkeypatch.setattr(precision, "usable_threads", lambda _: 16)
     bench = Bench(monkeypatch, of(2.0, 1.0), {16: 1.0, 8: 0.5, 4: 0.4, 2: 0.39})
     choice = choose(*setting, LAST)
     assert {way.threads for way in bench.tried} == {16, 8, 4, 2}
@@ -195,7 +196,7 @@ def test_threads_are_halved_as_long_as_it_helps(monkeypatch, setting):
 
 @pytest.mark.parametrize(("alone", "chosen"), [(0.6, 1), (1.8, 2)])
 def test_one_thread_of_two_is_tried(monkeypatch, setting, alone, chosen):
-    monkeypatch.setattr(precision, "_threads", lambda _: 2)
+    monkeypatch.setattr(precision, "usable_threads", lambda _: 2)
     Bench(monkeypatch, of(1.0, 2.0), {2: 1.0, 1: alone})
     assert choose(*setting, LAST).threads == chosen
 
@@ -232,7 +233,7 @@ def test_the_choice_is_that_of_a_quiet_machine_when_steps_are_disturbed(monkeypa
 @pytest.mark.parametrize("last", [True, False])
 def test_a_choice_is_applied_to_model_and_images(setting, last):
     segmenter, *_ = setting
-    precision.Choice("bfloat16", 0.0, "", {}, last, 1).apply(segmenter)
+    precision.StepChoice("bfloat16", 0.0, "", {}, last, 1).apply(segmenter)
     layout = torch.channels_last if last else torch.contiguous_format
     assert segmenter.precision == "bfloat16"
     assert segmenter.normalise(setting[2]).is_contiguous(memory_format=layout)
@@ -251,7 +252,7 @@ def test_settings_for_speed_are_taken_back():
         )
 
     before = settings()
-    with precision.fast_arithmetic():
+    with fast_arithmetic():
         assert settings()[1:4] == ("high", True, True)
         torch.set_num_threads(2)
     assert settings() == before
@@ -295,7 +296,7 @@ def test_the_loss_of_an_auxiliary_head_is_added_with_its_weight(setting):
     segmenter = Segmenter(
         model.double(), spec, ClassTree.flat(["a", "b"]), Preprocessing(Geometry((16, 16)), (0.5,) * 3, (0.25,) * 3)
     )
-    loss = precision.step_loss(segmenter, criterion, images, targets)
+    loss = step_loss(segmenter, criterion, images, targets)
     (_, main), (_, auxiliary) = model((images.double() - 127.5) / 63.75)
     cross_entropy = torch.nn.functional.cross_entropy
     torch.testing.assert_close(
@@ -303,7 +304,7 @@ def test_the_loss_of_an_auxiliary_head_is_added_with_its_weight(setting):
     )
     model.eval()
     logits = model((images.double() - 127.5) / 63.75)
-    alone = precision.step_loss(segmenter, criterion, images, targets)
+    alone = step_loss(segmenter, criterion, images, targets)
     torch.testing.assert_close(alone, cross_entropy(logits, targets.long()))
 
 
@@ -315,7 +316,7 @@ def test_the_step_is_the_gradient_step_it_says(setting, name):
     segmenter.precision = name
     mine, other = segmenter.model.train(), copy.deepcopy(segmenter.model).train()
     torch.manual_seed(0)
-    loss = precision.train_step(segmenter, criterion, build_optimizer(mine, segmenter.spec, groups))(images, targets)
+    loss = train_step(segmenter, criterion, build_optimizer(mine, segmenter.spec, groups))(images, targets)
     torch.manual_seed(0)
     optimizer = build_optimizer(other, segmenter.spec, groups)
     with torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16"):

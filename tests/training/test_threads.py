@@ -7,10 +7,9 @@ import torch
 
 from maskwright.errors import Interrupted
 from maskwright.run import Run
-from maskwright.training import loop
+from maskwright.training import loop, measuring
 from maskwright.training import threads as module
-from maskwright.training import train as training
-from maskwright.training.precision import Choice
+from maskwright.training.precision import StepChoice
 from maskwright.training.rounds import Found
 from maskwright.training.threads import ThreadChange, Threads, Watch
 from maskwright.training.train import resume, train
@@ -64,9 +63,9 @@ def simulated(machine, threads, iterations=1000, first=0):
     return threads.changes
 
 
-def watching(tmp_path, machine, seconds=1.0):
+def watching(tmp_path, machine, seconds=1.0, iterations=1000):
     threads = Threads((), Watch(2, seconds))
-    threads.go_to(0, 1000, 100, Run(tmp_path))
+    threads.go_to(0, iterations, 100, Run(tmp_path))
     return threads
 
 
@@ -95,9 +94,22 @@ def test_timing_takes_little_of_a_run_that_stays_at_one_thread(machine, tmp_path
     assert len(machine.timed_at) * 3 * (1.9 + 4.0) < 0.06 * machine.now
 
 
+def test_a_run_of_five_minutes_beside_a_busy_program_takes_one_thread(machine, tmp_path):
+    """129 steps of 1.9 s fit into its budget; 287 of 0.87 s were expected."""
+    machine.busy, machine.is_busy = {1: 1.5, 2: 1.9}, lambda _: True
+    (change,) = simulated(machine, watching(tmp_path, machine, 0.87, 129), 129)
+    assert change.threads == 1 and change.iteration <= 10
+    torch.set_num_threads(2)
+    machine.is_busy = lambda step: step >= 40
+    machine.quiet = {1: 1.5, 2: 0.87}
+    (change,) = simulated(machine, watching(tmp_path, machine, 0.87, 129), 129)
+    assert change.threads == 1 and 40 < change.iteration < 50
+
+
 def test_a_run_that_is_too_short_is_not_timed(machine, tmp_path):
+    """Timing takes some 8 steps: more than it can win back."""
     machine.is_busy = lambda _: True
-    assert simulated(machine, watching(tmp_path, machine), 100) == [] and machine.timed_at == []
+    assert simulated(machine, watching(tmp_path, machine, iterations=80), 80) == [] and machine.timed_at == []
 
 
 def test_without_a_watch_only_known_changes_are_made(machine, tmp_path):
@@ -143,10 +155,12 @@ def decided(monkeypatch):
         best = 1 if now == 2 else 2
         return Found(best, dict.fromkeys(numbers, 1.0), dict.fromkeys(numbers, 1.0))
 
-    monkeypatch.setattr(module, "_SHORTEST", 10)
-    monkeypatch.setattr(Threads, "_due", due)
-    monkeypatch.setattr(loop, "_timed", timed)
-    monkeypatch.setattr(training, "choose", lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0}, True, 2, 2))
+    monkeypatch.setattr(module, "SHORTEST", 10)
+    monkeypatch.setattr(Threads, "due", due)
+    monkeypatch.setattr(loop, "time_threads", timed)
+    monkeypatch.setattr(
+        measuring, "choose", lambda *_: StepChoice("float32", 1.0, "told", {"float32": 1.0}, True, 2, 2)
+    )
 
 
 def settings_of(data, **changes):

@@ -16,9 +16,9 @@ from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.evaluation.scoring.evaluate import evaluate
 from maskwright.modeling.models.segmenter import load_segmenter, read_tensors
 from maskwright.run import Run
-from maskwright.training import loop, prepare
+from maskwright.training import loop, measuring, prepare
 from maskwright.training import train as training
-from maskwright.training.precision import Choice
+from maskwright.training.precision import StepChoice
 from maskwright.training.train import train
 from tiny import EVERY_AUGMENTATION, config, write_dataset
 
@@ -167,8 +167,8 @@ def test_a_budget_becomes_iterations_by_the_measured_speed(data, tmp_path, monke
         nonlocal told
         told += 0.5
 
-    monkeypatch.setattr(training, "choose", lambda *_: Choice("float32", 1.0, "told", {"float32": 1.0}))
-    monkeypatch.setattr(training, "validate", slow_validate)
+    monkeypatch.setattr(measuring, "choose", lambda *_: StepChoice("float32", 1.0, "told", {"float32": 1.0}))
+    monkeypatch.setattr(measuring, "validate", slow_validate)
     monkeypatch.setattr(training.time, "monotonic", lambda: clock() + told)
     monkeypatch.setattr(
         training,
@@ -249,8 +249,8 @@ def test_a_loss_that_is_not_finite_names_its_images(data, tmp_path, monkeypatch,
 
         return counted
 
-    plan_of, batches = training.Plan, []
-    monkeypatch.setattr(training, "Plan", lambda *arguments: plan_of(*arguments, state_every_seconds=pause))
+    settings_of, batches = training.FitSettings, []
+    monkeypatch.setattr(training, "FitSettings", lambda *arguments: settings_of(*arguments, state_every_seconds=pause))
     monkeypatch.setattr(loop, "train_step", spoilt)
     monkeypatch.setattr(
         training, "prepare", lambda *arguments: batches.append(prepare.prepare(*arguments)) or batches[0]
@@ -299,7 +299,8 @@ def test_the_size_of_the_model_is_in_the_run_and_in_its_scores(data, tmp_path, c
     # Blocks of two 3 x 3 layers with 4 channels, at 32 x 32 and 16 x 16; a transposed layer; a head of 3 classes.
     macs = 1024 * 4 * 9 * (3 + 4) + 256 * 4 * 9 * (4 + 4) + 256 * 4 * 4 * 4 + 1024 * 4 * 9 * (8 + 4) + 1024 * 4 * 3
     assert size["macs"] == macs and size["image_size"] == [32, 32]
-    assert size["batch_size"] == 4 and size["step_seconds"] == run.info()["precision"]["step_seconds"]["float32"]
+    # The typical step, beside the fastest.
+    assert size["batch_size"] == 4 and size["step_seconds"] >= run.info()["precision"]["step_seconds"]["float32"] > 0
     # At least what each of the 8 convolutions takes in, in float32: 3, 4, 8 (two joined), 4 and 4 channels of full
     # size, and 4, 4 and 4 of half of it.
     assert size["kept_bytes"] > 4 * 4 * (1024 * (3 + 4 + 8 + 4 + 4) + 256 * (4 + 4 + 4))

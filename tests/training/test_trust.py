@@ -24,10 +24,10 @@ from maskwright.modeling.augment import Pipeline
 from maskwright.modeling.losses.cross_entropy import CrossEntropy
 from maskwright.reporting import preview as previewing
 from maskwright.run import Run
-from maskwright.training import train as training
 from maskwright.training import trust as module
+from maskwright.training.distributed.agreement import agreed
 from maskwright.training.distributed.processes import ALONE
-from maskwright.training.loader import Batches, Source, stream
+from maskwright.training.loader import Batches, DecodedSamples, stream
 from maskwright.training.plan import plan
 from maskwright.training.prepare import prepare, training_splits
 from maskwright.training.train import resume, train
@@ -129,7 +129,7 @@ class TestDraws:
     def test_the_gradient_is_on_average_that_of_weighted_pixels(self, data: Path, maps: Path) -> None:
         """Of a linear model of four features with cross entropy, which divides by the pixels that count."""
         dataset, index, epochs = load_dataset(data), 2, 300
-        mask = Source(dataset, dataset.splits["train"], Geometry(SIZE))[index][1]
+        mask = DecodedSamples(dataset, dataset.splits["train"], Geometry(SIZE))[index][1]
         found = trusted(data, maps)
         rng = torch.Generator().manual_seed(5)
         features = torch.randn(1, 4, *SIZE, generator=rng, dtype=torch.float64)
@@ -160,7 +160,7 @@ class TestMasks:
     )
     def test_mode_ignore_is_exact(self, data: Path, maps: Path, least: float, kept: list[int]) -> None:
         dataset = load_dataset(data)
-        source = Source(dataset, dataset.splits["train"], Geometry(SIZE))
+        source = DecodedSamples(dataset, dataset.splits["train"], Geometry(SIZE))
         found = trusted(data, maps, least=least)
         for index in range(6):
             levels, mask = levels_of(maps, source.samples[index].name), source[index][1]
@@ -175,7 +175,7 @@ class TestMasks:
         data = write_dataset(tmp_path / "data", {"train": 1, "val": 1}, size=(20, 40))
         write(tmp_path / "maps/train/train_00.png", np.array([[255, 0]], np.uint8))
         geometry, dataset = Geometry(SIZE, keep_ratio=True), load_dataset(data)
-        mask = Source(dataset, dataset.splits["train"], geometry)[0][1]
+        mask = DecodedSamples(dataset, dataset.splits["train"], geometry)[0][1]
         for least in (0.5, None):
             seen = trusted(data, tmp_path / "maps", geometry, least=least).mask(mask, 0, 0)
             np.testing.assert_array_equal(seen[:16, :16], mask[:16, :16])
@@ -200,7 +200,7 @@ class TestMasks:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_loader_processes_change_nothing(data: Path, maps: Path, workers: int) -> None:
     dataset = load_dataset(data)
-    source = Source(dataset, dataset.splits["train"], Geometry(SIZE))
+    source = DecodedSamples(dataset, dataset.splits["train"], Geometry(SIZE))
     batches = Batches(source, Pipeline([]), 4, 3, trust=trusted(data, maps))
     found = list(stream(batches, 0, 5, workers))
     assert all(torch.equal(a, b) for step, batch in enumerate(found) for a, b in zip(batch, batches[step], strict=True))
@@ -273,14 +273,13 @@ class TestTraining:
         self, data: Path, maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         shown: dict[str, list[np.ndarray]] = {}
-        block = previewing._block
+        block = previewing.sample_block
         monkeypatch.setattr(
             previewing,
-            "_block",
-            lambda name, pairs, colours: (
-                shown.update({name: [mask for _, mask in pairs]}),
-                block(name, pairs, colours),
-            )[1],
+            "sample_block",
+            lambda name, pairs, *drawn: (shown.update({name: [mask for _, mask in pairs]}), block(name, pairs, *drawn))[
+                1
+            ],
         )
         found = previewing.preview(settings(data, {"folder": str(maps), "mode": "ignore"}), out=tmp_path / "p")
         for name in found.samples:
@@ -349,10 +348,10 @@ class TestErrors:
         assert trusted(data, folder).require_pixels(lambda _: np.zeros(SIZE, np.uint8)) is None
 
     def test_processes_agree(self, tmp_path: Path) -> None:
-        world: Any = SimpleNamespace(share=lambda _: "first", together=ALONE.together)
+        processes: Any = SimpleNamespace(share=lambda _: "first", together=ALONE.together)
         with pytest.raises(DataError, match=f"^{tmp_path}: is not the same on .* as for the first process"):
-            training._agreed(tmp_path, "mine", world)
-        assert training._agreed(tmp_path, "first", world) == "first"
+            agreed(tmp_path, "mine", processes)
+        assert agreed(tmp_path, "first", processes) == "first"
 
 
 class TestConfig:

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
 from maskwright.base.locking import try_lock
-from maskwright.errors import ConfigError, DataError, LockedError, SetupError
+from maskwright.errors import ConfigError, DataError, LockedError, SetupError, argument
 
 STAGING_PREFIX = ".partial-"
 _FOLDERS_FLUSH = hasattr(os, "O_DIRECTORY")  # not on Windows, which also flushes only what is open for writing
@@ -216,7 +216,8 @@ def require_absent(folder: Path) -> Path:
     """Outputs are never overwritten: an existing non-empty folder, or a file, is refused."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ConfigError(
-            f"{folder}: already exists and outputs are never overwritten; choose another --out or move it away"
+            f"{folder}: already exists and outputs are never overwritten; choose another "
+            f"{argument('out')} or move it away"
         )
     return folder
 

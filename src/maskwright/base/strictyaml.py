@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, argument
 
 Location = tuple[str | int, ...]
 Model = TypeVar("Model", bound="StrictModel")
@@ -210,7 +210,7 @@ def apply_overrides(document: Document, overrides: Sequence[str], exclusive: Seq
     rules out by `exclusive` is removed from the document, unless it is set too."""
     given = []
     for override in overrides:
-        source = f"--set {override}"
+        source = f"{argument('overrides', '--set')} {override}"
         dotted, equals, text = override.partition("=")
         if not equals or not all(dotted.split(".")):
             raise ConfigError(f"{source}: expected a.b=value")

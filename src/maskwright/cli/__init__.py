@@ -18,7 +18,7 @@ import typer
 from maskwright import __version__
 from maskwright.cli import data, models, quality, results
 from maskwright.cli.shared import Json, need_torch, show
-from maskwright.errors import MaskwrightError
+from maskwright.errors import MaskwrightError, speak_options
 
 # Typer brings its own copy of click; this is the one public way to the base of its usage errors.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -89,7 +89,7 @@ for _verb in VERBS:
     app.command()(_verb)
 
 
-def _wait_politely(environment: MutableMapping[str, str]) -> None:
+def wait_politely(environment: MutableMapping[str, str]) -> None:
     """Lets torch's threads sleep soon when they wait for each other, unless the user has decided on it.
 
     By default they spin for milliseconds: beside one busy program on two cores a training step then takes three
@@ -102,7 +102,8 @@ def _wait_politely(environment: MutableMapping[str, str]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits with the code of the contract (see `maskwright.errors`)."""
     warnings.filterwarnings("ignore")  # libraries' notes are not for users; findings and errors are ours to say
-    _wait_politely(os.environ)
+    wait_politely(os.environ)
+    before = speak_options(True)
     try:
         code = app(arguments, standalone_mode=False, prog_name="maskwright")
     except MaskwrightError as error:
@@ -129,4 +130,6 @@ def main(arguments: list[str] | None = None) -> None:
             file=sys.stderr,
         )
         code = 1
+    finally:
+        speak_options(before)
     sys.exit(code if isinstance(code, int) else 0)

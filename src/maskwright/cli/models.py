@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -39,15 +39,11 @@ def plan(
         return
     if folder is None:
         raise typer.BadParameter("DIR is missing")
-    from maskwright.training.plan import plan
-
-    picture = None
     if lr_find:
-        from maskwright.base.storage import require_absent
-
         need_torch()
-        picture = require_absent(out.with_suffix(".lr-find.svg")) if out else None
-    text, config, size, found = plan(
+    from maskwright.verbs.plan import plan
+
+    result = plan(
         folder,
         out=out,
         budget=budget,
@@ -58,22 +54,7 @@ def plan(
         overrides=changes or (),
         lr_find=lr_find,
     )
-    result: dict[str, Any] = {
-        "file": str(out) if out else None,
-        "config": config.to_dict(),
-        "text": text,
-        "size": size.to_dict() if size else None,
-    }
-    if found:
-        from dataclasses import asdict
-
-        result["range_test"] = asdict(found) | {"picture": str(picture) if picture else None}
-        if picture:
-            from maskwright.reporting.lr_curve import draw_rates
-
-            draw_rates(found, picture)
-    said = f"optimizer.lr: {config.optimizer.lr:g} ({found.reason}); drawn: {picture}\n" if found else ""
-    show(result, as_json, lambda: f"{said}written: {out}; next: maskwright train {out}" if out else text)
+    show(result.to_dict(), as_json, result.human)
 
 
 def train(
@@ -145,7 +126,7 @@ def study(
 
     if folder is not None:
         status = study_status(folder)
-        show(status.to_dict(), as_json, lambda: "\n".join(status.lines()))
+        show(status.to_dict(), as_json, status.human)
         return
     need_torch()
     from maskwright.studies.study import study
@@ -176,7 +157,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check this machine and installation, and the training of a run, with a fix for what is wrong."""
-    from maskwright.diagnosis import doctor, human
+    from maskwright.diagnosis import doctor
 
     result = doctor(run)
-    show(result.to_dict(), as_json, lambda: human(result))
+    show(result.to_dict(), as_json, result.human)

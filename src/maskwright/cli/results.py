@@ -63,10 +63,10 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Rank evaluated runs, and say which differences are more than chance."""
-    from maskwright.evaluation.comparing import compare, human
+    from maskwright.evaluation.comparing import compare
 
     result = compare(runs, split=split, score=score, select=select)
-    show(result.to_dict(), as_json, lambda: human(result))
+    show(result.to_dict(), as_json, result.human)
 
 
 def explain(
@@ -87,12 +87,11 @@ def explain(
     data: Annotated[Path | None, typer.Option("--data", help="The dataset, if it is not the run's own.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong in an evaluation, of which kind, where, and what mending it would be worth."""
-    from maskwright.evaluation.explaining import human
+    """Say what is wrong in an evaluation, of which kind, where, and what fixing it would gain."""
     from maskwright.verbs.explain import explain
 
     result = explain(run, split=split, out=out, data=data, top=top, by=by, background=background, tolerance=tolerance)
-    show({**result.to_dict(), "page": str(result.page)}, as_json, lambda: human(result))
+    show({**result.to_dict(), "page": str(result.page)}, as_json, result.human)
 
 
 def predict(

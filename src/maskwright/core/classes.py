@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from maskwright.base.strictyaml import did_you_mean
 from maskwright.core.palette import Colour, colour_of, from_hex, to_hex
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 
 IGNORE = 255
 # What marks them in files that do not say.
@@ -155,16 +155,16 @@ class ClassTree:
     def _named_background(self) -> int | None:
         return next((i for i, name in enumerate(self.names) if name.lower() in BACKGROUND_NAMES), None)
 
-    def background_of(self, name: str | None, option: str = "--background") -> int | None:
+    def background_of(self, name: str | None) -> int | None:
         """The index of the background that a user asked for: `name` is a class, or "none" where every class is an
-        object; the role of this tree when left out. ConfigError for no class, which names the `option`."""
+        object; the role of this tree when left out. ConfigError for no class."""
         if name is None:
             return self.background
         if name in self.names:
             return self.names.index(name)
         if name == "none":
             return None
-        raise ConfigError(f"{option} {name}: there is no such class{did_you_mean(name, self.names)}")
+        raise ConfigError(f"{argument('background')} {name}: there is no such class{did_you_mean(name, self.names)}")
 
     def stored_as(self, leaves: Iterable[ClassInfo], ignore: int) -> ClassTree:
         """These classes with other ids and colours, or some of them, found by their names; the role is kept."""

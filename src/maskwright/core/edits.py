@@ -26,7 +26,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.description import FOLDER as FOLDER
 from maskwright.core.masks import mask_png
 from maskwright.core.sample import Sample, Status
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 
 Kind = Literal["split", "status", "mask"]
 
@@ -113,7 +113,7 @@ def edits(data: str | Path | Dataset, *, undo: bool = False, batch: str | None =
     if not home.is_dir():
         raise DataError(f"{home}: no such folder; give the folder of the dataset")
     if batch is not None and not undo:
-        raise ConfigError(f"--batch {batch}: names the batch to undo; give --undo with it")
+        raise ConfigError(f"{argument('batch')} {batch}: names the batch to undo; give {argument('undo')} with it")
     undone = take_back(home, batch) if undo else None
     return EditsResult(tuple(read_batches(home)), undone)
 

@@ -40,7 +40,7 @@ from maskwright.data.formats import FORMATS
 from maskwright.data.formats.archives import pack, unpacked
 from maskwright.data.formats.source import Mask, WriteOptions, background_of, describe
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 
 CERTIFICATE = "certificate.json"
 _LONGEST_NAME = 240  # bytes; file systems take 255, with the ending
@@ -169,9 +169,9 @@ def convert(
     row = FORMATS.get(to)
     if row is None or row.write is None:
         known = [name for name, row in FORMATS.items() if row.write]
-        raise ConfigError(f"--to {to}: no format that can be written{did_you_mean(to, known)}")
+        raise ConfigError(f"{argument('to')} {to}: no format that can be written{did_you_mean(to, known)}")
     if not (tolerance >= 0 and 1 <= quality <= 100):
-        raise ConfigError("--tolerance is at least 0 pixels, and --quality 1 to 100")
+        raise ConfigError(f"{argument('tolerance')} is at least 0 pixels, and {argument('quality')} 1 to 100")
     out = Path(out)
     require_absent(out)
     packed = out.suffix.lower() == ".zip"
@@ -203,7 +203,13 @@ def _with_rule(dataset: Dataset, given: Mapping[str, Any]) -> Dataset:
     try:
         rule = BoxRule.model_validate(dict(given))
     except ValidationError as error:
-        raise ConfigError([f"--boxes: {problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]) from None
+        raise ConfigError(
+            [
+                f"{argument(f'boxes.{key}', f'--{key}')}: {problem['msg']}"
+                for problem in error.errors()
+                for key in problem["loc"][:1]
+            ]
+        ) from None
     background = background_of(dataset.classes)
     ids = {
         "ignore": dataset.classes.ignore,

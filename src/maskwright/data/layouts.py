@@ -19,7 +19,7 @@ from maskwright.core.folder_names import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAME
 from maskwright.core.image_files import holds_images, images_below
 from maskwright.core.palette import colour_of, to_hex
 from maskwright.core.sample import LOSSY, integer_pixels, open_image, read_header, refuse_ambiguous
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 
 _MASKS_READ = 400
 _NEAR_LEVEL = 32
@@ -49,7 +49,7 @@ def detect(root: Path, images: str | None = None, masks: str | None = None) -> D
     if image_folder is None:
         raise DataError(
             f"{root}: no folder of images found (looked for {', '.join(IMAGE_FOLDERS)}); "
-            "name it with --images, or give another folder"
+            f"name it with {argument('images')}, or give another folder"
         )
     others = [name for name in folders if name != image_folder]
     mask_folder = _choose(root, others, masks, MASK_FOLDERS, "masks", reasons)
@@ -81,14 +81,16 @@ def _choose(
 ) -> str | None:
     if wanted is not None:
         if not (root / wanted).is_dir():
-            raise ConfigError(f"--{role} {wanted}: no such folder in {root}; it holds {', '.join(folders) or 'none'}")
+            raise ConfigError(
+                f"{argument(role)} {wanted}: no such folder in {root}; it holds {', '.join(folders) or 'none'}"
+            )
         reasons[role] = "given by --" + role
         return wanted
     variants = tuple(f"{name}_" for name in known)
     named = [name for name in folders if name.lower() in known or name.lower().startswith(variants)]
     found = [name for name in named if holds_images(root / name)]
     if len(found) > 1:
-        raise ConfigError(f"{root}: {' and '.join(found)} could both hold the {role}; choose one with --{role}")
+        raise ConfigError(f"{root}: {' and '.join(found)} could both hold the {role}; choose one with {argument(role)}")
     if found:
         reasons[role] = f"the one folder with a usual name that holds image files ({found[0]})"
         return found[0]

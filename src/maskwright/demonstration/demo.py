@@ -15,7 +15,7 @@ from maskwright.config import seconds_of
 from maskwright.data.auditing import audit
 from maskwright.data.opening import init
 from maskwright.demonstration.generator import generate
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, argument
 from maskwright.evaluation.scoring.evaluate import evaluate
 from maskwright.evaluation.scoring.results import human as scores_text
 from maskwright.inference.predict import predict
@@ -76,7 +76,7 @@ def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -
     try:
         seconds = seconds_of(budget)
     except ValueError as error:
-        raise ConfigError(f"--budget: {error}") from None
+        raise ConfigError(f"{argument('budget')}: {error}") from None
     search, training = (f"{share * seconds:g}s" for share in (_SEARCH, 1 - _SEARCH))
     _step("suspects", data, "--budget", search, "--folds", str(_FOLDS))
     doubted = suspects(data, budget=search, folds=_FOLDS)

@@ -31,7 +31,7 @@ from maskwright.core.classes import Level, Selector
 from maskwright.core.image_files import images_below
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
 from maskwright.core.sample import read_image
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 from maskwright.modeling.models.segmenter import Segmenter, load_segmenter, with_selector
 from maskwright.run import Run
 
@@ -201,7 +201,9 @@ def predict_files(
     segmenter = with_selector(segmenter, selector)
     above = segmenter.classes.levels[:-1] if levels else ()
     if levels and not above:
-        raise ConfigError("--levels: the classes of this model are a flat list, and have no levels; leave it out")
+        raise ConfigError(
+            f"{argument('levels')}: the classes of this model are a flat list, and have no levels; leave it out"
+        )
     folder = Path(out)
     say(f"output folder: {folder}")
     _open(folder, file, segmenter, above)
@@ -239,9 +241,12 @@ def _open(folder: Path, file: Path, segmenter: Segmenter, above: Sequence[Level]
     if marker.exists():
         found = read_json(marker)
         if found.get("hash") != digest:
-            raise ConfigError(f"{folder}: holds predictions of another model; choose another --out")
+            raise ConfigError(f"{folder}: holds predictions of another model; choose another {argument('out')}")
         if {key: found.get(key) for key in facts} != facts:
-            raise ConfigError(f"{folder}: holds predictions with another --selector or --levels; choose another --out")
+            raise ConfigError(
+                f"{folder}: holds predictions with another {argument('selector')} or {argument('levels')}; "
+                f"choose another {argument('out')}"
+            )
         return
     # A kill while the marker was written leaves no more than its unfinished file.
     if not folder.is_dir() or any(not path.name.startswith(STAGING_PREFIX) for path in folder.iterdir()):
@@ -270,7 +275,7 @@ class _Book:
             if other != str(path):
                 raise ConfigError(
                     f"{path}: {self.folder} holds the mask of another image with this name ({other}); "
-                    "choose another --out"
+                    f"choose another {argument('out')}"
                 )
         return {
             name: path

@@ -9,11 +9,11 @@ from maskwright.base.progress import say
 from maskwright.base.storage import read_json
 from maskwright.core.edits import FOLDER
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError, DataError, MaskwrightError
-from maskwright.evaluation.comparing.members import find_runs
+from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
 from maskwright.evaluation.curves.finding import read_curves
 from maskwright.evaluation.explaining.stored import FILE as EXPLANATION
 from maskwright.evaluation.explaining.stored import read_explanation
+from maskwright.evaluation.run_folders import find_runs
 from maskwright.labels.suspecting.results import SuspectsResult
 from maskwright.labels.suspecting.stored import FILE as SUSPECTS
 from maskwright.reporting.audit_report import FILE as AUDIT
@@ -43,7 +43,10 @@ def report(runs: str | Path | Run | Sequence[str | Path | Run], *, out: str | Pa
     paths = [run.path if isinstance(run, Run) else Path(run) for run in given]
     if len(paths) == 1 and (draw := _drawer(paths[0])) is not None:
         if out is not None:
-            raise ConfigError(f"--out {out}: the page of {paths[0]} is drawn in it, as {PAGE}; leave --out out")
+            raise ConfigError(
+                f"{argument('out')} {out}: the page of {paths[0]} is drawn in it, as {PAGE}; leave "
+                f"{argument('out')} out"
+            )
         page = draw(paths[0])
         say(f"report: {page} (drawn again from what is stored)")
         return page

@@ -16,9 +16,10 @@ from maskwright.errors import DataError, MaskwrightError
 from maskwright.evaluation.explaining.anatomy import dissect
 from maskwright.evaluation.explaining.evaluated import read
 from maskwright.evaluation.explaining.kinds import KINDS
-from maskwright.evaluation.explaining.results import Explanation, Ranked, percentages
+from maskwright.evaluation.explaining.results import Explanation, RankedImage
 from maskwright.evaluation.explaining.slices import AXES, FEW_IMAGES, FEW_OBJECTS, Slice
 from maskwright.evaluation.explaining.stored import FILE
+from maskwright.evaluation.explaining.text import percentages
 from maskwright.reporting.error_pictures import error_views, full_errors, swatches
 from maskwright.reporting.overlays import file_name, jpeg, safe_colours
 from maskwright.reporting.page import PAGE, class_rows, write_page
@@ -29,11 +30,11 @@ _DICE = 8  # classes whose Dice stands beside an image
 
 
 @dataclass(frozen=True)
-class Card:
+class ImageCard:
     """One image: its rank, the Dice of its classes from the lowest up, its views, and where its overlay lies in the
     folder, or why there is none."""
 
-    row: Ranked
+    row: RankedImage
     dice: list[tuple[str, float]]
     views: list[Picture]
     overlay: str = ""
@@ -54,7 +55,7 @@ def write_explanation(result: Explanation, out: Path) -> Path:
 
 def draw_explanation(result: Explanation, folder: Path) -> Path:
     """Draws the page of what lies in `folder`, in place of one that is there, with the overlays that are missing."""
-    cards: dict[str, list[Card]] = {"worst": [], "best": []}
+    cards: dict[str, list[ImageCard]] = {"worst": [], "best": []}
     with progress("drawing", len(result.worst) + len(result.best)) as advance:
         taken: set[str] = set()
         for name, rows in (("worst", result.worst), ("best", result.best)):
@@ -65,7 +66,7 @@ def draw_explanation(result: Explanation, folder: Path) -> Path:
     return write_page(folder / PAGE, "explain.html.j2", _content(result, cards), replace=True)
 
 
-def _card(result: Explanation, row: Ranked, folder: Path, path: str) -> Card:
+def _card(result: Explanation, row: RankedImage, folder: Path, path: str) -> ImageCard:
     classes = result.classes
     known = [(name, value) for name, value in zip(classes.names, row.class_dice, strict=True) if value is not None]
     dice = sorted(known, key=lambda pair: pair[1])[:_DICE]
@@ -79,13 +80,13 @@ def _card(result: Explanation, row: Ranked, folder: Path, path: str) -> Card:
         title = f"{row.sample}, Dice {row.dice:.3f}"
         data = jpeg(full_errors(title, image, truth, prediction, kinds, classes, safe_colours(classes)), sample)
     except MaskwrightError as error:  # gone since it was explained
-        return Card(row, dice, [], problem=str(error))
+        return ImageCard(row, dice, [], problem=str(error))
     if not (folder / path).exists():
         atomic_write_bytes(folder / path, data)
-    return Card(row, dice, views, path)
+    return ImageCard(row, dice, views, path)
 
 
-def _content(result: Explanation, cards: dict[str, list[Card]]) -> dict[str, Any]:
+def _content(result: Explanation, cards: dict[str, list[ImageCard]]) -> dict[str, Any]:
     kinds = [kind for kind in result.kinds if kind.pixels]
     percent = dict(zip((kind.name for kind in kinds), percentages([kind.pixels for kind in kinds]), strict=True))
     return {

@@ -1,4 +1,4 @@
-"""Charts as PNG, by matplotlib (the extra `plots`): the same lines, colours, dashes and names as in the SVG."""
+"""Charts as figures and PNG, by matplotlib (the extra `plots`): lines, colours, dashes and names of the SVG."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from maskwright.reporting.svg import COLOURS, DASHES, Series, extent, shortened,
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _WIDTH, _HEIGHT, _DPI = 8.0, 5.2, 150  # inches, and pixels in one
 _LEFT, _RIGHT, _ABOVE, _BELOW = 0.72, 1.9, 0.95, 0.55  # inches around the axes
@@ -25,11 +26,20 @@ _INK, _SOFT, _GRID = "#1a2026", "#55606b", "#dde2e7"
 def require_matplotlib() -> None:
     """SetupError when matplotlib is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise SetupError("PNG needs matplotlib: not installed; `pip install maskwright[plots]`, or use the SVG files")
+        raise SetupError(
+            "a figure or PNG needs matplotlib: not installed; `pip install maskwright[plots]`, or use the SVG"
+        )
 
 
 def draw_png(chart: Chart, lines: Sequence[Line]) -> bytes:
     """`lines` of a chart, 1,200 pixels wide, with its title above and its caption below."""
+    stream = io.BytesIO()
+    draw_figure(chart, lines).savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def draw_figure(chart: Chart, lines: Sequence[Line]) -> Figure:
+    """The same as a figure of matplotlib, apart from pyplot: no window, no global state."""
     from matplotlib.figure import Figure
 
     caption = textwrap.wrap(chart.caption, 105)
@@ -78,9 +88,7 @@ def draw_png(chart: Chart, lines: Sequence[Line]) -> bytes:
     figure.text(0.02, 1 - 0.58 / height, chart.y_label, fontsize=9, color=_SOFT, parse_math=False)
     for row, text in enumerate(caption, 1):
         figure.text(0.02, (foot - _ROW * row) / height, text, fontsize=8, color=_SOFT, parse_math=False)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+    return figure
 
 
 def _draw(axes: Axes, line: Series) -> None:

@@ -11,17 +11,18 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from maskwright.base.display import Result
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import next_free, require_absent, staged_folder
+from maskwright.base.texts import plural
 from maskwright.config import RunConfig
 from maskwright.core.masks import Mask, Pixels, overlay
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
 from maskwright.modeling import augment
 from maskwright.reporting.overlays import Colours, full_legend, safe_colours, shrink_mask, stack, write_text
-from maskwright.training.loader import Source
-from maskwright.training.prepare import batches_of, geometry_of, training_splits
-from maskwright.training.train import settle
+from maskwright.training.loader import DecodedSamples
+from maskwright.training.prepare import batches_of, geometry_of, settle, training_splits
 
 _DRAWS, _ROWS = 4, 4
 _SMALLEST, _LARGEST = 160, 320  # of a tile's long side, in pixels; in between it has the model's own size
@@ -29,14 +30,22 @@ _GAP, _LETTERS = 8, 14
 _PAPER = (255, 255, 255)
 
 
-@dataclass(frozen=True)
-class Preview:
+@dataclass(frozen=True, repr=False)
+class Preview(Result):
     """What `preview` wrote into `folder`: the sheets in order, the legend, and the names of the samples shown."""
 
     folder: Path
     sheets: tuple[Path, ...]
     legend: Path
     samples: tuple[str, ...]
+
+    def facts(self) -> dict[str, object]:
+        """For the short forms."""
+        return {"folder": self.folder, "samples": len(self.samples), "sheets": len(self.sheets)}
+
+    def human(self) -> str:
+        """One line."""
+        return f"{plural(len(self.samples), 'training image')} on {plural(len(self.sheets), 'sheet')} in {self.folder}"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -70,7 +79,7 @@ def preview(
     path = require_absent(Path(out) if out else next_free(folder / "previews", dataset.name))
     say(f"preview folder: {path}")
     samples, _ = training_splits(dataset, settled.data.holdout, settled.seed)
-    source = Source(dataset, samples, geometry_of(settled))
+    source = DecodedSamples(dataset, samples, geometry_of(settled))
     batches = batches_of(settled, source)
     chosen = np.linspace(0, len(samples) - 1, min(images, len(samples))).round().astype(int).tolist()
     colours = safe_colours(dataset.classes)
@@ -80,7 +89,7 @@ def preview(
             blocks = [_heads(settled.data.image_size)]
             for done, index in enumerate(chosen[start : start + _ROWS], start + 1):
                 pairs = [source[index], *(batches.pair(epoch, index) for epoch in range(_DRAWS))]
-                blocks.append(_block(samples[index].name, pairs, colours, dataset.classes.background))
+                blocks.append(sample_block(samples[index].name, pairs, colours, dataset.classes.background))
                 advance(done)
             sheets.append(f"preview-{len(sheets) + 1:03d}.png")
             stack(blocks).save(staging / sheets[-1])
@@ -96,7 +105,7 @@ def preview(
     )
 
 
-def _tile_size(size: Sequence[int]) -> tuple[int, int]:
+def tile_size(size: Sequence[int]) -> tuple[int, int]:
     """(height, width) of a tile for the model's `size`: that itself, unless it is too small or too large to look at."""
     side = max(size)
     scale = -(-_SMALLEST // side) if side < _SMALLEST else min(1.0, _LARGEST / side)
@@ -105,18 +114,18 @@ def _tile_size(size: Sequence[int]) -> tuple[int, int]:
 
 def _heads(size: Sequence[int]) -> Image.Image:
     """A line that tells what the columns are."""
-    width = _tile_size(size)[1]
+    width = tile_size(size)[1]
     line = Image.new("RGB", (_GAP + (1 + _DRAWS) * (width + _GAP), 2 * _LETTERS), _PAPER)
     for column, text in enumerate([f"resized to {size[0]}x{size[1]}", *(f"epoch {n}" for n in range(1, _DRAWS + 1))]):
         write_text(ImageDraw.Draw(line), (_GAP + column * (width + _GAP), _LETTERS), text, width, _LETTERS)
     return line
 
 
-def _block(
+def sample_block(
     name: str, pairs: Sequence[tuple[Pixels, Mask]], colours: Colours, background: int | None = 0
 ) -> Image.Image:
     """One sample: its name, a row of images and a row of the same with their masks."""
-    height, width = _tile_size(pairs[0][1].shape)
+    height, width = tile_size(pairs[0][1].shape)
     block = Image.new("RGB", (_GAP + len(pairs) * (width + _GAP), 2 * (height + 2) + 2 * _LETTERS + _GAP), _PAPER)
     write_text(ImageDraw.Draw(block), (_GAP, _LETTERS), name, block.width - 2 * _GAP, _LETTERS)
     for column, (image, mask) in enumerate(pairs):

@@ -1,4 +1,4 @@
-"""The verb `report` for runs side by side, such as a study: the board, what can be told of its differences, curves."""
+"""The verb `report` for several runs, such as a study: the leaderboard, which differences are significant, curves."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from maskwright.base.progress import say
 from maskwright.base.storage import require_absent
 from maskwright.evaluation.comparing import compare
-from maskwright.evaluation.comparing.members import find_runs
-from maskwright.evaluation.comparing.naming import brief
 from maskwright.evaluation.comparing.results import Comparison
-from maskwright.evaluation.comparing.text import told
+from maskwright.evaluation.comparing.text import other_tool_line, verdict_in_words
 from maskwright.evaluation.curves.charts import By, arrange
 from maskwright.evaluation.curves.finding import read_curves
+from maskwright.evaluation.naming import brief
+from maskwright.evaluation.run_folders import find_runs
 from maskwright.evaluation.scoring.stored import evaluated_splits
 from maskwright.reporting.page import free_page, write_page
 from maskwright.reporting.plots import draw_svg
@@ -53,10 +53,10 @@ def study_report(sources: Sequence[str | Path], *, out: str | Path | None = None
             "result": result,
             "scale": board,
             "rows": _rows(result, board),
-            "others": [(told(one), one.remark) for one in result.others],
+            "others": [(other_tool_line(one), one.remark) for one in result.others],
             "matrix": _matrix(result),
             "apart": [(key, list(map(brief, values))) for key, values in result.config.items()],
-            "beside_best": [pair for pair in result.pairs if result.entries[0].name in (pair.first, pair.second)],
+            "with_best": [pair for pair in result.pairs if result.entries[0].name in (pair.first, pair.second)],
             # A folder of masks is compared by its scores, and has no log.
             "groups": _charts([*(run.path for run in runs if run.info_file.is_file()), *logs]),
         },
@@ -76,6 +76,7 @@ def _rows(result: Comparison, board: tuple[float, float]) -> list[dict[str, Any]
     return [
         {
             "entry": entry,
+            "verdict": verdict_in_words(entry.against_best),
             "pair": None if entry is best else result.pair(best.name, entry.name),
             "strip": interval_strip(
                 place(entry.score.value) or 0.0, place(entry.score.low), place(entry.score.high), baselines=[]

@@ -12,13 +12,13 @@ from maskwright.base.storage import dump_json
 from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError, DataError, MaskwrightError
+from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
 from maskwright.studies.folder import Study
-from maskwright.studies.matrix import Entry
+from maskwright.studies.matrix import StudyEntry
 from maskwright.training.tracking import trackers
 
 
-def check_runs(entries: Sequence[Entry]) -> dict[str, Dataset]:
+def check_runs(entries: Sequence[StudyEntry]) -> dict[str, Dataset]:
     """The datasets of the runs, by their root. Raises a ConfigError of all that is wrong with settings, else the first
     error of another kind."""
     import torch
@@ -97,12 +97,14 @@ def splits_to_score(wanted: Sequence[str] | None, datasets: Iterable[Dataset]) -
     return list(wanted)
 
 
-def check_versions(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset]) -> dict[str, str]:
+def check_versions(study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Dataset]) -> dict[str, str]:
     """The content versions of the datasets. DataError when a run of the study began with another one: then its scores
     could not be compared with those of the rest."""
     versions = {root: dataset.version(dataset.file_hashes(study.path)) for root, dataset in datasets.items()}
     for entry in entries:
         run, root = study.run(entry.name), entry.config.data.root
         if run.info_file.is_file() and run.info()["dataset"]["version"] != versions[root]:
-            raise DataError(f"{root}: has changed since {run.path} began; restore it, or begin a new study with --out")
+            raise DataError(
+                f"{root}: has changed since {run.path} began; restore it, or begin a new study with {argument('out')}"
+            )
     return versions

@@ -1,6 +1,6 @@
 """Study: the only owner of paths inside a study's folder.
 
-STUDY/study.yaml              the study with absolute paths: `maskwright study STUDY` goes on with it
+STUDY/study.yaml              the study with absolute paths: `maskwright study STUDY` resumes it
 STUDY/runs/NAME/              the runs, as `train` and `evaluate` leave them
 STUDY/jobs/NAME/config.yaml   what the run is trained with
 STUDY/jobs/NAME/worker.log    what its processes have said
@@ -21,7 +21,7 @@ import yaml
 from maskwright.base import strictyaml
 from maskwright.base.storage import STAGING_PREFIX, atomic_write_json, atomic_write_text, read_json, staged_folder
 from maskwright.config import RunConfig
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 from maskwright.run import Run
 from maskwright.studies.matrix import Matrix, StudyConfig, combinations
 from maskwright.studies.naming import NAME
@@ -113,7 +113,7 @@ class Study:
             shown = ", ".join(other[:3]) + ", …" * (len(other) > 3)
             raise ConfigError(
                 f"{self.path}: was begun with other settings for {shown}; runs may be added to a study "
-                "and not changed: give a new folder with --out"
+                f"and not changed: give a new folder with {argument('out')}"
             )
         self._write(matrix)
 

@@ -44,7 +44,7 @@ class StudyConfig(StrictModel):
 
 
 @dataclass(frozen=True)
-class Entry:
+class StudyEntry:
     """One run: its name, the name of its value for each key of the matrix, and its config, whose paths are absolute."""
 
     name: str
@@ -57,7 +57,7 @@ class Matrix:
     """A study that was read: `config` depends on no further file and on no place."""
 
     config: StudyConfig
-    entries: list[Entry]
+    entries: list[StudyEntry]
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,13 @@ def check_study(document: Document, folder: Path) -> Matrix:
     base = _base(document, folder, problems)
     axes = [axis for axis in _axes(document, problems) if axis.values]
     excluded = _excluded(document, axes, problems)
-    entries: list[Entry] = []
+    entries: list[StudyEntry] = []
     if base is not None and (runs := prod(len(axis.values) for axis in axes)) <= _MOST:
         for values in combinations({axis.key: axis.labels for axis in axes}, excluded):
             try:
                 combined = _combined(document, base, axes, values)
                 config = with_pipelines(rebase(check_document(combined, folder), folder))
-                entries.append(Entry(name_of(values), values, config))
+                entries.append(StudyEntry(name_of(values), values, config))
             except ConfigError as error:
                 problems += error.problems
     elif base is not None:
@@ -214,7 +214,7 @@ def _combined(document: Document, base: Document, axes: Sequence[_Axis], values:
     return combined
 
 
-def _names(document: Document, entries: Sequence[Entry]) -> list[str]:
+def _names(document: Document, entries: Sequence[StudyEntry]) -> list[str]:
     """What is wrong with the names of the runs."""
     names = [entry.name.lower() for entry in entries]
     advice = "name the values (`key: {short: value, …}`)"

@@ -1,4 +1,4 @@
-"""Short names for the values of a study, from which the names of its runs are made: safe as paths, told apart on file
+"""Short names for the values of a study, from which the names of its runs are made: safe as paths, distinct on file
 systems that know no capitals."""
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from maskwright.studies.folder import Study
 
 # Without the working folder on the path, where a file could have the name of a module.
 COMMAND = (sys.executable, "-P", "-m", "maskwright.studies.worker")
-_PAUSE = 0.1
+PAUSE = 0.1
 
 Child = subprocess.Popen[bytes]
 Ended = Callable[[str, int], None]
@@ -49,7 +49,7 @@ def run_all(
                     del at_work[slot]
                     ended(name, code)
             tick()
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
     finally:
         for _, child in at_work.values():
             child.kill()

@@ -11,12 +11,12 @@ from maskwright.base.progress import say, speaks
 from maskwright.studies.status import StudyStatus
 
 # Seconds between two looks at the runs, for a terminal and for a log.
-_DRAWN_EVERY, _LINES_EVERY = 2.0, 30.0
+DRAWN_EVERY, LINES_EVERY = 2.0, 30.0
 _SHOWN = ("training", "evaluating", "failed")
 
 
 @contextmanager
-def board(look: Callable[[], StudyStatus]) -> Iterator[Callable[[], None]]:
+def shown_progress(look: Callable[[], StudyStatus]) -> Iterator[Callable[[], None]]:
     """Yields a function that is called often, and shows what `look` finds when it is time to."""
     if sys.stderr.isatty() and speaks():
         from rich.console import Console
@@ -24,9 +24,9 @@ def board(look: Callable[[], StudyStatus]) -> Iterator[Callable[[], None]]:
         from rich.text import Text
 
         with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
-            yield _seldom(lambda: live.update(Text("\n".join(_lines(look()))), refresh=True), _DRAWN_EVERY)
+            yield _seldom(lambda: live.update(Text("\n".join(_lines(look()))), refresh=True), DRAWN_EVERY)
     else:
-        yield _seldom(lambda: say("\n".join(_lines(look()))), _LINES_EVERY)
+        yield _seldom(lambda: say("\n".join(_lines(look()))), LINES_EVERY)
 
 
 def _seldom(show: Callable[[], None], seconds: float) -> Callable[[], None]:

@@ -9,15 +9,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from maskwright.base import strictyaml
+from maskwright.base.display import Result, data_frame
 from maskwright.base.storage import Journal, lock_owner, numbered
-from maskwright.base.texts import clock
+from maskwright.base.texts import clock, plural
 from maskwright.errors import LostError
 from maskwright.run import Run
 from maskwright.studies.folder import Study
 from maskwright.studies.matrix import name_of
+
+if TYPE_CHECKING:
+    import pandas
 
 State = Literal["waiting", "training", "evaluating", "stopped", "failed", "finished"]
 
@@ -60,8 +64,8 @@ class RunStatus:
         return f"{self.name:<{width}}  {self.state:<10}  {done}{best}{scored}{reason}"
 
 
-@dataclass(frozen=True)
-class StudyStatus:
+@dataclass(frozen=True, repr=False)
+class StudyStatus(Result):
     """A study's runs in the order of its matrix."""
 
     path: Path
@@ -96,7 +100,8 @@ class StudyStatus:
         if not finished:
             return ""
         splits = finished[0].evaluated
-        return f"maskwright compare {shlex.quote(str(self.path))}" + f" --split {splits[0]}" * ("test" not in splits)
+        path = shlex.quote(str(self.path))
+        return f"maskwright compare {path}" if "test" in splits else f"maskwright compare {path} --split {splits[0]}"
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `study` and `study status`."""
@@ -107,16 +112,34 @@ class StudyStatus:
             "runs": [asdict(run) | {"run": str(run.run)} for run in self.runs],
         }
 
-    def lines(self) -> list[str]:
+    def facts(self) -> dict[str, object]:
+        """For the short forms."""
+        return {"study": self.path, "runs": len(self.runs), **self.states}
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each run, with a column for each key of the matrix. SetupError without pandas."""
+        return data_frame(
+            {
+                "run": run.name,
+                **run.values,
+                "state": run.state,
+                "iteration": run.iteration,
+                "iterations": run.iterations,
+                "best_val_mIoU": run.best_val_mIoU,
+            }
+            for run in self.runs
+        )
+
+    def human(self) -> str:
         """A line for each run, and one for all."""
         width = max(len(run.name) for run in self.runs)
-        return [*(run.human(width) for run in self.runs), self.summary()]
+        return "\n".join([*(run.human(width) for run in self.runs), self.summary()])
 
     def summary(self) -> str:
         """One line for all runs."""
         counts = ", ".join(f"{count} {state}" for state, count in self.states.items())
         left = self.seconds_left
-        return f"{len(self.runs)} runs: {counts}" + (f"; about {clock(left)} left" if left else "")
+        return f"{plural(len(self.runs), 'run')}: {counts}" + (f"; about {clock(left)} left" if left else "")
 
 
 def study_status(study: str | Path) -> StudyStatus:
@@ -145,10 +168,10 @@ def _status(study: Study, values: dict[str, str], splits: Sequence[str]) -> RunS
         state = "failed"
     else:
         state = "stopped" if begun else "waiting"
-    told = _progress(run) if begun else {"iterations": _length(study.config_file(name))}
+    known = _progress(run) if begun else {"iterations": _length(study.config_file(name))}
     if state == "failed" and failure:
-        told |= {"reason": failure["message"], "code": failure["code"]}
-    return RunStatus(name, run.path, values, state, evaluated=evaluated, pid=pid, **told)
+        known |= {"reason": failure["message"], "code": failure["code"]}
+    return RunStatus(name, run.path, values, state, evaluated=evaluated, pid=pid, **known)
 
 
 def _progress(run: Run) -> dict[str, Any]:

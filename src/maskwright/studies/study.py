@@ -1,4 +1,4 @@
-"""The verb `study`: trains and scores every run of a study, and goes on with one that was stopped or killed."""
+"""The verb `study`: trains and scores every run of a study, and resumes one that was stopped or killed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from maskwright.base.storage import STAGING_PREFIX, exclusive_lock
 from maskwright.base.systems import require_posix
 from maskwright.base.workers import available_cores
 from maskwright.core.dataset import Dataset
-from maskwright.errors import ConfigError, DataError, Interrupted, LockedError
+from maskwright.errors import ConfigError, DataError, Interrupted, LockedError, argument
 from maskwright.studies.checking import check_runs, check_versions, splits_to_score
 from maskwright.studies.folder import Study
-from maskwright.studies.matrix import Entry, load_study
+from maskwright.studies.matrix import StudyEntry, load_study
 from maskwright.studies.pool import run_all
-from maskwright.studies.progress_table import board
+from maskwright.studies.progress_table import shown_progress
 from maskwright.studies.status import StudyStatus, study_status
 
 _MEASURED = ("precision", "channels_last", "threads")  # keys of `train` that a training measures when left to it
@@ -27,8 +27,8 @@ _MEASURED = ("precision", "channels_last", "threads")  # keys of `train` that a 
 def study(file: str | Path, *, workers: int = 1, out: str | Path | None = None, retry: bool = False) -> StudyStatus:
     """Trains and scores every run of the study that `file` describes, `workers` of them at a time.
 
-    `file` is a `study.yaml`, or the folder of a study to go on with. The study goes to `out`, or to `studies/NAME`
-    beside the file. Where it is there already it goes on: what has finished is kept, what was stopped is resumed
+    `file` is a `study.yaml`, or the folder of a study to resume. The study goes to `out`, or to `studies/NAME`
+    beside the file. Where it is there already it is resumed: what has finished is kept, what was stopped is resumed
     exactly, what has failed is left alone unless `retry` is given, and runs that are new in the file are added. Every
     run's config, dataset, model and loss is checked before the first training. Runs that fail do not end the others;
     the result tells them. Raises Interrupted on Ctrl-C or SIGTERM, with the state of every run saved, LockedError
@@ -36,7 +36,7 @@ def study(file: str | Path, *, workers: int = 1, out: str | Path | None = None, 
     """
     require_posix("study")
     if workers < 1:
-        raise ConfigError(f"--workers: {workers} given; at least 1 is needed")
+        raise ConfigError(f"{argument('workers')}: {workers} given; at least 1 is needed")
     source, path = _places(Path(file), out)
     matrix = load_study(source)
     datasets = check_runs(matrix.entries)
@@ -69,11 +69,11 @@ def _places(file: Path, out: str | Path | None) -> tuple[Path, Path]:
     if not file.is_dir():
         return file, Path(out) if out else file.parent / "studies" / file.stem
     if out is not None and Path(out).resolve() != file.resolve():
-        raise ConfigError(f"{file}: is a study's folder and goes on where it is; leave --out away")
+        raise ConfigError(f"{file}: is the folder of a study, which is resumed in place; leave {argument('out')} out")
     return Study.open(file).file, file
 
 
-def _work(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset], workers: int, retry: bool) -> None:
+def _work(study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Dataset], workers: int, retry: bool) -> None:
     """Brings the runs that are left to an end."""
     import torch
 
@@ -85,7 +85,7 @@ def _work(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset], 
     ]
     for run in before.values():
         if run.reason and not retry:
-            say(f"{run.name}: has failed and is left alone; --retry tries it again")
+            say(f"{run.name}: has failed and is left alone; {argument('retry')} tries it again")
     if not left:
         return
     versions = check_versions(study, entries, datasets)
@@ -108,15 +108,15 @@ def _work(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset], 
         _decode(study, left, datasets, versions)
     except KeyboardInterrupt:
         raise Interrupted(f"{study.path}: stopped before the first training; {go_on}") from None
-    with graceful() as stop, board(lambda: study_status(study.path)) as tick:
+    with graceful() as stop, shown_progress(lambda: study_status(study.path)) as tick:
         run_all(study, [entry.name for entry in left], workers, threads, stop.is_set, ended, tick)
         status = study_status(study.path)
         if stop.is_set() and status.states.keys() - {"finished", "failed"}:
             raise Interrupted(f"{study.path}: stopped, every run has saved its state ({status.summary()}); {go_on}")
 
 
-def notes(entries: Sequence[Entry], workers: int) -> list[str]:
-    """What makes the runs of a study less alike than they look, when several are trained at the same time."""
+def notes(entries: Sequence[StudyEntry], workers: int) -> list[str]:
+    """What makes the runs of a study less comparable than they look, when several are trained at the same time."""
     found = []
     if workers > 1 and any(entry.config.train.budget for entry in entries):
         found.append(
@@ -133,14 +133,16 @@ def notes(entries: Sequence[Entry], workers: int) -> list[str]:
     return found
 
 
-def _decode(study: Study, entries: Sequence[Entry], datasets: dict[str, Dataset], versions: dict[str, str]) -> None:
+def _decode(
+    study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Dataset], versions: dict[str, str]
+) -> None:
     """Decodes once what several runs will read. Files that cannot be read are left to these runs to report."""
     from maskwright.training.image_cache import decoded_folder, write_decoded
     from maskwright.training.prepare import geometry_of
 
     for half_made in study.decoded.glob(f"{STAGING_PREFIX}*"):
         shutil.rmtree(half_made, ignore_errors=True)
-    groups: dict[Path, list[Entry]] = {}
+    groups: dict[Path, list[StudyEntry]] = {}
     for entry in entries:
         folder = decoded_folder(study.decoded, versions[entry.config.data.root], geometry_of(entry.config))
         groups.setdefault(folder, []).append(entry)

@@ -2,7 +2,7 @@
 
 It trains or resumes the run and scores it. When its standard input ends, because the study is stopped or the process
 that leads it has died, it saves the run's state and ends too. Why it failed it leaves in the study's folder, where only
-what the user has to mend counts as a failure.
+what the user has to fix counts as a failure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PATIENCE = 60.0
 
 
 def work(study: Study, name: str, slot: int = 0) -> None:
-    """Trains the run, or goes on with it, and scores it where that is not done yet; `slot` numbers the processes that
+    """Trains the run, or resumes it, and scores it where that is not done yet; `slot` numbers the processes that
     work at the same time. Raises what `train`, `resume` and `evaluate` raise, and LockedError."""
     import torch
 
@@ -45,7 +45,7 @@ def work(study: Study, name: str, slot: int = 0) -> None:
             train_part(study.run_config(name), out=run.path, decoded=study.decoded)
         elif run.finished is None:
             resume_part(run, decoded=study.decoded)
-        if threads := run.config().train.threads:  # so that all scores of the run are made alike
+        if threads := run.config().train.threads:  # so that all scores of the run are made in the same way
             torch.set_num_threads(threads)
         for split in study.config.evaluate or ():
             if not scored(run, split):

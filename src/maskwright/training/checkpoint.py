@@ -13,7 +13,7 @@ from torch import nn
 from maskwright.base.storage import atomic_write_bytes, require_format
 from maskwright.errors import DataError
 from maskwright.modeling.models.segmenter import HEADER, read_tensors
-from maskwright.training.distributed.processes import World
+from maskwright.training.distributed.processes import Processes
 
 # 1 had no number.
 FORMAT = 2
@@ -53,15 +53,15 @@ def save_state(
 
 
 def load_state(
-    path: Path, model: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer, world: World
+    path: Path, model: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer, processes: Processes
 ) -> Progress:
     """Restores what `save_state` wrote, in place; of several processes only the first one reads it. DataError when
     the file is damaged, of another training, or of a format that this version does not read."""
-    with world.together():
-        header, tensors = read_tensors(path) if world.first else ({}, {})
-        if world.first:
+    with processes.together():
+        header, tensors = read_tensors(path) if processes.first else ({}, {})
+        if processes.first:
             require_format(path, "training state", header.pop("format", 1), FORMAT)
-    header, tensors = world.share(header), world.share_tensors(tensors)
+    header, tensors = processes.share(header), processes.share_tensors(tensors)
 
     def part(prefix: str) -> dict[str, torch.Tensor]:
         return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
@@ -79,7 +79,7 @@ def load_state(
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
         return Progress(**header)
     except (RuntimeError, TypeError, ValueError, IndexError):
-        raise world.common(
+        raise processes.common(
             DataError(
                 f"{path}: is not the training state of this run; restore it, or train a new run "
                 "(the best checkpoint stays usable)"

@@ -9,18 +9,18 @@ that is far too high also ends in one class, or in a plateau.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.core.findings import Finding, Severity
+from maskwright.core.findings import Check, Finding, Observation, Severity, run_checks
 from maskwright.run import Run
 
 Floats = npt.NDArray[np.float64]
-# Records of the loss and evaluations below which nothing can be told of a course.
+# Records of the loss and evaluations below which nothing can be said of a course.
 _RECORDS, _EVALUATIONS = 8, 3
 # The share of a loss's fall that comes in the second half, below which it has come to rest.
 _LATE = 0.1
@@ -84,14 +84,6 @@ class Course:
         return f"iteration {iteration:,.0f} (epoch {iteration / self.per_epoch:.1f})"
 
 
-class Seen(NamedTuple):
-    """What was seen, what to do, and the numbers behind it."""
-
-    message: str
-    fix: str
-    evidence: dict[str, Any]
-
-
 def _smooth(values: Floats, width: int) -> Floats:
     """Running medians of an odd width, shorter at the ends."""
     half = width // 2
@@ -104,7 +96,7 @@ def _level(values: Floats, begin: float, end: float) -> float:
     return float(np.median(values[first : max(int(np.ceil(end * len(values))), first + 3)]))
 
 
-def collapse(course: Course) -> Iterator[Seen]:
+def collapse(course: Course) -> Iterator[Observation]:
     """All validation pixels get one class, in the last evaluations."""
     present = ~np.isnan(course.ious)
     alone = ((course.ious > 0).sum(1) <= 1) & (present.sum(1) > 1)
@@ -112,16 +104,16 @@ def collapse(course: Course) -> Iterator[Seen]:
         return
     first = len(alone) - int(np.argmin(alone[::-1])) if not alone.all() else 0
     only = int(np.nan_to_num(course.ious[-1]).argmax())
-    yield Seen(
+    yield Observation(
         f"every validation pixel is predicted as {course.classes[only]!r} since "
         f"{course.when(course.evaluated[first])}: the model has collapsed to one class",
         "add a dice term to the loss or class_weights: inverse_frequency, lower optimizer.lr, and look at the "
         "masks with `maskwright audit`",
-        {"class": course.classes[only], "since": course.evaluated[first]},
+        evidence={"class": course.classes[only], "since": course.evaluated[first]},
     )
 
 
-def rate_too_high(course: Course) -> Iterator[Seen]:
+def rate_too_high(course: Course) -> Iterator[Observation]:
     """The loss rises far above where it began, or keeps jumping up while the rate is high."""
     loss, start = _smooth(course.loss, 3), course.start
     most, end = float(loss.max()), _level(loss, 0.75, 1)
@@ -134,15 +126,15 @@ def rate_too_high(course: Course) -> Iterator[Seen]:
     # A model that ends in one class after it was thrown about has been thrown there.
     thrown = course.peak.max() > 1.5 * start or course.val_loss.max() > 5 * start
     if (most > 2 * start and end > 0.7 * start) or jump > 0.05 or wild or (thrown and any(collapse(course))):
-        yield Seen(
+        yield Observation(
             f"the training loss began at {start:.3g}, rose to {most:.3g} and ended at {end:.3g}: the learning "
             f"rate of {course.lr.max():.3g} is too high",
             "divide optimizer.lr by 10, or let `maskwright plan --lr-find` choose it",
-            {"first": start, "most": most, "last": end, "jump": jump},
+            evidence={"first": start, "most": most, "last": end, "jump": jump},
         )
 
 
-def rate_too_low(course: Course) -> Iterator[Seen]:
+def rate_too_low(course: Course) -> Iterator[Observation]:
     """The loss hardly moves, or falls little and as steadily at the end as at the beginning: it follows the rate."""
     loss = _smooth(course.loss, 5)
     start, middle, end = course.start, _level(loss, 0.45, 0.55), _level(loss, 0.9, 1)
@@ -152,15 +144,15 @@ def rate_too_low(course: Course) -> Iterator[Seen]:
     evenly = 0 < fall < 0.25 * start and order < -0.8 and middle - end > _LATE * (loss[0] - end)
     # Any sane rate learns at least how frequent the classes are.
     if evenly or abs(fall) < 0.05 * start:
-        yield Seen(
+        yield Observation(
             f"the training loss only went from {start:.3g} to {end:.3g}: the learning rate of "
             f"{course.lr.max():.3g} is too low for this length",
             "multiply optimizer.lr by 10, or let `maskwright plan --lr-find` choose it; or train for longer",
-            {"first": start, "middle": middle, "last": end},
+            evidence={"first": start, "middle": middle, "last": end},
         )
 
 
-def plateau(course: Course) -> Iterator[Seen]:
+def plateau(course: Course) -> Iterator[Observation]:
     """Nothing gets better over the second half, though the loss is still high and the rate is not."""
     if len(course.miou) < 4:
         return
@@ -170,16 +162,16 @@ def plateau(course: Course) -> Iterator[Seen]:
     better = float(np.max(course.miou[half:]) - np.max(course.miou[:half]))
     if end > 0.25 * start and middle - end < _LATE * max(start - end, 0.2 * start) and better < 0.02:
         since = course.evaluated[int(np.argmax(course.miou))]
-        yield Seen(
+        yield Observation(
             f"nothing has got better since {course.when(since)}: the training loss stays at {end:.3g} "
             f"(it began at {start:.3g}) and the best validation mIoU at {np.max(course.miou):.3f}",
             "check that masks belong to their images (`maskwright audit --overlays`), raise optimizer.lr, or "
             "take a larger model or image_size",
-            {"first": start, "middle": middle, "last": end},
+            evidence={"first": start, "middle": middle, "last": end},
         )
 
 
-def overfitting(course: Course) -> Iterator[Seen]:
+def overfitting(course: Course) -> Iterator[Observation]:
     """The validation loss rises while the training loss falls, and the scores do not gain by it."""
     if len(course.val_loss) < 4:
         return
@@ -194,15 +186,15 @@ def overfitting(course: Course) -> Iterator[Seen]:
     # The smallest of running medians may stand one before that of the values.
     gained = float(np.median(course.miou[-2:]) - np.max(course.miou[: best + 2]))
     if end > 1.1 * least and fall > 0.1 and gained < 0.02:
-        yield Seen(
+        yield Observation(
             f"overfitting since {course.when(at)}: the validation loss rose from {least:.3g} to {end:.3g} while "
             f"the training loss fell by {100 * fall:.0f} %; the best checkpoint is kept",
             "add images or augmentation, set train.early_stopping, or take a smaller model",
-            {"since": at, "least": least, "last": end, "fall": fall},
+            evidence={"since": at, "least": least, "last": end, "fall": fall},
         )
 
 
-def spike(course: Course) -> Iterator[Seen]:
+def spike(course: Course) -> Iterator[Observation]:
     """A batch whose loss stands far out of those around it."""
     worst: tuple[float, int, float] | None = None
     for i in range(2, len(course.peak)):
@@ -216,46 +208,42 @@ def spike(course: Course) -> Iterator[Seen]:
     if worst:
         _, i, middle = worst
         since = course.iteration[i - 1] + 1
-        yield Seen(
+        yield Observation(
             f"the loss jumped to {course.peak[i]:.3g} between iterations {since:,.0f} and "
             f"{course.iteration[i]:,.0f} (around it: {middle:.3g})",
             "look at the masks of those batches (`maskwright audit`), or lower optimizer.lr",
-            {"iterations": [since, course.iteration[i]], "loss": course.peak[i], "around": middle},
+            evidence={"iterations": [since, course.iteration[i]], "loss": course.peak[i], "around": middle},
         )
 
 
-def loader_bound(course: Course) -> Iterator[Seen]:
+def loader_bound(course: Course) -> Iterator[Observation]:
     """The model waits for its batches."""
     if course.waited > 0.2:
-        yield Seen(
+        yield Observation(
             f"{100 * course.waited:.0f} % of the training time went into waiting for batches: loading the data "
             "is the bottleneck",
             "set train.workers, drop costly augmentation, or store smaller images",
-            {"waited": course.waited},
+            evidence={"waited": course.waited},
         )
 
 
-class Row(NamedTuple):
-    """A symptom with the severity of its findings, what they mean in one sentence, and whether it may be no more than
-    a consequence of one above it in the table, which then speaks alone."""
-
-    severity: Severity
-    meaning: str
-    look: Callable[[Course], Iterator[Seen]]
-    consequence: bool = True
-
-
+NOT_FINITE, LOADER = "train.not_finite", "train.loader"
 # Likely causes before consequences.
-SYMPTOMS: dict[str, Row] = {
-    "train.rate_high": Row(Severity.ERROR, "the learning rate is too high", rate_too_high),
-    "train.rate_low": Row(Severity.WARNING, "the learning rate is too low", rate_too_low),
-    "train.overfitting": Row(Severity.WARNING, "validation gets worse while training gets better", overfitting),
-    "train.collapse": Row(Severity.ERROR, "the model predicts one class only", collapse),
-    "train.plateau": Row(Severity.WARNING, "training no longer gets better, far from done", plateau),
-    "train.spike": Row(Severity.WARNING, "the loss of a batch stands far out", spike),
-    "train.loader": Row(Severity.WARNING, "the model waits for its data", loader_bound, consequence=False),
+SYMPTOMS: dict[str, Check[Course]] = {
+    "train.rate_high": Check(Severity.ERROR, "the learning rate is too high", rate_too_high),
+    "train.rate_low": Check(Severity.WARNING, "the learning rate is too low", rate_too_low, consequence=True),
+    "train.overfitting": Check(
+        Severity.WARNING, "validation gets worse while training gets better", overfitting, consequence=True
+    ),
+    "train.collapse": Check(Severity.ERROR, "the model predicts one class only", collapse, consequence=True),
+    "train.plateau": Check(
+        Severity.WARNING, "training no longer gets better, far from done", plateau, consequence=True
+    ),
+    "train.spike": Check(
+        Severity.WARNING, "the loss of one batch is far above those around it", spike, consequence=True
+    ),
+    LOADER: Check(Severity.WARNING, "the model waits for its data", loader_bound),
 }
-NOT_FINITE = "train.not_finite"
 
 
 def examine(run: Run) -> list[Finding]:
@@ -269,18 +257,12 @@ def examine(run: Run) -> list[Finding]:
 
 
 def diagnose(course: Course) -> list[Finding]:
-    """What the course of a run tells, the likely cause first."""
+    """What the course of a run tells, the likely cause first; of a short log only whether loading is slow."""
     short = len(course.loss) < _RECORDS or len(course.val_loss) < _EVALUATIONS
-    found: list[Finding] = []
-    for code, row in SYMPTOMS.items():
-        if row.consequence and (short or found):
-            continue
-        found += [
-            Finding(code, row.severity, seen.message, seen.fix, evidence=seen.evidence) for seen in row.look(course)
-        ]
-    return found
+    table = {LOADER: SYMPTOMS[LOADER]} if short else SYMPTOMS
+    return [finding for finding, _ in run_checks(table, course)]
 
 
-def human(findings: Sequence[Finding]) -> str:
-    """One line each."""
+def sentences(findings: Sequence[Finding]) -> str:
+    """One line each, for people."""
     return "\n".join(f"{finding.severity.label}: {finding.message}; {finding.fix}" for finding in findings)

@@ -4,7 +4,7 @@ A machine's speed changes while other programs come and go, so what was measured
 guess. After every fortieth of the length the speed is measured, and when the end would miss the budget by more than
 2 % of it and a tenth of what is left, the length is set anew. Each such refit is a record in `metrics.jsonl` and the
 state is saved with it, so that a resumed run follows what was decided; in the end `config.yaml` names them all, so
-that training it again gives the same model. The schedule goes on from where it is and is stretched over what is left.
+that training it again gives the same model. The schedule continues from where it is and is stretched over what is left.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 from maskwright.modeling.optim.build import Schedule
 from maskwright.modeling.optim.schedules import warm_up
 from maskwright.run import Run
-from maskwright.training.distributed.processes import ALONE, World
+from maskwright.training.distributed.processes import ALONE, Processes
 
 EVALUATIONS = 8
-# Of a budget: what is kept for the last checkpoint, and the miss of the end that is let be; of the time that is left:
-# the miss that is let be, since there is time to mend it.
+# Of a budget: what is kept for the last checkpoint, and the miss of the end that is accepted; of the time that is left:
+# the miss that is accepted, since there is time to correct it.
 _MARGIN, _TOLERANCE, _EARLY_TOLERANCE = 0.02, 0.02, 0.1
 _STRETCHES = 40
 _ENDLESS = 1 << 31
@@ -109,11 +109,11 @@ class Length:
         evaluate_every: int,
         refits: Sequence[Refit] = (),
         budget: Budget | None = None,
-        world: World = ALONE,
+        processes: Processes = ALONE,
     ) -> None:
         self.iterations, self.evaluate_every, self.refits = iterations, evaluate_every, list[Refit]()
         self._first, self._known, self._budget = iterations, {refit.iteration: refit for refit in refits}, budget
-        self._world = world
+        self._processes = processes
         self._start, self._position = 0, 0.0
         self._step_seconds: float | None = None
         self._evaluation_seconds = budget.evaluation_seconds if budget else 0.0
@@ -128,7 +128,7 @@ class Length:
     def go_to(self, step: int, run: Run) -> None:
         """To be at `step` of a run whose log ends there, with the refits that the log holds; measuring begins."""
         if self._budget:
-            self._known |= self._world.share(_logged(run) if self._world.first else {})
+            self._known |= self._processes.share(_logged(run) if self._processes.first else {})
         for refit in sorted(self._known.values(), key=lambda refit: refit.iteration):
             if refit.iteration <= step:
                 self._apply(refit)
@@ -136,7 +136,7 @@ class Length:
         # A kill between the picture of an evaluation and its state may have left a new best checkpoint. Only the same
         # evaluation again makes it true, so nothing may change before it.
         evaluation = self.next_evaluation(step)
-        if self._budget and self._world.share(self._world.first and run.sample_file(evaluation).exists()):
+        if self._budget and self._processes.share(self._processes.first and run.sample_file(evaluation).exists()):
             self._next = max(self._next, evaluation)
 
     def next_evaluation(self, step: int) -> int:
@@ -152,7 +152,7 @@ class Length:
         the clock."""
         refit = self._known.get(step)
         if refit is None and self._budget and self._next <= step < self.iterations:
-            refit = self._world.share(self._measured(step, self._budget) if self._world.first else None)
+            refit = self._processes.share(self._measured(step, self._budget) if self._processes.first else None)
             self._restart(step)
         if refit:
             self._apply(refit)
@@ -160,12 +160,12 @@ class Length:
         return refit
 
     def evaluated(self, seconds: float) -> None:
-        """To be told how long an evaluation took."""
+        """Records how long an evaluation took."""
         self._evaluation_seconds = seconds
         self.paused(seconds)
 
     def paused(self, seconds: float) -> None:
-        """To be told of time that went to neither steps nor evaluations."""
+        """Records time that went to neither steps nor evaluations."""
         self._paused += seconds
 
     def used(self) -> dict[str, float]:
@@ -194,8 +194,8 @@ class Length:
         self._step_seconds = recent if self._step_seconds is None else (self._step_seconds + recent) / 2
         speeds = self._step_seconds, self._evaluation_seconds, budget.evaluate_every
         left = budget.left
-        let_be = max(_TOLERANCE * budget.seconds, _EARLY_TOLERANCE * left)
-        if abs(left - needed(step, self.iterations, *speeds)) <= let_be:
+        accepted = max(_TOLERANCE * budget.seconds, _EARLY_TOLERANCE * left)
+        if abs(left - needed(step, self.iterations, *speeds)) <= accepted:
             return None
         iterations = max(step + 1, fitted(step, left, *speeds))  # the end is evaluated, and this step may not have been
         if iterations == self.iterations:

@@ -4,6 +4,7 @@ changes nothing."""
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -25,10 +26,10 @@ from maskwright.training.image_cache import Decoded, Pair, decode
 from maskwright.training.trust import Trust
 
 # Decoded images are kept in memory while they take at most this share of what is free.
-_CACHE_SHARE = 0.25
+CACHE_SHARE = 0.25
 
 
-class Source:
+class DecodedSamples:
     """Samples decoded and resized, kept in memory as far as a quarter of the free memory reaches, which is divided
     among so many `processes` that do the same on this host: `room` samples. What is in `decoded` is neither decoded nor
     kept."""
@@ -44,7 +45,7 @@ class Source:
         self.dataset, self.samples, self.geometry = dataset, list(samples), geometry
         self._decoded = decoded
         pixels = geometry.size[0] * geometry.size[1]
-        self.room = int(psutil.virtual_memory().available * _CACHE_SHARE / processes) // (4 * pixels)
+        self.room = int(psutil.virtual_memory().available * CACHE_SHARE / processes) // (4 * pixels)
         self._cache: dict[int, Pair] = {}
 
     def __len__(self) -> int:
@@ -90,26 +91,27 @@ def _order(seed: int, epoch: int, samples: int) -> npt.NDArray[np.int64]:
 class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Item i is the whole batch of step i: images (N, 3, H, W) uint8 channels-last, targets (N, H, W) uint8.
 
-    `rank` and `world` take every world-th place of it for one of several processes. `trust` tells which pixels count.
+    `rank` and `world_size` take every world_size-th place of it for one of several processes. `trust` says which
+    pixels count.
     """
 
     def __init__(
         self,
-        source: Source,
+        source: DecodedSamples,
         augmentation: Augmentation,
         batch_size: int,
         seed: int,
         *,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         trust: Trust | None = None,
     ) -> None:
         self.source, self.augmentation, self.batch_size, self.seed = source, augmentation, batch_size, seed
-        self.rank, self.world, self.trust = rank, world, trust
+        self.rank, self.world_size, self.trust = rank, world_size, trust
         self.map: Callable[..., Iterable[Pair]] = map
 
     def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        places = batch_indices(self.seed, step, self.batch_size, len(self.source))[self.rank :: self.world]
+        places = batch_indices(self.seed, step, self.batch_size, len(self.source))[self.rank :: self.world_size]
         images, masks = zip(*self.map(self.pair, *zip(*places, strict=True)), strict=True)
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(np.stack(masks))
 
@@ -156,3 +158,27 @@ def _leave_signals(_: int) -> None:
     """Ctrl-C and a scheduler's SIGTERM reach every process of the group, but only the training decides when to stop."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+
+class Waits:
+    """Batches, and how long each was waited for."""
+
+    def __init__(self, batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self._batches = batches
+        self._since, self._waited = time.monotonic(), 0.0
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        while True:
+            start = time.monotonic()
+            batch = next(self._batches, None)
+            self._waited += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
+
+    def taken(self) -> dict[str, float]:
+        """The seconds since the last call, and those of them that were waited for batches."""
+        now = time.monotonic()
+        taken = {"seconds_since": now - self._since, "waited": self._waited}
+        self._since, self._waited = now, 0.0
+        return taken

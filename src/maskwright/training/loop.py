@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -27,26 +26,22 @@ from maskwright.modeling.models.segmenter import Segmenter, with_model
 from maskwright.modeling.optim.build import Groups, Schedule, build_optimizer
 from maskwright.run import Run
 from maskwright.training.checkpoint import load_state, save_state
-from maskwright.training.distributed.processes import ALONE, World
-from maskwright.training.doctor import examine, human
+from maskwright.training.distributed.processes import ALONE, Processes
+from maskwright.training.doctor import examine, sentences
 from maskwright.training.ema import Average
 from maskwright.training.length import Budget, Length, Refit
-from maskwright.training.loader import Batches, Source, stream
-from maskwright.training.precision import Trials, Way, best_threads, train_step
-from maskwright.training.rounds import Found
-from maskwright.training.threads import ThreadChange, Threads, Watch
+from maskwright.training.loader import Batches, DecodedSamples, Waits, stream
+from maskwright.training.step import train_step
+from maskwright.training.threads import ThreadChange, Threads, Watch, time_threads
 from maskwright.training.validation import validate
 
-Batch = tuple[torch.Tensor, torch.Tensor]
 _LOG_EVERY = 10
 _STATE_EVERY_SECONDS = 60.0
-_TIMING_SECONDS = 30.0  # the most that timing other numbers of threads may take, and the most steps
-_TIMING_STEPS = 10
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What `fit` is told: lengths in iterations. `refits` and `thread_changes` are those that are known before; more
+class FitSettings:
+    """How `fit` trains; lengths in iterations. `refits` and `thread_changes` are those that are known before; more
     are found when there is a `budget`, or a `watch`."""
 
     iterations: int
@@ -68,12 +63,12 @@ class Plan:
 
 def fit(
     run: Run,
-    plan: Plan,
+    settings: FitSettings,
     segmenter: Segmenter,
     criterion: nn.Module,
     batches: Batches,
-    validation: Source,
-    world: World = ALONE,
+    validation: DecodedSamples,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Trains from the state in `run` to the end; returns how it ended. Several processes train as one: the first one
     writes, and the others need no folder of the run.
@@ -81,48 +76,48 @@ def fit(
     Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite.
     """
     with graceful() as stop:  # from the start: torch swallows a KeyboardInterrupt while it loads a tensor
-        return _fit(run, plan, segmenter, criterion, batches, validation, world, stop)
+        return _fit(run, settings, segmenter, criterion, batches, validation, processes, stop)
 
 
 def _fit(
     run: Run,
-    plan: Plan,
+    settings: FitSettings,
     segmenter: Segmenter,
     criterion: nn.Module,
     batches: Batches,
-    validation: Source,
-    world: World,
+    validation: DecodedSamples,
+    processes: Processes,
     stop: Stop,
 ) -> dict[str, Any]:
     model = segmenter.model
-    optimizer = build_optimizer(model, segmenter.spec, plan.groups)
-    average = Average(model, plan.ema) if plan.ema else None
+    optimizer = build_optimizer(model, segmenter.spec, settings.groups)
+    average = Average(model, settings.ema) if settings.ema else None
     averaged = average.model if average else None
-    state = load_state(run.last, model, averaged, optimizer, world)
-    if world.first:
+    state = load_state(run.last, model, averaged, optimizer, processes)
+    if processes.first:
         run.stopped_file.unlink(missing_ok=True)
         run.metrics.truncate(state.log_bytes)
-    length = Length(plan.iterations, plan.evaluate_every, plan.refits, plan.budget, world)
+    length = Length(settings.iterations, settings.evaluate_every, settings.refits, settings.budget, processes)
     length.go_to(state.step, run)
-    threads = Threads(plan.thread_changes, plan.watch, world)
+    threads = Threads(settings.thread_changes, settings.watch, processes)
     threads.go_to(state.step, length.iterations, length.next_evaluation(state.step), run)
     judged = with_model(segmenter, averaged) if averaged else segmenter
-    if plan.compile != "none":
-        model.compile(mode=plan.compile)
-    step_once = train_step(segmenter, criterion, optimizer, world)
+    if settings.compile != "none":
+        model.compile(mode=settings.compile)
+    step_once = train_step(segmenter, criterion, optimizer, processes)
     pending: list[torch.Tensor] = [torch.tensor(loss) for loss in state.pending_losses]
     saved = began = time.monotonic()
     first = state.step
 
     def ended() -> bool:
         return state.step == length.iterations or (
-            plan.early_stopping is not None and state.evaluations_since_best >= plan.early_stopping
+            settings.early_stopping is not None and state.evaluations_since_best >= settings.early_stopping
         )
 
     def refuse(what: str, step: int) -> DataError:
         names = batches.names(step)
         message, fix = f"{what} is not finite at iteration {step + 1}", "lower optimizer.lr or check these"
-        if world.first:
+        if processes.first:
             atomic_write_json(
                 run.stopped_file,
                 {
@@ -131,7 +126,7 @@ def _fit(
                     "evidence": {"iteration": step + 1, "samples": names},
                 },
             )
-        return world.common(
+        return processes.common(
             DataError(
                 f"{run.path}: {message}; its images: {', '.join(names)}; {fix}. The last good "
                 f"state is kept in {run.last.name}"
@@ -143,21 +138,23 @@ def _fit(
         state.pending_losses = [float(loss) for loss in pending]
         if not all(map(math.isfinite, state.pending_losses)):
             log_losses()  # raises: a state that is spoilt never replaces a good one
-        if world.first and state.log_bytes:  # the state counts on these bytes, so they reach the disk before it does
+        if (
+            processes.first and state.log_bytes
+        ):  # the state counts on these bytes, so they reach the disk before it does
             with open(run.metrics.path, "rb") as stream:
                 os.fsync(stream.fileno())
-        if world.first:
+        if processes.first:
             save_state(run.last, state, model, averaged, optimizer)
         saved = time.monotonic()
 
     def log(record: dict[str, Any]) -> None:
-        if world.first:
+        if processes.first:
             # Not flushed to the disk each time: what a crash loses is written again from the saved state.
             run.metrics.append(record, durable=False)
             state.log_bytes = run.metrics.size
 
     def log_time(record: dict[str, Any]) -> None:
-        if world.first:
+        if processes.first:
             run.timing.append(record, durable=False)
 
     def log_losses() -> None:
@@ -170,7 +167,7 @@ def _fit(
             log(
                 {
                     "iteration": state.step,
-                    "epoch": round(state.step * plan.batch_size / len(batches.source), 3),
+                    "epoch": round(state.step * settings.batch_size / len(batches.source), 3),
                     "loss": sum(losses) / len(losses),
                     "loss_max": max(losses),
                     **({"loss_first": losses[0]} if state.step == len(losses) else {}),  # before anything was learnt
@@ -180,7 +177,9 @@ def _fit(
 
     def evaluate() -> None:
         start = time.monotonic()
-        confusions, loss = validate(judged, validation, criterion, plan.batch_size, run.sample_file(state.step), world)
+        confusions, loss = validate(
+            judged, validation, criterion, settings.batch_size, run.sample_file(state.step), processes
+        )
         if not math.isfinite(loss):  # the weights have run away in the last step
             raise refuse("the validation loss", state.step - 1)
         result = scores(confusions[-1], segmenter.classes.names, segmenter.classes.ids)
@@ -188,7 +187,7 @@ def _fit(
         better = state.best_miou is None or miou > state.best_miou
         if better:
             state.best_miou, state.best_step, state.evaluations_since_best = miou, state.step, 0
-            if world.first:
+            if processes.first:
                 judged.save(run.best)
         else:
             state.evaluations_since_best += 1
@@ -210,23 +209,23 @@ def _fit(
         log_time({"iteration": state.step, "evaluation_seconds": time.monotonic() - start})
         number = state.step // length.evaluate_every
         if (
-            world.first
+            processes.first
             and number >= 4
             and number & (number - 1) == 0
             and state.step < length.iterations
             and (found := examine(run))
         ):
-            say(f"so far: {human(found)}")  # after 4, 8, 16, … evaluations: the log is read only a few times
+            say(f"so far: {sentences(found)}")  # after 4, 8, 16, … evaluations: the log is read only a few times
 
     with progress("training", length.iterations, "iterations", first) as advance:
         # A run that was killed between its last state and `finished.json` has nothing left to do.
-        steps = Waits(stream(batches, state.step, state.step if ended() else length.furthest, plan.workers))
+        steps = Waits(stream(batches, state.step, state.step if ended() else length.furthest, settings.workers))
         for images, targets in steps:
-            factor = length.factor(plan.schedule, state.step)
+            factor = length.factor(settings.schedule, state.step)
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
             # Dropout: a function of (seed, step, process).
-            torch.manual_seed(plan.seed * 1_000_003 + state.step + (world.rank << 52))
+            torch.manual_seed(settings.seed * 1_000_003 + state.step + (processes.rank << 52))
             model.train()
             start = time.perf_counter()
             pending.append(step_once(images, targets))
@@ -247,7 +246,7 @@ def _fit(
                 log_losses()
                 log(asdict(refit))
             start = time.monotonic()
-            timed = partial(_timed, segmenter, criterion, images, targets, plan.groups, world)
+            timed = partial(time_threads, segmenter, criterion, images, targets, settings.groups, processes)
             if change := threads.change(state.step, length.iterations, timed):
                 log_losses()
                 log(asdict(change))
@@ -257,20 +256,20 @@ def _fit(
                 f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "",
                 length.iterations,
             )
-            stopping, old = world.any(stop.is_set(), time.monotonic() - saved > plan.state_every_seconds)
+            stopping, old = processes.any(stop.is_set(), time.monotonic() - saved > settings.state_every_seconds)
             if due or refit or change or stopping or old:
                 save()
             if ended():
                 break
             if stopping:
-                raise world.common(
+                raise processes.common(
                     Interrupted(
                         f"{run.path}: stopped at iteration {state.step} of {length.iterations}, state saved; "
                         f"resume with `maskwright resume {run.path}`"
                     )
                 )
     seconds = time.monotonic() - began
-    images_per_second = (state.step - first) * plan.batch_size / seconds if seconds else 0.0
+    images_per_second = (state.step - first) * settings.batch_size / seconds if seconds else 0.0
     refits = {"refits": [asdict(refit) for refit in length.refits]} if length.refits else {}
     changes = {"thread_changes": [asdict(change) for change in threads.changes]} if threads.changes else {}
     return (
@@ -285,47 +284,3 @@ def _fit(
             "images_per_second": images_per_second,
         }
     )
-
-
-def _timed(
-    segmenter: Segmenter,
-    criterion: nn.Module,
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    groups: Groups,
-    world: World,
-    now: int,
-    numbers: Sequence[int],
-) -> Found[int]:
-    """Which of some numbers of threads is best on the machine as it is, `now` or another."""
-    trials = Trials(segmenter, criterion, images, targets, groups, world)
-    return best_threads(
-        trials,
-        Way(segmenter.precision, segmenter.channels_last, now),
-        numbers,
-        lambda step: min(_TIMING_SECONDS, _TIMING_STEPS * step),
-    )
-
-
-class Waits:
-    """Batches, and how long each was waited for."""
-
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self._batches = batches
-        self._since, self._waited = time.monotonic(), 0.0
-
-    def __iter__(self) -> Iterator[Batch]:
-        while True:
-            start = time.monotonic()
-            batch = next(self._batches, None)
-            self._waited += time.monotonic() - start
-            if batch is None:
-                return
-            yield batch
-
-    def taken(self) -> dict[str, float]:
-        """The seconds since the last call, and those of them that were waited for batches."""
-        now = time.monotonic()
-        told = {"seconds_since": now - self._since, "waited": self._waited}
-        self._since, self._waited = now, 0.0
-        return told

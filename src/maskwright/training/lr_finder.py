@@ -16,10 +16,15 @@ import torch
 from torch import nn
 
 from maskwright.base.progress import progress
+from maskwright.config import RunConfig, with_pipelines
+from maskwright.data.opening import load_dataset
 from maskwright.modeling.models.segmenter import Segmenter, with_model
+from maskwright.modeling.models.weights import resolve
 from maskwright.modeling.optim.build import Groups, build_optimizer
+from maskwright.training.distributed.processes import ALONE
 from maskwright.training.loader import Batches
-from maskwright.training.precision import train_step
+from maskwright.training.prepare import groups_of, prepare, training_splits
+from maskwright.training.step import fast_arithmetic, train_step
 
 STEPS, LOWEST, HIGHEST = 100, 1e-6, 10.0
 # Losses on each side that are averaged; a fall is the difference of the averages so far on both sides of a point.
@@ -99,3 +104,18 @@ def suggestion(rates: Sequence[float], smoothed: Sequence[float]) -> tuple[float
         else f"a tenth of {bound * 10:.1e}, where the loss is lowest"
     )
     return float(f"{min(steepest, bound):.1e}"), f"lr by a range test: {why}"
+
+
+@fast_arithmetic()
+def find_rate(config: RunConfig) -> RangeTest:
+    """The learning-rate range test of a training, with its model, data, batches, loss and optimiser; nothing is
+    written. In float32 unless the config names a precision, since measuring one may choose another next time."""
+    config = with_pipelines(config)
+    dataset = load_dataset(config.data.root)
+    weights = resolve(config.model.encoder, config.model.weights) if config.model.encoder else None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    splits = training_splits(dataset, config.data.holdout, config.seed)
+    with torch.random.fork_rng([device] if device == "cuda" else []):
+        prepared = prepare(config, dataset, splits, weights, device, ALONE)
+    prepared.segmenter.precision = "bfloat16" if config.train.precision == "bfloat16" else "float32"
+    return range_test(prepared.segmenter, prepared.criterion, prepared.batches, groups_of(config), config.seed)

@@ -1,24 +1,24 @@
-"""How a step is made fastest on this machine, told by measuring a few steps of the very model: the precision, the
+"""How a step is made fastest on this machine, found by measuring a few steps of the very model: the precision, the
 layout of images in memory, and the number of threads (docs/decisions/0009)."""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 from torch import nn
 
+from maskwright.base.texts import plural
 from maskwright.base.workers import available_cores
 from maskwright.modeling.models.segmenter import Segmenter, with_model
 from maskwright.modeling.optim.build import Groups, build_optimizer
-from maskwright.training.distributed.batch_norm import WholeBatchNorm
-from maskwright.training.distributed.processes import ALONE, World
+from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.rounds import Found, in_rounds, typical
+from maskwright.training.step import synchronise, train_step
 
 # bfloat16 has 8 bits of mantissa: it has to be clearly faster to be worth them. The rest only has to stand out of
 # the noise of the clock.
@@ -54,7 +54,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Choice:
+class StepChoice:
     """What was taken, the typical seconds of one step with it, the reason, and the seconds of all tried: the fastest
     steps of each precision and layout, and the typical steps of each number of threads. `most` are the threads that
     there could be, where the config does not fix them."""
@@ -82,28 +82,28 @@ def choose(
     targets: torch.Tensor,
     groups: Groups,
     wanted: Wanted = Wanted(),
-    world: World = ALONE,
+    processes: Processes = ALONE,
     within: Callable[[float], float] = lambda _: 60.0,
-) -> Choice:
+) -> StepChoice:
     """Times forward, backward and update on copies of the model; the model itself is not changed.
 
     `images` (N, 3, H, W) uint8, `targets` (N, H, W) uint8. First the threads, on a CPU with several: half of them as
     long as that is faster, by typical steps, since they should suit the machine as it is now. Then precision and
     layout, by the fastest steps, since they should be those of a quiet machine: channels-last unless channels-first
     is faster, and bfloat16 where it is at least 1.1 times as fast and its loss is finite. A processor that only
-    emulates bfloat16 is told by one small product, since a single step would take many seconds there. `within` gives
-    the seconds that precision and layout may take to measure, and the threads half of it, from those of the fastest
-    step. Several processes measure at the same time and take what the first one has found.
+    emulates bfloat16 is recognised by one small product, since a single step would take many seconds there. `within`
+    gives the seconds that precision and layout may take to measure, and the threads half of it, from those of the
+    fastest step. Several processes measure at the same time and take what the first one has found.
     """
-    trials = Trials(segmenter, criterion, images, targets, groups, world)
+    trials = Trials(segmenter, criterion, images, targets, groups, processes)
     before, on_cpu = torch.get_num_threads(), segmenter.device.type == "cpu"
     precisions, why = [wanted.precision], "given in the config"
     if wanted.precision == "auto":
-        times = world.share(_emulated() if on_cpu else 0.0)
+        times = processes.share(bfloat16_cost() if on_cpu else 0.0)
         precisions = ["float32"] if times > _EMULATED else ["float32", "bfloat16"]
         why = f"bfloat16 is emulated here: a matrix product takes {times:.0f} times as long"
     layouts = [True, False] if wanted.channels_last is None else [wanted.channels_last]
-    threads, by_threads = wanted.threads or _threads(world), dict[int, float]()
+    threads, by_threads = wanted.threads or usable_threads(processes), dict[int, float]()
     most = threads if wanted.threads is None and on_cpu else 1
     while most > 1 and threads > 1:
         # In the way that is likely to be taken: its steps are short.
@@ -128,9 +128,13 @@ def choose(
         gain = found.fastest[replace(found.way, channels_last=True)] / found.fastest[found.way]
         why += f"; channels first: {gain:.2f} times as fast"
     if threads < most:
-        why += f"; {threads_of(threads)}: {by_threads[most] / by_threads[threads]:.2f} times as fast as {most} now"
-    seconds |= {threads_of(number): usual for number, usual in by_threads.items()}
-    return Choice(found.way.precision, found.typical[found.way], why, seconds, found.way.channels_last, threads, most)
+        why += (
+            f"; {plural(threads, 'thread')}: {by_threads[most] / by_threads[threads]:.2f} times as fast as {most} now"
+        )
+    seconds |= {plural(number, "thread"): usual for number, usual in by_threads.items()}
+    return StepChoice(
+        found.way.precision, found.typical[found.way], why, seconds, found.way.channels_last, threads, most
+    )
 
 
 def best_threads(trials: Trials, way: Way, numbers: Sequence[int], within: Callable[[float], float]) -> Found[int]:
@@ -142,11 +146,6 @@ def best_threads(trials: Trials, way: Way, numbers: Sequence[int], within: Calla
         return best if seconds[way.threads] / seconds[best] >= _WORTH_A_CHANGE else way.threads
 
     return in_rounds(numbers, lambda number: trials(replace(way, threads=number)), decide, within, typical)
-
-
-def threads_of(number: int) -> str:
-    """`1 thread`, `2 threads`."""
-    return f"{number} thread{'s' * (number != 1)}"
 
 
 def _best(trials: Trials, seconds: Mapping[Way, float]) -> Way:
@@ -174,14 +173,14 @@ def _why(gain: float, spoilt: bool) -> str:
     return f"bfloat16 is {f'only {gain:.2f} times as fast' if gain >= 1 else f'{1 / gain:.2f} times slower'} here"
 
 
-def _threads(world: World) -> int:
+def usable_threads(processes: Processes) -> int:
     """torch's own number, but no more than the cores that this process may use; beside other processes a fair share of
     the cores, since torchrun gives each just one thread whatever the machine has."""
     cores = available_cores()
-    return max(1, min(torch.get_num_threads(), cores) if world.size == 1 else cores // world.local_size)
+    return max(1, min(torch.get_num_threads(), cores) if processes.size == 1 else cores // processes.local_size)
 
 
-def _emulated() -> float:
+def bfloat16_cost() -> float:
     """How many times as long a product of two 256 x 256 matrices takes in bfloat16 as in float32, on the CPU."""
 
     def seconds(dtype: torch.dtype) -> float:
@@ -207,10 +206,10 @@ class Trials:
         images: torch.Tensor,
         targets: torch.Tensor,
         groups: Groups,
-        world: World = ALONE,
+        processes: Processes = ALONE,
     ) -> None:
         self._segmenter, self._criterion, self._batch = segmenter, criterion, (images, targets)
-        self._groups, self._world = groups, world
+        self._groups, self._processes = groups, processes
         self._copies: dict[bool, tuple[Segmenter, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {}
         self.spoilt: set[Way] = set()
 
@@ -226,9 +225,9 @@ class Trials:
             loss = step(*self._batch)
             synchronise(self._segmenter.device)
             seconds.append(time.perf_counter() - start)
-            if self._world.any(sum(seconds) > _SECONDS)[0]:
+            if self._processes.any(sum(seconds) > _SECONDS)[0]:
                 break
-        seconds, finite = self._world.share((seconds, bool(torch.isfinite(loss))))
+        seconds, finite = self._processes.share((seconds, bool(torch.isfinite(loss))))
         if not finite:
             self.spoilt.add(way)
             del self._copies[way.channels_last]  # its weights are lost, too, and say nothing about another way
@@ -237,72 +236,9 @@ class Trials:
     def _copy(self, way: Way) -> tuple[Segmenter, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
         if way.channels_last not in self._copies:
             trial = with_model(self._segmenter, copy.deepcopy(self._segmenter.model).train())
-            Choice(way.precision, 0.0, "", {}, way.channels_last, way.threads).apply(trial)
+            StepChoice(way.precision, 0.0, "", {}, way.channels_last, way.threads).apply(trial)
             step = train_step(
-                trial, self._criterion, build_optimizer(trial.model, trial.spec, self._groups), self._world
+                trial, self._criterion, build_optimizer(trial.model, trial.spec, self._groups), self._processes
             )
             self._copies[way.channels_last] = trial, step
         return self._copies[way.channels_last]
-
-
-@contextmanager
-def fast_arithmetic() -> Iterator[None]:
-    """Settings of torch for speed, and its number of threads, taken back in the end.
-
-    On CPUs, numbers too small for full precision count as zero: they are many times slower. It is a setting of the
-    thread; torch's helper threads take it over when they are made, which is why exact resumption is promised between
-    fresh processes. On GPUs, float32 products may round to TF32 (10 bits of mantissa), and cuDNN tries which of its
-    convolutions is fastest, since all batches have one size.
-    """
-    threads = torch.get_num_threads()
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
-    torch.set_flush_denormal(True)
-    _set_gpu("high", True, True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-        torch.set_num_threads(threads)
-        _set_gpu(*before)
-
-
-def _set_gpu(products: str, convolutions: bool, benchmark: bool) -> None:
-    torch.set_float32_matmul_precision(products)
-    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = convolutions, benchmark
-
-
-def train_step(
-    segmenter: Segmenter, criterion: nn.Module, optimizer: torch.optim.Optimizer, world: World = ALONE
-) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """One optimisation step: images (N, 3, H, W) uint8 and targets (N, H, W) uint8 to the loss before it.
-
-    Of several processes each is given its share of the batch; the loss is that of the whole batch, and so are the
-    normalisation and the gradients.
-    """
-
-    def step(images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        loss = step_loss(segmenter, criterion, images, targets, world)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        world.add_gradients(optimizer)
-        optimizer.step()
-        return loss.detach()
-
-    return step
-
-
-def step_loss(
-    segmenter: Segmenter, criterion: nn.Module, images: torch.Tensor, targets: torch.Tensor, world: World = ALONE
-) -> torch.Tensor:
-    """The loss of a batch, images (N, 3, H, W) and targets (N, H, W) uint8, summed over the model's heads with their
-    weights; each process gives its share of the batch."""
-    with WholeBatchNorm(world) if world.size > 1 else nullcontext():
-        heads = segmenter.weighted_logits(images)
-    truth = world.whole(targets.to(segmenter.device, non_blocking=True)).long()
-    return torch.stack([weight * criterion(world.whole(logits), truth) for weight, logits in heads]).sum()
-
-
-def synchronise(device: torch.device) -> None:
-    """Waits for the device, so that a clock read next is honest."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -11,22 +11,39 @@ import torch
 from torch import nn
 
 from maskwright.base.progress import progress
-from maskwright.config import RunConfig
+from maskwright.config import AugmentTerm, RunConfig, load_config, with_pipelines
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Sample
-from maskwright.errors import DataError
+from maskwright.errors import ConfigError, DataError
 from maskwright.modeling import augment
 from maskwright.modeling.losses.build import build_loss
 from maskwright.modeling.models import takes_encoder
 from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, with_selector
 from maskwright.modeling.models.weights import encoder_info
-from maskwright.modeling.optim.build import Groups, Part
-from maskwright.training.distributed.processes import ALONE, World
+from maskwright.modeling.optim.build import Groups, PartRates
+from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.image_cache import Decoded
-from maskwright.training.loader import Batches, Source
+from maskwright.training.loader import Batches, DecodedSamples
 from maskwright.training.trust import Trust
+
+
+def settle(
+    config: RunConfig | str | Path, overrides: Sequence[str] = (), augmentation: augment.Compose | None = None
+) -> tuple[RunConfig, Path]:
+    """The config that the arguments of `train` mean, which depends on no further file, and the folder it is from."""
+    if isinstance(config, RunConfig):
+        if overrides:
+            raise ConfigError("overrides go with the path of a config; change the RunConfig itself instead")
+        folder = Path.cwd()
+    else:
+        folder = Path(config).parent
+        config = load_config(config, overrides)
+    if augmentation is not None:
+        entry = {"name": augment.PASS_THROUGH, "pipeline": augment.passthrough.describe(augmentation)}
+        config = config.model_copy(update={"augment": [AugmentTerm.model_validate(entry)]})
+    return with_pipelines(config), folder
 
 
 def training_splits(dataset: Dataset, holdout: float, seed: int) -> tuple[list[Sample], list[Sample]]:
@@ -73,8 +90,8 @@ class Prepared:
     segmenter: Segmenter
     criterion: nn.Module
     batches: Batches
-    validation: Source
-    world: World
+    validation: DecodedSamples
+    processes: Processes
 
 
 def prepare(
@@ -83,7 +100,7 @@ def prepare(
     splits: tuple[list[Sample], list[Sample]],
     weights: Path | None,
     device: str,
-    world: World,
+    processes: Processes,
     decoded: Decoded | None = None,
 ) -> Prepared:
     """Builds all of it and reads every sample once, from `decoded` where it is there. Raises DataError for files that
@@ -104,8 +121,10 @@ def prepare(
     segmenter = with_selector(
         Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector
     )
-    train, validation = (Source(dataset, samples, geometry, world.local_size, decoded) for samples in splits)
-    batches = batches_of(config, train, world)
+    train, validation = (
+        DecodedSamples(dataset, samples, geometry, processes.local_size, decoded) for samples in splits
+    )
+    batches = batches_of(config, train, processes)
     with progress("reading", len(train) + len(validation)) as advance:
         counts = train.fill(lambda done, _: advance(done))
         validation.fill(lambda done, _: advance(len(train) + done))
@@ -115,7 +134,7 @@ def prepare(
     if batches.trust:
         batches.trust.require_pixels(lambda index: train[index][1])
     criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
-    return Prepared(dataset, segmenter, criterion, batches, validation, world)
+    return Prepared(dataset, segmenter, criterion, batches, validation, processes)
 
 
 def geometry_of(config: RunConfig) -> Geometry:
@@ -125,7 +144,7 @@ def geometry_of(config: RunConfig) -> Geometry:
     )
 
 
-def batches_of(config: RunConfig, source: Source, world: World = ALONE) -> Batches:
+def batches_of(config: RunConfig, source: DecodedSamples, processes: Processes = ALONE) -> Batches:
     """The batches of a training on `source`, augmented; this process's share of each. DataError for maps of trust that
     cannot be used."""
     augmentation = augment.build([term.model_dump() for term in config.augment], config.border)
@@ -143,13 +162,19 @@ def batches_of(config: RunConfig, source: Source, world: World = ALONE) -> Batch
         else None
     )
     return Batches(
-        source, augmentation, config.train.batch_size, config.seed, rank=world.rank, world=world.size, trust=trust
+        source,
+        augmentation,
+        config.train.batch_size,
+        config.seed,
+        rank=processes.rank,
+        world_size=processes.size,
+        trust=trust,
     )
 
 
 def groups_of(config: RunConfig) -> Groups:
     """How the optimiser treats the parts of the model."""
     optimizer = config.optimizer
-    parts = {name: Part(**group.model_dump()) for name, group in optimizer.groups.items()}
+    parts = {name: PartRates(**group.model_dump()) for name, group in optimizer.groups.items()}
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in optimizer.arguments.items()}
     return Groups(optimizer.lr, optimizer.head_lr_mult, optimizer.weight_decay, optimizer.name, arguments, parts)

@@ -1,7 +1,7 @@
 """Which of several ways is the fastest, by timing them in turn.
 
 Another program slows down whatever is timed beside it. So the ways are timed in rounds, one after another in each,
-rather than each for a while: what else the machine does then falls on all of them. The rounds go on until the two
+rather than each for a while: what else the machine does then falls on all of them. The rounds continue until the two
 halves of the measurements (the odd rounds and the even ones) leave no doubt about the decision, or time is up.
 """
 

@@ -17,20 +17,29 @@ from statistics import median
 from typing import Any
 
 import torch
+from torch import nn
 
 from maskwright.base.progress import say
+from maskwright.base.texts import plural
+from maskwright.modeling.models.segmenter import Segmenter
+from maskwright.modeling.optim.build import Groups
 from maskwright.run import Run
-from maskwright.training.distributed.processes import ALONE, World
-from maskwright.training.precision import threads_of
+from maskwright.training.distributed.processes import ALONE, Processes
+from maskwright.training.precision import Trials, Way, best_threads
 from maskwright.training.rounds import Found
 
+# The most that timing other numbers of threads may take: seconds, and steps.
+_TIMING_SECONDS, _TIMING_STEPS = 30.0, 10
 # A stretch is a share of the run's length, and some steps at least.
-_STRETCHES, _SHORTEST = 40, 5
+_STRETCHES, SHORTEST = 40, 5
 _CHANGED = 1.5
-# Timing may take this share of what is left of the run, and of the time since the last one; twice as rarely after each
-# that has changed nothing.
-_SHARE = 0.05
-_STEPS = 8  # what timing takes, in steps, before it is known
+# What timing takes, in steps, before it is known; and the share of what is left of the run that it may take. At a tenth
+# it pays where the other number of threads is 1.11 times as fast, which is little: beside a busy program one of two
+# threads waits for its core most of the time. A run of 5 minutes there has some 130 steps of 2 s; at a twentieth its 8
+# steps would never be allowed, at a tenth they are until 80 are left.
+_STEPS, _OF_THE_REST = 8, 0.1
+# Of the time since the last timing, which changed something or not; twice as rarely after each that changed nothing.
+_OF_THE_TIME = 0.05
 
 
 @dataclass(frozen=True)
@@ -64,9 +73,11 @@ class Watch:
 class Threads:
     """The number of threads at a step. Without a `watch` only the changes that are known are made."""
 
-    def __init__(self, known: Sequence[ThreadChange] = (), watch: Watch | None = None, world: World = ALONE) -> None:
+    def __init__(
+        self, known: Sequence[ThreadChange] = (), watch: Watch | None = None, processes: Processes = ALONE
+    ) -> None:
         self.changes: list[ThreadChange] = []
-        self._known, self._watch, self._world = {change.iteration: change for change in known}, watch, world
+        self._known, self._watch, self._processes = {change.iteration: change for change in known}, watch, processes
         self._usual = watch.step_seconds if watch else None
         self._seconds: list[float] = []
         self._took: float | None = None
@@ -77,18 +88,18 @@ class Threads:
         """To be at `step` of a run whose log ends there, with the changes that the log holds. `evaluation` is the step
         of the next one: where that was begun before a kill, nothing may change before it is done again."""
         if self._watch:
-            self._known |= self._world.share(_logged(run) if self._world.first else {})
+            self._known |= self._processes.share(_logged(run) if self._processes.first else {})
         for change in sorted(self._known.values(), key=lambda change: change.iteration):
             if change.iteration <= step:
                 self._apply(change)
         if step:
             self._usual = None  # perhaps another machine, and with other threads than measured
         self._restart(step, iterations)
-        if self._watch and self._world.share(self._world.first and run.sample_file(evaluation).exists()):
+        if self._watch and self._processes.share(self._processes.first and run.sample_file(evaluation).exists()):
             self._next = max(self._next, evaluation)
 
     def stepped(self, seconds: float) -> None:
-        """To be told how long each step took."""
+        """Records how long a step took."""
         if self._watch:
             self._seconds.append(seconds)
 
@@ -100,7 +111,7 @@ class Threads:
         change = self._known.get(step)
         if change is None and self._watch and self._next <= step < iterations:
             usual = median(self._seconds)
-            if self._world.share(self._due(usual, iterations - step, self._watch.most)):
+            if self._processes.share(self.due(usual, iterations - step, self._watch.most)):
                 change = self._found(step, self._watch.most, timed)
             elif self._usual is None:
                 self._usual = usual
@@ -109,14 +120,14 @@ class Threads:
             self._apply(change)
         return change
 
-    def _due(self, usual: float, left: int, most: int) -> bool:
+    def due(self, usual: float, left: int, most: int) -> bool:
         """Whether the machine may have changed, and timing is worth its time."""
         changed = self._usual is not None and not 1 / _CHANGED < usual / self._usual < _CHANGED
         took = self._took or _STEPS * usual
-        rest = 0.0 if self._took is None else took * 2**self._in_vain / _SHARE
+        rest = 0.0 if self._took is None else took * 2**self._in_vain / _OF_THE_TIME
         return (
             (changed or torch.get_num_threads() < most)
-            and took <= _SHARE * left * usual
+            and took <= _OF_THE_REST * left * usual
             and time.monotonic() - self._since >= rest
         )
 
@@ -132,8 +143,8 @@ class Threads:
             return None
         self._in_vain = 0
         say(
-            f"{threads_of(found.way)} from iteration {step + 1} on: {found.typical[found.way] * 1000:.0f} ms per "
-            f"training step; {threads_of(now)}: {found.typical[now] * 1000:.0f} ms"
+            f"{plural(found.way, 'thread')} from iteration {step + 1} on: {found.typical[found.way] * 1000:.0f} ms per "
+            f"training step; {plural(now, 'thread')}: {found.typical[now] * 1000:.0f} ms"
         )
         return ThreadChange(step, found.way)
 
@@ -143,7 +154,7 @@ class Threads:
 
     def _restart(self, step: int, iterations: int) -> None:
         self._seconds.clear()
-        self._next = step + max(_SHORTEST, iterations // _STRETCHES)
+        self._next = step + max(SHORTEST, iterations // _STRETCHES)
 
 
 def _logged(run: Run) -> dict[int, ThreadChange]:
@@ -153,3 +164,23 @@ def _logged(run: Run) -> dict[int, ThreadChange]:
         for record in run.metrics.read()
         if record.keys() == ThreadChange.__dataclass_fields__.keys()
     }
+
+
+def time_threads(
+    segmenter: Segmenter,
+    criterion: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    groups: Groups,
+    processes: Processes,
+    now: int,
+    numbers: Sequence[int],
+) -> Found[int]:
+    """Which of some numbers of threads is best on the machine as it is, `now` or another."""
+    trials = Trials(segmenter, criterion, images, targets, groups, processes)
+    return best_threads(
+        trials,
+        Way(segmenter.precision, segmenter.channels_last, now),
+        numbers,
+        lambda step: min(_TIMING_SECONDS, _TIMING_STEPS * step),
+    )

@@ -16,19 +16,19 @@ from maskwright.core.classes import ClassTree
 from maskwright.core.masks import differences, overlay, png_bytes
 from maskwright.evaluation.metrics import level_confusions
 from maskwright.modeling.models.segmenter import Segmenter
-from maskwright.training.distributed.processes import ALONE, World
-from maskwright.training.loader import Source
+from maskwright.training.distributed.processes import ALONE, Processes
+from maskwright.training.loader import DecodedSamples
 
 _PICTURED, _PICTURE_HEIGHT = 4, 224
 
 
 def validate(
     segmenter: Segmenter,
-    source: Source,
+    source: DecodedSamples,
     criterion: nn.Module,
     batch_size: int,
     picture: Path | None = None,
-    world: World = ALONE,
+    processes: Processes = ALONE,
 ) -> tuple[list[npt.NDArray[np.int64]], float]:
     """(M, M) confusion counts of each level of the classes at the images' own sizes, top first (the last are the
     leaves' (K, K); a flat list has no others), and the mean loss at the model's size.
@@ -44,7 +44,7 @@ def validate(
     rows: dict[int, npt.NDArray[np.uint8]] = {}
     shown = set(np.linspace(0, len(source) - 1, min(_PICTURED, len(source))).astype(int).tolist())
     segmenter.model.eval()
-    for number in world.own(range(len(starts))):
+    for number in processes.own(range(len(starts))):
         start = starts[number]
         chosen = range(start, min(start + batch_size, len(source)))
         pairs = [source[i] for i in chosen]
@@ -63,11 +63,11 @@ def validate(
                 image = source.dataset.read_image(source.samples[i])
                 rows[i] = _row(image, truth, predicted[-1], classes)
     if picture is not None:
-        everywhere = {i: row for part in world.gather(rows) for i, row in part.items()}
-        if world.first:
+        everywhere = {i: row for part in processes.gather(rows) for i, row in part.items()}
+        if processes.first:
             write_rows(picture, [everywhere[i] for i in sorted(everywhere)])
     # Added one after the other, whichever process has found them.
-    return [world.total(counts) for counts in confusions], float(world.total(losses).cumsum()[-1]) / len(source)
+    return [processes.total(counts) for counts in confusions], float(processes.total(losses).cumsum()[-1]) / len(source)
 
 
 def _row(

@@ -12,7 +12,7 @@ from maskwright.core.edits import home_of, with_edits
 from maskwright.data.auditing import AuditResult
 from maskwright.data.auditing import audit as audited
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, argument
 from maskwright.reporting.audit_report import write_audit
 
 
@@ -34,7 +34,7 @@ def audit(
     """
     if out is None:
         if overlays is not None:
-            raise ConfigError("--overlays needs --out, the folder they go into")
+            raise ConfigError(f"{argument('overlays')} needs {argument('out')}, the folder they go into")
         return audited(data, fix=fix, progress=progress, workers=workers)
     folder = require_absent(Path(out))
     dataset = data if isinstance(data, Dataset) else load_dataset(data)

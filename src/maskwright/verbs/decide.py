@@ -33,7 +33,7 @@ from maskwright.core.edits import FOLDER, home_of
 from maskwright.core.hashes import file_hash
 from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 from maskwright.evaluation.metrics import most_frequent_baseline
 from maskwright.labels.deciding.estimating import choose, differences, scores
 from maskwright.labels.deciding.results import Decision, Question, reason_for
@@ -76,9 +76,9 @@ def decide(
     require_posix("decide")
     asked = Asked(Path(folder), repeats, _seconds(budget), weights, overrides, seed)
     for name, value, right in (
-        ("--min-score", min_score, 0 <= min_score <= 1),
-        ("--repeats", repeats, repeats >= 1),
-        ("--minutes-per-mask", minutes_per_mask, minutes_per_mask >= 0),
+        (argument("min_score"), min_score, 0 <= min_score <= 1),
+        (argument("repeats"), repeats, repeats >= 1),
+        (argument("minutes_per_mask"), minutes_per_mask, minutes_per_mask >= 0),
     ):
         if not right:
             raise ConfigError(f"{name} {value:g}: out of range; give 0 to 1 for a score, else a positive number")
@@ -107,7 +107,8 @@ def decide(
     if len(trusted) < max(LEAST_TRUSTED, _EACH * asked.parts):
         raise DataError(
             f"{dataset.root}: {len(trusted)} labelled samples are not suspect, and {asked.parts} parts of "
-            f"them are needed with {_EACH} each; raise --min-score, label more, or ask for fewer --repeats"
+            f"them are needed with {_EACH} each; raise {argument('min_score')}, label more, or ask for "
+            f"fewer {argument('repeats')}"
         )
     target = require_absent(Path(out) if out is not None else next_free(home / FOLDER, "decision"))
     work = target.with_name(f"{target.name}.unfinished")
@@ -158,7 +159,7 @@ def _seconds(budget: str) -> float:
     try:
         return seconds_of(budget)
     except ValueError as error:
-        raise ConfigError(f"--budget: {error}") from None
+        raise ConfigError(f"{argument('budget')}: {error}") from None
 
 
 def _wrongs(dataset: Dataset, sample: Sample, found: Sequence[StoredSuspect]) -> list[Wrong]:
@@ -178,7 +179,7 @@ def _notes(dataset: Dataset, doubted: Collection[str], asked: Asked, trained: Tr
     if asked.repeats == 1:
         notes.append(
             "with one repeat the intervals know the choice of images, and not the luck of training and "
-            "planting; ask for more --repeats"
+            f"planting; ask for more {argument('repeats')}"
         )
     planted, wanted = (
         sum(counts)
@@ -191,7 +192,7 @@ def _notes(dataset: Dataset, doubted: Collection[str], asked: Asked, trained: Tr
     if np.mean(scores(trained.counts)["repair"]) < trivial + _LEARNT:
         notes.append(
             f"the models have learnt hardly anything: the most frequent class everywhere has mIoU "
-            f"{trivial:.4f}; give more --budget before you believe the verdict"
+            f"{trivial:.4f}; give more {argument('budget')} before you believe the verdict"
         )
     if trained.by_budget and trained.seconds > _LATE * asked.seconds:
         notes.append(

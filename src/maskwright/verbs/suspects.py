@@ -25,7 +25,7 @@ from maskwright.config import RunConfig, seconds_of
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, argument
 from maskwright.labels.suspecting.detector import learn
 from maskwright.labels.suspecting.folds import Predicted, predict_out_of_fold
 from maskwright.labels.suspecting.judging import Judged, judge
@@ -89,7 +89,7 @@ def suspects(
     try:
         seconds = seconds_of(budget)
     except ValueError as error:
-        raise ConfigError(f"--budget: {error}") from None
+        raise ConfigError(f"{argument('budget')}: {error}") from None
     dataset = load_dataset(data)
     dataset.require_contrast()
     sets = [(load_dataset(other), str(other)) for other in others]
@@ -185,7 +185,8 @@ def _claim(work: Path, state: dict[str, Any]) -> None:
     file = work / _STATE
     if file.exists() and (changed := [key for key, value in read_json(file).items() if state.get(key) != value]):
         raise ConfigError(
-            f"{work}: holds unfinished work with another {' and '.join(changed)}; delete it, or choose another --out"
+            f"{work}: holds unfinished work with another {' and '.join(changed)}; delete it, or choose "
+            f"another {argument('out')}"
         )
     if not file.exists():
         atomic_write_json(file, state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -16,9 +17,10 @@ from compared_runs import CLASSES, evaluate, make_run, predict, truth
 from maskwright.base.storage import atomic_write_json, dump_json, read_json
 from maskwright.cli import main
 from maskwright.errors import ConfigError, DataError
-from maskwright.evaluation.comparing import compare, human
-from maskwright.evaluation.comparing.members import find_runs, members_of, recipe_name, recipes
+from maskwright.evaluation.comparing import compare
+from maskwright.evaluation.comparing.members import members_of, recipe_name, recipes
 from maskwright.evaluation.metrics import mIoU, scores
+from maskwright.evaluation.run_folders import find_runs
 from maskwright.run import Run
 
 TRUE = truth(40)
@@ -117,7 +119,7 @@ def test_a_cheaper_one_that_is_not_distinguishable_is_proposed(tmp_path):
     assert cheap.proposed == "small" and "better than the other" in cheap.reason
     shutil.rmtree(tmp_path / "large")
     add(tmp_path, "large", 0.8, 1, macs=1e9)
-    assert "none of these is cheaper" in compare([tmp_path / "large", tmp_path / "small"]).choice.reason
+    assert "no equal model needs less compute" in compare([tmp_path / "large", tmp_path / "small"]).choice.reason
 
 
 def test_choosing_on_val(tmp_path):
@@ -131,7 +133,7 @@ def test_choosing_on_val(tmp_path):
         evaluate(path, predict(truth(30, 1), quality, 5), split="val")
     scored = compare(tmp_path, select="val")
     assert scored.choice.best == "other" and "best mIoU of val" in scored.choice.reason and scored.findings == []
-    with pytest.raises(DataError, match="--select extra: not all runs are evaluated"):
+    with pytest.raises(DataError, match="`select` extra: not all runs are evaluated"):
         compare(tmp_path, select="extra")
     for path in (one, other):
         (path / "metrics.jsonl").unlink()
@@ -165,7 +167,7 @@ def test_other_images_or_another_truth_are_not_compared(tmp_path):
     assert sorted(result.apart) == ["fewer", "other_truth"] and len(result.entries) == 2
     found = [f for f in result.findings if f.code == "number.other_images"]
     assert len(found) == 2 and "but not the truth" in " ".join(f.message for f in found)
-    assert "not compared: fewer" in human(result)
+    assert "not compared: fewer" in result.human()
 
 
 def test_what_is_not_evaluated_is_named_with_the_command(tmp_path):
@@ -174,7 +176,9 @@ def test_what_is_not_evaluated_is_named_with_the_command(tmp_path):
     result = compare(tmp_path)
     assert result.missing == {str(late): f"maskwright evaluate '{late}' --split test"}
     assert (
-        result.choice is None and result.pairs == [] and f"not evaluated: maskwright evaluate '{late}'" in human(result)
+        result.choice is None
+        and result.pairs == []
+        and f"not evaluated: maskwright evaluate '{late}'" in result.human()
     )
     with pytest.raises(DataError, match="not evaluated on 'val'; first `maskwright evaluate"):
         compare(tmp_path, split="val")
@@ -200,11 +204,13 @@ def test_counts_that_do_not_belong_to_the_scores_are_refused(tmp_path):
         compare(tmp_path)
 
 
-def test_runs_are_found_two_levels_deep(study, tmp_path):
+def test_runs_are_found_three_levels_deep(study, tmp_path):
     assert len(find_runs([study])[0]) == len(find_runs([study, study / "runs", study / "runs/unet-ce-seed0"])[0]) == 8
     (study / "runs/.partial-1-x").mkdir()
     shutil.copytree(study / "runs/unet-ce-seed0", study / "runs/.partial-1-x/run")
     assert len(find_runs([study])[0]) == 8
+    assert len(find_runs([tmp_path])[0]) == 8
+    study = shutil.move(study, tmp_path / "above/study")
     assert find_runs([tmp_path]) == ([], [tmp_path])
     with pytest.raises(DataError, match="neither a run nor a study, or no log"):
         compare([tmp_path])
@@ -220,7 +226,7 @@ def test_logs_of_other_tools_stand_beside_runs(study, tmp_path):
     assert len(result.entries) == 4 and [one.name for one in result.others] == ["other"]
     assert result.to_dict()["others"][0]["values"]["val_mIoU"] == {"at_best": 0.7, "last": 0.6}
     assert re.search(
-        r"beside these, other: val_mIoU 0.7000 at .*, 0.6000 at the end \(lightning: .*no paired test\)", human(result)
+        r"other tool: other: val_mIoU 0.7000 at .*, 0.6000 at the end \(lightning: .*no paired test\)", result.human()
     )
     with pytest.raises(DataError, match="no run of maskwright"):
         compare(log)
@@ -234,7 +240,7 @@ def test_masks_of_another_tool_stand_beside_runs(tmp_path):
         ("one", "UNet", [0]),
         ("theirs", "", [None]),
     ]
-    assert "number.unknown_training" in [f.code for f in result.findings] and "theirs" in human(result)
+    assert "number.unknown_training" in [f.code for f in result.findings] and "theirs" in result.human()
 
 
 def grouped(folder):
@@ -324,14 +330,14 @@ def test_what_limits_the_result_is_said(tmp_path):
     result = compare(tmp_path)
     assert result.pairs[0].verdict == "not distinguishable" and result.seed_sd is None
     once, fewer = result.notes
-    assert "trained once" in once and "5 images are too few to tell anything apart in 1 comparison" in fewer
+    assert "trained once" in once and "5 images are too few to show any difference in 1 comparison" in fewer
 
 
 def test_a_single_image(tmp_path):
     for number, name in enumerate(("one", "two")):
         add(tmp_path, name, 0.8 - 0.3 * number, number, true=truth(1), model=name, macs=1e9 / (1 + number))
     result = compare(tmp_path)
-    assert result.choice.proposed == "one" and "one is not distinguishable" in result.choice.reason and human(result)
+    assert result.choice.proposed == "one" and "one is not distinguishable" in result.choice.reason and result.human()
     document = json.loads(dump_json(result.to_dict()))
     assert document["pairs"][0]["difference"]["low"] is None and document["entries"][0]["score"]["low"] is None
     assert result.findings[0].code == "number.one_image" and result.findings[1].evidence["optimism"] is None
@@ -348,7 +354,7 @@ def test_the_command_line(study, capsys):
         result.choice.reason,
         "mIoU by model and loss",
         "IoU by class",
-        "trained again, mIoU varies by",
+        "random seed variation: mIoU varies by",
         "warning: the best is chosen",
     ):
         assert part in text
@@ -381,3 +387,30 @@ def test_the_size_in_run_json_is_taken_where_the_evaluation_has_none(tmp_path):
     file = path / "evaluations/test-001/scores.json"
     atomic_write_json(file, read_json(file) | {"size": {"macs": 7e9}})
     assert compare(tmp_path).entries[0].costs.macs == 7e9
+
+
+def test_the_leaderboard_and_the_pairs_are_tables(study):
+    result = compare(study)
+    table = result.to_pandas()
+    assert table["rank"].tolist() == [1, 2, 3, 4] and table["name"].tolist() == [entry.name for entry in result.entries]
+    assert table["mIoU"].tolist() == [entry.score.value for entry in result.entries]
+    assert table["against_best"].tolist() == ["best", *(entry.against_best for entry in result.entries[1:])]
+    assert math.isnan(table["p_against_best"][0])
+    best = result.entries[0].name
+    assert table["p_against_best"][3] == result.pair(best, result.entries[3].name).p_corrected
+    for index, name in enumerate(result.classes):
+        assert table[f"IoU.{name}"].tolist() == [entry.class_iou[index] for entry in result.entries]
+    pairs = result.to_pandas("pairs")
+    assert len(pairs) == 6 and pairs["difference"].tolist() == [pair.difference.value for pair in result.pairs]
+    assert pairs["verdict"].tolist() == [pair.verdict for pair in result.pairs]
+    with pytest.raises(ConfigError, match="'entries' or 'pairs'"):
+        result.to_pandas("seeds")
+
+
+def test_a_comparison_in_one_line_and_in_usual_words(study):
+    result = compare(study)
+    assert result.entries[0].name in repr(result) and len(repr(result)) < 250 and "\n" not in repr(result)
+    assert str(result) == result.human() and result.entries[0].name in result._repr_html_()
+    text = result.human()
+    assert "compared with the best" in text and "significantly worse" in text and "random seed variation" in text
+    assert not any(word in text for word in ("luck", "beside", "cheaper", "told"))

@@ -11,8 +11,10 @@ import scipy.stats
 
 import maskwright.evaluation.metrics as reference
 from maskwright.evaluation.comparing.inference import Inference, infer
-from maskwright.evaluation.comparing.marginals import SCORES, Marginals, aAcc, iou, mIoU
-from maskwright.evaluation.comparing.resampling import bootstrap, every_swap, swapped
+from maskwright.evaluation.metrics.marginals import SCORES, Marginals
+from maskwright.evaluation.metrics.statistics import every_swap, resampled_scores, swapped
+
+aAcc, mIoU = Marginals.aAcc, Marginals.mIoU
 
 SIZE = 1000
 
@@ -37,13 +39,13 @@ def test_scores_are_those_of_the_metrics(rng):
     for name, score in SCORES.items():
         np.testing.assert_allclose(score(marginals), getattr(reference, name)(found), rtol=1e-12)
         np.testing.assert_allclose(score(marginals.total()), getattr(reference, name)(found.sum(0)), rtol=1e-12)
-    np.testing.assert_allclose(iou(marginals), reference.iou(found), rtol=1e-12)
+    np.testing.assert_allclose(marginals.iou(), reference.iou(found), rtol=1e-12)
 
 
 def test_a_resample_is_the_score_of_the_drawn_images(rng):
     """By the spread of a mean, which is known, and by draws that are the same for every run."""
     values = rng.normal(0.7, 0.1, 40).clip(0, 1)
-    drawn = bootstrap([accuracy(values), accuracy(values), accuracy(values - 0.1)], aAcc, 4000, 0)
+    drawn = resampled_scores([accuracy(values), accuracy(values), accuracy(values - 0.1)], aAcc, 4000, 0)
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert drawn[0].mean() == pytest.approx(values.mean(), abs=0.003)
     assert drawn[0].std() == pytest.approx(values.std() / 40**0.5, rel=0.06)

@@ -103,7 +103,7 @@ def test_the_best_of_each():
     ]
     assert charts[0].lines[0].style == charts[1].lines[0].style
     assert "best validation mIoU" in charts[0].caption
-    with pytest.raises(ConfigError, match="--by run"):
+    with pytest.raises(ConfigError, match="`by` run"):
         arrange([Curves("a", "lightning", Path("x"), "iteration", {"loss": ((1.0, 1.0),)})], by="best")
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskwright.errors import DataError
-from maskwright.evaluation.curves.events import _masked, crc32c, records, scalars
+from maskwright.evaluation.curves.events import crc32c, masked_crc, records, scalars
 
 pytest.importorskip("tensorboard")
 
@@ -20,7 +20,7 @@ def framed(*data: bytes) -> bytes:
     parts = []
     for one in data:
         head = struct.pack("<Q", len(one))
-        parts += [head, struct.pack("<I", _masked(head)), one, struct.pack("<I", _masked(one))]
+        parts += [head, struct.pack("<I", masked_crc(head)), one, struct.pack("<I", masked_crc(one))]
     return b"".join(parts)
 
 
@@ -145,7 +145,7 @@ def test_messages_that_are_none(read, data, what):
 
 def test_a_length_beyond_the_file_is_not_read(read):
     head = struct.pack("<Q", 1 << 62)
-    assert read(head + struct.pack("<I", _masked(head)) + b"x" * 100) == []
+    assert read(head + struct.pack("<I", masked_crc(head)) + b"x" * 100) == []
 
 
 @given(st.binary(max_size=300))

@@ -13,7 +13,7 @@ from maskwright.errors import DataError, MaskwrightError
 from maskwright.evaluation.curves import READERS
 from maskwright.evaluation.curves.curve import Curves
 from maskwright.evaluation.curves.finding import read_curves
-from maskwright.evaluation.curves.naming import quantity
+from maskwright.evaluation.curves.quantities import quantity
 
 
 def read(path) -> Curves:

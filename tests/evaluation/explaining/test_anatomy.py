@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 from scipy.spatial.distance import cdist
 
-from maskwright.evaluation.explaining.anatomy import FOUND, components, dissect, filled, tolerance_of
+from maskwright.evaluation.explaining.anatomy import FOUND, dissect, filled, object_labels, tolerance_of
 from maskwright.evaluation.explaining.kinds import BOUNDARY, CONFUSED, HALLUCINATED, LABEL_SUSPECT, MISSED, NAMES
 from scored_run import BENCH
 
@@ -188,7 +188,7 @@ def test_ignored_pixels_take_the_nearest_label():
 def test_components_are_those_of_scipy(rng):
     mask = rng.integers(0, 4, (20, 30)).astype(np.uint8)
     expected = sum(scipy.ndimage.label(mask == value, np.ones((3, 3)))[1] for value in range(4))
-    assert components(mask).max() == expected and components(mask).min() == 1
+    assert object_labels(mask).max() == expected and object_labels(mask).min() == 1
 
 
 def test_the_tolerance_grows_with_the_image():

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from maskwright.evaluation.explaining.against_rest import compare_with_rest
 from maskwright.evaluation.explaining.anatomy import dissect
-from maskwright.evaluation.explaining.noise import compare, interval, mean_iou, resampled
-from maskwright.evaluation.explaining.slices import SIZES, ZONES, Facts, condensed, facts_of, slices, zone_map
-from maskwright.evaluation.metrics import bootstrap, confusion_matrix, holm, mIoU
+from maskwright.evaluation.explaining.slices import SIZES, ZONES, ImageFacts, condensed, facts_of, slices, zone_map
+from maskwright.evaluation.metrics import Marginals, bootstrap, confusion_matrix, holm, mIoU
+from maskwright.evaluation.metrics.statistics import percentile_interval, resampled_table
 from scored_run import BENCH
 
 NAMES = ["ground", "grass", "tree", "stone"]
@@ -56,12 +57,12 @@ def counts(rng: np.random.Generator, images: int, accuracy: np.ndarray | float, 
     return np.stack(confusions)
 
 
-def facts(rng: np.random.Generator, accuracy: np.ndarray, brightness: np.ndarray) -> list[Facts]:
+def facts(rng: np.random.Generator, accuracy: np.ndarray, brightness: np.ndarray) -> list[ImageFacts]:
     found = []
     for one, light in zip(counts(rng, len(accuracy), accuracy), brightness, strict=True):
         zones = np.stack([rng.binomial(one, 1 / 3) for _ in ZONES])
         sizes = np.array([[30, 40, 3, 3]] * len(SIZES)) + rng.integers(0, 10, (len(SIZES), 1))
-        found.append(Facts(one, zones, sizes, float(light), float(rng.random())))
+        found.append(ImageFacts(one, zones, sizes, float(light), float(rng.random())))
     return found
 
 
@@ -96,21 +97,21 @@ def test_parts_that_are_alike_are_seldom_called_worse():
     for _ in range(300):
         images, group = counts(rng, 36, 0.75), rng.permutation(36) % 3
         table = np.stack([images * (group == part)[:, None, None] for part in range(3)], 1)
-        alarms += any(p < 0.05 for p in holm([one.p for one in compare(table, mean_iou)]))
+        alarms += any(p < 0.05 for p in holm([one.p for one in compare_with_rest(table, Marginals.mIoU)]))
     assert alarms <= scipy.stats.binom.ppf(0.99, 300, 0.05)
 
 
 def test_a_rest_that_is_not_pooled_is_the_mean_of_the_others(rng):
     table = counts(rng, 30, 0.7).transpose(0, 2, 1)[..., None]
-    found = compare(table, mean_iou, pooled=False)
-    alone = mean_iou(table.sum(0))
+    found = compare_with_rest(table, Marginals.mIoU, pooled=False)
+    alone = Marginals.of_table(table.sum(0)).mIoU()
     assert found[0].score.value == alone[0]
     assert found[0].difference.value == pytest.approx(alone[0] - alone[1:].mean())
 
 
 def test_resampling_is_that_of_the_metrics(rng):
     confusions = rng.integers(0, 30, (25, 4, 4))
-    drawn = mean_iou(resampled(np.stack([condensed(one) for one in confusions])))
-    mine = interval(float(mIoU(confusions.sum(0))), drawn, 25)
+    drawn = Marginals.of_table(resampled_table(np.stack([condensed(one) for one in confusions]))).mIoU()
+    mine = percentile_interval(float(mIoU(confusions.sum(0))), drawn, 25)
     theirs = bootstrap(confusions, mIoU)
     assert (mine.value, mine.low, mine.high) == pytest.approx((theirs.value, theirs.low, theirs.high), abs=5e-3)

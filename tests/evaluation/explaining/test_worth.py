@@ -1,4 +1,4 @@
-"""What mending is worth: equal to really mending the pixels and scoring again."""
+"""What fixing gains: equal to really fixing the pixels and scoring again."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import pytest
 from maskwright.evaluation.explaining.anatomy import dissect
 from maskwright.evaluation.explaining.image_errors import look_at
 from maskwright.evaluation.explaining.kinds import LABEL_SUSPECT, NAMES
-from maskwright.evaluation.explaining.noise import mean_dice, mean_iou, mean_recall
-from maskwright.evaluation.explaining.results import percentages
 from maskwright.evaluation.explaining.slices import condensed
-from maskwright.evaluation.explaining.worth import mended, mended_counts
-from maskwright.evaluation.metrics import confusion_matrix, mAcc, mDice, mIoU
+from maskwright.evaluation.explaining.text import percentages
+from maskwright.evaluation.explaining.worth import fixed as after_fixing
+from maskwright.evaluation.explaining.worth import fixed_counts
+from maskwright.evaluation.metrics import Marginals, confusion_matrix, mAcc, mDice, mIoU
 from scored_run import BENCH
 
 
 @pytest.mark.parametrize("label", [False, True])
-def test_mending_counts_is_mending_pixels(label):
+def test_fixing_counts_is_fixing_pixels(label):
     rng = np.random.default_rng(5)
     confusion, errors, fixed = np.zeros((4, 4), int), np.zeros((5, 4, 4), int), np.zeros((6, 4, 4), int)
     for _ in range(6):
@@ -40,12 +40,12 @@ def test_mending_counts_is_mending_pixels(label):
         fixed[5] += confusion_matrix(truth, everything, 4)
     assert errors.sum() == confusion.sum() - np.trace(confusion) and errors[4 if label else 1].sum() > 500
     for place, name in enumerate(NAMES):
-        np.testing.assert_array_equal(mended(confusion, errors[place], name), fixed[place])
-        short = mended_counts(condensed(confusion), errors[place].sum(1), errors[place].sum(0), name)
+        np.testing.assert_array_equal(after_fixing(confusion, errors[place], name), fixed[place])
+        short = fixed_counts(condensed(confusion), errors[place].sum(1), errors[place].sum(0), name)
         np.testing.assert_array_equal(short, condensed(fixed[place]))
     together = confusion
     for place, name in enumerate(NAMES):
-        together = mended(together, errors[place], name)
+        together = after_fixing(together, errors[place], name)
     assert mIoU(together) == mDice(together) == mIoU(fixed[5]) == 1.0
 
 
@@ -54,8 +54,9 @@ def test_scores_of_condensed_counts_are_those_of_confusion_counts(rng):
     counts[:, :, 2] = counts[:, 2] = 0
     counts[3] = 0
     short = np.stack([condensed(one) for one in counts])
-    for mine, theirs in ((mean_iou, mIoU), (mean_dice, mDice), (mean_recall, mAcc)):
-        np.testing.assert_array_equal(mine(short), theirs(counts))
+    found = Marginals.of_table(short)
+    for mine, theirs in ((found.mIoU(), mIoU), (found.mDice(), mDice), (found.mAcc(), mAcc)):
+        np.testing.assert_array_equal(mine, theirs(counts))
 
 
 @pytest.mark.parametrize("counts", [[1, 1, 1], [997, 1, 1, 1], [0, 0], [5], [1, 2, 3, 4, 5, 6, 7]])

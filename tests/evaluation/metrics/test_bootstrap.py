@@ -11,7 +11,7 @@ from scipy import stats
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.metrics import aAcc, bootstrap, headline, iou, mIoU
 
-MODULE = importlib.import_module("maskwright.evaluation.metrics.bootstrap")
+MODULE = importlib.import_module("maskwright.evaluation.metrics.statistics.resampling")
 
 
 def images(n, seed=0, classes=3, pixels=1000):
@@ -58,7 +58,7 @@ def test_seed_decides_and_block_sizes_do_not(monkeypatch):
     first = headline(confusions, resamples=500)
     assert headline(confusions, resamples=500) == first
     assert headline(confusions, resamples=500, seed=1) != first
-    monkeypatch.setattr(MODULE, "_BLOCK_BYTES", 8 * 9 * 7)  # 7 images and a few resamples a block
+    monkeypatch.setattr(MODULE, "BLOCK_BYTES", 8 * 9 * 7)  # 7 images and a few resamples a block
     assert headline(confusions, resamples=500) == first
 
 

@@ -3,7 +3,7 @@
 import pytest
 import scipy.stats
 
-from maskwright.evaluation.metrics.student import t_below, t_within
+from maskwright.evaluation.metrics.statistics import t_below, t_within
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 16, 49, 200])

@@ -339,7 +339,7 @@ def test_the_same_inputs_return_the_evaluation_that_is_there(own, monkeypatch, c
             for level, before in zip(found.levels, made[name].levels, strict=True):
                 np.testing.assert_array_equal(level.confusions, before.confusions)
             (line,) = [line for line in capsys.readouterr().err.splitlines() if "is there already" in line]
-            assert str(found.folder) in line and "--again" in line
+            assert str(found.folder) in line and "`again`" in line
     assert len({one.folder for one in made.values()}) == 4
     again = evaluate(own, again=True)
     assert again.folder.name == "test-004" and equal(again, made["plain"])
@@ -513,10 +513,10 @@ def test_another_dataset_with_other_classes_is_refused(own, tmp_path):
 
 
 def test_an_empty_split_is_refused(own):
-    with pytest.raises(ConfigError, match=r"--split extra: .* has no labelled samples in it; it has test, train, val"):
+    with pytest.raises(ConfigError, match=r"`split` extra: .* has no labelled samples in it; it has test, train, val"):
         evaluate(own, split="extra")
     shutil.rmtree(data_of(own) / "masks/val")
-    with pytest.raises(ConfigError, match="--split val: "):
+    with pytest.raises(ConfigError, match="`split` val: "):
         evaluate(own, split="val")
     assert not list(own.path.glob("evaluations/*"))
 

@@ -75,7 +75,7 @@ def test_all_samples_of_a_flat_dataset(tmp_path):
     root = write_dataset(tmp_path / "data", {"": 4})
     found = evaluate(root / "masks", data=root, split="all")
     assert found.scores.mIoU == 1 and len(found.names) == 4 and found.split == "all"
-    with pytest.raises(ConfigError, match="--split test: .* it has all"):
+    with pytest.raises(ConfigError, match="`split` test: .* it has all"):
         evaluate(root / "masks", data=root)
 
 

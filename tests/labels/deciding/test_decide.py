@@ -18,6 +18,7 @@ from maskwright.errors import ConfigError, DataError, Interrupted, LockedError
 from maskwright.labels.deciding import running
 from maskwright.labels.deciding.estimating import PAIRS, WAYS, differences
 from maskwright.run import Run
+from maskwright.training import measuring
 from maskwright.training import train as training
 from maskwright.training.length import Length
 from maskwright.verbs import decide as deciding
@@ -125,7 +126,7 @@ def test_a_training_that_is_stopped_says_how_to_go_on(data, monkeypatch):
 
 def test_the_first_training_measures_and_the_others_do_as_much(data, monkeypatch):
     lengths, budgets, train = iter([3, 99]), [], training.train_part
-    monkeypatch.setattr(training, "fitted", lambda *_: next(lengths))
+    monkeypatch.setattr(measuring, "fitted", lambda *_: next(lengths))
     monkeypatch.setattr(Length, "refit", lambda *_: None)
     monkeypatch.setattr(
         training, "train_part", lambda config, **named: budgets.append(config.train.budget) or train(config, **named)
@@ -180,7 +181,7 @@ def test_nothing_to_decide(data, capsys):
         (
             {"budget": "0.1s", "overrides": SETTINGS[2:]},
             ConfigError,
-            r"--budget: 0\.1 s are too short for 6 trainings .*step",
+            r"`budget`: 0\.1 s are too short for 6 trainings .*step",
         ),
     ],
 )

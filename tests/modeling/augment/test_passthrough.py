@@ -359,7 +359,7 @@ def test_every_transform_is_passed_through_or_refused_with_a_reason() -> None:
         for name, kind in (registry.SERIALIZABLE_REGISTRY | registry.NON_SERIALIZABLE_REGISTRY).items()
         if issubclass(kind, (A.BasicTransform, A.BaseCompose)) and "." not in name and not name.startswith("_")
     }
-    refused = {name for names in passthrough._REFUSED.values() for name in names}
+    refused = {name for names in passthrough.REFUSED.values() for name in names}
     sound = {"FrequencyMasking", "TimeMasking", "TimeReverse"}
     rest = held - COLOURS - GEOMETRIC - CONTAINERS - refused - abstract - sound - {"ToRGB"}
     assert all(name.startswith("Base") or name.endswith("3D") or name == "CubicSymmetry" for name in rest), rest
@@ -400,7 +400,7 @@ def test_the_import_asks_nobody_for_a_newer_version() -> None:
 
 @pytest.mark.parametrize(("version", "what"), [(None, "not installed"), ("1.4.24", "1.4.24 is installed")])
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch, version: str | None, what: str) -> None:
-    monkeypatch.setattr(passthrough, "_installed", lambda: version)
+    monkeypatch.setattr(passthrough, "installed_version", lambda: version)
     assert problems(node("Rotate", limit="x")) == []  # names are looked at, arguments cannot be
     assert problems(node("Rotat")) != []
     with pytest.raises(SetupError, match=rf"{what}; `pip install maskwright\[albumentations\]`"):

@@ -5,7 +5,7 @@ from torch import nn
 
 from maskwright.errors import ConfigError
 from maskwright.modeling.models.build import ModelSpec, build_model
-from maskwright.modeling.optim.build import Groups, Part, build_optimizer
+from maskwright.modeling.optim.build import Groups, PartRates, build_optimizer
 
 
 def groups_of(model, spec, groups):
@@ -62,7 +62,11 @@ def test_frozen_parameters_are_left_out():
 
 def test_parts_have_rates_and_decays_of_their_own(over_encoder):
     model, spec = over_encoder
-    parts = {"encoder": Part(0.5), "encoder.model.layer1": Part(0.1, 0.2), "decoder": Part(weight_decay=0.0)}
+    parts = {
+        "encoder": PartRates(0.5),
+        "encoder.model.layer1": PartRates(0.1, 0.2),
+        "decoder": PartRates(weight_decay=0.0),
+    }
     found = groups_of(model, spec, Groups(1e-3, 10.0, 0.05, parts=parts))
     for name, group in found.items():
         rate, decay = (
@@ -83,4 +87,4 @@ def test_parts_have_rates_and_decays_of_their_own(over_encoder):
 def test_a_part_that_the_model_has_not_is_refused(over_encoder, part, hint):
     model, spec = over_encoder
     with pytest.raises(ConfigError, match=rf"optimizer\.groups\.{part}: .*did you mean {hint}"):
-        build_optimizer(model, spec, Groups(parts={part: Part(0.1), "decoder": Part(2.0)}))
+        build_optimizer(model, spec, Groups(parts={part: PartRates(0.1), "decoder": PartRates(2.0)}))

@@ -14,7 +14,7 @@ import torch
 
 import rounding
 from maskwright.errors import SetupError
-from maskwright.training.distributed.processes import ALONE, World
+from maskwright.training.distributed.processes import ALONE, Processes
 
 FAST = (
     "same_model",
@@ -135,7 +135,7 @@ class TestStopAndKill:
 
     def test_another_number_of_processes_goes_on_and_says_what_is_not_the_same(self, seen):
         found = seen["stopped_and_killed"]
-        assert "began with 2 processes and goes on with 1" in found["alone"]["said"]
+        assert "began with 2 processes and continues with 1" in found["alone"]["said"]
         assert [record["iteration"] for record in found["alone"]["log"]] == [5, 5, 10, 10, 12, 12]
         before = [record for record in found["log"] if record["iteration"] < 9]
         assert before and found["alone"]["log"][: len(before)] == before
@@ -153,7 +153,7 @@ def test_a_budget_is_fitted_by_the_first_process_for_all(seen):
 @pytest.mark.parametrize(
     ("name", "code", "message"),
     [
-        ("uneven", 2, r"5 images cannot be shared evenly by 2 processes; `--set train.batch_size=6`"),
+        ("uneven", 2, r"5 images cannot be shared evenly by 2 processes; set it to 6, or"),
         ("compiled", 2, "train.compile: a compiled model cannot be shared"),
         ("config", 2, "did you mean 'batch_size'"),
         ("taken", 2, "already exists"),
@@ -209,7 +209,7 @@ class TestAlone:
             raise SetupError("as it is")
 
     def test_shares_cover_everything_once(self):
-        shares = [World(rank, 3).own(range(10)) for rank in range(3)]
+        shares = [Processes(rank, 3).own(range(10)) for rank in range(3)]
         assert sorted(value for share in shares for value in share) == list(range(10))
 
 

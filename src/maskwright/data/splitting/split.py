@@ -15,7 +15,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, Batch, Edit, add_edits, home_of
 from maskwright.data.opening import load_dataset
 from maskwright.data.splitting import Proposal, propose
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 
@@ -125,7 +125,7 @@ def parse_fractions(text: str) -> dict[str, float]:
     except ValueError:
         pass
     raise ConfigError(
-        f"--fractions {text}: give three shares (0.7,0.15,0.15) or names with shares (train=0.8,test=0.2)"
+        f"{argument('fractions')} {text}: give three shares (0.7,0.15,0.15) or names with shares (train=0.8,test=0.2)"
     )
 
 

@@ -1,4 +1,4 @@
-"""The verb `compare`: runs side by side on the same images, and what can be told of their differences.
+"""The verb `compare`: runs side by side on the same images, and which of their differences are significant.
 
 Everything is read from run folders and their evaluations; nothing is predicted or trained, and no torch is needed.
 """
@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.base.strictyaml import did_you_mean
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 from maskwright.evaluation.comparing.choosing import by_logs, by_scores
+from maskwright.evaluation.comparing.grid import network_loss_grid
 from maskwright.evaluation.comparing.inference import LEVEL, RESAMPLES, Inference, Verdict, infer
-from maskwright.evaluation.comparing.marginals import SCORES, Floats, iou
-from maskwright.evaluation.comparing.members import Member, differing, find_runs, members_of, recipe_name, recipes
-from maskwright.evaluation.comparing.naming import loss_names, matrix, model_names
-from maskwright.evaluation.comparing.results import Choice, Comparison, Costs, Entry, Pair
-from maskwright.evaluation.comparing.text import human as human
+from maskwright.evaluation.comparing.members import Member, differing, members_of, recipe_name, recipes
+from maskwright.evaluation.comparing.results import Comparison, Costs, LeaderboardEntry, ModelChoice, Pair
 from maskwright.evaluation.curves.finding import read_curves
 from maskwright.evaluation.guarding import guard
+from maskwright.evaluation.metrics.marginals import SCORES, Floats
+from maskwright.evaluation.naming import loss_name, network_names
+from maskwright.evaluation.run_folders import find_runs
 from maskwright.run import Run
 
 
@@ -37,16 +38,18 @@ def compare(
 ) -> Comparison:
     """Ranks runs by a score on a split, and says which differences are more than chance.
 
-    `runs` are run folders, or folders that hold runs up to two levels deep, such as a study, or logs of other tools:
+    `runs` are run folders, or folders that hold runs up to three levels deep, such as a study, or logs of other tools:
     these stand beside the others by what they say of themselves, untested. Of each run, the newest evaluation of
     `split` counts; those without one are listed as missing. Runs whose configs differ only in the seed are one entry.
     `select` is the split that the choice is made on: its evaluations, or for `val` without them the best validation
-    mIoU of the logs; left out, it is `split` itself, which the guard remarks. The method is told in `inference`.
+    mIoU of the logs; left out, it is `split` itself, which the guard remarks. The method is described in `inference`.
 
     Raises ConfigError for an unknown score, DataError where nothing can be read and where no run is evaluated.
     """
     if score not in SCORES:
-        raise ConfigError(f"--score {score}: is not a score{did_you_mean(score, SCORES)}; known: {', '.join(SCORES)}")
+        raise ConfigError(
+            f"{argument('score')} {score}: is not a score{did_you_mean(score, SCORES)}; known: {', '.join(SCORES)}"
+        )
     given = [runs] if isinstance(runs, (str, Path, Run)) else runs
     own, logs = find_runs([run.path if isinstance(run, Run) else run for run in given])
     others = [curves.summary() for curves in read_curves(logs)] if logs else []
@@ -63,8 +66,8 @@ def compare(
     if not found:
         raise DataError(f"{', '.join(missing)}: not evaluated on {split!r}; first `{next(iter(missing.values()))}`")
     # Only scores on the same images, by the same truth, can be compared: those of most.
-    common = Counter(member.alike for member in found).most_common(1)[0][0]
-    members = [member for member in found if member.alike == common]
+    common = Counter(member.scored_on for member in found).most_common(1)[0][0]
+    members = [member for member in found if member.scored_on == common]
     groups = sorted(recipes(members), key=lambda group: -np.mean(_scores(group, score)))
     inference = infer([[member.counts for member in group] for group in groups], SCORES[score], resamples=resamples)
     entries = _entries(groups, inference, score)
@@ -86,7 +89,7 @@ def compare(
         seeds.freedom,
         resamples,
         config,
-        matrix(
+        network_loss_grid(
             [entry.name for entry in entries],
             [entry.model for entry in entries],
             [entry.loss for entry in entries],
@@ -95,7 +98,7 @@ def compare(
         choice,
         _notes(groups, inference, len(samples)),
         findings,
-        [member.name for member in found if member.alike != common],
+        [member.name for member in found if member.scored_on != common],
         missing,
         others,
     )
@@ -110,15 +113,20 @@ def _entry_names(groups: Sequence[Sequence[Member]]) -> list[str]:
     return [name if names.count(name) == 1 else group[0].name for name, group in zip(names, groups, strict=True)]
 
 
-def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: str) -> list[Entry]:
+def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: str) -> list[LeaderboardEntry]:
     """Those of groups that are in the order of their scores."""
     configs = [group[0].config for group in groups]
     verdicts: dict[int, Verdict] = {
         d.second: "worse" if d.verdict == "better" else d.verdict for d in inference.differences if d.first == 0
     }
-    told = zip(groups, _entry_names(groups), inference.scores, model_names(configs), loss_names(configs), strict=True)
+    models = [
+        {key.removeprefix("model."): value for key, value in config.items() if key.startswith("model.")}
+        for config in configs
+    ]
+    losses = [loss_name(config["loss"]) if config.get("loss") else "" for config in configs]
+    rows = zip(groups, _entry_names(groups), inference.scores, network_names(models), losses, strict=True)
     return [
-        Entry(
+        LeaderboardEntry(
             name,
             [member.run.path for member in group],
             [member.scored.folder for member in group],
@@ -126,7 +134,7 @@ def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: st
             value,
             _scores(group, score),
             {key: float(np.mean(_scores(group, key))) for key in SCORES},
-            _means([iou(member.counts.total()) for member in group]),
+            _means([member.counts.total().iou() for member in group]),
             _means([SCORES[score](member.counts) for member in group]),
             Costs.of(group),
             _mean(member.best_on_val for member in group),
@@ -135,7 +143,7 @@ def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: st
             loss,
             verdicts.get(e),
         )
-        for e, (group, name, value, model, loss) in enumerate(told)
+        for e, (group, name, value, model, loss) in enumerate(rows)
     ]
 
 
@@ -148,7 +156,7 @@ def _means(rows: Sequence[Floats]) -> list[float]:
     return [float(total / count) if count else math.nan for total, count in zip(sums, counts, strict=True)]
 
 
-def _pairs(entries: Sequence[Entry], inference: Inference) -> list[Pair]:
+def _pairs(entries: Sequence[LeaderboardEntry], inference: Inference) -> list[Pair]:
     pairs = []
     for one in inference.differences:
         first, second = entries[one.first], entries[one.second]
@@ -170,24 +178,24 @@ def _pairs(entries: Sequence[Entry], inference: Inference) -> list[Pair]:
 
 def _choice(
     groups: Sequence[Sequence[Member]],
-    entries: Sequence[Entry],
+    entries: Sequence[LeaderboardEntry],
     inference: Inference,
     score: str,
     split: str,
     select: str | None,
     resamples: int,
-) -> Choice | None:
+) -> ModelChoice | None:
     if len(groups) < 2:
         return None
     names, costs = [entry.name for entry in entries], [entry.costs for entry in entries]
     if select is None or select == split:
         return by_scores(names, costs, inference, score, split)
     found, missing = members_of([member.run for group in groups for member in group], select)
-    if missing or len({member.alike for member in found}) > 1:
+    if missing or len({member.scored_on for member in found}) > 1:
         if select == "val":
             return by_logs(names, [entry.val_mIoU for entry in entries])
         raise DataError(
-            f"--select {select}: not all runs are evaluated on the same images of it; first `maskwright "
+            f"{argument('select')} {select}: not all runs are evaluated on the same images of it; first `maskwright "
             f"evaluate {shlex.quote(str((missing or [found[0].run])[0].path))} --split {select}`"
         )
     counts = {member.run.path: member.counts for member in found}
@@ -208,21 +216,21 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _notes(groups: Sequence[Sequence[Member]], inference: Inference, images: int) -> list[str]:
-    """What limits what can be told."""
+    """What limits the conclusions."""
     notes = []
     once = sum(len(group) == 1 for group in groups)
     if not inference.seeds.freedom:
         notes.append(
-            "each was trained once, so the luck of training is unknown: intervals and verdicts are about "
-            "these trained models, not about their settings; train other seeds to learn more"
+            "each was trained once, so the random seed variation is unknown: intervals and verdicts are about "
+            "these trained models, not about their settings; train with more seeds to learn more"
         )
     elif once:
-        notes.append(f"{once} of {len(groups)} trained once only: taken to vary with the seed as the others do")
+        notes.append(f"{once} of {len(groups)} trained once only: assumed to vary with the seed as the others do")
     pairs = len(inference.differences)
     if pairs and pairs * 2.0 ** (1 - images) > LEVEL:
         notes.append(
-            f"{images} images are too few to tell anything apart in {pairs} "
-            f"{'comparison' if pairs == 1 else 'comparisons'}: even if one were better on each image, that "
-            "could be chance"
+            f"{images} images are too few to show any difference in {pairs} "
+            f"{'comparison' if pairs == 1 else 'comparisons'}: even one that is better on each image "
+            "could be so by chance"
         )
     return notes

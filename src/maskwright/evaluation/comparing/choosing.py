@@ -1,18 +1,18 @@
-"""Which entry to take, and why: the best score, or something cheaper that is as good for all one knows."""
+"""Which entry to take, and why: the best score, or one that needs less compute and is not distinguishable from it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from maskwright.errors import ConfigError
-from maskwright.evaluation.comparing.inference import Difference, Inference
-from maskwright.evaluation.comparing.results import Choice, Costs
+from maskwright.errors import ConfigError, argument
+from maskwright.evaluation.comparing.inference import Inference, ScoreDifference
+from maskwright.evaluation.comparing.results import Costs, ModelChoice
 
 _CHEAPER = 0.9
 
 
-def by_scores(names: Sequence[str], costs: Sequence[Costs], found: Inference, score: str, split: str) -> Choice:
+def by_scores(names: Sequence[str], costs: Sequence[Costs], found: Inference, score: str, split: str) -> ModelChoice:
     """By scores and what can be told of their differences. Cheapest: fewest multiply-accumulates, then parameters.
 
     Nothing is proposed whose 95 % interval alone tells it from the best, though the correction for many comparisons
@@ -24,41 +24,41 @@ def by_scores(names: Sequence[str], costs: Sequence[Costs], found: Inference, sc
     has = f"{names[best]} has the best {score} of {split} ({found.scores[best].value:.4f})"
     if not ties:
         others = "the other" if len(names) == 2 else "every other"
-        return Choice(names[best], names[best], split, f"{has} and is better than {others}")
+        return ModelChoice(names[best], names[best], split, f"{has} and is better than {others}")
     close = [e for e in ties if against[e].value.low <= 0]
     cheapest = min([best, *close], key=lambda e: _price(costs[e]))
     less = _less(costs[cheapest], costs[best])
     if not less:
-        return Choice(
+        return ModelChoice(
             names[best],
             names[best],
             split,
-            f"{has}; {_count(len(ties))} not distinguishable from it, and none of these is cheaper",
+            f"{has}; {_count(len(ties))} not distinguishable from it, and no equal model needs less compute",
         )
-    return Choice(
+    return ModelChoice(
         names[best],
         names[cheapest],
         split,
         f"{has}, but {names[cheapest]} ({found.scores[cheapest].value:.4f}) is not distinguishable from it "
-        f"({_told(against[cheapest])}) and the cheapest of those: {less}",
+        f"({_difference_text(against[cheapest])}) and needs the least compute of those: {less}",
     )
 
 
-def by_logs(names: Sequence[str], scores: Sequence[float | None]) -> Choice:
+def by_logs(names: Sequence[str], scores: Sequence[float | None]) -> ModelChoice:
     """By the best validation mIoU of the training logs. ConfigError where there is none."""
     values = [-math.inf if score is None else score for score in scores]
     if missing := [name for name, score in zip(names, scores, strict=True) if score is None]:
         raise ConfigError(
-            f"--select val: {', '.join(missing)} has no validation scores in its log; evaluate all runs "
-            "on val, or leave --select out"
+            f"{argument('select')} val: {', '.join(missing)} has no validation scores in its log; evaluate all runs "
+            f"on val, or leave {argument('select')} out"
         )
     best = max(range(len(names)), key=lambda e: values[e])
-    return Choice(
+    return ModelChoice(
         names[best],
         names[best],
         "val",
         f"{names[best]} has the best validation mIoU of the training logs ({values[best]:.4f}); evaluate all "
-        "runs on val to learn which of them can be told apart there",
+        "runs on val to see which of them differ significantly there",
     )
 
 
@@ -88,7 +88,7 @@ def _count(number: int) -> str:
     return "one is" if number == 1 else f"{number} are"
 
 
-def _told(difference: Difference) -> str:
+def _difference_text(difference: ScoreDifference) -> str:
     value = difference.value
     between = "" if math.isnan(value.low) else f" [{value.low:+.4f}, {value.high:+.4f}]"
     return f"{value.value:+.4f}{between}, p {difference.p_corrected:.2g}"

@@ -1,7 +1,7 @@
 """What can be said about the differences of entries: intervals, tests corrected for their number, verdicts.
 
 An entry is a model with its settings, trained once or with several seeds; its score is the mean over its seeds. Two
-things blur it, the choice of images and the luck of training, and the method keeps them apart
+things blur it, the choice of images and random seed variation, and the method keeps them apart
 (docs/decisions/0012-what-compare-calls-better.md, where its error rates are):
 
 - Images. Intervals are percentiles of a bootstrap over images, the same draws for all runs, widened as Student's t is
@@ -25,9 +25,9 @@ from typing import Literal
 
 import numpy as np
 
-from maskwright.evaluation.comparing.marginals import Floats, Marginals, Score
-from maskwright.evaluation.comparing.resampling import bootstrap, every_swap, swapped, widening
-from maskwright.evaluation.metrics import Interval, holm
+from maskwright.evaluation.metrics import Interval, Marginals
+from maskwright.evaluation.metrics.marginals import Floats, Score
+from maskwright.evaluation.metrics.statistics import every_swap, holm, quantiles, resampled_scores, swapped, widening
 
 Verdict = Literal["better", "worse", "not distinguishable"]
 LEVEL = 0.05
@@ -47,7 +47,7 @@ class SeedNoise:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ScoreDifference:
     """Score of entry `first` less that of `second` (places in the list of entries), with its 95 % interval, the
     p-value that it is nothing, that value corrected for all pairs, and what `first` is called beside `second`."""
 
@@ -65,7 +65,7 @@ class Inference:
     of the best score is there only because the best was taken."""
 
     scores: list[Interval]
-    differences: list[Difference]
+    differences: list[ScoreDifference]
     seeds: SeedNoise
     optimism: float
 
@@ -92,7 +92,7 @@ def infer(
         return Inference(
             unknown,
             [
-                Difference(
+                ScoreDifference(
                     a, b, Interval(float(values[a] - values[b]), math.nan, math.nan), 1.0, 1.0, "not distinguishable"
                 )
                 for a, b in pairs
@@ -100,7 +100,7 @@ def infer(
             _unknown(len(entries)),
             math.nan,
         )
-    drawn = bootstrap(runs, score, resamples, seed)
+    drawn = resampled_scores(runs, score, resamples, seed)
     noise = _seed_noise(known, drawn, members, images)
     means = np.stack([drawn[own].mean(0) for own in members])
     chance = _Chance.of(means - values[:, None], noise, [len(entry) for entry in entries], images, seed)
@@ -191,7 +191,7 @@ def _differences(
     chance: _Chance,
     resamples: int,
     seed: int,
-) -> list[Difference]:
+) -> list[ScoreDifference]:
     if not pairs:
         return []
     averaged = [Marginals(*(np.mean(part, axis=0) for part in zip(*entry, strict=True))) for entry in entries]
@@ -207,13 +207,13 @@ def _differences(
         every = every_swap(len(averaged[a].hit), resamples) and not luck.any()
         p.append(as_large / len(drawn) if every else (1 + as_large) / (1 + len(drawn)))
     return [
-        Difference(a, b, value, one, corrected, _verdict(value, corrected))
+        ScoreDifference(a, b, value, one, corrected, _verdict(value, corrected))
         for (a, b), value, one, corrected in zip(pairs, intervals, p, holm(p), strict=True)
     ]
 
 
 def _interval(value: float, drawn: Floats, least: float) -> Interval:
-    low, high = np.nanquantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
+    low, high = quantiles(drawn, LEVEL / 2, 1 - LEVEL / 2)
     return Interval(float(value), max(low, least), min(high, 1.0))
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from maskwright.base import strictyaml
-from maskwright.base.storage import dump_json, natural
-from maskwright.evaluation.comparing.marginals import Marginals
+from maskwright.base.storage import dump_json
 from maskwright.evaluation.guarding.number import Number
+from maskwright.evaluation.metrics import Marginals
 from maskwright.evaluation.scoring.stored import Scored, newest
 from maskwright.run import Run, flat
-
-_DEEPEST = 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Member:
         return Number.of(self.name, self.scored.result, self.scored.names, self.run if self.info else None)
 
     @cached_property
-    def alike(self) -> tuple[object, ...]:
+    def scored_on(self) -> tuple[object, ...]:
         """Equal for members that were scored on the same images by the same truth."""
         classes = tuple(row["name"] for row in self.scored.result["classes"])
         return tuple(self.scored.names), classes, self.counts.true.tobytes()
@@ -53,31 +51,6 @@ class Member:
         """The best validation mIoU of its log."""
         scores = [row["val_mIoU"] for row in self.run.metrics.read() if row.get("val_mIoU") is not None]
         return max(scores) if scores else None
-
-
-def find_runs(paths: Sequence[str | Path]) -> tuple[list[Run], list[Path]]:
-    """The runs that are meant, and the paths without any: logs of other tools, if anything.
-
-    They are run folders, folders with evaluations, and those below other folders, at most two levels deep. Each is
-    taken once, in the order of their names below a folder."""
-    found: dict[Path, Run] = {}
-    others = []
-    for path in map(Path, paths):
-        below = sorted(_below(path, _DEEPEST), key=natural)
-        for folder in below:
-            found.setdefault(folder.resolve(), Run(folder))
-        others += [] if below else [path]
-    return list(found.values()), others
-
-
-def _below(path: Path, depth: int) -> Iterator[Path]:
-    run = Run(path)
-    if run.info_file.is_file() or run.evaluations.is_dir():
-        yield path
-    elif depth and path.is_dir():
-        for folder in path.iterdir():
-            if folder.is_dir() and not folder.name.startswith("."):
-                yield from _below(folder, depth - 1)
 
 
 def members_of(runs: Sequence[Run], split: str) -> tuple[list[Member], list[Run]]:

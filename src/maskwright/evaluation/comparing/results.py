@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from maskwright.base.display import Result, data_frame
 from maskwright.core.findings import Finding
+from maskwright.errors import ConfigError
+from maskwright.evaluation.comparing.grid import NetworkLossGrid
 from maskwright.evaluation.comparing.inference import Verdict
 from maskwright.evaluation.comparing.members import Member
-from maskwright.evaluation.comparing.naming import Matrix
+from maskwright.evaluation.comparing.text import comparison_text
 from maskwright.evaluation.curves.curve import Summary
 from maskwright.evaluation.metrics import Interval
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LeaderboardEntry:
     """A recipe with the runs of its seeds. `score` is the mean over them with its 95 % interval, `seed_scores` those of
     each; `scores`, `class_iou` (K,) and `image_scores` (N,) are means over them too. `varied` are keys of the config,
     beside the seed, that differ between its runs because they were measured. `against_best` says what it is called
@@ -97,9 +103,9 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which entry to take: `best` by score, `proposed` (the same, or a cheaper one that is not distinguishable from
-    it), chosen on the split `on`, and the reason in a sentence."""
+class ModelChoice:
+    """Which entry to take: `best` by score, `proposed` (the same, or one that needs less compute and is not
+    distinguishable from it), chosen on the split `on`, and the reason in a sentence."""
 
     best: str
     proposed: str
@@ -107,8 +113,8 @@ class Choice:
     reason: str
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Result):
     """Entries from the best score down, all `pairs` of them, and what is to be known about both. `seed_sd` is the
     standard deviation of a score between trainings of one recipe, pooled, beyond what the images explain; None where
     nothing was trained twice. `config` maps each key that differs to its values, in the order of the entries. `apart`
@@ -119,14 +125,14 @@ class Comparison:
     score: str
     samples: list[str]
     classes: list[str]
-    entries: list[Entry]
+    entries: list[LeaderboardEntry]
     pairs: list[Pair]
     seed_sd: float | None
     seed_freedom: int
     resamples: int
     config: dict[str, list[Any]]
-    matrix: Matrix | None
-    choice: Choice | None
+    matrix: NetworkLossGrid | None
+    choice: ModelChoice | None
     notes: list[str]
     findings: list[Finding]
     apart: list[str]
@@ -136,6 +142,72 @@ class Comparison:
     def pair(self, one: str, other: str) -> Pair:
         """The pair of two entries, whichever is first."""
         return next(pair for pair in self.pairs if {pair.first, pair.second} == {one, other})
+
+    def facts(self) -> Mapping[str, object]:
+        """For `repr` and notebooks."""
+        choice = self.choice.proposed if self.choice else None
+        best = self.entries[0]
+        return {
+            "split": self.split,
+            "images": len(self.samples),
+            "entries": len(self.entries),
+            "best": best.name,
+            self.score: best.score.value,
+            "choice": choice,
+            "findings": len(self.findings),
+        }
+
+    def human(self) -> str:
+        """The leaderboard, classes, grid, differences of the configs, the choice, and what to keep in mind."""
+        return comparison_text(self)
+
+    def to_pandas(self, table: Literal["entries", "pairs"] = "entries") -> pandas.DataFrame:
+        """The leaderboard as a table, a row for each entry from the best score down: `rank`, `name`, `model`, `loss`,
+        the score by its name with `low` and `high` (95 % interval), `against_best`, `p_against_best` (corrected), the
+        number of `seeds`, all scores, `IoU.CLASS` for each class, and the costs. With `pairs`, the pairs of entries:
+        the better one `first`, `difference` with `low` and `high`, `p`, `p_corrected`, `verdict`, and on how many
+        images `first` scores higher and lower.
+
+        SetupError without pandas, ConfigError for another `table`."""
+        if table == "entries":
+            return data_frame(map(self._row, range(len(self.entries))))
+        if table != "pairs":
+            raise ConfigError(f"table = {table!r}: expected 'entries' or 'pairs'")
+        return data_frame(
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "difference": pair.difference.value,
+                "low": pair.difference.low,
+                "high": pair.difference.high,
+                "p": pair.p,
+                "p_corrected": pair.p_corrected,
+                "verdict": pair.verdict,
+                "images_higher": pair.images_higher,
+                "images_lower": pair.images_lower,
+            }
+            for pair in self.pairs
+        )
+
+    def _row(self, place: int) -> dict[str, object]:
+        entry = self.entries[place]
+        best = self.entries[0].name
+        return {
+            "rank": place + 1,
+            "name": entry.name,
+            "model": entry.model,
+            "loss": entry.loss,
+            self.score: entry.score.value,
+            "low": entry.score.low,
+            "high": entry.score.high,
+            "against_best": entry.against_best or "best",
+            "p_against_best": self.pair(best, entry.name).p_corrected if place else None,
+            "seeds": len(entry.runs),
+            **{name: value for name, value in entry.scores.items() if name != self.score},
+            **{f"IoU.{name}": value for name, value in zip(self.classes, entry.class_iou, strict=True)},
+            **asdict(entry.costs),
+            "val_mIoU": entry.val_mIoU,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `compare`."""

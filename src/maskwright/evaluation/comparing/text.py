@@ -5,22 +5,29 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from maskwright.base.texts import table
-from maskwright.evaluation.comparing.naming import brief
+from maskwright.base.texts import counted, plural, table
+from maskwright.evaluation.comparing.inference import Verdict
 from maskwright.evaluation.metrics import Interval
+from maskwright.evaluation.naming import brief
 
 if TYPE_CHECKING:
-    from maskwright.evaluation.comparing.results import Comparison, Costs, Entry
+    from maskwright.evaluation.comparing.results import Comparison, Costs, LeaderboardEntry
     from maskwright.evaluation.curves.curve import Summary
 
 _CLASSES, _KEYS, _WIDE = 8, 12, 40
+_VERDICTS: dict[Verdict, str] = {
+    "better": "significantly better",
+    "worse": "significantly worse",
+    "not distinguishable": "not distinguishable",
+}
 
 
-def human(result: Comparison) -> str:
+def comparison_text(result: Comparison) -> str:
     """The board, classes, matrix, differences of the configs, the choice, and what to keep in mind."""
+    runs = sum(len(entry.runs) for entry in result.entries)
     lines = [
-        f"{result.split}: {len(result.samples)} images, {sum(len(e.runs) for e in result.entries)} runs, "
-        f"{len(result.entries)} entries by {result.score}"
+        f"{result.split}: {plural(len(result.samples), 'image')}, {plural(runs, 'run')}, "
+        f"{counted(len(result.entries), 'entr{y|ies}')} by {result.score}"
     ]
     lines += table(
         [
@@ -28,7 +35,7 @@ def human(result: Comparison) -> str:
                 "",
                 result.score,
                 "95 % interval",
-                "beside the best",
+                "compared with the best",
                 "p",
                 "seeds",
                 "parameters",
@@ -54,7 +61,7 @@ def human(result: Comparison) -> str:
             ]
         )
     if result.config:
-        lines.append("the configs differ in")
+        lines.append("differences between the configs")
         shown = list(result.config.items())[:_KEYS]
         lines += [f"  {key}: " + " | ".join(_cut(brief(value)) for value in values) for key, values in shown]
         lines += [f"  and {len(result.config) - _KEYS} more keys"] * (len(result.config) > _KEYS)
@@ -63,34 +70,39 @@ def human(result: Comparison) -> str:
         lines.append(f"  {result.choice.reason}")
     if result.seed_sd is not None:
         lines.append(
-            f"seeds: trained again, {result.score} varies by {result.seed_sd:.4f} (standard deviation, from "
-            f"{result.seed_freedom} repetitions, without what the images explain)"
+            f"random seed variation: {result.score} varies by {result.seed_sd:.4f} (standard deviation, from "
+            f"{plural(result.seed_freedom, 'repetition')}, without what the images explain)"
         )
     lines += [f"note: {note}" for note in result.notes]
     lines += [
         f"{finding.severity.label}: {finding.message}; {finding.fix} ({finding.code})" for finding in result.findings
     ]
     lines += [f"not compared: {name}" for name in result.apart]
-    lines += [f"beside these, {told(one)} ({one.remark})" for one in result.others]
+    lines += [f"other tool: {other_tool_line(one)} ({one.remark})" for one in result.others]
     return "\n".join([*lines, *(f"not evaluated: {command}" for command in result.missing.values())])
 
 
-def told(other: Summary) -> str:
-    """What the log of another tool says of its training: the best validation, and the last."""
+def other_tool_line(other: Summary) -> str:
+    """The training in the log of another tool: the best validation, and the last."""
     if other.chosen_by is None or (found := other.values[other.chosen_by]).at_best is None:
         return f"{other.name}: no validation in its log"
     last = "" if found.last is None else f", {found.last:.4f} at the end"
     return f"{other.name}: {other.chosen_by} {found.at_best:.4f} at {other.axis} {other.best_at:g}{last}"
 
 
-def _row(result: Comparison, entry: Entry) -> list[str]:
+def verdict_in_words(against_best: Verdict | None) -> str:
+    """What an entry is called, compared with the best one."""
+    return _VERDICTS[against_best] if against_best else "best"
+
+
+def _row(result: Comparison, entry: LeaderboardEntry) -> list[str]:
     best = result.entries[0].name
     pair = result.pair(best, entry.name) if entry.name != best else None
     return [
         entry.name,
         f"{entry.score.value:.4f}",
         _between(entry.score),
-        entry.against_best or "best",
+        verdict_in_words(entry.against_best),
         f"{pair.p_corrected:.2g}" if pair else "",
         str(len(entry.runs)),
         *_costs(entry.costs),

@@ -15,9 +15,10 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from maskwright.base.strictyaml import did_you_mean
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, argument
 from maskwright.evaluation.curves.curve import OWN, RANKED, Curves, Point, Points, base, is_loss
-from maskwright.evaluation.curves.naming import is_share
+from maskwright.evaluation.curves.quantities import is_share
+from maskwright.evaluation.naming import short_name
 
 By = Literal["run", "network", "loss", "best"]
 Bound = int | float | None
@@ -101,7 +102,7 @@ def arrange(
     wanted = list(quantities) or [name for name in _main(curves) if by != "best" or not is_loss(name)]
     known = {base(name) for one in curves for name in one.series}
     if problems := [
-        f"--quantity: no log has {name!r}{did_you_mean(_plain(name), known)}"
+        f"{argument('quantity')}: no log has {name!r}{did_you_mean(_plain(name), known)}"
         for name in wanted
         if not any(one.has(key) for one in cells for key in _keys(name))
     ]:
@@ -115,7 +116,9 @@ def arrange(
                 charts += _charts(title, label, shown, quantity, note, styles)
     zoomed = [chart for one in charts if (chart := _zoomed(one, from_, to))]
     if not zoomed:
-        raise ConfigError("--from, --to: no chart has a point in between; widen the range")
+        raise ConfigError(
+            f"{argument('from_', '--from')}, {argument('to')}: no chart has a point in between; widen the range"
+        )
     return zoomed
 
 
@@ -152,7 +155,7 @@ def _cells(curves: Sequence[Curves]) -> list[_Cell]:
 def _short(texts: Iterable[str | None]) -> dict[str | None, str]:
     """For each text what stands before its bracket, with a number where that is not enough."""
     known = list(dict.fromkeys(text for text in texts if text))
-    heads = [text.partition(" (")[0] for text in known]
+    heads = [short_name(text) for text in known]
     return {
         text: head if heads.count(head) == 1 else f"{head} #{heads[: i + 1].count(head)}"
         for i, (text, head) in enumerate(zip(known, heads, strict=True))
@@ -198,7 +201,8 @@ def _best(cells: list[_Cell]) -> list[Group]:
     ranked = {id(cell): value for cell in cells if chosen_by and (value := cell.best(chosen_by)) is not None}
     if not ranked:
         raise ConfigError(
-            f"--by best: no log has a validation score to go by ({', '.join(RANKED)}); use --by run, network or loss"
+            f"{argument('by')} best: no log has a validation score to go by ({', '.join(RANKED)}); use "
+            f"{argument('by')} run, network or loss"
         )
     left = [cell.title for cell in cells if id(cell) not in ranked]
     note = f"The best of each by its best validation {base(chosen_by or '')}." + (
@@ -383,7 +387,7 @@ def _mean(lines: Sequence[Points]) -> tuple[Points, tuple[tuple[float, float, fl
 
 def _zoomed(chart: Chart, from_: Bound, to: Bound) -> Chart | None:
     """The chart between two bounds; None when nothing is left."""
-    first, last = _placed(from_, "--from", chart), _placed(to, "--to", chart)
+    first, last = _placed(from_, argument("from_", "--from"), chart), _placed(to, argument("to"), chart)
     start, end = first or 0.0, chart.end if last is None else min(last, chart.end)
     lines = tuple(
         replace(line, points=points, band=tuple(row for row in line.band if start <= row[0] <= end))

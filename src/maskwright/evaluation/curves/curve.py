@@ -6,10 +6,16 @@ and with `test_` of the test split. mIoU, mDice, mAcc, aAcc and what is theirs b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from maskwright.base.display import Display, data_frame
+
+if TYPE_CHECKING:
+    import pandas
 
 Point = tuple[float, float | None]
 Points = tuple[Point, ...]
@@ -87,8 +93,8 @@ class Summary:
         return asdict(self) | {"remark": self.remark}
 
 
-@dataclass(frozen=True)
-class Curves:
+@dataclass(frozen=True, repr=False)
+class Curves(Display):
     """One training: `series` holds for each quantity its points (x, y), x rising in units of `axis` and never
     negative, y None where the log has a value that is not finite. `tool` is a key of `READERS`; `notes` say what was
     changed in reading."""
@@ -100,6 +106,36 @@ class Curves:
     series: Mapping[str, Points]
     setup: Setup = field(default_factory=Setup)
     notes: tuple[str, ...] = ()
+
+    def facts(self) -> Mapping[str, object]:
+        """For `repr` and notebooks."""
+        chosen, best_at = self._best()
+        best = _newest(self.series[chosen], best_at) if chosen else None
+        return {
+            "name": self.name,
+            "tool": self.tool,
+            "network": self.setup.network,
+            "loss": self.setup.loss,
+            "quantities": len(self.series),
+            f"last {self.axis}": self.end,
+            f"best {chosen}": best,
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each x at which something was logged, rising (the index, named by `axis`), and a column of float64
+        for each quantity, in the order of the log; nan where it was not logged there or is not finite. SetupError
+        without pandas (the extra `pandas`)."""
+        rows: dict[float, dict[str, float]] = {}
+        for quantity, points in self.series.items():
+            for x, y in points:
+                rows.setdefault(x, {})[quantity] = math.nan if y is None else y
+        table = data_frame(
+            {self.axis: x} | {quantity: rows[x].get(quantity, math.nan) for quantity in self.series}
+            for x in sorted(rows)
+        ).reindex(columns=[self.axis, *self.series])
+        if all(float(x).is_integer() for x in rows):
+            table[self.axis] = table[self.axis].astype("int64")
+        return table.set_index(self.axis)
 
     @property
     def end(self) -> float:

@@ -44,7 +44,7 @@ def scalars(path: Path) -> Iterator[tuple[str, int, float]]:
 
 def starts_like_one(head: bytes) -> bool:
     """Whether `head` begins with a record's length and the checksum of it."""
-    return len(head) >= 12 and _masked(head[:8]) == int.from_bytes(head[8:12], "little")
+    return len(head) >= 12 and masked_crc(head[:8]) == int.from_bytes(head[8:12], "little")
 
 
 def records(path: Path) -> Iterator[bytes]:
@@ -62,7 +62,7 @@ def records(path: Path) -> Iterator[bytes]:
             if left < 0:
                 return
             data = stream.read(length)
-            if _masked(data) != int.from_bytes(stream.read(4), "little"):
+            if masked_crc(data) != int.from_bytes(stream.read(4), "little"):
                 raise DataError(f"{path}: record {count}: its data have a wrong checksum; restore the file")
             yield data
 
@@ -143,7 +143,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise _Malformed("a number is longer than ten bytes")
 
 
-def _masked(data: bytes) -> int:
+def masked_crc(data: bytes) -> int:
+    """The CRC-32C of `data` as a TFRecord file stores it."""
     checksum = crc32c(data)
     return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
 

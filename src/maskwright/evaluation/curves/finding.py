@@ -12,11 +12,12 @@ from maskwright.base.progress import progress
 from maskwright.base.storage import natural
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.curves import READERS
-from maskwright.evaluation.curves.curve import Curves
+from maskwright.evaluation.curves.curve import OWN, Curves
 from maskwright.evaluation.curves.lines import Start
+from maskwright.evaluation.run_folders import find_runs
 from maskwright.run import Run
 
-# Below a folder: itself, the runs of a study (with or without a folder for each of its cells), its folders.
+# Where logs of other tools lie below a folder: in itself, below `runs` (grouped or not), in its folders.
 _BELOW = ("", "runs/*/", "runs/*/*/", "*/")
 # Names that say what a file is and not which training it is of.
 _SAYS_NOTHING = re.compile(
@@ -30,10 +31,10 @@ Sources = str | Path | Run | Iterable[str | Path | Run]
 def read_curves(sources: Sources) -> list[Curves]:
     """The curves of one or many trainings, in the order given, each once, under names that tell them apart.
 
-    A source is a Run or its folder, a study (a folder with `runs/` in it), or a log of another tool (`READERS`): the
-    file itself, or a folder with such files in it or one level below it. What a file is, its content says. Runs of a
-    study that have not begun are left out. Raises DataError for what cannot be read, with the line, and ConfigError
-    when nothing was given.
+    A source is a Run or its folder, a folder that holds runs such as a study (`find_runs`), or a log of another tool
+    (`READERS`): the file itself, or a folder with such files in it or one level below it. What a file is, its content
+    says. Runs of a study that have not begun are left out. Raises DataError for what cannot be read, with the line, and
+    ConfigError when nothing was given.
     """
     given = [sources] if isinstance(sources, (str, Path, Run)) else list(sources)
     if not given:
@@ -58,6 +59,9 @@ def _logs(path: Path) -> list[tuple[Path, str]]:
         if tool is None:
             raise DataError(f"{path}: not a log that is known; read are {_known()}")
         return [(path, tool)]
+    runs, _ = find_runs([path])
+    if logs := [run for run in runs if run.info_file.is_file() and run.metrics.path.is_file()]:
+        return [(run.path, OWN) for run in logs]
     for below in _BELOW:
         for tool, reader in READERS.items():
             files = sorted(

@@ -12,7 +12,7 @@ from pathlib import Path
 from maskwright.evaluation.curves.curve import Curves
 from maskwright.evaluation.curves.lines import Start, is_number, json_lines, number, position
 from maskwright.evaluation.curves.mmcv import accuracy
-from maskwright.evaluation.curves.naming import NOT_CURVES, Collector
+from maskwright.evaluation.curves.quantities import NOT_CURVES, Collector
 
 
 def detect(start: Start) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from maskwright.core.classes import ClassTree
 from maskwright.evaluation.curves.curve import OWN, Curves, Setup
 from maskwright.evaluation.curves.lines import Start, is_number, json_lines, number, position
-from maskwright.evaluation.curves.naming import Collector
+from maskwright.evaluation.curves.quantities import Collector
+from maskwright.evaluation.naming import loss_name, network_name
 from maskwright.run import Run
 
 _NOT_CURVES = {"iteration", "epoch", "loss_max", "loss_first", "iterations", "evaluate_every", "threads"}
@@ -48,26 +48,4 @@ def _values(record: dict[str, Any], key: str) -> list[float | None]:
 
 def _setup(run: Run) -> Setup:
     config = run.config().to_dict()
-    model, terms = config["model"], config["loss"]
-    network = " ".join(filter(None, (model["name"], model.get("encoder"))))
-    details = {"weights": model.get("weights"), **(model.get("args") or {})}
-    loss = " + ".join(term["name"] if term["weight"] == 1 else f"{term['weight']:g} {term['name']}" for term in terms)
-    apart = [
-        f"{term['name']} {text}"
-        for term in terms
-        if (text := _text({key: value for key, value in term.items() if key not in ("name", "weight")}))
-    ]
-    return Setup(_with(network, _text(details)), _with(loss, "; ".join(apart)), config["seed"], run.recipe())
-
-
-def _with(short: str, details: str) -> str:
-    return f"{short} ({details})" if details else short
-
-
-def _text(values: Mapping[str, Any]) -> str:
-    """Values that say something, as `key=value, …`."""
-    return ", ".join(
-        f"{key}={'-'.join(map(str, value)) if isinstance(value, list) else value}"
-        for key, value in values.items()
-        if value not in (None, "none", {}, [])
-    )
+    return Setup(network_name(config["model"]), loss_name(config["loss"]), config["seed"], run.recipe())

@@ -11,7 +11,7 @@ from maskwright.base.storage import natural
 from maskwright.evaluation.curves.curve import Curves
 from maskwright.evaluation.curves.events import scalars, starts_like_one
 from maskwright.evaluation.curves.lines import Start, finite
-from maskwright.evaluation.curves.naming import NOT_CURVES, Collector
+from maskwright.evaluation.curves.quantities import NOT_CURVES, Collector
 
 FILES = "events.out.tfevents.*"
 

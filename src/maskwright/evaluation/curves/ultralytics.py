@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maskwright.evaluation.curves.curve import Curves
 from maskwright.evaluation.curves.lines import Start, position, table
-from maskwright.evaluation.curves.naming import Collector
+from maskwright.evaluation.curves.quantities import Collector
 
 _NAMES = {"lr/pg0": "lr"}
 

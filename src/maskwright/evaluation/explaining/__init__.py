@@ -1,9 +1,9 @@
-"""The verb `explain`: what is wrong in an evaluation, of which kind, where, and what mending it would be worth.
+"""The verb `explain`: what is wrong in an evaluation, of which kind, where, and what fixing it would gain.
 
 Only files are read: the predictions of the newest evaluation of a split, and the dataset. Every image is looked at
 once, by several processes, and of each some counts are kept (about twenty for each class); pictures are drawn by
 `reporting`. The kinds of errors are defined in `kinds`, found by `anatomy` and `labels`, and weighed by `worth`;
-`slices` are the parts that may be worse than others, and `noise` says what could be chance.
+`slices` are the parts that may be worse than others, and `against_rest` says what could be chance.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from maskwright.base.strictyaml import did_you_mean
 from maskwright.base.workers import in_order, worker_count
 from maskwright.core.classes import ClassTree
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError
-from maskwright.evaluation.explaining.evaluated import Scored, newest_folder
+from maskwright.errors import ConfigError, argument
+from maskwright.evaluation.explaining.evaluated import ScoredImages, newest_folder
 from maskwright.evaluation.explaining.findings import findings_of
-from maskwright.evaluation.explaining.image_errors import Cells, Record, look_at
+from maskwright.evaluation.explaining.image_errors import Cells, ImageRecord, look_at
 from maskwright.evaluation.explaining.kinds import HALLUCINATED, KINDS, MISSED, NAMES
-from maskwright.evaluation.explaining.noise import Floats, interval, mean_dice, mean_iou, resampled
-from maskwright.evaluation.explaining.results import ErrorRegion, Explanation, KindResult, Ranked
+from maskwright.evaluation.explaining.results import ErrorRegion, Explanation, KindResult, RankedImage
 from maskwright.evaluation.explaining.slices import slices
-from maskwright.evaluation.explaining.text import human
-from maskwright.evaluation.explaining.worth import mended, mended_counts
-from maskwright.evaluation.metrics import Interval, iou, level_confusion, mDice, mIoU
+from maskwright.evaluation.explaining.worth import fixed, fixed_counts
+from maskwright.evaluation.metrics import Interval, Marginals, iou, level_confusion
 from maskwright.evaluation.metrics.confusion import Counts
+from maskwright.evaluation.metrics.marginals import Floats
+from maskwright.evaluation.metrics.statistics import percentile_interval, resampled_table
 from maskwright.run import Run
 
-__all__ = ["KINDS", "Explanation", "explain", "human"]
+__all__ = ["KINDS", "Explanation", "explain"]
 
 _REGIONS = 10  # of a kind that are named
 _FEW = 20  # images
@@ -65,15 +65,15 @@ def explain(
         raise ConfigError(f"explain: top = {top}, tolerance = {tolerance}; give numbers of 0 or more")
     folder = newest_folder(run, split)
     source = Path(data or run.config().data.root)
-    scored = Scored.of(folder, load_dataset(source))
+    scored = ScoredImages.of(folder, load_dataset(source))
     classes = scored.dataset.classes
     empty = classes.background_of(background)
-    ranked_by = None if by is None else _index_of(classes, by, "--by")
+    ranked_by = None if by is None else _index_of(classes, by, argument("by"))
     records, errors = _records(scored, empty, tolerance, workers or worker_count())
 
     names = [sample.name for sample in scored.samples]
     confusion = scored.confusions.sum(0, dtype=np.int64)
-    drawn = resampled(np.stack([np.concatenate([one.facts.counts, one.lost, one.invented]) for one in records]))
+    drawn = resampled_table(np.stack([np.concatenate([one.facts.counts, one.lost, one.invented]) for one in records]))
     kinds = [_kind(place, records, names, errors[place], confusion, drawn, classes) for place in range(len(NAMES))]
     best, worst, ranked = _ranked(records, names, top, ranked_by)
     parts = slices([record.facts for record in records], classes.names, empty)
@@ -106,15 +106,15 @@ def _index_of(classes: ClassTree, name: str, where: str) -> int:
 
 
 def _records(
-    scored: Scored, background: int | None, tolerance: float | None, workers: int
-) -> tuple[list[Record], Counts]:
+    scored: ScoredImages, background: int | None, tolerance: float | None, workers: int
+) -> tuple[list[ImageRecord], Counts]:
     """What is kept of each image, and the wrong pixels (kinds, K, K) of all."""
     classes = len(scored.dataset.classes)
 
-    def look(place: int) -> tuple[Record, Cells]:
+    def look(place: int) -> tuple[ImageRecord, Cells]:
         return look_at(*scored.read(place), classes, background, tolerance)
 
-    records: list[Record] = []
+    records: list[ImageRecord] = []
     errors = np.zeros((len(NAMES), classes, classes), np.int64)
     with bar.progress("explaining", len(scored.samples)) as advance:
         for record, (cells, pixels) in in_order(look, range(len(scored.samples)), workers):
@@ -126,7 +126,7 @@ def _records(
 
 def _kind(
     place: int,
-    records: Sequence[Record],
+    records: Sequence[ImageRecord],
     names: Sequence[str],
     errors: Counts,
     confusion: Counts,
@@ -136,7 +136,7 @@ def _kind(
     """drawn: (R, 3 + 2 kinds, K) resampled hit, true and predicted pixels, then lost and invented ones by kind."""
     name, pixels = NAMES[place], int(errors.sum())
     wrong = int(confusion.sum() - np.trace(confusion))
-    after = mended(confusion, errors, name)
+    after = fixed(confusion, errors, name)
     gain = iou(after) - iou(confusion)
     whole = sum(int(record.whole[place]) for record in records) if place + 1 in (MISSED, HALLUCINATED) else None
     leaf = classes.names
@@ -163,24 +163,27 @@ def _kind(
 
 def _worth(place: int, images: int, confusion: Counts, after: Counts, drawn: Floats) -> dict[str, Interval]:
     counts, lost = drawn[:, :3], drawn[:, 3 + place]
-    changed = mended_counts(counts, lost, drawn[:, 3 + len(NAMES) + place], NAMES[place])
+    changed = fixed_counts(counts, lost, drawn[:, 3 + len(NAMES) + place], NAMES[place])
+    then, now = Marginals.of_table(changed), Marginals.of_table(counts)
     return {
-        name: interval(float(score(after) - score(confusion)), condensed(changed) - condensed(counts), images)
-        for name, score, condensed in (("mIoU", mIoU, mean_iou), ("mDice", mDice, mean_dice))
+        name: percentile_interval(
+            float(score(Marginals.of(after)) - score(Marginals.of(confusion))), score(then) - score(now), images
+        )
+        for name, score in (("mIoU", Marginals.mIoU), ("mDice", Marginals.mDice))
     }
 
 
 def _ranked(
-    records: Sequence[Record], names: Sequence[str], top: int, by: int | None
-) -> tuple[list[Ranked], list[Ranked], int]:
+    records: Sequence[ImageRecord], names: Sequence[str], top: int, by: int | None
+) -> tuple[list[RankedImage], list[RankedImage], int]:
     """Up to `top` of the best and of the worst images, none in both, and how many have a rank."""
     rows = []
     for name, record in zip(names, records, strict=True):
-        by_class = mean_dice(record.facts.counts.T[..., None])
-        value = float(mean_dice(record.facts.counts) if by is None else by_class[by])
+        by_class = Marginals.of_table(record.facts.counts).dice()
+        value = float(Marginals.of_table(record.facts.counts).mDice() if by is None else by_class[by])
         if not np.isnan(value):
             rows.append(
-                Ranked(
+                RankedImage(
                     name,
                     value,
                     [None if np.isnan(one) else one for one in by_class.tolist()],
@@ -192,8 +195,8 @@ def _ranked(
 
 
 def _notes(images: int, classes: ClassTree) -> Iterator[str]:
-    yield "what kinds are worth does not add up: each is mended alone; all together are worth what is missing to 1"
+    yield "the gains do not add up: each is what fixing this kind alone would give; together they give 1.0"
     if images < _FEW:
-        yield f"only {images} images: read the intervals, and expect other kinds of errors on other images"
+        yield f"only {images} images: trust the intervals, and expect other kinds of errors on other images"
     if classes.depth > 1:
-        yield "only the leaves of the class tree are explained; `related` pixels are right at a level above"
+        yield "only the leaves of the class tree are explained; `related` pixels are correct at a level above"

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from maskwright.core.classes import IGNORE
 from maskwright.core.masks import Mask, Pixels
 from maskwright.evaluation.explaining.kinds import BOUNDARY, CONFUSED, HALLUCINATED, LABEL_SUSPECT, MISSED
-from maskwright.evaluation.explaining.labels import suspects
+from maskwright.evaluation.explaining.labels import suspect_labels
 from maskwright.evaluation.metrics import Tolerance
 
 Bools = npt.NDArray[np.bool_]
@@ -52,7 +52,7 @@ class Objects:
     @classmethod
     def of(cls, truth: Mask, counted: Bools) -> Objects:
         """Those of indices (H, W) without `IGNORE`."""
-        label = components(truth)
+        label = object_labels(truth)
         index = np.zeros(int(label.max(initial=0)) + 1, np.int64)
         index[label] = truth
         return cls(label, index, np.bincount(label[counted], minlength=len(index)))
@@ -62,7 +62,7 @@ class Objects:
         return np.bincount(self.label[where], minlength=len(self.area)) / np.maximum(self.area, 1)
 
 
-def components(mask: Mask) -> npt.NDArray[np.uint32]:
+def object_labels(mask: Mask) -> npt.NDArray[np.uint32]:
     """(H, W) labels from 1 on of the 8-connected pixels of one class, every class an object."""
     return np.asarray(cc3d.connected_components(mask.astype(np.uint16) + 1, connectivity=8, out_dtype=np.uint32))
 
@@ -101,7 +101,7 @@ def dissect(
         outline, whole = case.outline()
         kinds[case.missed], kinds[case.invented], kinds[case.confused] = MISSED, HALLUCINATED, CONFUSED
         kinds[outline] = BOUNDARY
-        kinds[suspects(image, case.truth, prediction, counted, wrong, outline, reach)] = LABEL_SUSPECT
+        kinds[suspect_labels(image, case.truth, prediction, counted, wrong, outline, reach)] = LABEL_SUSPECT
         whole &= (kinds == MISSED) | (kinds == HALLUCINATED)
     return Anatomy(kinds, whole, objects, found, reach)
 
@@ -172,7 +172,7 @@ class _Case:
     def _too_large(self, outline: Bools, whole: Bools) -> None:
         """What was found has a counterpart when it covers some of an object that was found as its class."""
         beyond = near(self.prediction == self.background, self.reach)
-        predicted = components(self.prediction)
+        predicted = object_labels(self.prediction)
         has = np.zeros(int(predicted.max()) + 1, np.bool_)
         solid = self.objects.index != self.background
         for index in np.unique(self.prediction[self.invented]).tolist():

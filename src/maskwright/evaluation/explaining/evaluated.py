@@ -13,7 +13,7 @@ from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import Mask, Pixels
 from maskwright.core.sample import INDEX, Sample, read_mask
-from maskwright.errors import ConfigError, DataError, MaskwrightError
+from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
 from maskwright.evaluation.metrics import confusion_matrix
 from maskwright.evaluation.scoring.stored import evaluated_splits, newest
 from maskwright.run import Run
@@ -32,7 +32,7 @@ def newest_folder(run: Run, split: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredImages:
     """The samples of an evaluation in its order, and their confusion counts (N, K, K), which stay on the disk."""
 
     folder: Path
@@ -41,7 +41,7 @@ class Scored:
     confusions: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, folder: Path, dataset: Dataset) -> Scored:
+    def of(cls, folder: Path, dataset: Dataset) -> ScoredImages:
         """DataError where the dataset has not the classes and the samples of the evaluation."""
         names = [row["sample"] for row in Journal(folder / "images.jsonl").read()]
         file = folder / "confusions.npy"
@@ -53,14 +53,14 @@ class Scored:
         if confusions.shape != expected or not names:
             raise DataError(
                 f"{file}: its shape is {confusions.shape}, but the images and the classes of "
-                f"{dataset.root} ask for {expected}; give the dataset that was evaluated with --data"
+                f"{dataset.root} ask for {expected}; give the dataset that was evaluated with {argument('data')}"
             )
         known = {sample.name: sample for sample in dataset.samples if sample.labelled}
         gone = [name for name in names if name not in known]
         if gone:
             raise DataError(
                 f"{dataset.root}: {len(gone)} of the {len(names)} evaluated samples are not in it "
-                f"({gone[0]}); give the dataset that was evaluated with --data, or evaluate again"
+                f"({gone[0]}); give the dataset that was evaluated with {argument('data')}, or evaluate again"
             )
         return cls(folder, dataset, [known[name] for name in names], confusions)
 
@@ -75,7 +75,7 @@ class Scored:
         if not (counts == self.confusions[place]).all():
             raise DataError(
                 f"{sample.name}: its mask or its prediction is not what was scored in {self.folder}; "
-                "evaluate again, or give the dataset that was evaluated with --data"
+                f"evaluate again, or give the dataset that was evaluated with {argument('data')}"
             )
         return image, truth, prediction
 

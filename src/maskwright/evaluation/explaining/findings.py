@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
+from maskwright.base.texts import plural
 from maskwright.core.findings import Finding, Severity
 from maskwright.evaluation.explaining.kinds import KINDS
 from maskwright.evaluation.explaining.results import KindResult
 from maskwright.evaluation.explaining.slices import AXES, Slice
 
-# A kind matters when mending it is worth so much mIoU, or when it is so large a share of the wrong pixels.
+# A kind matters when fixing it gains so much mIoU, or when it is so large a share of the wrong pixels.
 _WORTH, _SHARE = 0.005, 0.1
 _SLICE_FIX = "look at its images; more training examples like them help more than more of the others"
 FINDINGS = {
     **{f"error.{name}": kind.meaning for name, kind in KINDS.items()},
-    "slice.worse": "a part of the data scores worse than the rest, beyond noise",
+    "slice.worse": "a part of the data scores significantly worse than the rest",
 }
 
 
 def findings_of(
     kinds: Sequence[KindResult], slices: Sequence[Slice], splits: Mapping[str, str | None]
 ) -> list[Finding]:
-    """One finding for each kind of errors that matters, those first whose mending is worth most, then one for each
+    """One finding for each kind of errors that matters, those first that gain most if fixed, then one for each
     worse slice. `splits` are those of the samples by name."""
     worth = sorted(kinds, key=lambda kind: -kind.worth["mIoU"].value)
     return [*_kinds(worth, splits), *map(_slice, (one for one in slices if one.worse))]
@@ -37,8 +38,8 @@ def _kinds(kinds: Sequence[KindResult], splits: Mapping[str, str | None]) -> Ite
         yield Finding(
             f"error.{kind.name}",
             Severity.WARNING if kind.name == "label_suspect" else Severity.INFO,
-            f"{kind.pixels:,} wrong pixels in {kind.images} images ({100 * kind.share:.1f} % of all): "
-            f"{KINDS[kind.name].meaning}; mending them is worth {gain:+.4f} mIoU",
+            f"{kind.pixels:,} wrong pixels in {plural(kind.images, 'image')} ({100 * kind.share:.1f} % of all): "
+            f"{KINDS[kind.name].meaning}; mIoU gained if fixed: {gain:+.4f}",
             KINDS[kind.name].fix,
             first.sample,
             splits.get(first.sample),
@@ -58,8 +59,8 @@ def _slice(one: Slice) -> Finding:
     return Finding(
         "slice.worse",
         Severity.WARNING,
-        f"{one.axis} {one.name!r} ({one.images} images): {axis.measure} {one.score.value:.3f}, "
-        f"{one.difference.value:+.3f} to the rest",
+        f"{one.axis} {one.name!r} ({plural(one.images, 'image')}): {axis.measure} {one.score.value:.3f}, "
+        f"{one.difference.value:+.3f} against the rest",
         _SLICE_FIX,
         evidence={
             "axis": one.axis,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from maskwright.core.masks import Mask, Pixels
 from maskwright.evaluation.explaining.anatomy import dissect
 from maskwright.evaluation.explaining.kinds import NAMES
-from maskwright.evaluation.explaining.slices import Facts, facts_of
+from maskwright.evaluation.explaining.slices import ImageFacts, facts_of
 
 Ints = npt.NDArray[np.int32]
 Cells = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -30,11 +30,11 @@ class Largest:
 
 
 @dataclass(frozen=True)
-class Record:
+class ImageRecord:
     """What is kept of an image of K classes: `facts` for slices; by kind `whole` (5,), pixels of whole objects, and
     (5, K) the pixels `lost` by true and `invented` by predicted class; by kind the largest region; the tolerance."""
 
-    facts: Facts
+    facts: ImageFacts
     whole: Ints
     lost: Ints
     invented: Ints
@@ -54,7 +54,7 @@ def look_at(
     classes: int,
     background: int | None = 0,
     tolerance: float | None = None,
-) -> tuple[Record, Cells]:
+) -> tuple[ImageRecord, Cells]:
     """The record of one image, and which cells (C,) of a (5, K, K) table of kind, true and predicted class, flat, hold
     how many pixels (C,), the empty ones left out. Arguments as those of `anatomy.dissect`."""
     anatomy = dissect(image, truth, prediction, background=background, tolerance=tolerance)
@@ -64,7 +64,7 @@ def look_at(
     table = np.zeros((len(NAMES), classes, classes), np.int32)
     table.reshape(-1)[cells] = pixels
     whole = np.bincount(kinds[anatomy.whole], minlength=len(NAMES) + 1)[1:].astype(np.int32)
-    record = Record(
+    record = ImageRecord(
         facts_of(image, truth, prediction, anatomy, classes, background),
         whole,
         table.sum(2, dtype=np.int32),

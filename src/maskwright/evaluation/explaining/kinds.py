@@ -4,7 +4,7 @@ Let t be the true class of a wrong pixel and p the predicted one. The first rule
 
 1. *Label suspect*: it lies in an error region (pixels of the same t and p that touch) whose label is more likely wrong
    than the prediction; see `labels`. The region as a whole is of this kind.
-2. *Boundary*: moving an outline by no more than the tolerance would mend it. There is both true p and predicted t
+2. *Boundary*: moving an outline by no more than the tolerance would fix it. There is both true p and predicted t
    within the tolerance, and the objects on both sides were found; see `anatomy` for what that means beside the
    background.
 3. *Missed*: t is an object's class and p the background.
@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Kind(NamedTuple):
+class ErrorKind(NamedTuple):
     """What the pixels of a kind have in common, and what may help."""
 
     meaning: str
@@ -32,27 +32,27 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "boundary": Kind(
+    "boundary": ErrorKind(
         "the outline of something that was found is off by no more than the tolerance",
         "try a larger `data.image_size` or a loss on boundaries; annotators may differ by as much, so label some "
         "images twice before you spend time on it",
     ),
-    "missed": Kind(
-        "an object, or a part of one, was taken for background",
+    "missed": ErrorKind(
+        "an object, or a part of one, was predicted as background",
         "look at the images with the largest regions; more examples like them, class weights or a Tversky loss that "
         "weighs misses more",
     ),
-    "hallucinated": Kind(
-        "background was taken for an object, or an object reaches too far",
+    "hallucinated": ErrorKind(
+        "background was predicted as an object, or an object reaches too far",
         "look at what was mistaken; training images that show it without a label, or removing small components of the "
         "prediction",
     ),
-    "confused": Kind(
-        "an object of one class was taken for another class",
-        "check whether both classes are labelled consistently; more examples that tell them apart, or one group for "
+    "confused": ErrorKind(
+        "an object of one class was predicted as another class",
+        "check whether both classes are labelled consistently; more examples in which they differ, or one group for "
         "both in a class tree",
     ),
-    "label_suspect": Kind(
+    "label_suspect": ErrorKind(
         "the image speaks for the prediction and against the label (weak evidence: colours and edges alone)",
         "look at these regions with your own eyes; correct the labels that are wrong and evaluate again",
     ),

@@ -38,7 +38,7 @@ _LIKE = 0.75  # from the colour of t (0) to that of p (1)
 _SHARP = 1.5  # times as strong an edge
 
 
-def suspects(
+def suspect_labels(
     image: Pixels, truth: Mask, prediction: Mask, counted: Bools, wrong: Bools, outline: Bools, reach: float
 ) -> Bools:
     """(H, W) bool: the pixels of suspect regions.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base.display import Result
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.findings import Finding, summarise
 from maskwright.evaluation.explaining.anatomy import LEAST_TOLERANCE
 from maskwright.evaluation.explaining.kinds import KINDS
 from maskwright.evaluation.explaining.slices import AXES, Slice
+from maskwright.evaluation.explaining.text import explanation_text
 from maskwright.evaluation.metrics import ClassScores, Interval, Scores, Tolerance, scores
 
 
@@ -36,7 +38,7 @@ class KindResult:
     """All wrong pixels of a kind. `share` is of all wrong pixels; `whole` of them belong to whole objects, None where
     that has no meaning; `images` have some.
 
-    `lost` and `invented` (K,) count them by true and by predicted class. `worth` is what mending all of them, and
+    `lost` and `invented` (K,) count them by true and by predicted class. `worth` is what fixing all of them, and
     nothing else, adds to mIoU and mDice, `class_worth` (K,) to the IoU of each class (None where it has none).
     `related` counts those that are right at each level above the leaves, the top first. `regions` are the largest.
     """
@@ -64,7 +66,7 @@ class KindResult:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedImage:
     """An image with its rank: `dice` is what it was ranked by, `class_dice` (K,) that of each class (None where it is
     neither true nor predicted), `kinds` its wrong pixels by kind."""
 
@@ -74,8 +76,8 @@ class Ranked:
     kinds: dict[str, int]
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Result):
     """Why an evaluation scores what it does.
 
     `confusion` (K, K) int64 is that of the evaluation in `folder`, `kinds` are in the order of `KINDS`. `empty` is the
@@ -94,8 +96,8 @@ class Explanation:
     tolerance: float | None
     tolerances: tuple[float, float]
     kinds: list[KindResult]
-    best: list[Ranked]
-    worst: list[Ranked]
+    best: list[RankedImage]
+    worst: list[RankedImage]
     ranked: int
     by: str | None
     slices: list[Slice]
@@ -133,8 +135,26 @@ class Explanation:
 
     @property
     def by_worth(self) -> list[KindResult]:
-        """The kinds that occur, those first whose mending is worth most."""
+        """The kinds that occur, those first that gain most if fixed."""
         return sorted((kind for kind in self.kinds if kind.pixels), key=lambda kind: -kind.worth["mIoU"].value)
+
+    def facts(self) -> Mapping[str, object]:
+        """For `repr` and notebooks."""
+        first = self.by_worth[0] if self.wrong else None
+        return {
+            "split": self.split,
+            "images": self.images,
+            "mIoU": self.scores.mIoU,
+            "wrong_pixels": self.wrong,
+            "start_with": first and first.name,
+            "mIoU_gained_if_fixed": first and first.worth["mIoU"].value,
+            "findings": len(self.findings),
+            "page": self.page and str(self.page),
+        }
+
+    def human(self) -> str:
+        """The kinds of errors that would gain most first, the worst images, and slices that are worse than the rest."""
+        return explanation_text(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `explain`."""
@@ -179,17 +199,3 @@ class Explanation:
             "invented": {kind.name: kind.invented[index] for kind in self.kinds},
             "worth": {kind.name: kind.class_worth[index] for kind in self.kinds},
         }
-
-
-def percentages(counts: Sequence[int]) -> list[float]:
-    """Shares of whole numbers in per cent, to one decimal, so that they add up to 100.0 as written (largest
-    remainders); zeros where all are 0."""
-    total = sum(counts)
-    if not total:
-        return [0.0] * len(counts)
-    exact = [count * 1000 for count in counts]
-    tenths = [count // total for count in exact]
-    by_remainder = sorted(range(len(counts)), key=lambda place: (-(exact[place] % total), place))
-    for place in by_remainder[: 1000 - sum(tenths)]:
-        tenths[place] += 1
-    return [part / 10 for part in tenths]

@@ -1,10 +1,10 @@
 """Slices: the same evaluation looked at in parts, to see where it is worse than elsewhere.
 
-Of each image a few counts are kept (see `Facts`), so images are looked at one by one. Slices of one axis divide the
-same pixels, objects, images or classes; those of different axes overlap (small objects may be those of one class), so
-one cause can show in several of them.
+Of each image a few counts are kept (see `ImageFacts`), so images are looked at one by one. Slices of one axis divide
+the same pixels, objects, images or classes; those of different axes overlap (small objects may be those of one class),
+so one cause can show in several of them.
 
-Each slice is compared with the rest of its axis. That it is worse is said only where that is beyond noise, after a
+Each slice is compared with the rest of its axis. That it is worse is said only where that is significant, after a
 correction for the number of slices compared (Holm), and where there are enough images and objects to tell.
 """
 
@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from maskwright.core.classes import IGNORE
 from maskwright.core.masks import Mask, Pixels
+from maskwright.evaluation.explaining.against_rest import Counts, compare_with_rest
 from maskwright.evaluation.explaining.anatomy import Anatomy
-from maskwright.evaluation.explaining.noise import Comparison, Counts, Score, compare, mean_iou, mean_recall
-from maskwright.evaluation.metrics import Interval, confusion_matrix, holm
+from maskwright.evaluation.metrics import Interval, Marginals, confusion_matrix, holm
+from maskwright.evaluation.metrics.marginals import Score
 
 SIZES = {"below 0.1 %": 0.0, "0.1 to 1 %": 0.001, "1 to 10 %": 0.01, "10 % and more": 0.1}  # from which share on
 ZONES = {"centre": 0.0, "between": 0.5, "edge": 0.8}  # from which distance on, see `zone_map`
@@ -32,7 +33,7 @@ CHANCE = 0.05
 
 
 @dataclass(frozen=True)
-class Facts:
+class ImageFacts:
     """What is kept of an image of K classes. `counts` (3, K): hit, true and predicted pixels; `zones` (Z, 3, K): the
     same in each zone; `sizes` (S, 4): of the objects of each size hit pixels, true pixels, their number and how many
     were found; `brightness` and `contrast`: mean and standard deviation of lightness, 0..1."""
@@ -46,7 +47,7 @@ class Facts:
 
 def facts_of(
     image: Pixels, truth: Mask, prediction: Mask, anatomy: Anatomy, classes: int, background: int | None
-) -> Facts:
+) -> ImageFacts:
     """image: (H, W, 3) uint8 RGB; truth, prediction: (H, W) class indices."""
     zones = zone_map(truth.shape[0], truth.shape[1])
     within = [
@@ -55,7 +56,7 @@ def facts_of(
     ]
     light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     mean, deviation = cv2.meanStdDev(light)
-    return Facts(
+    return ImageFacts(
         np.sum(within, axis=0, dtype=np.int32),
         np.stack(within),
         _sizes(truth, prediction, anatomy, background),
@@ -106,7 +107,7 @@ class Parts(NamedTuple):
 
 
 # From the facts of all images, and the names by index of the classes that are objects.
-Make = Callable[[Sequence[Facts], Mapping[int, str]], Parts]
+Make = Callable[[Sequence[ImageFacts], Mapping[int, str]], Parts]
 
 
 class Axis(NamedTuple):
@@ -120,8 +121,8 @@ class Axis(NamedTuple):
 @dataclass(frozen=True)
 class Slice:
     """One slice. `score` is of what `AXES` says for its axis, `difference` is to the rest; `p` is the probability,
-    corrected for all slices, of being so far below it by chance. `few`: there is too little to tell; `worse`: beyond
-    noise."""
+    corrected for all slices, of being so far below it by chance. `few`: there is too little to tell; `worse`:
+    significantly."""
 
     axis: str
     name: str
@@ -140,7 +141,7 @@ class Slice:
         return asdict(self) | {"score": self.score.to_dict(), "difference": self.difference.to_dict()}
 
 
-def slices(facts: Sequence[Facts], classes: Sequence[str], background: int | None = 0) -> list[Slice]:
+def slices(facts: Sequence[ImageFacts], classes: Sequence[str], background: int | None = 0) -> list[Slice]:
     """The slices of all axes of at least one image, empty ones left out; an axis needs two of them. The background is
     no slice of the classes: that it is easier than they are goes without saying."""
     solid = {index: name for index, name in enumerate(classes) if index != background}
@@ -159,7 +160,7 @@ def _axis(name: str, axis: Axis, parts: Parts) -> Iterator[Slice]:
     kept = [place for place, number in enumerate(images) if number]
     if len(kept) < 2:
         return
-    comparisons: list[Comparison] = compare(parts.table, parts.score, pooled=parts.pooled)
+    comparisons = compare_with_rest(parts.table, parts.score, pooled=parts.pooled)
     for place in kept:
         objects = parts.objects[place] if parts.objects else None
         told = comparisons[place]
@@ -179,30 +180,32 @@ def _axis(name: str, axis: Axis, parts: Parts) -> Iterator[Slice]:
         )
 
 
-def _by_size(facts: Sequence[Facts], _: Mapping[int, str]) -> Parts:
+def _by_size(facts: Sequence[ImageFacts], _: Mapping[int, str]) -> Parts:
     table = np.stack([one.sizes for one in facts])
     counts = np.zeros((*table.shape[:2], 3, 1), np.int32)
     counts[:, :, :2, 0] = table[:, :, :2]
     number, found = table[:, :, 2].sum(0).tolist(), table[:, :, 3].sum(0).tolist()
-    return Parts([*SIZES], counts, mean_recall, objects=number, found=found)
+    return Parts([*SIZES], counts, Marginals.mAcc, objects=number, found=found)
 
 
-def _by_position(facts: Sequence[Facts], _: Mapping[int, str]) -> Parts:
-    return Parts([*ZONES], np.stack([one.zones for one in facts]), mean_iou)
+def _by_position(facts: Sequence[ImageFacts], _: Mapping[int, str]) -> Parts:
+    return Parts([*ZONES], np.stack([one.zones for one in facts]), Marginals.mIoU)
 
 
-def _by_class(facts: Sequence[Facts], classes: Mapping[int, str]) -> Parts:
+def _by_class(facts: Sequence[ImageFacts], classes: Mapping[int, str]) -> Parts:
     counts = np.stack([one.counts for one in facts])[:, :, [*classes]]
-    return Parts([*classes.values()], counts.transpose(0, 2, 1)[..., None], mean_iou, pooled=False)
+    return Parts([*classes.values()], counts.transpose(0, 2, 1)[..., None], Marginals.mIoU, pooled=False)
 
 
-def _by_light(names: Sequence[str], value: Callable[[Facts], float]) -> Make:
-    def make(facts: Sequence[Facts], _: Mapping[int, str]) -> Parts:
+def _by_light(names: Sequence[str], value: Callable[[ImageFacts], float]) -> Make:
+    def make(facts: Sequence[ImageFacts], _: Mapping[int, str]) -> Parts:
         values = np.array([value(one) for one in facts])
         # By value and not by rank: equal images stay together.
         third = np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values)
         counts = np.stack([one.counts for one in facts])
-        return Parts([*names], np.stack([counts * (third == part)[:, None, None] for part in range(3)], 1), mean_iou)
+        return Parts(
+            [*names], np.stack([counts * (third == part)[:, None, None] for part in range(3)], 1), Marginals.mIoU
+        )
 
     return make
 

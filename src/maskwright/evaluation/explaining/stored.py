@@ -13,7 +13,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.findings import Finding
 from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
-from maskwright.evaluation.explaining.results import ErrorRegion, Explanation, KindResult, Ranked
+from maskwright.evaluation.explaining.results import ErrorRegion, Explanation, KindResult, RankedImage
 from maskwright.evaluation.explaining.slices import Slice
 from maskwright.evaluation.metrics import Interval
 
@@ -54,8 +54,8 @@ def _explanation(stored: dict[str, Any], dataset: Dataset, source: Path, evaluat
         tolerance["asked"],
         (tolerance["least"], tolerance["most"]),
         list(map(_kind, stored["kinds"])),
-        [Ranked(**row) for row in stored["best"]],
-        [Ranked(**row) for row in stored["worst"]],
+        [RankedImage(**row) for row in stored["best"]],
+        [RankedImage(**row) for row in stored["worst"]],
         stored["ranked"],
         stored["by"],
         list(map(_slice, stored["slices"])),

@@ -1,29 +1,29 @@
-"""An explanation as text for a terminal: what is worth most first, at most about 40 lines."""
+"""An explanation as text for a terminal: what would gain most first, at most about 40 lines."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from maskwright.base.texts import percent
+from maskwright.base.texts import percent, plural
 from maskwright.evaluation.explaining.kinds import KINDS
-from maskwright.evaluation.explaining.results import KindResult, Ranked, percentages
 from maskwright.evaluation.metrics import Interval
 
 if TYPE_CHECKING:
-    from maskwright.evaluation.explaining.results import Explanation
+    from maskwright.evaluation.explaining.results import Explanation, KindResult, RankedImage
     from maskwright.evaluation.explaining.slices import Slice
 
 _IMAGES, _SLICES = 3, 8
+_WHOLE = {"missed": "objects missed completely", "hallucinated": "objects where there is none"}
 
 
-def human(result: Explanation) -> str:
+def explanation_text(result: Explanation) -> str:
     """The result as text for a terminal."""
     overall = result.scores
     lines = [
-        f"{result.split}: {result.images} images, mIoU {overall.mIoU:.4f}, {result.wrong:,} of {overall.pixels:,} "
-        f"counted pixels are wrong ({percent(result.wrong / overall.pixels)})"
+        f"{result.split}: {plural(result.images, 'image')}, mIoU {overall.mIoU:.4f}, {result.wrong:,} of "
+        f"{overall.pixels:,} counted pixels are wrong ({percent(result.wrong / overall.pixels)})"
     ]
     if result.wrong:
         lines += [*_kinds(result), *_directions(result)]
@@ -40,19 +40,19 @@ def _ranked_by(result: Explanation) -> str:
 
 def _kinds(result: Explanation) -> Iterator[str]:
     shares = dict(zip(KINDS, percentages([kind.pixels for kind in result.kinds]), strict=True))
-    yield "  kind            wrong pixels    share   mending all of them is worth"
+    yield "  kind            wrong pixels    share   mIoU gained if fixed"
     for kind in result.by_worth:
         yield (
             f"  {kind.name.replace('_', ' '):<14}  {kind.pixels:>12,}  {shares[kind.name]:>5.1f} %   "
-            f"{_worth(kind.worth['mIoU'])} mIoU{_whole(kind)}"
+            f"{_worth(kind.worth['mIoU'])}{_whole(kind)}"
         )
     top = result.by_worth[0]
-    yield f"  first: {top.name.replace('_', ' ')}: {KINDS[top.name].meaning}; {KINDS[top.name].fix}"
+    yield f"  start with: {top.name.replace('_', ' ')}: {KINDS[top.name].meaning}; {KINDS[top.name].fix}"
     yield f"  tolerance of boundaries: {result.tolerance_rule}; background: {result.background or 'none'}"
 
 
 def _whole(kind: KindResult) -> str:
-    return f"; {percent(kind.whole / kind.pixels)} of it whole objects" if kind.whole is not None else ""
+    return f"; {percent(kind.whole / kind.pixels)} of them {_WHOLE[kind.name]}" if kind.whole is not None else ""
 
 
 def _worth(worth: Interval) -> str:
@@ -73,7 +73,7 @@ def _directions(result: Explanation) -> Iterator[str]:
             )
 
 
-def _image(row: Ranked) -> str:
+def _image(row: RankedImage) -> str:
     kind = max(row.kinds, key=lambda name: row.kinds[name])
     mostly = f", mostly {kind.replace('_', ' ')}" if row.kinds[kind] else ""
     return f"{row.sample} {row.dice:.3f}{mostly}"
@@ -83,14 +83,28 @@ def _slices(result: Explanation) -> Iterator[str]:
     worse = sorted((one for one in result.slices if one.worse), key=lambda one: one.difference.value)
     few = sum(one.few for one in result.slices)
     yield (
-        f"  {len(result.slices) - few} slices compared with the rest, {few} with too few images or objects to tell; "
-        f"worse beyond noise: {len(worse) or 'none'}"
+        f"  {len(result.slices) - few} slices compared with the rest, {few} with too few images or objects for a "
+        f"conclusion; significantly worse: {len(worse) or 'none'}"
     )
     for one in worse[:_SLICES]:
-        yield f"    {_named(one)}: {one.measure} {one.score.value:.3f}, {one.difference.value:+.3f} to the rest"
+        yield f"    {_named(one)}: {one.measure} {one.score.value:.3f}, {one.difference.value:+.3f} against the rest"
     if len(worse) > _SLICES:
         yield f"    and {len(worse) - _SLICES} more"
 
 
 def _named(one: Slice) -> str:
     return f"{one.axis} {one.name!r}"
+
+
+def percentages(counts: Sequence[int]) -> list[float]:
+    """Shares of whole numbers in per cent, to one decimal, so that they add up to 100.0 as written (largest
+    remainders); zeros where all are 0."""
+    total = sum(counts)
+    if not total:
+        return [0.0] * len(counts)
+    exact = [count * 1000 for count in counts]
+    tenths = [count // total for count in exact]
+    by_remainder = sorted(range(len(counts)), key=lambda place: (-(exact[place] % total), place))
+    for place in by_remainder[: 1000 - sum(tenths)]:
+        tenths[place] += 1
+    return [part / 10 for part in tenths]

@@ -1,11 +1,11 @@
-"""What mending a kind of error would be worth, from counts alone.
+"""What fixing a kind of error would gain, from counts alone.
 
-Every wrong pixel is in one cell of the confusion matrix, off its diagonal. Mending the prediction moves it along its
-row to the diagonal, mending the label along its column. So the scores after mending are exact, without a mask: the
-tests mend the pixels themselves and score again, with the same result.
+Every wrong pixel is in one cell of the confusion matrix, off its diagonal. Fixing the prediction moves it along its
+row to the diagonal, fixing the label along its column. So the scores after fixing are exact, without a mask: the
+tests fix the pixels themselves and score again, with the same result.
 
-IoU does not add up: what two kinds are worth together is in general not the sum of what each is worth alone, since the
-worth of each depends on what is left of the others. All of them together are worth what is missing to 1.
+IoU does not add up: what two kinds gain together is in general not the sum of what each gains alone, since the
+gain of each depends on what is left of the others. All of them together give 1.0.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from maskwright.evaluation.explaining.kinds import LABEL_SUSPECT, NAMES
 from maskwright.evaluation.metrics.confusion import Counts
 
 
-def mended(confusion: npt.NDArray[Any], errors: npt.NDArray[Any], kind: str) -> Counts:
-    """Counts (K, K) after all `errors` (K, K) of a kind are mended: the label where that is suspect, else the
+def fixed(confusion: npt.NDArray[Any], errors: npt.NDArray[Any], kind: str) -> Counts:
+    """Counts (K, K) after all `errors` (K, K) of a kind are fixed: the label where that is suspect, else the
     prediction."""
     diagonal = errors.sum(0 if _label(kind) else 1)
     return np.asarray(confusion - errors + np.diag(diagonal), np.int64)
 
 
-def mended_counts(
+def fixed_counts(
     counts: npt.NDArray[Any], lost: npt.NDArray[Any], invented: npt.NDArray[Any], kind: str
 ) -> npt.NDArray[Any]:
     """The same from condensed counts (..., 3, K), hit, true and predicted: `lost` (..., K) are the errors of the kind

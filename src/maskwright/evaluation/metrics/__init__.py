@@ -7,7 +7,6 @@ further = measures(counts)
 """
 
 from maskwright.evaluation.metrics.baselines import constant_baseline, constant_confusions, most_frequent_baseline
-from maskwright.evaluation.metrics.bootstrap import bootstrap, bootstrap_sums, headline, percentiles, resampled_sums
 from maskwright.evaluation.metrics.boundary import BoundaryScores, Tolerance, boundary_scores
 from maskwright.evaluation.metrics.calibration import (
     CALIBRATION,
@@ -20,8 +19,8 @@ from maskwright.evaluation.metrics.calibration import (
     reliability,
 )
 from maskwright.evaluation.metrics.confusion import confusion_matrix
-from maskwright.evaluation.metrics.correction import holm
 from maskwright.evaluation.metrics.levels import incoherent_pixels, level_confusion, level_confusions
+from maskwright.evaluation.metrics.marginals import Marginals
 from maskwright.evaluation.metrics.measures import MEASURES, About, Measure, calibration_measures, measures
 from maskwright.evaluation.metrics.scores import (
     ClassScores,
@@ -41,6 +40,7 @@ from maskwright.evaluation.metrics.scores import (
     scores,
     thresholded_iou,
 )
+from maskwright.evaluation.metrics.statistics import bootstrap, bootstrap_sums, headline, holm
 from maskwright.evaluation.metrics.weak_truth import excess_recall, mean_excess_recall
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "ClassScores",
     "ImageScores",
     "Interval",
+    "Marginals",
     "Measure",
     "Scores",
     "Tolerance",
@@ -84,11 +85,9 @@ __all__ = [
     "measures",
     "most_frequent_baseline",
     "nll",
-    "percentiles",
     "precision",
     "recall",
     "reliability",
-    "resampled_sums",
     "scores",
     "thresholded_iou",
 ]

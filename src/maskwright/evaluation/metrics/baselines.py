@@ -14,7 +14,8 @@ import numpy as np
 
 from maskwright.errors import DataError
 from maskwright.evaluation.metrics.confusion import Counts
-from maskwright.evaluation.metrics.scores import Floats, Scores, class_counts, dice, iou, scores
+from maskwright.evaluation.metrics.marginals import Floats
+from maskwright.evaluation.metrics.scores import Scores, class_counts, dice, iou, scores
 
 
 def constant_confusions(confusions: Counts, column: int) -> Counts:

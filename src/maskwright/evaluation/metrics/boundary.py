@@ -44,7 +44,7 @@ import numpy.typing as npt
 from maskwright.core.classes import IGNORE
 from maskwright.errors import ConfigError
 from maskwright.evaluation.metrics.confusion import Mask, check_masks
-from maskwright.evaluation.metrics.scores import Floats
+from maskwright.evaluation.metrics.marginals import Floats
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Places: TypeAlias = npt.NDArray[np.intp]

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from maskwright.base.storage import jsonable
 from maskwright.core.classes import IGNORE
 from maskwright.errors import DataError
-from maskwright.evaluation.metrics.scores import Floats, ratio
+from maskwright.evaluation.metrics.marginals import Floats, ratio
 
 BINS = 15
 _LEAST = np.float32(2.0**-126)

@@ -14,11 +14,12 @@ from typing import Any, Literal
 import numpy as np
 
 from maskwright.base.storage import jsonable
-from maskwright.evaluation.metrics.bootstrap import bootstrap_sums
 from maskwright.evaluation.metrics.boundary import BoundaryScores
 from maskwright.evaluation.metrics.calibration import CALIBRATION
 from maskwright.evaluation.metrics.confusion import Counts
-from maskwright.evaluation.metrics.scores import Floats, Interval, defined_mean, iou_where_true, ratio, thresholded_iou
+from maskwright.evaluation.metrics.marginals import Floats, defined_mean, ratio
+from maskwright.evaluation.metrics.scores import Interval, iou_where_true, thresholded_iou
+from maskwright.evaluation.metrics.statistics import bootstrap_sums
 from maskwright.evaluation.metrics.weak_truth import excess_recall, mean_excess_recall
 
 _DATASET = "dataset: counts summed over images, then divided"

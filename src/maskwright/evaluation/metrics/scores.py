@@ -27,15 +27,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from maskwright.errors import DataError
 from maskwright.evaluation.metrics.confusion import Counts
-
-Floats: TypeAlias = npt.NDArray[np.float64]
+from maskwright.evaluation.metrics.marginals import Floats, Marginals, defined_mean, ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +168,12 @@ def iou_where_true(confusions: Counts) -> Floats:
 
 def iou(confusions: Counts) -> Floats:
     """Intersection over union (Jaccard) of each class: (..., K, K) -> (..., K)."""
-    hit, true, predicted = class_counts(confusions)
-    return ratio(hit, true + predicted - hit)
+    return class_counts(confusions).iou()
 
 
 def dice(confusions: Counts) -> Floats:
     """Dice coefficient (F1) of each class: (..., K, K) -> (..., K)."""
-    hit, true, predicted = class_counts(confusions)
-    return ratio(2 * hit, true + predicted)
+    return class_counts(confusions).dice()
 
 
 def thresholded_iou(confusions: Counts, absent: float = math.nan) -> Floats:
@@ -196,44 +192,41 @@ def thresholded_iou(confusions: Counts, absent: float = math.nan) -> Floats:
 
 def precision(confusions: Counts) -> Floats:
     """Share of the predicted pixels of each class that are right: (..., K, K) -> (..., K)."""
-    hit, _, predicted = class_counts(confusions)
-    return ratio(hit, predicted)
+    return class_counts(confusions).precision()
 
 
 def recall(confusions: Counts) -> Floats:
     """Share of the true pixels of each class that are found: (..., K, K) -> (..., K)."""
-    hit, true, _ = class_counts(confusions)
-    return ratio(hit, true)
+    return class_counts(confusions).recall()
 
 
 def aAcc(confusions: Counts) -> Floats:
     """Pixel accuracy, all classes together: (..., K, K) -> (...); nan without a counted pixel."""
-    hit, true, _ = class_counts(confusions)
-    return ratio(hit.sum(axis=-1), true.sum(axis=-1))
+    return class_counts(confusions).aAcc()
 
 
 def mAcc(confusions: Counts) -> Floats:
     """Mean recall over the classes that have true pixels: (..., K, K) -> (...)."""
-    return defined_mean(recall(confusions), axis=-1)
+    return class_counts(confusions).mAcc()
 
 
 def mIoU(confusions: Counts) -> Floats:
     """Mean IoU over the classes that are true or predicted somewhere: (..., K, K) -> (...)."""
-    return defined_mean(iou(confusions), axis=-1)
+    return class_counts(confusions).mIoU()
 
 
 def mDice(confusions: Counts) -> Floats:
     """Mean Dice over the classes that are true or predicted somewhere: (..., K, K) -> (...)."""
-    return defined_mean(dice(confusions), axis=-1)
+    return class_counts(confusions).mDice()
 
 
 HEADLINE = {"aAcc": aAcc, "mAcc": mAcc, "mIoU": mIoU, "mDice": mDice}
 
 
-def class_counts(confusions: Counts) -> tuple[Counts, Counts, Counts]:
-    """Pixels of each class that are hit, true and predicted: (..., K) each."""
+def class_counts(confusions: Counts) -> Marginals:
+    """Pixels of each class that are hit, true and predicted: (..., K) int64 each."""
     confusions = _square(confusions)
-    return np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(axis=-1), confusions.sum(axis=-2)
+    return Marginals(np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(axis=-1), confusions.sum(axis=-2))
 
 
 def _one(confusion: Counts) -> Counts:
@@ -251,19 +244,6 @@ def _square(confusions: Counts) -> Counts:
             "pass what confusion_matrix returned"
         )
     return confusions.astype(np.int64, copy=False)
-
-
-def ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:
-    """part / whole, nan where whole is 0."""
-    part, whole = np.broadcast_arrays(part, whole)
-    result = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=result, where=whole > 0)
-    return result
-
-
-def defined_mean(values: Floats, axis: int) -> Floats:
-    """Mean over the values that are not nan; nan (without numpy's warning) when there is none."""
-    return ratio(np.nansum(values, axis=axis), np.count_nonzero(~np.isnan(values), axis=axis))
 
 
 def _json(value: Any) -> Any:

@@ -22,7 +22,8 @@ with the share that you believe in. Values of one dataset are comparable, those 
 from __future__ import annotations
 
 from maskwright.evaluation.metrics.confusion import Counts
-from maskwright.evaluation.metrics.scores import Floats, class_counts, defined_mean, ratio, recall
+from maskwright.evaluation.metrics.marginals import Floats, defined_mean, ratio
+from maskwright.evaluation.metrics.scores import class_counts, recall
 
 
 def excess_recall(confusions: Counts) -> Floats:

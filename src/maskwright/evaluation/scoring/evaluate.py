@@ -23,7 +23,7 @@ from maskwright.core.hashes import file_hash
 from maskwright.core.masks import Mask, mask_png
 from maskwright.core.sample import INDEX, Sample, read_mask
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError, DataError, MaskwrightError
+from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
 from maskwright.evaluation.guarding import guard
 from maskwright.evaluation.guarding.number import Number, Origin, origin_of, used_by
 from maskwright.evaluation.metrics import Tolerance
@@ -80,12 +80,12 @@ def evaluate(
         if data is None:
             raise DataError(
                 f"{run}: not a run folder (no {Run(Path(run)).info_file.name}); give the folder that "
-                "`train` printed, or with a folder of masks the dataset too (--data)"
+                f"`train` printed, or with a folder of masks the dataset too ({argument('data')})"
             )
         if selector is not None or calibration:
             raise ConfigError(
                 f"{run}: holds masks, which have neither probabilities nor levels of their own; leave "
-                "--selector and --calibration out, or give a run"
+                f"{argument('selector')} and {argument('calibration')} out, or give a run"
             )
         return _evaluate_masks(Path(run), load_dataset(data), split, allowed, again)
     return _evaluate_run(
@@ -111,7 +111,8 @@ def samples_of(dataset: Dataset, split: str, recorded: Mapping[str, Sequence[str
     if not found:
         usable = sorted({*recorded, *(name for name in dataset.splits if name)})
         raise ConfigError(
-            f"--split {split}: {dataset.root} has no labelled samples in it; it has {', '.join(usable) or 'no splits'}"
+            f"{argument('split')} {split}: {dataset.root} has no labelled samples in it; it has "
+            f"{', '.join(usable) or 'no splits'}"
         )
     return found
 
@@ -272,7 +273,8 @@ def _evaluate(
     split, names, inputs = scoring.split, scoring.names, scoring.inputs(tally.tolerance)
     if not again and (found := _stored(scoring, tally, calibration, inputs)):
         say(
-            f"evaluation folder: {found.folder}: is there already, of the same model, data and options; --again makes "
+            f"evaluation folder: {found.folder}: is there already, of the same model, data and options; "
+            f"{argument('again')} makes "
             "a new one"
         )
         return found

@@ -16,10 +16,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.evaluation.comparing.marginals import Floats, Marginals, mIoU
-from maskwright.evaluation.comparing.resampling import bootstrap
-from maskwright.evaluation.metrics import Interval
-from maskwright.evaluation.metrics.student import t_within
+from maskwright.evaluation.metrics import Interval, Marginals
+from maskwright.evaluation.metrics.marginals import Floats
+from maskwright.evaluation.metrics.statistics import resampled_scores, t_within
 
 Way = Literal["keep", "exclude", "repair"]
 Counts = npt.NDArray[np.int64]
@@ -61,7 +60,7 @@ class Difference:
 
 def scores(repeats: Sequence[Mapping[Way, Counts]]) -> dict[Way, list[float]]:
     """The mIoU of each way in each repeat, whose counts are (N, K, K) int64, one matrix a held-out image."""
-    return {way: [float(mIoU(Marginals.of(repeat[way]).total())) for repeat in repeats] for way in WAYS}
+    return {way: [float(Marginals.of(repeat[way]).total().mIoU()) for repeat in repeats] for way in WAYS}
 
 
 def differences(
@@ -89,7 +88,7 @@ def _by_images(repeat: Mapping[Way, Counts], resamples: int, seed: int) -> Float
     """(P,) variances of the differences in one repeat by the choice of its N images, without the bootstrap's lack of
     one part in N."""
     ways, images = list(WAYS), len(repeat["keep"])
-    drawn = bootstrap([Marginals.of(repeat[way]) for way in ways], mIoU, resamples, seed)
+    drawn = resampled_scores([Marginals.of(repeat[way]) for way in ways], Marginals.mIoU, resamples, seed)
     return (
         np.array([np.nanvar(drawn[ways.index(first)] - drawn[ways.index(second)]) for first, second in PAIRS])
         * images

@@ -17,7 +17,7 @@ from maskwright.base.storage import atomic_write_json, read_json
 from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
 from maskwright.core.sample import Sample
-from maskwright.errors import ConfigError, DataError, Interrupted
+from maskwright.errors import ConfigError, DataError, Interrupted, argument
 from maskwright.evaluation.scoring.stored import newest
 from maskwright.labels.deciding.estimating import WAYS, Counts, Way
 from maskwright.labels.deciding.simulating import Repeat, Wrong, prepared
@@ -121,14 +121,14 @@ def _begun(
         if any(len(part) < 2 for part in parts.names):
             raise DataError(
                 f"{dataset.root}: of {asked.parts} parts of the samples that are not suspect, one would "
-                "hold fewer than two different images; ask for fewer --repeats, or label more"
+                f"hold fewer than two different images; ask for fewer {argument('repeats')}, or label more"
             )
         atomic_write_json(table, {"key": key, "parts": parts.names, "left_out": parts.left_out, "spent": 0.0})
     state: dict[str, Any] = read_json(table)
     if differing := [name for name, value in key.items() if state["key"].get(name) != value]:
         raise ConfigError(
             f"{table.parent}: was begun with another {' and '.join(differing)}; ask the same again, "
-            "choose another --out, or delete it"
+            f"choose another {argument('out')}, or delete it"
         )
     return state
 
@@ -159,8 +159,8 @@ def _trained(config: RunConfig, folder: Path, names: Sequence[str], held_out: Se
         if not error.problems[0].startswith("train.budget"):
             raise
         raise ConfigError(
-            f"--budget: {asked.seconds:g} s are too short for {len(WAYS) * asked.repeats} trainings "
-            f"({error.problems[0]}); give more, or ask for fewer --repeats"
+            f"{argument('budget')}: {asked.seconds:g} s are too short for {len(WAYS) * asked.repeats} trainings "
+            f"({error.problems[0]}); give more, or ask for fewer {argument('repeats')}"
         ) from None
 
 

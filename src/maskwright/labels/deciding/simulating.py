@@ -19,7 +19,7 @@ from maskwright.base.progress import progress
 from maskwright.base.storage import atomic_write_json, read_json
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import Mask
-from maskwright.errors import DataError
+from maskwright.errors import DataError, argument
 from maskwright.labels.deciding.estimating import Way
 from maskwright.labels.suspecting.copies import planted_copy
 from maskwright.labels.suspecting.planting import plant, things
@@ -81,7 +81,8 @@ def prepared(
         if not any(planted.values()):
             raise DataError(
                 f"{source}: no error like those of the suspects could be planted in {len(train)} other "
-                "samples; give another --seed, or a lower --min-score for suspects of more kinds"
+                f"samples; give another {argument('seed')}, or a lower {argument('min_score')} for "
+                "suspects of more kinds"
             )
         atomic_write_json(table, {"train": train, "held_out": list(parts[place]), "planted": planted, "wanted": wanted})
     return Repeat(folder, **read_json(table))

@@ -13,7 +13,7 @@ from maskwright.core.edits import Batch, add_edits, home_of, mask_edit
 from maskwright.core.masks import Mask
 from maskwright.core.sample import INDEX, Sample, read_grey, read_mask
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 from maskwright.labels.suspecting.stored import newest_suspects, read_stored
 
 
@@ -25,7 +25,7 @@ def apply_proposals(data: str | Path, *, min_confidence: float = 0.9, folder: st
     the dataset has changed since then.
     """
     if not 0 <= min_confidence <= 1:
-        raise ConfigError(f"--min-confidence {min_confidence}: give a number from 0 to 1")
+        raise ConfigError(f"{argument('min_confidence')} {min_confidence}: give a number from 0 to 1")
     home = home_of(Path(data))
     stored = read_stored(Path(folder) if folder is not None else newest_suspects(home))
     dataset = load_dataset(data)

@@ -29,7 +29,7 @@ from maskwright.core.geometry import Geometry
 from maskwright.core.masks import grey_png
 from maskwright.core.sample import Sample, read_grey
 from maskwright.data.splitting import propose
-from maskwright.errors import ConfigError, DataError, Interrupted
+from maskwright.errors import ConfigError, DataError, Interrupted, argument
 from maskwright.run import Run
 
 Floats = npt.NDArray[np.float32]
@@ -172,7 +172,8 @@ def _train(
         if seconds is None or not error.problems[0].startswith("train.budget"):
             raise
         raise ConfigError(
-            f"--budget: too short for {len(names)} trainings ({error.problems[0]}); give more, or ask for fewer --folds"
+            f"{argument('budget')}: too short for {len(names)} trainings ({error.problems[0]}); give "
+            f"more, or ask for fewer {argument('folds')}"
         ) from None
 
 

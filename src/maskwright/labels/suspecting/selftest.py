@@ -15,7 +15,7 @@ from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import Mask
 from maskwright.data.opening import load_dataset
-from maskwright.errors import DataError
+from maskwright.errors import DataError, argument
 from maskwright.evaluation.metrics import confusion_matrix, mIoU
 from maskwright.labels.suspecting.applying import repaired
 from maskwright.labels.suspecting.candidates import softmin
@@ -76,7 +76,8 @@ def plant_copy(data: Path, dataset: Dataset, background: int | None, seed: int, 
             break
     if not planted:
         raise DataError(
-            f"{dataset.root}: no mask has an object that is large enough to plant an error in; leave --self-test out"
+            f"{dataset.root}: no mask has an object that is large enough to plant an error in; leave "
+            f"{argument('self_test')} out"
         )
     if not (folder / "data").exists():
         planted_copy(data, folder / "data", masks, "self-test")

@@ -129,7 +129,7 @@ GEOMETRIC = frozenset(
         "XYMasking",
     )
 )
-_REFUSED = {
+REFUSED = {
     "leave it out: images stay bytes here, and data.mean and data.std normalise them": (
         "Normalize",
         "ToFloat",
@@ -174,7 +174,7 @@ _DEEPEST = 10  # less than what the config of a run, which holds it, can be nest
 _BACK = np.append(np.roll(np.arange(256), 1)[:255], IGNORE).astype(np.uint8)
 
 
-def _installed() -> str | None:
+def installed_version() -> str | None:
     """The version here. A successor that goes by the same import name, and calls home, is another distribution."""
     try:
         return importlib.metadata.version("albumentations")
@@ -185,7 +185,7 @@ def _installed() -> str | None:
 def library() -> Any:
     """The package. SetupError unless it is here in its version. Its look for a newer one on the network is switched
     off."""
-    if (found := _installed()) != VERSION:
+    if (found := installed_version()) != VERSION:
         raise SetupError(
             f"augment: {PASS_THROUGH} needs albumentations {VERSION}: "
             f"{'not installed' if found is None else f'{found} is installed'}; "
@@ -241,7 +241,7 @@ def problems(data: Any) -> list[str]:
     if not isinstance(data, dict) or not isinstance(data.get("transform"), dict):
         return ["is not what `albumentations.save` writes (a key `transform`); save the pipeline again"]
     found = list(_structure(data["transform"], "transform", 0))
-    if not found and _installed() == VERSION:
+    if not found and installed_version() == VERSION:
         found = list(_arguments(library(), data["transform"], "transform"))
         if found and data.get("__version__") != VERSION:
             found.append(f"it was written by albumentations {data.get('__version__')}; save it again with {VERSION}")
@@ -262,7 +262,7 @@ def _structure(node: Any, where: str, depth: int) -> Iterator[str]:
         else:
             yield f"{where}: {name} has no list of `transforms`"
     elif name not in COLOURS | GEOMETRIC:
-        why = next((why for why, names in _REFUSED.items() if name.rpartition(".")[2] in names), "")
+        why = next((why for why, names in REFUSED.items() if name.rpartition(".")[2] in names), "")
         why = why or f"it is none of albumentations {VERSION}" + did_you_mean(name, CONTAINERS | COLOURS | GEOMETRIC)
         yield f"{where}: {name} is not passed through; {why}"
 

@@ -24,7 +24,7 @@ class Tone(Transform):
 
     @abstractmethod
     def curve(self, values: Floats, mean: Mean, rng: np.random.Generator) -> Floats:
-        """New values for `values` (..., 3), or (..., 1) where the channels are alike; `mean()` is that of the image."""
+        """New values for `values` (..., 3), or (..., 1) where the channels are equal; `mean()` is that of the image."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from maskwright.modeling.optim.schedules import warm_up
 
 
 @dataclass(frozen=True)
-class Part:
+class PartRates:
     """What is different for one part of a model: a multiple of its rate, and its own weight decay if not None."""
 
     lr_mult: float = 1.0
@@ -37,7 +37,7 @@ class Groups:
     weight_decay: float = 0.01
     name: str = "adamw"
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    parts: Mapping[str, Part] = field(default_factory=dict)
+    parts: Mapping[str, PartRates] = field(default_factory=dict)
 
 
 def build_optimizer(model: nn.Module, spec: ModelSpec, groups: Groups) -> torch.optim.Optimizer:
@@ -56,7 +56,7 @@ def build_optimizer(model: nn.Module, spec: ModelSpec, groups: Groups) -> torch.
         _refuse(model, sorted(unknown))
     rows = []
     for (in_encoder, decayed, name), parameters in found.items():
-        part = groups.parts.get(name, Part())
+        part = groups.parts.get(name, PartRates())
         rate = groups.lr * (1.0 if in_encoder else groups.head_lr_mult) * part.lr_mult
         decay = groups.weight_decay if part.weight_decay is None else part.weight_decay
         rows.append({"params": parameters, "lr": rate, "base_lr": rate, "weight_decay": decay if decayed else 0.0})
@@ -64,7 +64,7 @@ def build_optimizer(model: nn.Module, spec: ModelSpec, groups: Groups) -> torch.
     return settings.build(rows)
 
 
-def _part_of(name: str, parts: Mapping[str, Part]) -> str:
+def _part_of(name: str, parts: Mapping[str, PartRates]) -> str:
     """The longest of `parts` that the parameter `name` belongs to; empty when there is none."""
     return max((part for part in parts if f"{name}.".startswith(f"{part}.")), key=len, default="")
 

@@ -9,7 +9,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from maskwright.training.distributed.processes import World
+from maskwright.training.distributed.processes import Processes
 
 
 class WholeBatchNorm(TorchFunctionMode):
@@ -19,9 +19,9 @@ class WholeBatchNorm(TorchFunctionMode):
     on GPUs only, and layers that join it with an activation need their own). All processes have as many values.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, processes: Processes) -> None:
         super().__init__()
-        self.world = world
+        self.processes = processes
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is functional.batch_norm:
@@ -45,16 +45,16 @@ class WholeBatchNorm(TorchFunctionMode):
         ones = torch.ones(features.shape[1], device=features.device, dtype=wide)
         weight, bias = ones if weight is None else weight, torch.zeros_like(ones) if bias is None else bias
         own = torch.stack(torch.batch_norm_update_stats(features, torch.zeros_like(ones), torch.ones_like(ones), 0.0))
-        means, variances = self.world.stacked(own).unbind(1)
+        means, variances = self.processes.stacked(own).unbind(1)
         mean = means.mean(0)
         # Not from the sums of squares, which cancel; all processes compute the same numbers in the same order.
         variance = (variances + (means - mean).square()).mean(0)
-        count = self.world.size * features.numel() // features.shape[1]
+        count = self.processes.size * features.numel() // features.shape[1]
         with torch.no_grad():
             if running_mean is not None and running_var is not None:
                 running_mean.lerp_(mean.to(running_mean.dtype), momentum)
                 running_var.lerp_((variance * (count / max(1, count - 1))).to(running_var.dtype), momentum)
-        normalised: torch.Tensor = _Normalise.apply(features, weight, bias, mean, variance, eps, count, self.world)
+        normalised: torch.Tensor = _Normalise.apply(features, weight, bias, mean, variance, eps, count, self.processes)
         return normalised
 
 
@@ -71,10 +71,10 @@ class _Normalise(torch.autograd.Function):
         variance: torch.Tensor,
         eps: float,
         count: int,
-        world: World,
+        processes: Processes,
     ) -> torch.Tensor:
         ctx.save_for_backward(features, weight, mean, variance)
-        ctx.eps, ctx.count, ctx.world = eps, count, world  # type: ignore[attr-defined]
+        ctx.eps, ctx.count, ctx.processes = eps, count, processes  # type: ignore[attr-defined]
         return functional.batch_norm(features, mean, variance, weight, bias, False, 0.0, eps)
 
     @staticmethod
@@ -85,7 +85,7 @@ class _Normalise(torch.autograd.Function):
             gradient, features, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
         )
         # The way through mean and variance (Ioffe and Szegedy, 2015, section 3): linear in the features.
-        along_weight, along_bias = ctx.world.stacked(torch.stack([of_weight, of_bias])).sum(0) / ctx.count
+        along_weight, along_bias = ctx.processes.stacked(torch.stack([of_weight, of_bias])).sum(0) / ctx.count
         inverse = (variance + ctx.eps).rsqrt()
         slope = weight * inverse * inverse * along_weight
         offset = weight * inverse * along_bias - slope * mean

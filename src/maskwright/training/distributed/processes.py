@@ -1,6 +1,6 @@
 """The processes of one training: this one alone, or all that `torchrun` has started, on any number of hosts.
 
-All that processes say to each other goes through `World`; with a single process each of its methods gives back what
+All that processes say to each other goes through `Processes`; with a single process each of its methods gives back what
 it got, so there is one training code. The first process (rank 0) owns the run folder: it decides, reads the
 state and writes, and the others get its word. docs/decisions/0008 has the reasons.
 """
@@ -41,15 +41,15 @@ def _listening() -> Iterator[None]:
     except RuntimeError as error:
         reason = re.sub(r"^\[.*?\] |\. .*", "", str(error).splitlines()[0])
         raise LostError(
-            f"torchrun: another process of this training has ended or does not answer ({reason}); mend "
+            f"torchrun: another process of this training has ended or does not answer ({reason}); fix "
             "what it or torchrun reports and start again; a run folder that was printed keeps its "
             "state, for `resume` under torchrun"
         ) from None
 
 
 @dataclass(frozen=True)
-class World:
-    """One of `size` processes, of which `local_size` run on this host. Every method is called by all of them alike."""
+class Processes:
+    """One of `size` processes, of which `local_size` run on this host. Every method is called by all of them."""
 
     rank: int = 0
     size: int = 1
@@ -103,7 +103,7 @@ class World:
                 raise self.common(type(met)(f"{met} (met by process {rank}, not by the first)") if rank else met)
 
     def common(self, error: Error) -> Error:
-        """An error that all processes raise alike; only the first one says it."""
+        """An error that all processes raise; only the first one says it."""
         error.quiet = not self.first
         return error
 
@@ -164,7 +164,7 @@ class World:
         torch._foreach_copy_(gradients, torch.split(message, [gradient.numel() for gradient in gradients]))
 
 
-ALONE = World()
+ALONE = Processes()
 
 
 def _in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
@@ -173,7 +173,7 @@ def _in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
+def joined(device: str) -> Iterator[Processes]:
     """Joins the processes that torchrun has started, if it has; takes a GPU for each, if they train on `cuda`.
 
     Raises SetupError when the others cannot be reached or a host has fewer GPUs than processes.
@@ -183,11 +183,11 @@ def joined(device: str) -> Iterator[World]:
         yield ALONE
         return
     local_rank, local_size = int(environment["LOCAL_RANK"]), int(environment["LOCAL_WORLD_SIZE"])
-    world = World(int(environment["RANK"]), int(environment["WORLD_SIZE"]), local_size)
-    with _reachable(world, environment["MASTER_ADDR"], int(environment["MASTER_PORT"])), _listening():
+    processes = Processes(int(environment["RANK"]), int(environment["WORLD_SIZE"]), local_size)
+    with _reachable(processes, environment["MASTER_ADDR"], int(environment["MASTER_PORT"])), _listening():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     try:
-        with world.together():
+        with processes.together():
             if device == "cuda":
                 if torch.cuda.device_count() < local_size:
                     raise SetupError(
@@ -195,18 +195,18 @@ def joined(device: str) -> Iterator[World]:
                         f"{socket.gethostname()}; start at most one for each"
                     )
                 torch.cuda.set_device(local_rank)
-        yield world
+        yield processes
     finally:
         distributed.destroy_process_group()
 
 
 @contextmanager
-def _reachable(world: World, address: str, port: int) -> Iterator[None]:
+def _reachable(processes: Processes, address: str, port: int) -> Iterator[None]:
     """Lets gloo listen where the other hosts can reach this one: at the interface that leads to the first process.
 
     gloo itself takes the address that the host's name stands for, which is often the loopback one.
     """
-    if world.size == world.local_size or _INTERFACE in os.environ:
+    if processes.size == processes.local_size or _INTERFACE in os.environ:
         yield
         return
     try:

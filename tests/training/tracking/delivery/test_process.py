@@ -16,7 +16,7 @@ from made_runs import log, logged, make_run
 from maskwright.base.storage import exclusive_lock
 from maskwright.training.tracking.delivery import spool
 from maskwright.training.tracking.delivery.cursor import statuses
-from maskwright.training.tracking.delivery.process import _bounded, follow
+from maskwright.training.tracking.delivery.process import follow, time_limit
 from maskwright.training.tracking.delivery.sender import Courier, TooLong
 from recorder import rows, values
 
@@ -52,12 +52,12 @@ def test_pauses_grow_while_a_server_is_down_and_it_is_said_once(tmp_path, store)
 
 
 def test_what_hangs_is_ended():
-    with pytest.raises(TooLong), _bounded(0.05):
+    with pytest.raises(TooLong), time_limit(0.05):
         while True:
             with suppress(Exception):
                 time.sleep(10)
     time.sleep(0.05)
-    with _bounded(5.0):
+    with time_limit(5.0):
         pass
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
@@ -65,7 +65,7 @@ def test_what_hangs_is_ended():
 def test_what_hangs_for_good_ends_the_process():
     pid = os.fork()
     if not pid:
-        with _bounded(0.05):
+        with time_limit(0.05):
             while True:
                 with suppress(BaseException):
                     time.sleep(10)

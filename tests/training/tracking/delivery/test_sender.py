@@ -108,7 +108,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("name", ["recorder", "anew"])
 def test_killed_at_any_moment(tmp_path, store, name, monkeypatch):
     """Before and after every write of the cursor and of the store; the clock goes on, batches are small."""
-    monkeypatch.setattr(module, "_BATCH", 2)
+    monkeypatch.setattr(module, "BATCH", 2)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)  # the machine stays on
     moments = count(1)
     fatal = 0

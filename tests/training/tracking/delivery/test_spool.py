@@ -67,10 +67,12 @@ class Clock:
 def test_the_end_waits_a_second_at_most_for_all_trackers_together(tmp_path, monkeypatch, capsys):
     run = make_run(tmp_path / "run", [{"name": name, "store": "s"} for name in ROWS])
     monkeypatch.setattr(spool, "time", clock := Clock())
-    spool._end(run, {name: Endless() for name in ROWS})
+    spool.end_deliveries(run, {name: Endless() for name in ROWS})
     assert LAST_WAIT <= clock.now <= LAST_WAIT + 0.1 < 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3 and all("0 of 6 records delivered; this goes on in the background" in line for line in lines)
+    assert len(lines) == 3 and all(
+        "0 of 6 records delivered; this continues in the background" in line for line in lines
+    )
 
 
 @pytest.mark.parametrize("kind", ["refusing", "silent"])

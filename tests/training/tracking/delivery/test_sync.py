@@ -43,12 +43,13 @@ def test_two_trackers_one_dead_and_twice(tmp_path, capsys):
     assert [one["tracker"] for one in found["runs"][0]["trackers"]] == ["recorder", "second"]
     assert values(bad) == logged(run) and good.read_bytes() == before
     result = sync([run.path, run])
+    assert str(result) == result.human() and repr(result) == "SyncResult(runs=1, trackers=2, complete=2)"
     assert result.complete and good.read_bytes() == before
 
 
 def test_a_tool_that_hangs_is_killed(tmp_path, monkeypatch):
     """Even where its process cannot help itself, as here, where it may not take as long as it takes to begin."""
-    monkeypatch.setattr(module, "_GRACE", 0.0)
+    monkeypatch.setattr(module, "GRACE", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as hole:
         run = make_run(
             tmp_path / "run", [{"name": "recorder", "store": str(tmp_path / "s"), "silent": hole.getsockname()[1]}]
@@ -63,7 +64,7 @@ def test_what_cannot_be_synced(tmp_path, monkeypatch):
     run = make_run(tmp_path / "run", [])
     with pytest.raises(ConfigError, match="names no trackers"):
         sync(run)
-    with pytest.raises(ConfigError, match="--timeout: '3' is not a time"):
+    with pytest.raises(ConfigError, match="`timeout`: '3' is not a time"):
         sync(run, timeout="3")
     with pytest.raises(DataError, match="not a run folder"):
         sync(tmp_path)

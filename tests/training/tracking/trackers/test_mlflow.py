@@ -21,13 +21,13 @@ from made_runs import add_evaluation, log, logged, make_run
 from maskwright.training.tracking.delivery import spool
 from maskwright.training.tracking.delivery.cursor import Cursor
 from maskwright.training.tracking.delivery.sync import sync
-from maskwright.training.tracking.trackers.mlflow import _name
+from maskwright.training.tracking.trackers.mlflow import allowed_name
 
 pytest.importorskip("mlflow")
 
 
 def expected(run):
-    return Counter({(_name(name), step, value): n for (name, step, value), n in logged(run).items()})
+    return Counter({(allowed_name(name), step, value): n for (name, step, value), n in logged(run).items()})
 
 
 class Server(ThreadingHTTPServer):

@@ -25,7 +25,7 @@ from maskwright.run import Run
 from maskwright.training.tracking.delivery.sender import Courier, TooLong, said
 
 # Seconds between two looks at the log, at most after failures, and that one attempt may take.
-_PAUSE, _LONGEST_PAUSE, _ATTEMPT = 2.0, 60.0, 60.0
+PAUSE, _LONGEST_PAUSE, _ATTEMPT = 2.0, 60.0, 60.0
 
 
 def follow(courier: Courier, ended: Callable[[float], bool], tell: Callable[[str], None], seconds: float) -> None:
@@ -36,18 +36,18 @@ def follow(courier: Courier, ended: Callable[[float], bool], tell: Callable[[str
     pause, problem = 0.0, ""
     while True:
         last = ended(pause)
-        with _bounded(seconds if last else _ATTEMPT):
+        with time_limit(seconds if last else _ATTEMPT):
             good = courier.deliver(last)
         if courier.cursor.problem != problem:
             problem = courier.cursor.problem
             tell(f"deliveries fail ({problem}) and are tried again" if problem else "deliveries arrive again")
         if last:
             return
-        pause = _PAUSE if good else min(max(2 * pause, _PAUSE), _LONGEST_PAUSE)
+        pause = PAUSE if good else min(max(2 * pause, PAUSE), _LONGEST_PAUSE)
 
 
 @contextmanager
-def _bounded(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """Ends what takes longer with TooLong, and when that is swallowed, the process."""
     late = iter((TooLong,))
 

@@ -20,9 +20,9 @@ from maskwright.errors import one_line
 from maskwright.run import Run
 from maskwright.training.tracking.delivery.cursor import Cursor, Sending, evaluations
 from maskwright.training.tracking.trackers import Tracker, build
-from maskwright.training.tracking.trackers.base import Facts, Record, Scalar, Scores
+from maskwright.training.tracking.trackers.base import Scalar, TrackedRecord, TrackedRun, TrackedScores
 
-_BATCH = 200
+BATCH = 200
 
 
 class TooLong(BaseException):
@@ -77,7 +77,7 @@ class Courier:
         assert tracker is not None
         records = [self._record(json.loads(line)) for line in self._lines(self._records)]
         while records:
-            sending = self.cursor.sending or Sending(min(len(records), _BATCH), self.clock())
+            sending = self.cursor.sending or Sending(min(len(records), BATCH), self.clock())
             part, records = records[: sending.records], records[sending.records :]
             if not tracker.anew:
                 self._note(sending=sending)
@@ -107,7 +107,7 @@ class Courier:
         if self._tracker.anew:
             self._records, self._evaluations = 0, []
         self._tracker.open(
-            Facts(
+            TrackedRun(
                 self.run.path.resolve().name,
                 self.cursor.key,
                 dict(_flat(strictyaml.read(self.run.config_file).data | {"trackers": None})),
@@ -138,10 +138,10 @@ class Courier:
     def _unsent(self, sent: list[str]) -> list[Path]:
         return [folder for folder in evaluations(self.run) if folder.name not in sent]
 
-    def _record(self, logged: dict[str, Any]) -> Record:
+    def _record(self, logged: dict[str, Any]) -> TrackedRecord:
         iteration = int(logged.pop("iteration"))
         picture = self.run.sample_file(iteration)
-        return Record(
+        return TrackedRecord(
             iteration,
             dict(_values(logged, self._classes)),
             picture if "val_loss" in logged and picture.exists() else None,
@@ -172,11 +172,11 @@ def _flat(config: Any, name: str = "") -> Iterator[tuple[str, Scalar]]:
         yield name, ", ".join(map(str, config)) if isinstance(config, list) else config
 
 
-def _scores(folder: Path) -> Scores:
+def _scores(folder: Path) -> TrackedScores:
     result = read_json(folder / "scores.json")
     values = {name: score["value"] for name, score in result["scores"].items()}
     values |= {f"iou/{row['name']}": row["iou"] for row in result["classes"]}
-    return Scores(
+    return TrackedScores(
         result["split"],
         int(folder.name.rpartition("-")[2]),
         {name: value for name, value in values.items() if value is not None},

@@ -14,7 +14,7 @@ from maskwright.base.progress import say
 from maskwright.run import Run
 from maskwright.training.tracking.delivery.cursor import statuses
 
-# What the end of a training waits for all trackers together, and how long each may then go on by itself.
+# What the end of a training waits for all trackers together, and how long each may then continue by itself.
 LAST_WAIT, _BACKGROUND = 1.0, 60.0
 # Without the working folder on the path, where a file could have the name of a tool.
 COMMAND = (sys.executable, "-P", "-m", "maskwright.training.tracking.delivery.process")
@@ -56,7 +56,7 @@ def deliveries(run: Run, names: Sequence[str]) -> Iterator[None]:
         try:
             children[name] = start(run, name, _BACKGROUND, follow=True)
         except OSError as error:
-            say(f"tracker {name}: could not be started ({error}); training goes on without it")
+            say(f"tracker {name}: could not be started ({error}); training continues without it")
         else:
             threading.Thread(target=_relay, args=(name, children[name], over), daemon=True).start()
     try:
@@ -65,7 +65,7 @@ def deliveries(run: Run, names: Sequence[str]) -> Iterator[None]:
         over.set()
         if children:
             try:
-                _end(run, children)
+                end_deliveries(run, children)
             except Exception as error:
                 say(f"trackers: {error}")
 
@@ -80,7 +80,8 @@ def _relay(name: str, child: Child, over: threading.Event) -> None:
     child.wait()
 
 
-def _end(run: Run, children: Mapping[str, Child]) -> None:
+def end_deliveries(run: Run, children: Mapping[str, Child]) -> None:
+    """Asks the deliveries to end, waits a little for them, and says what has not arrived yet."""
     deadline = time.monotonic() + LAST_WAIT
     for child in children.values():
         assert child.stdin is not None
@@ -94,7 +95,7 @@ def _end(run: Run, children: Mapping[str, Child]) -> None:
         if status.tracker not in children or status.complete:
             rest = ""
         elif children[status.tracker].poll() is None:
-            rest = f"; this goes on in the background for a while; `maskwright sync {run.path}` completes it"
+            rest = f"; this continues in the background for a while; `maskwright sync {run.path}` completes it"
         else:
             rest = f"; `maskwright sync {run.path}` delivers the rest"
         say(f"tracker {status.human()}{rest}")

@@ -9,20 +9,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from maskwright.base.display import Result
 from maskwright.base.systems import require_posix
 from maskwright.config import seconds_of
-from maskwright.errors import ConfigError, LockedError
+from maskwright.errors import ConfigError, LockedError, argument
 from maskwright.run import Run
 from maskwright.training.tracking.delivery.cursor import Status, statuses
 from maskwright.training.tracking.delivery.spool import start
 from maskwright.training.tracking.trackers import require
 
 # What a process is given on top, to note by itself that its tool does not answer.
-_GRACE = 4.0
+GRACE = 4.0
 
 
-@dataclass(frozen=True)
-class SyncResult:
+@dataclass(frozen=True, repr=False)
+class SyncResult(Result):
     """The trackers of each run, by its folder."""
 
     runs: dict[str, list[Status]]
@@ -31,6 +32,11 @@ class SyncResult:
     def complete(self) -> bool:
         """Whether everything has arrived."""
         return all(status.complete for found in self.runs.values() for status in found)
+
+    def facts(self) -> dict[str, object]:
+        """For the short forms."""
+        found = [status for run in self.runs.values() for status in run]
+        return {"runs": len(self.runs), "trackers": len(found), "complete": sum(status.complete for status in found)}
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `sync`."""
@@ -56,7 +62,7 @@ def sync(runs: str | Path | Run | Iterable[str | Path | Run], *, timeout: str = 
     try:
         seconds = seconds_of(timeout)
     except ValueError as error:
-        raise ConfigError(f"--timeout: {error}") from None
+        raise ConfigError(f"{argument('timeout')}: {error}") from None
     opened = [
         run if isinstance(run, Run) else Run.open(run)
         for run in ([runs] if isinstance(runs, (str, Path, Run)) else runs)
@@ -78,18 +84,18 @@ def _deliver(run: Run, seconds: float) -> list[Status]:
     children = {
         status.tracker: start(run, status.tracker, seconds, follow=False) for status in before if not status.complete
     }
-    deadline = time.monotonic() + seconds + _GRACE
+    deadline = time.monotonic() + seconds + GRACE
     problems = {}
     for name, child in children.items():
         with child:
             try:
-                told, _ = child.communicate(timeout=max(0.0, deadline - time.monotonic()))
+                said, _ = child.communicate(timeout=max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 child.kill()
-                told = f"no answer in {seconds:g} s"
+                said = f"no answer in {seconds:g} s"
             if child.returncode == LockedError.exit_code:
-                told = "another process is delivering"
-            problems[name] = told.strip() or f"its process ended with code {child.returncode}"
+                said = "another process is delivering"
+            problems[name] = said.strip() or f"its process ended with code {child.returncode}"
     return [
         status if status.complete or status.problem else replace(status, problem=problems.get(status.tracker, ""))
         for status in statuses(run)

@@ -1,4 +1,4 @@
-"""What a tracker is told, and what it must do with it."""
+"""What a tracker receives, and what it must do with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Scalar = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
-class Facts:
+class TrackedRun:
     """What is known of a run from its start.
 
     `key` is the same each time this run is sent to this tool and belongs to no other run. `params` is the config
@@ -29,7 +29,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Record:
+class TrackedRecord:
     """One line of the log: finite values by name, and the picture (PNG) of an evaluation."""
 
     iteration: int
@@ -38,7 +38,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Scores:
+class TrackedScores:
     """What the n-th `evaluate` on a split found; `at` in seconds since 1970."""
 
     split: str
@@ -48,7 +48,7 @@ class Scores:
 
 
 class Tracker(ABC):
-    """One session with a tool. Any exception ends it; another one then goes on from the last confirmed `state`."""
+    """One session with a tool. Any exception ends it; another one then continues from the last confirmed `state`."""
 
     # What is imported, and what an installation is recognised by.
     package: ClassVar[str]
@@ -65,16 +65,16 @@ class Tracker(ABC):
         """Where a person finds the run, once open; without secrets."""
 
     @abstractmethod
-    def open(self, facts: Facts) -> None:
+    def open(self, facts: TrackedRun) -> None:
         """Connects to the run of `facts.key`, making it if it is not there."""
 
     @abstractmethod
-    def send(self, records: Sequence[Record], at: float) -> None:
+    def send(self, records: Sequence[TrackedRecord], at: float) -> None:
         """Returns when they have arrived. The same records may come again, with the same time `at` (seconds since
         1970), and must then not count twice."""
 
     @abstractmethod
-    def score(self, scores: Scores) -> None:
+    def score(self, scores: TrackedScores) -> None:
         """Sends an evaluation; it too may come again."""
 
     @abstractmethod

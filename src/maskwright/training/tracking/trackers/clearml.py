@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.base.storage import STAGING_PREFIX
-from maskwright.training.tracking.trackers.base import Facts, Record, Scores, Tracker
+from maskwright.training.tracking.trackers.base import TrackedRecord, TrackedRun, TrackedScores, Tracker
 
 # A task of the user's own program is none of this process's business.
 _FOREIGN = ("CLEARML_TASK_ID", "TRAINS_TASK_ID", "CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID")
@@ -57,7 +57,7 @@ class ClearML(Tracker):
         """The task's page, or the zip file."""
         return str(self.state["where"])
 
-    def open(self, facts: Facts) -> None:
+    def open(self, facts: TrackedRun) -> None:
         """Finds the task by its key or makes it, with every hook of ClearML off."""
         self._staging, self._store = facts.folder / f"{STAGING_PREFIX}session", facts.folder / "session.zip"
         for name in _FOREIGN:
@@ -96,7 +96,7 @@ class ClearML(Tracker):
             "where": str(self._store) if self.offline else self._task.get_output_log_web_page(),
         }
 
-    def send(self, records: Sequence[Record], at: float) -> None:
+    def send(self, records: Sequence[TrackedRecord], at: float) -> None:
         """Reports scalars and pictures; names with `/` become title and series."""
         logger = self._task.get_logger()
         for record in records:
@@ -107,7 +107,7 @@ class ClearML(Tracker):
                 logger.report_image("samples", "validation", record.iteration, local_path=str(record.picture))
         self._flush()
 
-    def score(self, scores: Scores) -> None:
+    def score(self, scores: TrackedScores) -> None:
         """Single values named `SPLIT/…`; the newest evaluation counts."""
         for name, value in scores.values.items():
             self._task.get_logger().report_single_value(f"{scores.split}/{name}", value)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskwright.training.tracking.trackers.base import Facts, Record, Scores, Tracker, check_uri
+from maskwright.training.tracking.trackers.base import TrackedRecord, TrackedRun, TrackedScores, Tracker, check_uri
 
 _KEY = "maskwright.key"
 # MLflow's own limits of one request, and of the text of a param.
@@ -49,8 +49,8 @@ class MLflow(Tracker):
             where += f"/#/experiments/{self.state['experiment_id']}/runs/{self.state['run_id']}"
         return where + (f", without pictures ({self.state['no_files']})" if "no_files" in self.state else "")
 
-    def open(self, facts: Facts) -> None:
-        """Finds the run by its key or makes it. A run that goes on is set to RUNNING."""
+    def open(self, facts: TrackedRun) -> None:
+        """Finds the run by its key or makes it. A run that is resumed is set to RUNNING."""
         os.environ.update(_ENVIRONMENT)
         from mlflow import MlflowClient
         from mlflow.entities import Param
@@ -79,12 +79,12 @@ class MLflow(Tracker):
                 where, start_time=round(facts.started * 1000), tags={**facts.tags, _KEY: facts.key}, run_name=facts.name
             )
         )
-        params = [Param(_name(key), str(value)[:_TEXT]) for key, value in facts.params.items()]
+        params = [Param(allowed_name(key), str(value)[:_TEXT]) for key, value in facts.params.items()]
         for part in _parts(params, _PARAMS):
             self._client.log_batch(run.info.run_id, params=part)
         self.state = {"experiment_id": where, "run_id": run.info.run_id}
 
-    def send(self, records: Sequence[Record], at: float) -> None:
+    def send(self, records: Sequence[TrackedRecord], at: float) -> None:
         """Logs values in batches, then pictures as `samples/ITERATION.png`.
 
         A server whose file store cannot be used from here (no rights, no library for it) gets no more pictures.
@@ -98,7 +98,7 @@ class MLflow(Tracker):
             self._client.get_run(self.state["run_id"])  # raises when it is the server that is gone
             self.state["no_files"] = str(error).splitlines()[0][:100]
 
-    def score(self, scores: Scores) -> None:
+    def score(self, scores: TrackedScores) -> None:
         """Metrics named `SPLIT/…`, at the number of the evaluation."""
         self._log(
             [(f"{scores.split}/{name}", value, scores.number) for name, value in scores.values.items()], scores.at
@@ -117,7 +117,7 @@ class MLflow(Tracker):
         from mlflow.entities import Metric
 
         for part in _parts(values, _METRICS):
-            metrics = [Metric(_name(name), value, round(at * 1000), step) for name, value, step in part]
+            metrics = [Metric(allowed_name(name), value, round(at * 1000), step) for name, value, step in part]
             self._client.log_batch(self.state["run_id"], metrics=metrics)
 
 
@@ -125,6 +125,6 @@ def _parts(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
-def _name(name: str) -> str:
+def allowed_name(name: str) -> str:
     """With `_` for what MLflow does not take in names."""
     return re.sub(r"[^/\w.\- ]", "_", name)[:250]

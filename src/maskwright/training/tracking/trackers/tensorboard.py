@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.base.storage import disk_errors
-from maskwright.training.tracking.trackers.base import Facts, Record, Scores, Tracker
+from maskwright.training.tracking.trackers.base import TrackedRecord, TrackedRun, TrackedScores, Tracker
 
 
 class TensorBoard(Tracker):
@@ -33,7 +33,7 @@ class TensorBoard(Tracker):
         assert self._file is not None
         return str(self._file.parent)
 
-    def open(self, facts: Facts) -> None:
+    def open(self, facts: TrackedRun) -> None:
         """Starts the event file, or takes it up."""
         from tensorboard.compat.proto.event_pb2 import Event
 
@@ -45,13 +45,13 @@ class TensorBoard(Tracker):
                 [_text(facts.started, name, values) for name, values in (("config", facts.params), ("run", facts.tags))]
             )
 
-    def send(self, records: Sequence[Record], at: float) -> None:
+    def send(self, records: Sequence[TrackedRecord], at: float) -> None:
         """Appends scalars and pictures."""
         events = [_scalars(at, record.iteration, record.values) for record in records]
         events += [_picture(at, record.iteration, record.picture) for record in records if record.picture]
         self._write(events)
 
-    def score(self, scores: Scores) -> None:
+    def score(self, scores: TrackedScores) -> None:
         """Scalars named `SPLIT/…`, at the number of the evaluation."""
         values = {f"{scores.split}/{name}": value for name, value in scores.values.items()}
         self._write([_scalars(scores.at, scores.number, values)])

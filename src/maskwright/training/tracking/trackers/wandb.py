@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.base.storage import STAGING_PREFIX
-from maskwright.training.tracking.trackers.base import Facts, Record, Scores, Tracker, check_uri
+from maskwright.training.tracking.trackers.base import TrackedRecord, TrackedRun, TrackedScores, Tracker, check_uri
 
 # A run of the user's own program is none of this process's business.
 _FOREIGN = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID", "WANDB_DIR", "WANDB_MODE")
@@ -47,7 +47,7 @@ class WeightsAndBiases(Tracker):
         """The run's page, or the folder for `wandb sync`."""
         return str(self.state["where"])
 
-    def open(self, facts: Facts) -> None:
+    def open(self, facts: TrackedRun) -> None:
         """Starts a session in a folder of its own, with everything off that looks at the machine or the program."""
         for name in _FOREIGN:
             os.environ.pop(name, None)
@@ -88,7 +88,7 @@ class WeightsAndBiases(Tracker):
         )
         self.state = {"where": str(self._store) if self.offline else self._run.url}
 
-    def send(self, records: Sequence[Record], at: float) -> None:
+    def send(self, records: Sequence[TrackedRecord], at: float) -> None:
         """Logs one row a record; rows of the same step become one."""
         import wandb
 
@@ -98,7 +98,7 @@ class WeightsAndBiases(Tracker):
                 row["samples"] = wandb.Image(str(record.picture))
             self._run.log(row, step=record.iteration)
 
-    def score(self, scores: Scores) -> None:
+    def score(self, scores: TrackedScores) -> None:
         """Summary values named `SPLIT/…`; the newest evaluation counts."""
         self._run.summary.update({f"{scores.split}/{name}": value for name, value in scores.values.items()})
 

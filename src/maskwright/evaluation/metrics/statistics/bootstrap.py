@@ -1,32 +1,29 @@
 """Confidence intervals by the percentile bootstrap over images (Efron, 1979).
 
-Images are resampled, not pixels: pixels of one image are far from independent, and resampling them would give
-intervals that are much too narrow. A resample draws N images with replacement, sums what was counted in each and
-scores the sum. With confusion counts, an interval belongs to the dataset aggregation of `scores`; with values of
-images and whether they are defined, to a mean over images (see `measures`).
+A resample draws N images with replacement (see `resampling`), sums what was counted in each and scores the
+sum. With confusion counts, an interval belongs to the dataset aggregation of `scores`; with values of images and
+whether they are defined, to a mean over images (see `measures`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.metrics.confusion import Counts
-from maskwright.evaluation.metrics.scores import HEADLINE, Floats, Interval
+from maskwright.evaluation.metrics.marginals import Floats
+from maskwright.evaluation.metrics.scores import HEADLINE, Interval
+from maskwright.evaluation.metrics.statistics.intervals import percentiles
+from maskwright.evaluation.metrics.statistics.resampling import RESAMPLES, Sums, resampled_sums
 
-Sums: TypeAlias = npt.NDArray[Any]
 Statistic: TypeAlias = Callable[[Sums], Floats]
-
-# Bound for each temporary array whatever N and the number of resamples are (one row of it at least).
-_BLOCK_BYTES = 32 << 20
 
 
 def bootstrap(
-    confusions: Counts, statistic: Statistic, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+    confusions: Counts, statistic: Statistic, *, resamples: int = RESAMPLES, level: float = 0.95, seed: int = 0
 ) -> Interval:
     """Percentile interval of one statistic.
 
@@ -53,7 +50,9 @@ def bootstrap(
     return bootstrap_sums(_stacked(confusions), as_column, resamples=resamples, level=level, seed=seed)[0]
 
 
-def headline(confusions: Counts, *, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> dict[str, Interval]:
+def headline(
+    confusions: Counts, *, resamples: int = RESAMPLES, level: float = 0.95, seed: int = 0
+) -> dict[str, Interval]:
     """Intervals of aAcc, mAcc, mIoU and mDice over the same resamples; arguments and rules of `bootstrap`."""
 
     def columns(counts: Counts) -> Floats:
@@ -64,7 +63,7 @@ def headline(confusions: Counts, *, resamples: int = 2000, level: float = 0.95, 
 
 
 def bootstrap_sums(
-    images: Sums, statistics: Statistic, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+    images: Sums, statistics: Statistic, *, resamples: int = RESAMPLES, level: float = 0.95, seed: int = 0
 ) -> list[Interval]:
     """Percentile intervals of S statistics over the same resamples; rules and other arguments of `bootstrap`.
 
@@ -87,35 +86,3 @@ def _stacked(confusions: Counts) -> Counts:
     if confusions.ndim != 3 or not len(confusions) or confusions.shape[1] != confusions.shape[2]:
         raise DataError(f"bootstrap: expected (N, K, K) with N >= 1, got {confusions.shape}; stack one matrix an image")
     return confusions
-
-
-def percentiles(drawn: Floats, level: float = 0.95) -> tuple[float, float]:
-    """The ends of the middle share `level` of (B,) draws, without those that are nan; nan where none is left."""
-    drawn = drawn[~np.isnan(drawn)]
-    if not drawn.size:
-        return np.nan, np.nan
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return low, high
-
-
-def resampled_sums(images: Sums, resamples: int, rng: np.random.Generator) -> Iterator[Sums]:
-    """Yield blocks (B, ...) of sums over images (N, ...), `resamples` sums in all; integers stay integers.
-
-    A resample is a row of weights (how often each image was drawn), so a block of sums is one matrix product.
-    It is done in float64, exact for whole numbers below 2**53: neither block sizes nor threads change their result.
-    """
-    n = len(images)
-    flat = images.reshape(n, -1)
-    cells = flat.shape[1]
-    kind = np.int64 if np.issubdtype(images.dtype, np.integer) else np.float64
-    block = max(1, _BLOCK_BYTES // (8 * max(n, cells)))
-    part = max(1, _BLOCK_BYTES // (8 * cells))
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
-        sums = np.zeros((size, cells))
-        for first in range(0, n, part):
-            some = slice(first, first + part)
-            sums += weights[:, some] @ flat[some].astype(np.float64)
-        yield sums.astype(kind).reshape(size, *images.shape[1:])

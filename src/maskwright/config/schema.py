@@ -1,0 +1,339 @@
+"""RunConfig: everything that decides a training, as strict models of the sections of `run.yaml`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from maskwright.base.strictyaml import StrictModel, did_you_mean
+from maskwright.core.classes import Selector
+from maskwright.modeling import augment, losses, models, optim
+from maskwright.training.tracking import trackers
+
+Weight = Annotated[float, Field(gt=0)]
+ClassWeights = (
+    Literal["none", "inverse_frequency", "median_frequency", "effective_number"] | list[Weight | list[Weight]]
+)
+Positive = Annotated[int, Field(gt=0)]
+Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+def by_name(value: Any) -> Any:
+    """The short form: `dice` for `{name: dice}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def row_name(entry: dict[str, Any]) -> str:
+    """The name of an entry; empty when it is no text, which the model of the config reports."""
+    name = entry.get("name")
+    return name if isinstance(name, str) else ""
+
+
+class TrustConfig(StrictModel):
+    """How far the labels of training images are trusted, pixel by pixel; a text alone is the folder."""
+
+    folder: str = Field(
+        description="NAME.png for each training sample, 0..255, as `suspects` writes them; relative to this file"
+    )
+    mode: Literal["weight", "ignore"] = Field(
+        "weight",
+        description="weight: a pixel of trust w counts in a share w of the epochs; ignore: in none when it "
+        "is trusted less than `least`",
+    )
+    least: float | None = Field(None, gt=0, le=1, description="for mode ignore, which takes 0.5 when it is left out")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"folder": value}
+        if isinstance(value, dict) and value.get("mode") == "ignore" and value.get("least") is None:
+            return value | {"least": 0.5}
+        return value
+
+    @model_validator(mode="after")
+    def _least_of_some(self) -> TrustConfig:
+        if self.mode == "weight" and self.least is not None:
+            raise ValueError("mode weight has no least; remove it, or set mode to ignore")
+        return self
+
+
+class DataConfig(StrictModel):
+    """The images and how they come to the model."""
+
+    root: str = Field(description="dataset folder, relative to this file")
+    image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = Field(description="height, width")
+    keep_ratio: bool = Field(False, description="pad with ignored pixels instead of stretching")
+    resample: Literal["bilinear", "bicubic", "lanczos", "area"] = "lanczos"
+    holdout: float = Field(0.2, gt=0, lt=1, description="share of train used for validation when there is no val split")
+    mean: Triple | None = Field(None, description="channel means, 0..1; the encoder's own when left out")
+    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = None
+    trust: TrustConfig | None = Field(
+        None, description="doubtful pixels count less in training; all count equally if left out"
+    )
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _two_sides(cls, value: Any) -> Any:
+        if isinstance(value, list) and len(value) == 2:
+            return value
+        sides = [int(number) for number in re.findall(r"[0-9]{1,6}", str(value))]
+        if len(sides) == 3:  # channels first or last
+            sides = sides[1:] if sides[0] in (1, 3, 4) else sides[:2]
+        if len(sides) not in (1, 2):
+            raise ValueError(f"give [height, width], such as [224, 224] (given {value!r})")
+        height, width = (max(32, round(side / 32) * 32) for side in (sides * 2)[:2])
+        raise ValueError(f"give [height, width], best in multiples of 32: [{height}, {width}] (given {value!r})")
+
+
+class ModelConfig(StrictModel):
+    """A row of the model table with its arguments."""
+
+    name: str
+    encoder: str | None = None
+    weights: str = Field("none", description="imagenet, none, or a .safetensors file relative to this file")
+    args: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> ModelConfig:
+        if self.name not in models.MODELS:
+            raise ValueError(f"the model {self.name!r} is not known" + did_you_mean(self.name, models.MODELS))
+        if models.takes_encoder(self.name) and not self.encoder:
+            raise ValueError(f"{self.name} needs an encoder, such as resnet34 or tu-mobilenetv2_100")
+        if not models.takes_encoder(self.name) and (self.encoder or self.weights != "none"):
+            raise ValueError(
+                f"{self.name} has no separate encoder and no pretrained weights; remove them, or take 'Unet'"
+            )
+        return self
+
+
+class _Named(StrictModel):
+    """An entry whose further keys are arguments of a row of its `table`, which holds rows of that `kind`. Abstract."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
+    kind: ClassVar[str]
+    table: ClassVar[Mapping[str, Any]]
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in cls.table:
+            raise ValueError(f"the {cls.kind} {name!r} is not known" + did_you_mean(name, cls.table))
+        return name
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keys that go to the table row."""
+        return dict(self.model_extra or {})
+
+
+class LossTerm(_Named):
+    """A row of the loss table with its weight in the sum."""
+
+    kind, table = "loss", losses.LOSSES
+    weight: float = Field(1.0, gt=0)
+    class_weights: ClassWeights = Field(
+        "none", description="a kind, or a number for each class; with `levels`, a list of numbers for each level"
+    )
+    levels: Literal["equal"] | list[Annotated[float, Field(ge=0)]] | None = Field(
+        None, description="of a class tree: a weight for each level, top first, or `equal`; leaves only when left out"
+    )
+
+    @field_validator("levels")
+    @classmethod
+    def _some_level(cls, levels: str | list[float] | None) -> str | list[float] | None:
+        if levels is not None and levels != "equal" and not any(levels):
+            raise ValueError("no level has a weight above 0; give one to the last level at least")
+        return levels
+
+
+class AugmentTerm(_Named):
+    """A row of the augmentation table, or `Albumentations` with the `file` of a pipeline saved by it."""
+
+    kind, table = "augmentation", augment.AUGMENTATIONS
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if elsewhere := augment.ELSEWHERE.get(name):
+            raise ValueError(f"the augmentation {name!r} is not known; {elsewhere}")
+        return name if name == augment.PASS_THROUGH else super()._known(name)
+
+
+class TrackerTerm(_Named):
+    """A row of the tracker table."""
+
+    kind, table = "tracker", trackers.TRACKERS
+
+
+class GroupConfig(StrictModel):
+    """What is different for a part of the model."""
+
+    lr_mult: float = Field(1.0, ge=0, description="on top of head_lr_mult; 0 keeps it as it is")
+    weight_decay: float | None = Field(None, ge=0, description="that of the optimizer when left out")
+
+
+class OptimizerConfig(_Named):
+    """A row of the optimizer table. `lr` is that of the encoder (of everything, for a model without one); decoder
+    and head get `lr * head_lr_mult`. Weight decay is not applied to biases and normalisation. Left out, `lr` and
+    `weight_decay` are those of the row."""
+
+    kind, table = "optimizer", optim.OPTIMIZERS
+    name: str = "adamw"
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    head_lr_mult: float = Field(default=1.0, gt=0)
+    groups: dict[str, GroupConfig] = Field(
+        default_factory=dict, description="parts of the model, by how the names of their parameters begin"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_therow_name(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or row_name(value) not in optim.OPTIMIZERS:
+            return value
+        own = optim.optimizer_arguments(row_name(value))
+        return {key: own[key].default for key in ("lr", "weight_decay")} | value
+
+
+class ScheduleConfig(_Named):
+    """A row of the schedule table: a factor on the learning rate, times a linear warm-up over `warmup` iterations
+    (at most a fifth of all). one_cycle rises by itself and has no warm-up."""
+
+    kind, table = "schedule", optim.SCHEDULES
+    name: str = "poly"
+    warmup: int = Field(default=50, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rising(cls, value: Any) -> Any:
+        return {"warmup": 0} | value if isinstance(value, dict) and row_name(value) == "one_cycle" else value
+
+    @model_validator(mode="after")
+    def _one_rise(self) -> ScheduleConfig:
+        if self.name == "one_cycle" and self.warmup:
+            raise ValueError("one_cycle rises by itself, over the share `rise` of the run; leave warmup out")
+        return self
+
+
+class RefitConfig(StrictModel):
+    """A new length, decided by a budget after `iteration`."""
+
+    iteration: Positive
+    iterations: Positive
+    evaluate_every: Positive
+
+
+class ThreadsConfig(StrictModel):
+    """Another number of threads, decided after `iteration` when the machine had become slower or faster."""
+
+    iteration: Positive
+    threads: Positive
+
+
+LENGTHS = ("iterations", "epochs", "budget")
+
+
+class TrainConfig(StrictModel):
+    """How long and how. One of `iterations`, `epochs` and `budget` is given."""
+
+    iterations: Positive | None = None
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    budget: str | None = Field(None, description="wall time such as 90s, 5m or 1.5h, evaluation included")
+    refits: list[RefitConfig] = Field(
+        default_factory=list, description="what a budget made of `iterations` while it trained; written by the run"
+    )
+    thread_changes: list[ThreadsConfig] = Field(
+        default_factory=list, description="what became of `threads` while it trained; written by the run"
+    )
+    batch_size: Positive = 8
+    evaluate_every: Positive | None = Field(None, description="iterations; an eighth of the run when left out")
+    early_stopping: Positive | None = Field(None, description="evaluations without a better val mIoU")
+    ema: float | None = Field(0.99, gt=0, lt=1, description="decay of the average of the weights")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    channels_last: bool | Literal["auto"] = Field("auto", description="layout of images in memory; measured if auto")
+    threads: Positive | None = Field(None, description="of the CPU; torch's own number or fewer when left out")
+    compile: Literal["none", "default", "reduce-overhead"] = Field(
+        "none", description="torch.compile of the step; reduce-overhead: with CUDA graphs"
+    )
+    workers: int | None = Field(None, ge=0, description="loader processes; chosen by device when left out")
+
+    @field_validator("budget")
+    @classmethod
+    def _budget(cls, text: str | None) -> str | None:
+        if text is not None:
+            seconds_of(text)
+        return text
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainConfig:
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "give one of iterations, epochs and budget" + (f" (given: {', '.join(given)})" if given else "")
+            )
+        if self.thread_changes and not (self.threads and self.iterations):
+            raise ValueError("thread_changes belong to the threads and iterations they were written with; remove them")
+        if self.refits and not self.iterations:
+            raise ValueError("refits belong to the iterations they were written with; remove them")
+        return self
+
+
+class RunConfig(StrictModel):
+    """One training."""
+
+    seed: int = Field(0, ge=0, lt=2**31)
+    data: DataConfig
+    model: ModelConfig
+    loss: list[LossTerm] = Field(min_length=1)
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    train: TrainConfig
+    augment: list[AugmentTerm] = Field(default_factory=list)
+    border: Literal["reflect", "ignore"] = Field(
+        "reflect", description="labels where geometry uncovers places: mirrored like the image there, or ignored"
+    )
+    flip_average: bool = Field(False, description="average predictions over the mirrored image: twice the work")
+    selector: Selector = Field("leaf", description="how a class tree's levels are labelled; see the table of selectors")
+    trackers: list[TrackerTerm] = Field(default_factory=list, description="tools that show the run; each at most once")
+
+    @field_validator("model", "optimizer", "schedule", mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return by_name(value)
+
+    @field_validator("trackers")
+    @classmethod
+    def _each_once(cls, terms: list[TrackerTerm]) -> list[TrackerTerm]:
+        names = [term.name for term in terms]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(repeated)}: given twice; keep one")
+        return terms
+
+    @field_validator("augment")
+    @classmethod
+    def _alone(cls, terms: list[AugmentTerm]) -> list[AugmentTerm]:
+        if len(terms) > 1 and any(term.name == augment.PASS_THROUGH for term in terms):
+            raise ValueError(f"{augment.PASS_THROUGH} is a whole pipeline and stands alone; remove the other entries")
+        return terms
+
+    @field_validator("loss", "augment", "trackers", mode="before")
+    @classmethod
+    def _short_list(cls, value: Any) -> Any:
+        return [by_name(item) for item in (value if isinstance(value, list) else [value])]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with every value, which `RunConfig.model_validate` reads back."""
+        return self.model_dump()
+
+
+def seconds_of(text: str) -> float:
+    """`90s`, `5m`, `1.5h` in seconds; ValueError otherwise."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text)
+    if not match or float(match[1]) <= 0:
+        raise ValueError(f"{text!r} is not a time such as 90s, 5m or 1.5h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

@@ -1,0 +1,115 @@
+"""What is measured before the first step of a run: how a step is made, and how many of them fit into a budget."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from maskwright.base.progress import say
+from maskwright.config import RunConfig, seconds_of
+from maskwright.errors import ConfigError
+from maskwright.run import Run
+from maskwright.training.ema import Average
+from maskwright.training.length import Budget, fitted
+from maskwright.training.precision import StepChoice, Wanted, choose
+from maskwright.training.prepare import Prepared, groups_of
+from maskwright.training.run_start import write_start
+from maskwright.training.validation import validate
+
+_TIMED = 3
+# Of the time of a run, and at most: what measuring how a step is made may take.
+_MEASURING, _MEASURING_SECONDS = 0.05, 60.0
+
+
+def choose_step(config: RunConfig, prepared: Prepared) -> StepChoice:
+    """The fastest way to make a step, which the model takes from now on."""
+    train = config.train
+    wanted = Wanted(train.precision, None if train.channels_last == "auto" else train.channels_last, train.threads)
+    try:
+        choice = choose(
+            prepared.segmenter,
+            prepared.criterion,
+            *prepared.batches[0],
+            groups_of(config),
+            wanted,
+            prepared.processes,
+            _measuring(config, prepared),
+        )
+    except (RuntimeError, ValueError) as error:  # torch's words for shapes that do not fit, and for lack of memory
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"model: {config.model.name} cannot make a step with these images ({reason}); change "
+            "data.image_size, train.batch_size, or the model"
+        ) from None
+    choice.apply(prepared.segmenter)
+    say(f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms per training step")
+    return choice
+
+
+def _measuring(config: RunConfig, prepared: Prepared) -> Callable[[float], float]:
+    """Seconds that may go into measuring how a step is made, from those of one step."""
+    train = config.train
+    if train.budget is not None:
+        budget = min(_MEASURING_SECONDS, _MEASURING * seconds_of(train.budget))
+        return lambda _: budget
+    iterations = train.iterations or in_epochs(config, prepared)
+    return lambda step: min(_MEASURING_SECONDS, _MEASURING * iterations * step)
+
+
+def iterations_of(
+    config: RunConfig, prepared: Prepared, choice: StepChoice, workers: int, run: Run, began: float
+) -> tuple[int, Budget | None]:
+    """The length in iterations, and the budget if it follows from one: then it is what fits in the time that is left
+    at the measured speed. An evaluation with all that it writes is tried in the folder of `run`."""
+    train = config.train
+    if train.iterations is not None:
+        return train.iterations, None
+    if train.epochs is not None:
+        return in_epochs(config, prepared), None
+    assert train.budget is not None
+    start = time.monotonic()
+    validate(
+        prepared.segmenter,
+        prepared.validation,
+        prepared.criterion,
+        train.batch_size,
+        run.sample_file(0),
+        prepared.processes,
+    )
+    if prepared.processes.first:
+        prepared.segmenter.save(run.best)
+        write_start(run, config, prepared)
+        run.sample_file(0).unlink(missing_ok=True)
+        run.best.unlink()
+    evaluation = time.monotonic() - start
+    model = prepared.segmenter.model
+    step = choice.step_seconds
+    if train.ema:
+        average = Average(model, train.ema)
+        step += _seconds(lambda index: average.update(model, index))
+    batch = _seconds(lambda index: prepared.batches[index])
+    step = max(step, batch / workers) if workers else step + batch
+    budget = Budget(seconds_of(train.budget), evaluation, train.evaluate_every, began)
+    iterations = fitted(0, budget.left, step, evaluation, train.evaluate_every)
+    if iterations < 1:
+        raise ConfigError(
+            f"train.budget: {train.budget} is too short: a step takes {step:.2f} s and an evaluation "
+            f"{evaluation:.1f} s here; give more time or a smaller model"
+        )
+    return iterations, budget
+
+
+def in_epochs(config: RunConfig, prepared: Prepared) -> int:
+    """The iterations of the epochs that the config asks for."""
+    assert config.train.epochs is not None
+    return max(1, math.ceil(config.train.epochs * len(prepared.batches.source) / config.train.batch_size))
+
+
+def _seconds(work: Callable[[int], object]) -> float:
+    """Mean seconds of a call; the first one is only for warming up."""
+    work(0)
+    start = time.monotonic()
+    for index in range(1, _TIMED + 1):
+        work(index)
+    return (time.monotonic() - start) / _TIMED

@@ -1,0 +1,138 @@
+"""The commented text of `run.yaml`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from maskwright.core.dataset import Dataset
+from maskwright.training.planning.fingerprint import Fingerprint, model_size
+from maskwright.training.planning.weights import ENCODER, Weights
+
+# Pixels that one image may have at the model's size, so that a CPU sees each image often enough in minutes.
+CPU_PIXELS, CPU_PIXELS_FROM_SCRATCH, GPU_PIXELS = 52_000, 26_000, 512 * 512
+
+
+def render(
+    dataset: Dataset,
+    found: Fingerprint,
+    weights: Weights,
+    root: str,
+    budget: str,
+    device: str,
+    model: str | None = None,
+) -> str:
+    """`run.yaml` with a reason for each choice."""
+    most = GPU_PIXELS if device == "cuda" else CPU_PIXELS if weights.encoder else CPU_PIXELS_FROM_SCRATCH
+    height, width = model_size(found, most)
+    rare = int(found.shares.argmin())
+    pretrained = weights.value != "none"
+    few = found.validation == 0 and found.train < 60
+    lines = [
+        f"# Planned by maskwright for {dataset.name}: {found.train} training and {found.validation} validation images "
+        f"of about {found.width}x{found.height}, {len(dataset.classes)} classes.",
+        "# Every value can be changed; `maskwright plan --schema` prints a JSON Schema for editors.",
+        "seed: 0",
+        "data:",
+        f"  root: {json.dumps(root)}",
+        f"  image_size: [{height}, {width}]  # height, width: "
+        + (
+            "about the images' own size"
+            if height * width >= found.height * found.width * 0.9
+            else f"smaller than the images so that a {device.upper()} sees each one often enough"
+        )
+        + ", in multiples of 32",
+        "  keep_ratio: false  # a little stretching costs less than padding",
+        "  resample: lanczos",
+    ]
+    if not found.validation:
+        lines.append(
+            f"  holdout: {0.1 if few else 0.2}  # there is no val split: this share of train chooses the checkpoint"
+            + (f"; small, as each of {found.train} images matters more for learning" if few else "")
+        )
+    lines += [
+        "model:",
+        *_model_lines(weights, model),
+        "loss:",
+        "  - {name: ce, weight: 1.0}",
+        f"  - {{name: dice, weight: 1.0}}  # looks at each class alone: {dataset.classes.names[rare]!r} is only "
+        f"{100 * found.shares[rare]:.2g} % of the pixels",
+    ]
+    if dataset.classes.depth > 1:
+        lines.append(
+            f"  # the classes are a tree of {dataset.classes.depth} levels: `levels: equal` in a term counts "
+            "its errors at each of them; whether that helps, only a comparison on your data can tell"
+        )
+    if pretrained:
+        lines.append(
+            "optimizer: {name: adamw, lr: 6.0e-4, head_lr_mult: 3.33, weight_decay: 0.01}  "
+            "# the pretrained encoder moves less than the new decoder"
+        )
+    else:
+        lines.append(
+            "optimizer: {name: adamw, lr: 2.0e-3, weight_decay: 0.01}  # everything starts from random weights"
+        )
+    lines += [
+        "schedule: {name: poly, power: 0.9, warmup: 30}",
+        "train:",
+        f"  budget: {budget}  # measured on this machine when training starts; the run records the iterations",
+        "  batch_size: 8",
+        "  ema: 0.99  # the average of the weights is what is judged and kept",
+        "augment:",
+    ]
+    for name, mirror in zip(("HorizontalFlip", "VerticalFlip"), found.mirrors, strict=True):
+        reason = mirror.reason
+        lines.append(f"  - {{name: {name}, p: 0.5}}  # {reason}" if mirror.natural else f"  # no {name}: {reason}")
+    lines += [
+        "  - {name: Affine, p: 1.0, scale: [0.8, 1.25], rotate: 15, translate_percent: 0.06}",
+        "  - {name: RandomBrightnessContrast, p: 1.0, brightness_limit: 0.14, contrast_limit: 0.2}",
+        "  # no RGBShift: the images are grey" if found.grey else "  - {name: RGBShift, p: 1.0, limit: 0.07}",
+        "border: reflect  # rotated corners are mirrored, never taken for background",
+    ]
+    if found.mirrors[0].natural:
+        lines.append("flip_average: true  # predictions are averaged with those of the mirrored image")
+    return "\n".join(lines) + "\n"
+
+
+def _model_lines(weights: Weights, model: str | None) -> list[str]:
+    if weights.encoder is None and model not in (None, "UNet"):
+        return [f"  name: {model}  # {weights.reason}"]
+    if weights.encoder is None:
+        return [
+            f"  name: UNet  # Maskwright's own small UNet; {weights.reason}",
+            "  args: {channels: [16, 32, 64, 128], bottleneck: 128}  # trains faster from scratch than a deep encoder",
+        ]
+    return [
+        f"  name: {model or 'Unet'}" + ("  # asked for" if model else ""),
+        f"  encoder: {weights.encoder}" + ("  # small and fast enough for a CPU" if weights.encoder == ENCODER else ""),
+        f"  weights: {json.dumps(weights.value)}  # {weights.reason}",
+        *["  args: {decoder_channels: [128, 64, 32, 24, 16]}  # half the usual decoder: more steps in the same time"]
+        * (model in (None, "Unet")),
+    ]
+
+
+def rewritten(text: str, data: dict[str, Any], reasons: Mapping[str, str]) -> str:
+    """The sections in `reasons` are written again from their values; the others keep their comments."""
+    lines: list[str] = []
+    skipping = False
+    for line in text.splitlines():
+        key = line.split(":")[0]
+        if not line.startswith((" ", "#", "-")) and ":" in line:
+            skipping = key in reasons
+            if skipping:
+                lines.append(_section(key, data[key], reasons[key]))
+        elif line.startswith("#"):
+            skipping = False
+        if not skipping:
+            lines.append(line)
+    lines += [
+        _section(key, data[key], reason)
+        for key, reason in reasons.items()
+        if not any(line.startswith(f"{key}:") for line in lines)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _section(key: str, value: Any, reason: str) -> str:
+    return f"{key}: {json.dumps(value)}  # {reason}"

@@ -1,0 +1,93 @@
+"""What a run folder holds before the first step: the resolved config, the facts of `run.json`, and the first state."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskwright import __version__
+from maskwright.base.progress import say
+from maskwright.config import RunConfig
+from maskwright.core.dataset import Dataset
+from maskwright.core.sample import Sample
+from maskwright.modeling.models.segmenter import with_model
+from maskwright.modeling.models.size import kept_bytes, measure
+from maskwright.modeling.optim.build import build_optimizer
+from maskwright.run import Run
+from maskwright.training.checkpoint import Progress, save_state
+from maskwright.training.distributed.processes import Processes
+from maskwright.training.ema import Average
+from maskwright.training.length import spacing
+from maskwright.training.precision import StepChoice
+from maskwright.training.prepare import Prepared, groups_of
+from maskwright.training.step import step_loss
+
+
+def resolved_config(
+    config: RunConfig, prepared: Prepared, choice: StepChoice, iterations: int, workers: int
+) -> RunConfig:
+    """The config with every measured and default value filled in; training it again gives the same model."""
+    preprocessing = prepared.segmenter.preprocessing
+    train_config = config.train.model_copy(
+        update={
+            "iterations": iterations,
+            "epochs": None,
+            "budget": None,
+            "precision": choice.precision,
+            "channels_last": choice.channels_last,
+            "threads": choice.threads,
+            "workers": workers,
+            "evaluate_every": config.train.evaluate_every or spacing(iterations),
+        }
+    )
+    data = config.data.model_copy(update={"mean": list(preprocessing.mean), "std": list(preprocessing.std)})
+    return config.model_copy(update={"train": train_config, "data": data})
+
+
+def run_info(
+    dataset: Dataset,
+    version: str,
+    splits: tuple[list[Sample], list[Sample]],
+    choice: StepChoice,
+    device: str,
+    processes: Processes,
+) -> dict[str, Any]:
+    """What `run.json` says of every run."""
+    return {
+        "maskwright": __version__,
+        "dataset": {"name": dataset.name, "root": str(dataset.root.resolve()), "version": version},
+        "splits": {"train": [s.name for s in splits[0]], "val": [s.name for s in splits[1]]},
+        "classes": dataset.classes.to_dict(),
+        "device": device,
+        "processes": processes.size,
+        "threads": choice.threads,
+        "precision": {"chosen": choice.precision, "reason": choice.reason, "step_seconds": choice.seconds},
+        "environment": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "machine": platform.machine(),
+        },
+    }
+
+
+def size_of(prepared: Prepared, choice: StepChoice) -> dict[str, Any]:
+    """What the model costs, and a training step of one batch (of several processes, the share of one)."""
+    segmenter = prepared.segmenter
+    images, targets = prepared.batches[0]
+    kept = kept_bytes(
+        segmenter.model, lambda model: step_loss(with_model(segmenter, model), prepared.criterion, images, targets)
+    )
+    size = measure(segmenter.model, segmenter.preprocessing.geometry.size)
+    say(f"model: {size}")
+    return size.to_dict() | {"batch_size": len(images), "kept_bytes": kept, "step_seconds": choice.step_seconds}
+
+
+def write_start(run: Run, config: RunConfig, prepared: Prepared) -> None:
+    """The state before the first step, so that resuming never needs the pretrained weights again."""
+    model = prepared.segmenter.model
+    average = Average(model, config.train.ema).model if config.train.ema else None
+    save_state(run.last, Progress(), model, average, build_optimizer(model, prepared.segmenter.spec, groups_of(config)))
