@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from maskwright.base import progress as bar
 from maskwright.base.display import Result
-from maskwright.base.texts import plural
+from maskwright.base.texts import counted, plural
 from maskwright.base.workers import in_order, worker_count
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import class_pixels
@@ -134,7 +134,9 @@ def propose(
         looks = np.stack([seen[names[i]].looks for i in pool])
         chosen = [pool[i] for i in pick(looks, pixels[pool], trusted, seed)]
         if len(chosen) < trusted:
-            notes.append(f"{trusted} images to label by hand were asked for, but only {len(chosen)} are different")
+            notes.append(
+                f"only {counted(len(chosen), 'different image{ is|s are}')} there to be labelled by hand, not {trusted}"
+            )
         baseline = {*divide(chosen, pixels, eval_share, seed, together)[0]}
         halves = {names[i]: "baseline" if i in baseline else "eval" for i in chosen}
     return Proposal(
