@@ -36,7 +36,7 @@ from maskwright.evaluation.comparing.inference import infer
 from maskwright.evaluation.comparing.marginals import Marginals, mIoU
 from maskwright.evaluation.metrics import Interval
 from maskwright.evaluation.scoring.stored import newest
-from maskwright.labels.deciding.estimating import PAIRS, WAYS, Difference, Way, choose
+from maskwright.labels.deciding.estimating import PAIRS, WAYS, Way, WayDifference, choose_way
 from maskwright.labels.suspecting.copies import planted_copy
 from maskwright.labels.suspecting.planting import KINDS, plant, things
 from maskwright.run import Run
@@ -128,7 +128,7 @@ def trained(
     return found
 
 
-def real_differences(found: dict[Way, list[Marginals]]) -> list[Difference]:
+def real_differences(found: dict[Way, list[Marginals]]) -> list[WayDifference]:
     inference, order = infer([found[way] for way in WAYS], mIoU), list(WAYS)
     differences = []
     for first, second in PAIRS:
@@ -136,7 +136,7 @@ def real_differences(found: dict[Way, list[Marginals]]) -> list[Difference]:
         sign = 1 if order[one.first] == first else -1
         ends = sorted((sign * one.value.low, sign * one.value.high))
         seeds = [float(mIoU(a.total()) - mIoU(b.total())) for a, b in zip(found[first], found[second], strict=True)]
-        differences.append(Difference(first, second, Interval(sign * one.value.value, *ends), seeds))
+        differences.append(WayDifference(first, second, Interval(sign * one.value.value, *ends), seeds))
     return differences
 
 
@@ -170,8 +170,8 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "seconds": estimate["seconds"],
         "differences": rows,
         "verdict": estimate["verdict"],
-        "real_verdict": choose(real),
-        "agrees": estimate["verdict"] == choose(real),
+        "real_verdict": choose_way(real),
+        "agrees": estimate["verdict"] == choose_way(real),
         "regret": max(means.values()) - means[estimate["verdict"]],
         "mIoU": {"estimated": {row["way"]: row["mIoU"] for row in estimate["ways"]}, "real": means},
     }

@@ -11,22 +11,16 @@ long, and judged on others that were held out (docs/decisions/0016-decide-simula
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from maskwright import __version__
 from maskwright.base.progress import say
-from maskwright.base.storage import (
-    atomic_write_json,
-    disk_errors,
-    exclusive_lock,
-    next_free,
-    require_absent,
-    staged_folder,
-)
+from maskwright.base.storage import atomic_write_json, next_free, require_absent
 from maskwright.base.systems import require_posix
+from maskwright.base.work_folder import WorkFolder, unfinished
 from maskwright.config import seconds_of
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
@@ -35,13 +29,14 @@ from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.metrics import most_frequent_baseline
-from maskwright.labels.deciding.estimating import choose, differences, scores
+from maskwright.labels.deciding.estimating import choose_way, way_differences, way_scores
 from maskwright.labels.deciding.results import Decision, Question, reason_for
-from maskwright.labels.deciding.running import Asked, Trained, train_ways
-from maskwright.labels.deciding.simulating import Wrong, kinds_of
+from maskwright.labels.deciding.running import DecideSettings, TrainedWays, train_ways
+from maskwright.labels.deciding.simulating import SuspectedError, kinds_of
 from maskwright.labels.suspecting.stored import FILE, StoredSuspect, newest_suspects, read_stored
 from maskwright.reporting.decision_report import FILE as DECISION
 from maskwright.reporting.decision_report import draw_decision
+from maskwright.reporting.page import PAGE
 
 LEAST_TRUSTED = 12
 _EACH = 3  # trusted samples a held-out part
@@ -74,7 +69,7 @@ def decide(
     ConfigError for arguments out of range and a budget that is too short; Interrupted when it is stopped.
     """
     require_posix("decide")
-    asked = Asked(Path(folder), repeats, _seconds(budget), weights, overrides, seed)
+    asked = DecideSettings(Path(folder), repeats, _seconds(budget), weights, overrides, seed)
     for name, value, right in (
         ("--min-score", min_score, 0 <= min_score <= 1),
         ("--repeats", repeats, repeats >= 1),
@@ -110,8 +105,8 @@ def decide(
             f"them are needed with {_EACH} each; raise --min-score, label more, or ask for fewer --repeats"
         )
     target = require_absent(Path(out) if out is not None else next_free(home / FOLDER, "decision"))
-    work = target.with_name(f"{target.name}.unfinished")
-    key = {
+    facts = {
+        "maskwright": __version__,
         "version": stored.version,
         "suspects": file_hash(stored.folder / FILE),
         "min_score": min_score,
@@ -122,13 +117,12 @@ def decide(
         "seed": seed,
     }
     say(f"decision: {target}")
-    with disk_errors(work):
-        work.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(work):
+    with WorkFolder(unfinished(target), facts).held() as held:
+        work = held.path
         models = [_wrongs(dataset, usable[name], found) for name, found in doubted.items()]
-        trained = train_ways(asked, key, dataset, trusted, models, len(doubted) / len(usable), work)
-        apart = differences(trained.counts, seed=seed)
-        verdict = choose(apart)
+        trained = train_ways(asked, dataset, trusted, models, len(doubted) / len(usable), work)
+        apart = way_differences(trained.counts, seed=seed)
+        verdict = choose_way(apart)
         height, width = trained.config.data.image_size
         result = Decision(
             question,
@@ -139,17 +133,16 @@ def decide(
             [len(repeat.train) for repeat in trained.repeats],
             [len(repeat.held_out) for repeat in trained.repeats],
             kinds_of(trained.repeats),
-            scores(trained.counts),
+            way_scores(trained.counts),
             apart,
             trained.iterations,
             (height, width),
             trained.seconds,
             _notes(dataset, everywhere, asked, trained),
         )
-        with staged_folder(target) as staging:
-            atomic_write_json(staging / DECISION, result.to_dict())
-            draw_decision(staging)
-    shutil.rmtree(work)
+        atomic_write_json(work / DECISION, result.to_dict())
+        draw_decision(work)
+        held.publish(target, {DECISION, PAGE})
     say(f"decision: {target}")
     return result
 
@@ -161,12 +154,12 @@ def _seconds(budget: str) -> float:
         raise ConfigError(f"--budget: {error}") from None
 
 
-def _wrongs(dataset: Dataset, sample: Sample, found: Sequence[StoredSuspect]) -> list[Wrong]:
+def _wrongs(dataset: Dataset, sample: Sample, found: Sequence[StoredSuspect]) -> list[SuspectedError]:
     height, width = dataset.image_size(sample)
-    return [Wrong(one.kind, one.score, one.error_pixels / (height * width)) for one in found]
+    return [SuspectedError(one.kind, one.score, one.error_pixels / (height * width)) for one in found]
 
 
-def _notes(dataset: Dataset, doubted: Collection[str], asked: Asked, trained: Trained) -> list[str]:
+def _notes(dataset: Dataset, doubted: Collection[str], asked: DecideSettings, trained: TrainedWays) -> list[str]:
     """What the numbers do not say."""
     height, width = trained.config.data.image_size
     notes = [
@@ -188,7 +181,7 @@ def _notes(dataset: Dataset, doubted: Collection[str], asked: Asked, trained: Tr
         notes.append(f"only {planted} of {wanted} errors could be planted, as other samples have no place for them")
     truth = np.concatenate([counts["repair"] for counts in trained.counts]).sum(0)
     trivial = most_frequent_baseline(truth, dataset.classes.names).mIoU
-    if np.mean(scores(trained.counts)["repair"]) < trivial + _LEARNT:
+    if np.mean(way_scores(trained.counts)["repair"]) < trivial + _LEARNT:
         notes.append(
             f"the models have learnt hardly anything: the most frequent class everywhere has mIoU "
             f"{trivial:.4f}; give more --budget before you believe the verdict"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,29 +10,22 @@ from typing import Any
 
 from maskwright import __version__
 from maskwright.base.progress import say
-from maskwright.base.storage import (
-    atomic_write_json,
-    disk_errors,
-    exclusive_lock,
-    next_free,
-    publish,
-    read_json,
-    require_absent,
-)
+from maskwright.base.storage import atomic_write_json, next_free, require_absent
 from maskwright.base.systems import require_posix
+from maskwright.base.work_folder import WorkFolder, unfinished
 from maskwright.config import RunConfig, seconds_of
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
 from maskwright.labels.suspecting.detector import learn
-from maskwright.labels.suspecting.folds import Predicted, predict_out_of_fold
+from maskwright.labels.suspecting.evidence import evidence_reader
+from maskwright.labels.suspecting.folds import OutOfFold, predict_out_of_fold
 from maskwright.labels.suspecting.judging import Judged, judge
 from maskwright.labels.suspecting.labelsets import compare_labels, require_same
 from maskwright.labels.suspecting.results import FoldFacts, SuspectsResult
 from maskwright.labels.suspecting.selftest import self_test as test_itself
 from maskwright.labels.suspecting.stored import FILE
-from maskwright.labels.suspecting.view import viewer
 from maskwright.reporting.page import PAGE
 from maskwright.reporting.suspects_report import write_sheet
 from maskwright.training.plan import plan
@@ -43,6 +35,8 @@ from maskwright.training.plan import plan
 _PIXELS = 18_000
 _MULTIPLE = 32
 _FEW = 40
+# What the finished folder holds.
+KEPT = {FILE, PAGE, "probabilities", "proposals", "changes", "trust"}
 
 
 @dataclass(frozen=True)
@@ -99,24 +93,19 @@ def suspects(
     settings = Settings(config, folds, seed, dataset.classes.background_of(background))
     share = seconds / (2 if self_test else 1) if config.train.budget else None
     version = dataset.version()
-    work = folder.with_name(f"{folder.name}.unfinished")
+    facts = {
+        "maskwright": __version__,
+        "version": version,
+        "config": config.to_dict(),
+        "folds": folds,
+        "seed": seed,
+        "background": settings.background,
+        "self_test": self_test,
+        "seconds": seconds,
+    }
     say(f"suspects folder: {folder}")
-    with disk_errors(work):
-        work.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(work):
-        _claim(
-            work,
-            {
-                "maskwright": __version__,
-                "version": version,
-                "config": config.to_dict(),
-                "folds": folds,
-                "seed": seed,
-                "background": settings.background,
-                "self_test": self_test,
-                "seconds": seconds,
-            },
-        )
+    with WorkFolder(unfinished(folder), facts).held() as held:
+        work = held.path
         tested = (
             test_itself(
                 Path(data),
@@ -147,20 +136,16 @@ def suspects(
         atomic_write_json(work / FILE, result.to_dict())
         # Before the folder is final: what is killed while it is drawn resumes by the same call, like everything else.
         write_sheet(result, dataset, work, work / PAGE, replace=True)
-        publish(work, folder)
-        # Only now: what is half cleared away could not go on.
-        for name in ["self-test", "folds.json", _STATE, *(run.path.name for run in predicted.runs)]:
-            rest = folder / name
-            shutil.rmtree(rest) if rest.is_dir() else rest.unlink(missing_ok=True)
+        held.publish(folder, KEPT)
     return result
 
 
-def search(dataset: Dataset, settings: Settings, work: Path, seconds: float | None) -> tuple[Predicted, Judged]:
+def search(dataset: Dataset, settings: Settings, work: Path, seconds: float | None) -> tuple[OutOfFold, Judged]:
     """Trains, learns and judges, in the folder `work`."""
     predicted = predict_out_of_fold(
         dataset, settings.config, work, folds=settings.folds, seed=settings.seed, seconds=seconds
     )
-    detector = learn(predicted.samples, viewer(predicted), settings.background, settings.seed)
+    detector = learn(predicted.samples, evidence_reader(predicted), settings.background, settings.seed)
     return predicted, judge(predicted, detector, settings.background, work)
 
 
@@ -177,21 +162,7 @@ def small_config(data: str | Path, budget: str, weights: str | None, overrides: 
     return config.model_copy(update={"data": config.data.model_copy(update=changed), "trackers": []})
 
 
-_STATE = "state.json"
-
-
-def _claim(work: Path, state: dict[str, Any]) -> None:
-    """ConfigError when the folder holds unfinished work on something else."""
-    file = work / _STATE
-    if file.exists() and (changed := [key for key, value in read_json(file).items() if state.get(key) != value]):
-        raise ConfigError(
-            f"{work}: holds unfinished work with another {' and '.join(changed)}; delete it, or choose another --out"
-        )
-    if not file.exists():
-        atomic_write_json(file, state)
-
-
-def fold_facts(predicted: Predicted) -> list[FoldFacts]:
+def fold_facts(predicted: OutOfFold) -> list[FoldFacts]:
     """How the trainings went."""
     facts = []
     for run in predicted.runs:
@@ -200,7 +171,7 @@ def fold_facts(predicted: Predicted) -> list[FoldFacts]:
     return facts
 
 
-def _notes(predicted: Predicted, found: Judged) -> list[str]:
+def _notes(predicted: OutOfFold, found: Judged) -> list[str]:
     notes = list(predicted.left_out)
     if len(predicted.samples) < _FEW:
         notes.append(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from maskwright.evaluation.metrics import Interval
-from maskwright.labels.deciding.estimating import PAIRS, Difference, choose
+from maskwright.labels.deciding.estimating import PAIRS, WayDifference, choose_way
 from maskwright.labels.deciding.results import Decision, Question, reason_for
 
 QUESTION = Question("set", Path("set"), "v1", Path("found"), 0.5, ["a", "b", "c"] * 20, 3.0)
@@ -14,7 +14,7 @@ ENDS = {"+": Interval(0.02, 0.01, 0.03), "-": Interval(-0.02, -0.03, -0.01), "0"
 
 def differences(signs):
     """In the order of `PAIRS`: + is clear of 0 above, - below, 0 holds it."""
-    return [Difference(first, second, ENDS[sign], [0.0]) for (first, second), sign in zip(PAIRS, signs, strict=True)]
+    return [WayDifference(first, second, ENDS[sign], [0.0]) for (first, second), sign in zip(PAIRS, signs, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def differences(signs):
 )
 def test_the_verdict_in_words(signs, reason):
     found = differences(signs)
-    assert reason_for(choose(found), found, QUESTION) == reason
+    assert reason_for(choose_way(found), found, QUESTION) == reason
 
 
 def test_the_board():

@@ -6,15 +6,14 @@ finding code, how bad that is, and what it means in one sentence.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from maskwright.base import progress as bar
-from maskwright.base.storage import disk_errors, exclusive_lock
+from maskwright.base.work_folder import WorkFolder
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import home_of
@@ -25,8 +24,9 @@ from maskwright.data.auditing.checks.check import Check, Seen
 from maskwright.data.auditing.statistics import Statistics
 from maskwright.data.auditing.survey import Survey, survey
 from maskwright.data.auditing.text import human as human
+from maskwright.data.auditing.unfinished import survey_facts
 from maskwright.data.opening import load_dataset
-from maskwright.errors import ConfigError, DataError, Interrupted
+from maskwright.errors import ConfigError, DataError
 
 INFO, WARNING, ERROR = Severity.INFO, Severity.WARNING, Severity.ERROR
 
@@ -140,19 +140,22 @@ def audit(
     audited again, so that the result describes it as it is then.
 
     Every file is decoded once, by `workers` processes (as many as there are cores when left out), and of each
-    sample about a kilobyte is kept. With a folder `unfinished`, what was seen so far is kept there: the same call goes
-    on where it was stopped, and the folder is gone when it ends. Samples with status `exclude` are left out. Raises
-    ConfigError or DataError when the folder cannot be read as a dataset at all; a broken file is a finding.
+    sample about a kilobyte is kept. With a work folder `unfinished`, what was seen so far is kept there: the same call
+    resumes what was stopped, starts again where the data have changed, and deletes the folder when it ends. Samples
+    with status `exclude` are left out. Raises ConfigError or DataError when the folder cannot be read as a dataset at
+    all; a broken file is a finding.
     """
     if fix and isinstance(data, Dataset):
         raise ConfigError("audit: fixes are edits beside a folder; give the folder, not an opened Dataset")
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     kept = sum(sample.status != "exclude" for sample in dataset.samples)
     with (
-        _kept(unfinished) if unfinished else nullcontext(),
+        WorkFolder(unfinished, survey_facts(dataset)).held(restart=True) if unfinished else nullcontext() as work,
         bar.progress("auditing", kept) if progress else nullcontext() as advance,
     ):
         seen = survey(dataset, workers=workers, advance=advance, unfinished=unfinished)
+        if work:
+            work.remove()
     try:
         version = seen.version()
     except DataError:
@@ -172,19 +175,6 @@ def audit(
         findings,
         seen.statistics,
     )
-
-
-@contextmanager
-def _kept(folder: Path) -> Iterator[None]:
-    """Keeps the folder of an unfinished audit when it is stopped, and removes it when it has ended."""
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(folder):
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise Interrupted(f"{folder}: holds what was seen so far; the same command resumes it") from None
-        shutil.rmtree(folder)
 
 
 def _found(survey: Survey) -> Iterator[tuple[Finding, Seen]]:

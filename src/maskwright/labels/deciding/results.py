@@ -11,7 +11,7 @@ import numpy as np
 
 from maskwright.base.texts import table
 from maskwright.evaluation.metrics import Interval
-from maskwright.labels.deciding.estimating import WAYS, Difference, Way
+from maskwright.labels.deciding.estimating import WAYS, Way, WayDifference
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Decision:
     held_out: list[int] = field(default_factory=list)
     planted: Mapping[str, int] = field(default_factory=dict)
     scores: Mapping[Way, list[float]] = field(default_factory=dict)
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[WayDifference] = field(default_factory=list)
     iterations: int = 0
     image_size: tuple[int, int] = (0, 0)
     seconds: float = 0.0
@@ -106,13 +106,13 @@ class Decision:
         return "\n".join([*lines, f"verdict: {self.reason}", *(f"note: {note}" for note in self.notes)])
 
 
-def reason_for(verdict: Way, found: list[Difference], question: Question) -> str:
+def reason_for(verdict: Way, found: list[WayDifference], question: Question) -> str:
     """The verdict in a sentence."""
     of = {(one.first, one.second): one for one in found}
     excluding, repairing, between = (
         of[pair] for pair in (("exclude", "keep"), ("repair", "keep"), ("repair", "exclude"))
     )
-    if not any(one.told for one in found):
+    if not any(one.significant for one in found):
         return "not distinguishable: keep them, which costs nothing"
     if verdict == "keep":
         worse = [word for word, one in (("excluding", excluding), ("repairing", repairing)) if one.value.high < 0]
@@ -128,7 +128,7 @@ def reason_for(verdict: Way, found: list[Difference], question: Question) -> str
         )
     beside = (
         f", and {_told(between)} over excluding them"
-        if between.told
+        if between.significant
         else ", while excluding them is not better beyond chance"
     )
     return f"repair them: {_told(repairing)} mIoU over keeping them{beside}; {_time(question.cost)} of work"
@@ -138,7 +138,7 @@ def _signed(value: Interval) -> tuple[str, str]:
     return f"{value.value:+.4f}", f"[{value.low:+.4f}, {value.high:+.4f}]"
 
 
-def _told(one: Difference) -> str:
+def _told(one: WayDifference) -> str:
     return " ".join(_signed(one.value))
 
 

@@ -16,7 +16,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.errors import DataError
 from maskwright.evaluation.metrics import confusion_matrix, mIoU
 from maskwright.labels.suspecting.candidates import of_label
-from maskwright.labels.suspecting.folds import Predicted
+from maskwright.labels.suspecting.folds import OutOfFold
 
 _WORST = 20
 _UNDECIDED = 0.02  # mean probability by which one of two labels must be likelier, where they differ
@@ -36,7 +36,7 @@ def require_same(own: Dataset, other: Dataset, name: str) -> None:
         )
 
 
-def compare_labels(predicted: Predicted, other: Dataset, name: str) -> dict[str, Any]:
+def compare_labels(predicted: OutOfFold, other: Dataset, name: str) -> dict[str, Any]:
     """Compares the labels with those of `other`, over the samples that both have, in the pixels that neither ignores:
     `agreement` is the mIoU of the two, `preferred` counts the samples by which label the models believe where the two
     differ, `worst` are the samples that agree least. DataError for what `require_same` refuses."""
@@ -64,7 +64,7 @@ def compare_labels(predicted: Predicted, other: Dataset, name: str) -> dict[str,
                 {
                     "sample": sample.name,
                     "agreement": float(mIoU(matrix)),
-                    "preferred": _preferred(predicted, sample, first, second),
+                    "preferred": preferred_label(predicted, sample, first, second),
                 }
             )
             advance(done)
@@ -79,7 +79,9 @@ def compare_labels(predicted: Predicted, other: Dataset, name: str) -> dict[str,
     }
 
 
-def _preferred(predicted: Predicted, sample: Any, first: Any, second: Any) -> str:
+def preferred_label(predicted: OutOfFold, sample: Any, first: Any, second: Any) -> str:
+    """Which of two labels (H, W) of a sample the models believe where they differ: "this" (`first`), "other" or
+    "undecided"."""
     probabilities = predicted.read(sample)
     height, width = predicted.geometry.inner(first.shape)
     one, two = (predicted.geometry.mask(mask)[:height, :width] for mask in (first, second))

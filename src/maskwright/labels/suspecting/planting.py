@@ -47,8 +47,8 @@ class Thing:
 
 
 def things(mask: Mask, background: int | None) -> list[Thing]:
-    """The objects of a mask (H, W) that are large enough to be worth a look, the largest first. Where there is no
-    `background`, every region is one."""
+    """The objects of a mask (H, W) that are large enough to matter, the largest first. Where there is no `background`,
+    every region is one."""
     regions = mask.astype(np.uint16) + 1
     regions[mask == IGNORE] = 0
     if background is not None:

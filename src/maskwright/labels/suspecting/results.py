@@ -70,7 +70,7 @@ class Suspect:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class SuspectSample:
     """A sample: how likely a label in it is wrong, 0..1; the estimated share of its pixels that are; how many of its
     regions are suspects."""
 
@@ -103,7 +103,7 @@ class SuspectsResult:
     classes: ClassTree
     version: str
     suspects: list[Suspect]
-    samples: list[Ranked]
+    samples: list[SuspectSample]
     folds: list[FoldFacts]
     notes: list[str]
     self_test: dict[str, Any] | None = None
@@ -168,7 +168,7 @@ class SuspectsResult:
             ClassTree.from_dict(described["classes"]),
             described["version"],
             suspects,
-            [Ranked(**row) for row in data["samples"]],
+            [SuspectSample(**row) for row in data["samples"]],
             [FoldFacts(**row) for row in data["folds"]],
             data["notes"],
             data["self_test"],

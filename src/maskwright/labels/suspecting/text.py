@@ -11,7 +11,7 @@ from maskwright.base.texts import percent, table
 from maskwright.errors import one_line
 
 if TYPE_CHECKING:
-    from maskwright.labels.suspecting.results import Ranked, SuspectsResult
+    from maskwright.labels.suspecting.results import SuspectSample, SuspectsResult
 
 _SAMPLES = 10
 
@@ -118,7 +118,7 @@ def _self_test(test: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def _row(row: Ranked, kind: str) -> list[str]:
+def _row(row: SuspectSample, kind: str) -> list[str]:
     return [
         row.sample,
         f"{row.score:.3f}",
