@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -268,3 +269,44 @@ class TestVersion:
         (folder / "img/train/000.png").unlink()
         with pytest.raises(DataError, match=r"000\.png: cannot be read"):
             dataset.version()
+
+
+def test_a_dataset_is_a_sequence_of_its_samples(folder: Path) -> None:
+    dataset = load_dataset(folder)
+    assert len(dataset) == len(dataset.samples)
+    assert [*dataset] == [*dataset.samples]
+    assert dataset[0] is dataset.samples[0]
+    assert dataset[-1] is dataset.samples[-1]
+    assert dataset[:2] == dataset.samples[:2]
+    assert dataset[dataset.samples[1].name] is dataset.samples[1]
+    with pytest.raises(IndexError):
+        dataset[len(dataset)]
+
+
+def test_a_wrong_name_gets_the_near_one(folder: Path) -> None:
+    dataset = load_dataset(folder)
+    name = dataset.samples[0].name
+    with pytest.raises(KeyError, match=f"did you mean '{name}'"):
+        dataset[name + "x"]
+
+
+def test_a_dataset_of_many_samples_prints_one_short_line(tmp_path: Path) -> None:
+    dataset = load_dataset(make_dataset(tmp_path, 4))
+    many = replace(dataset, samples=tuple(replace(dataset[0], name=f"train/{i}") for i in range(5000)))
+    for text in (repr(many), str(many), many._repr_html_()):
+        assert len(text) < 1000
+        assert "\n" not in text
+        assert "5000" in text.replace(",", "")
+    assert repr(dataset).startswith(f"Dataset(name={dataset.name!r}, samples={len(dataset)}, ")
+
+
+def test_a_dataset_as_a_table(folder: Path) -> None:
+    dataset = load_dataset(folder)
+    samples = (replace(dataset[0], mask=None, status="exclude"), *dataset.samples[1:])
+    frame = replace(dataset, samples=samples).to_pandas()
+    assert [*frame.columns] == ["name", "split", "status", "provenance", "image", "mask"]
+    assert [*frame["name"]] == [sample.name for sample in samples]
+    assert [*frame["image"]] == [str(sample.image) for sample in samples]
+    assert frame["status"][0] == "exclude"
+    assert frame["mask"].isna()[0]
+    assert not frame["mask"].isna()[1]

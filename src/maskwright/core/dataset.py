@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base.display import Display, data_frame
 from maskwright.base.storage import confine, dump_json, is_inside
+from maskwright.base.strictyaml import did_you_mean
 from maskwright.base.texts import plural
 from maskwright.core.classes import ClassTree
 from maskwright.core.description import FILE_NAME, MASK_ENDINGS, DatasetFile, images_below
@@ -36,10 +38,16 @@ from maskwright.core.sample import (
 )
 from maskwright.errors import DataError
 
+if TYPE_CHECKING:
+    import pandas
 
-@dataclass(frozen=True)
-class Dataset:
+
+@dataclass(frozen=True, repr=False)
+class Dataset(Display):
     """Samples with their classes. Reading is lazy: nothing is decoded until a sample is asked for.
+
+    It is a sequence of its samples, excluded ones too: `len(ds)`, `for sample in ds`, `ds[0]`, `ds[:10]`, and
+    `ds["name"]` for the sample of that name (KeyError when there is none).
 
     `orphans` are mask files that belong to no image. `notes` are findings from the reading of annotation files:
     what was left out, and what was taken for what. `home` is the folder of `dataset.yaml` and of all that is ours, None
@@ -55,6 +63,57 @@ class Dataset:
     orphans: tuple[Path, ...] = ()
     notes: tuple[Finding, ...] = ()
     home: Path | None = field(default=None, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    @overload
+    def __getitem__(self, which: int | str) -> Sample: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> tuple[Sample, ...]: ...
+
+    def __getitem__(self, which: int | str | slice) -> Sample | tuple[Sample, ...]:
+        if not isinstance(which, str):
+            return self.samples[which]
+        if which not in self._by_name:
+            raise KeyError(f"{self.root}: no sample is called {which!r}{did_you_mean(which, self._by_name)}")
+        return self._by_name[which]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Sample]:
+        return {sample.name: sample for sample in self.samples}
+
+    def facts(self) -> dict[str, object]:
+        """What `repr` and the table in a notebook say."""
+        splits = ", ".join(f"{split or 'no split'} {len(samples)}" for split, samples in self.splits.items())
+        return {
+            "name": self.name,
+            "samples": len(self),
+            "excluded": sum(sample.status == "exclude" for sample in self.samples) or None,
+            "without mask": sum(not sample.labelled for sample in self.samples) or None,
+            "splits": splits if {*self.splits} - {""} else None,
+            "classes": ", ".join(self.classes.names),
+            "root": self.root,
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each sample: `name`, `split`, `status`, `provenance`, `image`, `mask` (paths as text; None where
+        there is no split or no file of its own). SetupError without pandas."""
+        return data_frame(
+            {
+                "name": sample.name,
+                "split": sample.split,
+                "status": sample.status,
+                "provenance": sample.provenance,
+                "image": str(sample.image),
+                "mask": str(sample.mask) if sample.mask else None,
+            }
+            for sample in self.samples
+        )
 
     @cached_property
     def splits(self) -> dict[str, list[Sample]]:

@@ -44,7 +44,7 @@ def audit_report(result: AuditResult, out: Path, *, dataset: Dataset | None = No
     The pictures are read from `dataset`, or from `result.root` when it is left out (a dataset.yaml that is
     elsewhere is not found there). Raises ConfigError when `out` exists.
     """
-    return _draw(jsonable(result.to_dict()), dataset or result.root, require_absent(out))
+    return _draw(jsonable(result.to_dict()), result.root if dataset is None else dataset, require_absent(out))
 
 
 def write_audit(
@@ -71,7 +71,7 @@ def write_audit(
         if overlays is not None:
             try:
                 drawn = draw_overlays(
-                    dataset or load_dataset(source or result.root),
+                    load_dataset(source or result.root) if dataset is None else dataset,
                     staging / "overlays",
                     count=overlays or None,
                     progress=progress,
