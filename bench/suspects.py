@@ -1,4 +1,4 @@
-"""How well `suspects` finds wrong labels, beside cleanlab's softmin score and beside models that have seen the labels.
+"""How well `suspects` finds wrong labels, compared with cleanlab's softmin and with models that have seen the labels.
 
     python bench/suspects.py --data skin --seeds 0 1 2 --weights FILE --set train.budget=null --set train.iterations=200
     python bench/suspects.py --data faces …     coarse labels against careful ones of the same images
@@ -7,7 +7,7 @@
 
 skin and steel: errors of seven kinds planted in 10 % of the masks of a copy. Real data are in MASKWRIGHT_REAL_DATA.
 cleanlab is not a dependency: `uv pip install --no-deps --target DIR cleanlab tqdm termcolor pandas
-python-dateutil pytz six`, and PYTHONPATH=DIR. `--work` keeps the trainings, so that a stopped bench goes on.
+python-dateutil pytz six`, and PYTHONPATH=DIR. `--work` keeps the trainings, so that a stopped bench can be resumed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def planted(name: str, seed: int, work: Path, options: argparse.Namespace) -> di
     result |= {
         "cleanlab": by_cleanlab(predicted, kinds),
         "in_sample": in_sample(copy, settings, folder, predicted, kinds),
-        "kind_told": told(found.suspects, errors),
+        "kind_told": kinds_right(found.suspects, errors),
         "folds": [fold.mIoU for fold in fold_facts(predicted)],
         "snapped": found.snapped,
         "wrong": found.wrong,
@@ -87,7 +87,7 @@ def by_cleanlab(predicted: OutOfFold, kinds: np.ndarray) -> dict[str, Any]:
 def in_sample(
     copy: Dataset, settings: Settings, folder: Path, predicted: OutOfFold, kinds: np.ndarray
 ) -> dict[str, Any]:
-    """The same detector beside a model that has learnt from these labels (but one, which validation needs)."""
+    """The same detector with a model that has learnt from these labels (but one, which validation needs)."""
     names = [sample.name for sample in predicted.samples]
     run = train_fold(settings.config, copy, [names[-1:], names[:-1]], 0, folder / "in-sample" / "run", None)
     seen = replace(predicted, folder=folder / "in-sample")
@@ -98,8 +98,8 @@ def in_sample(
     return ranking_scores(np.array([rows[name] for name in names]), kinds)
 
 
-def told(suspects: list[Any], errors: dict[str, str]) -> float:
-    """Of planted masks with a suspect, how often the likeliest one is of the planted kind."""
+def kinds_right(suspects: list[Any], errors: dict[str, str]) -> float:
+    """Of planted masks with a suspect, how often the most likely one is of the planted kind."""
     first: dict[str, str] = {}
     for one in suspects:
         first.setdefault(one.sample, one.kind)

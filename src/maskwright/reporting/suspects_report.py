@@ -1,4 +1,4 @@
-"""The sheet of suspects: whether the ranking can be believed, and the worst samples with what is wrong in them."""
+"""The sheet of suspects: how reliable the ranking is, and the worst samples with what is wrong in them."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True)
 class SuspectCard:
-    """A sample: its rank, its likeliest suspects with a close-up each, how many more there are, its views, and why
-    others are missing."""
+    """A sample: its rank, its most likely suspects with a close-up each, how many more there are, its pictures, and why
+    some are missing."""
 
     rank: int
     row: SuspectSample
@@ -186,7 +186,7 @@ def _card(
 
 def _pair(dataset: Dataset, sample: Sample | None, name: str) -> tuple[Pixels, Mask]:
     if sample is None:
-        raise DataError(f"{name}: is not in the dataset at hand")
+        raise DataError(f"{name}: is not in this dataset")
     return dataset.read(sample)
 
 
@@ -231,6 +231,6 @@ def _close_up(number: int, suspect: Suspect, image: Pixels, label: Mask, proposa
     return picture(
         drawn,
         "",
-        f"{suspect.sample}: region {number} from near, with the outlines of the label"
+        f"{suspect.sample}: close-up of region {number}, with the outlines of the label"
         + " and of the proposal" * (proposal is not None),
     )

@@ -20,6 +20,7 @@ from maskwright import __version__
 from maskwright.base.progress import say
 from maskwright.base.storage import atomic_write_json, next_free, require_absent
 from maskwright.base.systems import require_posix
+from maskwright.base.texts import plural
 from maskwright.base.work_folder import WorkFolder, unfinished
 from maskwright.config import seconds_of
 from maskwright.core.dataset import Dataset
@@ -59,11 +60,11 @@ def decide(
 ) -> Decision:
     """Estimates which way with the suspect samples of a dataset gives the best model.
 
-    `suspects` is the folder that the verb of that name has left, the newest when left out; a sample is suspect by a
+    `suspects` is an output folder of the verb of that name, the newest when left out; a sample is suspect by a
     region with `min_score` or more. `budget` is the wall time of everything: the first training takes its share, and
     all others do as many iterations. Their config is that of `plan` with `weights` and `overrides`; where these name
     `train.iterations` and no budget, that is the length. The test split has no part in it. The result goes to `out`, or
-    to `.maskwright/decision-001` beside the dataset; a call that was stopped or killed goes on with the same arguments.
+    to `.maskwright/decision-001` of the dataset; the same call resumes what was stopped or killed.
 
     Raises DataError when there are no suspects of this version of the dataset, and for fewer than 12 other samples;
     ConfigError for arguments out of range and a budget that is too short; Interrupted when it is stopped.
@@ -163,37 +164,39 @@ def _notes(dataset: Dataset, doubted: Collection[str], asked: DecideSettings, tr
     """What the numbers do not say."""
     height, width = trained.config.data.image_size
     notes = [
-        "an estimate: errors were planted in samples that are not suspect, whose own labels are taken for right, "
-        f"and a suspect is wrong as often as its score says; by {trained.config.model.name} at {width}x{height} "
-        f"in {trained.iterations} iterations, so a larger model or a longer training may answer differently",
+        "an estimate: errors were planted in samples that are not suspect, whose labels are assumed to be right, "
+        f"and a suspect is assumed to be wrong as often as its score says; by {trained.config.model.name} at "
+        f"{width}x{height} in {trained.iterations} iterations; a larger model or a longer training may answer otherwise",
         *trained.left_out,
     ]
     if asked.repeats == 1:
         notes.append(
-            "with one repeat the intervals know the choice of images, and not the luck of training and "
-            "planting; ask for more --repeats"
+            "with one repeat the intervals include the choice of images, but not the random variation of training "
+            "and planting; ask for more --repeats"
         )
     planted, wanted = (
         sum(counts)
         for counts in zip(*((len(repeat.planted), repeat.wanted) for repeat in trained.repeats), strict=True)
     )
     if planted < wanted:
-        notes.append(f"only {planted} of {wanted} errors could be planted, as other samples have no place for them")
+        notes.append(
+            f"only {planted} of {plural(wanted, 'error')} could be planted; other samples have no object for them"
+        )
     truth = np.concatenate([counts["repair"] for counts in trained.counts]).sum(0)
     trivial = most_frequent_baseline(truth, dataset.classes.names).mIoU
     if np.mean(way_scores(trained.counts)["repair"]) < trivial + _LEARNT:
         notes.append(
-            f"the models have learnt hardly anything: the most frequent class everywhere has mIoU "
-            f"{trivial:.4f}; give more --budget before you believe the verdict"
+            f"the models have learnt hardly anything: predicting the most frequent class everywhere has mIoU "
+            f"{trivial:.4f}; give more --budget before you rely on the verdict"
         )
     if trained.by_budget and trained.seconds > _LATE * asked.seconds:
         notes.append(
             f"took {trained.seconds:.0f} s instead of {asked.seconds:.0f} s, as the machine got slower after "
-            "the first training; the others were not cut, for equal lengths"
+            "the first training; the others were not shortened, so that all are equally long"
         )
     if tested := sum(sample.name in doubted and sample.split == "test" for sample in dataset.samples):
         notes.append(
-            f"{tested} more suspects are in the test split, which trains nothing and had no part in this; "
-            "mend them in any case, as all scores rest on them"
+            f"{plural(tested, 'more suspect sample')} in the test split, which is not trained on and was left out; "
+            "correct them in any case, since all scores depend on them"
         )
     return notes

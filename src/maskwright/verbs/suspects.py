@@ -12,6 +12,7 @@ from maskwright import __version__
 from maskwright.base.progress import say
 from maskwright.base.storage import atomic_write_json, next_free, require_absent
 from maskwright.base.systems import require_posix
+from maskwright.base.texts import plural
 from maskwright.base.work_folder import WorkFolder, unfinished
 from maskwright.config import RunConfig, seconds_of
 from maskwright.core.dataset import Dataset
@@ -41,7 +42,7 @@ KEPT = {FILE, PAGE, "probabilities", "proposals", "changes", "trust"}
 
 @dataclass(frozen=True)
 class Settings:
-    """What a search is decided by, besides the data."""
+    """What a search depends on, besides the data."""
 
     config: RunConfig
     folds: int
@@ -66,14 +67,14 @@ def suspects(
 
     Small models are trained on `folds` parts of the data in turn, within the wall time `budget`, and say what they see
     in the images that they have not seen. A detector learns from errors planted in these labels what wrong ones look
-    like beside that. `weights` and `overrides` (such as `train.iterations=300`) are those of `plan`.
+    like compared with that. `weights` and `overrides` (such as `train.iterations=300`) are those of `plan`.
     `background` is the class that stands for "no object": the background of the dataset when left out, "none" where
     every class is an object. `others` are further datasets with the same samples and other labels, which are compared.
     With `self_test` half of the budget is spent on a copy of the data with known errors, to measure how
     well it works here.
 
     The result lies in the folder `out`, by default `.maskwright/suspects-NNN` of the dataset, whose files do not
-    change, with the page `index.html`. What was stopped goes on from `out.unfinished` by the same call. Raises
+    change, with the page `index.html`. The same call resumes what was stopped, from `out.unfinished`. Raises
     ConfigError and DataError for what cannot be used.
     """
     require_posix("suspects")
@@ -175,14 +176,15 @@ def _notes(predicted: OutOfFold, found: Judged) -> list[str]:
     notes = list(predicted.left_out)
     if len(predicted.samples) < _FEW:
         notes.append(
-            f"only {len(predicted.samples)} samples: the models have seen little, so look at what they doubt with doubt"
+            f"only {plural(len(predicted.samples), 'sample')}: the models have learnt from few images, so check "
+            "yourself what they report"
         )
     notes.append(
-        "proposals follow the images' edges, which was measured to help here"
+        "proposals follow the edges of the images: measured on this dataset, this makes them better"
         if found.snapped
-        else "proposals do not follow the images' edges, since that was not measured to help here"
+        else "proposals do not follow the edges of the images: measured on this dataset, this makes them no better"
     )
     notes.append(
-        "scores are learnt from planted errors of seven kinds; errors of other kinds rank lower than they should"
+        "the detector has learnt from seven kinds of planted errors; errors of other kinds rank lower than they should"
     )
     return notes

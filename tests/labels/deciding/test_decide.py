@@ -93,7 +93,7 @@ def test_the_result_follows_from_the_evaluations(whole):
     assert stored["verdict"] == result.verdict and stored["question"]["minutes_of_repair"] == 12
     assert [row["way"] for row in stored["ways"]] == list(WAYS)
     text = result.human()
-    assert "simulated 2 times on the 16 others" in text and f"verdict: {result.reason}" in text
+    assert "simulated 2 times on 16 other samples" in text and f"verdict: {result.reason}" in text
     assert all(f"{first} - {second}" in text for first, second in PAIRS) and "12 min (4 masks, 3 min each)" in text
 
 
@@ -160,7 +160,7 @@ def test_the_test_split_has_no_part(data, whole, monkeypatch):
     result = asked(data)
     assert result.question.suspects == names[1:3] and [one.name for one in seen[0][3]] == names[3:-2]
     assert seen[0][4] == [[deciding.SuspectedError("swollen", 1.0, 60 / 32**2)]] * 2 and seen[0][5] == 2 / 17
-    assert any("1 more suspects are in the test split" in note for note in result.notes)
+    assert any("1 more suspect sample in the test split" in note for note in result.notes)
 
 
 def test_nothing_to_decide(data, capsys):

@@ -214,7 +214,7 @@ def test_apply_takes_over_the_sure_ones_and_undo_takes_them_back(copied, capsys)
 
 def test_nothing_so_sure_changes_nothing(copied, capsys):
     code, out, _ = run(capsys, "suspects", copied, "--apply", "--min-confidence", "1")
-    assert code == 0 and "no proposal is so sure" in out and not read_batches(copied)
+    assert code == 0 and "no proposal has this confidence" in out and not read_batches(copied)
 
 
 def test_a_dataset_that_has_changed_is_not_repaired(copied, capsys):

@@ -32,7 +32,7 @@ _TRAINING = 0.85  # of the budget; the rest is for planting and scoring
 
 @dataclass(frozen=True)
 class DecideSettings:
-    """What the trainings depend on, beside the suspects; see `decide`."""
+    """What the trainings depend on, besides the suspects; see `decide`."""
 
     source: Path
     repeats: int

@@ -156,7 +156,7 @@ def _doubt(evidence: Evidence, found: Sequence[Candidate], scores: Doubles) -> n
 
 
 def _distinct(found: Sequence[Candidate], scores: Doubles, size: tuple[int, ...]) -> Iterator[int]:
-    """The places of suspects, the likeliest first; of those about the same pixels only the first."""
+    """The places of suspects, the most likely first; of those about the same pixels only the first."""
     taken = np.zeros(size, np.bool_)
     for place in np.argsort(-scores, kind="stable").tolist():
         differing, window = found[place].differing, found[place].window

@@ -1,4 +1,5 @@
-"""Several label sets of the same images: how far they agree, and which of two labels models that saw neither believe.
+"""Several label sets of the same images: how far they agree, and with which of two labels models agree that saw
+neither.
 
 The models learn from the labels in one of the sets, which gives that set an advantage: what it does wrong everywhere
 looks right to them.
@@ -38,8 +39,8 @@ def require_same(own: Dataset, other: Dataset, name: str) -> None:
 
 def compare_labels(predicted: OutOfFold, other: Dataset, name: str) -> dict[str, Any]:
     """Compares the labels with those of `other`, over the samples that both have, in the pixels that neither ignores:
-    `agreement` is the mIoU of the two, `preferred` counts the samples by which label the models believe where the two
-    differ, `worst` are the samples that agree least. DataError for what `require_same` refuses."""
+    `agreement` is the mIoU of the two, `preferred` counts the samples by the label that the models agree with where
+    the two differ, `worst` are the samples that agree least. DataError for what `require_same` refuses."""
     own, classes = predicted.dataset, len(predicted.dataset.classes)
     require_same(own, other, name)
     others = {sample.name: sample for sample in other.samples if sample.labelled}
@@ -80,7 +81,7 @@ def compare_labels(predicted: OutOfFold, other: Dataset, name: str) -> dict[str,
 
 
 def preferred_label(predicted: OutOfFold, sample: Any, first: Any, second: Any) -> str:
-    """Which of two labels (H, W) of a sample the models believe where they differ: "this" (`first`), "other" or
+    """Which of two labels (H, W) of a sample the models agree with where they differ: "this" (`first`), "other" or
     "undecided"."""
     probabilities = predicted.read(sample)
     height, width = predicted.geometry.inner(first.shape)

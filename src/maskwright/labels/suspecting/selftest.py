@@ -43,9 +43,9 @@ def self_test(
 
     `precision`: share of planted masks among the first k samples; `kinds`: by kind the number planted, the average
     precision of the samples with that kind against those without any, and the share that has a suspect;
-    `average_precision` of all; `baselines`: the same by `softmin` alone; `proposals`: all taken over, of the suspects
-    of planted masks, the share that is better and worse for it, and the mean mIoU before and after; `clean`: masks
-    without a planted error that are worse if all proposals are taken over. Judged by the labels as they are.
+    `average_precision` of all; `baselines`: the same by `softmin` alone; `proposals`: all applied, of the suspects of
+    planted masks, the share that is better and worse for it, and the mean mIoU before and after; `clean`: masks
+    without a planted error that are worse if all proposals are applied. Judged by the labels as they are.
     """
     planted = plant_copy(data, dataset, background, seed, folder)
     copy = load_dataset(folder / "data")
@@ -130,7 +130,7 @@ def ranking_scores(scores: npt.NDArray[np.float64], kinds: npt.NDArray[np.str_])
 def _repairs(
     dataset: Dataset, predicted: OutOfFold, suspects: Sequence[Suspect], planted: dict[str, str]
 ) -> dict[str, Any]:
-    """What taking over these proposals does to the masks."""
+    """What applying these proposals does to the masks."""
     numbers: dict[str, list[int]] = {}
     for one in suspects:
         numbers.setdefault(one.sample, []).append(one.number)
