@@ -166,7 +166,7 @@ def _notes(dataset: Dataset, doubted: Collection[str], asked: DecideSettings, tr
     notes = [
         "an estimate: errors were planted in samples that are not suspect, whose labels are assumed to be right, "
         f"and a suspect is assumed to be wrong as often as its score says; by {trained.config.model.name} at "
-        f"{width}x{height} in {trained.iterations} iterations; a larger model or a longer training may answer otherwise",
+        f"{width}x{height} in {trained.iterations} iterations; a larger model or a longer training may differ",
         *trained.left_out,
     ]
     if asked.repeats == 1:
