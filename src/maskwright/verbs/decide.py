@@ -27,7 +27,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
 from maskwright.core.hashes import file_hash
 from maskwright.core.sample import Sample
-from maskwright.data.opening import load_dataset
+from maskwright.data.opening import folder_of, load_dataset
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.metrics import most_frequent_baseline
 from maskwright.labels.deciding.estimating import choose_way, way_differences, way_scores
@@ -46,7 +46,7 @@ _LEARNT = 0.05  # mIoU above the most frequent class everywhere, for models that
 
 
 def decide(
-    folder: str | Path,
+    data: str | Path | Dataset,
     *,
     suspects: str | Path | None = None,
     min_score: float = 0.5,
@@ -60,17 +60,18 @@ def decide(
 ) -> Decision:
     """Estimates which way with the suspect samples of a dataset gives the best model.
 
-    `suspects` is an output folder of the verb of that name, the newest when left out; a sample is suspect by a
-    region with `min_score` or more. `budget` is the wall time of everything: the first training takes its share, and
-    all others do as many iterations. Their config is that of `plan` with `weights` and `overrides`; where these name
-    `train.iterations` and no budget, that is the length. The test split has no part in it. The result goes to `out`, or
-    to `.maskwright/decision-001` of the dataset; the same call resumes what was stopped or killed.
+    `data` is its folder, its `dataset.yaml`, or a Dataset that was loaded from one, whose folder is used. `suspects` is
+    an output folder of the verb of that name, the newest when left out; a sample with a region of `min_score` or more
+    is suspect. `budget` is the wall time of everything: the first training takes its share, and all others do as many
+    iterations. Their config is that of `plan` with `weights` and `overrides`; where these name `train.iterations` and
+    no budget, that is the length. The test split has no part in it. The result goes to `out`, or to
+    `.maskwright/decision-001` of the dataset; the same call resumes what was stopped or killed.
 
     Raises DataError when there are no suspects of this version of the dataset, and for fewer than 12 other samples;
     ConfigError for arguments out of range and a budget that is too short; Interrupted when it is stopped.
     """
     require_posix("decide")
-    asked = DecideSettings(Path(folder), repeats, _seconds(budget), weights, overrides, seed)
+    asked = DecideSettings(folder_of(data, "decide"), repeats, _seconds(budget), weights, overrides, seed)
     for name, value, right in (
         ("--min-score", min_score, 0 <= min_score <= 1),
         ("--repeats", repeats, repeats >= 1),

@@ -17,7 +17,7 @@ from maskwright.base.work_folder import WorkFolder, unfinished
 from maskwright.config import RunConfig, seconds_of
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
-from maskwright.data.opening import load_dataset
+from maskwright.data.opening import folder_of, load_dataset
 from maskwright.errors import ConfigError
 from maskwright.labels.suspecting.detector import learn
 from maskwright.labels.suspecting.evidence import evidence_reader
@@ -51,7 +51,7 @@ class Settings:
 
 
 def suspects(
-    data: str | Path,
+    data: str | Path | Dataset,
     *,
     out: str | Path | None = None,
     budget: str = "10m",
@@ -59,7 +59,7 @@ def suspects(
     seed: int = 0,
     weights: str | None = None,
     background: str | None = None,
-    others: Sequence[str | Path] = (),
+    others: Sequence[str | Path | Dataset] = (),
     self_test: bool = False,
     overrides: Sequence[str] = (),
 ) -> SuspectsResult:
@@ -70,6 +70,7 @@ def suspects(
     like compared with that. `weights` and `overrides` (such as `train.iterations=300`) are those of `plan`.
     `background` is the class that stands for "no object": the background of the dataset when left out, "none" where
     every class is an object. `others` are further datasets with the same samples and other labels, which are compared.
+    `data` is a folder, its `dataset.yaml`, or a Dataset that was loaded from one, whose folder is used.
     With `self_test` half of the budget is spent on a copy of the data with known errors, to measure how
     well it works here.
 
@@ -78,19 +79,23 @@ def suspects(
     ConfigError and DataError for what cannot be used.
     """
     require_posix("suspects")
-    home = home_of(Path(data))
+    source = folder_of(data, "suspects")
+    home = home_of(source)
     folder = Path(out) if out is not None else next_free(home / FOLDER, "suspects")
     require_absent(folder)
     try:
         seconds = seconds_of(budget)
     except ValueError as error:
         raise ConfigError(f"--budget: {error}") from None
-    dataset = load_dataset(data)
+    dataset = load_dataset(source)
     dataset.require_contrast()
-    sets = [(load_dataset(other), str(other)) for other in others]
+    sets = [
+        (other, str(other.root)) if isinstance(other, Dataset) else (load_dataset(other), str(other))
+        for other in others
+    ]
     for labels, name in sets:
         require_same(dataset, labels, name)
-    config = small_config(data, budget, weights, overrides)
+    config = small_config(source, budget, weights, overrides)
     settings = Settings(config, folds, seed, dataset.classes.background_of(background))
     share = seconds / (2 if self_test else 1) if config.train.budget else None
     version = dataset.version()
@@ -109,7 +114,7 @@ def suspects(
         work = held.path
         tested = (
             test_itself(
-                Path(data),
+                source,
                 dataset,
                 settings.background,
                 seed,
@@ -122,7 +127,7 @@ def suspects(
         predicted, found = search(dataset, settings, work, share)
         result = SuspectsResult(
             dataset.name,
-            Path(data),
+            source,
             folder,
             dataset.classes,
             version,

@@ -167,7 +167,7 @@ def test_nothing_to_decide(data, capsys):
     before = fingerprint(data)
     write_suspects(data, [suspect_row(load_dataset(data).samples[0].name, score=0.4)], "suspects-010")
     (data / FOLDER / "suspects-011").mkdir()  # not finished
-    result = maskwright.decide(data)
+    result = maskwright.decide(load_dataset(data))  # a Dataset stands for its folder
     assert result.verdict == "nothing" and result.folder is None and result.to_dict()["ways"] == []
     for arguments in ([], ["--json"]):
         with pytest.raises(SystemExit) as stopped:

@@ -13,12 +13,14 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.edits import Batch, add_edits, home_of, mask_edit
 from maskwright.core.masks import Mask
 from maskwright.core.sample import INDEX, Sample, read_grey, read_mask
-from maskwright.data.opening import load_dataset
+from maskwright.data.opening import folder_of, load_dataset
 from maskwright.errors import ConfigError, DataError
 from maskwright.labels.suspecting.stored import newest_suspects, read_stored
 
 
-def apply_proposals(data: str | Path, *, min_confidence: float = 0.9, folder: str | Path | None = None) -> Batch | None:
+def apply_proposals(
+    data: str | Path | Dataset, *, min_confidence: float = 0.9, folder: str | Path | None = None
+) -> Batch | None:
     """Applies the proposals of at least that confidence (0..1), as one batch of edits in the journal of the dataset
     `data`; its files are not changed, and `edits --undo` undoes the batch. None when no proposal has such a confidence.
 
@@ -27,9 +29,10 @@ def apply_proposals(data: str | Path, *, min_confidence: float = 0.9, folder: st
     """
     if not 0 <= min_confidence <= 1:
         raise ConfigError(f"--min-confidence {min_confidence}: give a number from 0 to 1")
-    home = home_of(Path(data))
+    source = folder_of(data, "suspects")
+    home = home_of(source)
     stored = read_stored(Path(folder) if folder is not None else newest_suspects(home))
-    dataset = load_dataset(data)
+    dataset = load_dataset(source)
     stored.require_version(dataset)
     chosen: dict[str, list[int]] = {}
     for one in stored.suspects:
