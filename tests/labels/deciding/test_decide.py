@@ -158,8 +158,8 @@ def test_the_test_split_has_no_part(data, whole, monkeypatch):
     seen = []
     monkeypatch.setattr(deciding, "train_ways", lambda *given: seen.append(given) or whole.trained)
     result = asked(data)
-    assert result.question.suspects == names[1:3] and [one.name for one in seen[0][3]] == names[3:-2]
-    assert seen[0][4] == [[deciding.SuspectedError("swollen", 1.0, 60 / 32**2)]] * 2 and seen[0][5] == 2 / 17
+    assert result.question.suspects == names[1:3] and [one.name for one in seen[0][2]] == names[3:-2]
+    assert seen[0][3] == [[deciding.SuspectedError("swollen", 1.0, 60 / 32**2)]] * 2 and seen[0][4] == 2 / 17
     assert any("1 more suspect sample in the test split" in note for note in result.notes)
 
 

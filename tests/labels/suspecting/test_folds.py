@@ -187,7 +187,7 @@ def test_what_was_deleted_is_predicted_again(data, tmp_path, whole):
 def test_seconds_are_shared(data, tmp_path, monkeypatch):
     budgets = []
 
-    def noted(settings, *, out, splits):
+    def noted(settings, **_):
         budgets.append((settings.train.budget, settings.train.iterations))
         raise Interrupted("stopped")
 

@@ -237,7 +237,7 @@ def test_unfinished_work_on_something_else_is_refused(tmp_path, monkeypatch, cha
     monkeypatch.setattr(verb, "search", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(Interrupted):
         asked(load_dataset(home))  # which stands for its folder
-    with pytest.raises(ConfigError, match=f"holds unfinished work with other settings: {key} .*; give the same again"):
+    with pytest.raises(ConfigError, match=f"holds unfinished work with other settings: {key}.*; give the same again"):
         asked(home, **changed)
 
 
