@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from maskwright.base.storage import exclusive_lock
-from maskwright.base.work_folder import FACTS, WorkFolder, differences, unfinished
+from maskwright.base.work_folder import FACTS, WorkFolder, differing_facts, work_folder_of
 from maskwright.errors import ConfigError, DataError, Interrupted, LockedError
 
 FACTS_NOW = {"seed": 1, "config": {"train": {"rate": 0.5, "folder": Path("a")}}}
@@ -14,7 +14,7 @@ FACTS_NOW = {"seed": 1, "config": {"train": {"rate": 0.5, "folder": Path("a")}}}
 
 @pytest.fixture
 def work(tmp_path):
-    return WorkFolder(unfinished(tmp_path / "out"), FACTS_NOW)
+    return WorkFolder(work_folder_of(tmp_path / "out"), FACTS_NOW)
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), Interrupted("run: stopped; resume the run")])
@@ -109,5 +109,5 @@ def test_removed_work_leaves_nothing(work, tmp_path):
 
 
 def test_differences_name_what_is_only_in_one():
-    assert differences({"a": 1, "b": [1]}, {"a": 1, "c": 2}) == ["b ([1] then, None now)", "c (None then, 2 now)"]
-    assert differences({"a": {"b": 1}}, {"a": {"b": 1}}) == []
+    assert differing_facts({"a": 1, "b": [1]}, {"a": 1, "c": 2}) == ["b ([1] then, None now)", "c (None then, 2 now)"]
+    assert differing_facts({"a": {"b": 1}}, {"a": {"b": 1}}) == []

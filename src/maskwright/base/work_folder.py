@@ -36,7 +36,7 @@ FACTS, LOCK = "facts.json", ".lock"
 _LONGEST = 24  # characters of a value that a message shows; hashes and lists are longer
 
 
-def unfinished(out: Path) -> Path:
+def work_folder_of(out: Path) -> Path:
     """The work folder of the output `out`."""
     return out.with_name(f"{out.name}.unfinished")
 
@@ -79,7 +79,7 @@ class WorkFolder:
     def _claim(self, restart: bool) -> None:
         file, facts = self.path / FACTS, jsonable(self.facts)
         if file.exists():
-            differing = differences(read_json(file), facts)
+            differing = differing_facts(read_json(file), facts)
             if not differing:
                 return
             if not restart:
@@ -94,13 +94,13 @@ class WorkFolder:
         atomic_write_json(file, facts)
 
 
-def differences(before: Any, now: Any, name: str = "") -> list[str]:
+def differing_facts(before: Any, now: Any, name: str = "") -> list[str]:
     """What differs in two values of JSON, by dotted names, with both values where these are short."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
             one
             for key in dict.fromkeys([*before, *now])
-            for one in differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+            for one in differing_facts(before.get(key), now.get(key), f"{name}.{key}" if name else key)
         ]
     if before == now:
         return []

@@ -21,7 +21,7 @@ from maskwright.base.progress import say
 from maskwright.base.storage import atomic_write_json, next_free, require_absent
 from maskwright.base.systems import require_posix
 from maskwright.base.texts import plural
-from maskwright.base.work_folder import WorkFolder, unfinished
+from maskwright.base.work_folder import WorkFolder, work_folder_of
 from maskwright.config import seconds_of
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
@@ -119,7 +119,7 @@ def decide(
         "seed": seed,
     }
     say(f"decision: {target}")
-    with WorkFolder(unfinished(target), facts).held() as held:
+    with WorkFolder(work_folder_of(target), facts).held() as held:
         work = held.path
         models = [_wrongs(dataset, usable[name], found) for name, found in doubted.items()]
         trained = train_ways(asked, dataset, trusted, models, len(doubted) / len(usable), work)

@@ -13,7 +13,7 @@ from maskwright.base.progress import say
 from maskwright.base.storage import atomic_write_json, next_free, require_absent
 from maskwright.base.systems import require_posix
 from maskwright.base.texts import plural
-from maskwright.base.work_folder import WorkFolder, unfinished
+from maskwright.base.work_folder import WorkFolder, work_folder_of
 from maskwright.config import RunConfig, seconds_of
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
@@ -110,7 +110,7 @@ def suspects(
         "seconds": seconds,
     }
     say(f"suspects folder: {folder}")
-    with WorkFolder(unfinished(folder), facts).held() as held:
+    with WorkFolder(work_folder_of(folder), facts).held() as held:
         work = held.path
         tested = (
             test_itself(

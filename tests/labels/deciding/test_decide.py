@@ -98,7 +98,7 @@ def test_the_result_follows_from_the_evaluations(whole):
 
 
 def test_a_decision_that_was_killed_goes_on(whole, data, monkeypatch):
-    score, train, scored, trained = running.score, training.train_part, [], []
+    score, train, scored, trained = running.held_out_counts, training.train_part, [], []
     monkeypatch.setattr(
         training, "train_part", lambda *given, **named: trained.append(named["out"]) or train(*given, **named)
     )
@@ -110,14 +110,14 @@ def test_a_decision_that_was_killed_goes_on(whole, data, monkeypatch):
             scored.append(run.path)
             return score(run)
 
-        monkeypatch.setattr(running, "score", dying)
+        monkeypatch.setattr(running, "held_out_counts", dying)
         with pytest.raises(Interrupted, match=r"decision-001\.unfinished: stopped; the same command resumes it"):
             asked(data)
     with pytest.raises(
         ConfigError, match=r"decision-001\.unfinished: holds .* other settings: seed \(0 then, 1 now\);"
     ):
         asked(data, seed=1)
-    monkeypatch.setattr(running, "score", score)
+    monkeypatch.setattr(running, "held_out_counts", score)
     assert numbers(asked(data)) == numbers(whole.result)
     assert len(trained) == len({*trained}) == 6
     assert {path.name for path in (data / FOLDER).iterdir()} - {"hashes.json"} == {"decision-001", "suspects-001"}

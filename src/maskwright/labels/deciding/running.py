@@ -95,7 +95,7 @@ def train_ways(
             run = train_one_of(len(WAYS) * asked.repeats, "--repeats", own, folder / way, (names, repeat.held_out))
             if run == first:
                 config = run.config()  # with the length and everything else that was measured
-            found[way] = score(run)
+            found[way] = held_out_counts(run)
             state["spent"] += time.monotonic() - began
             began = time.monotonic()
             atomic_write_json(table, state)
@@ -137,7 +137,7 @@ def _config(asked: DecideSettings, first: Run) -> RunConfig:
     return config.model_copy(update={"train": config.train.model_copy(update=changed)})
 
 
-def score(run: Run) -> Counts:
+def held_out_counts(run: Run) -> Counts:
     """The counts (N, K, K) int64 of the held-out images of a finished run, evaluated unless that was done."""
     import torch
 
