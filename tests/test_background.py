@@ -132,7 +132,7 @@ def test_init_takes_the_black_class_of_colour_masks(tmp_path):
         mask[:30] = 255, 0, 0  # more of it than of black
         write(tmp_path / f"images/{number}.png", np.full((40, 40, 3), 60 * number, np.uint8))
         write(tmp_path / f"masks/{number}.png", mask)
-    assert "background: 1  # the class that is black in the masks" in init(tmp_path)[0].read_text()
+    assert "background: 1  # the class that is black in the masks" in init(tmp_path).file.read_text()
 
 
 def test_the_audit_counts_masks_of_nothing_but_the_background(tmp_path):

@@ -308,7 +308,7 @@ LABELME_ROWS = [
         Row("annotation", "labelme", kind, breaks, "warning", says)
         for kind, breaks, says in [
             *(
-                (f"polygon {kind}", shape(points=points), "1 shapes have no label, too few points")
+                (f"polygon {kind}", shape(points=points), "1 shape has no label, too few points")
                 for kind, points in {
                     "with NaN": [[NAN, 1], [6, 1], [6, 5]],
                     "with infinity": [[INF, 1], [6, 1], [6, 5]],
@@ -319,36 +319,36 @@ LABELME_ROWS = [
                     "without points": None,
                 }.items()
             ),
-            ("shape without a label", shape(label=None), "1 shapes have no label"),
-            ("shape that is no object", edit(SHEET, lambda data: data["shapes"].append("x")), "1 shapes have no label"),
-            ("shape of an unknown type", shape(shape_type="cloud"), "1 shapes are of an unknown type"),
-            ("point and line", shape(shape_type="line"), "1 points and lines cover no pixels"),
+            ("shape without a label", shape(label=None), "1 shape has no label"),
+            ("shape that is no object", edit(SHEET, lambda data: data["shapes"].append("x")), "1 shape has no label"),
+            ("shape of an unknown type", shape(shape_type="cloud"), "1 shape is of an unknown type"),
+            ("point and line", shape(shape_type="line"), "1 point or line covers no pixels"),
             ("label that is no class", shape(label="unicorn"), "'unicorn', which is no class"),
-            ("mask that is no PNG", shape(shape_type="mask", points=CORNERS, mask="!!!"), "1 masks are no PNG"),
+            ("mask that is no PNG", shape(shape_type="mask", points=CORNERS, mask="!!!"), "1 mask is no PNG"),
             (
                 "mask that is a GIF",
                 shape(shape_type="mask", points=CORNERS, mask=png(LABELS[:3, :4], "GIF")),
-                "1 masks are no PNG",
+                "1 mask is no PNG",
             ),
             (
                 "mask of another size than its box",
                 shape(shape_type="mask", points=CORNERS, mask=png(LABELS)),
-                "1 masks are no PNG",
+                "1 mask is no PNG",
             ),
             (
                 "mask with a box of 1e9 x 1e9 pixels",
                 shape(shape_type="mask", points=[[0, 0], [1e9, 1e9]], mask=png(LABELS)),
-                "1 masks are no PNG",
+                "1 mask is no PNG",
             ),
             (
                 "image size of 1e9 x 1e9",
                 edit(SHEET, lambda data: data.update(imageHeight=10**9, imageWidth=10**9)),
-                "1 files have an image size that is none",
+                "1 file has an image size that is none",
             ),
             (
                 "image size as text",
                 edit(SHEET, lambda data: data.update(imageHeight="8")),
-                "1 files have an image size that is none",
+                "1 file has an image size that is none",
             ),
         ]
     ),
@@ -374,7 +374,7 @@ LABELME_ROWS = [
         "imagePath of another machine",
         edit(SHEET, lambda data: data.update(imagePath="C:\\Users\\me\\000.png")),
         "note",
-        "1 files have an imagePath that leads elsewhere",
+        "1 file has an imagePath that leads elsewhere",
     ),
     Row(
         "annotation",
@@ -390,7 +390,7 @@ LABELME_ROWS = [
         "second file about the same image",
         lambda d: (d / "train/000 copy.json").write_bytes((d / SHEET).read_bytes()),
         "warning",
-        "1 files annotate an image that another one annotates",
+        "1 file annotates an image that another one annotates",
         changes=True,
     ),
     Row(
@@ -399,7 +399,7 @@ LABELME_ROWS = [
         "JSON file of something else",
         put("package.json", '{"name": 1}'),
         "note",
-        "1 JSON files are not of LabelMe",
+        "1 JSON file is not of LabelMe",
     ),
     Row(
         "annotation",
@@ -407,7 +407,7 @@ LABELME_ROWS = [
         "polygon with 1e9",
         shape(points=[[1e9, 1], [6, 1], [6, 5]]),
         "note",
-        "1 shapes reach outside",
+        "1 shape reaches outside",
         changes=True,
     ),
     Row(
@@ -459,7 +459,7 @@ SEMANTIC_ROWS = [
         "mask of no image",
         put_image("masks/other.png", LABELS),
         "warning",
-        "1 masks belong to no image",
+        "1 mask belongs to no image",
     ),
     Row(
         "annotation",
@@ -475,7 +475,7 @@ SEMANTIC_ROWS = [
         "two masks that differ in their ending",
         put_image("masks/000.bmp", LABELS, "BMP"),
         "warning",
-        "1 files have the name of another one",
+        "1 file has the name of another one",
         changes=True,
     ),
     Row(
@@ -484,7 +484,7 @@ SEMANTIC_ROWS = [
         "image that is not there",
         remove("images/000.png"),
         "warning",
-        "1 masks belong to no image",
+        "1 mask belongs to no image",
         changes=True,
     ),
 ]

@@ -80,20 +80,20 @@ YOLO_ROWS = [
     *(
         Row("annotation", "yolo_seg", f"line: {kind}", line(text), "warning", says)
         for kind, text, says in [
-            ("NaN", "0 nan 0.5 0.4 0.2", "1 lines are no `class cx cy width height`"),
-            ("infinity", "0 inf 0.5 0.4 0.2", "1 lines are no"),
-            ("1e300", "0 1e300 0.5 0.4 0.2", "1 regions have coordinates far outside 0..1"),
-            ("1e9", "0 1e9 0.5 0.4 0.2", "1 regions have coordinates far outside"),
-            ("pixels in place of shares", "0 12 17 40 80", "1 regions have coordinates far outside"),
-            ("outside the image", "0 1.5 0.5 0.4 0.2", "1 regions have no area inside"),
-            ("no width", "0 0.5 0.5 0 0.2", "1 regions have no area"),
-            ("negative class", "-1 0.5 0.5 0.4 0.2", "1 lines are no"),
-            ("half a class", "0.5 0.5 0.5 0.4 0.2", "1 lines are no"),
-            ("class that is a word", "cat 0.5 0.5 0.4 0.2", "1 lines are no"),
-            ("too few numbers", "0 0.5 0.5 0.4", "1 lines are no"),
-            ("commas", "0,0.5,0.5,0.4,0.2", "1 lines are no"),
-            ("NUL", "0 0.5 0.5 0.4 0.\0", "1 lines are no"),
-            ("class without a name", "9 0 0 1 0 1 1", "1 regions have a class number without a name"),
+            ("NaN", "0 nan 0.5 0.4 0.2", "1 line is no `class cx cy width height`"),
+            ("infinity", "0 inf 0.5 0.4 0.2", "1 line is no"),
+            ("1e300", "0 1e300 0.5 0.4 0.2", "1 region has coordinates far outside 0..1"),
+            ("1e9", "0 1e9 0.5 0.4 0.2", "1 region has coordinates far outside"),
+            ("pixels in place of shares", "0 12 17 40 80", "1 region has coordinates far outside"),
+            ("outside the image", "0 1.5 0.5 0.4 0.2", "1 region has no area inside"),
+            ("no width", "0 0.5 0.5 0 0.2", "1 region has no area"),
+            ("negative class", "-1 0.5 0.5 0.4 0.2", "1 line is no"),
+            ("half a class", "0.5 0.5 0.5 0.4 0.2", "1 line is no"),
+            ("class that is a word", "cat 0.5 0.5 0.4 0.2", "1 line is no"),
+            ("too few numbers", "0 0.5 0.5 0.4", "1 line is no"),
+            ("commas", "0,0.5,0.5,0.4,0.2", "1 line is no"),
+            ("NUL", "0 0.5 0.5 0.4 0.\0", "1 line is no"),
+            ("class without a name", "9 0 0 1 0 1 1", "1 region has a class number without a name"),
         ]
     ),
     Row(
@@ -102,7 +102,7 @@ YOLO_ROWS = [
         "line: predicted, with a confidence",
         line("0 0.5 0.5 0.4 0.2 0.9"),
         "note",
-        "1 lines end with a confidence",
+        "1 line ends with a confidence",
         changes=True,
     ),
     Row(
@@ -111,7 +111,7 @@ YOLO_ROWS = [
         "line: reaches outside",
         line("0 -0.2 0 1 0 1 1"),
         "note",
-        "1 regions reach outside",
+        "1 region reaches outside",
         changes=True,
     ),
     Row(
@@ -130,7 +130,7 @@ YOLO_ROWS = [
         "text file: 200,000 points in a line",
         put(TEXT, "0 " + "0.5 " * 200_000),
         "warning",
-        "1 regions have no area",
+        "1 region has no area",
         changes=True,
     ),
     Row(
@@ -139,7 +139,7 @@ YOLO_ROWS = [
         "YAML: number of classes that is not that of the names",
         swap(YAML, "nc: 2", "nc: 5"),
         "warning",
-        "1 files have an `nc`",
+        "1 file has an `nc`",
     ),
     Row(
         "annotation",
@@ -147,7 +147,7 @@ YOLO_ROWS = [
         "YAML: one name for two classes",
         put(YAML, SPLITS + "names: [class_1, class_1]\n"),
         "warning",
-        "1 class names stand for several numbers",
+        "1 class name stands for several numbers",
         changes=True,
     ),
     Row(
@@ -156,7 +156,7 @@ YOLO_ROWS = [
         "YAML: folder that is not there",
         put(YAML, NAMES + "train: images/train\nval: gone\n"),
         "warning",
-        "1 folders, lists or images are named and not there",
+        "1 folder, list or image is named and not there",
         changes=True,
     ),
     Row(
@@ -165,7 +165,7 @@ YOLO_ROWS = [
         "YAML: path of another machine, 15,000 characters",
         put(YAML, NAMES + f"path: {LONG}\n" + SPLITS),
         "note",
-        "1 paths lead elsewhere",
+        "1 path leads elsewhere",
     ),
     Row(
         "annotation",
@@ -176,7 +176,7 @@ YOLO_ROWS = [
             put("l.txt", "images/train/000.png\nimages/train/001.png\nimages/x.png\n"),
         ),
         "warning",
-        "1 listed images are not there",
+        "1 listed image is not there",
         changes=True,
     ),
     Row(
@@ -185,7 +185,7 @@ YOLO_ROWS = [
         "image that cannot be read",
         put("images/train/000.png", "x"),
         "warning",
-        "1 labelled images cannot be read",
+        "1 labelled image cannot be read",
     ),
     Row(
         "annotation",
@@ -193,6 +193,6 @@ YOLO_ROWS = [
         "two images for one text file",
         lambda d: (d / "images/train/000.jpg").write_bytes((d / "images/train/000.png").read_bytes()),
         "warning",
-        "1 images are listed again, or share a text file",
+        "1 image is listed again, or shares a text file",
     ),
 ]

@@ -145,13 +145,13 @@ CVAT_ROWS = [
                 ]
             ),
             ("label that is no class", box(label="unicorn"), "'unicorn', which is no class"),
-            ("line, points, cuboid", element("polyline", points="1,2;3,4"), "1 lines are left out"),
+            ("line, points, cuboid", element("polyline", points="1,2;3,4"), "1 line is left out"),
             (
                 "tag of the whole image",
                 swap(XML, "</image>", '<tag label="x"/></image>'),
-                "1 tags of whole images are left out",
+                "1 tag of a whole image is left out",
             ),
-            ("element of an unknown kind", element("cloud"), "1 elements of unknown kinds"),
+            ("element of an unknown kind", element("cloud"), "1 element of an unknown kind"),
             (
                 "image of 1e6 x 1e6 pixels",
                 swap(XML, 'width="64"', 'width="99999999"'),
@@ -174,7 +174,7 @@ CVAT_ROWS = [
                     "</annotations>",
                     '<image id="9" name="000.png" subset="train" width="64" height="48"/></annotations>',
                 ),
-                "1 images stand there again",
+                "1 image is listed again",
             ),
         ]
     ),
@@ -184,7 +184,7 @@ CVAT_ROWS = [
         "image name of 5,000 characters",
         swap(XML, 'name="000.png"', f'name="{"x" * 5000}.png"'),
         "warning",
-        "1 image files are not there",
+        "1 image file is not there",
         changes=True,
     ),
     Row(
@@ -204,7 +204,7 @@ CVAT_ROWS = [
         "polygon that reaches far outside",
         element("polygon", points="-999999,-999999;999999,0;0,999999"),
         "note",
-        "1 shapes reach outside",
+        "1 shape reaches outside",
         changes=True,
     ),
     Row(
@@ -213,7 +213,7 @@ CVAT_ROWS = [
         "run lengths of 20 gigapixels outside",
         mask("0,4294967295,4294967295,0,1410065410", 10**5, 10**5),
         "note",
-        "1 shapes reach outside",
+        "1 shape reaches outside",
         changes=True,
     ),
     Row(
@@ -222,7 +222,7 @@ CVAT_ROWS = [
         "attributes and occlusion",
         box(occluded=1),
         "note",
-        "1 marks of occlusion are left out",
+        "1 mark of occlusion is left out",
         changes=True,
     ),
 ]
@@ -267,7 +267,7 @@ CVAT_MASK_ROWS = [
         "list: image without a mask",
         swap(LIST, "000", "nothing\n000"),
         "warning",
-        "1 images are not there",
+        "1 image is not there",
         changes=True,
     ),
     Row(
@@ -276,7 +276,7 @@ CVAT_MASK_ROWS = [
         "list: name of 5,000 characters",
         swap(LIST, "000", "x" * 5000 + "\n000"),
         "warning",
-        "1 images are not there",
+        "1 image is not there",
         changes=True,
     ),
     Row(
@@ -285,7 +285,7 @@ CVAT_MASK_ROWS = [
         "list: name given twice",
         swap(LIST, "000", "000\n000"),
         "warning",
-        "1 images stand in the lists again",
+        "1 image is listed again",
     ),
     Row(
         "annotation",
@@ -293,7 +293,7 @@ CVAT_MASK_ROWS = [
         "list: mask that is in none",
         swap(LIST, "000\n", ""),
         "warning",
-        "1 masks are in no list",
+        "1 mask is in no list",
         changes=True,
     ),
     Row("annotation", "cvat_masks", "mask: no image", put(CLASS, "garbage"), "error", UNREADABLE),
@@ -330,7 +330,7 @@ CVAT_MASK_ROWS = [
         "mask: two that differ in their ending",
         put_image("SegmentationClass/000.bmp", COLOURS[LABELS], "BMP"),
         "warning",
-        "1 files have the name of another one",
+        "1 file has the name of another one",
         changes=True,
     ),
     Row("annotation", "cvat_masks", "image that is not there", remove("JPEGImages/000.png"), "error", "no such file"),
@@ -422,7 +422,7 @@ VOC_ROWS = [
         "box with 1e9",
         bound(1, 1, "1e9", "1e9"),
         "note",
-        "1 objects reach outside",
+        "1 object reaches outside",
         changes=True,
     ),
     Row(
@@ -457,7 +457,7 @@ VOC_ROWS = [
         "list: image that is not there",
         swap(LIST, "000", "../../etc/passwd\n000"),
         "warning",
-        "1 lines name no image of this folder",
+        "1 line names no image of this folder",
     ),
     Row(
         "annotation",
@@ -465,7 +465,7 @@ VOC_ROWS = [
         "list: image of two splits",
         lambda d: (d / "ImageSets/Segmentation/val.txt").write_text("000\n002\n"),
         "warning",
-        "1 images stand in several splits",
+        "1 image is in several splits",
     ),
     Row("annotation", "voc", "mask: no image", put(CLASS, "garbage"), "error", UNREADABLE),
     Row(

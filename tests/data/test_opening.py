@@ -10,7 +10,7 @@ from PIL import Image
 from helpers import make_dataset, write
 from maskwright.core.regions import Polygon
 from maskwright.data.formats import FORMATS
-from maskwright.data.formats.source import Item, Label, Mark, Source
+from maskwright.data.formats.source import AnnotationSet, Item, Label, Mark
 from maskwright.data.opening import detect, folder_of, init, load_dataset
 from maskwright.errors import ConfigError, DataError
 
@@ -21,7 +21,7 @@ def opened(monkeypatch, tmp_path, labels, marks=(), yaml=None, **source):
     """A dataset of one image that the reader of `coco` is told to return."""
     write(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
     item = Item("a", tmp_path / "a.png", tmp_path / "a.json", size=(6, 8), marks=list(marks))
-    given = Source(labels, [item], **source)
+    given = AnnotationSet(labels, [item], **source)
     row = FORMATS["coco"]
     monkeypatch.setitem(FORMATS, "coco", type(row)(row.meaning, row.write, lambda *_: given, row.detect))
     if yaml:
@@ -148,7 +148,7 @@ def test_a_format_that_repeats_the_description_is_no_conflict(tmp_path, name):
     text = (data / "dataset.yaml").read_bytes()
     for format in FOLDERS if name in FOLDERS else [name]:
         assert len(load_dataset(data, format).samples) == 4
-        assert init(data, format=format)[0] == data / "dataset.yaml"
+        assert init(data, format=format).file == data / "dataset.yaml"
     convert(data, tmp_path / "again", to="index", from_=name, progress=False)
     assert (data / "dataset.yaml").read_bytes() == text
     other = "coco" if name != "coco" else "voc"
@@ -165,7 +165,7 @@ def test_folders_that_repeat_the_description_are_no_conflict(tmp_path):
     data = make_dataset(tmp_path / "data", images=4, layout="flat")
     _, found = init(data)
     images, masks = found.file.images.folder, found.file.masks.folder
-    assert init(data, images=images, masks=masks)[1].file == found.file
+    assert init(data, images=images, masks=masks).dataset == found.file
     for wrong in ({"images": masks}, {"masks": images, "images": images}):
         with pytest.raises(ConfigError, match="never overwritten"):
             init(data, **wrong)

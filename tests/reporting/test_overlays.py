@@ -21,6 +21,7 @@ from maskwright.core.palette import colour_of, separation
 from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
+from maskwright.reporting import lettering
 from maskwright.reporting import overlays as module
 from maskwright.reporting.overlays import full_legend, full_size, overlays, safe_colours, shrink_mask, thumbnails
 
@@ -133,9 +134,12 @@ def test_a_full_size_overlay_is_the_image_tinted_above_its_legend() -> None:
 def test_the_legend_tells_the_share_of_each_class() -> None:
     classes = ClassTree.flat(["bg", "absent", "there"])
     counts = np.array([999_600, 0, 400, 0])
-    assert module._entries(classes, counts, 1_000_000) == [(0, "0: bg  100.0 %"), (2, "2: there  < 0.1 %")]
-    assert module._entries(classes, np.array([1, 0, 0, 3]), 4) == [(0, "0: bg  25.0 %"), (IGNORE, "ignored  75.0 %")]
-    assert module._entries(classes, counts) == [(0, "0: bg"), (2, "2: there")]
+    assert module.legend_entries(classes, counts, 1_000_000) == [(0, "0: bg  100.0 %"), (2, "2: there  < 0.1 %")]
+    assert module.legend_entries(classes, np.array([1, 0, 0, 3]), 4) == [
+        (0, "0: bg  25.0 %"),
+        (IGNORE, "ignored  75.0 %"),
+    ]
+    assert module.legend_entries(classes, counts) == [(0, "0: bg"), (2, "2: there")]
 
 
 def test_a_narrow_picture_has_a_readable_legend() -> None:
@@ -167,16 +171,16 @@ def test_a_speck_is_ringed_where_it_stands_and_noise_does_not_hide_the_picture()
     mask = np.zeros((120, 160), np.uint8)
     mask[30, 40], mask[80:110, 80:110], mask[76, 95] = 1, 2, 2
     colours = ClassTree.flat(["bg", "a", "b"]).colours
-    ringed = module._ringed(GREY, mask, colours)
+    ringed = module.ringed(GREY, mask, colours)
     rows, columns = np.nonzero((ringed != GREY).any(2))
     assert (abs(rows - 30) <= 12).all() and (abs(columns - 40) <= 12).all()
     assert near(ringed[30, 32:35], colours[1], 60).any() and (ringed[29:32, 39:42] == 120).all()
     noise = (np.random.default_rng(0).random(mask.shape) < 0.02).astype(np.uint8)
-    assert (module._ringed(GREY, noise, colours) == GREY).all(2).mean() > 0.5
+    assert (module.ringed(GREY, noise, colours) == GREY).all(2).mean() > 0.5
     dots = np.zeros((130, 156), np.uint8)
     dots[6::13, 6::13] = 1
     plain = np.full((*dots.shape, 3), 120, np.uint8)
-    assert (module._ringed(plain, dots, colours) == plain).all(2).mean() > 0.3
+    assert (module.ringed(plain, dots, colours) == plain).all(2).mean() > 0.3
 
 
 def test_rings_grow_with_the_picture(tmp_path: Path) -> None:
@@ -304,35 +308,35 @@ def test_splits_that_look_alike_have_their_own_sheets(tmp_path: Path) -> None:
 @settings(max_examples=60)
 @given(st.text(max_size=60), st.integers(20, 300), st.sampled_from(["", " [box]"]))
 def test_any_text_can_be_written_within_its_room(text: str, room: int, tail: str) -> None:
-    shown, font = module._lettered(text, 14, room, tail)
+    shown, font = lettering.lettered(text, 14, room, tail)
     assert shown.isprintable() and shown.endswith(tail)
     assert font.getlength(shown) <= room or shown == f"…{tail}"
     ImageDraw.Draw(Image.new("RGB", (60, 30))).text((0, 0), shown, font=font)
 
 
 def test_names_are_kept_where_a_font_has_them_and_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = module._fonts(16)[:1]
-    monkeypatch.setattr(module, "_fonts", lambda letters: first)
+    first = lettering.fonts(16)[:1]
+    monkeypatch.setattr(lettering, "fonts", lambda letters: first)
 
     def shown(text: str) -> str:
-        return module._lettered(text, 14, 10_000)[0]
+        return lettering.lettered(text, 14, 10_000)[0]
 
     assert shown("Scratch_01 (a)…") == "Scratch_01 (a)…"
     assert shown("café №5") == "cafe No5"
     assert shown("中\n\u202e\ud800") == r"\u4e2d\n\u202e\ud800"
-    assert module._lettered("abcdefghij" * 9, 14, 100, " [x]")[0].startswith("abc")
-    assert module._lettered("abcdefghij" * 9, 14, 100, " [x]")[0].endswith("hij [x]")
+    assert lettering.lettered("abcdefghij" * 9, 14, 100, " [x]")[0].startswith("abc")
+    assert lettering.lettered("abcdefghij" * 9, 14, 100, " [x]")[0].endswith("hij [x]")
     assert len(shown("a" * 10**6)) == 401
 
 
 def test_fonts_lying_in_the_working_folder_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, font = [], module._fonts(16)[0]
+    opened, font = [], lettering.fonts(16)[0]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module.ImageFont, "load_default", lambda size: font)
-    monkeypatch.setattr(module.ImageFont, "truetype", lambda name, size: opened.append(name) or font)
-    (tmp_path / module._FONTS[0]).write_bytes(b"")
-    assert len(module._fonts.__wrapped__(16)) == len(module._FONTS)
-    assert opened == list(module._FONTS[1:])
+    monkeypatch.setattr(lettering.ImageFont, "load_default", lambda size: font)
+    monkeypatch.setattr(lettering.ImageFont, "truetype", lambda name, size: opened.append(name) or font)
+    (tmp_path / lettering.FONTS[0]).write_bytes(b"")
+    assert len(lettering.fonts.__wrapped__(16)) == len(lettering.FONTS)
+    assert opened == list(lettering.FONTS[1:])
 
 
 @pytest.mark.parametrize(

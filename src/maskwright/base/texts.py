@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
 
@@ -13,8 +14,14 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{ending}"
 
 
-def listing(names: Sequence[str], most: int = 3) -> str:
+def counted(number: int, text: str) -> str:
+    """`number` and a text that agrees with it, where `{one|many}` holds both forms: `"image{|s} {is|are} missing"`."""
+    return f"{number:,} " + re.sub(r"{([^{}|]*)\|([^{}|]*)}", lambda forms: forms[1 if number == 1 else 2], text)
+
+
+def listing(names: Iterable[str], most: int = 3) -> str:
     """The first `most` names, and the number of the others."""
+    names = list(names)
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 

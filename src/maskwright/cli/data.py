@@ -30,18 +30,10 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Detect the layout or annotation format of DIR and write dataset.yaml, with the reasons."""
-    from maskwright.core.description import FILE_NAME
     from maskwright.data.opening import init
 
-    there = ((out or folder) / FILE_NAME).exists()
-    file, detection = init(folder, out=out, images=images, masks=masks, format=format)
-    show(
-        {"file": str(file), "dataset": detection.file.model_dump(), "reasons": detection.reasons},
-        as_json,
-        lambda: (
-            f"{file.read_text()}\n" + (f"{file} is already there and says the same" if there else f"written: {file}")
-        ),
-    )
+    result = init(folder, out=out, images=images, masks=masks, format=format)
+    show(result.to_dict(), as_json, result.human)
 
 
 def audit(
@@ -59,11 +51,10 @@ def audit(
 ) -> None:
     """Check a dataset and say what is wrong with it; exits with 1 when there are errors (see --fail-on). With --out,
     one that was stopped resumes."""
-    from maskwright.data.auditing import human
     from maskwright.verbs.audit import audit
 
     result = audit(folder, out=out, overlays=overlays, fix=fix)
-    show(result.to_dict(), as_json, lambda: human(result))
+    show(result.to_dict(), as_json, result.human)
     fail(result.findings, fail_on)
 
 

@@ -19,11 +19,11 @@ from maskwright.base.storage import confine, dump_json, is_inside
 from maskwright.base.strictyaml import did_you_mean
 from maskwright.base.texts import plural
 from maskwright.core.classes import ClassTree
-from maskwright.core.description import FILE_NAME, MASK_ENDINGS, DatasetFile, images_below
+from maskwright.core.description import FILE_NAME, MASK_ENDINGS, DatasetFile
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.hashes import file_hash, file_hashes
+from maskwright.core.image_files import images_below, is_image, listed_in
 from maskwright.core.sample import (
-    IMAGE_SUFFIXES,
     INDEX,
     Exif,
     MaskEncoding,
@@ -296,14 +296,14 @@ def _beside(image_root: Path, folders: Iterable[str], mask_root: Path | None) ->
     """Image files in `image_root` that lie in none of `folders`, and are no masks."""
     inside = {(image_root / folder).resolve() for folder in folders} | ({mask_root.resolve()} if mask_root else set())
     found = []
-    for path in sorted(path for path in image_root.iterdir() if not path.name.startswith(".")):
+    for path in listed_in(image_root):
         real = path.resolve()
         # What holds one of the folders is not looked through: it may hold anything.
         if any(real.is_relative_to(folder) or folder.is_relative_to(real) for folder in inside):
             continue
         if path.is_dir():
             found += images_below(path)
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
+        elif is_image(path):
             found.append(path)
     return found
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import yaml
 from pydantic import Field
@@ -15,7 +13,7 @@ from maskwright.base import strictyaml
 from maskwright.core.classes import BY_RULE, IGNORE_ID, MAX_ID, ClassInfo, ClassTree
 from maskwright.core.palette import colour_of, from_hex
 from maskwright.core.regions import BoxRule
-from maskwright.core.sample import IMAGE_SUFFIXES, Encoding, Exif, MaskEncoding
+from maskwright.core.sample import Encoding, Exif, MaskEncoding
 from maskwright.errors import ConfigError
 
 FILE_NAME = "dataset.yaml"
@@ -125,22 +123,6 @@ class DatasetFile(strictyaml.StrictModel):
         if ignore is not None and (self.masks.encoding != "colour" or ignore in taken):
             raise ConfigError("masks.ignore_colour: give a colour that no class has, and only with `encoding: colour`")
         return MaskEncoding(self.masks.encoding, levels, ignore)
-
-
-def images_below(folder: Path, links: list[Path] | None = None) -> list[Path]:
-    """Image files below `folder` in the order of their names; hidden files and folders are left out, and links to
-    folders are not followed but added to `links`."""
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if links is not None:
-            links += [path for name in folders if (path := Path(place, name)).is_symlink()]
-        found += [
-            Path(place, name)
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-        ]
-    return sorted((path for path in found if path.is_file()), key=lambda path: path.parts)
 
 
 def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> str:

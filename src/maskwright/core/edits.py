@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base.display import Result
 from maskwright.base.storage import Journal, atomic_write_bytes, confine, disk_errors, exclusive_lock
 from maskwright.base.texts import plural
 from maskwright.core.classes import ClassTree
@@ -50,8 +51,8 @@ class Batch:
     edits: tuple[Edit, ...]
 
 
-@dataclass(frozen=True)
-class EditsResult:
+@dataclass(frozen=True, repr=False)
+class EditsResult(Result):
     """The batches that hold, the last one last, and the one that was undone just now, if any."""
 
     batches: tuple[Batch, ...]
@@ -62,6 +63,15 @@ class EditsResult:
         return {
             "batches": [asdict(batch) for batch in self.batches],
             "undone": asdict(self.undone) if self.undone else None,
+        }
+
+    def facts(self) -> dict[str, object]:
+        """What `repr` and the table in a notebook say."""
+        return {
+            "batches": len(self.batches),
+            "edits": sum(len(batch.edits) for batch in self.batches),
+            "last": self.batches[-1].reason if self.batches else None,
+            "undone": self.undone.name if self.undone else None,
         }
 
     def human(self) -> str:
@@ -83,15 +93,23 @@ class EditsResult:
         )
 
 
-def home_of(path: Path) -> Path:
-    """The folder of the edits of the dataset at `path`, a folder or a `dataset.yaml`."""
+def home_of(data: str | Path | Dataset) -> Path:
+    """The folder of the edits of a dataset: of an opened one its `home`, else the folder itself, or that of the
+    `dataset.yaml`. ConfigError for a Dataset without a home."""
+    if isinstance(data, Dataset):
+        if data.home is None:
+            raise ConfigError(f"{data.name}: edits are kept beside dataset.yaml; give the folder of the dataset")
+        return data.home
+    path = Path(data)
     return path.parent if path.is_file() else path
 
 
-def edits(folder: str | Path, *, undo: bool = False, batch: str | None = None) -> EditsResult:
+def edits(data: str | Path | Dataset, *, undo: bool = False, batch: str | None = None) -> EditsResult:
     """The verb `edits`: the batches that hold, and with `undo` the one that is taken back: the last one, or the one
-    called `batch`. ConfigError when there is none, DataError for a folder that is not there."""
-    home = home_of(Path(folder))
+    called `batch`. An opened Dataset stands for the folder it was opened from, and is itself not changed: open it
+    again to see what was undone. ConfigError when there is nothing to undo, DataError for a folder that is not there.
+    """
+    home = home_of(data)
     if not home.is_dir():
         raise DataError(f"{home}: no such folder; give the folder of the dataset")
     if batch is not None and not undo:

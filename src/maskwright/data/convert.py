@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from maskwright.base import progress as bar
+from maskwright.base.display import Result
 from maskwright.base.progress import Advance
 from maskwright.base.storage import (
     STAGING_PREFIX,
@@ -27,6 +28,7 @@ from maskwright.base.storage import (
     staged_folder,
 )
 from maskwright.base.strictyaml import did_you_mean
+from maskwright.base.texts import plural
 from maskwright.core.classes import BACKGROUND_NAMES, BY_RULE, IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.description import FILE_NAME, DatasetFile, ImagesSpec, MasksSpec, render
@@ -57,8 +59,8 @@ class SampleRecord:
     dropped: list[str]
 
 
-@dataclass(frozen=True)
-class Certificate:
+@dataclass(frozen=True, repr=False)
+class Certificate(Result):
     """What a conversion kept, by reading back what it wrote. `lost` lists what the source held and no mask can
     show (findings of the reading), `left_out` samples without a usable mask, with the reason; `class_pixels` maps a
     class to its pixels before and after, and the pixels that have it both times."""
@@ -103,11 +105,23 @@ class Certificate:
             "lost": [finding.to_dict() for finding in self.lost],
         }
 
+    def facts(self) -> dict[str, object]:
+        """What `repr` and the table in a notebook say."""
+        total = self.to_dict()["summary"]
+        return {
+            "target": self.target,
+            "format": self.format,
+            "samples": total["samples"],
+            "exact": total["exact"],
+            "changed pixels": total["changed"],
+            "left out": total["left_out"],
+        }
+
     def human(self) -> str:
         """For a terminal."""
         total = self.to_dict()["summary"]
         lines = [
-            f"{self.target}: {total['samples']} samples as {self.format}; read back: "
+            f"{self.target}: {plural(total['samples'], 'sample')} as {self.format}; read back: "
             + (
                 "every pixel is the same"
                 if self.exact
@@ -144,7 +158,7 @@ def convert(
     progress: bool = True,
 ) -> Certificate:
     """Writes the dataset `source` (a folder, a zip file or a Dataset) into the new folder `out` in the format `to`,
-    or into a zip file when `out` ends in `.zip`.
+    or into a zip file when `out` ends in `.zip`. Of a Dataset the samples are written that it has, with its edits.
 
     `from_` names the format of `source` where it could be several. `tolerance` (pixels) simplifies polygons;
     `polygons` asks for outlines where exact masks are possible too; `quality` is that of JPEG masks; without

@@ -12,31 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from maskwright.base.texts import counted
 from maskwright.core.classes import IGNORE_ID, free_ignore_id
-from maskwright.core.description import (
-    FILE_NAME,
-    MASK_ENDINGS,
-    ClassSpec,
-    DatasetFile,
-    ImagesSpec,
-    MasksSpec,
-    images_below,
-)
+from maskwright.core.description import FILE_NAME, MASK_ENDINGS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec
+from maskwright.core.folder_names import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
+from maskwright.core.image_files import holds_images, images_below
 from maskwright.core.palette import colour_of, to_hex
 from maskwright.core.sample import LOSSY, integer_pixels, open_image, read_header, refuse_ambiguous
 from maskwright.errors import ConfigError, DataError
 
-IMAGE_FOLDERS = ("img", "images", "image", "imgs", "img_dir", "jpegimages", "photos")
-MASK_FOLDERS = ("labels", "label", "masks", "mask", "ann_dir", "annotations", "ann", "gt", "segmentationclass")
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 _MASKS_READ = 400
 _NEAR_LEVEL = 32
 
@@ -102,7 +86,7 @@ def _choose(
         return wanted
     variants = tuple(f"{name}_" for name in known)
     named = [name for name in folders if name.lower() in known or name.lower().startswith(variants)]
-    found = [name for name in named if next(iter(images_below(root / name)), None)]
+    found = [name for name in named if holds_images(root / name)]
     if len(found) > 1:
         raise ConfigError(f"{root}: {' and '.join(found)} could both hold the {role}; choose one with --{role}")
     if found:
@@ -165,7 +149,8 @@ def _encoding(
     if colours:
         if ids_stored:
             raise ConfigError(
-                f"{root}: {ids_stored} masks hold ids or grey values, the others colours; save all of them in one way"
+                f"{root}: {counted(ids_stored, 'mask{ holds|s hold}')} ids or grey values, the others colours; "
+                "save all of them in one way"
             )
         # A grey mask saved as RGB was counted as grey, so these are real colours.
         for value, count in grey.items():
@@ -187,7 +172,7 @@ def _encoding(
         )
     if lossy:
         raise ConfigError(
-            f"{root}: {lossy} masks are JPEG with {len(values)} grey values and no clear levels; "
+            f"{root}: {counted(lossy, 'mask{ is|s are}')} JPEG with {len(values)} grey values and no clear levels; "
             f"write `encoding: levels` with your levels in {FILE_NAME}"
         )
     ignore = IGNORE_ID if IGNORE_ID in values else free_ignore_id(values)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from maskwright.base import strictyaml
+from maskwright.base.display import Result
 from maskwright.base.storage import atomic_write_text
+from maskwright.base.texts import counted
 from maskwright.core.classes import BACKGROUND_NAMES, MAX_ID, ClassTree, free_ignore_id
 from maskwright.core.dataset import Dataset, build, refuse_same_names
 from maskwright.core.description import FILE_NAME, FOLDER_LAYOUTS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec, render
@@ -17,7 +21,7 @@ from maskwright.core.regions import Drawing, Region
 from maskwright.core.sample import MaskEncoding, Sample
 from maskwright.data import layouts
 from maskwright.data.formats import FORMATS
-from maskwright.data.formats.source import IGNORE_NAMES, Item, Label, Source, background_of, nested, note
+from maskwright.data.formats.source import IGNORE_NAMES, AnnotationSet, Item, Label, background_of, nested, note
 from maskwright.data.layouts import Detection
 from maskwright.errors import ConfigError, DataError
 
@@ -153,7 +157,7 @@ def _named_format(root: Path, masks: bool) -> tuple[str, str] | None:
     return None
 
 
-def _read(root: Path, name: str, annotations: str | None, images: str) -> Source:
+def _read(root: Path, name: str, annotations: str | None, images: str) -> AnnotationSet:
     reader = FORMATS[name].read
     assert reader is not None
     source = reader(root, annotations, None if images == "." else images)
@@ -182,7 +186,7 @@ def _describe(root: Path, name: str, reason: str, images: str | None) -> Detecti
     return Detection(file, {"layout": reason, "classes": why})
 
 
-def _is_ignored(label: Label, source: Source) -> bool:
+def _is_ignored(label: Label, source: AnnotationSet) -> bool:
     """Whether a label is not a class but the pixels that do not count: by its name, unless masks are ids or the
     label is that of id 0, the background."""
     by_masks = any(item.mask for item in source.items)
@@ -190,7 +194,7 @@ def _is_ignored(label: Label, source: Source) -> bool:
     return not overruled and label.name.lower() in IGNORE_NAMES
 
 
-def _classes(source: Source) -> tuple[list[ClassSpec], int, str]:
+def _classes(source: AnnotationSet) -> tuple[list[ClassSpec], int, str]:
     """Class specs, the ignore id, and the reason for the ids.
 
     Ids of the annotations are kept where they can be mask values with 0 left for the background; else the
@@ -228,7 +232,7 @@ def _build(file: DatasetFile, root: Path, name: str) -> Dataset:
     return _dataset(source, file, root, name)
 
 
-def _dataset(source: Source, file: DatasetFile, root: Path, name: str) -> Dataset:
+def _dataset(source: AnnotationSet, file: DatasetFile, root: Path, name: str) -> Dataset:
     classes = file.class_tree()
     ids = {leaf.name: leaf.id for leaf in classes.leaves}
     role = background_of(classes)
@@ -250,7 +254,8 @@ def _dataset(source: Source, file: DatasetFile, root: Path, name: str) -> Datase
         note(
             "annotation.unknown_label",
             Severity.WARNING,
-            f"{count} regions are labelled {label!r}, which is no class; they are left out",
+            counted(count, "region{ has|s have} the label")
+            + f" {label!r}, which is no class, and {'is' if count == 1 else 'are'} left out",
             "add the class in dataset.yaml, or correct the label",
             count=count,
             label=label,
@@ -281,21 +286,66 @@ def _sample(item: Item, regions: list[Region], background: int, classes: ClassTr
     )
 
 
+@dataclass(frozen=True, repr=False)
+class InitResult(Result):
+    """The `dataset.yaml` that `init` wrote, or found saying the same (`written` is False then), and what was decided.
+
+    It can also be unpacked: `file, detection = init(folder)`.
+    """
+
+    file: Path
+    detection: Detection
+    written: bool = True
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.file, self.detection))
+
+    @property
+    def dataset(self) -> DatasetFile:
+        """What stands in the file."""
+        return self.detection.file
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why, by the key of the file."""
+        return self.detection.reasons
+
+    def facts(self) -> dict[str, object]:
+        """What `repr` and the table in a notebook say."""
+        return {
+            "file": self.file,
+            "layout": self.dataset.layout,
+            "splits": ", ".join(self.dataset.splits),
+            "classes": ", ".join(self.dataset.class_tree().names),
+            "written": self.written,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `init`."""
+        return {"file": str(self.file), "dataset": self.dataset.model_dump(), "reasons": self.reasons}
+
+    def human(self) -> str:
+        """The text of the file, and where it is."""
+        said = f"written: {self.file}" if self.written else f"{self.file} is already there and says the same"
+        return f"{self.file.read_text('utf-8')}\n{said}"
+
+
 def init(
-    folder: str | Path,
+    data: str | Path | Dataset,
     *,
     out: str | Path | None = None,
     images: str | None = None,
     masks: str | None = None,
     format: str | None = None,
-) -> tuple[Path, Detection]:
-    """Detects what `folder` is and writes `dataset.yaml` there, or into the folder `out`, which then refers to
-    `folder` (for data that must not be written to, or that has two sets of masks).
+) -> InitResult:
+    """Detects what the folder `data` is and writes `dataset.yaml` there, or into the folder `out`, which then refers to
+    `data` (for data that must not be written to, or that has two sets of masks). An opened Dataset stands for the
+    folder of its files, `root`, which is detected anew.
 
-    Returns the file written and what was decided. An existing `dataset.yaml` is never overwritten: ConfigError, unless
+    An existing `dataset.yaml` is never overwritten: ConfigError, unless
     options are given that only repeat what it says. Then nothing is written.
     """
-    folder = Path(folder)
+    folder = data.root if isinstance(data, Dataset) else Path(data)
     target = Path(out if out is not None else folder) / FILE_NAME
     if target.exists():
         description = _description(target)
@@ -307,9 +357,9 @@ def init(
             and all(option in (None, said) for option, said in asked)
             and ((target.parent / description.root).resolve() == folder.resolve())
         ):
-            return target, Detection(description, {"layout": f"{target} says so"})
+            return InitResult(target, Detection(description, {"layout": f"{target} says so"}), written=False)
         raise ConfigError(f"{target}: already there and never overwritten; edit it, or move it away to detect again")
     detection = detect(folder, images, masks, format)
     root = "." if out is None or Path(out).resolve() == folder.resolve() else str(folder.resolve())
     atomic_write_text(target, render(detection.file, detection.reasons, root))
-    return target, detection
+    return InitResult(target, detection)

@@ -13,7 +13,6 @@ from maskwright.base.storage import require_absent
 from maskwright.base.systems import require_posix
 from maskwright.config import seconds_of
 from maskwright.data.auditing import audit
-from maskwright.data.auditing import human as audit_text
 from maskwright.data.opening import init
 from maskwright.demonstration.generator import generate
 from maskwright.errors import ConfigError
@@ -72,7 +71,7 @@ def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -
     _step("init", data)
     init(data)
     _step("audit", data)
-    say(audit_text(audit(data)))
+    say(audit(data).human())
     try:
         seconds = seconds_of(budget)
     except ValueError as error:

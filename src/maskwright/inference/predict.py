@@ -28,7 +28,7 @@ from maskwright.base.storage import (
 )
 from maskwright.core.arrays import is_arrays
 from maskwright.core.classes import Level, Selector
-from maskwright.core.description import images_below
+from maskwright.core.image_files import images_below
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
 from maskwright.core.sample import read_image
 from maskwright.errors import ConfigError, DataError

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import re
 import unicodedata
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import count as numbers
 from pathlib import Path
 from typing import Any
@@ -24,12 +21,14 @@ from PIL import Image, ImageDraw, ImageFont
 from maskwright.base import progress as bar
 from maskwright.base.storage import staged_folder
 from maskwright.base.strictyaml import did_you_mean
+from maskwright.base.texts import plural
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import Mask, Pixels, class_pixels, overlay
 from maskwright.core.palette import colour_of, seen, separation
 from maskwright.core.sample import Sample
 from maskwright.errors import ConfigError, DataError, MaskwrightError
+from maskwright.reporting.lettering import lettered
 
 _SEPARATION, _CHROMA = 12.0, 20.0  # CIELAB; see `safe_colours`
 _THUMBNAIL, _COLUMNS, _ROWS = 220, 5, 6
@@ -37,15 +36,6 @@ _LETTERS, _GAP = 14, 12  # height of letters and space between tiles on sheets, 
 _MARKS = {"exclude": "excluded"}
 _PAPER, _INK = (255, 255, 255), (24, 24, 24)
 _JPEG_SIDE = 65_500  # the longest that the format and its library allow
-# Looked for in the folders of the system, for names that Pillow's own letters (ASCII and little more) cannot write.
-_FONTS = (
-    "DejaVuSans.ttf",
-    "NotoSans-Regular.ttf",
-    "NotoSansCJK-Regular.ttc",
-    "Arial Unicode.ttf",
-    "segoeui.ttf",
-    "msyh.ttc",
-)
 _UNSAFE = re.compile(r'[\0-\x1f\x7f-\x9f<>:"/\\|?*\ud800-\udfff]')
 
 Colours = npt.NDArray[np.uint8]
@@ -131,7 +121,7 @@ def overlays(
                     advance(len(files) + len(skipped))
         if not files:
             raise DataError(
-                f"{dataset.root}: none of the {len(skipped)} samples can be drawn; the first one: "
+                f"{dataset.root}: none of the {plural(len(skipped), 'sample')} can be drawn; the first one: "
                 f"{next(iter(skipped.values()), 'there are none')}"
             )
         full_legend(dataset.classes, colours, own).save(staging / "legend.png")
@@ -211,11 +201,11 @@ def full_size(image: Pixels, mask: Mask, classes: ClassTree, colours: Colours) -
     unit = max(1, round(max(mask.shape) / 800))
     background = classes.background
     drawn = Image.fromarray(
-        _ringed(overlay(image, mask, colours, background=background), mask, colours, background, unit)
+        ringed(overlay(image, mask, colours, background=background), mask, colours, background, unit)
     )
     letters = min(max(_LETTERS, max(mask.shape) // 60), 64)
     strip = _legend(
-        _entries(classes, class_pixels(mask, len(classes)), mask.size),
+        legend_entries(classes, class_pixels(mask, len(classes)), mask.size),
         colours,
         max(drawn.width, 26 * letters),
         letters,
@@ -224,7 +214,7 @@ def full_size(image: Pixels, mask: Mask, classes: ClassTree, colours: Colours) -
     return stack([drawn, strip])
 
 
-def _ringed(pixels: Pixels, mask: Mask, colours: Colours, background: int | None = 0, unit: int = 1) -> Pixels:
+def ringed(pixels: Pixels, mask: Mask, colours: Colours, background: int | None = 0, unit: int = 1) -> Pixels:
     """Rings in the colours of their classes around regions of at most 3 `unit`s a side, which nobody would see.
 
     A region within 8 units of another of its class has no ring, and no square of 24 units has more than one, so that
@@ -255,7 +245,7 @@ def thumbnails(image: Pixels, mask: Mask, colours: Colours, background: int | No
         cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8
     )
     shrunk = shrink_mask(mask, width, height, background)
-    return small, _ringed(overlay(small, shrunk, colours, background=background), shrunk, colours, background)
+    return small, ringed(overlay(small, shrunk, colours, background=background), shrunk, colours, background)
 
 
 def shrink_mask(mask: Mask, width: int, height: int, background: int | None = 0) -> Mask:
@@ -313,7 +303,9 @@ class _Sheet:
             [
                 head,
                 sheet,
-                _legend(_entries(self.classes, self.counts), self.colours, width, _LETTERS, self.classes.background),
+                _legend(
+                    legend_entries(self.classes, self.counts), self.colours, width, _LETTERS, self.classes.background
+                ),
             ]
         )
         self.number, self.tiles, self.counts = self.number + 1, [], np.zeros_like(self.counts)
@@ -328,7 +320,7 @@ def _marks(sample: Sample) -> str:
 
 def full_legend(classes: ClassTree, colours: Colours, own: bool) -> Image.Image:
     """Every class with its id and colour (K, 3), and what hatching and rings mean."""
-    strip = _legend(_entries(classes, np.ones(len(classes) + 1, np.int64)), colours, 900, 18, classes.background)
+    strip = _legend(legend_entries(classes, np.ones(len(classes) + 1, np.int64)), colours, 900, 18, classes.background)
     plain = "" if classes.background is None else f"{classes.names[classes.background]}: not tinted; "
     texts = [f"{plain}ignored: hatched; in a ring: too small to be seen otherwise"]
     texts += ["in the colours of the palette, as the classes' own are too much alike, or grey"] * (not own)
@@ -338,7 +330,9 @@ def full_legend(classes: ClassTree, colours: Colours, own: bool) -> Image.Image:
     return stack([strip, notes])
 
 
-def _entries(classes: ClassTree, counts: npt.NDArray[np.int64], pixels: int | None = None) -> list[tuple[int, str]]:
+def legend_entries(
+    classes: ClassTree, counts: npt.NDArray[np.int64], pixels: int | None = None
+) -> list[tuple[int, str]]:
     """(index, text) of the classes whose counts (K + 1,) are not 0, with their shares where `pixels` is given."""
     names = [f"{leaf.id}: {leaf.name}" for leaf in classes.leaves] + ["ignored"]
     shares = [f"  {share:.1f} %" if share >= 0.05 else "  < 0.1 %" for share in 100 * counts / (pixels or 1)]
@@ -359,7 +353,7 @@ def _legend(
     room = min(width - swatch - 3 * gap, 30 * letters)
     places, x, y = [], gap, gap
     for index, text in entries:
-        shown, font = _lettered(text, letters, room)
+        shown, font = lettered(text, letters, room)
         needed = swatch + gap + math.ceil(font.getlength(shown)) + 2 * gap
         if x > gap and x + needed > width:
             x, y = gap, y + line
@@ -390,65 +384,13 @@ def write_text(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, letters: int, tail: str = ""
 ) -> None:
     """Writes `text` and `tail` from the middle of their left side on, `text` shortened to what fits in `room`."""
-    _draw(draw, at, *_lettered(text, letters, room, tail))
+    _draw(draw, at, *lettered(text, letters, room, tail))
 
 
 def _draw(draw: ImageDraw.ImageDraw, at: tuple[int, int], shown: str, font: ImageFont.FreeTypeFont) -> None:
     # A name in Hebrew or Arabic must not turn round the numbers beside it. Only one engine knows of directions.
     direction = "ltr" if font.layout_engine == ImageFont.Layout.RAQM else None
     draw.text(at, shown, _INK, font, "lm", direction=direction)
-
-
-def _lettered(text: str, letters: int, room: float, tail: str = "") -> tuple[str, ImageFont.FreeTypeFont]:
-    """`text` and `tail` as they can be drawn within `room` pixels, and the font that has most of their letters.
-
-    `text` is shortened in its middle. What the font lacks is told by the letters it is composed of, without
-    accents, or else by its code (`\\u4e2d`); so are control characters and those that turn the writing round.
-    """
-    text = text if len(text) <= 400 else f"{text[:200]}…{text[-200:]}"
-    number = max(range(len(_fonts(16))), key=lambda n: (sum(_has(n, letter) for letter in text), -n))
-    whole = "".join(letter if _has(number, letter) else _plain(number, letter) for letter in text)
-    font = _fonts(letters)[number]
-
-    def shown(kept: int) -> str:
-        return f"{whole[: (kept + 1) // 2]}…{whole[len(whole) - kept // 2 :]}{tail}"
-
-    if font.getlength(whole + tail) <= room:
-        return whole + tail, font
-    return shown(max(bisect_right(range(len(whole)), room, key=lambda kept: font.getlength(shown(kept))) - 1, 0)), font
-
-
-def _plain(number: int, letter: str) -> str:
-    parts = [part for part in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(part)]
-    if parts and all(_has(number, part) for part in parts):
-        return "".join(parts)
-    return letter.encode("unicode_escape").decode("ascii")
-
-
-@lru_cache(maxsize=64)
-def _fonts(letters: int) -> tuple[ImageFont.FreeTypeFont, ...]:
-    """Pillow's own font, then those of `_FONTS` that the system has."""
-    if letters != 16:  # the system's are looked for once
-        return tuple(font.font_variant(size=letters) for font in _fonts(16))
-    first = ImageFont.load_default(letters)
-    assert isinstance(first, ImageFont.FreeTypeFont)  # Pillow is always built with FreeType
-    fonts = [first]
-    for name in _FONTS:
-        # One in the working folder would come first: not to be trusted, as that may be the folder of the data.
-        if not os.path.exists(name):
-            with suppress(OSError):
-                fonts.append(ImageFont.truetype(name, letters))
-    return tuple(fonts)
-
-
-@lru_cache(maxsize=65536)
-def _has(number: int, letter: str) -> bool:
-    """Whether a font draws `letter`, and not the box that stands for what it lacks."""
-    if not letter.isprintable():
-        return False
-    font = _fonts(16)[number]
-    drawn, lacking = font.getmask(letter), font.getmask("\U0010ffff")
-    return (drawn.size, bytes(drawn)) != (lacking.size, bytes(lacking))
 
 
 def jpeg(picture: Image.Image, sample: Sample | None = None) -> bytes:

@@ -431,7 +431,7 @@ def test_the_table_is_ordered_documented_and_tested() -> None:
     severities = [row.severity for row in CHECKS.values()]
     assert severities == sorted(severities, reverse=True)
     assert len({row.meaning for row in CHECKS.values()}) == len(CHECKS)
-    assert len({row.check for row in CHECKS.values()}) == len(CHECKS)
+    assert len({row.look for row in CHECKS.values()}) == len(CHECKS)
     for code, row in CHECKS.items():
         room, _, what = code.partition(".")
         assert room in ("image", "mask", "split", "class", "name")

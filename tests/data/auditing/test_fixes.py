@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from test_checks import PLANTS, edit, read, turned
 
 from helpers import draw_pair, make_dataset, write
 from maskwright.core.edits import FOLDER, edits
-from maskwright.data.auditing import audit, human
+from maskwright.data.auditing import audit
 from maskwright.data.auditing.fixes import FIXES
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
@@ -62,13 +63,13 @@ def test_the_result_is_that_of_the_dataset_after_the_fix(data, tmp_path, code):
     assert len(document["fixed"]["edits"]) == len(result.fixed.batch.edits) and document["summary"]["findings"] == len(
         after.findings
     )
-    page = (tmp_path / "out" / "audit.html").read_text()
+    page = (tmp_path / "out" / "index.html").read_text()
     said = "1 mask stored as read" if code in ("mask.unknown_ids", "mask.inexact") else "1 sample excluded"
     assert f"Fixed automatically: {said} (edit batch 1; {code} x 1)" in page
-    assert human(result).splitlines()[-1] == (
+    assert result.human().splitlines()[-1] == (
         f"fixed: {said} (edit batch 1; {code} x 1); `maskwright edits DIR --undo` takes it back"
     )
-    assert "fixed" not in human(after) and "Fixed automatically" not in (
+    assert "fixed" not in after.human() and "Fixed automatically" not in (
         write_audit(after, tmp_path / "later", dataset=load_dataset(data)).read_text()
     )
 
@@ -194,9 +195,9 @@ def test_when_nothing_is_left_the_audit_says_so(data):
     result = audit(data, fix=True, progress=False)
     assert (result.samples, result.excluded) == (0, 12)
     assert [f.message for f in result.findings if f.code == "mask.none"] == [
-        f"{data}: every one of the 12 samples is excluded"
+        f"{data}: no sample is left, 12 samples excluded"
     ]
-    assert "fixed: 12 samples excluded" in human(result)
+    assert "fixed: 12 samples excluded" in result.human()
 
 
 def test_unknown_ids_become_ignored_pixels_and_nothing_else_changes(data):
@@ -211,6 +212,22 @@ def test_unknown_ids_become_ignored_pixels_and_nothing_else_changes(data):
     assert (found[:2, :5] == 255).all() and (found[2:] == mask[2:]).all() and (found[:, 5:] == mask[:, 5:]).all()
 
 
-def test_a_dataset_object_has_no_place_for_edits(data):
+def test_the_fixes_of_an_opened_dataset_go_to_its_folder(data):
+    write(data / "labels/train/000.png", np.full((48, 64), 255, np.uint8))
+    opened = load_dataset(data)
+    result = audit(opened, fix=True, progress=False)
+    assert result.excluded == 1
+    assert opened["train/000"].status == "keep"  # the object itself is not changed
+    assert load_dataset(data)["train/000"].status == "exclude"
+    assert audit(load_dataset(data), progress=False).version == result.version
+    assert len(edits(opened).batches) == 1
+    assert edits(opened, undo=True).batches == ()
+    assert load_dataset(data)["train/000"].status == "keep"
+
+
+def test_a_dataset_without_a_folder_has_no_place_for_edits(data):
+    loose = replace(load_dataset(data), home=None)
     with pytest.raises(ConfigError, match="give the folder"):
-        audit(load_dataset(data), fix=True, progress=False)
+        audit(loose, fix=True, progress=False)
+    with pytest.raises(ConfigError, match="give the folder"):
+        edits(loose)

@@ -94,8 +94,8 @@ def test_bands_find_what_all_pairs_find(noise: int, monkeypatch: pytest.MonkeyPa
     expected = brute_force(pixels)
     assert expected
     for cells, rows in ((1 << 20, 4096), (64, 7)):
-        monkeypatch.setattr(near_duplicates, "_CELLS", cells)
-        monkeypatch.setattr(near_duplicates, "_ROWS", rows)
+        monkeypatch.setattr(near_duplicates, "CELLS", cells)
+        monkeypatch.setattr(near_duplicates, "ROWS", rows)
         assert alike([one.tobytes() for one in pixels]).groups == expected
 
 
@@ -136,7 +136,7 @@ def test_thousands_of_images_that_are_all_alike_are_one_group_quickly() -> None:
 
 
 def test_a_search_without_end_is_given_up_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near_duplicates, "_CHECKS", 0)
+    monkeypatch.setattr(near_duplicates, "COMPARED", 0)
     thumbnails = [thumbnail(scene(1)), thumbnail(as_jpeg(scene(1)))]
     assert thumbnails[0] != thumbnails[1]
     assert alike(thumbnails) == near_duplicates.Alike([], False)

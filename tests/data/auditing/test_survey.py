@@ -12,7 +12,7 @@ import pytest
 from helpers import make_dataset, write
 from maskwright.base.storage import dump_json
 from maskwright.core.regions import Drawing
-from maskwright.data.auditing import audit, human
+from maskwright.data.auditing import audit
 from maskwright.data.auditing.survey import survey
 from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
@@ -59,7 +59,7 @@ def test_progress_is_told_of_every_sample(damaged: Path) -> None:
 
 
 def test_progress_lines_go_to_stderr_only(damaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    human(audit(damaged))
+    audit(damaged).human()
     assert capsys.readouterr().out == ""
 
 

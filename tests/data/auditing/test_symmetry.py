@@ -58,19 +58,20 @@ def pair(rng: np.random.Generator, images: int, wander: float, wrong: float = 0.
 def test_symmetric_data_keep_their_flips_whatever_chance_makes_of_the_sample(
     images: int, classes: int, often: float
 ) -> None:
-    seeds, lost, far = 40, 0, 0
+    seeds, lost, far = 20, 0, 0
     for seed in range(seeds):
         found = mirrors(scattered(np.random.default_rng(seed), images, classes, often))
         lost += sum(not mirror.natural for mirror in found)
         far += sum("no more than chance" in mirror.reason for mirror in found)
-    # Two families of tests at 1 % for each of two axes: at most 1.6 of 80 are expected.
-    assert lost <= 6
+    # Two families of tests at 1 % for each of two axes: at most 0.8 of 40 are expected, and more than 4 by a chance of
+    # about 1 in 700.
+    assert lost <= 4
     assert far > seeds / 4  # the sample does lie asymmetrically: the size of the difference alone would forbid the flip
 
 
 @pytest.mark.parametrize(("images", "wander"), [(12, 0.0), (12, 0.3), (40, 0.15), (40, 0.3)])
 def test_a_pair_of_left_and_right_switches_the_flip_off(images: int, wander: float) -> None:
-    for seed in range(10):
+    for seed in range(5):
         across, _ = mirrors(pair(np.random.default_rng(seed), images, wander), NAMES)
         assert not across.natural
         assert across.reason == (
@@ -80,13 +81,13 @@ def test_a_pair_of_left_and_right_switches_the_flip_off(images: int, wander: flo
 
 
 def test_a_pair_that_is_ordered_by_chance_keeps_the_flip() -> None:
-    kept = [mirrors(pair(np.random.default_rng(seed), 40, 0.2, wrong=0.5), NAMES)[0].natural for seed in range(30)]
-    assert sum(kept) >= 28
+    kept = [mirrors(pair(np.random.default_rng(seed), 40, 0.2, wrong=0.5), NAMES)[0].natural for seed in range(15)]
+    assert sum(kept) >= 14
 
 
 def test_a_few_wrong_labels_do_not_hide_a_rule() -> None:
-    off = [not mirrors(pair(np.random.default_rng(seed), 60, 0.2, wrong=0.03), NAMES)[0].natural for seed in range(30)]
-    assert sum(off) >= 28
+    off = [not mirrors(pair(np.random.default_rng(seed), 60, 0.2, wrong=0.03), NAMES)[0].natural for seed in range(15)]
+    assert sum(off) >= 14
 
 
 def test_a_class_of_one_side_switches_the_flip_off_and_a_slight_lean_does_not() -> None:
@@ -120,11 +121,12 @@ def test_ground_below_is_no_chance() -> None:
 def test_too_few_images_keep_the_usual_flip_alone(images: int) -> None:
     found = mirrors([np.pad(np.ones((4, 4), np.uint8), ((0, 12), (0, 12)))] * images)
     assert [mirror.natural for mirror in found] == [True, False]
-    assert all(f"{images} images are too few to tell" in mirror.reason for mirror in found)
+    said = "1 image is" if images == 1 else f"{images} images are"
+    assert all(f"{said} too few to tell" in mirror.reason for mirror in found)
 
 
 def test_mirroring_all_images_changes_nothing_and_both_axes_are_treated_alike() -> None:
-    for seed in range(10):
+    for seed in range(5):
         masks = pair(np.random.default_rng(seed), 20, 0.1)
         across, down = mirrors(masks)
         turned = mirrors([np.ascontiguousarray(mask.T) for mask in masks])

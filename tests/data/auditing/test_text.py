@@ -11,12 +11,12 @@ from helpers import make_dataset
 from maskwright.base.storage import dump_json
 from maskwright.core.classes import ClassTree
 from maskwright.core.findings import Finding
-from maskwright.data.auditing import CHECKS, AuditResult, audit, human
+from maskwright.data.auditing import CHECKS, AuditResult, audit
 from maskwright.data.auditing.statistics import Statistics
 
 
 def test_a_clean_dataset_in_a_few_lines(tmp_path: Path) -> None:
-    text = human(audit(make_dataset(tmp_path / "pets", describe=True, seed=1), progress=False))
+    text = audit(make_dataset(tmp_path / "pets", describe=True, seed=1), progress=False).human()
     lines = text.splitlines()
     assert lines[0].startswith("pets: 12 images, 3 classes, dataset fingerprint ")
     assert lines[2].split() == ["train", "6", "6", "0.00%", "48", "64"]
@@ -37,7 +37,7 @@ def test_big_data_stay_within_a_screen() -> None:
         for code, row in CHECKS.items()
         for i in range(5000)
     ]
-    text = human(AuditResult("big", Path("big"), classes, None, 5000, 3, findings, statistics))
+    text = AuditResult("big", Path("big"), classes, None, 5000, 3, findings, statistics).human()
     assert text.splitlines()[0] == "big: 5,000 images and 3 excluded, 150 classes, dataset fingerprint unknown"
     assert len(text.splitlines()) <= 42
     assert max(map(len, text.splitlines())) < 1000
@@ -57,8 +57,8 @@ def test_findings_about_many_samples_name_three(tmp_path: Path) -> None:
     )
     classes = ClassTree.flat(["a"])
     result = AuditResult("x", tmp_path, classes, None, 9, 0, [finding], Statistics(classes, [""]))
-    assert "mask.palette: masks with a palette: 5 of 9 (a, b, c and 2 more)" in human(result)
-    assert "(none)" in human(result)
+    assert "mask.palette: masks with a palette: 5 of 9 (a, b, c and 2 more)" in result.human()
+    assert "(none)" in result.human()
 
 
 def test_the_document_has_the_agreed_keys(tmp_path: Path) -> None:

@@ -151,14 +151,14 @@ def test_lies_about_sizes_do_not_help_a_bomb(tmp_path) -> None:
 
 
 def test_files_that_are_small_each_are_limited_together(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(archives, "_SMALL_ARCHIVE", 20 << 20)
+    monkeypatch.setattr(archives, "SMALL_ARCHIVE", 20 << 20)
     with unpacked(zipped(tmp_path / "b.zip", {"a": bytes(9 << 20), "b": bytes(9 << 20)})):
         pass
     refused(zipped(tmp_path / "c.zip", {name: bytes(9 << 20) for name in "abc"}), "grows to over")
 
 
 def test_too_many_files(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(archives, "_MAX_FILES", 3)
+    monkeypatch.setattr(archives, "MAX_FILES", 3)
     refused(zipped(tmp_path / "a.zip", dict.fromkeys("abcd", b"")), "holds 4 files; at most 3")
 
 

@@ -17,7 +17,7 @@ from maskwright.core.findings import Severity
 from maskwright.core.rle import encode_counts, pack_counts
 from maskwright.core.sample import INDEX, Sample, read_mask
 from maskwright.data.formats.coco import detect, read
-from maskwright.data.formats.coco_writer import Writer, _counts
+from maskwright.data.formats.coco_writer import CocoWriter, counts_of_part
 from maskwright.data.formats.source import WriteOptions
 from maskwright.data.opening import detect as detect_any
 from maskwright.data.opening import load_dataset
@@ -70,7 +70,7 @@ def make(folder: Path, files: dict) -> Path:
 
 
 def one(tmp_path: Path, *annotations, **more):
-    """Source and class names (H, W) of the only sample of a file in a folder with its image."""
+    """What is read and class names (H, W) of the only sample of a file in a folder with its image."""
     make(tmp_path, {"images/a.png": None, "result.json": sheet(*annotations, **more)})
     dataset = load_dataset(tmp_path, "coco")
     return read(tmp_path, None, None), named(dataset.read_mask(dataset.samples[0]), dataset.classes)
@@ -129,11 +129,11 @@ def test_run_lengths_of_a_part_are_those_of_the_image(mask, above, below, before
     image = np.pad(part, ((above, below), (before, behind)))
     counts = encode_counts(image)
     if part.any():
-        assert _counts(part, before, above, *image.shape) == counts
+        assert counts_of_part(part, before, above, *image.shape) == counts
 
 
 def written(folder: Path, masks, classes=CLASSES, **options):
-    writer = Writer(folder, classes, WriteOptions(**options))
+    writer = CocoWriter(folder, classes, WriteOptions(**options))
     for number, mask in enumerate(masks):
         writer.add(Sample(f"val/{number}", Path(f"{number}.PNG"), split="val"), mask)
     writer.finish()
@@ -202,7 +202,7 @@ def test_categories_have_ids_colours_and_groups(tmp_path) -> None:
 
 
 def test_paths_of_samples_never_meet(tmp_path) -> None:
-    writer = Writer(tmp_path, CLASSES, WriteOptions())
+    writer = CocoWriter(tmp_path, CLASSES, WriteOptions())
     samples = [
         Sample("train/a", Path("a.PNG"), split="train"),
         Sample("a", Path("a.png"), split="train"),
@@ -219,7 +219,7 @@ def test_paths_of_samples_never_meet(tmp_path) -> None:
 
 def test_a_class_called_like_ignored_pixels_is_named(tmp_path) -> None:
     classes = ClassTree.flat(["background", "void"])
-    writer = Writer(tmp_path, classes, WriteOptions())
+    writer = CocoWriter(tmp_path, classes, WriteOptions())
     assert writer.add(Sample("a", Path("a.png")), np.array([[0, 1, 1]], np.uint8)) == [
         "2 px of 'void', whose name means ignored"
     ]
@@ -425,8 +425,7 @@ def test_a_name_is_no_reason_to_take_another_folders_image(tmp_path) -> None:
     source = read(tmp_path, None, None)
     assert [(item.name, item.image.is_file()) for item in source.items] == [("a/1", False), ("b/1", True)]
     assert (
-        message(source, "annotation.no_image")
-        == "x.json: 1 images are not in the folder: missing (1); first in a/1.png"
+        message(source, "annotation.no_image") == "x.json: 1 image is not in the folder: missing (1); first in a/1.png"
     )
 
 

@@ -19,8 +19,8 @@ from helpers import write
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.findings import Severity
 from maskwright.core.sample import Sample
-from maskwright.data.formats.cvat_images import Writer, detect, read
-from maskwright.data.formats.source import Source, WriteOptions
+from maskwright.data.formats.cvat_images import CvatImagesWriter, detect, read
+from maskwright.data.formats.source import AnnotationSet, WriteOptions
 from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
 
@@ -54,7 +54,7 @@ def drawn(folder: Path, *shapes: str, size: tuple[int, int] = (8, 10)) -> np.nda
     return named(dataset.read_mask(dataset.samples[0]), dataset.classes)
 
 
-def codes(source: Source) -> list[str]:
+def codes(source: AnnotationSet) -> list[str]:
     return [finding.code for finding in source.notes]
 
 
@@ -130,7 +130,7 @@ def test_tolerance_keeps_most_of_a_shape(tmp_path) -> None:
 
 
 def test_what_the_writer_writes(tmp_path) -> None:
-    writer = Writer(tmp_path, CLASSES, WriteOptions())
+    writer = CvatImagesWriter(tmp_path, CLASSES, WriteOptions())
     samples = [
         Sample("train/b/x", Path("q.JPG"), split="train"),
         Sample("val/b/x", Path("q.png"), split="val"),
@@ -168,14 +168,14 @@ def test_without_splits_a_task_is_written_and_ignore_is_a_label(tmp_path) -> Non
 @pytest.mark.parametrize("name", ["a\x00b", "a\x1fb", "\ud800", "\uffff"])
 def test_names_that_xml_cannot_hold(tmp_path, name) -> None:
     with pytest.raises(DataError, match="XML cannot hold"):
-        Writer(tmp_path, CLASSES, WriteOptions()).add(Sample(name, Path("a.png")), np.zeros((2, 2), np.uint8))
+        CvatImagesWriter(tmp_path, CLASSES, WriteOptions()).add(Sample(name, Path("a.png")), np.zeros((2, 2), np.uint8))
     with pytest.raises(DataError, match="XML cannot hold"):
-        Writer(tmp_path, ClassTree.flat([name]), WriteOptions())
+        CvatImagesWriter(tmp_path, ClassTree.flat([name]), WriteOptions())
 
 
 def test_a_split_does_not_lead_out_of_the_folder(tmp_path) -> None:
     with pytest.raises(DataError, match="parent folder"):
-        Writer(tmp_path, CLASSES, WriteOptions()).image_path(Sample("../x/a", Path("a.png"), split="../x"))
+        CvatImagesWriter(tmp_path, CLASSES, WriteOptions()).image_path(Sample("../x/a", Path("a.png"), split="../x"))
 
 
 # -- what CVAT writes -------------------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ from data.formats.roundtrip import CLASSES, masks, named, through
 from helpers import palette_image, write
 from maskwright.core.classes import IGNORE, ClassInfo, ClassTree
 from maskwright.core.sample import Sample
-from maskwright.data.formats.cvat_masks import Writer, detect, read
+from maskwright.data.formats.cvat_masks import CvatMasksWriter, detect, read
 from maskwright.data.formats.maskfiles import voc_colour
-from maskwright.data.formats.source import Source, WriteOptions
+from maskwright.data.formats.source import AnnotationSet, WriteOptions
 from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
 
@@ -58,7 +58,7 @@ def names_in(folder: Path) -> list[list[str]]:
     return named(dataset.read_mask(sample), dataset.classes).tolist()
 
 
-def codes(source: Source) -> list[str]:
+def codes(source: AnnotationSet) -> list[str]:
     return [finding.code for finding in source.notes]
 
 
@@ -193,7 +193,7 @@ def test_a_class_called_ignore_takes_the_ignored_pixels(tmp_path) -> None:
 
 
 def test_names_stay_unique_across_splits(tmp_path) -> None:
-    writer = Writer(tmp_path, CLASSES, WriteOptions())
+    writer = CvatMasksWriter(tmp_path, CLASSES, WriteOptions())
     samples = [Sample("train/a", Path("a.JPG"), split="train"), Sample("val/a", Path("a.png"), split="val")]
     assert [writer.image_path(sample) for sample in samples] == ["JPEGImages/a.jpg", "JPEGImages/val_a.png"]
     assert [writer.add(sample, np.zeros((1, 1), np.uint8)) for sample in samples] == [
@@ -208,7 +208,7 @@ def test_names_stay_unique_across_splits(tmp_path) -> None:
 
 
 def test_a_split_does_not_lead_out_of_the_folder(tmp_path) -> None:
-    writer = Writer(tmp_path / "out", CLASSES, WriteOptions())
+    writer = CvatMasksWriter(tmp_path / "out", CLASSES, WriteOptions())
     for sample in (Sample("../../x/a", Path("a.png"), split="../../x"), Sample("../b", Path("b.png"))):
         path = tmp_path / "out" / writer.image_path(sample)
         writer.add(sample, np.zeros((1, 1), np.uint8))
@@ -220,7 +220,7 @@ def test_a_split_does_not_lead_out_of_the_folder(tmp_path) -> None:
 @pytest.mark.parametrize("name", ["#a", " a", "a ", "a\nb", "a\u2028b", ""])
 def test_names_that_the_label_map_cannot_hold(tmp_path, name) -> None:
     with pytest.raises(DataError, match="cannot hold the class name"):
-        Writer(tmp_path, ClassTree.flat(["background", name]), WriteOptions())
+        CvatMasksWriter(tmp_path, ClassTree.flat(["background", name]), WriteOptions())
 
 
 # -- what CVAT and others write ---------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from maskwright.core.classes import ClassTree
 from maskwright.core.sample import Sample
 from maskwright.data.convert import convert
 from maskwright.data.formats import labelme
-from maskwright.data.formats.source import Source, WriteOptions
+from maskwright.data.formats.source import AnnotationSet, WriteOptions
 from maskwright.data.opening import detect, load_dataset
 from maskwright.errors import DataError
 
@@ -52,7 +52,7 @@ def make(folder: Path, *shapes: Any, file: str = "a.json", image: str | None = "
     return folder
 
 
-def one(folder: Path, *shapes: Any, **others: Any) -> Source:
+def one(folder: Path, *shapes: Any, **others: Any) -> AnnotationSet:
     return labelme.read(make(folder, *shapes, **others), None, None)
 
 
@@ -135,7 +135,7 @@ def test_a_dataset_returns_with_its_splits(tmp_path: Path, rng: np.random.Genera
 
 
 def test_two_samples_at_one_place_are_refused(tmp_path: Path) -> None:
-    writer = labelme.Writer(tmp_path, CLASSES, WriteOptions())
+    writer = labelme.LabelMeWriter(tmp_path, CLASSES, WriteOptions())
     writer.add(Sample("x", Path("x.png"), split="train"), np.zeros((2, 2), np.uint8))
     with pytest.raises(DataError, match="rename"):
         writer.add(Sample("train/x", Path("x.jpg")), np.zeros((2, 2), np.uint8))

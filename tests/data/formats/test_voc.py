@@ -17,7 +17,7 @@ from maskwright.core.findings import Severity
 from maskwright.core.sample import Sample
 from maskwright.data.formats.maskfiles import voc_colour
 from maskwright.data.formats.source import WriteOptions
-from maskwright.data.formats.voc import VOC_2012, Writer, detect, read
+from maskwright.data.formats.voc import VOC_2012, VocWriter, detect, read
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
 
@@ -121,7 +121,7 @@ def test_objects_beyond_254_share_numbers(tmp_path) -> None:
 
 
 def test_names_stay_unique_across_splits(tmp_path) -> None:
-    writer = Writer(tmp_path, CLASSES, WriteOptions())
+    writer = VocWriter(tmp_path, CLASSES, WriteOptions())
     samples = [
         Sample("train/a", Path("a.JPG"), split="train"),
         Sample("val/A", Path("A.png"), split="val"),

@@ -21,7 +21,7 @@ from maskwright.core.findings import Finding
 from maskwright.core.sample import Sample
 from maskwright.data.convert import convert
 from maskwright.data.formats import yolo
-from maskwright.data.formats.source import Source, WriteOptions
+from maskwright.data.formats.source import AnnotationSet, WriteOptions
 from maskwright.data.opening import detect, load_dataset
 from maskwright.errors import DataError
 
@@ -42,7 +42,7 @@ def make(folder: Path, files: Mapping[str, str | tuple[int, int] | bytes]) -> Pa
     return folder
 
 
-def one(folder: Path, text: str, size: tuple[int, int] = (10, 10), yaml: str = NAMES) -> Source:
+def one(folder: Path, text: str, size: tuple[int, int] = (10, 10), yaml: str = NAMES) -> AnnotationSet:
     """What a single text file is read as."""
     return yolo.read(make(folder, {"data.yaml": yaml, "images/a.png": size, "labels/a.txt": text}), None, None)
 
@@ -457,7 +457,7 @@ def test_named_folders_stay_inside(path: str, tmp_path: Path) -> None:
 
 
 def test_no_images_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"1 text files with regions \(labels/a.txt for one\) and no images"):
+    with pytest.raises(DataError, match=r"1 text file with regions \(labels/a.txt for one\) and no images"):
         yolo.read(make(tmp_path, {"labels/a.txt": BOX}), None, None)
     with pytest.raises(DataError, match="no such folder"):
         yolo.read(tmp_path / "gone", None, None)

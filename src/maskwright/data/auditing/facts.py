@@ -12,7 +12,7 @@ from maskwright.data.auditing.statistics import Size
 V = TypeVar("V")
 
 
-class Kind(NamedTuple):
+class PixelStorage(NamedTuple):
     """How a file stores its pixels: Pillow's mode, the EXIF orientation (a TIFF's own is applied by its decoder and
     not seen), and whether colours of 16 bits a channel are read as 8."""
 
@@ -22,7 +22,7 @@ class Kind(NamedTuple):
 
 
 # Of a mask that is drawn from an annotation file.
-DRAWN = Kind("", 1, False)
+DRAWN = PixelStorage("", 1, False)
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class ImageFacts:
     """A readable image: `file` is the hash of its bytes, `size` is (height, width) as read, `digest` is of the decoded
     pixels, `thumbnail` as `likeness.thumbnail` makes it, `constant` when all pixels are the same."""
 
-    kind: Kind
+    kind: PixelStorage
     file: bytes
     size: Size
     digest: bytes
@@ -45,7 +45,7 @@ class MaskFacts:
     that occur and `flaws` what `measure` found. `inexact` pixels were moved to the nearest value, `hidden` ones of a
     drawn region lie below another class."""
 
-    kind: Kind
+    kind: PixelStorage
     file: bytes
     size: Size
     digest: bytes
@@ -63,7 +63,7 @@ class MaskFacts:
 
 
 # Text in place of facts is the reader's reason for refusing the file.
-Facts = tuple[ImageFacts | str, MaskFacts | str | None]
+PairFacts = tuple[ImageFacts | str, MaskFacts | str | None]
 
 
 @lru_cache(4096)

@@ -19,10 +19,10 @@ from maskwright.base.texts import plural
 from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import Batch, Edit, add_edits, mask_edit
-from maskwright.core.findings import Finding
-from maskwright.data.auditing.checks.check import Seen
-from maskwright.data.auditing.checks.splits import masks_differ
-from maskwright.data.auditing.survey import Record
+from maskwright.core.findings import Finding, Observation
+from maskwright.data.auditing.observations import SampleObservation
+from maskwright.data.auditing.split_checks import masks_differ
+from maskwright.data.auditing.survey import SurveyedSample
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class State:
     undecided: set[str]
 
 
-Fix = Callable[[State, Seen], list[Edit]]
+Fix = Callable[[State, SampleObservation], list[Edit]]
 # Copies stay where they are scored: what is taken from training cannot flatter a score.
 _KEPT_FIRST = ("test", "val")
 
@@ -64,13 +64,13 @@ class Fixed:
         )
 
 
-def _exclude(state: State, seen: Seen) -> list[Edit]:
-    return [Edit("status", seen.sample.name, "exclude")] if seen.sample else []
+def _exclude(state: State, found: SampleObservation) -> list[Edit]:
+    return [Edit("status", found.sample, "exclude")] if found.sample else []
 
 
-def _all_but_one(state: State, seen: Seen) -> list[Edit]:
+def _all_but_one(state: State, found: SampleObservation) -> list[Edit]:
     """All copies but one are excluded, of the whole group and not of those that the evidence lists."""
-    copies = [record for record in seen.copies if record.sample.name not in state.excluded]
+    copies = [record for record in found.copies if record.sample.name not in state.excluded]
     open_ = any(record.sample.name in state.undecided for record in copies)
     if len(copies) < 2 or open_ or masks_differ(copies):
         return []
@@ -78,22 +78,22 @@ def _all_but_one(state: State, seen: Seen) -> list[Edit]:
     return [Edit("status", record.sample.name, "exclude") for record in copies if record.sample.name != kept]
 
 
-def _rank(copy: Record) -> tuple[bool, bool, int]:
+def _rank(copy: SurveyedSample) -> tuple[bool, bool, int]:
     """What stays comes first: a mask to learn from and to score on counts more than the split."""
     split = copy.sample.split
     place = _KEPT_FIRST.index(split) if split in _KEPT_FIRST else len(_KEPT_FIRST)
     return not copy.usable, not copy.sample.labelled, place
 
 
-def _as_read(state: State, seen: Seen) -> list[Edit]:
+def _as_read(state: State, found: SampleObservation) -> list[Edit]:
     """The mask as an index PNG, with unknown ids as ignored pixels."""
-    if seen.sample is None or seen.sample.name in state.excluded:
+    if found.sample is None or found.sample in state.excluded:
         return []
-    dataset = state.dataset
-    ids = dataset.read_mask_pixels(seen.sample).ids
+    dataset, sample = state.dataset, state.dataset[found.sample]
+    ids = dataset.read_mask_pixels(sample).ids
     known = np.isin(ids, [*dataset.classes.ids, dataset.classes.ignore])
     mask = dataset.classes.to_indices(np.where(known, ids, dataset.classes.ignore))
-    return [mask_edit(state.home, seen.sample, mask, dataset.classes)] if (mask != IGNORE).any() else []
+    return [mask_edit(state.home, sample, mask, dataset.classes)] if (mask != IGNORE).any() else []
 
 
 # In the order in which they are made: a sample that is excluded is no copy that stays and needs no other mask.
@@ -116,19 +116,19 @@ FIXES: dict[str, tuple[str, Fix]] = {
 }
 
 
-def fix(home: Path, dataset: Dataset, found: Iterable[tuple[Finding, Seen]]) -> Fixed | None:
+def fix(home: Path, dataset: Dataset, found: Iterable[tuple[Finding, Observation]]) -> Fixed | None:
     """Adds the edits that fix what was found to the journal in `home`, as one batch; None when there are none.
 
     A sample that is excluded gets no other edit.
     """
-    found = list(found)
-    state = State(home, dataset, set(), {seen.sample.name for _, seen in found if seen.by_person and seen.sample})
-    fixable = [(finding, seen) for finding, seen in found if finding.code in FIXES and not seen.by_person]
+    at_samples = [(finding, one) for finding, one in found if isinstance(one, SampleObservation)]
+    state = State(home, dataset, set(), {one.sample for _, one in at_samples if one.by_person and one.sample})
+    fixable = [(finding, one) for finding, one in at_samples if finding.code in FIXES and not one.by_person]
     fixable.sort(key=lambda pair: [*FIXES].index(pair[0].code))
     edits: dict[tuple[str, str], Edit] = {}
     fixed = []
-    for finding, seen in fixable:
-        made = FIXES[finding.code][1](state, seen)
+    for finding, one in fixable:
+        made = FIXES[finding.code][1](state, one)
         state.excluded.update(edit.sample for edit in made if edit.kind == "status")
         edits |= {(edit.kind, edit.sample): edit for edit in made}
         fixed += [finding] * bool(made)

@@ -34,9 +34,9 @@ CORRELATION = 0.95
 _FLAT = 1.0
 _LOW = 8
 _WHOLE = 64  # pixels of a side, about, that an image is reduced to first
-_ROWS = 4096  # thumbnails or pairs at a time
-_CELLS = 1 << 20  # hashes compared at a time
-_CHECKS = 50  # pairs of thumbnails compared for each image before the search is given up
+ROWS = 4096  # thumbnails or pairs at a time
+CELLS = 1 << 20  # hashes compared at a time
+COMPARED = 50  # pairs of thumbnails compared for each image before the search is given up
 
 
 def thumbnail(image: npt.NDArray[np.uint8]) -> bytes:
@@ -59,8 +59,8 @@ def _basis() -> npt.NDArray[np.float32]:
 def hashes(thumbnails: Thumbnails) -> Hashes:
     """(N,) perceptual hashes of thumbnails (N, SIDE * SIDE)."""
     basis, found = _basis(), np.zeros(len(thumbnails), np.uint64)
-    for begin in range(0, len(thumbnails), _ROWS):
-        part = slice(begin, begin + _ROWS)
+    for begin in range(0, len(thumbnails), ROWS):
+        part = slice(begin, begin + ROWS)
         waves = thumbnails[part].astype(np.float32) @ basis
         above = waves > np.median(waves[:, 1:], axis=1, keepdims=True)  # the first is the mean
         found[part] = np.packbits(above, axis=1).view(np.uint64).reshape(-1)
@@ -102,7 +102,7 @@ class _Groups:
     def __init__(self, pixels: Thumbnails) -> None:
         self.pixels, self.hash = pixels, hashes(pixels)
         self.root = np.arange(len(pixels))
-        self.left = _CHECKS * len(pixels)
+        self.left = COMPARED * len(pixels)
 
     def search(self) -> bool:
         """Joins all pairs that are alike; False when that was given up."""
@@ -118,7 +118,7 @@ class _Groups:
 
     def _near(self, bucket: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """Pairs of a bucket within DISTANCE that are not in one group yet."""
-        rows = max(1, _CELLS // max(1, len(bucket)))
+        rows = max(1, CELLS // max(1, len(bucket)))
         for begin in range(0, len(bucket) - 1, rows):
             # Where everything is alike, the first block has joined it.
             if (self.root[bucket] == self.root[bucket[0]]).all():
@@ -136,7 +136,7 @@ class _Groups:
             one, other = one[apart], other[apart]
             if not one.size:
                 return True
-            now, then = slice(None, _ROWS), slice(_ROWS, None)
+            now, then = slice(None, ROWS), slice(ROWS, None)
             self.left -= len(one[now])
             if self.left < 0:
                 return False

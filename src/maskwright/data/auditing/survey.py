@@ -28,7 +28,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.hashes import stream_hash
 from maskwright.core.masks import Mask
 from maskwright.core.sample import Sample, header_of
-from maskwright.data.auditing.facts import DRAWN, Facts, ImageFacts, Kind, MaskFacts, shared
+from maskwright.data.auditing.facts import DRAWN, ImageFacts, MaskFacts, PairFacts, PixelStorage, shared
 from maskwright.data.auditing.near_duplicates import Alike, alike, thumbnail
 from maskwright.data.auditing.objects import NONE, measure
 from maskwright.data.auditing.statistics import SPLITS, Counts, Size, Statistics, channel_sums
@@ -41,7 +41,7 @@ _STRIP = 1 << 18  # pixels of small masks that are measured together
 
 
 @dataclass(slots=True)
-class Record:
+class SurveyedSample:
     """What one look at a sample told. Text in place of facts is the reader's reason for refusing the file."""
 
     sample: Sample
@@ -64,7 +64,7 @@ class Survey:
     """A dataset with what was seen in it. Excluded samples are left out."""
 
     dataset: Dataset
-    records: list[Record]
+    records: list[SurveyedSample]
     statistics: Statistics
 
     @property
@@ -89,23 +89,23 @@ class Survey:
         return self.dataset.version(known)
 
     @cached_property
-    def by_split(self) -> dict[str, list[Record]]:
+    def by_split(self) -> dict[str, list[SurveyedSample]]:
         """The records of each split, in the order of the statistics."""
-        found: dict[str, list[Record]] = {name: [] for name in self.statistics.splits}
+        found: dict[str, list[SurveyedSample]] = {name: [] for name in self.statistics.splits}
         for record in self.records:
             found[record.sample.split or ""].append(record)
         return found
 
     @cached_property
-    def same(self) -> list[list[Record]]:
+    def same(self) -> list[list[SurveyedSample]]:
         """Groups of at least two records with equal image pixels."""
         return repeated(self.records, lambda r: r.image.digest if isinstance(r.image, ImageFacts) else None)
 
     @cached_property
-    def look_alikes(self) -> tuple[list[list[Record]], bool]:
+    def look_alikes(self) -> tuple[list[list[SurveyedSample]], bool]:
         """Groups of at least two records whose images look alike but are not equal (of equal ones the first stands
         for all), and whether the search for them was complete."""
-        first: dict[bytes, Record] = {}
+        first: dict[bytes, SurveyedSample] = {}
         for record in self.records:
             if isinstance(record.image, ImageFacts) and not record.image.constant:
                 first.setdefault(record.image.digest, record)
@@ -114,10 +114,12 @@ class Survey:
         return [[records[index] for index in group] for group in found.groups], found.complete
 
 
-def repeated(records: Iterable[Record], key: Callable[[Record], bytes | None]) -> list[list[Record]]:
+def repeated(
+    records: Iterable[SurveyedSample], key: Callable[[SurveyedSample], bytes | None]
+) -> list[list[SurveyedSample]]:
     """Groups of at least two records of the same key, those without one left out."""
     seen: set[bytes] = set()
-    groups: dict[bytes, list[Record]] = {}
+    groups: dict[bytes, list[SurveyedSample]] = {}
     records = list(records)
     for record in records:
         if (found := key(record)) is not None:
@@ -144,10 +146,12 @@ def survey(
     statistics = Statistics(dataset.classes, [s for s in SPLITS if s in names] + sorted(names.difference(SPLITS)))
     workers = workers or worker_count()
     size = chunk(len(samples), workers)
-    records: list[Record] = []
+    records: list[SurveyedSample] = []
 
-    def take(facts: list[Facts], part: Part) -> None:
-        records.extend(Record(sample, *found) for sample, found in zip(samples[len(records) :], facts, strict=False))
+    def take(facts: list[PairFacts], part: Part) -> None:
+        records.extend(
+            SurveyedSample(sample, *found) for sample, found in zip(samples[len(records) :], facts, strict=False)
+        )
         statistics.merge(*part)
         if advance:
             advance(len(records))
@@ -170,11 +174,11 @@ def survey(
     return Survey(dataset, records, statistics)
 
 
-def _look(dataset: Dataset, samples: Sequence[Sample]) -> tuple[list[Facts], Part]:
+def _look(dataset: Dataset, samples: Sequence[Sample]) -> tuple[list[PairFacts], Part]:
     """What a look at some samples tells, and their counts as `Statistics.merge` takes them."""
     table = _index_of_id(dataset.classes)
     statistics = Statistics(dataset.classes, {sample.split or "": None for sample in samples})
-    facts: list[Facts] = []
+    facts: list[PairFacts] = []
     strip = _Strip(statistics)
     for sample in samples:
         image = _look_at_image(dataset, sample, statistics)
@@ -238,7 +242,7 @@ class _File:
     def __call__(self, image: Image.Image, stream: BinaryIO) -> None:
         stored = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
         deep = ";16" in str(stored) and not image.mode.startswith("I")
-        self.kind = shared(Kind(image.mode, header_of(image).orientation, deep))
+        self.kind = shared(PixelStorage(image.mode, header_of(image).orientation, deep))
         position = stream.tell()
         stream.seek(0)
         self.hash = bytes.fromhex(stream_hash(stream))

@@ -18,6 +18,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base.texts import counted, plural
 from maskwright.core.masks import Mask, class_pixels
 
 Floats = npt.NDArray[np.float64]
@@ -96,12 +97,12 @@ class Positions:
             # Most photographs may be mirrored, and few of them turned upside down.
             return Mirror(
                 axis == 0,
-                f"class positions differ by {most:.2f} of 1 {sides}, and {images} images are too "
-                "few to tell that from chance",
+                f"class positions differ by {most:.2f} of 1 {sides}, and "
+                + counted(images, "image{ is|s are} too few to tell that from chance"),
             )
         return Mirror(
             True,
-            f"class positions are {sides} symmetric as far as {images} images tell (a difference of "
+            f"class positions are {sides} symmetric as far as {plural(images, 'image')} can show (a difference of "
             f"{most:.2f} of 1 is no more than chance)",
         )
 

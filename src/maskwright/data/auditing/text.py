@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _NAMES, _CLASSES, _SPLITS, _GROUPS = 3, 8, 4, 9
 
 
-def human(result: AuditResult) -> str:
+def audit_text(result: AuditResult) -> str:
     """The result as text for a terminal: at most about 40 lines, whatever the size of the dataset."""
     excluded = f" and {result.excluded} excluded" if result.excluded else ""
     lines = [

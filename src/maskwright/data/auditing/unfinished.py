@@ -21,7 +21,7 @@ import numpy as np
 from maskwright import __version__
 from maskwright.base.storage import Journal, dump_json
 from maskwright.core.dataset import Dataset
-from maskwright.data.auditing.facts import Facts, ImageFacts, Kind, MaskFacts, shared
+from maskwright.data.auditing.facts import ImageFacts, MaskFacts, PairFacts, PixelStorage, shared
 from maskwright.data.auditing.objects import Flaw
 from maskwright.data.auditing.statistics import Counts, ObjectCounts, SplitStatistics, Statistics
 from maskwright.errors import DataError
@@ -45,7 +45,7 @@ class Unfinished:
         self._held = self.journal.read()
         self._begin()
 
-    def seen(self) -> Iterator[tuple[list[Facts], Part]]:
+    def seen(self) -> Iterator[tuple[list[PairFacts], Part]]:
         """What earlier surveys have seen, in order. DataError when the journal does not hold what it should."""
         try:
             for record in self._held:
@@ -60,7 +60,7 @@ class Unfinished:
             raise DataError(f"{self.journal.path}: is damaged; delete the folder to start again") from None
         self._held = []
 
-    def add(self, facts: list[Facts], part: Part) -> None:
+    def add(self, facts: list[PairFacts], part: Part) -> None:
         """Takes what was seen of the next samples; it reaches the disk within some seconds."""
         self._facts += facts
         self._counts.merge(*part)
@@ -80,7 +80,7 @@ class Unfinished:
         self._begin()
 
     def _begin(self) -> None:
-        self._facts: list[Facts] = []
+        self._facts: list[PairFacts] = []
         self._counts = Statistics(self.dataset.classes, [*dict.fromkeys(s.split or "" for s in self.dataset.samples)])
         self._since = time.monotonic()
 
@@ -143,13 +143,13 @@ def _row(image: ImageFacts | str, mask: MaskFacts | str | None) -> list[Any]:
     return [seen, drawn]
 
 
-def _facts(row: list[Any]) -> Facts:
+def _facts(row: list[Any]) -> PairFacts:
     image, mask = row
     seen: ImageFacts | str = image
     if isinstance(image, list):
         kind, file, size, digest, thumbnail, constant = image
         seen = ImageFacts(
-            shared(Kind(*kind)),
+            shared(PixelStorage(*kind)),
             bytes.fromhex(file),
             shared((size[0], size[1])),
             bytes.fromhex(digest),
@@ -160,7 +160,7 @@ def _facts(row: list[Any]) -> Facts:
     if isinstance(mask, list):
         kind, file, size, digest, inexact, hidden, unknown_ids, unknown, present, flaws = mask
         drawn = MaskFacts(
-            shared(Kind(*kind)),
+            shared(PixelStorage(*kind)),
             bytes.fromhex(file),
             shared((size[0], size[1])),
             bytes.fromhex(digest),

@@ -1,6 +1,6 @@
 """Annotation formats: one module each, one table.
 
-A reader turns a folder into a `Source`; `opening` makes a Dataset of it, with classes and splits. A writer takes
+A reader turns a folder into a `AnnotationSet`; `opening` makes a Dataset of it, with classes and splits. A writer takes
 samples with their masks one by one; `conversion` feeds it and then proves what was written.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from maskwright.core.classes import ClassTree
 from maskwright.data.formats import coco, cvat_images, cvat_masks, folders, labelme, semantic, voc, yolo
-from maskwright.data.formats.source import Source, WriteOptions, Writer
+from maskwright.data.formats.source import AnnotationSet, WriteOptions, Writer
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Format:
 
     meaning: str
     write: Callable[[Path, ClassTree, WriteOptions], Writer] | None = None
-    read: Callable[[Path, str | None, str | None], Source] | None = None
+    read: Callable[[Path, str | None, str | None], AnnotationSet] | None = None
     detect: Callable[[Path], str | None] | None = None
     masks: bool = False
 
@@ -38,14 +38,14 @@ FORMATS: dict[str, Format] = {
     "jpeg": Format("as `index`, with grey JPEG masks: lossy", folders.JpegWriter),
     "cvat_masks": Format(
         "CVAT's segmentation mask zip: labelmap.txt, SegmentationClass, SegmentationObject",
-        cvat_masks.Writer,
+        cvat_masks.CvatMasksWriter,
         cvat_masks.read,
         cvat_masks.detect,
         masks=True,
     ),
     "voc": Format(
         "Pascal VOC: JPEGImages, SegmentationClass, Annotations, ImageSets",
-        voc.Writer,
+        voc.VocWriter,
         voc.read,
         voc.detect,
         masks=True,
@@ -53,14 +53,14 @@ FORMATS: dict[str, Format] = {
     "common_semantic": Format(
         "images, masks and dataset_meta.json, read only", None, semantic.read, semantic.detect, masks=True
     ),
-    "coco": Format("COCO instances: polygons, run lengths, crowd", coco.Writer, coco.read, coco.detect),
+    "coco": Format("COCO instances: polygons, run lengths, crowd", coco.CocoWriter, coco.read, coco.detect),
     "cvat_images": Format(
         "CVAT for images XML: masks, polygons, boxes, ellipses",
-        cvat_images.Writer,
+        cvat_images.CvatImagesWriter,
         cvat_images.read,
         cvat_images.detect,
     ),
-    "labelme": Format("LabelMe: one JSON file an image", labelme.Writer, labelme.read, labelme.detect),
+    "labelme": Format("LabelMe: one JSON file an image", labelme.LabelMeWriter, labelme.read, labelme.detect),
     "yolo_seg": Format("YOLO polygons: one text file an image", yolo.PolygonWriter, yolo.read, yolo.detect_polygons),
     "yolo": Format("YOLO boxes: one text file an image; shapes are lost", yolo.BoxWriter, yolo.read, yolo.detect_boxes),
 }

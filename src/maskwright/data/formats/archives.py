@@ -18,8 +18,8 @@ from maskwright.errors import ConfigError, DataError
 
 # Above these a small file would fill the disk: the sum of unpacked sizes, the growth of one file and of all together
 # (below some size anything may grow), and the number of files.
-_MAX_BYTES, _MAX_RATIO, _MAX_FILES = 64 << 30, 200, 1_000_000
-_SMALL_FILE, _SMALL_ARCHIVE = 10 << 20, 1 << 30
+_MAX_BYTES, _MAX_RATIO, MAX_FILES = 64 << 30, 200, 1_000_000
+_SMALL_FILE, SMALL_ARCHIVE = 10 << 20, 1 << 30
 _CHUNK = 1 << 20
 # Others are rare, and LZMA takes as much memory as the archive asks for.
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
@@ -62,10 +62,10 @@ def _unpack(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-            if len(entries) > _MAX_FILES:
-                raise DataError(f"{path}: holds {len(entries)} files; at most {_MAX_FILES} are unpacked")
+            if len(entries) > MAX_FILES:
+                raise DataError(f"{path}: holds {len(entries)} files; at most {MAX_FILES} are unpacked")
             # Entries may share their compressed bytes, so the limits for each do not limit their sum.
-            left = min(_MAX_BYTES, max(_SMALL_ARCHIVE, _MAX_RATIO * path.stat().st_size))
+            left = min(_MAX_BYTES, max(SMALL_ARCHIVE, _MAX_RATIO * path.stat().st_size))
             for entry in entries:
                 target = confine(folder, entry.filename, str(path))
                 if stat.S_ISLNK(entry.external_attr >> 16):

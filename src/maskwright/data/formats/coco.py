@@ -26,6 +26,7 @@ import numpy as np
 
 from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import confine
+from maskwright.base.texts import counted
 from maskwright.core.classes import MAX_ID
 from maskwright.core.dataset import confine_found
 from maskwright.core.description import FILE_NAME
@@ -33,11 +34,11 @@ from maskwright.core.findings import Finding, Severity
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.data.formats.coco_images import ImageFiles, known_split, last_of, split_of, stem_below, tail_of
 from maskwright.data.formats.coco_values import box_of, colour_from, key_of, parts_of, shape_of, slim, text_of, whole
-from maskwright.data.formats.coco_writer import Writer
-from maskwright.data.formats.source import Item, Label, Mark, Source, note
+from maskwright.data.formats.coco_writer import CocoWriter
+from maskwright.data.formats.source import AnnotationSet, Item, Label, Mark, note
 from maskwright.errors import DataError
 
-__all__ = ["Writer", "detect", "read"]
+__all__ = ["CocoWriter", "detect", "read"]
 
 # Files beside the instances that hold no regions of classes, by how their names begin.
 _OTHER_TASKS = ("captions_", "labels_", "panoptic_", "image_info_")
@@ -51,44 +52,49 @@ _KINDS: dict[str, tuple[str, Severity, str, str]] = {
     "invalid": (
         "annotation.invalid",
         _WARNING,
-        "entries cannot be used and are left out",
+        "entr{y|ies} cannot be used and {is|are} left out",
         "correct them in the annotation tool and export again",
     ),
-    "duplicate": ("annotation.duplicate", _WARNING, "entries are given twice", "keep one of each"),
+    "duplicate": ("annotation.duplicate", _WARNING, "entr{y is|ies are} given twice", "keep one of each"),
     "no_image": (
         "annotation.no_image",
         _WARNING,
-        "images are not in the folder",
+        "image{ is|s are} not in the folder",
         "copy them there, or name their folder by `images` in dataset.yaml",
     ),
-    "unnamed": ("annotation.renamed", _WARNING, "entries have no name", "complete `categories` in the file"),
+    "unnamed": ("annotation.renamed", _WARNING, "entr{y has|ies have} no name", "complete `categories` in the file"),
     "empty": (
         "annotation.conflict",
         _WARNING,
-        "images are listed, but not one region in them",
+        "image{ is|s are} listed, but not one region in {it|them}",
         "leave the file out if they are not labelled yet; they are taken as background",
     ),
     "conflict": (
         "annotation.conflict",
         _WARNING,
-        "sizes do not fit",
+        "size{ does|s do} not fit",
         "check whether the images were resized after they were labelled",
     ),
-    "differ": ("annotation.conflict", _WARNING, "statements about categories disagree", "name each in one way"),
+    "differ": ("annotation.conflict", _WARNING, "disagreement{|s} about categories", "name each in one way"),
     "clipped": (
         "annotation.clipped",
         _INFO,
-        "regions reach outside their image and are cut off there",
+        "region{ reaches outside its image and is|s reach outside their image and are} cut off there",
         "nothing, if it is a matter of a pixel or two",
     ),
     "box": (
         "annotation.dropped",
         _INFO,
-        "regions have no outline, only a box, which is filled",
+        "region{ has|s have} no outline, only a box, which is filled",
         "see `boxes` in dataset.yaml for how",
     ),
-    "renamed": ("annotation.renamed", _INFO, "names are not used as they stand", "check what they stand for"),
-    "dropped": ("annotation.dropped", _INFO, "entries say what no mask can hold", "nothing, if it is not needed"),
+    "renamed": ("annotation.renamed", _INFO, "name{ is|s are} not used as written", "check what they stand for"),
+    "dropped": (
+        "annotation.dropped",
+        _INFO,
+        "entr{y says|ies say} what no mask can hold",
+        "nothing, if it is not needed",
+    ),
 }
 
 
@@ -109,7 +115,7 @@ def detect(root: Path) -> str | None:
     return None
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
     """Reads the annotation files below `root`: the file or those of the folder `annotations`, else those in folders
     where one is named like COCO's, else all in `root` and the folders in it. Images are looked up below `images`, or
     else everywhere.
@@ -157,7 +163,7 @@ def _is_named_so(path: Path) -> bool:
 
 
 class _Reader:
-    """Joins annotation files into one Source."""
+    """Joins annotation files into one AnnotationSet."""
 
     def __init__(self, images: ImageFiles) -> None:
         self.images = images
@@ -197,7 +203,7 @@ class _Reader:
                 file.tally("empty", "images without regions", item.name)
         self.notes += file.findings()
 
-    def source(self) -> Source:
+    def source(self) -> AnnotationSet:
         """What was read of all files."""
         used = {mark.label for item in self.items.values() for mark in item.marks}
         labels = list(self.labels.values())
@@ -231,7 +237,9 @@ class _Reader:
                     )
                 )
         names = {label.name for label in heads}
-        return Source([label for label in labels if label.name not in names], list(self.items.values()), self.notes)
+        return AnnotationSet(
+            [label for label in labels if label.name not in names], list(self.items.values()), self.notes
+        )
 
 
 class _File:
@@ -269,7 +277,7 @@ class _File:
             yield note(
                 code,
                 severity,
-                f"{self.name}: {reasons.total()} {seen}: {listed}{more}{where}",
+                f"{self.name}: {counted(reasons.total(), seen)}: {listed}{more}{where}",
                 fix,
                 samples[0] if len(samples) == 1 and kind not in ("no_image", "renamed") else None,
                 file=self.name,

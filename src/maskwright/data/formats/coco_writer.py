@@ -36,7 +36,7 @@ from maskwright.data.formats.source import (
 from maskwright.errors import DataError
 
 
-class Writer:
+class CocoWriter:
     """Writes `annotations/instances_{split}.json`, or `instances_default.json` for samples without a split; see
     `maskwright.data.formats.source.Writer`. Annotations go to the file as they come; images and categories end it.
 
@@ -136,7 +136,7 @@ class Writer:
             if found and all(len(rings) == 1 for rings in found):
                 yield self._polygons([rings[0] + (left, top) for rings in found])
             else:
-                counts = pack_counts(_counts(part, left, top, height, width))
+                counts = pack_counts(counts_of_part(part, left, top, height, width))
                 yield {
                     "segmentation": {"size": [height, width], "counts": counts},
                     "area": area,
@@ -173,7 +173,7 @@ def _area(ring: Ring) -> float:
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
 
-def _counts(part: npt.NDArray[np.bool_], left: int, top: int, height: int, width: int) -> list[int]:
+def counts_of_part(part: npt.NDArray[np.bool_], left: int, top: int, height: int, width: int) -> list[int]:
     """COCO run lengths, in an image (height, width), of its part (h, w). Takes the time of the part: an image may hold
     thousands."""
     columns = np.pad(part.T.astype(np.int8), ((0, 0), (1, 1)))

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from xml.sax.saxutils import escape, quoteattr
 
 from maskwright.base.storage import confine
+from maskwright.base.texts import counted, listing
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
@@ -26,13 +27,12 @@ from maskwright.core.polygons import painted, simplify
 from maskwright.core.rle import encode_box
 from maskwright.core.sample import Sample
 from maskwright.data.formats.cvat import DEFAULT_SUBSET, ImageFinder, components, split_of
-from maskwright.data.formats.cvat_xml import Image, Tally, parse
-from maskwright.data.formats.maskfiles import listed
+from maskwright.data.formats.cvat_xml import Image, ReasonCounts, parse
 from maskwright.data.formats.source import (
+    AnnotationSet,
     Item,
     Label,
     Mask,
-    Source,
     WriteOptions,
     background_of,
     image_suffix,
@@ -67,8 +67,8 @@ def detect(root: Path) -> str | None:
     return f"CVAT's annotations in {', '.join(files[:3])}" if files else None
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
-    """The images and shapes of `annotations.xml`, or of all CVAT files in `root`; see `source.Source`.
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
+    """The images and shapes of `annotations.xml`, or of all CVAT files in `root`; see `source.AnnotationSet`.
 
     Boxes are weak, `z_order` decides what lies on top, an image without shapes is all background. DataError for
     files that are no such XML, and for those of videos.
@@ -81,7 +81,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     labels: dict[str, tuple[Label, bool]] = {}
     items: dict[str, Item] = {}
     notes: list[Finding] = []
-    twice, renamed, missing = Tally(), Tally(), Tally()
+    twice, renamed, missing = ReasonCounts(), ReasonCounts(), ReasonCounts()
     for path in files:
         document = parse(confine_found(root, path))
         for image in document.images:
@@ -101,19 +101,20 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     notes += twice.note(
         "annotation.duplicate",
         Severity.WARNING,
-        "{count} images stand there again ({samples}); the first of each counts",
+        "image{ is|s are} listed again ({samples}); the first of each counts",
         "give images of one subset different names",
     )
     notes += renamed.note(
         "annotation.renamed",
         Severity.INFO,
-        "{count} images differ from another only in the ending, which stays in their name ({samples})",
+        "image{ differs from another only in the ending, which stays in its name|s differ from another "
+        "only in the ending, which stays in their names} ({samples})",
         "rename them if that matters",
     )
     notes += missing.note(
         "annotation.no_image",
         Severity.WARNING,
-        "{count} image files are not there ({samples})",
+        "image file{ is|s are} not there ({samples})",
         "export with images, or name their folder as `images`",
     )
     used = {mark.label for item in items.values() for mark in item.marks}
@@ -123,13 +124,20 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
             note(
                 "annotation.dropped",
                 Severity.INFO,
-                f"{len(empty)} labels are for shapes without an area ({listed(map(repr, empty))}); they are no classes",
+                counted(
+                    len(empty),
+                    "label{ is for shapes without an area and is no class|s are for shapes without an area "
+                    "and are no classes}",
+                )
+                + f" ({listing(map(repr, empty))})",
                 "none is needed",
                 kind="label",
                 count=len(empty),
             )
         )
-    return Source([label for name, (label, _) in labels.items() if name not in empty], list(items.values()), notes)
+    return AnnotationSet(
+        [label for name, (label, _) in labels.items() if name not in empty], list(items.values()), notes
+    )
 
 
 def _item(image: Image, finder: ImageFinder, source: Path) -> Item:
@@ -142,7 +150,7 @@ def _item(image: Image, finder: ImageFinder, source: Path) -> Item:
     return Item(image.sample, path, source, split_of(image.subset), image.size, image.marks)
 
 
-class Writer:
+class CvatImagesWriter:
     """`annotations.xml` with `<mask>` elements, one for each connected part, which is exact; or with `polygons`,
     filled one over the other, exact at tolerance 0. Ignored pixels get the label `ignore`.
 

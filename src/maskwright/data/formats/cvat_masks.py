@@ -21,19 +21,20 @@ import numpy.typing as npt
 from PIL import Image
 
 from maskwright.base.storage import confine
+from maskwright.base.texts import counted, listing
 from maskwright.core.classes import BACKGROUND_NAMES, IGNORE, MAX_CLASSES, ClassTree
 from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.palette import Colour, to_hex
 from maskwright.core.sample import Encoding, MaskEncoding, Sample, open_image
 from maskwright.data.formats.cvat import DEFAULT_SUBSET, ImageFinder, components, split_of, without_ending
-from maskwright.data.formats.maskfiles import VOID, FileNames, by_key, listed, voc_colour
+from maskwright.data.formats.maskfiles import VOID, FileNames, by_key, voc_colour
 from maskwright.data.formats.source import (
     IGNORE_NAMES,
+    AnnotationSet,
     Item,
     Label,
     Mask,
-    Source,
     WriteOptions,
     background_of,
     image_suffix,
@@ -63,9 +64,9 @@ def detect(root: Path) -> str | None:
     return f"{LABEL_MAP} and {_CLASS} are there, as CVAT writes them"
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
     """The masks of `SegmentationClass` with the names and colours of `labelmap.txt`, both in `root` or in its folder
-    `annotations`; see `source.Source`. Images are looked for in the folder `images`, or else everywhere in `root`.
+    `annotations`. Images are looked for in the folder `images`, or else everywhere in `root`.
 
     DataError for a label map that cannot be read.
     """
@@ -97,7 +98,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
             note(
                 "annotation.no_image",
                 Severity.WARNING,
-                f"{len(missing)} images are not there ({listed(missing)})",
+                counted(len(missing), "image{ is|s are} not there") + f" ({listing(missing)})",
                 "export with images, or name their folder as `images`",
                 count=len(missing),
             )
@@ -112,7 +113,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
                 kind="instances",
             )
         )
-    return Source(labels, items, notes, MaskEncoding(kind))
+    return AnnotationSet(labels, items, notes, MaskEncoding(kind))
 
 
 def _splits(
@@ -139,7 +140,7 @@ def _splits(
             note(
                 "annotation.duplicate",
                 Severity.WARNING,
-                f"{len(twice)} images stand in the lists again ({listed(twice)}); the first one counts",
+                counted(len(twice), "image{ is|s are} listed again") + f" ({listing(twice)}); the first one counts",
                 "remove them from the other lists",
                 count=len(twice),
             )
@@ -149,7 +150,8 @@ def _splits(
             note(
                 "annotation.dropped",
                 Severity.WARNING,
-                f"{len(unlisted)} masks are in no list and are left out ({listed(unlisted)})",
+                counted(len(unlisted), "mask{ is in no list and is|s are in no list and are} left out")
+                + f" ({listing(unlisted)})",
                 "add their names to a list in ImageSets/Segmentation",
                 kind="mask",
                 count=len(unlisted),
@@ -194,7 +196,7 @@ def _encoding(
                 Severity.WARNING,
                 f"{len(others)} of {len(masks)} masks are "
                 f"{'in colours' if mostly_grey else 'grey'}, unlike the rest, and are left out "
-                f"({listed(sorted(others))})",
+                f"({listing(sorted(others))})",
                 "save all masks in one way",
                 count=len(others),
             )
@@ -261,7 +263,12 @@ def _by_colour(labels: Sequence[Label], void: bool) -> tuple[list[Label], list[F
             note(
                 "annotation.dropped",
                 Severity.WARNING,
-                f"{len(bare)} labels have no colour, so no mask can hold them, and are left out ({listed(bare)})",
+                counted(
+                    len(bare),
+                    "label{ has no colour, so no mask can hold it, and is|s have no colour, so no mask can "
+                    "hold them, and are} left out",
+                )
+                + f" ({listing(bare)})",
                 f"give them colours in {LABEL_MAP}",
                 kind="label",
                 count=len(bare),
@@ -275,7 +282,8 @@ def _by_colour(labels: Sequence[Label], void: bool) -> tuple[list[Label], list[F
             note(
                 "annotation.conflict",
                 Severity.WARNING,
-                f"{len(same)} labels have the colour of an earlier one, which gets all of its pixels ({listed(same)})",
+                counted(len(same), "label{ has|s have} the colour of an earlier one, which gets all of its pixels")
+                + f" ({listing(same)})",
                 "give them other colours in CVAT and export again",
                 count=len(same),
             )
@@ -283,7 +291,7 @@ def _by_colour(labels: Sequence[Label], void: bool) -> tuple[list[Label], list[F
     return [replace(label, id=i) for i, label in enumerate(found)], notes
 
 
-class Writer:
+class CvatMasksWriter:
     """`SegmentationClass` (RGB PNG in the class colours), `SegmentationObject` (8-connected parts in the colours of
     Pascal VOC), `JPEGImages`, `ImageSets/Segmentation` and `labelmap.txt`; see `maskwright.data.formats.source.Writer`.
 

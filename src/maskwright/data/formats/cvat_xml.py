@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 import numpy as np
 
 from maskwright.base.limits import MAX_PIXELS
+from maskwright.base.texts import counted, listing
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.palette import Colour, from_hex
 from maskwright.core.polygons import Ring, box_ring, ellipse_ring
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.data.formats.cvat import split_of, without_ending
-from maskwright.data.formats.maskfiles import listed
 from maskwright.data.formats.source import Label, Mark, note
 from maskwright.errors import DataError
 
@@ -117,7 +117,7 @@ class Image:
         return f"{split}/{stem}" if split else stem
 
 
-class Tally:
+class ReasonCounts:
     """Counts by reason, with the samples that they were met in, each once and in order."""
 
     def __init__(self) -> None:
@@ -130,15 +130,14 @@ class Tally:
         self.samples[sample] = None
 
     def note(self, code: str, severity: Severity, message: str, fix: str) -> list[Finding]:
-        """One finding, or none; `message` may hold {count}, {reasons} and {samples}."""
+        """One finding, or none; `message` stands behind the number (see `texts.counted`) and may hold {reasons} and
+        {samples}."""
         if not self.counts:
             return []
         reasons = dict(self.counts.most_common(5))
         samples = list(self.samples)
-        text = message.format(
-            count=self.counts.total(),
-            samples=listed(samples),
-            reasons=listed(f"{reason}: {count}" for reason, count in reasons.items()),
+        text = counted(self.counts.total(), message).format(
+            samples=listing(samples), reasons=listing(f"{reason}: {count}" for reason, count in reasons.items())
         )
         return [
             note(
@@ -154,7 +153,7 @@ class Tally:
         ]
 
 
-class Document:
+class CvatDocument:
     """What the parser calls for each element of one file; nothing of the XML itself is kept.
 
     A document type is refused at its first word, so that no entity is ever declared.
@@ -165,7 +164,7 @@ class Document:
         self.labels: dict[str, tuple[Label, bool]] = {}  # with whether shapes of it can have an area
         self.images: list[Image] = []
         self.dropped: Counter[str] = Counter()
-        self.invalid, self.clipped = Tally(), Tally()
+        self.invalid, self.clipped = ReasonCounts(), ReasonCounts()
         self._open: list[str] = []
         self._image: Image | None = None
         self._label: dict[str, str] | None = None
@@ -264,7 +263,7 @@ class Document:
             note(
                 "annotation.dropped",
                 severity,
-                f"{count} {what} are left out, since masks cannot hold them",
+                counted(count, what + " {is|are} left out, since masks cannot hold {it|them}"),
                 fixes.get(severity, "nothing, if they are not needed"),
                 kind=kind,
                 count=count,
@@ -276,28 +275,28 @@ class Document:
         found += self.invalid.note(
             "annotation.invalid",
             Severity.WARNING,
-            "{count} entries cannot be used and are left out ({reasons}; in {samples})",
+            "entr{y cannot be used and is|ies cannot be used and are} left out ({reasons}; in {samples})",
             "correct them in CVAT and export again",
         )
         found += self.clipped.note(
             "annotation.clipped",
             Severity.INFO,
-            "{count} shapes reach outside their image and are cut off (in {samples})",
+            "shape{ reaches outside its image and is|s reach outside their image and are} cut off (in {samples})",
             "none is needed, unless the images were resized after they were annotated",
         )
         return [replace(finding, message=f"{self.path.name}: {finding.message}") for finding in found]
 
 
 _DROPPED: dict[str, tuple[str, Severity]] = {
-    "polyline": ("lines", Severity.WARNING),
-    "points": ("sets of points", Severity.WARNING),
-    "cuboid": ("cuboids", Severity.WARNING),
-    "skeleton": ("skeletons", Severity.WARNING),
-    "tag": ("tags of whole images", Severity.WARNING),
-    "attribute": ("attribute values", Severity.INFO),
-    "occluded": ("marks of occlusion", Severity.INFO),
-    "group": ("numbers of groups", Severity.INFO),
-    "unknown": ("elements of unknown kinds", Severity.WARNING),
+    "polyline": ("line{|s}", Severity.WARNING),
+    "points": ("set{|s} of points", Severity.WARNING),
+    "cuboid": ("cuboid{|s}", Severity.WARNING),
+    "skeleton": ("skeleton{|s}", Severity.WARNING),
+    "tag": ("tag{ of a whole image|s of whole images}", Severity.WARNING),
+    "attribute": ("attribute value{|s}", Severity.INFO),
+    "occluded": ("mark{|s} of occlusion", Severity.INFO),
+    "group": ("number{ of a group|s of groups}", Severity.INFO),
+    "unknown": ("element{ of an unknown kind|s of unknown kinds}", Severity.WARNING),
 }
 
 
@@ -308,9 +307,9 @@ def _colour(text: str) -> Colour | None:
         return None
 
 
-def parse(path: Path) -> Document:
+def parse(path: Path) -> CvatDocument:
     """One annotation file. DataError for files that are no XML of CVAT."""
-    document = Document(path)
+    document = CvatDocument(path)
     parser = ElementTree.XMLParser(target=document)
     try:
         with path.open("rb") as stream:

@@ -34,28 +34,28 @@ from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import confine, read_json
 from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
 from maskwright.core.dataset import confine_found
-from maskwright.core.description import images_below
 from maskwright.core.findings import Severity
+from maskwright.core.folder_names import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
+from maskwright.core.image_files import images_below, images_in
 from maskwright.core.polygons import MAX_COORDINATE, Ring, box_ring, ellipse_ring, painted, simplify
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.core.rle import MAX_SIDE, encode_box
 from maskwright.core.sample import IMAGE_SUFFIXES, Sample, silence_pillow
 from maskwright.data.formats.source import (
+    AnnotationSet,
     Item,
     Kinds,
     Label,
     Mark,
     Mask,
-    Seen,
-    Source,
+    Occurrences,
     WriteOptions,
     background_of,
     image_suffix,
+    notes_on,
     stem_of,
     takeable,
-    told,
 )
-from maskwright.data.layouts import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
 from maskwright.errors import DataError
 
 BACKGROUND, IGNORED = "_background_", "__ignore__"
@@ -73,65 +73,70 @@ _KINDS: Kinds = {
     "pixels": (
         "annotation.dropped",
         _WARNING,
-        "points and lines cover no pixels; left out",
+        "{point or line covers|points and lines cover} no pixels; left out",
         "draw what should count as polygons",
     ),
     "extras": (
         "annotation.dropped",
         _INFO,
-        "groups, flags, descriptions and the like are left out",
+        "{group, flag or description is|groups, flags or descriptions are} left out",
         "nothing, unless they mattered",
     ),
-    "other": ("annotation.dropped", _INFO, "JSON files are not of LabelMe; left out", "nothing, if they are not"),
+    "other": ("annotation.dropped", _INFO, "JSON file{ is|s are} not of LabelMe; left out", "nothing, if they are not"),
     "shape": (
         "annotation.invalid",
         _WARNING,
-        "shapes have no label, too few points, or what is no number; left out",
+        "shape{ has|s have} no label, too few points, or what is no number; left out",
         "draw them again",
     ),
-    "mask": ("annotation.invalid", _WARNING, "masks are no PNG of the size of their box; left out", "draw them again"),
-    "type": ("annotation.invalid", _WARNING, "shapes are of an unknown type; left out", "draw them as polygons"),
+    "mask": (
+        "annotation.invalid",
+        _WARNING,
+        "mask{ is|s are} no PNG of the size of the box; left out",
+        "draw them again",
+    ),
+    "type": ("annotation.invalid", _WARNING, "shape{ is|s are} of an unknown type; left out", "draw them as polygons"),
     "size": (
         "annotation.conflict",
         _WARNING,
-        "files have an image size that is none; the image's own counts",
+        "file{ has|s have} an image size that is none; the image's own counts",
         "correct imageHeight and imageWidth",
     ),
     "clipped": (
         "annotation.clipped",
         _INFO,
-        "shapes reach outside the image and are cut off at its edge",
+        "shape{ reaches outside the image and is|s reach outside the image and are} cut off at its edge",
         "nothing, unless they should not",
     ),
     "moved": (
         "annotation.renamed",
         _INFO,
-        "files have an imagePath that leads elsewhere; the image of the same name is taken",
+        "file{ has|s have} an imagePath that leads elsewhere; the image of the same name is used",
         "nothing, if the right images were found",
     ),
     "missing": (
         "annotation.no_image",
         _WARNING,
-        "annotated images are not there (what is embedded in JSON files is not used)",
+        "annotated image{ is|s are} not there (what is embedded in JSON files is not used)",
         "put them beside their JSON files, or name their folder",
     ),
     "twice": (
         "annotation.duplicate",
         _WARNING,
-        "files annotate an image that another one annotates; the first counts",
+        "file{ annotates|s annotate} an image that another one annotates; the first counts",
         "keep one of them",
     ),
 }
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
     """Reads all JSON files of LabelMe below `root`, or in the folder `annotations` (or the one file).
 
     DataError for a JSON file that cannot be parsed, or whose `shapes` is no list.
     """
     place = confine(root, annotations, "the annotations") if annotations else root
     image_root = confine(root, images, "the folder of images") if images else None
-    seen: Seen = {}
+    seen: Occurrences = {}
     extras: Counter[str] = Counter()
     items: dict[str, Item] = {}
     used: set[Path] = set()
@@ -153,7 +158,9 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     if len(names) > MAX_CLASSES + 1:
         raise DataError(f"{root}: {len(names)} labels; at most {MAX_CLASSES} classes are possible, so merge some")
     seen["extras"] = [key for key, count in extras.most_common() for _ in range(count)]
-    return Source([Label(name) for name in names], list(items.values()), told(_KINDS, seen, ("extras", "other")))
+    return AnnotationSet(
+        [Label(name) for name in names], list(items.values()), notes_on(_KINDS, seen, ("extras", "other"))
+    )
 
 
 def _json_files(place: Path) -> list[Path]:
@@ -184,7 +191,9 @@ def _name_of(root: Path, path: Path) -> tuple[str, str | None]:
     return "/".join([*folders, path.stem]), split
 
 
-def _image_of(root: Path, file: Path, data: dict[str, Any], image_root: Path | None, name: str, seen: Seen) -> Path:
+def _image_of(
+    root: Path, file: Path, data: dict[str, Any], image_root: Path | None, name: str, seen: Occurrences
+) -> Path:
     """Where the image is, or else would be."""
     told = PureWindowsPath(_text(data.get("imagePath") or ""))
     inside = _inside(file.parent.relative_to(root).parts, told) if told.name else None
@@ -226,7 +235,7 @@ def _text(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode().replace("\0", "_").strip()
 
 
-def _item(item: Item, data: dict[str, Any], seen: Seen, extras: Counter[str]) -> Item:
+def _item(item: Item, data: dict[str, Any], seen: Occurrences, extras: Counter[str]) -> Item:
     """`item` with the size and the marks of its JSON file."""
     sides: list[Any] = [data.get("imageHeight"), data.get("imageWidth")]
     if all(_is_number(side) and side >= 1 for side in sides) and sides[0] * sides[1] <= MAX_PIXELS:
@@ -329,12 +338,7 @@ def _add_unlabelled(root: Path, image_root: Path | None, items: dict[str, Item])
     """Images without a JSON file, where those with one are."""
     used = {item.image for item in items.values()}
     folders = sorted({path.parent for path in used})
-    found = {
-        path: None
-        for folder in folders
-        for path in sorted(folder.iterdir() if folder.is_dir() else ())
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
-    }
+    found = dict.fromkeys(path for folder in folders for path in images_in(folder))
     found |= dict.fromkeys(images_below(image_root) if image_root else ())
     for path in found:
         if path not in used:
@@ -390,7 +394,7 @@ def _ends(path: Path, size: int = 8 << 10) -> bytes:
         return b""
 
 
-class Writer:
+class LabelMeWriter:
     """`{split}/x.json` beside `{split}/x.jpg`, and `labels.txt`.
 
     A mask becomes polygons that are filled one after another, the largest first, as LabelMe has no holes: every pixel

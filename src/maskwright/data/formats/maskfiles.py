@@ -4,16 +4,17 @@ and colours of new ones."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from maskwright.base.texts import counted, listing
 from maskwright.core.classes import MAX_CLASSES, ClassTree
 from maskwright.core.dataset import confine_found
-from maskwright.core.description import images_below
 from maskwright.core.findings import Finding, Severity
+from maskwright.core.image_files import images_below
 from maskwright.core.palette import Colour, colour_of
 from maskwright.core.sample import INDEX, Encoding, Sample, open_image, read_image, read_mask
 from maskwright.data.formats.source import note, stem_of
@@ -35,7 +36,7 @@ VOID = voc_colour(255)
 
 
 @dataclass(frozen=True)
-class Survey:
+class MaskContents:
     """What some of the masks hold: the kind of most of them, how many are of the other kind (`others` of `seen`), the
     `values` of index masks or the `colours` of colour masks, and whether there are palettes of Pascal VOC."""
 
@@ -53,7 +54,7 @@ class Survey:
         return frozenset() if real else frozenset(red for red, _, _ in self.colours)
 
 
-def survey(files: Sequence[Path]) -> Survey:
+def contents_of(files: Sequence[Path]) -> MaskContents:
     """Looks at the headers of up to 400 masks and at the pixels of up to 64. Unreadable ones are left out: they are
     found when they are read."""
     by_kind: dict[Encoding, list[Path]] = {"index": [], "colour": []}
@@ -78,7 +79,7 @@ def survey(files: Sequence[Path]) -> Survey:
         except DataError:
             continue
     seen = sum(map(len, by_kind.values()))
-    return Survey(kind, seen, seen - len(by_kind[kind]), frozenset(values), frozenset(colours), palettes)
+    return MaskContents(kind, seen, seen - len(by_kind[kind]), frozenset(values), frozenset(colours), palettes)
 
 
 def _spread(files: Sequence[Path], count: int) -> list[Path]:
@@ -92,7 +93,7 @@ def _colours(path: Path) -> list[Colour]:
     return [(value >> 16, value >> 8 & 255, value & 255) for value in packed]
 
 
-def other_kind(found: Survey) -> list[Finding]:
+def other_kind(found: MaskContents) -> list[Finding]:
     """A note when masks of both kinds lie together."""
     if not found.others:
         return []
@@ -123,8 +124,13 @@ def by_key(root: Path, folder: Path) -> tuple[dict[str, Path], list[Finding]]:
             note(
                 "annotation.duplicate",
                 Severity.WARNING,
-                f"{folder.name}: {len(twice)} files have the name of another one, but for the ending, and are not "
-                f"read ({listed(twice)})",
+                f"{folder.name}: "
+                + counted(
+                    len(twice),
+                    "file{ has the name of another one, but for the ending, and is|s have the name of "
+                    "another one, but for the ending, and are} not read",
+                )
+                + f" ({listing(twice)})",
                 "remove or rename them",
                 count=len(twice),
             )
@@ -133,12 +139,6 @@ def by_key(root: Path, folder: Path) -> tuple[dict[str, Path], list[Finding]]:
         else []
     )
     return found, notes
-
-
-def listed(names: Iterable[str], most: int = 3) -> str:
-    """`a, b, c and 4 more`."""
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class FileNames:

@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.base.storage import confine, read_json
+from maskwright.base.texts import counted, listing
 from maskwright.core.classes import MAX_ID
 from maskwright.core.dataset import confine_found
 from maskwright.core.description import MASK_ENDINGS
 from maskwright.core.findings import Finding, Severity
+from maskwright.core.folder_names import SPLIT_NAMES
 from maskwright.core.palette import Colour
 from maskwright.core.sample import MaskEncoding
 from maskwright.data.formats.coco_values import text_of
-from maskwright.data.formats.maskfiles import by_key, listed, other_kind, survey, voc_colour
-from maskwright.data.formats.source import Item, Label, Source, note
-from maskwright.data.layouts import SPLIT_NAMES
+from maskwright.data.formats.maskfiles import by_key, contents_of, other_kind, voc_colour
+from maskwright.data.formats.source import AnnotationSet, Item, Label, note
 from maskwright.errors import DataError
 
 META = "dataset_meta.json"
@@ -58,7 +59,7 @@ def _homes(root: Path) -> list[tuple[str | None, Path]]:
     return [(SPLIT_NAMES.get(path.name.lower(), path.name), path) for path in inside if is_home(path)]
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
     """Reads the folder. `annotations` names another meta file, `images` another folder of images, inside `root`."""
     homes = _homes(root)
     if annotations is not None or images is not None:
@@ -82,7 +83,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
             mask = masks.get(pairs.get(key, ""))
             name = f"{split}/{key}" if split else key
             items.append(Item(name, path, mask or path, split, mask=mask, labelled=mask is not None))
-    found = survey([item.mask for item in items if item.mask])
+    found = contents_of([item.mask for item in items if item.mask])
     aside = next(
         (
             label
@@ -95,7 +96,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
     encoding = MaskEncoding(found.kind)
     if aside and found.kind == "colour" and aside.colour not in {label.colour for label in labels}:
         encoding = MaskEncoding("colour", ignore_colour=aside.colour)
-    return Source(labels, items, notes + other_kind(found), encoding, aside.id if aside else None)
+    return AnnotationSet(labels, items, notes + other_kind(found), encoding, aside.id if aside else None)
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,11 @@ def _pairs(pictures: list[str], masks: list[str]) -> tuple[dict[str, str], list[
                 note(
                     "annotation.renamed",
                     Severity.INFO,
-                    f"{len(numbered)} masks are paired with images by what their names share, as "
-                    f"{' and '.join(next(iter(numbered.items())))}",
+                    counted(
+                        len(numbered),
+                        "mask{ is paired with its image|s are paired with images} by what their names share, as ",
+                    )
+                    + f"{' and '.join(next(iter(numbered.items())))}",
                     "rename the masks if this is wrong",
                     count=len(numbered),
                 )
@@ -197,7 +201,7 @@ def _pairs(pictures: list[str], masks: list[str]) -> tuple[dict[str, str], list[
             note(
                 "annotation.no_image",
                 Severity.WARNING,
-                f"{len(left)} masks belong to no image ({listed(left)})",
+                counted(len(left), "mask{ belongs|s belong} to no image") + f" ({listing(left)})",
                 "restore the images, or give each mask the name of its image",
                 count=len(left),
             )

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base.texts import counted
 from maskwright.core.classes import ClassTree
 from maskwright.core.description import ClassSpec
 from maskwright.core.findings import Finding, Severity
@@ -78,7 +79,7 @@ class Item:
 
 
 @dataclass
-class Source:
+class AnnotationSet:
     """An annotation set as read. Classes that marks name and `labels` lacks are added behind them, with a finding.
 
     `notes` say what was left out or taken for something. `ignore` is the pixel value of `encoding` masks that does
@@ -101,12 +102,12 @@ def note(
 
 
 # What a reader met, by kind: the samples, files or names that it met it in, in order and as often as it did.
-Seen = dict[str, list[str]]
-# How a reader words each kind: code, severity, what stands behind the number, and what to do.
+Occurrences = dict[str, list[str]]
+# How a reader words each kind: code, severity, what stands behind the number (for `texts.counted`), and what to do.
 Kinds = Mapping[str, tuple[str, Severity, str, str]]
 
 
-def told(kinds: Kinds, seen: Seen, general: Container[str] = ()) -> list[Finding]:
+def notes_on(kinds: Kinds, seen: Occurrences, general: Container[str] = ()) -> list[Finding]:
     """One finding for each kind that was seen, with the count and the first three; kinds in `general` are not about
     samples."""
     found = []
@@ -118,7 +119,7 @@ def told(kinds: Kinds, seen: Seen, general: Container[str] = ()) -> list[Finding
                 note(
                     code,
                     severity,
-                    f"{counts.total()} {message} ({first}{', …' * (len(counts) > 3)})",
+                    f"{counted(counts.total(), message)} ({first}{', …' * (len(counts) > 3)})",
                     fix,
                     sample,
                     count=counts.total(),

@@ -14,38 +14,26 @@ turned boxes (`<robndbox>`) are read, instance masks (`<segm>`, `SegmentationObj
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-import cv2
-import numpy as np
-from PIL import Image
-
-from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
+from maskwright.base.texts import counted, listing
+from maskwright.core.classes import IGNORE, MAX_CLASSES
 from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
-from maskwright.core.sample import IMAGE_SUFFIXES, MaskEncoding, Sample
-from maskwright.data.formats.maskfiles import (
-    VOID,
-    FileNames,
-    Survey,
-    by_key,
-    listed,
-    other_kind,
-    survey,
-    voc_colour,
-    with_own_colours,
-)
+from maskwright.core.folder_names import SPLIT_NAMES
+from maskwright.core.sample import IMAGE_SUFFIXES, MaskEncoding
+from maskwright.data.formats.maskfiles import VOID, MaskContents, by_key, contents_of, other_kind, voc_colour
 from maskwright.data.formats.semantic import META, read_meta
-from maskwright.data.formats.source import Item, Label, Mask, Source, WriteOptions, background_of, image_suffix, note
+from maskwright.data.formats.source import AnnotationSet, Item, Label, note
+from maskwright.data.formats.voc_writer import VocWriter
 from maskwright.data.formats.vocfiles import (
     CLASS_LISTS,
     IGNORE_LABELS,
     LABEL_MAP,
     Place,
-    Tally,
+    Skipped,
     detect,
     file_name,
     find_place,
@@ -58,10 +46,9 @@ from maskwright.data.formats.vocfiles import (
     read_xml,
     size_of,
 )
-from maskwright.data.layouts import SPLIT_NAMES
 from maskwright.errors import DataError
 
-__all__ = ["Writer", "detect", "read"]
+__all__ = ["VocWriter", "detect", "read"]
 
 VOC_2012 = (
     "background",
@@ -91,7 +78,7 @@ _NO_SPLIT = frozenset({"trainval", "default", "all"})
 _NAMES_READ = 64
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
     """Reads the data set in `root`. `annotations` names its folder, or that of the XML files, and `images` that of
     the images, inside `root`. DataError for files that cannot be parsed, ConfigError where there are several."""
     place = find_place(root, annotations, images)
@@ -114,13 +101,13 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
             item.split = SPLIT_NAMES[part.lower()]
             item.name = f"{item.split}/{rest}"
 
-    found = survey(list(masks.values()))
+    found = contents_of(list(masks.values()))
     labels, label_notes = _labels(place, found, bool(masks), items, sheets)
     encoding = MaskEncoding(found.kind)
     if found.kind == "colour" and found.grey and not found.colours <= {label.colour for label in labels}:
         encoding = MaskEncoding("index")  # ids that were saved as RGB
     labels, encoding, ignore = _without_ignore(labels, found, bool(masks), encoding)
-    return Source(labels, items, notes + label_notes + other_kind(found) + _tally_notes(tally), encoding, ignore)
+    return AnnotationSet(labels, items, notes + label_notes + other_kind(found) + _tally_notes(tally), encoding, ignore)
 
 
 def _sheets(root: Path, place: Place, pictures: Mapping[str, Path]) -> tuple[dict[str, Path], list[Finding]]:
@@ -157,7 +144,12 @@ def _sheets(root: Path, place: Place, pictures: Mapping[str, Path]) -> tuple[dic
         note(
             "annotation.duplicate",
             Severity.WARNING,
-            f"{len(twice)} XML files are about an image that another one is about ({listed(twice)}), and are not read",
+            counted(
+                len(twice),
+                "XML file{ is about an image that another one is about, and is|s are about an image that "
+                "another one is about, and are} not read",
+            )
+            + f" ({listing(twice)})",
             "merge or remove them",
             count=len(twice),
         )
@@ -166,8 +158,8 @@ def _sheets(root: Path, place: Place, pictures: Mapping[str, Path]) -> tuple[dic
 
 def _items(
     place: Place, pictures: Mapping[str, Path], masks: Mapping[str, Path], sheets: Mapping[str, Path]
-) -> tuple[list[Item], Tally]:
-    tally = Tally()
+) -> tuple[list[Item], Skipped]:
+    tally = Skipped()
     items = []
     for key in sorted({*pictures, *masks, *sheets}):
         mask, sheet = masks.get(key), sheets.get(key)
@@ -194,7 +186,10 @@ def _missing(items: list[Item], pictures: Mapping[str, Path]) -> list[Finding]:
             note(
                 "annotation.no_image",
                 Severity.WARNING,
-                f"{len(names)} masks or XML files belong to an image that is not there ({listed(names)})",
+                counted(
+                    len(names), "{mask or XML file belongs|masks or XML files belong} to an image that is not there"
+                )
+                + f" ({listing(names)})",
                 "restore the images, or remove the masks and XML files",
                 count=len(names),
             )
@@ -204,14 +199,17 @@ def _missing(items: list[Item], pictures: Mapping[str, Path]) -> list[Finding]:
     )
 
 
-def _tally_notes(tally: Tally) -> list[Finding]:
+def _tally_notes(tally: Skipped) -> list[Finding]:
     notes = []
     if tally.boxes_unused:
         notes.append(
             note(
                 "annotation.dropped",
                 Severity.INFO,
-                f"{tally.boxes_unused} XML files are not used, since their images have masks",
+                counted(
+                    tally.boxes_unused,
+                    "XML file{ is not used, since its image has a mask|s are not used, since their images have masks}",
+                ),
                 "remove the masks if the boxes are to count",
                 count=tally.boxes_unused,
             )
@@ -233,7 +231,7 @@ def _tally_notes(tally: Tally) -> list[Finding]:
             note(
                 "annotation.invalid",
                 Severity.WARNING,
-                f"objects that cannot be used: {text} (in {listed(dict.fromkeys(tally.spoilt))})",
+                f"objects that cannot be used: {text} (in {listing(dict.fromkeys(tally.spoilt))})",
                 "draw them again",
                 tally.spoilt[0] if len(set(tally.spoilt)) == 1 else None,
                 count=tally.invalid.total(),
@@ -244,7 +242,11 @@ def _tally_notes(tally: Tally) -> list[Finding]:
             note(
                 "annotation.clipped",
                 Severity.INFO,
-                f"{tally.clipped} objects reach outside their image, and are cut off at its border",
+                counted(
+                    tally.clipped,
+                    "object{ reaches outside its image, and is|s reach outside their image, and are} cut "
+                    "off at its border",
+                ),
                 "none is needed",
                 count=tally.clipped,
             )
@@ -281,8 +283,8 @@ def _give_splits(items: list[Item], root: Path, folder: Path) -> list[Finding]:
                 note(
                     "annotation.conflict",
                     Severity.WARNING,
-                    f"ImageSets/{inside[task].name}: {len(conflicts)} images stand in several splits "
-                    f"({listed(sorted(conflicts))}); the first of train, val, test counts",
+                    f"ImageSets/{inside[task].name}: {counted(len(conflicts), 'image{ is|s are} in several splits')} "
+                    f"({listing(sorted(conflicts))}); the first of train, val, test counts",
                     "remove them from all lists but one",
                     count=len(conflicts),
                 )
@@ -292,8 +294,9 @@ def _give_splits(items: list[Item], root: Path, folder: Path) -> list[Finding]:
                 note(
                     "annotation.no_image",
                     Severity.WARNING,
-                    f"ImageSets/{inside[task].name}: {len(unknown)} lines name no image of this folder "
-                    f"({listed(line[:60] for line in unknown)})",
+                    f"ImageSets/{inside[task].name}: "
+                    + counted(len(unknown), "line{ names|s name} no image of this folder")
+                    + f" ({listing(line[:60] for line in unknown)})",
                     "restore the images, or remove the lines",
                     count=len(unknown),
                 )
@@ -304,7 +307,11 @@ def _give_splits(items: list[Item], root: Path, folder: Path) -> list[Finding]:
             note(
                 "annotation.dropped",
                 Severity.INFO,
-                f"{len(open_)} images stand in trainval.txt only, so they have no split ({listed(open_)})",
+                counted(
+                    len(open_),
+                    "image{ is in trainval.txt only, so it has|s are in trainval.txt only, so they have} no split",
+                )
+                + f" ({listing(open_)})",
                 "split the data set",
                 count=len(open_),
             )
@@ -323,7 +330,7 @@ def _names_of(folder: Path) -> list[str]:
 
 
 def _labels(
-    place: Place, found: Survey, masks: bool, items: list[Item], sheets: Mapping[str, Path]
+    place: Place, found: MaskContents, masks: bool, items: list[Item], sheets: Mapping[str, Path]
 ) -> tuple[list[Label], list[Finding]]:
     """The classes, from the first that there is of: a label map, a list of names, the masks or the XML files."""
     marked = sorted({mark.label for item in items for mark in item.marks} - {"ignore"})
@@ -370,8 +377,13 @@ def _labels(
             note(
                 "annotation.conflict",
                 Severity.WARNING,
-                f"{len(new)} labels of XML files are none of the masks' classes ({listed(new)}); they become "
-                "classes of their own",
+                counted(
+                    len(new),
+                    "label{ of XML files is none of the masks' classes and becomes a class|s of XML files "
+                    "are none of the "
+                    "masks' classes and become classes} of their own",
+                )
+                + f" ({listing(new)})",
                 f"add them to {LABEL_MAP}",
                 count=len(new),
             )
@@ -381,7 +393,7 @@ def _labels(
     return labels, notes
 
 
-def _fits_voc(found: Survey, marked: list[str], sheets: Mapping[str, Path]) -> bool:
+def _fits_voc(found: MaskContents, marked: list[str], sheets: Mapping[str, Path]) -> bool:
     """Whether masks and names are those of VOC 2012: a few ids alone would fit any data set."""
     names = {
         *marked,
@@ -399,7 +411,7 @@ def _fits_voc(found: Survey, marked: list[str], sheets: Mapping[str, Path]) -> b
     return found.voc_palette and found.values <= {*range(len(VOC_2012)), IGNORE}
 
 
-def _placeholders(found: Survey, place: Place) -> list[Label]:
+def _placeholders(found: MaskContents, place: Place) -> list[Label]:
     colours = sorted(found.colours)
     count = len(colours) if found.kind == "colour" else len(found.values)
     if count > MAX_CLASSES + 2:
@@ -416,7 +428,7 @@ def _placeholders(found: Survey, place: Place) -> list[Label]:
 
 
 def _without_ignore(
-    labels: list[Label], found: Survey, masks: bool, encoding: MaskEncoding
+    labels: list[Label], found: MaskContents, masks: bool, encoding: MaskEncoding
 ) -> tuple[list[Label], MaskEncoding, int | None]:
     """Labels without those that mark pixels which do not count, and the colour of such pixels, or their value if it
     is not 255."""
@@ -433,76 +445,3 @@ def _without_ignore(
     if used and IGNORE not in values:
         return [label for label in labels if label not in aside], encoding, used[0].id
     return [label for label in labels if label not in aside or label in used], encoding, None
-
-
-class Writer:
-    """`JPEGImages`, `SegmentationClass` (palette PNG in the class colours, 255 does not count), `SegmentationObject`
-    (connected parts of each class, numbered from 1 to 254 and then again), `ImageSets/Segmentation` and
-    `labelmap.txt`; see `maskwright.data.formats.source.Writer`.
-
-    Values of masks are places in the label map, and 0 is the background. Class ids are those values when they run
-    from 0 on; otherwise classes are numbered anew in the order of their ids. The tree of classes is lost.
-    """
-
-    def __init__(self, folder: Path, classes: ClassTree, options: WriteOptions) -> None:
-        self.folder, self.options = folder, options
-        self._names = FileNames(split_folders=False)
-        self._lists: dict[str, list[str]] = {}
-        first = background_of(classes)
-        if first is None and 0 in classes.ids:
-            first = classes.ids.index(0)
-        added = [("background", (0, 0, 0))] if first is None and len(classes) < MAX_CLASSES else []
-        leaves = with_own_colours(classes, VOID, *(colour for _, colour in added)).leaves
-        order = sorted(range(len(classes)), key=lambda i: (i != first, classes.ids[i]))
-        self._labels = added + [(leaves[i].name, leaves[i].colour) for i in order]
-        self._values = np.full(256, IGNORE, np.uint8)
-        self._values[order] = np.arange(len(self._labels) - len(order), len(self._labels))
-        palette = [voc_colour(i) for i in range(256)]
-        palette[: len(self._labels)] = [colour for _, colour in self._labels]
-        self._palette = bytes(part for colour in palette for part in colour)
-
-    def image_path(self, sample: Sample) -> str:
-        """`JPEGImages/a.jpg`, or `JPEGImages/train_a.jpg` when an earlier sample has that name."""
-        return f"JPEGImages/{self._names.of(sample)}{image_suffix(sample)}"
-
-    def add(self, sample: Sample, mask: Mask) -> list[str]:
-        """Writes the masks of class and object; mask (H, W) uint8 of class indices with `IGNORE`."""
-        name = self._names.of(sample)
-        values = self._values[mask]
-        self._save(f"SegmentationClass/{name}.png", values, self._palette)
-        self._save(
-            f"SegmentationObject/{name}.png",
-            _objects(values),
-            bytes(part for i in range(256) for part in voc_colour(i)),
-        )
-        split = re.sub(r"[^\w.-]|^\.", "_", sample.split) if sample.split else "default"
-        self._lists.setdefault(split, []).append(name)
-        return self._names.changed(sample)
-
-    def finish(self) -> None:
-        """Writes the lists of splits and the label map."""
-        folder = self.folder / "ImageSets" / "Segmentation"
-        folder.mkdir(parents=True, exist_ok=True)
-        for split, names in self._lists.items():
-            (folder / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
-        lines = [f"{' '.join(name.splitlines())}:{','.join(map(str, colour))}::" for name, colour in self._labels]
-        (self.folder / LABEL_MAP).write_text("\n".join(["# label:color_rgb:parts:actions", *lines]) + "\n", "utf-8")
-
-    def _save(self, name: str, values: Mask, palette: bytes) -> None:
-        target = self.folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        image = Image.fromarray(values)
-        image.putpalette(palette)
-        image.save(target, "PNG")
-
-
-def _objects(values: Mask) -> Mask:
-    """The 8-connected parts of every class but the background, (H, W) uint8."""
-    found = np.where(values == IGNORE, IGNORE, 0).astype(np.uint8)
-    number = 0
-    for value in np.flatnonzero(np.bincount(values.reshape(-1), minlength=256)[1:IGNORE]) + 1:
-        count, parts = cv2.connectedComponents((values == value).astype(np.uint8), connectivity=8)
-        inside = parts > 0
-        found[inside] = ((parts[inside] + number - 1) % 254 + 1).astype(np.uint8)
-        number += count - 1
-    return found

@@ -18,12 +18,13 @@ from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import confine
 from maskwright.core.classes import BACKGROUND_NAMES, MAX_CLASSES
 from maskwright.core.dataset import confine_found
+from maskwright.core.folder_names import MASK_FOLDERS
+from maskwright.core.image_files import holds_images
 from maskwright.core.polygons import MAX_COORDINATE
 from maskwright.core.regions import Polygon
 from maskwright.core.sample import IMAGE_SUFFIXES
 from maskwright.data.formats.maskfiles import voc_colour
 from maskwright.data.formats.source import Label, Mark
-from maskwright.data.layouts import MASK_FOLDERS
 from maskwright.errors import ConfigError, DataError
 
 LABEL_MAP = "labelmap.txt"
@@ -130,11 +131,8 @@ def detect(root: Path) -> str | None:
 
 
 def _has_mask_folder(home: Path) -> bool:
-    def holds_images(folder: Path) -> bool:
-        return any(path.suffix.lower() in IMAGE_SUFFIXES for path in itertools.islice(folder.rglob("*"), _LISTED))
-
     return any(
-        holds_images(path)
+        holds_images(path, _LISTED)
         for name, path in folders_in(home).items()
         if name in MASK_FOLDERS and name not in _CLASS_FOLDERS
     )
@@ -162,7 +160,7 @@ def find_place(root: Path, annotations: str | None, images: str | None) -> Place
 
 
 @dataclass
-class Tally:
+class Skipped:
     """What is left out of the XML files, counted by kind."""
 
     dropped: Counter[str] = field(default_factory=Counter)
@@ -206,7 +204,7 @@ def _number(text: str | None) -> float:
     return value if abs(value) <= MAX_COORDINATE else np.nan
 
 
-def size_of(root: ElementTree.Element, tally: Tally) -> tuple[int, int] | None:
+def size_of(root: ElementTree.Element, tally: Skipped) -> tuple[int, int] | None:
     """(height, width) as the file says; None when it does not, or says what no image can have."""
     size = root.find("size")
     if size is None:
@@ -219,7 +217,7 @@ def size_of(root: ElementTree.Element, tally: Tally) -> tuple[int, int] | None:
 
 
 def marks_of(
-    root: ElementTree.Element, size: tuple[int, int] | None, tally: Tally, key: str
+    root: ElementTree.Element, size: tuple[int, int] | None, tally: Skipped, key: str
 ) -> tuple[list[Mark], bool]:
     """The objects of a file, and whether all could be used."""
     marks: list[Mark] = []

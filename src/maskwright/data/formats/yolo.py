@@ -36,6 +36,7 @@ import numpy.typing as npt
 import yaml
 
 from maskwright.base.storage import confine
+from maskwright.base.texts import plural
 from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
 from maskwright.core.findings import Severity
 from maskwright.core.polygons import Ring, box_ring, bridged, outlines, simplify
@@ -43,18 +44,18 @@ from maskwright.core.regions import Polygon
 from maskwright.core.sample import Sample, read_header
 from maskwright.data.formats import yolo_lists as lists
 from maskwright.data.formats.source import (
+    AnnotationSet,
     Item,
     Kinds,
     Label,
     Mark,
     Mask,
-    Seen,
-    Source,
+    Occurrences,
     WriteOptions,
     background_of,
     image_suffix,
+    notes_on,
     stem_of,
-    told,
 )
 from maskwright.errors import DataError
 
@@ -67,91 +68,93 @@ _KINDS: Kinds = {
     "confidence": (
         "annotation.dropped",
         _INFO,
-        "lines end with a confidence, which is dropped",
+        "line{ ends|s end} with a confidence, which is dropped",
         "nothing, if you trust the predictions",
     ),
     "keypoints": (
         "annotation.dropped",
         _WARNING,
-        "lines have keypoints; only their boxes are kept",
+        "line{ has keypoints; only its box is|s have keypoints; only their boxes are} kept",
         "nothing, if the boxes are what you want",
     ),
     "line": (
         "annotation.invalid",
         _WARNING,
-        "lines are no `class cx cy width height` and no polygon; left out",
+        "line{ is|s are} no `class cx cy width height` and no polygon; left out",
         "correct the lines, or export again",
     ),
     "far": (
         "annotation.invalid",
         _WARNING,
-        "regions have coordinates far outside 0..1; left out",
+        "region{ has|s have} coordinates far outside 0..1; left out",
         "divide by the width and height of the image",
     ),
     "empty": (
         "annotation.invalid",
         _WARNING,
-        "regions have no area inside the image; left out",
+        "region{ has|s have} no area inside the image; left out",
         "correct or remove the lines",
     ),
     "image": (
         "annotation.invalid",
         _WARNING,
-        "labelled images cannot be read, so their sizes are unknown; taken as not labelled",
+        "labelled image{ cannot be read, so its size is|s cannot be read, so their sizes are} unknown; "
+        "taken as not labelled",
         "save the images again",
     ),
     "clipped": (
         "annotation.clipped",
         _INFO,
-        "regions reach outside the image and are cut off at its edge",
+        "region{ reaches outside the image and is|s reach outside the image and are} cut off at its edge",
         "nothing, unless they should not",
     ),
     "class": (
         "annotation.renamed",
         _WARNING,
-        "regions have a class number without a name and are called class_N",
+        "region{ has a class number without a name and is|s have a class number without a name and are} called class_N",
         "add the names to data.yaml, obj.names or classes.txt",
     ),
     "same": (
         "annotation.renamed",
         _WARNING,
-        "class names stand for several numbers, which become one class",
+        "class name{ stands|s stand} for several numbers, which become one class",
         "give the classes different names",
     ),
     "moved": (
         "annotation.renamed",
         _INFO,
-        "paths lead elsewhere; what has the same end inside the folder is taken",
+        "path{ leads|s lead} elsewhere; what has the same end inside the folder is used",
         "nothing, if the right files were found",
     ),
     "nc": (
         "annotation.conflict",
         _WARNING,
-        "files have an `nc` that is not the number of names; the names count",
+        "file{ has|s have} an `nc` that is not the number of names; the names count",
         "correct `nc`",
     ),
     "missing": (
         "annotation.no_image",
         _WARNING,
-        "listed images are not there; they are taken as not labelled",
+        "listed image{ is not there; it is|s are not there; they are} taken as not labelled",
         "put them back, or name their folder",
     ),
     "folder": (
         "annotation.no_image",
         _WARNING,
-        "folders, lists or images are named and not there, or something else",
+        "{folder, list or image is|folders, lists or images are} named and not there, or something else",
         "put them back, or correct the file that names them",
     ),
     "orphan": (
         "annotation.no_image",
         _WARNING,
-        "text files with regions belong to no image; left out",
+        "text file{ with regions belongs|s with regions belong} to no image; left out",
         "put the images back, or remove the text files",
     ),
     "twice": (
         "annotation.duplicate",
         _WARNING,
-        "images are listed again, or share a text file with another one; the first counts",
+        "image{ is listed again, or shares|s are listed again, or share} a text file with another one; the "
+        "first counts",
         "list or keep each image once",
     ),
 }
@@ -159,14 +162,14 @@ _KINDS: Kinds = {
 _NOT_OF_SAMPLES = ("same", "moved", "nc", "folder", "orphan")
 
 
-def read(root: Path, annotations: str | None, images: str | None) -> Source:
+def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
     """Reads the set in `root`. `annotations` is a YAML file, a `.data` file or the folder of the text files.
 
     DataError for lists and text files that are no text, and when no image is there.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds the images and text files")
-    seen: Seen = {}
+    seen: Occurrences = {}
     image_root = confine(root, images, "the folder of images") if images else root
     place = (
         confine(root, annotations, "the annotations") if annotations else lists.yaml_of(root) or lists.darknet_of(root)
@@ -187,7 +190,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> Source:
         seen["orphan"] = [path.relative_to(root).as_posix() for path in alone]
         if alone and not entries:
             raise DataError(
-                f"{root}: {len(alone)} text files with regions ({seen['orphan'][0]} for one) and no "
+                f"{root}: {plural(len(alone), 'text file')} with regions ({seen['orphan'][0]} for one) and no "
                 "images; put the images beside them, or into images/"
             )
     names = listing.names
@@ -202,8 +205,8 @@ def _source(
     entries: Iterable[tuple[str | None, Path, Path | None]],
     names: dict[int, str],
     keypoints: int,
-    seen: Seen,
-) -> Source:
+    seen: Occurrences,
+) -> AnnotationSet:
     items: dict[str, Item] = {}
     used: set[Path] = set()
     numbers: set[int] = set()
@@ -239,12 +242,12 @@ def _source(
     labels = names | {number: f"class_{number}" for number in sorted(numbers - set(names))}
     if len(labels) > MAX_CLASSES:
         raise DataError(f"{root}: {len(labels)} classes; at most {MAX_CLASSES} are possible, so merge some")
-    return Source(
-        [Label(label) for label in labels.values()], list(items.values()), told(_KINDS, seen, _NOT_OF_SAMPLES)
+    return AnnotationSet(
+        [Label(label) for label in labels.values()], list(items.values()), notes_on(_KINDS, seen, _NOT_OF_SAMPLES)
     )
 
 
-def _mark(line: str, item: Item, names: dict[int, str], keypoints: int, seen: Seen) -> tuple[int, Mark] | None:
+def _mark(line: str, item: Item, names: dict[int, str], keypoints: int, seen: Occurrences) -> tuple[int, Mark] | None:
     """The class number and the region of a line, or None; `seen` tells why."""
 
     def saw(kind: str) -> None:

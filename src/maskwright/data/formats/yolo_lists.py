@@ -15,9 +15,9 @@ from typing import Any
 
 from maskwright.base import strictyaml
 from maskwright.core.dataset import confine_found
-from maskwright.core.description import images_below
-from maskwright.data.formats.source import Seen, takeable
-from maskwright.data.layouts import IMAGE_FOLDERS, SPLIT_NAMES
+from maskwright.core.folder_names import IMAGE_FOLDERS, SPLIT_NAMES
+from maskwright.core.image_files import images_below
+from maskwright.data.formats.source import Occurrences, takeable
 from maskwright.errors import ConfigError, DataError
 
 YAML = (".yaml", ".yml")
@@ -82,7 +82,7 @@ def darknet_of(root: Path) -> Path | None:
     return next((path for path in files if re.search(rb"(?m)^\s*(train|valid|names)\s*=", head(path))), None)
 
 
-def from_yaml(root: Path, image_root: Path, file: Path, seen: Seen) -> Listing:
+def from_yaml(root: Path, image_root: Path, file: Path, seen: Occurrences) -> Listing:
     """Reads the YAML of Ultralytics. DataError for one that is broken."""
     try:
         data = strictyaml.read(confine_found(root, file)).data
@@ -106,7 +106,7 @@ def from_yaml(root: Path, image_root: Path, file: Path, seen: Seen) -> Listing:
     return Listing(_yaml_names(file, data, seen), images or None, _keypoints(data.get("kpt_shape")))
 
 
-def _yaml_names(file: Path, data: dict[str, Any], seen: Seen) -> dict[int, str] | None:
+def _yaml_names(file: Path, data: dict[str, Any], seen: Occurrences) -> dict[int, str] | None:
     given, count = data.get("names"), data.get("nc")
     if given is None:
         return None
@@ -126,7 +126,7 @@ def _keypoints(shape: Any) -> int:
     return 0
 
 
-def from_darknet(root: Path, image_root: Path, file: Path, seen: Seen) -> Listing:
+def from_darknet(root: Path, image_root: Path, file: Path, seen: Occurrences) -> Listing:
     """Reads `obj.data`: `key = value` lines."""
     pairs = (line.partition("=") for line in read_lines(confine_found(root, file)))
     values = {key.strip().lower(): value.strip() for key, _, value in pairs}
@@ -141,7 +141,7 @@ def from_darknet(root: Path, image_root: Path, file: Path, seen: Seen) -> Listin
     return Listing(names_in(names) if names is not None and names.is_file() else None, images or None)
 
 
-def _images(root: Path, bases: list[Path], text: str, key: str, seen: Seen) -> list[Path]:
+def _images(root: Path, bases: list[Path], text: str, key: str, seen: Occurrences) -> list[Path]:
     """The images of a split: those in a folder, or listed in a text file, where some may not be there."""
     found = _located(root, bases, text, seen)
     if found is not None and found.is_dir():
@@ -161,7 +161,7 @@ def _images(root: Path, bases: list[Path], text: str, key: str, seen: Seen) -> l
     return listed
 
 
-def _located(root: Path, bases: Iterable[Path], text: str, seen: Seen) -> Path | None:
+def _located(root: Path, bases: Iterable[Path], text: str, seen: Occurrences) -> Path | None:
     """The path `text` below one of `bases`, or the longest end of it that is there."""
     parts, whole = _parts(text)
     for start in range(max(len(parts), 1)):

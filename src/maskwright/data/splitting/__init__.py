@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.base import progress as bar
+from maskwright.base.display import Result
+from maskwright.base.texts import plural
 from maskwright.base.workers import in_order, worker_count
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import class_pixels
@@ -30,8 +32,8 @@ from maskwright.errors import ConfigError, DataError
 Half = Literal["baseline", "eval"]
 
 
-@dataclass(frozen=True)
-class Proposal:
+@dataclass(frozen=True, repr=False)
+class Proposal(Result):
     """By sample name: `splits`, None for a sample that cannot be read; `groups`, those of usable samples, which no
     split divides; `trusted`, the samples worth labelling by hand, the most telling first, with the half that each is
     in. `table`: what each split then holds. `notes`: what the user should know."""
@@ -50,7 +52,17 @@ class Proposal:
 
     def human(self) -> str:
         """Text for a terminal."""
-        return tables.human(self)
+        return tables.proposal_text(self)
+
+    def facts(self) -> dict[str, object]:
+        """What `repr` and the table in a notebook say."""
+        return {
+            "name": self.name,
+            "images": ", ".join(f"{row.split} {row.images}" for row in self.table),
+            "groups": sum(row.groups for row in self.table),
+            "seed": self.seed,
+            "trusted": len(self.trusted) or None,
+        }
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,8 @@ def propose(
     assigned = stratified(pixels, together, fractions, seed)
     splits.update(zip(names, assigned, strict=True))
     if copies := len(digests) - len(set(digests)):
-        notes.append(f"{copies} images are equal to another one pixel by pixel and go where it goes")
+        verb, does = ("is", "goes") if copies == 1 else ("are", "go")
+        notes.append(f"{plural(copies, 'image')} {verb} equal to another one pixel by pixel and {does} where it goes")
     table = tables.tabulate(assigned, together, pixels, fractions, dataset.classes)
     halves: dict[str, Half] = {}
     if trusted:
@@ -121,7 +134,7 @@ def propose(
         looks = np.stack([seen[names[i]].looks for i in pool])
         chosen = [pool[i] for i in pick(looks, pixels[pool], trusted, seed)]
         if len(chosen) < trusted:
-            notes.append(f"only {len(chosen)} different images are there to be labelled by hand, not {trusted}")
+            notes.append(f"{trusted} images to label by hand were asked for, but only {len(chosen)} are different")
         baseline = {*divide(chosen, pixels, eval_share, seed, together)[0]}
         halves = {names[i]: "baseline" if i in baseline else "eval" for i in chosen}
     return Proposal(

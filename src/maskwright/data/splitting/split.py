@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from maskwright.base.display import Result
 from maskwright.base.storage import dump_json, next_free, require_absent, staged_folder
+from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, Batch, Edit, add_edits, home_of
 from maskwright.data.opening import load_dataset
 from maskwright.data.splitting import Proposal, propose
@@ -18,8 +20,8 @@ from maskwright.errors import ConfigError, DataError
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 
-@dataclass(frozen=True)
-class SplitResult:
+@dataclass(frozen=True, repr=False)
+class SplitResult(Result):
     """The proposal, the folder of its lists, and the batch of edits that holds it; None when nothing was written."""
 
     proposal: Proposal
@@ -34,6 +36,11 @@ class SplitResult:
             "batch": self.batch.name if self.batch else None,
         }
 
+    def facts(self) -> dict[str, object]:
+        """What `repr` and the table in a notebook say."""
+        batch = self.batch.name if self.batch else None
+        return {**self.proposal.facts(), "lists": self.lists, "batch": batch}
+
     def human(self) -> str:
         """For a terminal."""
         lines = [self.proposal.human()]
@@ -46,7 +53,7 @@ class SplitResult:
 
 
 def split(
-    folder: str | Path,
+    data: str | Path | Dataset,
     *,
     fractions: Mapping[str, float] | None = None,
     seed: int = 0,
@@ -57,7 +64,11 @@ def split(
     dry_run: bool = False,
     progress: bool = True,
 ) -> SplitResult:
-    """Splits the dataset in `folder` by `propose`; the dataset's own files are not changed.
+    """Splits a dataset, or the one in a folder, by `propose`; the dataset's own files are not changed.
+
+    Of an opened Dataset the samples that it has are split, and the edits go to the folder that it was opened from; the
+    object itself is not changed: open it again to use the new splits. ConfigError for one without such a folder, unless
+    with `dry_run`.
 
     `fractions`: split -> share of the images, by default 70, 15 and 15 % for train, val and test. Groups, which no
     split divides, are what the regular expression `group` catches of a sample's name, or the column `group` of
@@ -65,11 +76,10 @@ def split(
     a list of sample names in `out` (`train.txt`, …; `baseline.txt` and `eval.txt` for the trusted ones), by default
     below `.maskwright/`. With `dry_run` nothing is written.
     """
-    folder = Path(folder)
-    home = home_of(folder)
+    home = None if dry_run else home_of(data)
     if out is not None:
         require_absent(Path(out))
-    dataset = load_dataset(folder)
+    dataset = data if isinstance(data, Dataset) else load_dataset(data)
     groups = _groups(Path(group_file), {sample.name for sample in dataset.samples}) if group_file else None
     proposal = propose(
         dataset,
@@ -80,7 +90,7 @@ def split(
         trusted=trusted,
         progress=progress,
     )
-    if dry_run:
+    if home is None:
         return SplitResult(proposal, None, None)
     lists = Path(out) if out is not None else next_free(home / FOLDER, "splits")
     with staged_folder(lists) as place:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base.texts import plural
 from maskwright.errors import ConfigError, DataError
 
 Counts = npt.NDArray[np.int64]
@@ -58,8 +59,8 @@ def stratified(
         raise DataError("split: there is no usable sample; add images, or correct those that cannot be read")
     if len(names) < len(wanted):
         raise DataError(
-            f"split: {len(groups)} samples in {len(names)} group{'s' * (len(names) > 1)} cannot fill "
-            f"{len(wanted)} splits ({', '.join(wanted)}); use finer groups, fewer splits or more images"
+            f"split: {plural(len(groups), 'sample')} in {plural(len(names), 'group')} cannot fill "
+            f"{plural(len(wanted), 'split')} ({', '.join(wanted)}); use finer groups, fewer splits or more images"
         )
     rng = generator(seed)
     # The order of groups decides what nothing else does, so it is the seed's.

@@ -1,4 +1,4 @@
-"""What a split amounts to: images, groups and classes of each part, beside what was wished; as numbers and as text."""
+"""What a split amounts to: images, groups and classes of each part, beside the target; as numbers and as text."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base import texts
+from maskwright.base.texts import plural
 from maskwright.core.classes import ClassTree
 
 if TYPE_CHECKING:
@@ -96,20 +98,20 @@ def absent(table: Sequence[SplitShare]) -> list[str]:
         if lacking:
             total = sum(found.images for found in column)
             notes.append(
-                f"class {column[0].name!r} is not in {' and '.join(lacking)}: it is in {total} "
-                f"image{'s' * (total > 1)} in all; label more of it, or expect no score for it there"
+                f"class {column[0].name!r} is not in {' and '.join(lacking)}: it is in "
+                f"{plural(total, 'image')} in all; label more of it, or expect no score for it there"
             )
     return notes
 
 
-def human(proposal: Proposal) -> str:
+def proposal_text(proposal: Proposal) -> str:
     """A proposal as text for a terminal: at most about 25 lines, whatever the size of the dataset."""
     table = proposal.table
     images, groups = sum(row.images for row in table), sum(row.groups for row in table)
-    lines = [f"{proposal.name}: {images} images in {groups} groups, seed {proposal.seed}"]
-    lines += _aligned(
+    lines = [f"{proposal.name}: {plural(images, 'image')} in {plural(groups, 'group')}, seed {proposal.seed}"]
+    lines += texts.table(
         [
-            ["split", "images", "groups", "share", "wished"],
+            ["split", "images", "groups", "share", "target"],
             *([row.split, str(row.images), str(row.groups), f"{row.share:.1%}", f"{row.wished:.1%}"] for row in table),
         ]
     )
@@ -117,7 +119,7 @@ def human(proposal: Proposal) -> str:
     if columns:
         # Those that fit least, in the order of classes.
         worst = sorted(range(len(columns)), key=lambda k: -max(abs(c.deviation) for c in columns[k]))[:_CLASSES]
-        lines += _aligned(
+        lines += texts.table(
             [
                 ["class", *(f"{row.split}: images, pixels" for row in table)],
                 *(
@@ -127,28 +129,15 @@ def human(proposal: Proposal) -> str:
             ]
         )
         if len(columns) > len(worst):
-            lines.append(f"  ({len(columns) - len(worst)} classes that fit better)")
+            lines.append(f"  (without {plural(len(columns) - len(worst), 'class')} nearer to the target)")
     if proposal.trusted:
         halves = list(proposal.trusted.values())
         split = proposal.splits[next(iter(proposal.trusted))]
         lines.append(
-            f"to label by hand: {len(halves)} images of {split}, {halves.count('baseline')} to train on "
+            f"to label by hand: {plural(len(halves), 'image')} of {split}, {halves.count('baseline')} to train on "
             f"(BASELINE) and {halves.count('eval')} to judge by (EVAL)"
         )
     lines += [f"note: {note}" for note in proposal.notes[:_NOTES]]
     if len(proposal.notes) > _NOTES:
-        lines.append(f"and {len(proposal.notes) - _NOTES} notes more")
+        lines.append(f"and {plural(len(proposal.notes) - _NOTES, 'more note')}")
     return "\n".join(lines)
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Columns: the first to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]

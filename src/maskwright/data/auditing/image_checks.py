@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from maskwright.data.auditing.checks.check import Seen, listed, of_kind, refused, wide
+from maskwright.core.findings import Observation
+from maskwright.data.auditing.observations import listed, of_kind, refused, wide
 from maskwright.data.auditing.survey import Survey
 
 NOT_RGB = {"CMYK", "LAB", "HSV", "YCbCr"}
@@ -24,12 +25,12 @@ _LONG_NAME = 200
 _FORBIDDEN = set('<>:"|?*\\')
 
 
-def image_unreadable(survey: Survey) -> Iterator[Seen]:
+def image_unreadable(survey: Survey) -> Iterator[Observation]:
     """Images that the reader refuses."""
     return (refused(record.sample, record.image) for record in survey.records if isinstance(record.image, str))
 
 
-def image_palette(survey: Survey) -> Iterator[Seen]:
+def image_palette(survey: Survey) -> Iterator[Observation]:
     """Images with a palette."""
     return of_kind(
         survey.images,
@@ -40,7 +41,7 @@ def image_palette(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def image_depth(survey: Survey) -> Iterator[Seen]:
+def image_depth(survey: Survey) -> Iterator[Observation]:
     """Images of 16 bits a channel."""
     return of_kind(
         survey.images,
@@ -51,7 +52,7 @@ def image_depth(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def image_alpha(survey: Survey) -> Iterator[Seen]:
+def image_alpha(survey: Survey) -> Iterator[Observation]:
     """Images with an alpha channel."""
     return of_kind(
         survey.images,
@@ -62,7 +63,7 @@ def image_alpha(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def image_colour_space(survey: Survey) -> Iterator[Seen]:
+def image_colour_space(survey: Survey) -> Iterator[Observation]:
     """Images that are not stored as grey or RGB."""
     return of_kind(
         survey.images,
@@ -73,7 +74,7 @@ def image_colour_space(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def image_rotated(survey: Survey) -> Iterator[Seen]:
+def image_rotated(survey: Survey) -> Iterator[Observation]:
     """Images with an EXIF orientation."""
     effect = "it is applied" if survey.dataset.exif == "apply" else "it is not applied"
     return of_kind(
@@ -85,7 +86,7 @@ def image_rotated(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def image_constant(survey: Survey) -> Iterator[Seen]:
+def image_constant(survey: Survey) -> Iterator[Observation]:
     """Images of a single colour."""
     return of_kind(
         survey.images,
@@ -96,7 +97,7 @@ def image_constant(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def image_tiny(survey: Survey) -> Iterator[Seen]:
+def image_tiny(survey: Survey) -> Iterator[Observation]:
     """Images with a side that an encoder shrinks to nothing."""
     return of_kind(
         survey.images,
@@ -107,7 +108,7 @@ def image_tiny(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def image_size_outlier(survey: Survey) -> Iterator[Seen]:
+def image_size_outlier(survey: Survey) -> Iterator[Observation]:
     """Images with far more or far fewer pixels than the rest."""
     return _unlike(
         survey,
@@ -119,7 +120,7 @@ def image_size_outlier(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def image_aspect(survey: Survey) -> Iterator[Seen]:
+def image_aspect(survey: Survey) -> Iterator[Observation]:
     """Images that are far wider or far higher than the rest."""
     return _unlike(
         survey,
@@ -133,7 +134,7 @@ def image_aspect(survey: Survey) -> Iterator[Seen]:
 
 def _unlike(
     survey: Survey, measure: str, of: Callable[[tuple[int, int]], float], factor: float, what: str, fix: str
-) -> Iterator[Seen]:
+) -> Iterator[Observation]:
     images = survey.images
     if not images:
         return
@@ -148,34 +149,34 @@ def _unlike(
 # --- names -----------------------------------------------------------------------------------------------
 
 
-def name_odd(survey: Survey) -> Iterator[Seen]:
+def name_odd(survey: Survey) -> Iterator[Observation]:
     """File names that some programs and file systems do not keep apart, change or refuse."""
-    seen: dict[str, str] = {}
+    firsts: dict[str, str] = {}
     for record in survey.records:
         # Two images of one name but for case; the second entry is marked by an empty text.
         name = f"{record.sample.name}{record.sample.image.suffix}"
-        first = seen.setdefault(name.casefold(), name)
+        first = firsts.setdefault(name.casefold(), name)
         if first != name:
-            seen[name.casefold()] = ""
+            firsts[name.casefold()] = ""
     reasons: dict[str, list[str]] = defaultdict(list)
     samples = []
     for record in survey.records:
         paths = [path for path in (record.sample.image, record.sample.mask) if path]
         found = {reason for path in paths for reason in _odd(path)}
-        if not seen[f"{record.sample.name}{record.sample.image.suffix}".casefold()]:
+        if not firsts[f"{record.sample.name}{record.sample.image.suffix}".casefold()]:
             found.add("differ only by case")
         if found:
             samples.append(record.sample)
             for reason in found:
                 reasons[reason].append(record.sample.name)
     if samples:
-        told = ", ".join(f"{len(names)} {reason}" for reason, names in sorted(reasons.items()))
+        counted = ", ".join(f"{len(names)} {reason}" for reason, names in sorted(reasons.items()))
         yield listed(
             "odd file names",
             samples,
             len(survey.records),
-            told,
-            "rename image and mask alike before the data go to another system or tool",
+            counted,
+            "give image and mask the same new name before the data go to another system or tool",
             reasons=dict(reasons),
         )
 

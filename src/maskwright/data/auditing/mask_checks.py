@@ -5,67 +5,68 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from maskwright.base.texts import listing
-from maskwright.data.auditing.checks.check import Seen, listed, of_kind, refused, wide
-from maskwright.data.auditing.checks.images import ALPHA
+from maskwright.base.texts import listing, plural
+from maskwright.core.findings import Observation
 from maskwright.data.auditing.facts import ImageFacts, MaskFacts
+from maskwright.data.auditing.image_checks import ALPHA
 from maskwright.data.auditing.objects import PINHOLE, SLIVER
-from maskwright.data.auditing.survey import Record, Survey, repeated
+from maskwright.data.auditing.observations import at, listed, of_kind, refused, wide
+from maskwright.data.auditing.survey import Survey, SurveyedSample, repeated
 
 # Of the masks with the most flaws, those that are described.
 _WORST = 20
 _NAMED = 5  # unknown ids of a mask that are named
 
 
-def mask_unreadable(survey: Survey) -> Iterator[Seen]:
+def mask_unreadable(survey: Survey) -> Iterator[Observation]:
     """Masks that the reader refuses."""
     return (refused(record.sample, record.mask) for record in survey.records if isinstance(record.mask, str))
 
 
-def mask_none(survey: Survey) -> Iterator[Seen]:
+def mask_none(survey: Survey) -> Iterator[Observation]:
     """Nothing to learn from."""
     if not survey.records:
         excluded = len(survey.dataset.samples)
-        yield Seen(
-            f"{survey.dataset.root}: every one of the {excluded} samples is excluded",
+        yield Observation(
+            f"{survey.dataset.root}: no sample is left, {plural(excluded, 'sample')} excluded",
             "correct the files, and take the edits back with `maskwright edits DIR --undo`",
         )
     elif not any(record.usable for record in survey.records):
         masks = sum(record.mask is not None for record in survey.records)
         why = f"none of its {masks} masks is usable" if masks else "it has no masks"
-        yield Seen(
-            f"{survey.dataset.root}: {len(survey.records)} images, but {why}",
+        yield Observation(
+            f"{survey.dataset.root}: {plural(len(survey.records), 'image')}, but {why}",
             "correct the masks as the other findings say"
             if masks
             else "draw masks, or name their folder under `masks` in dataset.yaml",
         )
 
 
-def mask_missing(survey: Survey) -> Iterator[Seen]:
+def mask_missing(survey: Survey) -> Iterator[Observation]:
     """Images without a mask in splits where others have one."""
     for records in survey.by_split.values():
         if any(record.mask is not None for record in records):
             for record in records:
                 if record.mask is None:
-                    yield Seen(
+                    yield at(
+                        record.sample,
                         "the image has no mask, so nothing is learnt from it and it is not scored",
                         "draw its mask, or exclude the sample",
-                        record.sample,
                     )
 
 
-def mask_orphan(survey: Survey) -> Iterator[Seen]:
+def mask_orphan(survey: Survey) -> Iterator[Observation]:
     """Mask files that belong to no image."""
     for path in survey.dataset.orphans:
         file = path.relative_to(survey.dataset.root).as_posix()
-        yield Seen(
+        yield Observation(
             f"{file}: no image has this name",
             "restore its image, correct the name, or move the mask away",
             evidence={"file": file},
         )
 
 
-def mask_size(survey: Survey) -> Iterator[Seen]:
+def mask_size(survey: Survey) -> Iterator[Observation]:
     """Masks that do not cover their image pixel by pixel."""
     for record in survey.records:
         image, mask = record.image, record.mask
@@ -75,48 +76,53 @@ def mask_size(survey: Survey) -> Iterator[Seen]:
             if turned:
                 other = "ignore" if survey.dataset.exif == "apply" else "apply"
                 fix = f"the mask fits the image turned by its EXIF orientation: set `exif: {other}` under `images`"
-            yield Seen(
+            yield at(
+                record.sample,
                 f"the mask is {wide(mask.size)} but the image is {wide(image.size)}",
                 fix,
-                record.sample,
-                evidence={"image": list(image.size), "mask": list(mask.size)},
                 by_person=turned,
+                image=list(image.size),
+                mask=list(mask.size),
             )
 
 
 # --- values ----------------------------------------------------------------------------------------------
 
 
-def mask_unknown_ids(survey: Survey) -> Iterator[Seen]:
+def mask_unknown_ids(survey: Survey) -> Iterator[Observation]:
     """Masks with ids that are neither a class nor ignore."""
     for sample, mask in survey.masks:
         if mask.unknown:
-            listed = ", ".join(f"{id_} ({n} px)" for id_, n in [*mask.unknown.items()][:_NAMED])
+            first = ", ".join(f"{id_} ({n} px)" for id_, n in [*mask.unknown.items()][:_NAMED])
             more = f" and {mask.unknown_ids - _NAMED} more" if mask.unknown_ids > _NAMED else ""
-            yield Seen(
-                f"unknown class ids: {listed}{more}",
+            yield at(
+                sample,
+                f"unknown class ids: {first}{more}",
                 "add them to `classes` in dataset.yaml, set `ignore` to the one that does not count, or correct "
                 "the mask",
-                sample,
-                evidence={"count": mask.unknown_ids, "ids": {str(id_): n for id_, n in mask.unknown.items()}},
+                count=mask.unknown_ids,
+                ids={str(id_): n for id_, n in mask.unknown.items()},
             )
 
 
-def mask_inexact(survey: Survey) -> Iterator[Seen]:
+def mask_inexact(survey: Survey) -> Iterator[Observation]:
     """Masks whose values had to be moved to the nearest level or colour, the worst first."""
     value = "class colour" if survey.dataset.encoding.kind == "colour" else "grey level"
     for sample, mask in sorted(survey.masks, key=lambda pair: -pair[1].inexact / pair[1].area):
         if mask.inexact:
-            yield Seen(
-                f"{mask.inexact} pixels ({mask.inexact / mask.area:.2%}) were moved to the nearest {value}",
+            share = mask.inexact / mask.area
+            verb = "was" if mask.inexact == 1 else "were"
+            yield at(
+                sample,
+                f"{plural(mask.inexact, 'pixel')} ({share:.2%}) {verb} moved to the nearest {value}",
                 "harmless where they lie on outlines (compression, antialiasing); else a class is missing in "
                 "dataset.yaml. Save masks as index PNG",
-                sample,
-                evidence={"pixels": mask.inexact, "share": mask.inexact / mask.area},
+                pixels=mask.inexact,
+                share=share,
             )
 
 
-def mask_hidden(survey: Survey) -> Iterator[Seen]:
+def mask_hidden(survey: Survey) -> Iterator[Observation]:
     """Drawn regions that overlap with another class, the worst first."""
     found = sorted(
         ((sample, mask) for sample, mask in survey.masks if mask.hidden),
@@ -135,14 +141,14 @@ def mask_hidden(survey: Survey) -> Iterator[Seen]:
         )
 
 
-def mask_all_ignore(survey: Survey) -> Iterator[Seen]:
+def mask_all_ignore(survey: Survey) -> Iterator[Observation]:
     """Masks in which nothing counts."""
     for sample, mask in survey.masks:
         if mask.present == b"":
-            yield Seen("every pixel is ignored", "draw the mask, or exclude the sample", sample)
+            yield at(sample, "every pixel is ignored", "draw the mask, or exclude the sample")
 
 
-def mask_all_background(survey: Survey) -> Iterator[Seen]:
+def mask_all_background(survey: Survey) -> Iterator[Observation]:
     """Masks with the background alone; many of them are normal in some data and forgotten drawings in other."""
     background = survey.dataset.classes.background
     if len(survey.dataset.classes) < 2 or background is None:
@@ -164,36 +170,37 @@ def mask_all_background(survey: Survey) -> Iterator[Seen]:
         )
 
 
-def mask_duplicate(survey: Survey) -> Iterator[Seen]:
+def mask_duplicate(survey: Survey) -> Iterator[Observation]:
     """The same mask on images that neither are equal nor look alike; masks of a single class may well be equal."""
     equal, alike = (
         {id(record): id(group[0]) for group in groups for record in group}
         for groups in (survey.same, survey.look_alikes[0])
     )
 
-    def scene(record: Record) -> int:
+    def scene(record: SurveyedSample) -> int:
         first = equal.get(id(record), id(record))
         return alike.get(first, first)
 
-    def mask(record: Record) -> bytes | None:
+    def mask(record: SurveyedSample) -> bytes | None:
         several = record.usable and isinstance(record.mask, MaskFacts) and len(record.mask.present or b"") > 1
         return record.mask.digest if several and isinstance(record.mask, MaskFacts) else None
 
     for records in repeated(survey.records, mask):
         if len(set(map(scene, records))) > 1:
             names = [record.sample.name for record in records]
-            yield Seen(
+            yield at(
+                records[0].sample,
                 f"has the same mask as {listing(names[1:], 3)}, but another image",
                 "look which image it was drawn for; draw the others, or exclude them",
-                records[0].sample,
-                evidence={"count": len(names), "samples": names[:50]},
+                count=len(names),
+                samples=names[:50],
             )
 
 
 # --- objects ---------------------------------------------------------------------------------------------
 
 
-def _flawed(survey: Survey, kind: str, what: str, fix: str) -> Iterator[Seen]:
+def _flawed(survey: Survey, kind: str, what: str, fix: str) -> Iterator[Observation]:
     """One finding about all masks with flaws of a kind, which describes the worst."""
     found = [(sample, flaw) for sample, mask in survey.masks for flaw in mask.flaws if flaw.kind == kind]
     if found:
@@ -214,7 +221,7 @@ def _flawed(survey: Survey, kind: str, what: str, fix: str) -> Iterator[Seen]:
         )
 
 
-def mask_specks(survey: Survey) -> Iterator[Seen]:
+def mask_specks(survey: Survey) -> Iterator[Observation]:
     """Masks with objects of very few pixels."""
     return _flawed(
         survey,
@@ -224,7 +231,7 @@ def mask_specks(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def mask_slivers(survey: Survey) -> Iterator[Seen]:
+def mask_slivers(survey: Survey) -> Iterator[Observation]:
     """Masks with long objects that are nowhere thick."""
     return _flawed(
         survey,
@@ -234,7 +241,7 @@ def mask_slivers(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def mask_pinholes(survey: Survey) -> Iterator[Seen]:
+def mask_pinholes(survey: Survey) -> Iterator[Observation]:
     """Masks with tiny holes."""
     name = survey.dataset.classes.names[0]
     return _flawed(
@@ -248,7 +255,7 @@ def mask_pinholes(survey: Survey) -> Iterator[Seen]:
 # --- kinds of files --------------------------------------------------------------------------------------
 
 
-def mask_palette(survey: Survey) -> Iterator[Seen]:
+def mask_palette(survey: Survey) -> Iterator[Observation]:
     """Masks with a palette."""
     kind = survey.dataset.encoding.kind
     effect = "their indices are the class ids" if kind == "index" else "they are read by their colours"
@@ -261,7 +268,7 @@ def mask_palette(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def mask_depth(survey: Survey) -> Iterator[Seen]:
+def mask_depth(survey: Survey) -> Iterator[Observation]:
     """Masks of 16 bits."""
     return of_kind(
         survey.masks,
@@ -272,7 +279,7 @@ def mask_depth(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def mask_colour(survey: Survey) -> Iterator[Seen]:
+def mask_colour(survey: Survey) -> Iterator[Observation]:
     """Grey masks that are stored with three or more channels."""
     if survey.dataset.encoding.kind == "colour":
         return iter(())
@@ -285,7 +292,7 @@ def mask_colour(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def mask_rotated(survey: Survey) -> Iterator[Seen]:
+def mask_rotated(survey: Survey) -> Iterator[Observation]:
     """Masks with an EXIF orientation."""
     return of_kind(
         survey.masks,

@@ -3,52 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 from maskwright.base.texts import listing, plural
-from maskwright.data.auditing.checks.check import Seen, listed
+from maskwright.core.findings import Observation
 from maskwright.data.auditing.facts import MaskFacts
+from maskwright.data.auditing.observations import SampleObservation, at, listed
 from maskwright.data.auditing.statistics import SPLITS
-from maskwright.data.auditing.survey import Record, Survey
+from maskwright.data.auditing.survey import Survey, SurveyedSample
 
 _NAMES = 50
 
 
-def split_unlabelled(survey: Survey) -> Iterator[Seen]:
+def split_unlabelled(survey: Survey) -> Iterator[Observation]:
     """Splits without a single mask, while others have some."""
     bare = [name for name, records in survey.by_split.items() if all(record.mask is None for record in records)]
     if len(bare) < len(survey.by_split):
         for name in bare:
-            yield Seen(
+            yield Observation(
                 f"{plural(len(survey.by_split[name]), 'image')}, none with a mask",
                 "draw masks for this split, or keep it for prediction only",
                 split=name or None,
             )
 
 
-def split_missing(survey: Survey) -> Iterator[Seen]:
+def split_missing(survey: Survey) -> Iterator[Observation]:
     """Which of train, val and test there is none of."""
     here = set(survey.statistics.splits)
     missing = [name for name in SPLITS if name not in here]
     if len(missing) == len(SPLITS):
-        yield Seen(
+        yield Observation(
             "no train, val or test split",
             "training validates on a share of the images that it holds back; "
             "set some aside as `test` for a score that counts",
         )
     elif "train" in missing:
-        yield Seen("no train split", "name the split that training may use `train`")
+        yield Observation("no train split", "name the split that training may use `train`")
     elif missing:
         effects = {
             "val": "training validates on a share of `train` that it holds back",
             "test": "there is nothing to score on that training has not seen",
         }
-        yield Seen(f"no {' and no '.join(missing)} split", "; ".join(effects[name] for name in missing))
+        yield Observation(f"no {' and no '.join(missing)} split", "; ".join(effects[name] for name in missing))
 
 
-def split_unassigned(survey: Survey) -> Iterator[Seen]:
+def split_unassigned(survey: Survey) -> Iterator[Observation]:
     """Samples without a split where others have one."""
     samples = [record.sample for record in survey.records if not record.sample.split]
     if samples and len(samples) < len(survey.records):
@@ -61,12 +61,12 @@ def split_unassigned(survey: Survey) -> Iterator[Seen]:
         )
 
 
-def split_same_name(survey: Survey) -> Iterator[Seen]:
+def split_same_name(survey: Survey) -> Iterator[Observation]:
     """File names that occur in two splits."""
     names = {split: {r.sample.image.stem for r in records} for split, records in survey.by_split.items() if split}
     for one, other in combinations(names, 2):
         if same := sorted(names[one] & names[other]):
-            yield Seen(
+            yield Observation(
                 f"{plural(len(same), 'file name')} in both {one} and {other}, such as {same[0]}",
                 "if the same name means the same subject, keep it in one split",
                 evidence={"splits": [one, other], "names": same},
@@ -76,34 +76,37 @@ def split_same_name(survey: Survey) -> Iterator[Seen]:
 # --- images that are equal or look alike -----------------------------------------------------------------
 
 
-def _splits(records: list[Record]) -> list[str]:
+def _splits(records: list[SurveyedSample]) -> list[str]:
     return sorted({record.sample.split for record in records if record.sample.split})
 
 
-def _about(words: str, records: list[Record], fix: str, also: str = "", **evidence: Any) -> Seen:
+def _about(words: str, records: list[SurveyedSample], fix: str, also: str = "", **more: Any) -> SampleObservation:
     names = [record.sample.name for record in records]
-    return Seen(
+    return at(
+        records[0].sample,
         f"{words} {listing(names[1:], 3)}{also}",
         fix,
-        records[0].sample,
-        evidence={"count": len(names), "samples": names[:_NAMES], "splits": _splits(records), **evidence},
+        count=len(names),
+        samples=names[:_NAMES],
+        splits=_splits(records),
+        **more,
     )
 
 
-def masks_differ(records: Iterable[Record]) -> bool:
+def masks_differ(records: Iterable[SurveyedSample]) -> bool:
     """Whether two of the readable masks are not equal."""
     return len({record.mask.digest for record in records if isinstance(record.mask, MaskFacts)}) > 1
 
 
-def _same(records: list[Record], fix: str) -> Seen:
+def _same(records: list[SurveyedSample], fix: str) -> SampleObservation:
     differ = masks_differ(records)
     if differ:
         fix = f"the masks differ, so a person has to choose: look which one is right, and exclude the others; {fix}"
-    about = _about("has the same pixels as", records, fix, ", but another mask" * differ, masks_differ=differ)
-    return replace(about, copies=tuple(records))
+    also = ", but another mask" * differ
+    return _about("has the same pixels as", records, fix, also, masks_differ=differ, copies=records)
 
 
-def split_leakage(survey: Survey) -> Iterator[Seen]:
+def split_leakage(survey: Survey) -> Iterator[Observation]:
     """The same image in two splits."""
     return (
         _same(records, "keep it in one split: scores on images that were trained on mean nothing")
@@ -112,7 +115,7 @@ def split_leakage(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def image_duplicate(survey: Survey) -> Iterator[Seen]:
+def image_duplicate(survey: Survey) -> Iterator[Observation]:
     """The same image twice in a split, or without one."""
     return (
         _same(records, "keep one of them: each copy counts as an image of its own")
@@ -121,22 +124,22 @@ def image_duplicate(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def _alike(survey: Survey, across: bool, fix: str) -> Iterator[Seen]:
+def _similar(survey: Survey, across: bool, fix: str) -> Iterator[Observation]:
     groups, complete = survey.look_alikes
-    cut = "" if complete else " (the search was given up early: far too many images look alike)"
+    cut = "" if complete else " (the search stopped early: far too many images are similar)"
     for records in groups:
         if (len(_splits(records)) > 1) is across:
-            # Those of other splits are told first.
+            # Those of other splits are named first.
             first = records[0].sample.split
             others = sorted(records[1:], key=lambda record: record.sample.split == first)
             yield _about("looks like", [records[0], *others], fix, cut)
 
 
-def split_near_leakage(survey: Survey) -> Iterator[Seen]:
+def split_near_leakage(survey: Survey) -> Iterator[Observation]:
     """Images that look alike in two splits."""
-    return _alike(survey, True, "keep copies, and frames of one scene, in one split: else scores are too good")
+    return _similar(survey, True, "keep copies, and frames of one scene, in one split: else scores are too good")
 
 
-def image_near_duplicate(survey: Survey) -> Iterator[Seen]:
+def image_near_duplicate(survey: Survey) -> Iterator[Observation]:
     """Images that look alike in a split, or without one."""
-    return _alike(survey, False, "exclude copies; frames of one scene may stay, but count for less than their number")
+    return _similar(survey, False, "exclude copies; frames of one scene may stay, but count for less than their number")

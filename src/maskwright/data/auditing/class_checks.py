@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from maskwright.base.texts import listing
-from maskwright.data.auditing.checks.check import Seen
+from maskwright.core.findings import Observation
 from maskwright.data.auditing.statistics import SplitStatistics
 from maskwright.data.auditing.survey import Survey
 
@@ -24,13 +24,13 @@ def _absent(part: SplitStatistics) -> set[int]:
 
 def _classes(
     survey: Survey, indices: Iterable[int], message: str, fix: str, split: str | None = None, **evidence: Any
-) -> Iterator[Seen]:
+) -> Iterator[Observation]:
     names = [survey.dataset.classes.names[i] for i in sorted(indices)]
     if names:
-        yield Seen(f"{message}: {listing(names, 8)}", fix, split=split, evidence={"classes": names, **evidence})
+        yield Observation(f"{message}: {listing(names, 8)}", fix, split=split, evidence={"classes": names, **evidence})
 
 
-def class_absent(survey: Survey) -> Iterator[Seen]:
+def class_absent(survey: Survey) -> Iterator[Observation]:
     """Classes without a pixel anywhere."""
     if survey.statistics.total.labelled:
         yield from _classes(
@@ -41,7 +41,7 @@ def class_absent(survey: Survey) -> Iterator[Seen]:
         )
 
 
-def class_not_in_train(survey: Survey) -> Iterator[Seen]:
+def class_not_in_train(survey: Survey) -> Iterator[Observation]:
     """Classes that are scored but cannot be learnt."""
     train = survey.statistics.splits.get("train")
     if train and train.labelled:
@@ -54,7 +54,7 @@ def class_not_in_train(survey: Survey) -> Iterator[Seen]:
         )
 
 
-def class_not_in_split(survey: Survey) -> Iterator[Seen]:
+def class_not_in_split(survey: Survey) -> Iterator[Observation]:
     """Classes that occur in train but not in another split."""
     splits = survey.statistics.splits
     if "train" in splits:
@@ -69,7 +69,7 @@ def class_not_in_split(survey: Survey) -> Iterator[Seen]:
                 )
 
 
-def class_imbalance(survey: Survey) -> Iterator[Seen]:
+def class_imbalance(survey: Survey) -> Iterator[Observation]:
     """Classes that the most frequent one drowns."""
     part, names = survey.statistics.training, survey.dataset.classes.names
     rare = np.flatnonzero((part.class_pixels > 0) & (part.class_pixels < part.class_pixels.max() * _DROWNED)).tolist()
@@ -82,7 +82,7 @@ def class_imbalance(survey: Survey) -> Iterator[Seen]:
     )
 
 
-def class_rare_images(survey: Survey) -> Iterator[Seen]:
+def class_rare_images(survey: Survey) -> Iterator[Observation]:
     """Classes in a handful of the training images; where these are a handful themselves, every class would be."""
     part, names = survey.statistics.training, survey.dataset.classes.names
     rare = np.flatnonzero((part.class_images > 0) & (part.class_images < _FEW_IMAGES)).tolist()

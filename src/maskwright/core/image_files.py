@@ -1,0 +1,59 @@
+"""The one finder of image files: what counts as one, in which order they come, and what is passed over.
+
+An image file is told by its ending. Hidden files and folders (a name that begins with a dot) are left out. Links to
+files count as files; links to folders are not entered. Names are in natural order: `2.png` comes before `10.png`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from maskwright.base.storage import natural
+from maskwright.core.sample import IMAGE_SUFFIXES
+
+
+def images_below(folder: Path, links: list[Path] | None = None) -> list[Path]:
+    """The image files in `folder` and in the folders below it; links to folders are added to `links`."""
+    return sorted(_walk(folder, links), key=natural)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files in `folder` itself; none when it is no folder."""
+    return [path for path in listed_in(folder) if is_image(path)]
+
+
+def listed_in(folder: Path) -> list[Path]:
+    """All that is in `folder` and not hidden, in natural order; nothing when it is no folder that can be listed."""
+    try:
+        return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural)
+    except OSError:
+        return []
+
+
+def holds_images(folder: Path, most: int | None = None) -> bool:
+    """Whether an image file lies in `folder` or below it; with `most`, only so many files are looked at."""
+    return any(_is_name(name) and os.path.isfile(path) for path, name in islice(_files(folder, None), most))
+
+
+def is_image(path: Path) -> bool:
+    """Whether this is an image file that is there and not hidden."""
+    return _is_name(path.name) and path.is_file()
+
+
+def _is_name(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def _files(folder: Path, links: list[Path] | None) -> Iterator[tuple[str, str]]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if links is not None:
+            links += [path for name in folders if (path := Path(place, name)).is_symlink()]
+        yield from ((os.path.join(place, name), name) for name in files)
+
+
+def _walk(folder: Path, links: list[Path] | None) -> Iterator[Path]:
+    return (Path(path) for path, name in _files(folder, links) if _is_name(name) and os.path.isfile(path))

@@ -1,1 +1,0 @@
-"""The checks, each a function of the survey: of image files, mask files, splits and classes."""
