@@ -12,7 +12,7 @@ several seeds, by the config and (without `--iterations`) the length of the simu
 Real differences are means over the seeds, with the intervals of `compare`. `agrees` says whether the way that `decide`
 has chosen is the one that these would choose, `regret` how much mIoU it really lost to the best way, and `covered`
 whether the estimated interval holds the real difference. The table goes to stderr, JSON to stdout. With `--out`,
-everything is kept there, and a second call goes on with it.
+everything is kept there, and a second call resumes it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from maskwright import decide, evaluate, load_dataset, plan, resume
+from maskwright import decide, evaluate, load_dataset, plan
 from maskwright.base.storage import atomic_write_json, dump_json, read_json
 from maskwright.core.dataset import Dataset
 from maskwright.core.sample import Sample
@@ -35,11 +35,10 @@ from maskwright.data.formats.source import background_of
 from maskwright.evaluation.comparing.inference import infer
 from maskwright.evaluation.metrics import Interval, Marginals
 from maskwright.evaluation.scoring.evaluation import newest
-from maskwright.labels.deciding.estimating import PAIRS, WAYS, Difference, Way, choose
+from maskwright.labels.deciding.estimating import PAIRS, WAYS, Way, WayDifference, choose_way
 from maskwright.labels.suspecting.copies import planted_copy
 from maskwright.labels.suspecting.planting import KINDS, plant, things
-from maskwright.run import Run
-from maskwright.training.train import train_part
+from maskwright.training.train import train_or_resume
 
 NEVER = 10**9
 
@@ -121,13 +120,13 @@ def trained(
             )
             path = folder / "real" / f"{way}-{seed}"
             # The test split is scored once, at the end: no state is chosen by it.
-            run = resume(path) if Run(path).info_file.is_file() else train_part(own, out=path, splits=(names, test))
+            run = train_or_resume(own, out=path, splits=(names, test))
             scored = newest(run, "val")
             found[way].append(Marginals.of((scored or evaluate(run, split="val")).confusions))
     return found
 
 
-def real_differences(found: dict[Way, list[Marginals]]) -> list[Difference]:
+def real_differences(found: dict[Way, list[Marginals]]) -> list[WayDifference]:
     inference, order = infer([found[way] for way in WAYS], Marginals.mIoU), list(WAYS)
     differences = []
     for first, second in PAIRS:
@@ -135,7 +134,7 @@ def real_differences(found: dict[Way, list[Marginals]]) -> list[Difference]:
         sign = 1 if order[one.first] == first else -1
         ends = sorted((sign * one.value.low, sign * one.value.high))
         seeds = [float(a.total().mIoU() - b.total().mIoU()) for a, b in zip(found[first], found[second], strict=True)]
-        differences.append(Difference(first, second, Interval(sign * one.value.value, *ends), seeds))
+        differences.append(WayDifference(first, second, Interval(sign * one.value.value, *ends), seeds))
     return differences
 
 
@@ -151,11 +150,11 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         {
             "first": one.first,
             "second": one.second,
-            "estimated": told["difference"],
+            "estimated": estimated["difference"],
             "real": one.value.to_dict(),
-            "covered": told["difference"]["low"] <= one.value.value <= told["difference"]["high"],
+            "covered": estimated["difference"]["low"] <= one.value.value <= estimated["difference"]["high"],
         }
-        for one, told in zip(real, estimate["differences"], strict=True)
+        for one, estimated in zip(real, estimate["differences"], strict=True)
     ]
     lengths = {"simulated": estimate["iterations"], "real": iterations}
     return {
@@ -169,19 +168,19 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "seconds": estimate["seconds"],
         "differences": rows,
         "verdict": estimate["verdict"],
-        "real_verdict": choose(real),
-        "agrees": estimate["verdict"] == choose(real),
+        "real_verdict": choose_way(real),
+        "agrees": estimate["verdict"] == choose_way(real),
         "regret": max(means.values()) - means[estimate["verdict"]],
         "mIoU": {"estimated": {row["way"]: row["mIoU"] for row in estimate["ways"]}, "real": means},
     }
 
 
 def table(result: dict[str, Any]) -> str:
-    def told(value: dict[str, float]) -> str:
+    def interval(value: dict[str, float]) -> str:
         return f"{value['value']:+.4f} [{value['low']:+.4f}, {value['high']:+.4f}]"
 
     rows = [
-        f"{row['first']} - {row['second']}: estimated {told(row['estimated'])}, real {told(row['real'])}"
+        f"{row['first']} - {row['second']}: estimated {interval(row['estimated'])}, real {interval(row['real'])}"
         for row in result["differences"]
     ]
     return "\n".join(

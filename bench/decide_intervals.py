@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.labels.deciding.estimating import PAIRS, WAYS, Counts, Way, choose, differences
+from maskwright.labels.deciding.estimating import PAIRS, WAYS, Counts, Way, choose_way, way_differences
 
 PIXELS = 10_000
 
@@ -44,9 +44,11 @@ def main() -> None:
         spread = luck * np.array([uneven, 1, 1])
         missed, wrong, reach = np.zeros(len(PAIRS)), 0, 0.0
         for _ in range(given.times):
-            found = differences([repeat(rng, images, 0.03, spread) for _ in range(repeats)], resamples=given.resamples)
-            missed += [one.told for one in found]
-            wrong += choose(found) != "keep"
+            found = way_differences(
+                [repeat(rng, images, 0.03, spread) for _ in range(repeats)], resamples=given.resamples
+            )
+            missed += [one.significant for one in found]
+            wrong += choose_way(found) != "keep"
             reach += (found[0].value.high - found[0].value.low) / 2
         rates = " | ".join(f"{100 * value / given.times:.1f} %" for value in [*missed, wrong])
         print(f"| {repeats} | {images} | {luck}{' uneven' * (uneven > 1)} | {rates} | {reach / given.times:.4f} |")

@@ -1,4 +1,4 @@
-"""How well `suspects` finds wrong labels, beside cleanlab's softmin score and beside models that have seen the labels.
+"""How well `suspects` finds wrong labels, compared with cleanlab's softmin and with models that have seen the labels.
 
     python bench/suspects.py --data skin --seeds 0 1 2 --weights FILE --set train.budget=null --set train.iterations=200
     python bench/suspects.py --data faces …     coarse labels against careful ones of the same images
@@ -7,7 +7,7 @@
 
 skin and steel: errors of seven kinds planted in 10 % of the masks of a copy. Real data are in MASKWRIGHT_REAL_DATA.
 cleanlab is not a dependency: `uv pip install --no-deps --target DIR cleanlab tqdm termcolor pandas
-python-dateutil pytz six`, and PYTHONPATH=DIR. `--work` keeps the trainings, so that a stopped bench goes on.
+python-dateutil pytz six`, and PYTHONPATH=DIR. `--work` keeps the trainings, so that a stopped bench can be resumed.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from maskwright.evaluation.metrics import confusion_matrix, iou
 from maskwright.labels.suspecting.applying import repaired
 from maskwright.labels.suspecting.candidates import of_label, softmin
 from maskwright.labels.suspecting.detector import learn
-from maskwright.labels.suspecting.folds import Predicted, _predict, _train
+from maskwright.labels.suspecting.evidence import evidence_reader
+from maskwright.labels.suspecting.folds import OutOfFold, predict_samples, train_fold
 from maskwright.labels.suspecting.judging import judge
-from maskwright.labels.suspecting.selftest import measured, plant_copy, scored
-from maskwright.labels.suspecting.view import viewer
+from maskwright.labels.suspecting.selftest import measured, plant_copy, ranking_scores
 from maskwright.modeling.models.segmenter import load_segmenter
 from maskwright.verbs.suspects import Settings, fold_facts, search, small_config
 
@@ -54,7 +54,7 @@ def planted(name: str, seed: int, work: Path, options: argparse.Namespace) -> di
     result |= {
         "cleanlab": by_cleanlab(predicted, kinds),
         "in_sample": in_sample(copy, settings, folder, predicted, kinds),
-        "kind_told": told(found.suspects, errors),
+        "kind_told": kinds_right(found.suspects, errors),
         "folds": [fold.mIoU for fold in fold_facts(predicted)],
         "snapped": found.snapped,
         "wrong": found.wrong,
@@ -68,38 +68,38 @@ def opened(data: Path, seed: int, options: argparse.Namespace) -> tuple[Dataset,
     return maskwright.load_dataset(data), Settings(config, 4, seed, 0)
 
 
-def by_cleanlab(predicted: Predicted, kinds: np.ndarray) -> dict[str, Any]:
+def by_cleanlab(predicted: OutOfFold, kinds: np.ndarray) -> dict[str, Any]:
     from cleanlab.segmentation.rank import get_label_quality_scores
 
-    look = viewer(predicted)
-    views = [look(sample) for sample in predicted.samples]
+    evidence_of = evidence_reader(predicted)
+    all_evidence = [evidence_of(sample) for sample in predicted.samples]
     image_scores, _ = get_label_quality_scores(
-        np.stack([view.label for view in views]).astype(int),
-        np.stack([view.probabilities for view in views]),
+        np.stack([evidence.label for evidence in all_evidence]).astype(int),
+        np.stack([evidence.probabilities for evidence in all_evidence]),
         method="softmin",
         verbose=False,
     )
-    own = np.array([softmin(view.label, view.probabilities) for view in views])
+    own = np.array([softmin(evidence.label, evidence.probabilities) for evidence in all_evidence])
     assert np.abs(own - image_scores).max() < 1e-5, np.abs(own - image_scores).max()
-    return scored(-np.asarray(image_scores), kinds)
+    return ranking_scores(-np.asarray(image_scores), kinds)
 
 
 def in_sample(
-    copy: Dataset, settings: Settings, folder: Path, predicted: Predicted, kinds: np.ndarray
+    copy: Dataset, settings: Settings, folder: Path, predicted: OutOfFold, kinds: np.ndarray
 ) -> dict[str, Any]:
-    """The same detector beside a model that has learnt from these labels (but one, which validation needs)."""
+    """The same detector with a model that has learnt from these labels (but one, which validation needs)."""
     names = [sample.name for sample in predicted.samples]
-    run = _train(settings.config, copy, [names[-1:], names[:-1]], 0, folder / "in-sample" / "run", None)
+    run = train_fold(settings.config, copy, [names[-1:], names[:-1]], 0, folder / "in-sample" / "run", None)
     seen = replace(predicted, folder=folder / "in-sample")
     if not (seen.folder / "probabilities").exists():
-        _predict(copy, seen.samples, load_segmenter(run.best), seen.folder, "in-sample")
-    detector = learn(seen.samples, viewer(seen), settings.background, settings.seed)
+        predict_samples(copy, seen.samples, load_segmenter(run.best), seen.folder, "in-sample")
+    detector = learn(seen.samples, evidence_reader(seen), settings.background, settings.seed)
     rows = {row.sample: row.score for row in judge(seen, detector, settings.background, seen.folder).samples}
-    return scored(np.array([rows[name] for name in names]), kinds)
+    return ranking_scores(np.array([rows[name] for name in names]), kinds)
 
 
-def told(suspects: list[Any], errors: dict[str, str]) -> float:
-    """Of planted masks with a suspect, how often the likeliest one is of the planted kind."""
+def kinds_right(suspects: list[Any], errors: dict[str, str]) -> float:
+    """Of planted masks with a suspect, how often the most likely one is of the planted kind."""
     first: dict[str, str] = {}
     for one in suspects:
         first.setdefault(one.sample, one.kind)
@@ -129,18 +129,22 @@ def faces(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     for one in found.suspects:
         numbers.setdefault(one.sample, []).append(one.number)
     rows = {row.sample: row for row in found.samples}
-    classes, look = len(coarse.classes), viewer(predicted)
+    classes, evidence_of = len(coarse.classes), evidence_reader(predicted)
     counts = {"before": np.zeros((classes, classes), np.int64), "after": np.zeros((classes, classes), np.int64)}
     table, pixels = [], []
     for sample in predicted.samples:
         truth, label = precise.read_mask(truths[sample.name]), coarse.read_mask(sample)
         after = repaired(coarse, sample, predicted.folder, numbers.get(sample.name, []))
-        view = look(sample)
+        evidence = evidence_of(sample)
         small = predicted.geometry.mask(truth)
         doubt = 1 - cv2.imread(str(predicted.folder / "trust" / f"{sample.name}.png"), 0) / 255
         pixels.append(
             np.stack(
-                [(small != view.label).ravel(), doubt.ravel(), 1 - of_label(view.label, view.probabilities).ravel()]
+                [
+                    (small != evidence.label).ravel(),
+                    doubt.ravel(),
+                    1 - of_label(evidence.label, evidence.probabilities).ravel(),
+                ]
             )
         )
         for name, mask in (("before", label), ("after", after)):
@@ -152,7 +156,7 @@ def faces(work: Path, options: argparse.Namespace) -> dict[str, Any]:
                 float(((truth == label) & (truth != after)).mean()),
                 rows[sample.name].score,
                 rows[sample.name].error_share,
-                -softmin(view.label, view.probabilities),
+                -softmin(evidence.label, evidence.probabilities),
             ]
         )
     wrong, after, spoilt, score, share, agreement = np.array(table).T
@@ -196,9 +200,12 @@ def demo(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     predicted, found = search(dataset, settings, work / "search", None)
     order = [row.sample for row in found.samples]
-    look = viewer(predicted)
-    views = [look(sample) for sample in predicted.samples]
-    plain = [view.sample.name for view in sorted(views, key=lambda view: softmin(view.label, view.probabilities))]
+    evidence_of = evidence_reader(predicted)
+    all_evidence = [evidence_of(sample) for sample in predicted.samples]
+    plain = [
+        evidence.sample.name
+        for evidence in sorted(all_evidence, key=lambda evidence: softmin(evidence.label, evidence.probabilities))
+    ]
     return {
         "data": "demo",
         "seconds": time.monotonic() - began,

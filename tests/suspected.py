@@ -8,7 +8,7 @@ from typing import Any
 
 from maskwright.core.classes import ClassTree
 from maskwright.labels.suspecting.planting import KINDS
-from maskwright.labels.suspecting.results import FoldFacts, Ranked, Suspect, SuspectsResult
+from maskwright.labels.suspecting.results import FoldFacts, Suspect, SuspectSample, SuspectsResult
 
 SELF_TEST = {
     "planted": 90,
@@ -63,8 +63,8 @@ def suspected(
                 0.8,
             )
         )
-        samples.append(Ranked(name, "train", score, 0.0625, 1))
-    samples += [Ranked(name, None, 0.25, 0.0, 0) for name in clean]
+        samples.append(SuspectSample(name, "train", score, 0.0625, 1))
+    samples += [SuspectSample(name, None, 0.25, 0.0, 0) for name in clean]
     fields = {
         "folds": [FoldFacts(20, 100, 0.75), FoldFacts(21, 100, 0.5)],
         "notes": ["2 samples are `left out`"],

@@ -11,7 +11,7 @@ from helpers import make_dataset, write
 from maskwright.core.regions import Polygon
 from maskwright.data.formats import FORMATS
 from maskwright.data.formats.source import AnnotationSet, Item, Label, Mark
-from maskwright.data.opening import detect, init, load_dataset
+from maskwright.data.opening import detect, folder_of, init, load_dataset
 from maskwright.errors import ConfigError, DataError
 
 SQUARE = Polygon((np.array([[1, 1], [4, 1], [4, 4], [1, 4]], float),))
@@ -179,3 +179,13 @@ def test_a_folder_that_is_not_in_the_format(tmp_path, name):
     with pytest.raises((DataError, ConfigError)) as error:
         load_dataset(tmp_path, name)
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+
+
+def test_a_dataset_stands_for_its_folder_while_it_is_what_that_holds(tmp_path):
+    folder = make_dataset(tmp_path / "data", 4, describe=True)
+    dataset = load_dataset(folder)
+    assert folder_of(dataset, "suspects") == folder == folder_of(str(folder), "suspects")
+    with pytest.raises(ConfigError, match="^suspects: this Dataset has no folder, .*; give the path of a folder"):
+        folder_of(replace(dataset, home=None), "suspects")
+    with pytest.raises(ConfigError, match="^decide: this Dataset is not what .* holds"):
+        folder_of(replace(dataset, samples=dataset.samples[1:]), "decide")

@@ -13,11 +13,16 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from maskwright.demonstration.colours import Part
-from maskwright.demonstration.generator import draw_sample, generate, split_of
-from maskwright.demonstration.planting import Planted, foreground_iou, plant
+from maskwright.demonstration.generator import (
+    Planted,
+    demo_split,
+    draw_sample,
+    foreground_iou,
+    generate,
+    plant_in_scene,
+)
 from maskwright.demonstration.scene import Scene, draw_scene
-from maskwright.demonstration.sweeps import Sweep, render
+from maskwright.demonstration.sweeps import Sweep, render_sweeps
 from maskwright.errors import ConfigError
 
 SIZE = 96
@@ -74,7 +79,7 @@ def test_the_layout_is_complete(made: tuple[Path, list[Planted]]) -> None:
     assert {path.name for path in folder.iterdir()} == {
         "img", "labels", "planted_truth", "planted.json", "classes.txt",
     }  # fmt: skip
-    assert Counter(split_of(index) for index in range(200)) == {"train": 140, "val": 30, "test": 30}
+    assert Counter(demo_split(index) for index in range(200)) == {"train": 140, "val": 30, "test": 30}
 
 
 def test_masks_hold_class_ids_and_every_split_both_animals(made: tuple[Path, list[Planted]]) -> None:
@@ -94,7 +99,6 @@ def test_shares_of_pixels_and_of_images(scenes: list[Scene]) -> None:
     assert 0.6 < pixels[1] / pixels[2] < 1 / 0.6
     assert Counter(scene.animals for scene in scenes) == {0: 4, 1: 64, 2: 12}
     assert all(bool(scene.mask.any()) == (scene.animals > 0) for scene in scenes)
-    assert all(((scene.parts > 0) <= (scene.mask > 0)).all() for scene in scenes)
 
 
 def test_outlines_are_not_shifted_against_the_image(scenes: list[Scene]) -> None:
@@ -116,8 +120,8 @@ def test_outlines_are_not_shifted_against_the_image(scenes: list[Scene]) -> None
 
 
 def test_a_sweep_covers_what_geometry_says() -> None:
-    bar = Sweep(((15.3, 12.1, 4.1), (45.3, 30.7, 4.1)), (0.5, 0.5, 0.5), part=7)
-    sprite = render([bar], 64, (0.0, 0.0, 1.0), np.random.default_rng(0))
+    bar = Sweep(((15.3, 12.1, 4.1), (45.3, 30.7, 4.1)), (0.5, 0.5, 0.5))
+    sprite = render_sweeps([bar], 64, (0.0, 0.0, 1.0), np.random.default_rng(0))
     assert sprite is not None
     alpha = np.zeros((64, 64))
     alpha[sprite.box] = sprite.alpha
@@ -125,16 +129,15 @@ def test_a_sweep_covers_what_geometry_says() -> None:
     assert alpha.sum() == pytest.approx(np.hypot(30, 18.6) * 8.2 + np.pi * 4.1**2, rel=0.02)
     assert alpha.sum(1) @ centres / alpha.sum() == pytest.approx(21.4, abs=0.1)
     assert alpha.sum(0) @ centres / alpha.sum() == pytest.approx(30.3, abs=0.1)
-    assert set(sprite.part[sprite.alpha == 1].tolist()) == {7}
     np.testing.assert_array_equal(sprite.colour[sprite.alpha == 0], 0)
     outside = Sweep(((-50.0, 20.0, 4.0),), (0.5, 0.5, 0.5))
-    assert render([outside], 64, (0.0, 0.0, 1.0), np.random.default_rng(0)) is None
+    assert render_sweeps([outside], 64, (0.0, 0.0, 1.0), np.random.default_rng(0)) is None
 
 
 def test_what_is_planted_is_written_down(made: tuple[Path, list[Planted]]) -> None:
     folder, planted = made
     assert json.loads((folder / "planted.json").read_text())["planted"] == [vars(record) for record in planted]
-    assert Counter(record.kind for record in planted) == {"missing_part": 4, "coarse_blob": 4}
+    assert Counter(record.kind for record in planted) == {"shrunk": 4, "coarse_blob": 4}
     truths = folder / "planted_truth"
     assert {f"{record.sample}.png" for record in planted} == {
         path.relative_to(truths).as_posix() for path in truths.rglob("*.png")
@@ -147,14 +150,14 @@ def test_what_is_planted_is_written_down(made: tuple[Path, list[Planted]]) -> No
         assert record.iou == pytest.approx(foreground_iou(wrong, true), abs=1e-4)
         assert 0.3 < record.iou < 0.9
         gained, lost = ((wrong > 0) & (true == 0)).sum(), ((wrong == 0) & (true > 0)).sum()
-        assert (gained == 0) == (record.kind == "missing_part")
-        assert gained > lost or record.kind == "missing_part"
+        assert (gained == 0) == (record.kind == "shrunk")
+        assert gained > lost or record.kind == "shrunk"
 
 
 def test_masks_that_were_not_planted_are_right(made: tuple[Path, list[Planted]], scenes: list[Scene]) -> None:
     wrong = {record.sample for record in made[1]}
     for index, scene in enumerate(scenes):
-        sample = f"{split_of(index)}/{index:04d}"
+        sample = f"{demo_split(index)}/{index:04d}"
         same = np.array_equal(read(made[0] / f"labels/{sample}.png"), scene.mask)
         assert same == (sample not in wrong)
 
@@ -167,11 +170,11 @@ def test_foreground_iou_counts_the_wrong_animal_as_wrong() -> None:
 
 
 def test_only_a_lone_and_visible_animal_is_planted_on(scenes: list[Scene]) -> None:
-    lone = next(scene for scene in scenes if scene.animals == 1 and np.isin([Part.HEAD], scene.parts).all())
+    lone = next(scene for scene in scenes if scene.animals == 1 and np.count_nonzero(scene.mask) > 0.1 * SIZE**2)
     rng = np.random.default_rng(0)
-    assert plant(lone._replace(animals=2), "coarse_blob", rng) is None
-    assert plant(lone._replace(mask=lone.mask * 0), "missing_part", rng) is None
-    wrong = [plant(lone, kind, rng) for kind in ("missing_part", "coarse_blob")]
+    assert plant_in_scene(lone._replace(animals=2), "coarse_blob", rng) is None
+    assert plant_in_scene(lone._replace(mask=lone.mask * 0), "shrunk", rng) is None
+    wrong = [plant_in_scene(lone, kind, rng) for kind in ("shrunk", "coarse_blob")]
     assert all(mask is not None and 0.3 < foreground_iou(mask, lone.mask) < 0.9 for mask in wrong)
 
 

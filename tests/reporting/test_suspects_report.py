@@ -73,17 +73,19 @@ def test_the_page_keeps_what_every_page_promises(made, tmp_path):
     assert "<script" not in page.source.lower()
 
 
-def test_every_kind_is_told_with_what_it_means(made, tmp_path):
+def test_every_kind_is_shown_with_what_it_means(made, tmp_path):
     page = page_of(made, tmp_path)
-    rows = table(page, "kind", "suspects", "samples", "wrong pixels", "what it means")
-    assert {row[0][0]: row[4][0] for row in rows} == {kind.replace("_", " "): told for kind, told in KINDS.items()}
+    rows = table(page, "kind of error", "suspect regions", "samples", "wrong pixels", "what it means")
+    assert {row[0][0]: row[4][0] for row in rows} == {
+        kind.replace("_", " "): meaning for kind, meaning in KINDS.items()
+    }
     assert [value for _, values in rows[0][1:4] for value in values] == ["2", "2", "2007"]  # the first kind comes twice
     for kind in KINDS:
         assert FIXES[kind][1:] in page.text
-    assert "8of 9 samples hold a suspect" in page.text
+    assert "8of 9 samples suspect" in page.text
 
 
-def test_a_card_shows_all_views_and_its_regions_from_near(made, tmp_path):
+def test_a_card_shows_all_pictures_and_close_ups_of_its_regions(made, tmp_path):
     result, page = made[0], page_of(made, tmp_path)
     assert captions(page) == [VIEWS] * 8
     first = page.source.split("<article")[1]
@@ -91,7 +93,7 @@ def test_a_card_shows_all_views_and_its_regions_from_near(made, tmp_path):
     assert f"background → {result.classes.names[-1]}" in page.text and "or missing" in page.source.split("<article")[2]
     alts = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
     name = result.samples[0].sample
-    assert f"{name}: region 1 from near, with the outlines of the label and of the proposal" in alts
+    assert f"{name}: close-up of region 1, with the outlines of the label and of the proposal" in alts
     assert f"{name}: trust in the label, 100 % on average" in alts
 
 
@@ -114,7 +116,7 @@ def test_a_close_up_has_both_outlines(own, tmp_path):
             else folder / f"proposals/{name}.png"
         )
         file.write_bytes(mask_png(mask, dataset.classes))
-    near = picture(page_of(own, tmp_path), f"{name}: region 1 from near")
+    near = picture(page_of(own, tmp_path), f"{name}: close-up of region 1")
     middle = near.shape[1] // 2
     orange, blue = (np.abs(near - colour).max(2) < 70 for colour in ((230, 159, 0), (86, 180, 233)))
     assert orange[:, :middle].any() and blue[:, middle:].any()
@@ -177,7 +179,7 @@ def test_what_is_gone_or_broken_is_named_in_its_place(own, tmp_path):
             "is 7x5 but",
             "unknown class ids",
             "not a readable image",
-            "is not in the dataset",
+            "is not in this dataset",
         ),
         strict=True,
     ):
@@ -190,9 +192,7 @@ def test_without_a_suspect_there_is_a_page(made, tmp_path):
     page = page_of(made, tmp_path, suspects=[], samples=clean, notes=[], folds=[])
     check_promises(page)
     assert (
-        "0of 9 samples hold a suspect" in page.text
-        and "No label looks wrong" in page.text
-        and "<article" not in page.source
+        "0of 9 samples suspect" in page.text and "No label looks wrong" in page.text and "<article" not in page.source
     )
 
 
@@ -203,7 +203,7 @@ def test_the_self_test_is_shown_or_asked_for(made, tmp_path):
         [str(row["planted"]), repr(row["recalled"]), repr(row["average_precision"])]
         for row in SELF_TEST["kinds"].values()
     ]
-    assert "Average precision 0.875, beside 0.625 by softmin." in page.text and "Lad and Mueller" in page.text
+    assert "Average precision 0.875, compared with 0.625 by softmin." in page.text and "Lad and Mueller" in page.text
     assert page.source.index('id="test"') < page.source.index('id="worst"')
     result, dataset, folder = made
     page = read(write_sheet(result, dataset, folder, tmp_path / "untested.html"))
@@ -219,7 +219,7 @@ def test_a_self_test_may_have_measured_less(made, tmp_path):
 
 def test_folds_and_other_labels_are_tables(made, tmp_path):
     page = page_of(made, tmp_path, label_sets=LABEL_SETS)
-    rows = table(page, "fold", "training images", "iterations", "mIoU of the others")
+    rows = table(page, "fold", "training images", "iterations", "mIoU on the other images")
     assert [cell[1] for cell in rows[1][1:]] == [["21"], ["100"], ["0.5"]]
     (row,) = table(page, "labels", "samples", "agreement")
     assert row[0][0] == "hurried" and [value for _, values in row[1:] for value in values] == [
@@ -237,8 +237,8 @@ def test_pictures_of_30_samples_and_6_regions_each_and_200_rows_of_the_rest(made
     first = [replace(many.suspects[0], region=(place, 0, 5, 5)) for place in range(9)]
     page = page_of(made, tmp_path, samples=many.samples, suspects=[*first, *many.suspects[1:]])
     assert page.source.count("<article") == 30 and page.source.split("<article")[1].count("<li>") == 6
-    assert "and 3 more suspects, in the table below" in page.text
-    rows = table(page, "sample", "split", "score", "kind")
+    assert "and 3 more suspect regions, in the table below" in page.text
+    rows = table(page, "sample", "split", "score", "kind of error")
     assert [row[0][0] for row in rows[:4]] == ["s000"] * 3 + ["s030"] and len(rows) == 200
     assert "and 13 more; suspects.json" in page.text
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maskwright.base.texts import plural
 from maskwright.cli.shared import Dir, FailOn, Json, Out, Set, fail, need_torch, show
 
 if TYPE_CHECKING:
@@ -19,19 +20,19 @@ def suspects(
     folder: Dir,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Where the result goes, or with --apply lies; below DIR/.maskwright when left out."),
+        typer.Option("--out", help="Output folder; with --apply the one to apply. Else in DIR/.maskwright."),
     ] = None,
     budget: Annotated[str, typer.Option("--budget", help="Wall time of the trainings: 90s, 10m, 1h.")] = "10m",
     self_test: Annotated[
-        bool, typer.Option("--self-test", help="Also plant known errors in a copy, to see how well they are found.")
+        bool, typer.Option("--self-test", help="Also plant known errors in a copy, to measure how many are found.")
     ] = False,
     apply: Annotated[
-        bool, typer.Option("--apply", help="Take over proposals of the newest result as edits; nothing is searched.")
+        bool, typer.Option("--apply", help="Apply proposals of the newest result as edits; nothing is searched.")
     ] = False,
     min_confidence: Annotated[
         float | None,
         typer.Option(
-            "--min-confidence", min=0, max=1, help="With --apply: of proposals to take over; 0.9 when left out."
+            "--min-confidence", min=0, max=1, help="With --apply: least confidence of a proposal; 0.9 when left out."
         ),
     ] = None,
     weights: Annotated[str | None, typer.Option("--weights", help="imagenet, none, or a .safetensors file.")] = None,
@@ -40,7 +41,7 @@ def suspects(
         list[Path] | None, typer.Option("--other", help="A dataset with other labels of the same samples; repeatable.")
     ] = None,
     background: Annotated[
-        str | None, typer.Option("--background", help="The class that is no object, or none; else as in dataset.yaml.")
+        str | None, typer.Option("--background", help="The background class, or none; else as in dataset.yaml.")
     ] = None,
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
@@ -52,16 +53,15 @@ def suspects(
         from maskwright.labels.suspecting.applying import apply_proposals
 
         if self_test or others:
-            raise typer.BadParameter("--apply takes over what was found; leave --self-test and --other out")
+            raise typer.BadParameter("--apply uses what was found before; leave --self-test and --other out")
         batch = apply_proposals(
             folder, folder=out, **({} if min_confidence is None else {"min_confidence": min_confidence})
         )
         show({"applied": asdict(batch) if batch else None}, as_json, lambda: applied_text(folder, batch))
         return
     if min_confidence is not None:
-        raise typer.BadParameter("--min-confidence is of proposals to take over; give --apply with it")
+        raise typer.BadParameter("--min-confidence chooses proposals to apply; give --apply with it")
     need_torch()
-    from maskwright.labels.suspecting.text import human
     from maskwright.verbs.suspects import suspects
 
     result = suspects(
@@ -76,17 +76,17 @@ def suspects(
         self_test=self_test,
         overrides=changes or (),
     )
-    show(result.to_dict(), as_json, lambda: human(result))
+    show(result.to_dict(), as_json, result.human)
     fail((suspect.finding() for suspect in result.suspects), fail_on)
 
 
 def applied_text(folder: Path, batch: Batch | None) -> str:
     """What `--apply` has done."""
     if batch is None:
-        return "no proposal is so sure; nothing was changed"
+        return "no proposal has this confidence; nothing was changed"
     return (
-        f"batch {batch.name}: {len(batch.edits)} masks have new edits; `maskwright edits "
-        f"{shlex.quote(str(folder))} --undo --batch {batch.name}` takes them back"
+        f"batch {batch.name}: {plural(len(batch.edits), 'mask')} edited; `maskwright edits "
+        f"{shlex.quote(str(folder))} --undo --batch {batch.name}` undoes it"
     )
 
 
@@ -97,14 +97,15 @@ def decide(
         typer.Option("--suspects", help="The output folder of `suspects`; the newest of DIR when left out."),
     ] = None,
     min_score: Annotated[
-        float, typer.Option("--min-score", min=0, max=1, help="A sample is suspect by a region of this score or more.")
+        float,
+        typer.Option("--min-score", min=0, max=1, help="A sample with a region of at least this score is suspect."),
     ] = 0.5,
     budget: Annotated[str, typer.Option("--budget", help="Wall time of everything: 90s, 10m, 1h.")] = "10m",
     repeats: Annotated[
         int, typer.Option("--repeats", min=1, help="Repetitions of the three trainings, with other data and seeds.")
     ] = 3,
     minutes_per_mask: Annotated[
-        float, typer.Option("--minutes-per-mask", min=0, help="Your work on one mask, to say what repairing costs.")
+        float, typer.Option("--minutes-per-mask", min=0, help="Minutes to correct one mask, for the cost of repairing.")
     ] = 3.0,
     weights: Annotated[str | None, typer.Option("--weights", help="imagenet, none, or a .safetensors file.")] = None,
     changes: Set = None,

@@ -48,6 +48,23 @@ def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
         raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from None
 
 
+def folder_of(data: str | Path | Dataset, verb: str) -> Path:
+    """The folder (or `dataset.yaml`) of a dataset, for a verb that trains from it and keeps its results in it.
+
+    ConfigError for a Dataset that has no folder, and for one that is not what its folder holds.
+    """
+    if not isinstance(data, Dataset):
+        return Path(data)
+    if data.home is None:
+        raise ConfigError(f"{verb}: this Dataset has no folder, and results are kept in it; give the path of a folder")
+    if load_dataset(data.home) != data:
+        raise ConfigError(
+            f"{verb}: this Dataset is not what {data.home} holds, and trainings read that; give the path of a folder "
+            "that holds what you want"
+        )
+    return data.home
+
+
 def _refuse_another_format(file: Path, description: DatasetFile, format: str) -> None:
     """ConfigError when `dataset.yaml` says that the dataset is something else."""
     _require_known(format)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskwright.demonstration.colours import COATS, Part, one_of, times, towards
+from maskwright.demonstration.colours import ANIMAL_COLOURS, one_of, times, towards
 from maskwright.demonstration.sweeps import Colour, Knot, Sweep
 
 _SLATE = (0.38, 0.43, 0.50)
@@ -14,7 +14,7 @@ _HORNS: tuple[Colour, ...] = ((0.80, 0.52, 0.18), (0.30, 0.26, 0.22), (0.62, 0.5
 
 def bird(rng: np.random.Generator) -> list[Sweep]:
     """A plump bird seen from the side, its wing folded or raised."""
-    coat = one_of(rng, (*COATS, _SLATE))
+    coat = one_of(rng, (*ANIMAL_COLOURS, _SLATE))
     breast = towards(coat, _BREASTS[rng.integers(len(_BREASTS))], 0.8)
     horn = _HORNS[rng.integers(len(_HORNS))]
     lean = float(rng.uniform(-0.08, 0.10))  # upright, or bent forward
@@ -35,8 +35,8 @@ def _torso(rng: np.random.Generator, coat: Colour, breast: Colour, lean: float, 
     knots = ((-0.34, -0.43, 0.10), (-0.14, -0.47, 0.19), (0.08, -0.54, 0.225), (0.22, -0.64, 0.175), nape)
     front = ((0.16, -0.50, 0.17), (0.25, -0.62, 0.13))
     return [
-        Sweep(knots, coat, 0.0, Part.BODY, mark=times(coat, 0.55), patches=speckles, belly=breast),
-        Sweep(front, breast, 0.075, Part.BODY, mark=times(breast, 0.6), patches=speckles),
+        Sweep(knots, coat, 0.0, mark=times(coat, 0.55), patches=speckles, belly=breast),
+        Sweep(front, breast, 0.075, mark=times(breast, 0.6), patches=speckles),
     ]
 
 
@@ -44,10 +44,10 @@ def _head(coat: Colour, breast: Colour, horn: Colour, x: float, y: float, beak: 
     """The head around (x, y) with a beak that ends `beak` before it."""
     bill = ((x + 0.09, y + 0.005, 0.046), (x + 0.17, y + 0.016, 0.026), (x + beak, y + 0.035, 0.005))
     return [
-        Sweep(((x, y, 0.128),), coat, 0.06, Part.HEAD, belly=towards(coat, breast, 0.7)),
-        Sweep(bill, horn, 0.07, Part.HEAD, fur=0.2),
-        Sweep(((x + 0.045, y - 0.022, 0.030),), (0.05, 0.04, 0.04), 0.165, Part.HEAD, fur=0.0),
-        Sweep(((x + 0.054, y - 0.033, 0.010),), (1.0, 1.0, 1.0), 0.20, Part.HEAD, fur=0.0),
+        Sweep(((x, y, 0.128),), coat, 0.06, belly=towards(coat, breast, 0.7)),
+        Sweep(bill, horn, 0.07, fur=0.2),
+        Sweep(((x + 0.045, y - 0.022, 0.030),), (0.05, 0.04, 0.04), 0.165, fur=0.0),
+        Sweep(((x + 0.054, y - 0.033, 0.010),), (1.0, 1.0, 1.0), 0.20, fur=0.0),
     ]
 
 
@@ -59,7 +59,7 @@ def _tail(rng: np.random.Generator, coat: Colour, level: float) -> list[Sweep]:
         middle, tip = (-0.52, (y - 0.42 + spread) / 2, 0.045), (-0.78 + 0.6 * abs(spread), y + spread, 0.032)
         colour, depth = times(coat, 0.85 - 0.12 * (number % 2)), -0.04 - 0.02 * number
         knots = ((-0.30, -0.43, 0.055), middle, tip)
-        parts.append(Sweep(knots, colour, depth, Part.TAIL, mark=times(coat, 0.55), bands=5))
+        parts.append(Sweep(knots, colour, depth, mark=times(coat, 0.55), bands=5))
     return parts
 
 
@@ -69,12 +69,12 @@ def _legs(rng: np.random.Generator, thigh: Colour, horn: Colour) -> list[Sweep]:
         foot = middle + float(rng.uniform(-0.05, 0.05))
         shin = ((foot - 0.03, -0.24, 0.024), (foot - 0.045, -0.14, 0.020), (foot, lift, 0.019))
         parts += [
-            Sweep(((0.02, -0.36, 0.07), (foot - 0.03, -0.22, 0.036)), times(thigh, shade), depth, Part.LEG),
-            Sweep(shin, times(horn, shade), depth, Part.LEG, fur=0.2),
+            Sweep(((0.02, -0.36, 0.07), (foot - 0.03, -0.22, 0.036)), times(thigh, shade), depth),
+            Sweep(shin, times(horn, shade), depth, fur=0.2),
         ]
         for x, y in ((0.12, 0.015), (0.10, -0.02), (-0.08, 0.005)):
             toe = ((foot, lift, 0.018), (foot + x, lift + y, 0.011))
-            parts.append(Sweep(toe, times(horn, shade), depth + 0.01, Part.LEG, fur=0.2))
+            parts.append(Sweep(toe, times(horn, shade), depth + 0.01, fur=0.2))
     return parts
 
 
@@ -84,14 +84,14 @@ def _folded_wing(rng: np.random.Generator, coat: Colour) -> list[Sweep]:
     shoulder, tip = (0.10, -0.60, 0.115), (-0.50, -0.40 + drop, 0.016)
     knots = (shoulder, (-0.06, -0.54 + drop, 0.135), (-0.26, -0.47 + drop, 0.085), tip)
     dark = times(coat, 0.55)
-    parts = [Sweep(knots, times(coat, 0.82), 0.125, Part.WING, mark=dark, bands=5)]
+    parts = [Sweep(knots, times(coat, 0.82), 0.125, mark=dark, bands=5)]
     for number in range(3):
         start = (-0.08, -0.47 + 0.028 * number + drop, 0.030)
         middle = (-0.30, -0.42 + 0.022 * number + drop, 0.026)
         end = (-0.54 + 0.05 * number, -0.365 + 0.014 * number + drop, 0.010)
         shade = 0.9 + 0.15 * (number % 2)
         depth = 0.235 - 0.01 * number
-        parts.append(Sweep((start, middle, end), times(dark, shade), depth, Part.WING, fur=0.6))
+        parts.append(Sweep((start, middle, end), times(dark, shade), depth, fur=0.6))
     return parts
 
 
@@ -113,9 +113,9 @@ def _raised_wing(rng: np.random.Generator, coat: Colour) -> list[Sweep]:
             knots = (_knot(root, 0.055), _knot(middle, 0.062), _knot(end, 0.030))
             colour = times(coat, shade * (0.92 if number % 2 else 0.78))
             level = depth - 0.004 * number
-            parts.append(Sweep(knots, colour, level, Part.WING, mark=dark, bands=2.5, fur=0.7))
+            parts.append(Sweep(knots, colour, level, mark=dark, bands=2.5, fur=0.7))
         arm = ((0.08 + ahead, -0.56, 0.09), (0.06 + ahead, -0.74, 0.075), _knot(wrist, 0.045))
-        parts.append(Sweep(arm, times(coat, 0.95 * shade), depth - 0.02, Part.WING, mark=dark, bands=3))
+        parts.append(Sweep(arm, times(coat, 0.95 * shade), depth - 0.02, mark=dark, bands=3))
     return parts
 
 

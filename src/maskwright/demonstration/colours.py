@@ -1,28 +1,15 @@
-"""Colours of the demo animals, and the parts that they are made of.
+"""Colours of the demo animals.
 
-Cats and birds draw their coats from nearly the same colours, so that shape, not colour, tells them apart.
+Cats and birds take fur and feathers from nearly the same colours, so that shape, not colour, tells them apart.
 """
 
 from __future__ import annotations
-
-from enum import IntEnum
 
 import numpy as np
 
 from maskwright.demonstration.sweeps import Colour
 
-
-class Part(IntEnum):
-    """Parts of an animal; 0 is no animal."""
-
-    BODY = 1
-    HEAD = 2
-    LEG = 3
-    TAIL = 4
-    WING = 5
-
-
-COATS: tuple[Colour, ...] = (
+ANIMAL_COLOURS: tuple[Colour, ...] = (
     (0.42, 0.31, 0.22),  # brown
     (0.50, 0.48, 0.47),  # grey
     (0.21, 0.20, 0.19),  # black

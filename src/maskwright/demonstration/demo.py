@@ -18,7 +18,6 @@ from maskwright.demonstration.generator import generate
 from maskwright.errors import ConfigError, argument
 from maskwright.evaluation.scoring.evaluate import evaluate
 from maskwright.inference.predict import predict
-from maskwright.labels.suspecting.text import human as suspects_text
 from maskwright.reporting import report
 from maskwright.training.plan import plan
 from maskwright.training.train import train
@@ -79,7 +78,7 @@ def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -
     search, training = (f"{share * seconds:g}s" for share in (_SEARCH, 1 - _SEARCH))
     _step("suspects", data, "--budget", search, "--folds", str(_FOLDS))
     doubted = suspects(data, budget=search, folds=_FOLDS)
-    say(suspects_text(doubted))
+    say(doubted.human())
     first = {row.sample for row in doubted.samples[: 2 * len(planted)]}
     _step("plan", data, "-o", config, "--budget", training)
     plan(data, out=config, budget=training)

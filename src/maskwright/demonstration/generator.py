@@ -1,15 +1,15 @@
 """The data of `maskwright demo`: cats and birds outdoors, with exact masks, some of them planted wrong.
 
-The folder is laid out as `img/{train,val,test}` and `labels/{train,val,test}`. What was planted stands in
-`planted.json`, the true masks of those samples under `planted_truth/`, so that a search for them
-can be checked.
+The folder is laid out as `img/{train,val,test}` and `labels/{train,val,test}`. Errors are planted as `suspects` plants
+them to learn what errors look like. `planted.json` says which, and `planted_truth/` holds the right masks of those
+samples, so that a search for them can be checked.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,42 @@ import numpy.typing as npt
 from PIL import Image
 
 from maskwright.base.storage import atomic_write_bytes, atomic_write_json, atomic_write_text, staged_folder
-from maskwright.demonstration.planting import KINDS, Kind, Mask, Planted, foreground_iou, plant
-from maskwright.demonstration.scene import BLOCK, CLASSES, draw_scene
+from maskwright.core.masks import Mask
+from maskwright.demonstration.scene import BLOCK, CLASSES, Scene, draw_scene
 from maskwright.errors import ConfigError
+from maskwright.labels.suspecting.planting import plant
 
 _VAL, _TEST = (3, 10, 17), (6, 13, 19)  # places in every 20 images
 _JPEG_QUALITY = 92
 _SMALLEST = 64
+# What a hurried annotator leaves behind, in turn.
+PLANTED_KINDS = ("shrunk", "coarse_blob")
+_LEAST_SHARE = 0.05  # of the picture that the animal must cover
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A mask planted wrong. sample: `split/name`; kind: as in `suspecting.planting.KINDS`; wrong_pixels: pixels that
+    differ from the true mask; iou: pixels of an animal in both masks over pixels of an animal in either, 0..1."""
+
+    sample: str
+    kind: str
+    wrong_pixels: int
+    iou: float
+
+
+def foreground_iou(wrong: Mask, true: Mask) -> float:
+    """Pixels with the same animal in both masks (H, W) over pixels with any in either; 1 without animals."""
+    either = np.count_nonzero((wrong > 0) | (true > 0))
+    return float(np.count_nonzero((wrong == true) & (true > 0)) / either) if either else 1.0
+
+
+def plant_in_scene(scene: Scene, kind: str, rng: np.random.Generator) -> Mask | None:
+    """A wrong mask (S, S) for a scene with one animal; None when it has not exactly one, when too little of that is
+    visible, or when no error of this kind fits."""
+    if scene.animals != 1 or np.count_nonzero(scene.mask) < _LEAST_SHARE * scene.mask.size:
+        return None
+    return plant(scene.mask, kind, rng, len(CLASSES))
 
 
 def draw_sample(seed: int, index: int, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
@@ -35,7 +64,7 @@ def draw_sample(seed: int, index: int, size: int) -> tuple[npt.NDArray[np.uint8]
     return scene.image, scene.mask
 
 
-def split_of(index: int) -> str:
+def demo_split(index: int) -> str:
     """`train`, `val` or `test` for an image: 14, 3 and 3 of every 20."""
     place = index % 20
     return "val" if place in _VAL else "test" if place in _TEST else "train"
@@ -53,7 +82,7 @@ def generate(
     """Writes the dataset; `folder` appears complete, by one rename, or not at all.
 
     images: at least 20; 70 % are for training, 15 % for validation, 15 % for testing. size: side in pixels,
-    at least 64. planted: how many training masks are wrong, in turn with a part missing and a coarse blob.
+    at least 64. planted: how many training masks are wrong, in turn of each of `PLANTED_KINDS`.
     progress: called with (images written, images). Image `i` and its true mask depend on `seed`, `i` and
     `size` alone. Returns what was planted, in the order of the samples. Raises ConfigError for values out of
     range, for more planted masks than training images that suit, and when `folder` exists and is not empty.
@@ -75,7 +104,7 @@ def generate(
         records = []
         for index in range(images):
             image, mask = draw_sample(seed, index, size)
-            sample = f"{split_of(index)}/{index:04d}"
+            sample = f"{demo_split(index)}/{index:04d}"
             atomic_write_bytes(staged / f"img/{sample}.jpg", _encoded(image, "JPEG", quality=_JPEG_QUALITY))
             if index in wrong:
                 kind, drawn = wrong[index]
@@ -91,15 +120,15 @@ def generate(
     return records
 
 
-def _plan(images: int, size: int, planted: int, seed: int) -> dict[int, tuple[Kind, Mask]]:
+def _plan(images: int, size: int, planted: int, seed: int) -> dict[int, tuple[str, Mask]]:
     """Which training images get a wrong mask, and which: the first that suit in a random order."""
-    train = [index for index in range(images) if split_of(index) == "train"]
-    wrong: dict[int, tuple[Kind, Mask]] = {}
+    train = [index for index in range(images) if demo_split(index) == "train"]
+    wrong: dict[int, tuple[str, Mask]] = {}
     for index in np.random.default_rng((seed, images, 2)).permutation(train).tolist():
         if len(wrong) == planted:
             break
-        kind = KINDS[len(wrong) % len(KINDS)]
-        mask = plant(draw_scene(seed, index, size), kind, np.random.default_rng((seed, index, 3)))
+        kind = PLANTED_KINDS[len(wrong) % len(PLANTED_KINDS)]
+        mask = plant_in_scene(draw_scene(seed, index, size), kind, np.random.default_rng((seed, index, 3)))
         if mask is not None:
             wrong[index] = kind, mask
     if len(wrong) < planted:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from maskwright.demonstration.birds import bird
 from maskwright.demonstration.cats import cat
 from maskwright.demonstration.props import stone, tuft, twig
-from maskwright.demonstration.sweeps import Floats, Light, Sprite, Sweep, blurred, noise, placed, render
+from maskwright.demonstration.sweeps import Floats, Light, Sprite, Sweep, blurred, noise, placed, render_sweeps
 from maskwright.demonstration.textures import GROUNDS, ground
 
 CLASSES = ("background", "cat", "bird")
@@ -34,12 +34,11 @@ _PROPS: dict[str, tuple[Callable[[np.random.Generator, float], list[Sweep]], ...
 
 
 class Scene(NamedTuple):
-    """image: (S, S, 3) uint8 RGB; mask: (S, S) uint8 class ids; parts: (S, S) uint8 `Part`, 0 outside an
-    animal; animals: how many the picture was given."""
+    """image: (S, S, 3) uint8 RGB; mask: (S, S) uint8 class ids; animals: how many the picture was
+    given."""
 
     image: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.uint8]
-    parts: npt.NDArray[np.uint8]
     animals: int
 
 
@@ -51,11 +50,10 @@ class _Canvas:
         self.size = picture.shape[0]
         self.cover = np.zeros((self.size, self.size, len(CLASSES)), np.float32)
         self.cover[..., 0] = 1
-        self.parts = np.zeros((self.size, self.size), np.uint8)
 
     def add(self, sweeps: list[Sweep], foot: float, class_id: int, rng: np.random.Generator) -> None:
         """Draws a thing that stands on row `foot`, with its shadow, over all that is there."""
-        sprite = render(sweeps, self.size, self.light, rng)
+        sprite = render_sweeps(sweeps, self.size, self.light, rng)
         if sprite is None:
             return
         self._shadow(sprite, foot)
@@ -64,7 +62,6 @@ class _Canvas:
         self.picture[box] = self.picture[box] * rest + sprite.colour
         self.cover[box] *= rest
         self.cover[box][..., class_id] += sprite.alpha
-        np.copyto(self.parts[box], sprite.part, where=sprite.alpha > 0.5)
 
     def _shadow(self, sprite: Sprite, foot: float) -> None:
         """Darkens the ground: a shadow cast away from the light, and a soft one where the thing stands."""
@@ -101,8 +98,7 @@ def draw_scene(seed: int, index: int, size: int) -> Scene:
             beside = left + scale * float(rng.uniform(-0.45, 0.45))
             _add_prop(canvas, kind, beside, foot + 0.03, float(rng.uniform(0.10, 0.18)), rng)
     mask = np.argmax(canvas.cover, -1).astype(np.uint8)
-    parts = np.where(mask > 0, canvas.parts, 0).astype(np.uint8)
-    return Scene(_photograph(canvas.picture, rng), mask, parts, len(cast))
+    return Scene(_photograph(canvas.picture, rng), mask, len(cast))
 
 
 def _add_animal(

@@ -30,7 +30,7 @@ class Sweep:
     """A ball swept along a curve.
 
     knots: points of the curve, y growing downwards. depth: distance towards the viewer, in the same unit.
-    part: what the sweep belongs to, 0..255. colour, mark, belly: RGB in 0..1; `mark` colours `bands` rings
+    colour, mark, belly: RGB in 0..1; `mark` colours `bands` rings
     across the curve, or else patches, more of them the larger `patches` (0..1) is; `belly` colours what faces
     the ground. fur: strength of the hair texture.
     """
@@ -38,7 +38,6 @@ class Sweep:
     knots: tuple[Knot, ...]
     colour: Colour
     depth: float = 0.0
-    part: int = 0
     mark: Colour | None = None
     bands: float = 0.0
     patches: float = 0.0
@@ -63,12 +62,11 @@ class Sprite(NamedTuple):
     """A drawn thing, cut to its box in the picture.
 
     colour: (h, w, 3) float32 RGB, about 0..1, multiplied by alpha; alpha: (h, w) float32 coverage in 0..1;
-    part: (h, w) uint8, the part seen at each pixel; box: the rows and columns of the picture that it covers.
+    box: the rows and columns of the picture that it covers.
     """
 
     colour: Floats
     alpha: Floats
-    part: npt.NDArray[np.uint8]
     box: tuple[slice, slice]
 
 
@@ -140,7 +138,7 @@ def _depth_buffer(
     return height, index, along
 
 
-def render(sweeps: Sequence[Sweep], size: int, light: Light, rng: np.random.Generator) -> Sprite | None:
+def render_sweeps(sweeps: Sequence[Sweep], size: int, light: Light, rng: np.random.Generator) -> Sprite | None:
     """Draws sweeps placed in pixels of a (size, size) picture; None when they lie outside of it.
 
     light: of any length. `rng` gives hair and patches.
@@ -169,12 +167,10 @@ def render(sweeps: Sequence[Sweep], size: int, light: Light, rng: np.random.Gene
     index, colour = (
         cv2.remap(layer, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE) for layer in (index, colour)
     )
-    parts = np.asarray([sweep.part for sweep in sweeps] + [0], np.uint8)[index]
     alpha = (index >= 0).astype(np.float32)
     return Sprite(
         np.asarray(cv2.resize(colour * alpha[..., None], small, interpolation=cv2.INTER_AREA), np.float32),
         np.asarray(cv2.resize(alpha, small, interpolation=cv2.INTER_AREA), np.float32),
-        parts[::zoom, ::zoom],
         (slice(top, bottom), slice(left, right)),
     )
 

@@ -221,6 +221,9 @@ def predict_files(
     The promise for a kill and a lost power: an image in `predictions.jsonl` has all its files, whole and on the disk.
     Images that are not in it yet, those of the last ten seconds at most, 64 of them, are predicted again on continuing.
     A file that was skipped is read again on continuing only when it has changed since.
+
+    The folder is no `base.work_folder.WorkFolder`, which appears whole in the end: each image is a result of its own,
+    of use while the others are predicted, and a later call adds images to a folder that was finished long ago.
     """
     file = model_file(model)
     found = find_images(images)

@@ -1,4 +1,4 @@
-"""The sheet of suspects: whether the ranking can be believed, and the worst samples with what is wrong in them."""
+"""The sheet of suspects: how reliable the ranking is, and the worst samples with what is wrong in them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from maskwright.core.sample import INDEX, Sample, read_image, read_mask
 from maskwright.errors import DataError, MaskwrightError
 from maskwright.labels.suspecting.folds import read_probabilities
 from maskwright.labels.suspecting.planting import KINDS
-from maskwright.labels.suspecting.results import FIXES, Ranked, Suspect, SuspectsResult
+from maskwright.labels.suspecting.results import FIXES, Suspect, SuspectSample, SuspectsResult
 from maskwright.labels.suspecting.text import commands, self_test_facts
 from maskwright.reporting.page import class_rows, write_page
 from maskwright.reporting.pictures import (
@@ -44,12 +44,12 @@ Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
-class Card:
-    """A sample: its rank, its likeliest suspects with a close-up each, how many more there are, its views, and why
-    others are missing."""
+class SuspectCard:
+    """A sample: its rank, its most likely suspects with a close-up each, how many more there are, its pictures, and why
+    some are missing."""
 
     rank: int
-    row: Ranked
+    row: SuspectSample
     regions: list[tuple[Suspect, Picture | None]]
     more: int
     views: list[Picture]
@@ -67,7 +67,7 @@ def write_sheet(result: SuspectsResult, dataset: Dataset, folder: Path, page: Pa
         of_sample[suspect.sample].append(suspect)
     found = [row for row in result.samples if row.suspects]
     samples = {sample.name: sample for sample in dataset.samples}
-    cards: list[Card] = []
+    cards: list[SuspectCard] = []
     with progress("drawing", min(_CARDS, len(found))) as advance:
         for rank, row in enumerate(found[:_CARDS], 1):
             cards.append(_card(rank, row, of_sample[row.sample], samples.get(row.sample), result, dataset, folder))
@@ -113,13 +113,13 @@ def _kinds(suspects: Sequence[Suspect]) -> list[dict[str, Any]]:
 
 def _card(
     rank: int,
-    row: Ranked,
+    row: SuspectSample,
     suspects: Sequence[Suspect],
     sample: Sample | None,
     result: SuspectsResult,
     dataset: Dataset,
     folder: Path,
-) -> Card:
+) -> SuspectCard:
     shown, more = suspects[:_REGIONS], max(0, len(suspects) - _REGIONS)
     name, classes, boxes = row.sample, dataset.classes, [suspect.region for suspect in shown]
     problems: list[str] = []
@@ -134,7 +134,7 @@ def _card(
 
     pair = found(lambda: _pair(dataset, sample, name))
     if pair is None:
-        return Card(rank, row, [(suspect, None) for suspect in shown], more, [], problems)
+        return SuspectCard(rank, row, [(suspect, None) for suspect in shown], more, [], problems)
     image, label = pair
     prediction = found(lambda: _prediction(folder, name, label.shape, len(classes), result.keep_ratio))
     proposal = found(lambda: _proposal(folder, name, label.shape, classes))
@@ -174,7 +174,7 @@ def _card(
                 f"{name}: trust in the label, {grey.mean() / 2.55:.0f} % on average",
             )
         )
-    return Card(
+    return SuspectCard(
         rank,
         row,
         [(suspect, _close_up(number, suspect, image, label, proposal)) for number, suspect in enumerate(shown, 1)],
@@ -186,7 +186,7 @@ def _card(
 
 def _pair(dataset: Dataset, sample: Sample | None, name: str) -> tuple[Pixels, Mask]:
     if sample is None:
-        raise DataError(f"{name}: is not in the dataset at hand")
+        raise DataError(f"{name}: is not in this dataset")
     return dataset.read(sample)
 
 
@@ -231,6 +231,6 @@ def _close_up(number: int, suspect: Suspect, image: Pixels, label: Mask, proposa
     return picture(
         drawn,
         "",
-        f"{suspect.sample}: region {number} from near, with the outlines of the label"
+        f"{suspect.sample}: close-up of region {number}, with the outlines of the label"
         + " and of the proposal" * (proposal is not None),
     )

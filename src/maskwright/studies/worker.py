@@ -33,7 +33,7 @@ def work(study: Study, name: str, slot: int = 0) -> None:
     import torch
 
     from maskwright.evaluation.scoring.evaluate import evaluate
-    from maskwright.training.train import resume_part, train_part
+    from maskwright.training.train import train_or_resume
 
     if torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())
@@ -41,11 +41,8 @@ def work(study: Study, name: str, slot: int = 0) -> None:
     with _alone(study, name):
         study.tidy(name)
         study.forgive(name)
-        if not run.info_file.is_file():
-            train_part(study.run_config(name), out=run.path, decoded=study.decoded)
-        elif run.finished is None:
-            resume_part(run, decoded=study.decoded)
-        if threads := run.config().train.threads:  # so that all scores of the run are made in the same way
+        train_or_resume(study.run_config(name), out=run.path, decoded=study.decoded)
+        if threads := run.config().train.threads:  # so that all scores of the run are made alike
             torch.set_num_threads(threads)
         for split in study.config.evaluate or ():
             if not scored(run, split):

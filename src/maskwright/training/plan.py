@@ -106,7 +106,9 @@ def plan(
     except ValueError as error:
         raise ConfigError(f"{argument('budget')}: {error}") from None
     if model is not None and model not in models.MODELS:
-        raise ConfigError(f"--model: {model!r} is not known" + strictyaml.did_you_mean(model, models.MODELS))
+        raise ConfigError(
+            f"{argument('model')}: {model!r} is not known" + strictyaml.did_you_mean(model, models.MODELS)
+        )
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     dataset.require_contrast()
     found = fingerprint(dataset)
@@ -130,7 +132,7 @@ def plan(
     if overrides:
         strictyaml.apply_overrides(document, overrides, EXCLUSIVE)
         touched = [override.split("=")[0].split(".")[0] for override in overrides]
-        text = rewritten(text, document.data, dict.fromkeys(touched, "with --set"))
+        text = rewritten(text, document.data, dict.fromkeys(touched, f"with {argument('overrides', '--set')}"))
         document = strictyaml.parse(text, str(out or "run.yaml"))
     config = check_document(document, folder)
     if size := measure_model(config, len(dataset.classes)):

@@ -258,6 +258,22 @@ def resume_part(run: str | Path | Run, *, decoded: str | Path | None = None) -> 
         return _resume(run, processes, Path(decoded) if decoded else None)
 
 
+def train_or_resume(
+    config: RunConfig,
+    *,
+    out: str | Path,
+    decoded: str | Path | None = None,
+    splits: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> Run:
+    """The finished run in `out`, for work of several trainings that may be stopped anywhere: trained where there is
+    none, resumed where it was stopped, and as it is where it has ended. All else is as for `train_part`; a run that has
+    begun goes by what it has stored, not by `config` and `splits`."""
+    run = Run(Path(out))
+    if not run.info_file.is_file():
+        return train_part(config, out=out, decoded=decoded, splits=splits)
+    return run if run.finished else resume_part(run, decoded=decoded)
+
+
 def _resume(run: Run, processes: Processes, decoded: Path | None) -> Run:
     began = time.monotonic()
     found = None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maskwright.base.progress import say
 from maskwright.base.storage import require_absent
+from maskwright.base.work_folder import work_folder_of
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import home_of, with_edits
 from maskwright.data.auditing import AuditResult
@@ -27,10 +28,10 @@ def audit(
 ) -> AuditResult:
     """Checks a dataset (or the folder of one) and counts what it consists of; see `maskwright.data.auditing.audit`.
 
-    With `out`, that new folder gets the page `index.html` (`page` of the result) and `audit.json`, and the audit goes
-    on where it was stopped. With `overlays` too, `out/overlays/` gets so many images with their masks, 0 for all.
-    Raises ConfigError when `out` exists and for `overlays` without it, DataError when none of them can be drawn (the
-    page is written all the same). For an opened Dataset see there too.
+    With `out`, that new folder gets the page `index.html` (`page` of the result) and `audit.json`, and the same call
+    resumes an audit that was stopped. With `overlays` too, `out/overlays/` gets so many images with their masks, 0 for
+    all. Raises ConfigError when `out` exists and for `overlays` without it, DataError when none of them can be drawn
+    (the page is written all the same). For an opened Dataset see there too.
     """
     if out is None:
         if overlays is not None:
@@ -39,9 +40,7 @@ def audit(
     folder = require_absent(Path(out))
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     # Beside the output, for the data may be read-only; outputs appear only when they are whole.
-    result = audited(
-        data, fix=fix, progress=progress, workers=workers, unfinished=folder.with_name(f"{folder.name}.unfinished")
-    )
+    result = audited(data, fix=fix, progress=progress, workers=workers, unfinished=work_folder_of(folder))
     if result.fixed:
         dataset = with_edits(dataset, home_of(data))
     source = dataset.root if isinstance(data, Dataset) else Path(data)

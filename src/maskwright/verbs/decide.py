@@ -11,37 +11,33 @@ long, and judged on others that were held out (docs/decisions/0016-decide-simula
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from maskwright import __version__
 from maskwright.base.progress import say
-from maskwright.base.storage import (
-    atomic_write_json,
-    disk_errors,
-    exclusive_lock,
-    next_free,
-    require_absent,
-    staged_folder,
-)
+from maskwright.base.storage import atomic_write_json, next_free, require_absent
 from maskwright.base.systems import require_posix
+from maskwright.base.texts import plural
+from maskwright.base.work_folder import WorkFolder, work_folder_of
 from maskwright.config import seconds_of
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
 from maskwright.core.hashes import file_hash
 from maskwright.core.sample import Sample
-from maskwright.data.opening import load_dataset
+from maskwright.data.opening import folder_of, load_dataset
 from maskwright.errors import ConfigError, DataError, argument
 from maskwright.evaluation.metrics import most_frequent_baseline
-from maskwright.labels.deciding.estimating import choose, differences, scores
+from maskwright.labels.deciding.estimating import choose_way, way_differences, way_scores
 from maskwright.labels.deciding.results import Decision, Question, reason_for
-from maskwright.labels.deciding.running import Asked, Trained, train_ways
-from maskwright.labels.deciding.simulating import Wrong, kinds_of
+from maskwright.labels.deciding.running import DecideSettings, TrainedWays, train_ways
+from maskwright.labels.deciding.simulating import SuspectedError, kinds_of
 from maskwright.labels.suspecting.stored import FILE, StoredSuspect, newest_suspects, read_stored
 from maskwright.reporting.decision_report import FILE as DECISION
 from maskwright.reporting.decision_report import draw_decision
+from maskwright.reporting.page import PAGE
 
 LEAST_TRUSTED = 12
 _EACH = 3  # trusted samples a held-out part
@@ -50,7 +46,7 @@ _LEARNT = 0.05  # mIoU above the most frequent class everywhere, for models that
 
 
 def decide(
-    folder: str | Path,
+    data: str | Path | Dataset,
     *,
     suspects: str | Path | None = None,
     min_score: float = 0.5,
@@ -64,17 +60,18 @@ def decide(
 ) -> Decision:
     """Estimates which way with the suspect samples of a dataset gives the best model.
 
-    `suspects` is the folder that the verb of that name has left, the newest when left out; a sample is suspect by a
-    region with `min_score` or more. `budget` is the wall time of everything: the first training takes its share, and
-    all others do as many iterations. Their config is that of `plan` with `weights` and `overrides`; where these name
-    `train.iterations` and no budget, that is the length. The test split has no part in it. The result goes to `out`, or
-    to `.maskwright/decision-001` beside the dataset; a call that was stopped or killed goes on with the same arguments.
+    `data` is its folder, its `dataset.yaml`, or a Dataset that was loaded from one, whose folder is used. `suspects` is
+    an output folder of the verb of that name, the newest when left out; a sample with a region of `min_score` or more
+    is suspect. `budget` is the wall time of everything: the first training takes its share, and all others do as many
+    iterations. Their config is that of `plan` with `weights` and `overrides`; where these name `train.iterations` and
+    no budget, that is the length. The test split has no part in it. The result goes to `out`, or to
+    `.maskwright/decision-001` of the dataset; the same call resumes what was stopped or killed.
 
     Raises DataError when there are no suspects of this version of the dataset, and for fewer than 12 other samples;
     ConfigError for arguments out of range and a budget that is too short; Interrupted when it is stopped.
     """
     require_posix("decide")
-    asked = Asked(Path(folder), repeats, _seconds(budget), weights, overrides, seed)
+    asked = DecideSettings(folder_of(data, "decide"), repeats, _seconds(budget), weights, overrides, seed)
     for name, value, right in (
         (argument("min_score"), min_score, 0 <= min_score <= 1),
         (argument("repeats"), repeats, repeats >= 1),
@@ -111,8 +108,8 @@ def decide(
             f"fewer {argument('repeats')}"
         )
     target = require_absent(Path(out) if out is not None else next_free(home / FOLDER, "decision"))
-    work = target.with_name(f"{target.name}.unfinished")
-    key = {
+    facts = {
+        "maskwright": __version__,
         "version": stored.version,
         "suspects": file_hash(stored.folder / FILE),
         "min_score": min_score,
@@ -123,13 +120,12 @@ def decide(
         "seed": seed,
     }
     say(f"decision: {target}")
-    with disk_errors(work):
-        work.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(work):
+    with WorkFolder(work_folder_of(target), facts).held() as held:
+        work = held.path
         models = [_wrongs(dataset, usable[name], found) for name, found in doubted.items()]
-        trained = train_ways(asked, key, dataset, trusted, models, len(doubted) / len(usable), work)
-        apart = differences(trained.counts, seed=seed)
-        verdict = choose(apart)
+        trained = train_ways(asked, dataset, trusted, models, len(doubted) / len(usable), work)
+        apart = way_differences(trained.counts, seed=seed)
+        verdict = choose_way(apart)
         height, width = trained.config.data.image_size
         result = Decision(
             question,
@@ -140,17 +136,16 @@ def decide(
             [len(repeat.train) for repeat in trained.repeats],
             [len(repeat.held_out) for repeat in trained.repeats],
             kinds_of(trained.repeats),
-            scores(trained.counts),
+            way_scores(trained.counts),
             apart,
             trained.iterations,
             (height, width),
             trained.seconds,
             _notes(dataset, everywhere, asked, trained),
         )
-        with staged_folder(target) as staging:
-            atomic_write_json(staging / DECISION, result.to_dict())
-            draw_decision(staging)
-    shutil.rmtree(work)
+        atomic_write_json(work / DECISION, result.to_dict())
+        draw_decision(work)
+        held.publish(target, {DECISION, PAGE})
     say(f"decision: {target}")
     return result
 
@@ -162,46 +157,48 @@ def _seconds(budget: str) -> float:
         raise ConfigError(f"{argument('budget')}: {error}") from None
 
 
-def _wrongs(dataset: Dataset, sample: Sample, found: Sequence[StoredSuspect]) -> list[Wrong]:
+def _wrongs(dataset: Dataset, sample: Sample, found: Sequence[StoredSuspect]) -> list[SuspectedError]:
     height, width = dataset.image_size(sample)
-    return [Wrong(one.kind, one.score, one.error_pixels / (height * width)) for one in found]
+    return [SuspectedError(one.kind, one.score, one.error_pixels / (height * width)) for one in found]
 
 
-def _notes(dataset: Dataset, doubted: Collection[str], asked: Asked, trained: Trained) -> list[str]:
+def _notes(dataset: Dataset, doubted: Collection[str], asked: DecideSettings, trained: TrainedWays) -> list[str]:
     """What the numbers do not say."""
     height, width = trained.config.data.image_size
     notes = [
-        "an estimate: errors were planted in samples that are not suspect, whose own labels are taken for right, "
-        f"and a suspect is wrong as often as its score says; by {trained.config.model.name} at {width}x{height} "
-        f"in {trained.iterations} iterations, so a larger model or a longer training may answer differently",
+        "an estimate: errors were planted in samples that are not suspect, whose labels are assumed to be right, "
+        f"and a suspect is assumed to be wrong as often as its score says; by {trained.config.model.name} at "
+        f"{width}x{height} in {trained.iterations} iterations; a larger model or a longer training may differ",
         *trained.left_out,
     ]
     if asked.repeats == 1:
         notes.append(
-            "with one repeat the intervals know the choice of images, and not the luck of training and "
-            f"planting; ask for more {argument('repeats')}"
+            "with one repeat the intervals include the choice of images, but not the random variation of training "
+            f"and planting; ask for more {argument('repeats')}"
         )
     planted, wanted = (
         sum(counts)
         for counts in zip(*((len(repeat.planted), repeat.wanted) for repeat in trained.repeats), strict=True)
     )
     if planted < wanted:
-        notes.append(f"only {planted} of {wanted} errors could be planted, as other samples have no place for them")
+        notes.append(
+            f"only {planted} of {plural(wanted, 'error')} could be planted; other samples have no object for them"
+        )
     truth = np.concatenate([counts["repair"] for counts in trained.counts]).sum(0)
     trivial = most_frequent_baseline(truth, dataset.classes.names).mIoU
-    if np.mean(scores(trained.counts)["repair"]) < trivial + _LEARNT:
+    if np.mean(way_scores(trained.counts)["repair"]) < trivial + _LEARNT:
         notes.append(
-            f"the models have learnt hardly anything: the most frequent class everywhere has mIoU "
-            f"{trivial:.4f}; give more {argument('budget')} before you believe the verdict"
+            f"the models have learnt hardly anything: predicting the most frequent class everywhere has mIoU "
+            f"{trivial:.4f}; give more {argument('budget')} before you rely on the verdict"
         )
     if trained.by_budget and trained.seconds > _LATE * asked.seconds:
         notes.append(
             f"took {trained.seconds:.0f} s instead of {asked.seconds:.0f} s, as the machine got slower after "
-            "the first training; the others were not cut, for equal lengths"
+            "the first training; the others were not shortened, so that all are equally long"
         )
     if tested := sum(sample.name in doubted and sample.split == "test" for sample in dataset.samples):
         notes.append(
-            f"{tested} more suspects are in the test split, which trains nothing and had no part in this; "
-            "mend them in any case, as all scores rest on them"
+            f"{plural(tested, 'more suspect sample')} in the test split, which is not trained on and was left out; "
+            "correct them in any case, since all scores depend on them"
         )
     return notes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,29 +10,23 @@ from typing import Any
 
 from maskwright import __version__
 from maskwright.base.progress import say
-from maskwright.base.storage import (
-    atomic_write_json,
-    disk_errors,
-    exclusive_lock,
-    next_free,
-    publish,
-    read_json,
-    require_absent,
-)
+from maskwright.base.storage import atomic_write_json, next_free, require_absent
 from maskwright.base.systems import require_posix
+from maskwright.base.texts import plural
+from maskwright.base.work_folder import WorkFolder, work_folder_of
 from maskwright.config import RunConfig, seconds_of
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
-from maskwright.data.opening import load_dataset
+from maskwright.data.opening import folder_of, load_dataset
 from maskwright.errors import ConfigError, argument
 from maskwright.labels.suspecting.detector import learn
-from maskwright.labels.suspecting.folds import Predicted, predict_out_of_fold
+from maskwright.labels.suspecting.evidence import evidence_reader
+from maskwright.labels.suspecting.folds import OutOfFold, predict_out_of_fold
 from maskwright.labels.suspecting.judging import Judged, judge
 from maskwright.labels.suspecting.labelsets import compare_labels, require_same
 from maskwright.labels.suspecting.results import FoldFacts, SuspectsResult
 from maskwright.labels.suspecting.selftest import self_test as test_itself
 from maskwright.labels.suspecting.stored import FILE
-from maskwright.labels.suspecting.view import viewer
 from maskwright.reporting.page import PAGE
 from maskwright.reporting.suspects_report import write_sheet
 from maskwright.training.plan import plan
@@ -43,11 +36,13 @@ from maskwright.training.plan import plan
 _PIXELS = 18_000
 _MULTIPLE = 32
 _FEW = 40
+# What the finished folder holds.
+KEPT = {FILE, PAGE, "probabilities", "proposals", "changes", "trust"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a search is decided by, besides the data."""
+    """What a search depends on, besides the data."""
 
     config: RunConfig
     folds: int
@@ -56,7 +51,7 @@ class Settings:
 
 
 def suspects(
-    data: str | Path,
+    data: str | Path | Dataset,
     *,
     out: str | Path | None = None,
     budget: str = "10m",
@@ -64,7 +59,7 @@ def suspects(
     seed: int = 0,
     weights: str | None = None,
     background: str | None = None,
-    others: Sequence[str | Path] = (),
+    others: Sequence[str | Path | Dataset] = (),
     self_test: bool = False,
     overrides: Sequence[str] = (),
 ) -> SuspectsResult:
@@ -72,54 +67,54 @@ def suspects(
 
     Small models are trained on `folds` parts of the data in turn, within the wall time `budget`, and say what they see
     in the images that they have not seen. A detector learns from errors planted in these labels what wrong ones look
-    like beside that. `weights` and `overrides` (such as `train.iterations=300`) are those of `plan`.
+    like compared with that. `weights` and `overrides` (such as `train.iterations=300`) are those of `plan`.
     `background` is the class that stands for "no object": the background of the dataset when left out, "none" where
     every class is an object. `others` are further datasets with the same samples and other labels, which are compared.
+    `data` is a folder, its `dataset.yaml`, or a Dataset that was loaded from one, whose folder is used.
     With `self_test` half of the budget is spent on a copy of the data with known errors, to measure how
     well it works here.
 
     The result lies in the folder `out`, by default `.maskwright/suspects-NNN` of the dataset, whose files do not
-    change, with the page `index.html`. What was stopped goes on from `out.unfinished` by the same call. Raises
+    change, with the page `index.html`. The same call resumes what was stopped, from `out.unfinished`. Raises
     ConfigError and DataError for what cannot be used.
     """
     require_posix("suspects")
-    home = home_of(Path(data))
+    source = folder_of(data, "suspects")
+    home = home_of(source)
     folder = Path(out) if out is not None else next_free(home / FOLDER, "suspects")
     require_absent(folder)
     try:
         seconds = seconds_of(budget)
     except ValueError as error:
         raise ConfigError(f"{argument('budget')}: {error}") from None
-    dataset = load_dataset(data)
+    dataset = load_dataset(source)
     dataset.require_contrast()
-    sets = [(load_dataset(other), str(other)) for other in others]
+    sets = [
+        (other, str(other.root)) if isinstance(other, Dataset) else (load_dataset(other), str(other))
+        for other in others
+    ]
     for labels, name in sets:
         require_same(dataset, labels, name)
-    config = small_config(data, budget, weights, overrides)
+    config = small_config(source, budget, weights, overrides)
     settings = Settings(config, folds, seed, dataset.classes.background_of(background))
     share = seconds / (2 if self_test else 1) if config.train.budget else None
     version = dataset.version()
-    work = folder.with_name(f"{folder.name}.unfinished")
+    facts = {
+        "maskwright": __version__,
+        "version": version,
+        "config": config.to_dict(),
+        "folds": folds,
+        "seed": seed,
+        "background": settings.background,
+        "self_test": self_test,
+        "seconds": seconds,
+    }
     say(f"suspects folder: {folder}")
-    with disk_errors(work):
-        work.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(work):
-        _claim(
-            work,
-            {
-                "maskwright": __version__,
-                "version": version,
-                "config": config.to_dict(),
-                "folds": folds,
-                "seed": seed,
-                "background": settings.background,
-                "self_test": self_test,
-                "seconds": seconds,
-            },
-        )
+    with WorkFolder(work_folder_of(folder), facts).held() as held:
+        work = held.path
         tested = (
             test_itself(
-                Path(data),
+                source,
                 dataset,
                 settings.background,
                 seed,
@@ -132,7 +127,7 @@ def suspects(
         predicted, found = search(dataset, settings, work, share)
         result = SuspectsResult(
             dataset.name,
-            Path(data),
+            source,
             folder,
             dataset.classes,
             version,
@@ -147,20 +142,16 @@ def suspects(
         atomic_write_json(work / FILE, result.to_dict())
         # Before the folder is final: what is killed while it is drawn resumes by the same call, like everything else.
         write_sheet(result, dataset, work, work / PAGE, replace=True)
-        publish(work, folder)
-        # Only now: what is half cleared away could not go on.
-        for name in ["self-test", "folds.json", _STATE, *(run.path.name for run in predicted.runs)]:
-            rest = folder / name
-            shutil.rmtree(rest) if rest.is_dir() else rest.unlink(missing_ok=True)
+        held.publish(folder, KEPT)
     return result
 
 
-def search(dataset: Dataset, settings: Settings, work: Path, seconds: float | None) -> tuple[Predicted, Judged]:
+def search(dataset: Dataset, settings: Settings, work: Path, seconds: float | None) -> tuple[OutOfFold, Judged]:
     """Trains, learns and judges, in the folder `work`."""
     predicted = predict_out_of_fold(
         dataset, settings.config, work, folds=settings.folds, seed=settings.seed, seconds=seconds
     )
-    detector = learn(predicted.samples, viewer(predicted), settings.background, settings.seed)
+    detector = learn(predicted.samples, evidence_reader(predicted), settings.background, settings.seed)
     return predicted, judge(predicted, detector, settings.background, work)
 
 
@@ -177,22 +168,7 @@ def small_config(data: str | Path, budget: str, weights: str | None, overrides: 
     return config.model_copy(update={"data": config.data.model_copy(update=changed), "trackers": []})
 
 
-_STATE = "state.json"
-
-
-def _claim(work: Path, state: dict[str, Any]) -> None:
-    """ConfigError when the folder holds unfinished work on something else."""
-    file = work / _STATE
-    if file.exists() and (changed := [key for key, value in read_json(file).items() if state.get(key) != value]):
-        raise ConfigError(
-            f"{work}: holds unfinished work with another {' and '.join(changed)}; delete it, or choose "
-            f"another {argument('out')}"
-        )
-    if not file.exists():
-        atomic_write_json(file, state)
-
-
-def fold_facts(predicted: Predicted) -> list[FoldFacts]:
+def fold_facts(predicted: OutOfFold) -> list[FoldFacts]:
     """How the trainings went."""
     facts = []
     for run in predicted.runs:
@@ -201,18 +177,19 @@ def fold_facts(predicted: Predicted) -> list[FoldFacts]:
     return facts
 
 
-def _notes(predicted: Predicted, found: Judged) -> list[str]:
+def _notes(predicted: OutOfFold, found: Judged) -> list[str]:
     notes = list(predicted.left_out)
     if len(predicted.samples) < _FEW:
         notes.append(
-            f"only {len(predicted.samples)} samples: the models have seen little, so look at what they doubt with doubt"
+            f"only {plural(len(predicted.samples), 'sample')}: the models have learnt from few images, so check "
+            "yourself what they report"
         )
     notes.append(
-        "proposals follow the images' edges, which was measured to help here"
+        "proposals follow the edges of the images: measured on this dataset, this makes them better"
         if found.snapped
-        else "proposals do not follow the images' edges, since that was not measured to help here"
+        else "proposals do not follow the edges of the images: measured on this dataset, this makes them no better"
     )
     notes.append(
-        "scores are learnt from planted errors of seven kinds; errors of other kinds rank lower than they should"
+        "the detector has learnt from seven kinds of planted errors; errors of other kinds rank lower than they should"
     )
     return notes

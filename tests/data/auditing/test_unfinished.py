@@ -1,4 +1,4 @@
-"""An audit that was stopped goes on where it was, and ends as if it never had been."""
+"""An audit that was stopped is resumed, and ends as if it never had been."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from maskwright.base.storage import exclusive_lock
 from maskwright.base.workers import chunk
 from maskwright.data.auditing import audit
 from maskwright.data.auditing.survey import survey
-from maskwright.data.auditing.unfinished import Unfinished
 from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError, Interrupted, LockedError
 
@@ -55,20 +54,20 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, images: int) -> list[str]:
     return looked
 
 
-def told(result) -> str:
+def as_text(result) -> str:
     return json.dumps(result.to_dict() | {"fixed": None}, sort_keys=True, default=str)
 
 
 @pytest.mark.parametrize("images", [0, 1, 13, 23])
-def test_it_goes_on_and_tells_the_same(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int):
-    whole = told(audit(data, progress=False, workers=1))
+def test_it_resumes_and_says_the_same(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int):
+    whole = as_text(audit(data, progress=False, workers=1))
     place = tmp_path / "out.unfinished"
     with monkeypatch.context() as patch, pytest.raises(Interrupted, match="the same command resumes"):
         stop_after(patch, images)
         audit(data, progress=False, workers=1, unfinished=place)
     assert place.is_dir()
     looked = stop_after(monkeypatch, 999)
-    assert told(audit(data, progress=False, workers=1, unfinished=place)) == whole
+    assert as_text(audit(data, progress=False, workers=1, unfinished=place)) == whole
     assert len(looked) == 24 - images // CHUNK * CHUNK and not place.exists()
 
 
@@ -81,13 +80,15 @@ def test_every_fact_survives(data: Path, tmp_path: Path):
     assert any(mask.unknown for _, mask in again.masks) and any(mask.flaws for _, mask in again.masks)
 
 
-def test_changed_data_is_looked_at_anew(data: Path, tmp_path: Path, capsys):
+def test_changed_data_is_looked_at_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     place = tmp_path / "kept"
-    survey(load_dataset(data), workers=1, unfinished=place)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        stop_after(patch, 23)
+        audit(data, progress=False, workers=1, unfinished=place)
     write(data / "labels/train/001.png", np.ones((40, 48), np.uint8))
-    changed = survey(load_dataset(data), workers=1, unfinished=place)
-    assert "begins anew" in capsys.readouterr().err
-    assert changed.statistics.to_dict() == survey(load_dataset(data), workers=1).statistics.to_dict()
+    changed = audit(data, progress=False, workers=1, unfinished=place)
+    assert "data changed since this work was stopped; it starts again" in capsys.readouterr().err
+    assert as_text(changed) == as_text(audit(data, progress=False, workers=1))
 
 
 def test_a_torn_line_costs_only_itself(data: Path, tmp_path: Path):
@@ -103,7 +104,7 @@ def test_a_torn_line_costs_only_itself(data: Path, tmp_path: Path):
 )
 def test_a_damaged_journal_is_refused(data: Path, tmp_path: Path, damage: str):
     dataset = load_dataset(data)
-    Unfinished(tmp_path / "kept", dataset, dataset.samples)
+    (tmp_path / "kept").mkdir()
     with open(tmp_path / "kept/survey.jsonl", "a") as stream:
         stream.write(damage + "\n")
     with pytest.raises(DataError, match="survey.jsonl"):
@@ -119,6 +120,7 @@ def test_two_audits_do_not_share_a_folder(data: Path, tmp_path: Path):
 def test_the_command_goes_on_after_ctrl_c_and_kill(tmp_path: Path):
     data = make_dataset(tmp_path / "data", 80, (500, 600), describe=True)
     command = [sys.executable, "-m", "maskwright", "audit", str(data), "--out", str(tmp_path / "out"), "--json"]
+    command += ["--fail-on", "never"]
     for number in (signal.SIGINT, signal.SIGKILL):
         # A shell starts what runs in its background without Ctrl-C, and tests may run there.
         process = subprocess.Popen(
@@ -129,7 +131,7 @@ def test_the_command_goes_on_after_ctrl_c_and_kill(tmp_path: Path):
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         deadline = time.monotonic() + 60
-        while not (tmp_path / "out.unfinished/survey.jsonl").exists() and time.monotonic() < deadline:
+        while not (tmp_path / "out.unfinished/facts.json").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         os.kill(process.pid, number)
         _, err = process.communicate(timeout=60)
@@ -137,4 +139,4 @@ def test_the_command_goes_on_after_ctrl_c_and_kill(tmp_path: Path):
         assert (tmp_path / "out.unfinished").is_dir() and not (tmp_path / "out").exists()
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and not (tmp_path / "out.unfinished").exists()
-    assert json.loads(done.stdout)["statistics"] == json.loads(told(audit(data, progress=False)))["statistics"]
+    assert json.loads(done.stdout)["statistics"] == json.loads(as_text(audit(data, progress=False)))["statistics"]

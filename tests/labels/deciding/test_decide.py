@@ -2,6 +2,7 @@
 
 import html
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,12 +12,13 @@ import maskwright
 from doubted import SETTINGS, suspect_row, write_doubted, write_suspects
 from helpers import fingerprint
 from maskwright.base.storage import exclusive_lock
+from maskwright.base.work_folder import WorkFolder
 from maskwright.cli import main
 from maskwright.core.edits import FOLDER, Edit, add_edits
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, Interrupted, LockedError
 from maskwright.labels.deciding import running
-from maskwright.labels.deciding.estimating import PAIRS, WAYS, differences
+from maskwright.labels.deciding.estimating import PAIRS, WAYS, way_differences
 from maskwright.run import Run
 from maskwright.training import measuring
 from maskwright.training import train as training
@@ -34,6 +36,13 @@ def asked(home, **changed):
     return decide(home, **{"repeats": 2, "weights": "none", "overrides": SETTINGS, **changed})
 
 
+def copied(work, out, keep):
+    """Publishes a copy."""
+    out.mkdir()
+    for name in keep:
+        shutil.copy(work.path / name, out / name)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A decision that was not disturbed, with what was trained for it."""
@@ -41,7 +50,7 @@ def whole(tmp_path_factory):
     before, train, seen = fingerprint(home), deciding.train_ways, []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deciding, "train_ways", lambda *given: seen.append(train(*given)) or seen[0])
-        patch.setattr(deciding, "shutil", SimpleNamespace(rmtree=lambda work: None))  # which is looked at
+        patch.setattr(WorkFolder, "publish", copied)  # for the work is looked at
         result = asked(home)
     assert {name: value for name, value in fingerprint(home).items() if "decision-" not in name} == before
     return SimpleNamespace(result=result, work=home / FOLDER / "decision-001.unfinished", home=home, trained=seen[0])
@@ -72,7 +81,7 @@ def test_the_result_follows_from_the_evaluations(whole):
     scored = {
         way: [whole.work / f"repeat-{place}" / way / "evaluations" / "val-001" for place in (1, 2)] for way in WAYS
     }
-    assert result.differences == differences(
+    assert result.differences == way_differences(
         [{way: np.load(scored[way][r] / "confusions.npy") for way in WAYS} for r in range(2)]
     )
     for way, folders in scored.items():
@@ -85,12 +94,12 @@ def test_the_result_follows_from_the_evaluations(whole):
     assert stored["verdict"] == result.verdict and stored["question"]["minutes_of_repair"] == 12
     assert [row["way"] for row in stored["ways"]] == list(WAYS)
     text = result.human()
-    assert "simulated 2 times on the 16 others" in text and f"verdict: {result.reason}" in text
+    assert "simulated 2 times on 16 other samples" in text and f"verdict: {result.reason}" in text
     assert all(f"{first} - {second}" in text for first, second in PAIRS) and "12 min (4 masks, 3 min each)" in text
 
 
 def test_a_decision_that_was_killed_goes_on(whole, data, monkeypatch):
-    score, train, scored, trained = running._scored, training.train_part, [], []
+    score, train, scored, trained = running.held_out_counts, training.train_part, [], []
     monkeypatch.setattr(
         training, "train_part", lambda *given, **named: trained.append(named["out"]) or train(*given, **named)
     )
@@ -102,12 +111,14 @@ def test_a_decision_that_was_killed_goes_on(whole, data, monkeypatch):
             scored.append(run.path)
             return score(run)
 
-        monkeypatch.setattr(running, "_scored", dying)
-        with pytest.raises(KeyboardInterrupt):
+        monkeypatch.setattr(running, "held_out_counts", dying)
+        with pytest.raises(Interrupted, match=r"decision-001\.unfinished: stopped; the same command resumes it"):
             asked(data)
-    with pytest.raises(ConfigError, match=r"decision-001\.unfinished: was begun with another seed;"):
+    with pytest.raises(
+        ConfigError, match=r"decision-001\.unfinished: holds .* other settings: seed \(0 then, 1 now\);"
+    ):
         asked(data, seed=1)
-    monkeypatch.setattr(running, "_scored", score)
+    monkeypatch.setattr(running, "held_out_counts", score)
     assert numbers(asked(data)) == numbers(whole.result)
     assert len(trained) == len({*trained}) == 6
     assert {path.name for path in (data / FOLDER).iterdir()} - {"hashes.json"} == {"decision-001", "suspects-001"}
@@ -148,16 +159,16 @@ def test_the_test_split_has_no_part(data, whole, monkeypatch):
     seen = []
     monkeypatch.setattr(deciding, "train_ways", lambda *given: seen.append(given) or whole.trained)
     result = asked(data)
-    assert result.question.suspects == names[1:3] and [one.name for one in seen[0][3]] == names[3:-2]
-    assert seen[0][4] == [[deciding.Wrong("swollen", 1.0, 60 / 32**2)]] * 2 and seen[0][5] == 2 / 17
-    assert any("1 more suspects are in the test split" in note for note in result.notes)
+    assert result.question.suspects == names[1:3] and [one.name for one in seen[0][2]] == names[3:-2]
+    assert seen[0][3] == [[deciding.SuspectedError("swollen", 1.0, 60 / 32**2)]] * 2 and seen[0][4] == 2 / 17
+    assert any("1 more suspect sample in the test split" in note for note in result.notes)
 
 
 def test_nothing_to_decide(data, capsys):
     before = fingerprint(data)
     write_suspects(data, [suspect_row(load_dataset(data).samples[0].name, score=0.4)], "suspects-010")
     (data / FOLDER / "suspects-011").mkdir()  # not finished
-    result = maskwright.decide(data)
+    result = maskwright.decide(load_dataset(data))  # a Dataset stands for its folder
     assert result.verdict == "nothing" and result.folder is None and result.to_dict()["ways"] == []
     for arguments in ([], ["--json"]):
         with pytest.raises(SystemExit) as stopped:
@@ -178,11 +189,7 @@ def test_nothing_to_decide(data, capsys):
         ({"repeats": 6}, DataError, "16 labelled samples are not suspect, and 6 parts of them are needed with 3 each"),
         ({"suspects": "nowhere"}, DataError, "suspects.json: the file is missing"),
         ({"out": "."}, ConfigError, "never overwritten"),
-        (
-            {"budget": "0.1s", "overrides": SETTINGS[2:]},
-            ConfigError,
-            r"`budget`: 0\.1 s are too short for 6 trainings .*step",
-        ),
+        ({"budget": "0.1s", "overrides": SETTINGS[2:]}, ConfigError, r"`budget`: too short for 6 trainings .*step"),
     ],
 )
 def test_what_is_refused(data, monkeypatch, arguments, error, says):

@@ -6,7 +6,7 @@ import scipy.stats
 
 import maskwright.evaluation.metrics as metrics
 from maskwright.evaluation.metrics import Interval
-from maskwright.labels.deciding.estimating import PAIRS, WAYS, Difference, choose, differences, scores
+from maskwright.labels.deciding.estimating import PAIRS, WAYS, WayDifference, choose_way, way_differences, way_scores
 
 PIXELS = 1000
 
@@ -48,35 +48,37 @@ def expected(repeats, first, second, draws=4000):
 @pytest.mark.parametrize(("repeats", "luck", "noise"), [(1, 0, 0.05), (2, 0.1, 0.01), (3, 0.1, 0.01), (4, 0, 0.1)])
 def test_intervals_are_those_of_another_computation(rng, repeats, luck, noise):
     counts = [repeat(rng, images, (0, 0.02, 0.05), luck, noise) for images in range(7, 7 + repeats)]
-    found = differences(counts, resamples=4000)
+    found = way_differences(counts, resamples=4000)
     assert [(one.first, one.second) for one in found] == list(PAIRS)
     for one in found:
         mean, low, high = expected(counts, one.first, one.second)
         assert one.value.value == pytest.approx(mean, abs=1e-12)
         assert one.value.low == pytest.approx(low, abs=0.03 * (high - low))
         assert one.value.high == pytest.approx(high, abs=0.03 * (high - low))
-    assert differences(counts, resamples=4000) == found
+    assert way_differences(counts, resamples=4000) == found
 
 
 def test_scores_and_differences_are_those_of_each_repeat(rng):
     counts = [repeat(rng, shift=(0, 0.02, 0.05)) for _ in range(3)]
-    found = scores(counts)
+    found = way_scores(counts)
     assert found["repair"] == pytest.approx([float(metrics.mIoU(one["repair"].sum(0))) for one in counts])
-    for one in differences(counts, resamples=50):
+    for one in way_differences(counts, resamples=50):
         assert one.repeats == pytest.approx(np.subtract(found[one.first], found[one.second]))
 
 
 def test_a_clear_difference_is_seen_and_chance_is_not(rng):
-    clear = differences([repeat(rng, 12, (0, 0.03, 0.15), 0.005, 0.01) for _ in range(3)], resamples=200)
-    assert choose(clear) == "repair" and all(one.told for one in clear[1:])
-    verdicts = [choose(differences([repeat(rng, 8, luck=0.03) for _ in range(3)], resamples=100)) for _ in range(200)]
+    clear = way_differences([repeat(rng, 12, (0, 0.03, 0.15), 0.005, 0.01) for _ in range(3)], resamples=200)
+    assert choose_way(clear) == "repair" and all(one.significant for one in clear[1:])
+    verdicts = [
+        choose_way(way_differences([repeat(rng, 8, luck=0.03) for _ in range(3)], resamples=100)) for _ in range(200)
+    ]
     assert verdicts.count("keep") >= 185  # 200 times equal ways
 
 
 def found(**values):
     """Differences by the first letters of their ways: + is clear of 0 above, - below, 0 holds it."""
     ends = {"+": Interval(0.02, 0.01, 0.03), "-": Interval(-0.02, -0.03, -0.01), "0": Interval(0.0, -0.01, 0.01)}
-    return [Difference(first, second, ends[values[first[0] + second[0]]], []) for first, second in PAIRS]
+    return [WayDifference(first, second, ends[values[first[0] + second[0]]], []) for first, second in PAIRS]
 
 
 @pytest.mark.parametrize(
@@ -97,4 +99,4 @@ def found(**values):
     ],
 )
 def test_the_verdict_is_the_least_effort_that_is_shown_to_pay(ek, rk, re, verdict):
-    assert choose(found(ek=ek, rk=rk, re=re)) == verdict
+    assert choose_way(found(ek=ek, rk=rk, re=re)) == verdict

@@ -1,11 +1,11 @@
-"""The verdict in words, and the board as text."""
+"""The verdict as a sentence, and the decision as text."""
 
 from pathlib import Path
 
 import pytest
 
 from maskwright.evaluation.metrics import Interval
-from maskwright.labels.deciding.estimating import PAIRS, Difference, choose
+from maskwright.labels.deciding.estimating import PAIRS, WayDifference, choose_way
 from maskwright.labels.deciding.results import Decision, Question, reason_for
 
 QUESTION = Question("set", Path("set"), "v1", Path("found"), 0.5, ["a", "b", "c"] * 20, 3.0)
@@ -14,25 +14,25 @@ ENDS = {"+": Interval(0.02, 0.01, 0.03), "-": Interval(-0.02, -0.03, -0.01), "0"
 
 def differences(signs):
     """In the order of `PAIRS`: + is clear of 0 above, - below, 0 holds it."""
-    return [Difference(first, second, ENDS[sign], [0.0]) for (first, second), sign in zip(PAIRS, signs, strict=True)]
+    return [WayDifference(first, second, ENDS[sign], [0.0]) for (first, second), sign in zip(PAIRS, signs, strict=True)]
 
 
 @pytest.mark.parametrize(
     ("signs", "reason"),
     [
-        ("000", "not distinguishable: keep them, which costs nothing"),
-        ("00+", "keep them: neither excluding nor repairing them is better beyond chance"),
+        ("000", "no significant difference: keep them, which costs nothing"),
+        ("00+", "keep them: neither excluding nor repairing them is significantly better"),
         ("-0+", "keep them: excluding them is worse"),
         ("--0", "keep them: excluding and repairing them is worse"),
         (
             "++0",
-            "exclude them: +0.0200 [+0.0100, +0.0300] mIoU over keeping them, and repairing is not better than that "
-            "beyond chance (+0.0000 [-0.0100, +0.0100])",
+            "exclude them: +0.0200 [+0.0100, +0.0300] mIoU over keeping them, and repairing is not significantly "
+            "better than that (+0.0000 [-0.0100, +0.0100])",
         ),
         (
             "0+0",
-            "repair them: +0.0200 [+0.0100, +0.0300] mIoU over keeping them, while excluding them is not better beyond "
-            "chance; 3.0 h of work",
+            "repair them: +0.0200 [+0.0100, +0.0300] mIoU over keeping them, while excluding them is not significantly "
+            "better; 3.0 h of work",
         ),
         (
             "+++",
@@ -41,12 +41,12 @@ def differences(signs):
         ),
     ],
 )
-def test_the_verdict_in_words(signs, reason):
+def test_the_verdict_as_a_sentence(signs, reason):
     found = differences(signs)
-    assert reason_for(choose(found), found, QUESTION) == reason
+    assert reason_for(choose_way(found), found, QUESTION) == reason
 
 
-def test_the_board():
+def test_the_text():
     scores = {"keep": [0.5, 0.6], "exclude": [0.5, 0.5], "repair": [0.7, 0.8]}
     decision = Decision(
         QUESTION,
@@ -65,8 +65,8 @@ def test_the_board():
         ["an estimate"],
     )
     assert decision.human().splitlines() == [
-        "60 samples of set are suspect (score 0.5 or more); simulated 2 times on the 40 others",
-        "trained on 29 to 30 images, judged by 10 to 11; planted: missing 3, coarse blob 1",
+        "60 samples of set suspect (score 0.5 or more); simulated 2 times on 40 other samples",
+        "trained on 29 to 30 images, evaluated on 10 to 11; planted errors: missing 3, coarse blob 1",
         "                       mIoU       95 % interval                          work",
         "  keep               0.5500",
         "  exclude            0.5000",
@@ -77,6 +77,10 @@ def test_the_board():
         "verdict: repair them",
         "note: an estimate",
     ]
+    assert repr(decision).startswith(
+        "Decision(verdict='repair', reason='repair them', dataset='set', suspect_samples=60"
+    )
+    assert "\n" not in repr(decision) and str(decision) == decision.human()
     assert decision.to_dict()["ways"][2] == {
         "way": "repair",
         "meaning": "train with their masks drawn anew",

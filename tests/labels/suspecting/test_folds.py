@@ -15,7 +15,12 @@ from maskwright.core.sample import read_grey
 from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError, Interrupted
 from maskwright.labels.suspecting import folds
-from maskwright.labels.suspecting.folds import divide, predict_out_of_fold, read_probabilities, write_probabilities
+from maskwright.labels.suspecting.folds import (
+    divide_into_folds,
+    predict_out_of_fold,
+    read_probabilities,
+    write_probabilities,
+)
 from maskwright.run import Run
 from maskwright.training.length import Length
 from tiny import config, write_dataset
@@ -53,22 +58,22 @@ def test_every_usable_sample_is_in_one_fold(data):
     add_edits(data, [Edit("status", "train/train_00", "exclude")], "test")
     (data / "images/train/train_04.png").write_bytes(b"no image")
     dataset = load_dataset(data)
-    found = divide(dataset, 3, 0)
+    found = divide_into_folds(dataset, 3, 0)
     left = {"train/train_00", "train/train_01", "train/train_04"}
     assert {*names} > left and sorted(name for part in found.names for name in part) == sorted({*names} - left)
     assert len(found.names) == 3 and all(found.names)
     assert sum({"train/train_02", "test/test_03", "train/train_06"} <= {*part} for part in found.names) == 1
     assert len(found.left_out) == 1 and "train_04" in found.left_out[0]
-    assert divide(dataset, 3, 0) == found
+    assert divide_into_folds(dataset, 3, 0) == found
 
 
 def test_no_more_folds_than_samples(data):
     for path in sorted((data / "masks").rglob("*.png"))[2:]:
         path.unlink()
-    assert [len(part) for part in divide(load_dataset(data), 4, 0).names] == [1, 1]
+    assert [len(part) for part in divide_into_folds(load_dataset(data), 4, 0).names] == [1, 1]
     next((data / "masks").rglob("*.png")).unlink()
     with pytest.raises(DataError, match="1 labelled samples cannot be divided; label more"):
-        divide(load_dataset(data), 4, 0)
+        divide_into_folds(load_dataset(data), 4, 0)
 
 
 @given(st.integers(0, 10**6), st.integers(2, 6))
@@ -117,7 +122,7 @@ def test_each_model_has_not_seen_what_it_predicts(whole):
 def test_what_is_there_is_not_made_again(whole, monkeypatch):
     before = fingerprint(whole.folder)
     monkeypatch.setattr("maskwright.training.train.train_part", None)
-    monkeypatch.setattr(folds, "_predict", None)
+    monkeypatch.setattr(folds, "predict_samples", None)
     again = predict(whole.dataset.root, whole.folder)
     assert fingerprint(whole.folder) == before and again.samples == whole.samples
 
@@ -127,7 +132,7 @@ def test_stopped_work_goes_on_to_the_same(data, tmp_path, monkeypatch, whole, wh
     from maskwright.training import train as training
 
     count = {"train": 0, "predict": 0, "write": 0}
-    real = training.train_part, folds._predict, folds.write_probabilities
+    real = training.train_part, folds.predict_samples, folds.write_probabilities
 
     def counted_train(settings, **given):
         count["train"] += 1
@@ -154,7 +159,7 @@ def test_stopped_work_goes_on_to_the_same(data, tmp_path, monkeypatch, whole, wh
             raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "train_part", counted_train)
-    monkeypatch.setattr(folds, "_predict", counted_predict)
+    monkeypatch.setattr(folds, "predict_samples", counted_predict)
     monkeypatch.setattr(folds, "write_probabilities", counted_write)
     with pytest.raises((KeyboardInterrupt, Interrupted)):
         predict(data, tmp_path / "work")
@@ -182,7 +187,7 @@ def test_what_was_deleted_is_predicted_again(data, tmp_path, whole):
 def test_seconds_are_shared(data, tmp_path, monkeypatch):
     budgets = []
 
-    def noted(settings, *, out, splits):
+    def noted(settings, **_):
         budgets.append((settings.train.budget, settings.train.iterations))
         raise Interrupted("stopped")
 

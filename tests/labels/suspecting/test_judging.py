@@ -18,12 +18,12 @@ from maskwright.labels.suspecting import detector
 from maskwright.labels.suspecting.applying import repaired
 from maskwright.labels.suspecting.candidates import FEATURES, candidates, softmin
 from maskwright.labels.suspecting.detector import Detector, Examples, learn
-from maskwright.labels.suspecting.folds import Predicted, write_probabilities
+from maskwright.labels.suspecting.evidence import evidence_reader
+from maskwright.labels.suspecting.folds import OutOfFold, write_probabilities
 from maskwright.labels.suspecting.judging import at_share, judge, share_wrong
 from maskwright.labels.suspecting.planting import KINDS, plant
 from maskwright.labels.suspecting.proposals import at_size, redraw, snapping_gain, worth_snapping
 from maskwright.labels.suspecting.results import LIKELY
-from maskwright.labels.suspecting.view import viewer
 
 IMAGES, SIZE = 60, (48, 48)
 
@@ -61,12 +61,12 @@ def world(tmp_path_factory):
         write(root / f"images/{number:02d}.png", image)
         write(root / f"masks/{number:02d}.png", mask)
     dataset = load_dataset(root)
-    predicted = Predicted(root / "work", dataset, list(dataset.samples), Geometry(SIZE), [], [])
+    predicted = OutOfFold(root / "work", dataset, list(dataset.samples), Geometry(SIZE), [], [])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detector, "_LEAST_PLANTED", 800)
-        patch.setattr(detector, "_VOTERS", 1)
-        patch.setattr(detector, "_TREES", detector._TREES | {"max_iter": 20, "max_bins": 16})
-        learnt = learn(predicted.samples, viewer(predicted), 0, 0)
+        patch.setattr(detector, "LEAST_PLANTED", 800)
+        patch.setattr(detector, "VOTERS", 1)
+        patch.setattr(detector, "TREES", detector.TREES | {"max_iter": 20, "max_bins": 16})
+        learnt = learn(predicted.samples, evidence_reader(predicted), 0, 0)
         found = judge(predicted, learnt, 0, predicted.folder)
         yield SimpleNamespace(
             dataset=dataset, predicted=predicted, planted=planted, found=found, folder=predicted.folder
@@ -103,22 +103,22 @@ def test_planted_errors_come_first(world):
     wrong = np.array([row.sample in world.planted for row in world.found.samples])
     scores = np.array([row.score for row in world.found.samples])
     assert len(world.planted) >= 9 and len(wrong) == IMAGES and (np.diff(scores) <= 0).all()
-    look = viewer(world.predicted)
-    views = [look(sample) for sample in world.predicted.samples]
+    evidence_of = evidence_reader(world.predicted)
+    all_evidence = [evidence_of(sample) for sample in world.predicted.samples]
     baseline = average_precision_score(
-        [view.sample.name in world.planted for view in views],
-        [-softmin(view.label, view.probabilities) for view in views],
+        [evidence.sample.name in world.planted for evidence in all_evidence],
+        [-softmin(evidence.label, evidence.probabilities) for evidence in all_evidence],
     )
     assert average_precision_score(wrong, scores) > max(0.85, baseline + 0.1)
     assert world.found.wrong < 0.3
 
 
 def test_the_same_seed_says_the_same(world, monkeypatch):
-    monkeypatch.setattr(detector, "_LEAST_PLANTED", 1)
-    monkeypatch.setattr(detector, "_TREES", detector._TREES | {"max_iter": 3})
-    look, samples = viewer(world.predicted), world.predicted.samples[:16]
-    features = np.concatenate([[one.features for one in look(sample).candidates(0)] for sample in samples])
-    learnt = [learn(samples, look, 0, seed) for seed in (1, 1, 2)]
+    monkeypatch.setattr(detector, "LEAST_PLANTED", 1)
+    monkeypatch.setattr(detector, "TREES", detector.TREES | {"max_iter": 3})
+    evidence_of, samples = evidence_reader(world.predicted), world.predicted.samples[:16]
+    features = np.concatenate([[one.features for one in evidence_of(sample).candidates(0)] for sample in samples])
+    learnt = [learn(samples, evidence_of, 0, seed) for seed in (1, 1, 2)]
     said = [one.judge([sample.name for sample in samples], [features] * len(samples)) for one in learnt]
     assert (np.array(said[0]) == said[1]).all() and (np.array(said[0]) != said[2]).any()
     assert np.shape(said[0]) == (len(samples), len(features), 1 + len(KINDS))
@@ -144,19 +144,19 @@ def test_no_image_is_judged_by_what_has_learnt_from_it(world, monkeypatch):
             judging.extend(number not in self.seen and len(self.seen) > IMAGES / 2 for number in numbers.tolist())
             return np.eye(8)[(numbers % 10 == 0).astype(int)]  # one image in ten looks wrong
 
-    def numbered(view, donors, background, copies, seed):
+    def numbered(evidence, donors, background, copies, seed):
         return Examples(np.full((4, len(FEATURES)), seed[-1], np.float32), np.array([0, 0, 1, 2]))
 
     monkeypatch.setattr("sklearn.ensemble.HistGradientBoostingClassifier", Recorder)
     monkeypatch.setattr(detector, "examples", numbered)
     samples = world.predicted.samples
-    learnt = learn(samples, viewer(world.predicted), 0, 3)
+    learnt = learn(samples, evidence_reader(world.predicted), 0, 3)
     learnt.judge(
         [sample.name for sample in samples],
         [np.full((1, len(FEATURES)), number, np.float32) for number in range(len(samples))],
     )
     assert len(judging) >= 2 * IMAGES and all(judging)
-    late = [one for part in learnt._classifiers for one in part]
+    late = [one for part in learnt.classifiers for one in part]
     assert not {number for one in late for number in one.seen if number % 10 == 0}  # those were set aside
     assert learnt.judge(["x"], [np.zeros((0, len(FEATURES)), np.float32)])[0].shape == (0, 1 + len(KINDS))
 

@@ -9,6 +9,7 @@ import pytest
 
 from doubted import SETTINGS as TINY
 from helpers import fingerprint, write
+from maskwright.base import work_folder
 from maskwright.cli import main
 from maskwright.core.edits import FOLDER, Edit, add_edits, read_batches
 from maskwright.core.sample import read_grey
@@ -29,9 +30,9 @@ SETTINGS = [*TINY, "train.iterations=60"]
 def light():
     """A detector that learns little, in little time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detector, "_LEAST_PLANTED", 1)
-        patch.setattr(detector, "_VOTERS", 1)
-        patch.setattr(detector, "_TREES", detector._TREES | {"max_iter": 12, "max_bins": 8})
+        patch.setattr(detector, "LEAST_PLANTED", 1)
+        patch.setattr(detector, "VOTERS", 1)
+        patch.setattr(detector, "TREES", detector.TREES | {"max_iter": 12, "max_bins": 8})
         yield
 
 
@@ -90,6 +91,7 @@ def test_what_lies_in_the_folder(whole):
     found = {row["sample"] for row in whole.stored["findings"]}
     assert {path.name for path in folder.iterdir()} - {".lock"} == {
         "suspects.json",
+        "index.html",
         "probabilities",
         "trust",
         *(["proposals", "changes"] if found else []),
@@ -141,12 +143,12 @@ def test_labels_beside_themselves(whole):
 # What dies in which call, of one search that is begun again and again.
 STAGES = {
     "planting": (selftest, "plant", 3),
-    "a training": (folds, "_train", 2),
-    "a prediction": (folds, "_predict", 1),
-    "learning": (detector, "_fit", 2),
+    "a training": (folds, "train_fold", 2),
+    "a prediction": (folds, "predict_samples", 1),
+    "learning": (detector, "fit_classifiers", 2),
     "the self-test's end": (selftest, "measured", 1),
-    "proposals": (judging, "_tell", 5),
-    "label sets": (labelsets, "_preferred", 3),
+    "proposals": (judging, "judge_sample", 5),
+    "label sets": (labelsets, "preferred_label", 3),
     "the end": (verb, "fold_facts", 1),
 }
 
@@ -165,7 +167,7 @@ def test_what_was_killed_goes_on_to_the_same(whole, tmp_path, monkeypatch):
             return real(*given)
 
         monkeypatch.setattr(place, name, dying)
-        with pytest.raises((KeyboardInterrupt, Interrupted)):
+        with pytest.raises(Interrupted, match="the same command resumes it"):
             asked(home, self_test=True, others=[home])
         monkeypatch.setattr(place, name, real)
         assert not (home / FOLDER / "suspects-001").exists()
@@ -174,8 +176,8 @@ def test_what_was_killed_goes_on_to_the_same(whole, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:  # even while what is no longer needed is cleared away
-        patch.setattr(verb.shutil, "rmtree", killed)
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(work_folder.shutil, "rmtree", killed)
+        with pytest.raises(Interrupted):
             asked(home, self_test=True, others=[home])
     again = json.loads((newest_suspects(home) / "suspects.json").read_text())
     assert json.dumps(again).replace(str(home), "HOME") == json.dumps(whole.stored).replace(str(whole.home), "HOME")
@@ -212,7 +214,7 @@ def test_apply_takes_over_the_sure_ones_and_undo_takes_them_back(copied, capsys)
 
 def test_nothing_so_sure_changes_nothing(copied, capsys):
     code, out, _ = run(capsys, "suspects", copied, "--apply", "--min-confidence", "1")
-    assert code == 0 and "no proposal is so sure" in out and not read_batches(copied)
+    assert code == 0 and "no proposal has this confidence" in out and not read_batches(copied)
 
 
 def test_a_dataset_that_has_changed_is_not_repaired(copied, capsys):
@@ -224,18 +226,18 @@ def test_a_dataset_that_has_changed_is_not_repaired(copied, capsys):
 @pytest.mark.parametrize(
     ("changed", "key"),
     [
-        ({"seed": 1}, "seed"),
-        ({"folds": 3}, "folds"),
+        ({"seed": 1}, r"seed \(0 then, 1 now\)"),
+        ({"folds": 3}, r"folds \(2 then, 3 now\)"),
         ({"background": "class_1"}, "background"),
-        ({"overrides": [*SETTINGS, "train.iterations=9"]}, "config"),
+        ({"overrides": [*SETTINGS, "train.iterations=9"]}, r"config.train.iterations \(60 then, 9 now\)"),
     ],
 )
 def test_unfinished_work_on_something_else_is_refused(tmp_path, monkeypatch, changed, key):
     home = write_data(tmp_path / "data")
     monkeypatch.setattr(verb, "search", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        asked(home)
-    with pytest.raises(ConfigError, match=f"holds unfinished work with another {key}; delete it, or choose another"):
+    with pytest.raises(Interrupted):
+        asked(load_dataset(home))  # which stands for its folder
+    with pytest.raises(ConfigError, match=f"holds unfinished work with other settings: {key}.*; give the same again"):
         asked(home, **changed)
 
 
@@ -244,7 +246,8 @@ def test_the_verb_in_a_terminal(tmp_path, capsys):
     code, out, _ = run(capsys, *command(home, "--out", tmp_path / "out", "--fail-on", "info", "--json"))
     told = json.loads(out)
     assert code == bool(told["findings"]) and (tmp_path / "out" / "index.html").is_file()
-    assert told == json.loads((tmp_path / "out" / "suspects.json").read_text()) and not (home / FOLDER).exists()
+    assert told == json.loads((tmp_path / "out" / "suspects.json").read_text())
+    assert {path.name for path in (home / FOLDER).iterdir()} <= {"hashes.json"}  # a cache
     code, _, err = run(capsys, *command(home, "--out", tmp_path / "out"))
     assert code == ConfigError.exit_code == 2 and "never overwritten" in err
 

@@ -6,17 +6,15 @@ finding code, how bad that is, and what it means in one sentence.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from maskwright.base import progress as bar
 from maskwright.base.display import Result
-from maskwright.base.storage import disk_errors, exclusive_lock
 from maskwright.base.texts import plural
+from maskwright.base.work_folder import WorkFolder
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import home_of, with_edits
@@ -28,8 +26,9 @@ from maskwright.data.auditing import mask_checks as masks
 from maskwright.data.auditing import split_checks as splits
 from maskwright.data.auditing.statistics import Statistics
 from maskwright.data.auditing.survey import Survey, survey
+from maskwright.data.auditing.unfinished import survey_facts
 from maskwright.data.opening import load_dataset
-from maskwright.errors import DataError, Interrupted
+from maskwright.errors import DataError
 
 INFO, WARNING, ERROR = Severity.INFO, Severity.WARNING, Severity.ERROR
 
@@ -156,18 +155,21 @@ def audit(
     that it was opened from, and the object itself is not changed: open it again to use them.
 
     Every file is decoded once, by `workers` processes (as many as there are cores when left out), and of each
-    sample about a kilobyte is kept. With a folder `unfinished`, what was seen so far is kept there: the same call goes
-    on where it was stopped, and the folder is gone when it ends. Samples with status `exclude` are left out. Raises
-    ConfigError or DataError when the folder cannot be read as a dataset at all; a broken file is a finding.
+    sample about a kilobyte is kept. With a work folder `unfinished`, what was seen so far is kept there: the same call
+    resumes what was stopped, starts again where the data have changed, and deletes the folder when it ends. Samples
+    with status `exclude` are left out. Raises ConfigError or DataError when the folder cannot be read as a dataset at
+    all; a broken file is a finding.
     """
     home = home_of(data) if fix else None
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     kept = sum(sample.status != "exclude" for sample in dataset.samples)
     with (
-        _kept(unfinished) if unfinished else nullcontext(),
+        WorkFolder(unfinished, survey_facts(dataset)).held(restart=True) if unfinished else nullcontext() as work,
         bar.progress("auditing", kept) if progress else nullcontext() as advance,
     ):
         seen = survey(dataset, workers=workers, advance=advance, unfinished=unfinished)
+        if work:
+            work.remove()
     try:
         version = seen.version()
     except DataError:
@@ -187,16 +189,3 @@ def audit(
         findings,
         seen.statistics,
     )
-
-
-@contextmanager
-def _kept(folder: Path) -> Iterator[None]:
-    """Keeps the folder of an unfinished audit when it is stopped, and removes it when it has ended."""
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(folder):
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise Interrupted(f"{folder}: holds what was checked so far; the same command resumes it") from None
-        shutil.rmtree(folder)

@@ -156,7 +156,7 @@ def survey(
         if advance:
             advance(len(records))
 
-    journal = Unfinished(unfinished, dataset, samples) if unfinished else None
+    journal = Unfinished(unfinished, dataset) if unfinished else None
     for facts, part in journal.seen() if journal else ():
         take(facts, part)
     try:

@@ -1,8 +1,8 @@
-"""What a survey has seen so far, kept in a folder, so that one that was stopped goes on where it was.
+"""What a survey has seen so far, kept in a work folder, so that a survey that was stopped resumes there.
 
-The folder holds one journal. Its first record tells what was to be looked at: the samples with the sizes and times
-of their files, the classes, and how masks are read. Each further one holds the facts of some samples in a row with
-their counts, all of them whole numbers and texts: what is read back is what was written.
+The work depends on the samples with the sizes and times of their files, the classes, and how masks are read. The folder
+holds one journal. Each of its records holds the facts of some samples in a row with their counts, all of them whole
+numbers and texts: what is read back is what was written.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,36 +19,30 @@ from typing import Any
 import numpy as np
 
 from maskwright import __version__
-from maskwright.base.progress import say
 from maskwright.base.storage import Journal, dump_json
 from maskwright.core.dataset import Dataset
-from maskwright.core.sample import Sample
 from maskwright.data.auditing.facts import ImageFacts, MaskFacts, PairFacts, PixelStorage, shared
 from maskwright.data.auditing.objects import Flaw
 from maskwright.data.auditing.statistics import Counts, ObjectCounts, SplitStatistics, Statistics
 from maskwright.errors import DataError
 
-_FORMAT = 1
+_FORMAT = 2
 _EVERY_SECONDS = 5.0
 Part = tuple[dict[str, SplitStatistics], Counts]
 
 
-class Unfinished:
-    """The journal of a survey of `samples` in `folder`. What lies there of other files or another version of them is
-    forgotten, and said."""
+def survey_facts(dataset: Dataset) -> dict[str, Any]:
+    """What a survey of a dataset depends on, as the facts of its work folder."""
+    return {"format": _FORMAT, "maskwright": __version__, "data": _key(dataset)}
 
-    def __init__(self, folder: Path, dataset: Dataset, samples: Sequence[Sample]) -> None:
+
+class Unfinished:
+    """The journal of a survey of `dataset` in the work folder `folder`."""
+
+    def __init__(self, folder: Path, dataset: Dataset) -> None:
         self.folder, self.dataset = folder, dataset
         self.journal = Journal(folder / "survey.jsonl")
-        key = {"format": _FORMAT, "maskwright": __version__, "of": _key(dataset, samples)}
-        held = self.journal.read()
-        if held and held[0] != key:
-            say(f"{folder}: the data has changed since this audit was stopped; it begins anew")
-            held = []
-        if not held:
-            self.journal.truncate(0)
-            self.journal.append(key)
-        self._held = held[1:]
+        self._held = self.journal.read()
         self._begin()
 
     def seen(self) -> Iterator[tuple[list[PairFacts], Part]]:
@@ -63,7 +57,7 @@ class Unfinished:
                     ),
                 )
         except (KeyError, TypeError, ValueError, IndexError):
-            raise DataError(f"{self.journal.path}: is damaged; delete the folder to begin anew") from None
+            raise DataError(f"{self.journal.path}: is damaged; delete the folder to start again") from None
         self._held = []
 
     def add(self, facts: list[PairFacts], part: Part) -> None:
@@ -91,7 +85,7 @@ class Unfinished:
         self._since = time.monotonic()
 
 
-def _key(dataset: Dataset, samples: Sequence[Sample]) -> str:
+def _key(dataset: Dataset) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update(
         dump_json(
@@ -104,8 +98,10 @@ def _key(dataset: Dataset, samples: Sequence[Sample]) -> str:
             ]
         ).encode()
     )
-    for sample in samples:
-        told = [
+    for sample in dataset.samples:
+        if sample.status == "exclude":
+            continue
+        depends = [
             sample.name,
             sample.split,
             sample.edited,
@@ -113,7 +109,7 @@ def _key(dataset: Dataset, samples: Sequence[Sample]) -> str:
             _state(sample.mask),
             sample.drawing.digest() if sample.drawing else None,
         ]
-        digest.update(dump_json(told).encode())
+        digest.update(dump_json(depends).encode())
     return digest.hexdigest()
 
 

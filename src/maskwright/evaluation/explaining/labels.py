@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.core.edges import edge_strength, smoothed
 from maskwright.core.masks import Mask, Pixels
 
 Bools = npt.NDArray[np.bool_]
@@ -67,10 +68,8 @@ class _Look:
     """Colours and edges of one image, with its masks. `agreed` (H, W): counted pixels that are right."""
 
     def __init__(self, image: Pixels, truth: Mask, prediction: Mask, agreed: Bools, reach: float) -> None:
-        lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-        self.lab: Floats = np.asarray(cv2.GaussianBlur(lab, (0, 0), 1.0), np.float32)
-        slopes = [cv2.Scharr(self.lab, cv2.CV_32F, dx, 1 - dx, scale=1 / 32) for dx in (0, 1)]
-        self.edge: Floats = np.asarray(np.sqrt(sum((slope**2).sum(-1) for slope in slopes)), np.float32)
+        self.lab = smoothed(np.asarray(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32))
+        self.edge = edge_strength(self.lab)
         self.truth, self.prediction, self.agreed = truth, prediction, agreed
         self.outlines = _outline(truth), _outline(prediction)
         self.margin = max(8, round(4 * reach))

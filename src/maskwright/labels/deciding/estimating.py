@@ -35,7 +35,7 @@ _LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Difference:
+class WayDifference:
     """mIoU of the way `first` less that of `second`: the mean over repeats with its 95 % interval, and that of each."""
 
     first: Way
@@ -49,7 +49,7 @@ class Difference:
         return self.value.low > 0
 
     @property
-    def told(self) -> bool:
+    def significant(self) -> bool:
         """Whether the interval leaves 0 out."""
         return self.value.low > 0 or self.value.high < 0
 
@@ -58,17 +58,17 @@ class Difference:
         return {"first": self.first, "second": self.second, "difference": self.value.to_dict(), "repeats": self.repeats}
 
 
-def scores(repeats: Sequence[Mapping[Way, Counts]]) -> dict[Way, list[float]]:
+def way_scores(repeats: Sequence[Mapping[Way, Counts]]) -> dict[Way, list[float]]:
     """The mIoU of each way in each repeat, whose counts are (N, K, K) int64, one matrix a held-out image."""
     return {way: [float(Marginals.of(repeat[way]).total().mIoU()) for repeat in repeats] for way in WAYS}
 
 
-def differences(
+def way_differences(
     repeats: Sequence[Mapping[Way, Counts]], *, resamples: int = RESAMPLES, seed: int = 0
-) -> list[Difference]:
-    """Those of `PAIRS`, from counts as for `scores`: in a repeat on the same N images in one order, and in each repeat
-    on others. With one repeat only the choice of its images is in the interval."""
-    values = scores(repeats)
+) -> list[WayDifference]:
+    """Those of `PAIRS`, from counts as for `way_scores`: in a repeat on the same N images in one order, and in each
+    repeat on others. With one repeat only the choice of its images is in the interval."""
+    values = way_scores(repeats)
     apart = np.stack([np.subtract(values[first], values[second]) for first, second in PAIRS])  # (P, R)
     by_images = np.stack([_by_images(repeat, resamples, seed + r) for r, repeat in enumerate(repeats)], axis=1)
     variance, freedom = by_images.mean(1), len(repeats[0]["keep"]) - 1
@@ -79,7 +79,7 @@ def differences(
     means = apart.mean(1)
     ends = np.stack([means, np.maximum(means - reach, -1), np.minimum(means + reach, 1)], axis=1)
     return [
-        Difference(first, second, Interval(*end), row)
+        WayDifference(first, second, Interval(*end), row)
         for (first, second), end, row in zip(PAIRS, ends.tolist(), apart.tolist(), strict=True)
     ]
 
@@ -96,7 +96,7 @@ def _by_images(repeat: Mapping[Way, Counts], resamples: int, seed: int) -> Float
     )
 
 
-def choose(found: Sequence[Difference]) -> Way:
+def choose_way(found: Sequence[WayDifference]) -> Way:
     """The least effort that nothing is better than for all one can tell, where more effort must be shown to pay."""
     better = {(one.first, one.second): one.better for one in found}
     if better["exclude", "keep"]:

@@ -1,4 +1,4 @@
-"""What `decide` has found, and how it is told."""
+"""What `decide` has found."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from maskwright.base.texts import table
+from maskwright.base.display import Result
+from maskwright.base.texts import plural, table
 from maskwright.evaluation.metrics import Interval
-from maskwright.labels.deciding.estimating import WAYS, Difference, Way
+from maskwright.labels.deciding.estimating import WAYS, Way, WayDifference
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Question:
         return len(self.suspects) * self.minutes
 
 
-@dataclass(frozen=True)
-class Decision:
+@dataclass(frozen=True, repr=False)
+class Decision(Result):
     """`scores` are the mIoU on held-out images of each way in each repeat, `differences` those of the means with 95 %
     intervals. Of the `trusted` samples, `train` were trained on and `held_out` judged by in each repeat; `planted` says
     how often each kind of error was planted, and under "none" how many stood for suspects whose masks are right.
@@ -50,7 +51,7 @@ class Decision:
     held_out: list[int] = field(default_factory=list)
     planted: Mapping[str, int] = field(default_factory=dict)
     scores: Mapping[Way, list[float]] = field(default_factory=dict)
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[WayDifference] = field(default_factory=list)
     iterations: int = 0
     image_size: tuple[int, int] = (0, 0)
     seconds: float = 0.0
@@ -60,6 +61,17 @@ class Decision:
     def page(self) -> Path | None:
         """The page of the folder, None where there was nothing to decide."""
         return self.folder / "index.html" if self.folder else None
+
+    def facts(self) -> dict[str, object]:
+        """See `Display`."""
+        return {
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "dataset": self.question.name,
+            "suspect samples": len(self.question.suspects),
+            **{f"mIoU {way}": float(np.mean(values)) for way, values in self.scores.items()},
+            "folder": str(self.folder) if self.folder else None,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `decide`."""
@@ -88,11 +100,11 @@ class Decision:
         asked, times = self.question, len(self.train)
         kinds = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in self.planted.items())
         lines = [
-            f"{len(asked.suspects)} samples of {asked.root} are suspect (score {asked.min_score:g} or more); "
-            f"simulated {'once' if times == 1 else f'{times} times'} on the {self.trusted} others",
-            f"trained on {_range(self.train)} images, judged by {_range(self.held_out)}; planted: {kinds}",
+            f"{plural(len(asked.suspects), 'sample')} of {asked.root} suspect (score {asked.min_score:g} or more); "
+            f"simulated {'once' if times == 1 else f'{times} times'} on {plural(self.trusted, 'other sample')}",
+            f"trained on {_range(self.train)} images, evaluated on {_range(self.held_out)}; planted errors: {kinds}",
         ]
-        work = f"{_time(asked.cost)} ({len(asked.suspects)} masks, {asked.minutes:g} min each)"
+        work = f"{_time(asked.cost)} ({plural(len(asked.suspects), 'mask')}, {asked.minutes:g} min each)"
         lines += table(
             [
                 ["", "mIoU", "95 % interval", "work"],
@@ -106,39 +118,39 @@ class Decision:
         return "\n".join([*lines, f"verdict: {self.reason}", *(f"note: {note}" for note in self.notes)])
 
 
-def reason_for(verdict: Way, found: list[Difference], question: Question) -> str:
+def reason_for(verdict: Way, found: list[WayDifference], question: Question) -> str:
     """The verdict in a sentence."""
     of = {(one.first, one.second): one for one in found}
     excluding, repairing, between = (
         of[pair] for pair in (("exclude", "keep"), ("repair", "keep"), ("repair", "exclude"))
     )
-    if not any(one.told for one in found):
-        return "not distinguishable: keep them, which costs nothing"
+    if not any(one.significant for one in found):
+        return "no significant difference: keep them, which costs nothing"
     if verdict == "keep":
         worse = [word for word, one in (("excluding", excluding), ("repairing", repairing)) if one.value.high < 0]
         return (
             f"keep them: {' and '.join(worse)} them is worse"
             if worse
-            else ("keep them: neither excluding nor repairing them is better beyond chance")
+            else ("keep them: neither excluding nor repairing them is significantly better")
         )
     if verdict == "exclude":
         return (
-            f"exclude them: {_told(excluding)} mIoU over keeping them, and repairing is not better than that "
-            f"beyond chance ({_told(between)})"
+            f"exclude them: {_with_interval(excluding)} mIoU over keeping them, and repairing is not significantly "
+            f"better than that ({_with_interval(between)})"
         )
-    beside = (
-        f", and {_told(between)} over excluding them"
-        if between.told
-        else ", while excluding them is not better beyond chance"
+    compared = (
+        f", and {_with_interval(between)} over excluding them"
+        if between.significant
+        else ", while excluding them is not significantly better"
     )
-    return f"repair them: {_told(repairing)} mIoU over keeping them{beside}; {_time(question.cost)} of work"
+    return f"repair them: {_with_interval(repairing)} mIoU over keeping them{compared}; {_time(question.cost)} of work"
 
 
 def _signed(value: Interval) -> tuple[str, str]:
     return f"{value.value:+.4f}", f"[{value.low:+.4f}, {value.high:+.4f}]"
 
 
-def _told(one: Difference) -> str:
+def _with_interval(one: WayDifference) -> str:
     return " ".join(_signed(one.value))
 
 

@@ -28,7 +28,7 @@ _TRIES = 4  # plants of which the one of the most similar size is taken
 
 
 @dataclass(frozen=True)
-class Wrong:
+class SuspectedError:
     """An error as `suspects` sees it: its kind, how likely it is one (0..1), and the share of the image that is
     wrong."""
 
@@ -61,7 +61,7 @@ def prepared(
     dataset: Dataset,
     parts: Sequence[Sequence[str]],
     place: int,
-    models: Sequence[Sequence[Wrong]],
+    models: Sequence[Sequence[SuspectedError]],
     share: float,
     seed: int,
 ) -> Repeat:
@@ -91,7 +91,7 @@ def prepared(
 def _planting(
     dataset: Dataset,
     names: Sequence[str],
-    models: Sequence[Sequence[Wrong]],
+    models: Sequence[Sequence[SuspectedError]],
     wanted: int,
     rng: np.random.Generator,
     planted: dict[str, list[str]],
@@ -118,7 +118,7 @@ def _planting(
                 yield name, mask
 
 
-def _plant(mask: Mask, wrong: Wrong, rng: np.random.Generator, dataset: Dataset, other: Mask) -> Mask | None:
+def _plant(mask: Mask, wrong: SuspectedError, rng: np.random.Generator, dataset: Dataset, other: Mask) -> Mask | None:
     """The mask with such an error, of several that are tried the one whose size is most like it."""
     background = dataset.classes.background
     donors = things(other, background) if wrong.kind == "hallucinated" else ()

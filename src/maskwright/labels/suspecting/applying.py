@@ -1,4 +1,4 @@
-"""Proposals taken over: `suspects --apply` writes them as edits, which can be taken back."""
+"""Proposals applied: `suspects --apply` writes them as edits, which can be undone."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.base.storage import confine
+from maskwright.base.texts import plural
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import Batch, add_edits, home_of, mask_edit
 from maskwright.core.masks import Mask
 from maskwright.core.sample import INDEX, Sample, read_grey, read_mask
-from maskwright.data.opening import load_dataset
+from maskwright.data.opening import folder_of, load_dataset
 from maskwright.errors import ConfigError, DataError, argument
 from maskwright.labels.suspecting.stored import newest_suspects, read_stored
 
 
-def apply_proposals(data: str | Path, *, min_confidence: float = 0.9, folder: str | Path | None = None) -> Batch | None:
-    """Takes over the proposals of at least that confidence (0..1), as one batch of edits in the journal of the dataset
-    `data`; its files are not changed, and `edits --undo` takes the batch back. None when no proposal is so sure.
+def apply_proposals(
+    data: str | Path | Dataset, *, min_confidence: float = 0.9, folder: str | Path | None = None
+) -> Batch | None:
+    """Applies the proposals of at least that confidence (0..1), as one batch of edits in the journal of the dataset
+    `data`; its files are not changed, and `edits --undo` undoes the batch. None when no proposal has such a confidence.
 
-    `folder` is what `suspects` has written, its newest result for this dataset when left out. Raises DataError when
+    `folder` is an output folder of `suspects`, the newest for this dataset when left out. Raises DataError when
     the dataset has changed since then.
     """
     if not 0 <= min_confidence <= 1:
         raise ConfigError(f"{argument('min_confidence')} {min_confidence}: give a number from 0 to 1")
-    home = home_of(Path(data))
+    source = folder_of(data, "suspects")
+    home = home_of(source)
     stored = read_stored(Path(folder) if folder is not None else newest_suspects(home))
-    dataset = load_dataset(data)
+    dataset = load_dataset(source)
     stored.require_version(dataset)
     chosen: dict[str, list[int]] = {}
     for one in stored.suspects:
@@ -37,7 +41,7 @@ def apply_proposals(data: str | Path, *, min_confidence: float = 0.9, folder: st
     samples = {sample.name: sample for sample in dataset.samples}
     if strange := sorted(chosen.keys() - samples.keys()):
         raise DataError(
-            f"{stored.folder}: names the sample {strange[0]!r}, which {dataset.root} does not have; run "
+            f"{stored.folder}: lists the sample {strange[0]!r}, which {dataset.root} does not have; run "
             "`maskwright suspects` again"
         )
     edits = [
@@ -50,8 +54,8 @@ def apply_proposals(data: str | Path, *, min_confidence: float = 0.9, folder: st
     return add_edits(
         home,
         edits,
-        f"suspects --apply --min-confidence {min_confidence:g}: {regions} regions of "
-        f"{len(edits)} masks, from {stored.folder.name}",
+        f"suspects --apply --min-confidence {min_confidence:g}: {plural(regions, 'region')} of "
+        f"{plural(len(edits), 'mask')}, from {stored.folder.name}",
     )
 
 

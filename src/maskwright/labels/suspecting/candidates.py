@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.classes import IGNORE
+from maskwright.core.edges import edge_strength, smoothed
 from maskwright.core.masks import Mask, Pixels
 
 Bools = npt.NDArray[np.bool_]
@@ -101,10 +102,9 @@ class Candidate:
 
 
 def edges(image: Pixels) -> Floats:
-    """(H, W) float32: how fast the colour changes, in units of CIELAB a pixel; image (H, W, 3) uint8."""
-    lab = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32), (0, 0), 1.0)
-    slopes = (cv2.Scharr(lab, cv2.CV_32F, dx, 1 - dx, scale=1 / 32) for dx in (0, 1))
-    return np.asarray(np.sqrt(sum((slope**2).sum(-1) for slope in slopes)), np.float32)
+    """(H, W) float32: how fast the colour changes, in units of CIELAB in 8 bits (lightness 0..255) a pixel; image
+    (H, W, 3) uint8."""
+    return edge_strength(smoothed(cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)))
 
 
 def candidates(label: Mask, probabilities: Floats, edge: Floats, background: int | None) -> list[Candidate]:

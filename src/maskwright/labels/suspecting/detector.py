@@ -22,17 +22,18 @@ from maskwright.base.progress import progress
 from maskwright.base.workers import in_order, worker_count
 from maskwright.core.sample import Sample
 from maskwright.labels.suspecting.candidates import FEATURES, candidates
+from maskwright.labels.suspecting.evidence import Evidence
 from maskwright.labels.suspecting.planting import KINDS, Thing, plant, things
-from maskwright.labels.suspecting.view import View
 
 Floats = npt.NDArray[np.float32]
 _FOLDS = 4
-# That are learnt from; more errors are planted in an image until there are so many in all.
-_MOST_IMAGES, _LEAST_PLANTED = 400, 4000
+_MOST_IMAGES = 400  # that are learnt from
+# More errors are planted in an image until there are so many in all.
+LEAST_PLANTED = 4000
 _SET_ASIDE = 0.12  # share of the images that look worst, which the second round does not learn from
 _HIT = 0.3  # share of the planted pixels that a candidate holds to be the error
-_TREES: dict[str, Any] = {"max_iter": 60, "learning_rate": 0.12, "max_leaf_nodes": 8, "max_features": 0.3}
-_VOTERS = 3  # differ in the features that their trees may look at; the mean of several ranks better than one
+TREES: dict[str, Any] = {"max_iter": 60, "learning_rate": 0.12, "max_leaf_nodes": 8, "max_features": 0.3}
+VOTERS = 3  # differ in the features that their trees may look at; the mean of several ranks better than one
 _DONORS = 60
 
 
@@ -45,62 +46,67 @@ class Examples:
     kinds: npt.NDArray[np.int64]
 
 
-def examples(view: View, donors: Sequence[Thing], background: int | None, copies: int, seed: Sequence[int]) -> Examples:
+def examples(
+    evidence: Evidence, donors: Sequence[Thing], background: int | None, copies: int, seed: Sequence[int]
+) -> Examples:
     """The candidates of the label as it is and of `copies` planted errors of each kind."""
     rng = np.random.default_rng(seed)
-    rows = [candidate.features for candidate in view.candidates(background)]
+    rows = [candidate.features for candidate in evidence.candidates(background)]
     kinds = [0] * len(rows)
     for place, kind in enumerate([*KINDS] * copies):
-        drawn = plant(view.label, kind, rng, len(view.probabilities), background, donors)
+        drawn = plant(evidence.label, kind, rng, len(evidence.probabilities), background, donors)
         if drawn is None:
             continue
-        changed = drawn != view.label
+        changed = drawn != evidence.label
         planted = np.count_nonzero(changed)
-        for candidate in candidates(drawn, view.probabilities, view.edge, background):
+        for candidate in candidates(drawn, evidence.probabilities, evidence.edge, background):
             if np.count_nonzero(changed[candidate.window] & candidate.inside) >= _HIT * planted:
                 rows.append(candidate.features)
                 kinds.append(1 + place % len(KINDS))
     return Examples(np.array(rows, np.float32).reshape(-1, len(FEATURES)), np.array(kinds, np.int64))
 
 
+@dataclass(frozen=True)
 class Detector:
-    """Classifiers for candidates, each learnt without one part of the images."""
+    """Classifiers for candidates by part of the images, each learnt without it; `parts` is that of each sample."""
 
-    def __init__(self, classifiers: Sequence[Sequence[Any]], parts: dict[str, int]) -> None:
-        self._classifiers, self._parts = classifiers, parts
+    classifiers: Sequence[Sequence[Any]]
+    parts: dict[str, int]
 
     def judge(self, samples: Sequence[str], features: Sequence[Floats]) -> list[npt.NDArray[np.float64]]:
         """Features (M, F) of the candidates of each image to probabilities (M, 1 + kinds), first that of a right label,
         by classifiers that have not seen the image. Not to be called in a forked process: their threads do not survive
         the fork."""
         said = [np.zeros((len(one), 1 + len(KINDS))) for one in features]
-        of = [self._parts.get(name, 0) for name in samples]
-        for part, classifiers in enumerate(self._classifiers):
+        of = [self.parts.get(name, 0) for name in samples]
+        for part, classifiers in enumerate(self.classifiers):
             places = [place for place, own in enumerate(of) if own == part and len(features[place])]
             if not places:
                 continue
             together = np.concatenate([features[place] for place in places])
             found = np.zeros((len(together), 1 + len(KINDS)))
             for classifier in classifiers:
-                found[:, classifier.classes_] += classifier.predict_proba(together) / _VOTERS
+                found[:, classifier.classes_] += classifier.predict_proba(together) / VOTERS
             for place, one in zip(places, np.split(found, np.cumsum([len(features[p]) for p in places])), strict=False):
                 said[place] = one
         return said
 
 
-def learn(samples: Sequence[Sample], look: Callable[[Sample], View], background: int | None, seed: int) -> Detector:
+def learn(
+    samples: Sequence[Sample], evidence_of: Callable[[Sample], Evidence], background: int | None, seed: int
+) -> Detector:
     """Plants errors in the labels of `samples` (up to 400 of them, evenly chosen at random) and learns from them."""
     rng = np.random.default_rng((seed, 11))
     chosen = [samples[place] for place in np.sort(rng.permutation(len(samples))[:_MOST_IMAGES])]
-    copies = max(1, -(-_LEAST_PLANTED // (len(KINDS) * len(chosen))))
+    copies = max(1, -(-LEAST_PLANTED // (len(KINDS) * len(chosen))))
     donors = [
         thing
         for place in rng.permutation(len(chosen))[:_DONORS]
-        for thing in things(look(chosen[place]).label, background)[:3]
+        for thing in things(evidence_of(chosen[place]).label, background)[:3]
     ]
 
     def make(place: int) -> Examples:
-        return examples(look(chosen[place]), donors, background, copies, (seed, 12, place))
+        return examples(evidence_of(chosen[place]), donors, background, copies, (seed, 12, place))
 
     found: list[Examples] = []
     with progress("planting errors", len(chosen)) as advance:
@@ -109,13 +115,15 @@ def learn(samples: Sequence[Sample], look: Callable[[Sample], View], background:
             advance(len(found))
     part = rng.permutation(len(chosen)) % min(_FOLDS, len(chosen))
     parts = {sample.name: int(place) for sample, place in zip(chosen, part, strict=True)}
-    first = Detector(_fit(found, part, np.zeros(len(found), np.bool_)), parts)
+    first = Detector(fit_classifiers(found, part, np.zeros(len(found), np.bool_)), parts)
     said = first.judge([sample.name for sample in chosen], [one.features[one.kinds == 0] for one in found])
     worst = np.array([(1 - one[:, 0]).max(initial=0.0) for one in said])
-    return Detector(_fit(found, part, worst > np.quantile(worst, 1 - _SET_ASIDE)), parts)
+    return Detector(fit_classifiers(found, part, worst > np.quantile(worst, 1 - _SET_ASIDE)), parts)
 
 
-def _fit(found: Sequence[Examples], part: npt.NDArray[np.int64], aside: npt.NDArray[np.bool_]) -> list[list[Any]]:
+def fit_classifiers(
+    found: Sequence[Examples], part: npt.NDArray[np.int64], aside: npt.NDArray[np.bool_]
+) -> list[list[Any]]:
     """For each part, classifiers that have learnt from the others, without the images that are set aside."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -131,10 +139,10 @@ def _fit(found: Sequence[Examples], part: npt.NDArray[np.int64], aside: npt.NDAr
         weight = (shares / np.maximum(counts, 1))[kind] * len(kind)
         classifiers.append(
             [
-                HistGradientBoostingClassifier(**_TREES, random_state=voter).fit(
+                HistGradientBoostingClassifier(**TREES, random_state=voter).fit(
                     features, kind, sample_weight=weight / weight.mean()
                 )
-                for voter in range(_VOTERS)
+                for voter in range(VOTERS)
             ]
         )
     return classifiers

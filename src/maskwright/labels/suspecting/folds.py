@@ -2,7 +2,7 @@
 
 The samples are divided into folds, stratified by class and with equal images together. For each fold a small model is
 trained on all others, and predicts it. What is said of an image is kept as one small picture, so memory does not grow
-with their number, and work that was stopped goes on where it was.
+with their number, and work that was stopped is resumed.
 
     FOLDER/folds.json               the fold of each sample, and why others are left out
     FOLDER/fold-1/ …                the trainings, as run folders
@@ -29,12 +29,12 @@ from maskwright.core.geometry import Geometry
 from maskwright.core.masks import grey_png
 from maskwright.core.sample import Sample, read_grey
 from maskwright.data.splitting import propose
-from maskwright.errors import ConfigError, DataError, Interrupted, argument
+from maskwright.errors import DataError, Interrupted, argument
+from maskwright.labels.suspecting.trainings import NEVER, train_one_of
 from maskwright.run import Run
 
 Floats = npt.NDArray[np.float32]
 _BATCH = 16
-_NEVER = 10**9  # iterations between evaluations: no checkpoint is chosen by the labels that are in doubt
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Folds:
     left_out: list[str]
 
 
-def divide(dataset: Dataset, folds: int, seed: int) -> Folds:
+def divide_into_folds(dataset: Dataset, folds: int, seed: int) -> Folds:
     """Divides the labelled samples into so many folds, or as many as there are images. DataError for fewer than two."""
     labelled = tuple(sample for sample in dataset.samples if sample.labelled and sample.status != "exclude")
     folds = min(folds, len(labelled))
@@ -61,7 +61,7 @@ def divide(dataset: Dataset, folds: int, seed: int) -> Folds:
 
 
 @dataclass(frozen=True)
-class Predicted:
+class OutOfFold:
     """The out-of-fold probabilities in a folder. `geometry` is the way of images and masks to the model's size."""
 
     folder: Path
@@ -102,10 +102,10 @@ def _file(folder: Path, name: str) -> Path:
 
 def predict_out_of_fold(
     dataset: Dataset, config: RunConfig, folder: Path, *, folds: int, seed: int, seconds: float | None
-) -> Predicted:
+) -> OutOfFold:
     """Trains and predicts what is not in `folder` yet. With `seconds` the first training has an equal part of that wall
-    time, else the length that `config` says; the others make as many iterations in the same way, so that all models are
-    alike.
+    time, else the length that `config` says; the others make as many iterations in the same way, so that all models can
+    be compared.
 
     Raises Interrupted when it is stopped, with all that was done kept.
     """
@@ -113,24 +113,24 @@ def predict_out_of_fold(
 
     table = folder / "folds.json"
     if not table.exists():
-        parts = divide(dataset, folds, seed)
+        parts = divide_into_folds(dataset, folds, seed)
         atomic_write_json(table, {"names": parts.names, "left_out": parts.left_out})
     stored = read_json(table)
     names = stored["names"]
     runs: list[Run] = []
     for number in range(len(names)):
         own, part = (_like(runs[0]), None) if runs else (config, seconds / len(names) if seconds else None)
-        run = _train(own, dataset, names, number, folder / f"fold-{number + 1}", part)
+        run = train_fold(own, dataset, names, number, folder / f"fold-{number + 1}", part)
         held_out = [sample for sample in dataset.samples if sample.name in set(names[number])]
         missing = [sample for sample in held_out if not _file(folder, sample.name).exists()]
         if missing:
             segmenter = load_segmenter(run.best, run.info()["device"])
-            _predict(dataset, missing, segmenter, folder, f"fold {number + 1} of {len(names)}")
+            predict_samples(dataset, missing, segmenter, folder, f"fold {number + 1} of {len(names)}")
         runs.append(run)
     usable = {name for part in names for name in part}
     size = config.data.image_size
     geometry = Geometry((size[0], size[1]), config.data.keep_ratio, config.data.resample)
-    return Predicted(
+    return OutOfFold(
         folder,
         dataset,
         [sample for sample in dataset.samples if sample.name in usable],
@@ -147,7 +147,7 @@ def _like(first: Run) -> RunConfig:
     return config.model_copy(update={"train": config.train.model_copy(update=length)})
 
 
-def _train(
+def train_fold(
     config: RunConfig,
     dataset: Dataset,
     names: Sequence[Sequence[str]],
@@ -155,29 +155,21 @@ def _train(
     folder: Path,
     seconds: float | None,
 ) -> Run:
-    from maskwright.training.train import resume, train_part
-
-    run = Run(folder)
-    if run.info_file.is_file():
-        return run if run.finished else resume(run)
-    changed: dict[str, Any] = {"evaluate_every": _NEVER}
+    """The finished run in `folder` that has learnt from all parts in `names` but that with this number, from 0; with
+    `seconds` it is as long as that, else as `config` says."""
+    if Run(folder).finished is None:
+        say(f"fold {number + 1} of {len(names)}")
+    changed: dict[str, Any] = {"evaluate_every": NEVER}
     if seconds is not None:
         changed |= {"budget": f"{seconds:.2f}s", "iterations": None, "epochs": None}
-    say(f"fold {number + 1} of {len(names)}")
     own = config.model_copy(update={"train": config.train.model_copy(update=changed), "seed": config.seed + number})
     others = [name for place, part in enumerate(names) if place != number for name in part]
-    try:
-        return train_part(own, out=folder, splits=(others, list(names[number])))
-    except ConfigError as error:
-        if seconds is None or not error.problems[0].startswith("train.budget"):
-            raise
-        raise ConfigError(
-            f"{argument('budget')}: too short for {len(names)} trainings ({error.problems[0]}); give "
-            f"more, or ask for fewer {argument('folds')}"
-        ) from None
+    return train_one_of(len(names), argument("folds"), own, folder, (others, list(names[number])))
 
 
-def _predict(dataset: Dataset, samples: Sequence[Sample], segmenter: object, folder: Path, what: str) -> None:
+def predict_samples(dataset: Dataset, samples: Sequence[Sample], segmenter: object, folder: Path, what: str) -> None:
+    """Stores the probabilities of `samples` in `folder`; `what` stands on the progress bar. Raises Interrupted when it
+    is stopped, with all that was done kept."""
     with graceful() as stop, progress(f"predicting {what}", len(samples)) as advance:
         for done in range(0, len(samples), _BATCH):
             chosen = samples[done : done + _BATCH]

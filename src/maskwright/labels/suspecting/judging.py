@@ -23,11 +23,11 @@ from maskwright.core.masks import grey_png, mask_png
 from maskwright.core.sample import Sample
 from maskwright.labels.suspecting.candidates import Candidate, feature_rows, of_label
 from maskwright.labels.suspecting.detector import Detector
-from maskwright.labels.suspecting.folds import Predicted
+from maskwright.labels.suspecting.evidence import Evidence, evidence_reader
+from maskwright.labels.suspecting.folds import OutOfFold
 from maskwright.labels.suspecting.planting import KINDS
 from maskwright.labels.suspecting.proposals import at_size, redraw, snapping_gain, worth_snapping
-from maskwright.labels.suspecting.results import LIKELY, Ranked, Suspect
-from maskwright.labels.suspecting.view import View, viewer
+from maskwright.labels.suspecting.results import LIKELY, Suspect, SuspectSample
 
 Doubles = npt.NDArray[np.float64]
 _ROUNDS = 100
@@ -42,18 +42,18 @@ class Judged:
     `wrong`: the estimated share of candidates that are wrong."""
 
     suspects: list[Suspect]
-    samples: list[Ranked]
+    samples: list[SuspectSample]
     snapped: bool
     wrong: float
 
 
-def judge(predicted: Predicted, detector: Detector, background: int | None, folder: Path) -> Judged:
+def judge(predicted: OutOfFold, detector: Detector, background: int | None, folder: Path) -> Judged:
     """Judges every sample; writes `proposals/` and `changes/` of those with a suspect and `trust/` of all
     into `folder`."""
-    look, samples = viewer(predicted), predicted.samples
+    evidence_of, samples = evidence_reader(predicted), predicted.samples
 
     def measure(sample: Sample) -> npt.NDArray[np.float32]:
-        return feature_rows(look(sample).candidates(background))
+        return feature_rows(evidence_of(sample).candidates(background))
 
     rows: list[npt.NDArray[np.float32]] = []
     with progress("judging", len(samples)) as advance:
@@ -64,17 +64,23 @@ def judge(predicted: Predicted, detector: Detector, background: int | None, fold
     share = share_wrong(1 - np.concatenate([one[:, 0] for one in said]))
     scores = [at_share(1 - one[:, 0], share) for one in said]
     clean = [sample for sample, one in zip(samples, scores, strict=True) if len(one) and one.max() < LIKELY]
-    snapped = _snapping_helps(look, clean)
+    snapped = _snapping_helps(evidence_of, clean)
 
-    def tell(place: int) -> tuple[list[Suspect], Ranked]:
-        return _tell(
-            predicted.dataset, look(samples[place]), background, scores[place], said[place][:, 1:], snapped, folder
+    def judge_at(place: int) -> tuple[list[Suspect], SuspectSample]:
+        return judge_sample(
+            predicted.dataset,
+            evidence_of(samples[place]),
+            background,
+            scores[place],
+            said[place][:, 1:],
+            snapped,
+            folder,
         )
 
     suspects: list[Suspect] = []
-    ranked: list[Ranked] = []
+    ranked: list[SuspectSample] = []
     with progress("proposing", len(samples)) as advance:
-        for found, row in in_order(tell, range(len(samples)), worker_count()):
+        for found, row in in_order(judge_at, range(len(samples)), worker_count()):
             suspects += found
             ranked.append(row)
             advance(len(ranked))
@@ -97,43 +103,52 @@ def at_share(chances: Doubles, share: float) -> Doubles:
     return np.asarray(wrong / np.maximum(wrong + right, 1e-12))
 
 
-def _snapping_helps(look: Callable[[Sample], View], samples: Sequence[Sample]) -> bool:
+def _snapping_helps(evidence_of: Callable[[Sample], Evidence], samples: Sequence[Sample]) -> bool:
     chosen = [samples[place] for place in np.unique(np.linspace(0, len(samples) - 1, _MEASURED).astype(int)) if samples]
 
     def gain(sample: Sample) -> float | None:
-        view = look(sample)
-        return snapping_gain(view.image, view.mask, view.probabilities)
+        evidence = evidence_of(sample)
+        return snapping_gain(evidence.image, evidence.mask, evidence.probabilities)
 
     return worth_snapping([one for one in in_order(gain, chosen, worker_count()) if one is not None])
 
 
-def _tell(
-    dataset: Dataset, view: View, background: int | None, scores: Doubles, kinds: Doubles, snapped: bool, folder: Path
-) -> tuple[list[Suspect], Ranked]:
-    """scores (M,), kinds (M, kinds): of the candidates of the view."""
-    sample, found = view.sample, view.candidates(background)
-    trust = np.rint(255 * (1 - _doubt(view, found, scores))).astype(np.uint8)
+def judge_sample(
+    dataset: Dataset,
+    evidence: Evidence,
+    background: int | None,
+    scores: Doubles,
+    kinds: Doubles,
+    snapped: bool,
+    folder: Path,
+) -> tuple[list[Suspect], SuspectSample]:
+    """The suspects of a sample, with their proposals in `folder`, and how wrong it is as a whole. scores (M,), kinds
+    (M, kinds): of the candidates of the evidence."""
+    sample, found = evidence.sample, evidence.candidates(background)
+    trust = np.rint(255 * (1 - _doubt(evidence, found, scores))).astype(np.uint8)
     atomic_write_bytes(folder / "trust" / f"{sample.name}.png", grey_png(trust))
-    chosen = [*_distinct(found, scores, view.label.shape)]
+    chosen = [*_distinct(found, scores, evidence.label.shape)]
     suspects = []
     if chosen:
-        large = at_size(view.probabilities, view.mask.shape, view.image if snapped else None)
+        large = at_size(evidence.probabilities, evidence.mask.shape, evidence.image if snapped else None)
         suspects = _propose(
-            dataset, view, large, [(found[place], float(scores[place]), kinds[place]) for place in chosen], folder
+            dataset, evidence, large, [(found[place], float(scores[place]), kinds[place]) for place in chosen], folder
         )
-    return suspects, Ranked(sample.name, sample.split, float(scores.max(initial=0.0)), _unlikely(view), len(suspects))
+    return suspects, SuspectSample(
+        sample.name, sample.split, float(scores.max(initial=0.0)), _unlikely(evidence), len(suspects)
+    )
 
 
-def _unlikely(view: View) -> float:
+def _unlikely(evidence: Evidence) -> float:
     """The expected share of wrong pixels: by what the models say of each pixel's label, without its image's score."""
-    known = view.label != IGNORE
-    return float((1 - of_label(view.label, view.probabilities)[known]).mean()) if known.any() else 0.0
+    known = evidence.label != IGNORE
+    return float((1 - of_label(evidence.label, evidence.probabilities)[known]).mean()) if known.any() else 0.0
 
 
-def _doubt(view: View, found: Sequence[Candidate], scores: Doubles) -> npt.NDArray[np.float32]:
+def _doubt(evidence: Evidence, found: Sequence[Candidate], scores: Doubles) -> npt.NDArray[np.float32]:
     """(h, w) 0..1: how likely each pixel's label is wrong: the score of its candidate, where label and prediction
     differ."""
-    doubt = np.zeros(view.label.shape, np.float32)
+    doubt = np.zeros(evidence.label.shape, np.float32)
     for candidate, score in zip(found, scores, strict=True):
         part = doubt[candidate.window]
         np.maximum(part, candidate.differing * np.float32(score), out=part)
@@ -141,7 +156,7 @@ def _doubt(view: View, found: Sequence[Candidate], scores: Doubles) -> npt.NDArr
 
 
 def _distinct(found: Sequence[Candidate], scores: Doubles, size: tuple[int, ...]) -> Iterator[int]:
-    """The places of suspects, the likeliest first; of those about the same pixels only the first."""
+    """The places of suspects, the most likely first; of those about the same pixels only the first."""
     taken = np.zeros(size, np.bool_)
     for place in np.argsort(-scores, kind="stable").tolist():
         differing, window = found[place].differing, found[place].window
@@ -155,18 +170,18 @@ def _distinct(found: Sequence[Candidate], scores: Doubles, size: tuple[int, ...]
 
 def _propose(
     dataset: Dataset,
-    view: View,
+    evidence: Evidence,
     large: npt.NDArray[np.float32],
     chosen: Sequence[tuple[Candidate, float, Doubles]],
     folder: Path,
 ) -> list[Suspect]:
     """Suspects with their proposals; `changes` of the image holds the number of the suspect that changes a pixel."""
-    sample, mask = view.sample, view.mask
+    sample, mask = evidence.sample, evidence.mask
     names, predicted = dataset.classes.names, large.argmax(0).astype(np.uint8)
     proposal, changes = mask.copy(), np.zeros(mask.shape, np.uint8)
     suspects: list[Suspect] = []
     for candidate, score, kinds in chosen[:_MOST]:
-        changed = redraw(mask, predicted, candidate, view.label.shape) & (changes == 0)
+        changed = redraw(mask, predicted, candidate, evidence.label.shape) & (changes == 0)
         if not changed.any():
             continue
         proposal[changed] = predicted[changed]

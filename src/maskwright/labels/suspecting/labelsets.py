@@ -1,4 +1,5 @@
-"""Several label sets of the same images: how far they agree, and which of two labels models that saw neither believe.
+"""Several label sets of the same images: how far they agree, and with which of two labels models agree that saw
+neither.
 
 The models learn from the labels in one of the sets, which gives that set an advantage: what it does wrong everywhere
 looks right to them.
@@ -16,7 +17,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.errors import DataError
 from maskwright.evaluation.metrics import confusion_matrix, mIoU
 from maskwright.labels.suspecting.candidates import of_label
-from maskwright.labels.suspecting.folds import Predicted
+from maskwright.labels.suspecting.folds import OutOfFold
 
 _WORST = 20
 _UNDECIDED = 0.02  # mean probability by which one of two labels must be likelier, where they differ
@@ -36,10 +37,10 @@ def require_same(own: Dataset, other: Dataset, name: str) -> None:
         )
 
 
-def compare_labels(predicted: Predicted, other: Dataset, name: str) -> dict[str, Any]:
+def compare_labels(predicted: OutOfFold, other: Dataset, name: str) -> dict[str, Any]:
     """Compares the labels with those of `other`, over the samples that both have, in the pixels that neither ignores:
-    `agreement` is the mIoU of the two, `preferred` counts the samples by which label the models believe where the two
-    differ, `worst` are the samples that agree least. DataError for what `require_same` refuses."""
+    `agreement` is the mIoU of the two, `preferred` counts the samples by the label that the models agree with where
+    the two differ, `worst` are the samples that agree least. DataError for what `require_same` refuses."""
     own, classes = predicted.dataset, len(predicted.dataset.classes)
     require_same(own, other, name)
     others = {sample.name: sample for sample in other.samples if sample.labelled}
@@ -64,7 +65,7 @@ def compare_labels(predicted: Predicted, other: Dataset, name: str) -> dict[str,
                 {
                     "sample": sample.name,
                     "agreement": float(mIoU(matrix)),
-                    "preferred": _preferred(predicted, sample, first, second),
+                    "preferred": preferred_label(predicted, sample, first, second),
                 }
             )
             advance(done)
@@ -79,7 +80,9 @@ def compare_labels(predicted: Predicted, other: Dataset, name: str) -> dict[str,
     }
 
 
-def _preferred(predicted: Predicted, sample: Any, first: Any, second: Any) -> str:
+def preferred_label(predicted: OutOfFold, sample: Any, first: Any, second: Any) -> str:
+    """Which of two labels (H, W) of a sample the models agree with where they differ: "this" (`first`), "other" or
+    "undecided"."""
     probabilities = predicted.read(sample)
     height, width = predicted.geometry.inner(first.shape)
     one, two = (predicted.geometry.mask(mask)[:height, :width] for mask in (first, second))

@@ -1,7 +1,7 @@
 """Label errors made on purpose: one object of a mask is drawn wrong, in one of seven ways, by a known amount.
 
 What a hurried annotator does. The planted masks teach the detector what an error looks like in this very dataset, and
-tell by the self-test how well it finds them. An object is a connected region of a class other than the background.
+show in the self-test how well it finds them. An object is a connected region of a class other than the background.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ KINDS: dict[str, str] = {
     "hallucinated": "an object is labelled where there is none",
     "swollen": "an object is drawn too large",
     "shrunk": "an object is drawn too small, or without a part",
-    "shifted": "an object is drawn beside its place",
-    "wrong_class": "an object is given another class; of two classes, each is taken for the other",
+    "shifted": "an object is drawn next to its place",
+    "wrong_class": "an object has the wrong class; with two classes, the two are swapped",
     "coarse_blob": "an object is drawn as a blob: an ellipse, a box or a few corners",
 }
 # IoU of the object drawn wrong with the right one, where its place is kept: less would not be believed, more not be
@@ -47,8 +47,8 @@ class Thing:
 
 
 def things(mask: Mask, background: int | None) -> list[Thing]:
-    """The objects of a mask (H, W) that are large enough to be worth a look, the largest first. Where there is no
-    `background`, every region is one."""
+    """The objects of a mask (H, W) that are large enough to matter, the largest first. Where there is no `background`,
+    every region is one."""
     regions = mask.astype(np.uint16) + 1
     regions[mask == IGNORE] = 0
     if background is not None:
@@ -100,7 +100,7 @@ def _kept_ignored(mask: Mask, drawn: npt.NDArray[np.generic]) -> Mask | None:
 
 
 def without(mask: Mask, removed: Bools, background: int | None) -> Mask:
-    """The mask with `removed` pixels, all of one class, taken over by what lies around them: the background where that
+    """The mask with `removed` pixels, all of one class, given to what lies around them: the background where that
     touches them, else the nearest label of another class."""
     other = (mask != IGNORE) & (mask != mask[removed].max(initial=0))
     rim = cv2.dilate(removed.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & other

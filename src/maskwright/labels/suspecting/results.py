@@ -1,15 +1,20 @@
-"""What `suspects` has found: regions, samples, and how they are told."""
+"""What `suspects` has found: regions and samples."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from maskwright.base.display import Result, data_frame
 from maskwright.core.classes import ClassTree
 from maskwright.core.findings import Finding, Severity, summarise
 from maskwright.labels.suspecting.planting import KINDS
+from maskwright.labels.suspecting.text import suspects_text
+
+if TYPE_CHECKING:
+    import pandas
 
 # From here on a region is a suspect, and a warning.
 LIKELY, SURE = 0.5, 0.9
@@ -28,7 +33,7 @@ FIXES = {
 class Suspect:
     """A region whose label is likely wrong; `number` is its place in its sample, from 1.
 
-    `score` is how likely, 0..1; `kinds` are the shares of it by kind, `kind` the likeliest. `region` is (x, y, width,
+    `score` is how likely, 0..1; `kinds` are the shares of it by kind, `kind` the most likely. `region` is (x, y, width,
     height) in pixels of the stored image; `labelled` and `proposed` are the classes that most pixels in doubt have and
     would get; `error_pixels` estimates how many pixels are wrong. `confidence` is that of the proposal, 0..1.
     """
@@ -64,13 +69,28 @@ class Suspect:
             f"label.{self.kind}", severity, message, FIXES[self.kind], self.sample, self.split, self.region, evidence
         )
 
+    def row(self) -> dict[str, object]:
+        """Of a table: a value for each of `SUSPECT_COLUMNS`."""
+        box = dict(zip(("x", "y", "width", "height"), self.region, strict=True))
+        kinds = {f"share_{kind}": self.kinds.get(kind, 0.0) for kind in KINDS}
+        own = {name: value for name, value in vars(self).items() if name not in ("region", "kinds")}
+        return own | box | kinds
+
     def to_dict(self) -> dict[str, Any]:
         """The finding with its `score` and `kind`."""
         return self.finding().to_dict() | {"score": self.score, "kind": self.kind}
 
 
+# Of a table of suspects.
+SUSPECT_COLUMNS = [
+    *(one.name for one in fields(Suspect) if one.name not in ("region", "kinds")),
+    *("x", "y", "width", "height"),
+    *(f"share_{kind}" for kind in KINDS),
+]
+
+
 @dataclass(frozen=True)
-class Ranked:
+class SuspectSample:
     """A sample: how likely a label in it is wrong, 0..1; the estimated share of its pixels that are; how many of its
     regions are suspects."""
 
@@ -90,8 +110,8 @@ class FoldFacts:
     mIoU: float
 
 
-@dataclass(frozen=True)
-class SuspectsResult:
+@dataclass(frozen=True, repr=False)
+class SuspectsResult(Result):
     """Suspects and samples, worst first. `root` is the dataset as it was given, `version` its content version; `folder`
     holds `suspects.json`, `index.html`, `probabilities/`, `proposals/`, `changes/` and `trust/`; `notes` say what the
     numbers do not; with `keep_ratio` the probabilities have the aspect ratio of their images and are padded at the
@@ -103,7 +123,7 @@ class SuspectsResult:
     classes: ClassTree
     version: str
     suspects: list[Suspect]
-    samples: list[Ranked]
+    samples: list[SuspectSample]
     folds: list[FoldFacts]
     notes: list[str]
     self_test: dict[str, Any] | None = None
@@ -114,6 +134,29 @@ class SuspectsResult:
     def page(self) -> Path:
         """The page that shows the worst of them."""
         return self.folder / "index.html"
+
+    def facts(self) -> dict[str, object]:
+        """See `Display`."""
+        return {
+            "dataset": self.name,
+            "samples": len(self.samples),
+            "suspect samples": sum(one.suspects > 0 for one in self.samples),
+            "suspect regions": len(self.suspects),
+            "folder": str(self.folder),
+        }
+
+    def human(self) -> str:
+        """Text for a terminal."""
+        return suspects_text(self)
+
+    def to_pandas(self, rows: Literal["suspects", "samples"] = "suspects") -> pandas.DataFrame:
+        """A table with a row for each suspect region or for each sample, most likely wrong first. The box of a region
+        has the columns x, y, width and height, and each kind of error has a column with its share. SetupError without
+        pandas."""
+        if rows == "samples":
+            columns = [one.name for one in fields(SuspectSample)]
+            return data_frame(asdict(one) for one in self.samples).reindex(columns=columns)
+        return data_frame(one.row() for one in self.suspects).reindex(columns=SUSPECT_COLUMNS)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `suspects`."""
@@ -168,7 +211,7 @@ class SuspectsResult:
             ClassTree.from_dict(described["classes"]),
             described["version"],
             suspects,
-            [Ranked(**row) for row in data["samples"]],
+            [SuspectSample(**row) for row in data["samples"]],
             [FoldFacts(**row) for row in data["folds"]],
             data["notes"],
             data["self_test"],

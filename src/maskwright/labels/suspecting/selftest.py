@@ -20,14 +20,14 @@ from maskwright.evaluation.metrics import confusion_matrix, mIoU
 from maskwright.labels.suspecting.applying import repaired
 from maskwright.labels.suspecting.candidates import softmin
 from maskwright.labels.suspecting.copies import planted_copy
-from maskwright.labels.suspecting.folds import Predicted
+from maskwright.labels.suspecting.evidence import evidence_reader
+from maskwright.labels.suspecting.folds import OutOfFold
 from maskwright.labels.suspecting.judging import Judged
 from maskwright.labels.suspecting.planting import KINDS, plant, things
 from maskwright.labels.suspecting.results import SURE, Suspect
-from maskwright.labels.suspecting.view import viewer
 
 # Trains on a dataset and judges it, in a folder.
-Search = Callable[[Dataset, Path], tuple[Predicted, Judged]]
+Search = Callable[[Dataset, Path], tuple[OutOfFold, Judged]]
 
 _SHARE = 0.1
 _DONORS = 60
@@ -43,9 +43,9 @@ def self_test(
 
     `precision`: share of planted masks among the first k samples; `kinds`: by kind the number planted, the average
     precision of the samples with that kind against those without any, and the share that has a suspect;
-    `average_precision` of all; `baselines`: the same by `softmin` alone; `proposals`: all taken over, of the suspects
-    of planted masks, the share that is better and worse for it, and the mean mIoU before and after; `clean`: masks
-    without a planted error that are worse if all proposals are taken over. Judged by the labels as they are.
+    `average_precision` of all; `baselines`: the same by `softmin` alone; `proposals`: all applied, of the suspects of
+    planted masks, the share that is better and worse for it, and the mean mIoU before and after; `clean`: masks
+    without a planted error that are worse if all proposals are applied. Judged by the labels as they are.
     """
     planted = plant_copy(data, dataset, background, seed, folder)
     copy = load_dataset(folder / "data")
@@ -85,29 +85,29 @@ def plant_copy(data: Path, dataset: Dataset, background: int | None, seed: int, 
     return planted
 
 
-def measured(dataset: Dataset, predicted: Predicted, found: Judged, planted: dict[str, str]) -> dict[str, Any]:
+def measured(dataset: Dataset, predicted: OutOfFold, found: Judged, planted: dict[str, str]) -> dict[str, Any]:
     """What `self_test` reports; `dataset` holds the labels without planted errors."""
     rows = {row.sample: row for row in found.samples}
     names = [sample.name for sample in predicted.samples]
     kinds = np.array([planted.get(name, "") for name in names])
-    look = viewer(predicted)
+    evidence_of = evidence_reader(predicted)
     agreement = []
     for sample in predicted.samples:
-        view = look(sample)
-        agreement.append(-softmin(view.label, view.probabilities))
-    own = scored(np.array([rows[name].score for name in names]), kinds)
+        evidence = evidence_of(sample)
+        agreement.append(-softmin(evidence.label, evidence.probabilities))
+    own = ranking_scores(np.array([rows[name].score for name in names]), kinds)
     for kind, values in own["kinds"].items():
         has = [rows[name].suspects > 0 for name, one in zip(names, kinds, strict=True) if one == kind]
         values["recalled"] = float(np.mean(has))
     return own | {
         "planted": len(planted),
-        "baselines": {"softmin": scored(np.array(agreement), kinds)},
+        "baselines": {"softmin": ranking_scores(np.array(agreement), kinds)},
         **_repairs(dataset, predicted, found.suspects, planted),
         "sure": _repairs(dataset, predicted, [one for one in found.suspects if one.confidence >= SURE], planted),
     }
 
 
-def scored(scores: npt.NDArray[np.float64], kinds: npt.NDArray[np.str_]) -> dict[str, Any]:
+def ranking_scores(scores: npt.NDArray[np.float64], kinds: npt.NDArray[np.str_]) -> dict[str, Any]:
     """How well scores (N,) rank samples with a planted error: `kinds` (N,), "" for none. Ties keep their order."""
     from sklearn.metrics import average_precision_score
 
@@ -129,9 +129,9 @@ def scored(scores: npt.NDArray[np.float64], kinds: npt.NDArray[np.str_]) -> dict
 
 
 def _repairs(
-    dataset: Dataset, predicted: Predicted, suspects: Sequence[Suspect], planted: dict[str, str]
+    dataset: Dataset, predicted: OutOfFold, suspects: Sequence[Suspect], planted: dict[str, str]
 ) -> dict[str, Any]:
-    """What taking over these proposals does to the masks."""
+    """What applying these proposals does to the masks."""
     numbers: dict[str, list[int]] = {}
     for one in suspects:
         numbers.setdefault(one.sample, []).append(one.number)

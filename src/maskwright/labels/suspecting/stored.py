@@ -1,4 +1,4 @@
-"""What `suspects` has left in a folder, for the verbs that go on from there."""
+"""The output folder of `suspects`, for the verbs that need it."""
 
 from __future__ import annotations
 

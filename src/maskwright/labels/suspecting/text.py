@@ -1,4 +1,4 @@
-"""Suspects as text for a terminal, and a self-test in words, for the page too."""
+"""Suspects as text for a terminal, and the facts of a self-test, for the page too."""
 
 from __future__ import annotations
 
@@ -7,58 +7,56 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from maskwright.base.texts import percent, table
+from maskwright.base.texts import percent, plural, table
 from maskwright.errors import one_line
 
 if TYPE_CHECKING:
-    from maskwright.labels.suspecting.results import Ranked, SuspectsResult
+    from maskwright.labels.suspecting.results import SuspectSample, SuspectsResult
 
 _SAMPLES = 10
+_WHICH = {"this": "these labels", "other": "the others", "undecided": "neither"}
 
 
-def human(result: SuspectsResult) -> str:
+def suspects_text(result: SuspectsResult) -> str:
     """The head of the ranking, counts by kind, the self-test, notes, where the rest is, and what to do next."""
     found = [row for row in result.samples if row.suspects]
-    lines = [headline(result)]
+    lines = [_headline(result)]
     if found:
-        kinds = {one.sample: one.kind for one in reversed(result.suspects)}  # of the likeliest suspect of each
+        kinds = {one.sample: one.kind for one in reversed(result.suspects)}  # of the most likely error in each
         lines += table(
             [
-                ["sample", "score", "kind", "wrong pixels", "suspects", "split"],
+                ["sample", "score", "likely error", "wrong pixels", "suspect regions", "split"],
                 *(_row(row, kinds.get(row.sample, "")) for row in found[:_SAMPLES]),
             ]
         )
         lines += [f"  and {len(found) - _SAMPLES:,} more"] * (len(found) > _SAMPLES)
         counts = Counter(_words(one.kind) for one in result.suspects).most_common()
-        lines.append("kinds: " + ", ".join(f"{count:,} {kind}" for kind, count in counts))
+        lines.append("errors by kind: " + ", ".join(f"{count:,} {kind}" for kind, count in counts))
     if result.self_test is not None:
         lines += _self_test(result.self_test)
     for labels in result.label_sets:
-        preferred = ", ".join(f"{count:,} {which}" for which, count in labels["preferred"].items())
+        preferred = ", ".join(f"{count:,} {_WHICH[which]}" for which, count in labels["preferred"].items())
         lines.append(
-            f"beside {labels['name']}: {labels['samples']:,} samples, mIoU {_number(labels['agreement'])} "
-            f"between the two; preferred labels: {preferred}"
+            f"compared with {labels['name']}: {plural(labels['samples'], 'sample')}, mIoU "
+            f"{_number(labels['agreement'])} between the two; where they differ, the models agree with: {preferred}"
         )
     lines += [f"note: {note}" for note in result.notes]
-    lines.append(f"written: {result.folder} (index.html shows the worst, suspects.json names all)")
+    lines.append(f"written: {result.folder} (index.html shows the most likely errors, suspects.json lists all)")
     if found:
         apply, undo = commands(result)
-        lines.append(f"next: look at index.html; `{apply}` takes over the surest proposals, `{undo}` takes that back")
+        lines.append(f"next: open index.html; `{apply}` applies proposals of high confidence, `{undo}` undoes it")
     return "\n".join(map(one_line, lines))
 
 
-def headline(result: SuspectsResult) -> str:
-    """How many samples hold a suspect."""
+def _headline(result: SuspectsResult) -> str:
+    """How many samples have suspect regions."""
     found = sum(row.suspects > 0 for row in result.samples)
-    regions = f", {_counted(len(result.suspects), 'region')}" if found else ""
-    return (
-        f"{result.name}: {found:,} of {_counted(len(result.samples), 'sample')} "
-        f"{'holds' if found == 1 else 'hold'} a suspect{regions}"
-    )
+    regions = f", {plural(len(result.suspects), 'region')}" if found else ""
+    return f"{result.name}: {found:,} of {plural(len(result.samples), 'sample')} suspect{regions}"
 
 
 def commands(result: SuspectsResult) -> tuple[str, str]:
-    """What takes the surest proposals over as edits, and what takes these back."""
+    """What applies the proposals of the highest confidence as edits, and what undoes these."""
     folder = shlex.quote(str(result.root))
     return f"maskwright suspects {folder} --apply --min-confidence 0.9", f"maskwright edits {folder} --undo"
 
@@ -73,34 +71,35 @@ def self_test_facts(test: dict[str, Any]) -> list[str]:
     }
     facts = []
     if own is not None:
-        beside = ", ".join(f"{value:.3f} by {name}" for name, value in others.items())
+        others_text = ", ".join(f"{value:.3f} by {name}" for name, value in others.items())
         better = not others or own > max(others.values())
         facts.append(
             f"average precision {own:.3f}"
-            + f", beside {beside}" * bool(others)
-            + ": no better than that, so do not rely on the ranking" * (not better)
+            + f", compared with {others_text}" * bool(others)
+            + ": not better, so do not rely on the ranking" * (not better)
         )
     shares = ", ".join(f"{percent(share)} of {k}" for k, share in test.get("precision", {}).items())
-    facts += [f"planted errors among the first: {shares}"] * bool(shares)
-    for which, part in (("all proposals", test), ("the surest proposals", test.get("sure", {}))):
+    facts += [f"share with a planted error among the first: {shares}"] * bool(shares)
+    for which, part in (("all proposals", test), ("proposals of high confidence", test.get("sure", {}))):
         made, clean = part.get("proposals", {}), part.get("clean", {})
         if made:
             facts.append(
-                f"{which} taken over: of {_counted(made.get('accepted', 0), 'planted mask')} "
+                f"{which} applied: of {plural(made.get('accepted', 0), 'planted mask')} "
                 f"{percent(made.get('helped'))} are better and {percent(made.get('harmed'))} worse; IoU "
                 f"with the right label {_number(made.get('iou_before'))} before, "
                 f"{_number(made.get('iou_after'))} after"
             )
         if clean:
             facts.append(
-                f"{which} taken over: of {_counted(clean.get('masks', 0), 'other mask')} "
-                f"{clean.get('harmed', 0):,} are worse ({percent(clean.get('harm_rate'))})"
+                f"{which} applied: of {plural(clean.get('masks', 0), 'other mask')} "
+                f"{clean.get('harmed', 0):,} {'is' if clean.get('harmed') == 1 else 'are'} worse "
+                f"({percent(clean.get('harm_rate'))})"
             )
     return facts
 
 
 def _self_test(test: dict[str, Any]) -> Iterator[str]:
-    yield f"self-test: {_counted(test.get('planted', 0), 'error')} planted in copies of the masks"
+    yield f"self-test: {plural(test.get('planted', 0), 'error')} planted in copies of the masks"
     yield from (f"  {fact}" for fact in self_test_facts(test))
     yield from table(
         [
@@ -118,7 +117,7 @@ def _self_test(test: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def _row(row: Ranked, kind: str) -> list[str]:
+def _row(row: SuspectSample, kind: str) -> list[str]:
     return [
         row.sample,
         f"{row.score:.3f}",
@@ -131,10 +130,6 @@ def _row(row: Ranked, kind: str) -> list[str]:
 
 def _words(kind: str) -> str:
     return kind.replace("_", " ")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + "s" * (number != 1)
 
 
 def _number(value: float | None) -> str:

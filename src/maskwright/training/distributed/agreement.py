@@ -17,7 +17,7 @@ def require_shareable(config: RunConfig, processes: Processes) -> None:
         more = config.train.batch_size - rest + processes.size
         raise ConfigError(
             f"train.batch_size: {config.train.batch_size} images cannot be shared evenly by {processes.size} "
-            f"processes; `--set train.batch_size={more}`, or another multiple"
+            f"processes; set it to {more}, or another multiple"
         )
     if processes.size > 1 and config.train.compile != "none":
         raise ConfigError("train.compile: a compiled model cannot be shared by several processes; set it to none")

@@ -6,7 +6,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskwright.errors import ConfigError, SetupError
+from maskwright.errors import ConfigError, SetupError, argument
 
 ENCODER = "tu-mobilenetv2_100"
 
@@ -48,13 +48,14 @@ def choose_weights(encoder: str | None, weights: str | None, download: bool) -> 
         return Weights("imagenet", info.name, f"ImageNet weights of {info.name}, just fetched; licence: {info.licence}")
     if weights == "imagenet":
         raise SetupError(
-            f"--weights imagenet: the weights of {info.name} are not on this machine; fetch them with --download"
+            f"{argument('weights')} imagenet: the weights of {info.name} are not on this machine; fetch them with "
+            f"{argument('download')}"
         )
     return Weights(
         "none",
         encoder,
-        f"the ImageNet weights of {info.name} are not on this machine; give a file with "
-        f"--weights, or fetch them with --download: with few images they help a lot (licence: {info.licence})",
+        f"the ImageNet weights of {info.name} are not on this machine; give a file with {argument('weights')}, or "
+        f"fetch them with {argument('download')}: with few images they help a lot (licence: {info.licence})",
     )
 
 
@@ -65,4 +66,4 @@ def encoder_named_by(path: Path) -> str:
     name = path.name.split(".")[0]
     if timm.is_model(name):
         return f"tu-{name}"
-    raise ConfigError(f"--weights {path}: name its encoder with --encoder, such as {ENCODER}")
+    raise ConfigError(f"{argument('weights')} {path}: name its encoder with {argument('encoder')}, such as {ENCODER}")

@@ -1,4 +1,4 @@
-"""View: an image, its label and what models that have not seen it say, at the models' size."""
+"""Evidence: an image, its label and what models that have not seen it say, at the models' size."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy.typing as npt
 from maskwright.core.masks import Mask, Pixels
 from maskwright.core.sample import Sample
 from maskwright.labels.suspecting.candidates import Candidate, candidates, edges
-from maskwright.labels.suspecting.folds import Predicted
+from maskwright.labels.suspecting.folds import OutOfFold
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class View:
+class Evidence:
     """`label` (h, w) class indices, `probabilities` (K, h, w), `edge` (h, w) as in `candidates.edges`; `image`
     (H, W, 3) and `mask` (H, W) as they are stored."""
 
@@ -33,14 +33,14 @@ class View:
         return candidates(self.label, self.probabilities, self.edge, background)
 
 
-def viewer(predicted: Predicted) -> Callable[[Sample], View]:
+def evidence_reader(predicted: OutOfFold) -> Callable[[Sample], Evidence]:
     """Reads a sample of a dataset with its out-of-fold probabilities."""
 
-    def look(sample: Sample) -> View:
+    def evidence_of(sample: Sample) -> Evidence:
         image, mask = predicted.dataset.read(sample)
         probabilities = predicted.read(sample)
         height, width = predicted.geometry.inner(mask.shape)
-        return View(
+        return Evidence(
             sample,
             image,
             mask,
@@ -49,4 +49,4 @@ def viewer(predicted: Predicted) -> Callable[[Sample], View]:
             edges(predicted.geometry.image(image)[:height, :width]),
         )
 
-    return look
+    return evidence_of

@@ -1,0 +1,33 @@
+"""Trainings that are a part of a search for suspects or of a decision: several share a budget, and none of them chooses
+a checkpoint by labels that are in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskwright.config import RunConfig
+from maskwright.errors import ConfigError, argument
+from maskwright.run import Run
+
+# Iterations between evaluations: only the last state is evaluated, so no label chooses a checkpoint.
+NEVER = 10**9
+
+
+def train_one_of(
+    trainings: int, fewer: str, config: RunConfig, out: Path, splits: tuple[Sequence[str], Sequence[str]]
+) -> Run:
+    """One of so many `trainings` that share a budget, on samples and for samples by name, as a finished run in `out`.
+    What was stopped is resumed. ConfigError where the budget is too short: it names the option that makes `fewer` of
+    them."""
+    from maskwright.training.train import train_or_resume
+
+    try:
+        return train_or_resume(config, out=out, splits=splits)
+    except ConfigError as error:
+        if not error.problems[0].startswith("train.budget"):
+            raise
+        raise ConfigError(
+            f"{argument('budget')}: too short for {trainings} trainings ({error.problems[0]}); give more, or ask for "
+            f"fewer {fewer}"
+        ) from None
