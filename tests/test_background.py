@@ -17,7 +17,7 @@ from maskwright.data.convert import convert
 from maskwright.data.opening import init, load_dataset
 from maskwright.errors import ConfigError
 from maskwright.evaluation.explaining import explain
-from maskwright.labels.deciding.simulating import Wrong, _plant
+from maskwright.labels.deciding.simulating import SuspectedError, planted_mask
 from maskwright.labels.suspecting.selftest import plant_copy
 from maskwright.reporting.overlays import full_legend, shrink_mask
 from maskwright.training.plan import plan
@@ -147,7 +147,7 @@ def test_planted_errors_make_objects_into_background(tmp_path):
     rng = np.random.default_rng(3)
     sample = dataset.samples[5]
     mask = dataset.read_mask(sample)
-    drawn = _plant(mask, Wrong("missing", 1.0, 0.05), rng, dataset, mask)
+    drawn = planted_mask(mask, SuspectedError("missing", 1.0, 0.05), rng, dataset, mask)
     gone = drawn != mask
     assert gone.any() and (drawn[gone] == GROUND).all() and {*mask[gone]} <= {CAT, BIRD}
 

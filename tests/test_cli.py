@@ -161,7 +161,7 @@ def test_the_range_test_is_drawn_beside_the_config(tmp_path, capsys):
         (["train", "nowhere.yaml"], 2, "no such file"),
         (["evaluate", "."], 3, "not a run folder"),
         (["resume", "."], 3, "not a run folder"),
-        (["report", "."], 3, "neither a run nor a study"),
+        (["report", "."], 3, "nothing to report on"),
         (["predict", ".", "x.png", "--out", "out"], 3, "not a run folder"),
         (["predict", "x"], 2, "IMAGES"),
         (["study"], 2, "study.yaml"),

@@ -21,7 +21,7 @@ STEPS = re.findall(
 # Tests of the tables, and which of them are about the new rows.
 TESTS = {
     "tests/modeling/losses/test_promises.py": "poly",
-    "tests/data/formats/test_contract.py": "tiff",
+    "tests/data/formats/test_every_writer.py": "tiff",
     "tests/data/auditing/test_checks.py": "name.spaces or ordered_documented",
     "tests/test_docs.py": "reference_is_up_to_date or every_row",
 }

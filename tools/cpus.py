@@ -20,14 +20,11 @@ from pathlib import Path
 HOME = Path(__file__).parent.parent
 CPUINFO = Path("/proc/cpuinfo")
 NUMERIC = [
-    "augment",
-    "comparing/test_inference.py",
-    "losses",
-    "metrics",
-    "models",
-    "optim",
-    "prediction",
-    "suspecting",
+    "evaluation/comparing/test_inference.py",
+    "evaluation/metrics",
+    "inference",
+    "labels/suspecting",
+    "modeling",
     "training",
 ]
 KERNELS = "import torch; print(torch.backends.cpu.get_cpu_capability())"

@@ -220,7 +220,7 @@ def test_limits_and_ignored_pixels_have_one_name_each() -> None:
     """A second constant for the same thing, or its bare number, would one day differ."""
     root = Path(maskwright.__file__).parent
     texts = {path.relative_to(root).as_posix(): path.read_text("utf-8") for path in root.rglob("*.py")}
-    for name, home in (("MAX_PIXELS", "core/limits.py"), ("IGNORE", "core/classes.py")):
+    for name, home in (("MAX_PIXELS", "base/limits.py"), ("IGNORE", "core/classes.py")):
         assert [path for path, text in texts.items() if re.search(rf"^{name} = ", text, re.MULTILINE)] == [home]
     assert MAX_PIXELS == Image.MAX_IMAGE_PIXELS
     bare = r"ignore(: int( \| None)?)? ?= ?255|mask [!=]= 255"

@@ -22,7 +22,7 @@ from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.explaining.stored import read_explanation
 from maskwright.evaluation.metrics import Interval
-from maskwright.labels.deciding.estimating import WAYS, Difference
+from maskwright.labels.deciding.estimating import WAYS, WayDifference
 from maskwright.labels.deciding.results import Decision, Question
 from maskwright.labels.suspecting.results import SuspectsResult
 from maskwright.reporting import report
@@ -216,7 +216,7 @@ def decided(folder: Path) -> Decision:
         [5, 5],
         {"swollen": 2, "none": 1},
         {way: [0.5, 0.6] for way in WAYS},
-        [Difference(*pair, Interval(0.01 * place, -0.02, 0.05), [0.1, 0.2]) for place, pair in enumerate(pairs)],
+        [WayDifference(*pair, Interval(0.01 * place, -0.02, 0.05), [0.1, 0.2]) for place, pair in enumerate(pairs)],
         100,
         (32, 32),
         12.0,

@@ -42,7 +42,7 @@ def test_the_pixels_are_those_that_would_be_decoded(tmp_path: Path, dataset: Dat
     plain = DecodedSamples(dataset, dataset.samples, GEOMETRY)
     expected = [plain[i] for i in range(10)]
     reads.clear()
-    shared = DecodedSamples(dataset, dataset.samples, GEOMETRY, image_cache=Decoded.open(folder))
+    shared = DecodedSamples(dataset, dataset.samples, GEOMETRY, decoded=Decoded.open(folder))
     for _ in range(2):
         for i in range(10):
             for given, wanted in zip(shared[i], expected[i], strict=True):
@@ -111,12 +111,12 @@ def test_training_with_it_gives_the_same_bytes(tmp_path: Path, reads: list[str])
         decoded_folder(shared, dataset.version(), Geometry((32, 32))), dataset, dataset.samples, Geometry((32, 32))
     )
     reads.clear()
-    run = train_part(settings, out=tmp_path / "run", image_cache=shared)
+    run = train_part(settings, out=tmp_path / "run", decoded=shared)
     assert reads == [] and result(run) == result(plain)
     (run.path / "finished.json").unlink()
-    assert result(resume_part(run, image_cache=shared)) == result(plain) and reads == []
+    assert result(resume_part(run, decoded=shared)) == result(plain) and reads == []
     write(root / "images/image_00.png", np.zeros((32, 32, 3), np.uint8))
-    train_part(settings, out=tmp_path / "other", image_cache=shared)
+    train_part(settings, out=tmp_path / "other", decoded=shared)
     assert len(reads) == 10  # another version has another key
     shutil.rmtree(shared)
-    train_part(settings, out=tmp_path / "without", image_cache=shared)
+    train_part(settings, out=tmp_path / "without", decoded=shared)

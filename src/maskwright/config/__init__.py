@@ -10,6 +10,7 @@ from maskwright.config.schema import (
     RefitConfig,
     RunConfig,
     ThreadsConfig,
+    TrackerTerm,
     TrustConfig,
     seconds_of,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "RefitConfig",
     "RunConfig",
     "ThreadsConfig",
+    "TrackerTerm",
     "TrustConfig",
     "check_document",
     "json_schema",

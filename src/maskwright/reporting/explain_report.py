@@ -30,7 +30,7 @@ _DICE = 8  # classes whose Dice stands beside an image
 
 
 @dataclass(frozen=True)
-class ImageCard:
+class ErrorCard:
     """One image: its rank, the Dice of its classes from the lowest up, its views, and where its overlay lies in the
     folder, or why there is none."""
 
@@ -55,7 +55,7 @@ def write_explanation(result: Explanation, out: Path) -> Path:
 
 def draw_explanation(result: Explanation, folder: Path) -> Path:
     """Draws the page of what lies in `folder`, in place of one that is there, with the overlays that are missing."""
-    cards: dict[str, list[ImageCard]] = {"worst": [], "best": []}
+    cards: dict[str, list[ErrorCard]] = {"worst": [], "best": []}
     with progress("drawing", len(result.worst) + len(result.best)) as advance:
         taken: set[str] = set()
         for name, rows in (("worst", result.worst), ("best", result.best)):
@@ -66,7 +66,7 @@ def draw_explanation(result: Explanation, folder: Path) -> Path:
     return write_page(folder / PAGE, "explain.html.j2", _content(result, cards), replace=True)
 
 
-def _card(result: Explanation, row: RankedImage, folder: Path, path: str) -> ImageCard:
+def _card(result: Explanation, row: RankedImage, folder: Path, path: str) -> ErrorCard:
     classes = result.classes
     known = [(name, value) for name, value in zip(classes.names, row.class_dice, strict=True) if value is not None]
     dice = sorted(known, key=lambda pair: pair[1])[:_DICE]
@@ -80,13 +80,13 @@ def _card(result: Explanation, row: RankedImage, folder: Path, path: str) -> Ima
         title = f"{row.sample}, Dice {row.dice:.3f}"
         data = jpeg(full_errors(title, image, truth, prediction, kinds, classes, safe_colours(classes)), sample)
     except MaskwrightError as error:  # gone since it was explained
-        return ImageCard(row, dice, [], problem=str(error))
+        return ErrorCard(row, dice, [], problem=str(error))
     if not (folder / path).exists():
         atomic_write_bytes(folder / path, data)
-    return ImageCard(row, dice, views, path)
+    return ErrorCard(row, dice, views, path)
 
 
-def _content(result: Explanation, cards: dict[str, list[ImageCard]]) -> dict[str, Any]:
+def _content(result: Explanation, cards: dict[str, list[ErrorCard]]) -> dict[str, Any]:
     kinds = [kind for kind in result.kinds if kind.pixels]
     percent = dict(zip((kind.name for kind in kinds), percentages([kind.pixels for kind in kinds]), strict=True))
     return {

@@ -180,7 +180,7 @@ def test_what_cannot_be_explained_is_refused(tmp_path, made):
     for arguments, says in (
         ({"split": "val"}, "evaluations of test"),
         ({"by": "gras"}, "did you mean 'grass'"),
-        ({"background": "sky"}, "--background sky"),
+        ({"background": "sky"}, "`background` sky"),
         ({"top": -1}, "top = -1"),
         ({"tolerance": float("nan")}, "tolerance = nan"),
     ):

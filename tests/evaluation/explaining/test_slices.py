@@ -10,7 +10,7 @@ import scipy.stats
 
 from maskwright.evaluation.explaining.against_rest import compare_with_rest
 from maskwright.evaluation.explaining.anatomy import dissect
-from maskwright.evaluation.explaining.slices import SIZES, ZONES, ImageFacts, condensed, facts_of, slices, zone_map
+from maskwright.evaluation.explaining.slices import SIZES, ZONES, SliceFacts, condensed, facts_of, slices, zone_map
 from maskwright.evaluation.metrics import Marginals, bootstrap, confusion_matrix, holm, mIoU
 from maskwright.evaluation.metrics.statistics import percentile_interval, resampled_table
 from scenes import BENCH
@@ -57,12 +57,12 @@ def counts(rng: np.random.Generator, images: int, accuracy: np.ndarray | float, 
     return np.stack(confusions)
 
 
-def facts(rng: np.random.Generator, accuracy: np.ndarray, brightness: np.ndarray) -> list[ImageFacts]:
+def facts(rng: np.random.Generator, accuracy: np.ndarray, brightness: np.ndarray) -> list[SliceFacts]:
     found = []
     for one, light in zip(counts(rng, len(accuracy), accuracy), brightness, strict=True):
         zones = np.stack([rng.binomial(one, 1 / 3) for _ in ZONES])
         sizes = np.array([[30, 40, 3, 3]] * len(SIZES)) + rng.integers(0, 10, (len(SIZES), 1))
-        found.append(ImageFacts(one, zones, sizes, float(light), float(rng.random())))
+        found.append(SliceFacts(one, zones, sizes, float(light), float(rng.random())))
     return found
 
 

@@ -182,10 +182,10 @@ def test_nothing_to_decide(data, capsys):
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        ({"budget": "soon"}, ConfigError, "--budget: 'soon' is not a time"),
-        ({"repeats": 0}, ConfigError, "--repeats 0: out of range"),
-        ({"min_score": 1.5}, ConfigError, "--min-score 1.5: out of range"),
-        ({"minutes_per_mask": -1}, ConfigError, "--minutes-per-mask -1: out of range"),
+        ({"budget": "soon"}, ConfigError, "`budget`: 'soon' is not a time"),
+        ({"repeats": 0}, ConfigError, "`repeats` 0: out of range"),
+        ({"min_score": 1.5}, ConfigError, "`min_score` 1.5: out of range"),
+        ({"minutes_per_mask": -1}, ConfigError, "`minutes_per_mask` -1: out of range"),
         ({"repeats": 6}, DataError, "16 labelled samples are not suspect, and 6 parts of them are needed with 3 each"),
         ({"suspects": "nowhere"}, DataError, "suspects.json: the file is missing"),
         ({"out": "."}, ConfigError, "never overwritten"),

@@ -247,7 +247,7 @@ def test_the_verb_in_a_terminal(tmp_path, capsys):
     told = json.loads(out)
     assert code == bool(told["findings"]) and (tmp_path / "out" / "index.html").is_file()
     assert told == json.loads((tmp_path / "out" / "suspects.json").read_text())
-    assert {path.name for path in (home / FOLDER).iterdir()} <= {"hashes.json"}  # a cache
+    assert {path.name for path in (home / FOLDER).glob("*")} <= {"hashes.json"}  # a cache
     code, _, err = run(capsys, *command(home, "--out", tmp_path / "out"))
     assert code == ConfigError.exit_code == 2 and "never overwritten" in err
 

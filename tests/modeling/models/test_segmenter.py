@@ -164,7 +164,7 @@ def test_with_model_shares_all_but_the_weights() -> None:
         ("text", "not a readable model file"),
         ("pickle", "not a readable model file"),
         ("foreign", "not written by maskwright"),
-        ("other format", "no model file of this version"),
+        ("other format", "of model format 9, from a newer Maskwright"),
         ("tensor gone", "do not fit"),
         ("other shape", "do not fit"),
         ("header", "header is damaged"),

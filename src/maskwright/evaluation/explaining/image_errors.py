@@ -12,7 +12,7 @@ import numpy.typing as npt
 from maskwright.core.masks import Mask, Pixels
 from maskwright.evaluation.explaining.anatomy import dissect
 from maskwright.evaluation.explaining.kinds import NAMES
-from maskwright.evaluation.explaining.slices import ImageFacts, facts_of
+from maskwright.evaluation.explaining.slices import SliceFacts, facts_of
 
 Ints = npt.NDArray[np.int32]
 Cells = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -34,7 +34,7 @@ class ImageRecord:
     """What is kept of an image of K classes: `facts` for slices; by kind `whole` (5,), pixels of whole objects, and
     (5, K) the pixels `lost` by true and `invented` by predicted class; by kind the largest region; the tolerance."""
 
-    facts: ImageFacts
+    facts: SliceFacts
     whole: Ints
     lost: Ints
     invented: Ints

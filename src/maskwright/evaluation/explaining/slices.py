@@ -1,6 +1,6 @@
 """Slices: the same evaluation looked at in parts, to see where it is worse than elsewhere.
 
-Of each image a few counts are kept (see `ImageFacts`), so images are looked at one by one. Slices of one axis divide
+Of each image a few counts are kept (see `SliceFacts`), so images are looked at one by one. Slices of one axis divide
 the same pixels, objects, images or classes; those of different axes overlap (small objects may be those of one class),
 so one cause can show in several of them.
 
@@ -33,7 +33,7 @@ CHANCE = 0.05
 
 
 @dataclass(frozen=True)
-class ImageFacts:
+class SliceFacts:
     """What is kept of an image of K classes. `counts` (3, K): hit, true and predicted pixels; `zones` (Z, 3, K): the
     same in each zone; `sizes` (S, 4): of the objects of each size hit pixels, true pixels, their number and how many
     were found; `brightness` and `contrast`: mean and standard deviation of lightness, 0..1."""
@@ -47,7 +47,7 @@ class ImageFacts:
 
 def facts_of(
     image: Pixels, truth: Mask, prediction: Mask, anatomy: Anatomy, classes: int, background: int | None
-) -> ImageFacts:
+) -> SliceFacts:
     """image: (H, W, 3) uint8 RGB; truth, prediction: (H, W) class indices."""
     zones = zone_map(truth.shape[0], truth.shape[1])
     within = [
@@ -56,7 +56,7 @@ def facts_of(
     ]
     light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     mean, deviation = cv2.meanStdDev(light)
-    return ImageFacts(
+    return SliceFacts(
         np.sum(within, axis=0, dtype=np.int32),
         np.stack(within),
         _sizes(truth, prediction, anatomy, background),
@@ -107,7 +107,7 @@ class Parts(NamedTuple):
 
 
 # From the facts of all images, and the names by index of the classes that are objects.
-Make = Callable[[Sequence[ImageFacts], Mapping[int, str]], Parts]
+Make = Callable[[Sequence[SliceFacts], Mapping[int, str]], Parts]
 
 
 class Axis(NamedTuple):
@@ -141,7 +141,7 @@ class Slice:
         return asdict(self) | {"score": self.score.to_dict(), "difference": self.difference.to_dict()}
 
 
-def slices(facts: Sequence[ImageFacts], classes: Sequence[str], background: int | None = 0) -> list[Slice]:
+def slices(facts: Sequence[SliceFacts], classes: Sequence[str], background: int | None = 0) -> list[Slice]:
     """The slices of all axes of at least one image, empty ones left out; an axis needs two of them. The background is
     no slice of the classes: that it is easier than they are goes without saying."""
     solid = {index: name for index, name in enumerate(classes) if index != background}
@@ -180,7 +180,7 @@ def _axis(name: str, axis: Axis, parts: Parts) -> Iterator[Slice]:
         )
 
 
-def _by_size(facts: Sequence[ImageFacts], _: Mapping[int, str]) -> Parts:
+def _by_size(facts: Sequence[SliceFacts], _: Mapping[int, str]) -> Parts:
     table = np.stack([one.sizes for one in facts])
     counts = np.zeros((*table.shape[:2], 3, 1), np.int32)
     counts[:, :, :2, 0] = table[:, :, :2]
@@ -188,17 +188,17 @@ def _by_size(facts: Sequence[ImageFacts], _: Mapping[int, str]) -> Parts:
     return Parts([*SIZES], counts, Marginals.mAcc, objects=number, found=found)
 
 
-def _by_position(facts: Sequence[ImageFacts], _: Mapping[int, str]) -> Parts:
+def _by_position(facts: Sequence[SliceFacts], _: Mapping[int, str]) -> Parts:
     return Parts([*ZONES], np.stack([one.zones for one in facts]), Marginals.mIoU)
 
 
-def _by_class(facts: Sequence[ImageFacts], classes: Mapping[int, str]) -> Parts:
+def _by_class(facts: Sequence[SliceFacts], classes: Mapping[int, str]) -> Parts:
     counts = np.stack([one.counts for one in facts])[:, :, [*classes]]
     return Parts([*classes.values()], counts.transpose(0, 2, 1)[..., None], Marginals.mIoU, pooled=False)
 
 
-def _by_light(names: Sequence[str], value: Callable[[ImageFacts], float]) -> Make:
-    def make(facts: Sequence[ImageFacts], _: Mapping[int, str]) -> Parts:
+def _by_light(names: Sequence[str], value: Callable[[SliceFacts], float]) -> Make:
+    def make(facts: Sequence[SliceFacts], _: Mapping[int, str]) -> Parts:
         values = np.array([value(one) for one in facts])
         # By value and not by rank: equal images stay together.
         third = np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values)

@@ -109,7 +109,7 @@ def _planting(
             donors = dataset.read_mask(samples[order[int(rng.integers(len(order)))]])
             kinds: list[str] = []
             for one in due:
-                if (drawn := _plant(mask, one, rng, dataset, donors)) is not None:
+                if (drawn := planted_mask(mask, one, rng, dataset, donors)) is not None:
                     mask, kinds = drawn, [*kinds, one.kind]
             if kinds or not due:
                 planted[name] = kinds
@@ -118,8 +118,11 @@ def _planting(
                 yield name, mask
 
 
-def _plant(mask: Mask, wrong: SuspectedError, rng: np.random.Generator, dataset: Dataset, other: Mask) -> Mask | None:
-    """The mask with such an error, of several that are tried the one whose size is most like it."""
+def planted_mask(
+    mask: Mask, wrong: SuspectedError, rng: np.random.Generator, dataset: Dataset, other: Mask
+) -> Mask | None:
+    """`mask` (H, W) with such an error, of several that are tried the one whose size is most like it; None where there
+    is no place for one. `other` is the mask that hallucinated objects are taken from."""
     background = dataset.classes.background
     donors = things(other, background) if wrong.kind == "hallucinated" else ()
     drawn = [plant(mask, wrong.kind, rng, len(dataset.classes), background, donors) for _ in range(_TRIES)]

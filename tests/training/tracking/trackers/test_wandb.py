@@ -36,13 +36,13 @@ def records(file: Path) -> list[bytes]:
 
 def kept(run):
     """Values by step, config and summary in the offline folder."""
-    from wandb.proto.wandb_internal_pb2 import TrackedRecord
+    from wandb.proto.wandb_internal_pb2 import Record
 
     (store,) = (run.trackers / "wandb").glob("offline-run-*")
     (file,) = store.glob("run-*.wandb")
     history, config, summary = Counter(), {}, {}
     for data in records(file):
-        record = TrackedRecord.FromString(data)
+        record = Record.FromString(data)
         for item in record.run.config.update:
             config[item.key] = json.loads(item.value_json)
         for item in record.summary.update:
