@@ -34,8 +34,9 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A process for each core, four at most: each takes about a gigabyte. The tests of a file share what they have made.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-all: check
 	$(BIN)/python -m pytest -m "slow or not slow"
