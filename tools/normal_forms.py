@@ -19,8 +19,8 @@ from typing import Any
 # Everything that two recordings of the same source differ in, found by recording twice. A key that gets a new name
 # gets it here too, beside the old one.
 VOLATILE: dict[str, tuple[str, ...]] = {
-    # Files, by the end of their path, that hold nothing but times.
-    "files": (r"timing\.jsonl",),
+    # Files, by the end of their path, that hold times, or go by them.
+    "files": (r"timing\.jsonl", r"\.maskwright/hashes\.json"),
     # Commands whose output depends on the moment at which they were stopped.
     "outputs": (r"output/(train|resume)-stopped\.txt",),
     # Keys of JSON whose values are times, rates or dates, wholly.

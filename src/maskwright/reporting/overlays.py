@@ -323,7 +323,7 @@ def full_legend(classes: ClassTree, colours: Colours, own: bool) -> Image.Image:
     strip = _legend(legend_entries(classes, np.ones(len(classes) + 1, np.int64)), colours, 900, 18, classes.background)
     plain = "" if classes.background is None else f"{classes.names[classes.background]}: not tinted; "
     texts = [f"{plain}ignored: hatched; in a ring: too small to be seen otherwise"]
-    texts += ["in the colours of the palette, as the classes' own are too much alike, or grey"] * (not own)
+    texts += ["in the colours of the palette, as the classes' own are too similar, or grey"] * (not own)
     notes = Image.new("RGB", (strip.width, 30 * len(texts)), _PAPER)
     for line, text in enumerate(texts):
         write_text(ImageDraw.Draw(notes), (9, 15 + 30 * line), text, strip.width - 18, 16)

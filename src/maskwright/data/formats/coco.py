@@ -316,7 +316,7 @@ class _File:
         before = labels.setdefault(name, label)
         self.all.groups.setdefault(name, group)
         if before.id != label.id:
-            self.tally("differ", f"ids of {name}, which is told by its name")
+            self.tally("differ", f"ids of {name}, which is known by its name")
             labels[name] = replace(labels[name], id=None)
         if before.parents != label.parents:
             self.tally("differ", f"supercategories of {name}, which has none now")
