@@ -134,7 +134,7 @@ class TestBoundary:
         targets = np.zeros((1, 300, 1700), np.int64)
         targets[0, 0, 0] = 1
         rows, columns = np.indices(targets.shape[1:])
-        expected = np.sqrt(np.minimum(rows**2 + columns**2, 1500**2)).astype(np.float32) - np.float32(0.5)
+        expected = np.sqrt(np.minimum(rows**2 + columns**2, 500**2)).astype(np.float32) - np.float32(0.5)
         expected[0, 0] = -0.5
         np.testing.assert_array_equal(signed_distances(targets, 2)[0, 1], expected)
 
