@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from maskwright.core.classes import IGNORE, ClassTree
+from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.core.masks import boundary, class_pixels, differences, jpeg_bytes, mask_png, overlay, png_bytes
-from maskwright.core.sample import INDEX, read_mask
 
 Mask = npt.NDArray[np.uint8]
 MASKS = hnp.arrays(

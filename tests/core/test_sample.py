@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 
 from helpers import draw_pair, encoded, palette_image
 from maskwright.core.classes import ClassInfo, ClassTree
-from maskwright.core.sample import INDEX, MaskEncoding, open_image, read_header, read_image, read_mask
+from maskwright.core.mask_files import INDEX, MaskEncoding, read_mask
+from maskwright.core.sample import open_image, read_header, read_image
 from maskwright.errors import DataError
 
 TREE = ClassTree.flat(["a", "b", "c"])

@@ -17,7 +17,7 @@ from maskwright.base.storage import dump_json
 from maskwright.config import RunConfig, TrustConfig, load_config, rebase
 from maskwright.core.classes import IGNORE
 from maskwright.core.geometry import Geometry
-from maskwright.core.sample import read_grey
+from maskwright.core.mask_files import read_grey
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, Interrupted
 from maskwright.modeling.augment import Pipeline

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from maskwright.base.display import Display, data_frame
-from maskwright.base.storage import confine, dump_json, is_inside
+from maskwright.base.storage import dump_json
 from maskwright.base.strictyaml import did_you_mean
 from maskwright.base.texts import plural
 from maskwright.core.classes import ClassTree
-from maskwright.core.description import FILE_NAME, MASK_ENDINGS, DatasetFile
+from maskwright.core.description import FILE_NAME, DatasetFile
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.hashes import file_hash, file_hashes
-from maskwright.core.image_files import images_below, is_image, listed_in
-from maskwright.core.sample import (
-    INDEX,
-    Exif,
-    MaskEncoding,
-    MaskPixels,
-    Provenance,
-    Sample,
-    Status,
-    Tell,
-    read_header,
-    read_image,
-    read_mask,
-)
+from maskwright.core.listing import Listing, from_folders, from_table, refuse_same_names
+from maskwright.core.mask_files import INDEX, MaskEncoding, MaskPixels, read_mask, read_parts
+from maskwright.core.pattern_listing import from_patterns
+from maskwright.core.sample import Exif, Sample, Tell, read_header, read_image
 from maskwright.errors import DataError
 
 if TYPE_CHECKING:
@@ -110,7 +98,7 @@ class Dataset(Display):
                 "status": sample.status,
                 "provenance": sample.provenance,
                 "image": str(sample.image),
-                "mask": str(sample.mask) if sample.mask else None,
+                "mask": str(sample.mask_files[0]) if sample.mask_files else None,
             }
             for sample in self.samples
         )
@@ -134,13 +122,17 @@ class Dataset(Display):
 
     def read_image(self, sample: Sample, tell: Tell | None = None) -> npt.NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB; `tell` is shown the opened file."""
-        return read_image(sample.image, self.exif, tell)
+        return read_image(sample.image, self.exif, tell, sample.page)
 
     def read_mask_pixels(self, sample: Sample, tell: Tell | None = None) -> MaskPixels:
         """Class ids as stored, with the count of pixels that had to be moved to the nearest value; `tell` is shown the
         opened file, if there is one."""
         if sample.mask is not None:
-            return read_mask(sample.mask, INDEX if sample.edited else self.encoding, self.classes, tell)
+            if sample.edited:
+                return read_mask(sample.mask, INDEX, self.classes, tell)
+            return read_mask(sample.mask, self.encoding, self.classes, tell, sample.page)
+        if sample.parts:
+            return read_parts(sample.parts, self.encoding, self.classes)
         if sample.drawing is None:
             raise DataError(f"{sample.image}: has no mask; add one or exclude the sample")
         height, width = sample.drawing.size or self.image_size(sample)
@@ -154,7 +146,7 @@ class Dataset(Display):
 
     def image_size(self, sample: Sample) -> tuple[int, int]:
         """(height, width) of the image as read, told from its header."""
-        header = read_header(sample.image)
+        header = read_header(sample.image, sample.page)
         return header.size[::-1] if self.exif == "apply" and header.orientation >= 5 else header.size
 
     def read_mask(self, sample: Sample) -> npt.NDArray[np.uint8]:
@@ -173,7 +165,7 @@ class Dataset(Display):
         """The hash of every image and mask file (see `hashes.file_hash`); of those that have not changed, from the
         cache in `home`, or in the folder `spare` where `home` cannot be written to. DataError for one that cannot be
         read."""
-        files = [file for sample in self.samples for file in (sample.mask, sample.image) if file]
+        files = [file for sample in self.samples for file in (*sample.mask_files, sample.image)]
         return file_hashes(files, self.home, spare)
 
     def version(self, known: Mapping[Path, str] | None = None) -> str:
@@ -188,14 +180,19 @@ class Dataset(Display):
         head: list[Any] = [self.classes.to_dict(role=False), self.encoding.kind, dict(self.encoding.levels), self.exif]
         if self.encoding.ignore_colour is not None:
             head.append(self.encoding.ignore_colour)
+        if (self.encoding.others, self.encoding.inverted, self.encoding.variable) != (None, None, None):
+            head += [self.encoding.others, self.encoding.inverted, self.encoding.variable]
         digest.update(dump_json(head).encode())
         for sample in self.samples:
-            image, mask = hashes.get(sample.image) or file_hash(sample.image), None
-            if sample.mask:
-                mask = hashes.get(sample.mask) or file_hash(sample.mask)
-            elif sample.drawing:
-                mask = sample.drawing.digest()
+            image = hashes.get(sample.image) or file_hash(sample.image)
+            mask: Any = [hashes.get(file) or file_hash(file) for file in sample.mask_files]
+            if sample.parts:
+                mask = [[part.id, found] for part, found in zip(sample.parts, mask, strict=True)]
+            else:
+                mask = mask[0] if mask else sample.drawing.digest() if sample.drawing else None
             record = [sample.name, sample.split, sample.status, sample.provenance, image, mask]
+            if sample.page is not None:
+                record.append(sample.page)
             digest.update(dump_json(record).encode())
         return digest.hexdigest()
 
@@ -204,29 +201,27 @@ def build(file: DatasetFile, root: Path, name: str) -> Dataset:
     """Lists the files that `file` describes under `root`, pairs them and checks every path."""
     classes = file.class_tree()
     encoding = file.mask_encoding(classes)
-    listing = _from_table(file, root) if file.layout == "table" else _from_folders(file, root)
+    listing = _LISTERS.get(file.layout, from_folders)(file, root)
     if not listing.samples:
         raise DataError(f"{root}: no images found in {file.images.folder!r}; check `images` in {FILE_NAME}")
     refuse_same_names(listing.samples)
     samples = tuple(sorted(listing.samples, key=lambda sample: sample.name))
     return Dataset(
-        name, root, classes, samples, encoding, file.images.exif, tuple(listing.orphans), tuple(_left_out(listing))
+        name,
+        root,
+        classes,
+        samples,
+        encoding,
+        file.images.exif,
+        tuple(listing.orphans),
+        (*_left_out(listing), *listing.notes),
     )
 
 
-@dataclass
-class _Listing:
-    """What was found: samples, masks of no image, image files that are not part of the dataset, with where they are
-    not named, and folders that were not entered because they are links."""
-
-    samples: list[Sample]
-    orphans: list[Path]
-    unlisted: list[Path]
-    unlisted_in: str
-    links: list[Path]
+_LISTERS = {"table": from_table, "patterns": from_patterns}
 
 
-def _left_out(listing: _Listing) -> Iterator[Finding]:
+def _left_out(listing: Listing) -> Iterator[Finding]:
     for code, paths, noun, what, fix in (
         (
             "image.unlisted",
@@ -253,137 +248,3 @@ def _left_out(listing: _Listing) -> Iterator[Finding]:
                 fix,
                 evidence={"count": len(paths), "files": [str(path) for path in paths[:20]]},
             )
-
-
-def _from_folders(file: DatasetFile, root: Path) -> _Listing:
-    image_root = confine(root, file.images.folder, FILE_NAME)
-    mask_root = confine(root, file.masks.folder, FILE_NAME) if file.masks.folder else None
-    # A flat layout is one split without a name, whose folder is the image folder itself.
-    folders = file.splits if file.layout == "split_folders" else {"": "."}
-    samples: list[Sample] = []
-    orphans: list[Path] = []
-    links: list[Path] = []
-    for split, folder in folders.items():
-        images = confine(image_root, folder, FILE_NAME)
-        if not images.is_dir():
-            raise DataError(f"{images}: no such folder; correct `splits` in {FILE_NAME}")
-        masks: dict[str, Path] = {}
-        if mask_root is not None and (mask_folder := confine(mask_root, folder, FILE_NAME)).is_dir():
-            for path in images_below(mask_folder, links):
-                key = path.relative_to(mask_folder).with_suffix("").as_posix()
-                if key in masks:
-                    raise DataError(f"{path}: another mask has the same name ({masks[key].name}); keep one of them")
-                masks[key] = confine_found(root, path)
-        used = set()
-        for path in images_below(images, links):
-            key = path.relative_to(images).with_suffix("").as_posix()
-            match = next((key + ending for ending in MASK_ENDINGS if key + ending in masks), None)
-            used.add(match)
-            samples.append(
-                Sample(
-                    f"{split}/{key}" if split else key,
-                    confine_found(root, path),
-                    masks[match] if match else None,
-                    split or None,
-                )
-            )
-        orphans += [path for key, path in masks.items() if key not in used]
-    unlisted = _beside(image_root, folders.values(), mask_root) if file.layout == "split_folders" else []
-    return _Listing(samples, orphans, unlisted, "in no folder of a split", links)
-
-
-def _beside(image_root: Path, folders: Iterable[str], mask_root: Path | None) -> list[Path]:
-    """Image files in `image_root` that lie in none of `folders`, and are no masks."""
-    inside = {(image_root / folder).resolve() for folder in folders} | ({mask_root.resolve()} if mask_root else set())
-    found = []
-    for path in listed_in(image_root):
-        real = path.resolve()
-        # What holds one of the folders is not looked through: it may hold anything.
-        if any(real.is_relative_to(folder) or folder.is_relative_to(real) for folder in inside):
-            continue
-        if path.is_dir():
-            found += images_below(path)
-        elif is_image(path):
-            found.append(path)
-    return found
-
-
-# Following links costs more than all the rest of listing a file, and thousands of files share a folder.
-_is_inside = lru_cache(1024)(is_inside)
-
-
-def confine_found(root: Path, path: Path) -> Path:
-    """Refuses a listed file that leads outside `root` through a symbolic link, or whose name is no text."""
-    if path != root and not (_is_inside(root, path.parent) and (not path.is_symlink() or is_inside(root, path))):
-        raise DataError(f"{path}: leads outside {root} through a symbolic link; copy the file into the dataset")
-    return _with_text_name(path)
-
-
-def _with_text_name(path: Path) -> Path:
-    # Undecodable bytes of a name are read as surrogates.
-    if any(character < " " or "\ud800" <= character <= "\udfff" for character in str(path)):
-        raise DataError(f"{str(path)!a}: the name holds control characters or is not UTF-8; rename the file")
-    return path
-
-
-def refuse_same_names(samples: Sequence[Sample]) -> None:
-    """DataError for two samples of one name, which are then not told apart."""
-    first: dict[str, Path] = {}
-    for sample in samples:
-        if sample.name in first:
-            raise DataError(f"{sample.image}: has the same name as {first[sample.name].name}; rename one of them")
-        first[sample.name] = sample.image
-
-
-def _from_table(file: DatasetFile, root: Path) -> _Listing:
-    """`labels.csv`: columns `image`, `mask`, and optionally `split`, `status`, `provenance`; others are not read."""
-    path = confine(root, file.table or "labels.csv", FILE_NAME)
-    try:
-        rows = csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline=""), strict=True)
-        columns = [*(rows.fieldnames or ())]
-        known = ("image", "mask", "split", "status", "provenance")
-        if not {"image", "mask"} <= {*columns}:
-            raise DataError(f"{path}:1: needs the columns image and mask; it has {sorted(columns)}")
-        if twice := [name for name in known if columns.count(name) > 1]:
-            raise DataError(f"{path}:1: has the column {twice[0]} twice; remove one")
-        samples = []
-        for row in rows:
-            where = f"{path}:{rows.line_num}"
-            if None in row:
-                raise DataError(f"{where}: has more cells than there are columns; put names that hold commas in quotes")
-            cell = {key: (row.get(key) or "").strip().replace("\\", "/") for key in known}
-            if not Path(cell["image"]).name:
-                raise DataError(f"{where}: names no image; fill the cell or remove the row")
-            status, provenance = cell["status"] or "keep", cell["provenance"] or "hand"
-            for column, value, allowed in (
-                ("status", status, get_args(Status)),
-                ("provenance", provenance, get_args(Provenance)),
-            ):
-                if value not in allowed:
-                    raise DataError(f"{where}: {column} {value!r} is not known; use one of {', '.join(allowed)}")
-            image = _table_path(root, file.images.folder, cell["image"], where)
-            mask = _table_path(root, file.masks.folder or "", cell["mask"], where) if cell["mask"] else None
-            samples.append(
-                Sample(
-                    Path(cell["image"]).with_suffix("").as_posix(),
-                    image,
-                    mask,
-                    cell["split"] or None,
-                    cast(Status, status),
-                    cast(Provenance, provenance),
-                )
-            )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a UTF-8 table ({error}); save it as CSV") from None
-    links: list[Path] = []
-    images = confine(root, file.images.folder, FILE_NAME)
-    used = {sample.image for sample in samples}
-    # The folder of the dataset itself may hold any image.
-    unlisted = [] if images == root else [found for found in images_below(images, links) if found not in used]
-    return _Listing(samples, [], unlisted, f"not in {path.name}", links)
-
-
-def _table_path(root: Path, folder: str, text: str, where: str) -> Path:
-    """A table names files relative to their folder, or to the dataset."""
-    inside = confine(root, f"{folder}/{text}" if folder else text, where)
-    return _with_text_name(inside if inside.exists() or not (direct := confine(root, text, where)).exists() else direct)

@@ -11,16 +11,17 @@ from pydantic import Field
 
 from maskwright.base import strictyaml
 from maskwright.core.classes import BY_RULE, IGNORE_ID, MAX_ID, ClassInfo, ClassTree
+from maskwright.core.mask_files import Encoding, Inverted, MaskEncoding, Others
 from maskwright.core.palette import colour_of, from_hex
 from maskwright.core.regions import BoxRule
-from maskwright.core.sample import Encoding, Exif, MaskEncoding
+from maskwright.core.sample import Exif
 from maskwright.errors import ConfigError
 
 FILE_NAME = "dataset.yaml"
 # Beside it: all that is ours.
 FOLDER = ".maskwright"
 # Layouts of image and mask files; every other one is an annotation format.
-FOLDER_LAYOUTS = ("split_folders", "flat", "table")
+FOLDER_LAYOUTS = ("split_folders", "flat", "table", "patterns")
 # Endings that annotation tools put behind the image's name.
 MASK_ENDINGS = ("", "_mask", "_seg", "_label", "_labels", "_gt", "-mask", "_segmentation")
 
@@ -30,17 +31,24 @@ class ImagesSpec(strictyaml.StrictModel):
 
     folder: str = "."
     exif: Exif = "apply"
+    files: list[str] = Field(default_factory=list, description="patterns, with `layout: patterns`")
+    pages: bool = Field(default=False, description="each page of a file is an image, with the same page of its mask")
 
 
 class MasksSpec(strictyaml.StrictModel):
     """Where masks are and what their pixel values mean; see `MaskEncoding`."""
 
     folder: str | None = None
+    files: list[str] = Field(default_factory=list, description="patterns, with `layout: patterns`")
+    parts: dict[str, int] = Field(default_factory=dict, description="text of {class} in a pattern -> class id")
     encoding: Encoding = "index"
     levels: dict[str, int] = Field(default_factory=dict, description="grey value -> class id")
     ignore_colour: str | None = Field(
         default=None, pattern="^#[0-9A-Fa-f]{6}$", description="of pixels that do not count"
     )
+    others: Others | None = Field(default=None, description="what becomes of pixels whose value no class has")
+    inverted: Inverted | None = Field(default=None, description="which values count in files with white as 0")
+    variable: str | None = Field(default=None, description="the array in .mat files")
 
 
 class ClassSpec(strictyaml.StrictModel):
@@ -56,12 +64,20 @@ class DatasetFile(strictyaml.StrictModel):
     """The contents of `dataset.yaml`."""
 
     root: str = "."
-    layout: str = Field(description="split_folders, flat, table, or an annotation format: coco, cvat_images, …")
+    layout: str = Field(
+        description="split_folders, flat, table, patterns, or an annotation format: coco, cvat_images, …"
+    )
     images: ImagesSpec = ImagesSpec()
     annotations: str | None = Field(default=None, description="their file or folder, where there are several")
     boxes: BoxRule = BoxRule()
     masks: MasksSpec = MasksSpec()
-    splits: dict[str, str] = Field(default_factory=dict, description="split -> its folder")
+    splits: dict[str, str] = Field(
+        default_factory=dict, description="split -> its folder, or its words in patterns (a|b)"
+    )
+    lists: dict[str, str] = Field(
+        default_factory=dict, description="split -> the file that names its images; * for all that no list names"
+    )
+    left_out: list[str] = Field(default_factory=list, description="patterns of files that are neither image nor mask")
     table: str | None = None
     classes: list[ClassSpec] = Field(min_length=1)
     ignore: int = Field(IGNORE_ID, ge=0, le=MAX_ID)
@@ -122,7 +138,12 @@ class DatasetFile(strictyaml.StrictModel):
         taken = {leaf.colour for leaf in classes.leaves}
         if ignore is not None and (self.masks.encoding != "colour" or ignore in taken):
             raise ConfigError("masks.ignore_colour: give a colour that no class has, and only with `encoding: colour`")
-        return MaskEncoding(self.masks.encoding, levels, ignore)
+        if strange := sorted({*self.masks.parts.values()} - {*classes.ids, classes.ignore}):
+            raise ConfigError(f"masks.parts: {strange} are no class ids and not the ignore id; add them to `classes`")
+        others = self.masks.others
+        if others == "nearest" and self.masks.encoding not in ("levels", "colour"):
+            raise ConfigError("masks.others: `nearest` is for levels and colours; give refuse or ignore")
+        return MaskEncoding(self.masks.encoding, levels, ignore, others, self.masks.inverted, self.masks.variable)
 
 
 def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> str:
@@ -135,7 +156,9 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
         f"root: {_quoted(root)}",
         f"layout: {file.layout}{notes.get('layout', '')}",
         f"images:{notes.get('images', '')}",
-        f"  folder: {_quoted(file.images.folder)}",
+        *_listed("files", file.images.files, "  "),
+        *([] if file.images.files else [f"  folder: {_quoted(file.images.folder)}"]),
+        *(["  pages: true"] if file.images.pages else []),
         f"  exif: {file.images.exif}{notes.get('exif', '  # no image has an EXIF rotation; the usual choice')}",
     ]
     if file.annotations:
@@ -149,6 +172,9 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
             f"  outside: {rule.outside}  # of samples that have only boxes",
         ]
     lines.append(f"masks:{notes.get('masks', '')}")
+    lines += _listed("files", file.masks.files, "  ")
+    if file.masks.parts:
+        lines.append("  parts: {" + ", ".join(f"{_quoted(k)}: {id_}" for k, id_ in file.masks.parts.items()) + "}")
     if file.masks.folder:
         lines.append(f"  folder: {_quoted(file.masks.folder)}")
     lines.append(f"  encoding: {file.masks.encoding}{notes.get('encoding', '')}")
@@ -156,9 +182,14 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
         lines.append("  levels: {" + ", ".join(f"{grey}: {id_}" for grey, id_ in file.masks.levels.items()) + "}")
     if file.masks.ignore_colour:
         lines.append(f"  ignore_colour: {_quoted(file.masks.ignore_colour)}")
-    if file.splits:
-        pairs = ", ".join(f"{split}: {_quoted(folder)}" for split, folder in file.splits.items())
-        lines.append(f"splits: {{{pairs}}}")
+    for key in ("others", "inverted", "variable"):
+        if value := getattr(file.masks, key):
+            lines.append(f"  {key}: {_quoted(value) if key == 'variable' else value}{notes.get(key, '')}")
+    for key in ("splits", "lists"):
+        if found := getattr(file, key):
+            pairs = ", ".join(f"{_quoted(split)}: {_quoted(text)}" for split, text in found.items())
+            lines.append(f"{key}: {{{pairs}}}{notes.get(key, '')}")
+    lines += _listed("left_out", file.left_out, "", notes.get("left_out", ""))
     if file.table:
         lines.append(f"table: {_quoted(file.table)}")
     lines.append(f"classes:{notes.get('classes', '')}")
@@ -170,6 +201,10 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
             f"{notes.get('background', '  # the class that stands for no object')}"
         )
     return "\n".join(lines) + "\n"
+
+
+def _listed(key: str, patterns: Sequence[str], indent: str, reason: str = "") -> list[str]:
+    return [f"{indent}{key}:{reason}", *(f"{indent}  - {_quoted(text)}" for text in patterns)] if patterns else []
 
 
 def _quoted(text: str) -> str:

@@ -1,6 +1,7 @@
 """The one finder of image files: what counts as one, in which order they come, and what is passed over.
 
-An image file is told by its ending. Hidden files and folders (a name that begins with a dot) are left out. Links to
+An image file is told by its ending. Hidden files and folders (a name that begins with a dot), and the shadow files of
+macOS in `__MACOSX`, are left out. Links to
 files count as files; links to folders are not entered. Names are in natural order: `2.png` comes before `10.png`.
 """
 
@@ -12,12 +13,19 @@ from itertools import islice
 from pathlib import Path
 
 from maskwright.base.storage import natural
-from maskwright.core.sample import IMAGE_SUFFIXES
+from maskwright.core.mask_files import ARRAY_SUFFIXES
+from maskwright.core.sample import IMAGE_SUFFIXES, PACKED
 
 
 def images_below(folder: Path, links: list[Path] | None = None) -> list[Path]:
     """The image files in `folder` and in the folders below it; links to folders are added to `links`."""
     return sorted(_walk(folder, links), key=natural)
+
+
+def files_below(folder: Path, links: list[Path] | None = None) -> list[Path]:
+    """As `images_below`, with arrays (`.npy`, `.mat`), which may be masks, and with compressed images (`.gz`)."""
+    found = (Path(path) for path, name in _files(folder, links) if _may_be_mask(name) and os.path.isfile(path))
+    return sorted(found, key=natural)
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -43,13 +51,18 @@ def is_image(path: Path) -> bool:
     return _is_name(path.name) and path.is_file()
 
 
+def _may_be_mask(name: str) -> bool:
+    stem, ending = os.path.splitext(name)
+    return _is_name(stem if ending.lower() == PACKED else name) or ending.lower() in ARRAY_SUFFIXES
+
+
 def _is_name(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def _files(folder: Path, links: list[Path] | None) -> Iterator[tuple[str, str]]:
     for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         if links is not None:
             links += [path for name in folders if (path := Path(place, name)).is_symlink()]
         yield from ((os.path.join(place, name), name) for name in files)

@@ -1,42 +1,43 @@
-"""Sample, and the one reader of images and masks.
+"""Sample, and the one reader of images.
 
-Only allow-listed decoders run, sizes are capped before pixels are decoded, and a mask is returned
-only when its encoding leaves no doubt: a JPEG is never taken for an index mask, a colour mask never
-for grey values, a palette mask is read by its indices and not by its colours.
+Only allow-listed decoders run, and sizes are capped before pixels are decoded.
 """
 
 from __future__ import annotations
 
+import gzip
+import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.quiet import silence
-from maskwright.core.classes import ClassTree
-from maskwright.core.palette import Colour
 from maskwright.core.regions import Drawing
 from maskwright.errors import DataError
 
 Status = Literal["keep", "exclude", "suspect"]
 Provenance = Literal["hand", "box", "model"]
 Exif = Literal["apply", "ignore"]
-Encoding = Literal["index", "levels", "colour"]
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
-_DECODERS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".gif"}
+)
+# Endings of compressed files, behind the ending of what is in them.
+PACKED = ".gz"
+_DECODERS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 # MPO is what phones write: a JPEG with previews behind it, which are left alone.
-LOSSY = frozenset({"JPEG", "MPO", "WEBP"})
+_LOSSY = frozenset({"JPEG", "MPO", "WEBP"})
+_UNPACKED = 1 << 30  # bytes of a compressed file
 _ORIENTATION = 0x0112  # the EXIF tag
-_MASK_MODES = frozenset({"1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "LA", "PA", "RGB", "RGBA"})
 # What Pillow's plug-ins raise for damaged files.
 _DECODER_ERRORS = (
     OSError,
@@ -56,10 +57,20 @@ _DECODER_ERRORS = (
 
 
 @dataclass(frozen=True, slots=True)
+class MaskPart:
+    """One of the files that a mask is made of. Its pixels that are not background belong to the class with this `id`;
+    without one they are class ids themselves, as the encoding of the dataset says."""
+
+    file: Path
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
-    """One image with its mask, or with a drawing that is rendered as one. `name` is unique in the dataset; the paths
-    are absolute or relative to the working folder, already confined to the dataset's root. An `edited` mask is an
-    index PNG from the journal of edits, whatever the encoding of the dataset."""
+    """One image with its mask, with several files that make up its mask (`parts`, later ones on top), or with a drawing
+    that is rendered as one. `name` is unique in the dataset; the paths are absolute or relative to the working folder,
+    already confined to the dataset's root. An `edited` mask is an index PNG from the journal of edits, whatever the
+    encoding of the dataset. `page` counts the pages of image and mask from 0, where one file holds several samples."""
 
     name: str
     image: Path
@@ -69,43 +80,23 @@ class Sample:
     provenance: Provenance = "hand"
     drawing: Drawing | None = None
     edited: bool = False
+    parts: tuple[MaskPart, ...] = ()
+    page: int | None = None
 
     @property
     def labelled(self) -> bool:
-        """Whether it has a mask file or a drawing to make a mask of."""
-        return self.mask is not None or self.drawing is not None
+        """Whether it has mask files or a drawing to make a mask of."""
+        return self.mask is not None or self.drawing is not None or bool(self.parts)
+
+    @property
+    def mask_files(self) -> tuple[Path, ...]:
+        """The files that hold pixels of its mask: one, several, or none for a drawing."""
+        return (self.mask,) if self.mask else tuple(part.file for part in self.parts)
 
     @property
     def label_file(self) -> Path | None:
-        """The file that its mask comes from."""
-        return self.mask or (self.drawing.source if self.drawing else None)
-
-
-@dataclass(frozen=True)
-class MaskEncoding:
-    """How pixels of mask files become class ids.
-
-    `index`: the stored value is the id. `levels`: grey values, each taken as the nearest of `levels`
-    (grey value -> id), which also reads JPEG masks. `colour`: RGB, each taken as the nearest colour of a
-    class, or `ignore_colour`. For the last two, pixels that do not hit a value exactly are counted.
-    """
-
-    kind: Encoding = "index"
-    levels: Mapping[int, int] = field(default_factory=dict)
-    ignore_colour: Colour | None = None
-
-
-INDEX = MaskEncoding()
-
-
-@dataclass(frozen=True)
-class MaskPixels:
-    """`ids` (H, W) uint8 or uint16; `inexact` counts pixels that were moved to the nearest level or colour,
-    `hidden` those of drawn regions that lie below another class."""
-
-    ids: npt.NDArray[Any]
-    inexact: int = 0
-    hidden: int = 0
+        """The file that its mask comes from, the first of several."""
+        return next(iter(self.mask_files), self.drawing.source if self.drawing else None)
 
 
 # Is shown an opened file before its pixels are decoded; the position of the stream has to stay.
@@ -118,16 +109,26 @@ def silence_pillow() -> None:
 
 
 @contextmanager
-def open_image(path: Path, tell: Tell | None = None) -> Iterator[Image.Image]:
-    """Opens an image file with the allow-listed decoders. DataError for everything that cannot be read."""
+def open_image(path: Path, tell: Tell | None = None, page: int | None = None) -> Iterator[Image.Image]:
+    """Opens an image file with the allow-listed decoders, at one of its pages where it has several. A file that ends in
+    `.gz` is unpacked in memory. DataError for everything that cannot be read."""
     try:
         silence_pillow()
         # From a path Pillow would map some TIFFs into memory without turning them as they ask.
-        with path.open("rb") as stream, Image.open(stream, formats=_DECODERS) as image:
+        with _stream(path) as stream, Image.open(stream, formats=_DECODERS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-                raise DataError(f"{path}: holds several frames; save one image per file")
+            pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+            if page is not None and page < pages:
+                image.seek(page)
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+            elif page is not None or pages > 1:
+                raise DataError(
+                    f"{path}: holds {'fewer' if page is not None else 'several'} pages; save one image per file"
+                )
+            if image.format == "WEBP":
+                image.info["lossless"] = _lossless_webp(stream)
             if tell:
                 tell(image, stream)
             yield image
@@ -145,6 +146,34 @@ def open_image(path: Path, tell: Tell | None = None) -> Iterator[Image.Image]:
         raise DataError(f"{path}: cannot be decoded ({error}); save it again or remove it") from None
 
 
+def _stream(path: Path) -> BinaryIO:
+    if path.suffix.lower() != PACKED:
+        return path.open("rb")
+    with gzip.open(path) as packed:
+        data = packed.read(_UNPACKED + 1)
+    if len(data) > _UNPACKED:
+        raise DataError(f"{path}: holds more than {_UNPACKED >> 20} MiB; unpack it")
+    return io.BytesIO(data)
+
+
+def is_lossy(image: Image.Image) -> bool:
+    """Whether the pixels of an opened file may differ from those that were saved."""
+    return image.format in _LOSSY and not image.info.get("lossless", False)
+
+
+def _lossless_webp(stream: BinaryIO) -> bool:
+    """Whether the picture lies in a VP8L chunk (RFC 9649, section 2)."""
+    position, found = stream.tell(), False
+    stream.seek(12)
+    while len(chunk := stream.read(8)) == 8 and chunk[:4] not in (b"VP8 ", b"ANMF"):
+        if found := chunk[:4] == b"VP8L":
+            break
+        size = int.from_bytes(chunk[4:], "little")
+        stream.seek(size + size % 2, io.SEEK_CUR)
+    stream.seek(position)
+    return found
+
+
 @dataclass(frozen=True)
 class ImageHeader:
     """What the file says before pixels are decoded. `size` is (height, width) as stored; a TIFF's own
@@ -156,9 +185,15 @@ class ImageHeader:
     orientation: int
 
 
-def read_header(path: Path) -> ImageHeader:
+def read_pages(path: Path) -> int:
+    """The number of pages of an image file."""
+    with open_image(path, page=0) as image:
+        return int(getattr(image, "n_frames", 1))
+
+
+def read_header(path: Path, page: int | None = None) -> ImageHeader:
     """The header of an image file; no pixels are decoded."""
-    with open_image(path) as image:
+    with open_image(path, page=page) as image:
         return header_of(image)
 
 
@@ -172,13 +207,15 @@ def header_of(image: Image.Image) -> ImageHeader:
     )
 
 
-def read_image(path: Path, exif: Exif = "apply", tell: Tell | None = None) -> npt.NDArray[np.uint8]:
+def read_image(
+    path: Path, exif: Exif = "apply", tell: Tell | None = None, page: int | None = None
+) -> npt.NDArray[np.uint8]:
     """Reads an image as (H, W, 3) uint8 RGB.
 
     Grey is repeated, alpha is dropped, CMYK is converted, 16-bit values are divided by 256, and the
     EXIF orientation is applied or ignored as the dataset says. Float images are refused.
     """
-    with open_image(path, tell) as image:
+    with open_image(path, tell, page) as image:
         if image.mode.startswith("I"):
             grey = integer_pixels(image, path)
             array = np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
@@ -208,118 +245,3 @@ def _orient(array: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.ui
     if orientation in (2, 3, 6, 7):
         array = array[:, ::-1]
     return np.ascontiguousarray(array)
-
-
-def read_mask(path: Path, encoding: MaskEncoding, classes: ClassTree, tell: Tell | None = None) -> MaskPixels:
-    """Reads a mask file as class ids (H, W). DataError where the file cannot mean what `encoding` says."""
-    with open_image(path, tell) as image:
-        refuse_ambiguous(image, path, encoding.kind)
-        if encoding.kind == "index":
-            return MaskPixels(_read_index(image, path))
-        if encoding.kind == "levels":
-            return _read_levels(image, path, encoding.levels)
-        return _read_colour(image, path, classes, encoding.ignore_colour)
-
-
-def read_grey(path: Path) -> npt.NDArray[np.uint8]:
-    """Reads a PNG of 8-bit grey, whose values are quantities and no ids, as (H, W) uint8. DataError for other files."""
-    with open_image(path) as image:
-        if image.format != "PNG" or _stored_as(image)[0] != "L":
-            raise DataError(
-                f"{path}: {image.format} with pixels of kind {image.mode} where a PNG of 8-bit grey is "
-                "expected; save it as one"
-            )
-        return np.asarray(image)
-
-
-def _stored_as(image: Image.Image) -> list[Any]:
-    """What Pillow says of how the pixels of an opened file are stored, such as `L` or `RGB;16B`; first the kind."""
-    arguments: Any = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
-    return [arguments] if isinstance(arguments, str) else list(arguments or [""])
-
-
-def refuse_ambiguous(image: Image.Image, path: Path, kind: Encoding) -> None:
-    """Refuses masks whose stored values the decoder changes, and colour models that masks do not have."""
-    stored, *rest = _stored_as(image)
-    if image.mode not in _MASK_MODES:
-        raise DataError(
-            f"{path}: pixels of kind {image.mode} have no agreed meaning in a mask; save it as 8- or 16-bit grey"
-        )
-    if ";16" in stored and not image.mode.startswith("I"):
-        raise DataError(f"{path}: colours of 16 bits a channel are ambiguous in a mask; save it with 8 bits")
-    spread = image.format == "PPM" and rest and rest[0] not in (255, 65535)
-    if kind == "index" and (spread or stored.startswith(("L;", "1;I"))):
-        raise DataError(
-            f"{path}: grey values of fewer than 8 bits, or with white as 0, are ambiguous as class ids; "
-            "save it as 8-bit grey or with a palette"
-        )
-
-
-def _read_index(image: Image.Image, path: Path) -> npt.NDArray[Any]:
-    if image.format in LOSSY:
-        raise DataError(
-            f"{path}: {image.format} changes pixel values, so it cannot be an index mask; "
-            "set `encoding: levels` under `masks` in dataset.yaml"
-        )
-    if image.mode == "1":
-        return np.asarray(image).astype(np.uint8)
-    if image.mode in ("L", "P"):
-        return np.asarray(image)
-    if image.mode.startswith("I"):
-        return integer_pixels(image, path)
-    return _grey_of(image, path)
-
-
-def _grey_of(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
-    """The grey values of an image saved as RGB or with an opaque alpha; refused when it has real colours."""
-    array = np.asarray(image.convert("RGBA" if image.mode in ("LA", "PA", "RGBA") else "RGB"))
-    if array.shape[2] == 4 and array[..., 3].min() < 255:
-        raise DataError(f"{path}: a mask with transparent pixels is ambiguous; save it without alpha")
-    if (array[..., 0] != array[..., 1]).any() or (array[..., 0] != array[..., 2]).any():
-        raise DataError(
-            f"{path}: a colour mask where class ids are expected; set `encoding: colour` under `masks` in dataset.yaml"
-        )
-    return array[..., 0]
-
-
-def _read_levels(image: Image.Image, path: Path, levels: Mapping[int, int]) -> MaskPixels:
-    if image.mode.startswith("I"):
-        grey: npt.NDArray[Any] = integer_pixels(image, path)
-    elif image.mode in ("1", "L"):
-        grey = np.asarray(image.convert("L"))
-    elif image.format in LOSSY:
-        grey = np.asarray(image.convert("L"))  # chroma noise of the compression
-    else:
-        grey = _grey_of(image.convert("RGB") if image.mode == "P" else image, path)
-    values = np.array(sorted(levels), np.int64)
-    middles = (values[1:] + values[:-1] + 1) // 2
-    nearest = np.searchsorted(middles, grey, side="right")
-    ids = np.array([levels[int(v)] for v in values], np.uint16)[nearest]
-    return MaskPixels(ids, int((values[nearest] != grey).sum()))
-
-
-def _read_colour(image: Image.Image, path: Path, classes: ClassTree, ignore_colour: Colour | None) -> MaskPixels:
-    if image.mode in ("RGBA", "LA", "PA") and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
-        raise DataError(f"{path}: a mask with transparent pixels is ambiguous; save it without alpha")
-    if image.mode.startswith("I"):
-        raise DataError(f"{path}: grey values where class colours are expected; set `encoding: index`")
-    rgb = np.asarray(image.convert("RGB")).astype(np.int32)
-    packed = (rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]).reshape(-1)
-    palette, values = classes.colours.astype(np.int32), classes.ids
-    if ignore_colour is not None:
-        palette, values = np.append(palette, [ignore_colour], 0).astype(np.int32), [*values, classes.ignore]
-    # Nearly every pixel has the very colour of a class; only the others are worth a search for the nearest.
-    known, first = np.unique(palette @ np.array([1 << 16, 1 << 8, 1], np.int32), return_index=True)
-    place = np.minimum(np.searchsorted(known, packed), len(known) - 1)
-    nearest, strange = first[place], np.flatnonzero(known[place] != packed)
-    if len(strange):
-        present, inverse = np.unique(packed[strange], return_inverse=True)
-        channels = np.stack([present >> 16, present >> 8 & 255, present & 255], 1)
-        # At most a few thousand distinct colours: a table of distances is small.
-        nearest[strange] = np.concatenate(
-            [
-                ((block[:, None] - palette[None]) ** 2).sum(2).argmin(1)
-                for block in np.array_split(channels, len(channels) // 4096 + 1)
-            ]
-        )[inverse]
-    return MaskPixels(np.array(values, np.uint16)[nearest].reshape(rgb.shape[:2]), len(strange))

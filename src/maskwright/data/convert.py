@@ -33,9 +33,10 @@ from maskwright.core.classes import BACKGROUND_NAMES, BY_RULE, IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.description import FILE_NAME, DatasetFile, ImagesSpec, MasksSpec, render
 from maskwright.core.findings import Finding
+from maskwright.core.mask_files import INDEX
 from maskwright.core.palette import to_hex
 from maskwright.core.regions import BoxRule
-from maskwright.core.sample import INDEX, Sample
+from maskwright.core.sample import Sample
 from maskwright.data.formats import FORMATS
 from maskwright.data.formats.archives import pack, unpacked
 from maskwright.data.formats.source import Mask, WriteOptions, background_of, describe

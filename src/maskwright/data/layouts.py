@@ -17,8 +17,9 @@ from maskwright.core.classes import IGNORE_ID, free_ignore_id
 from maskwright.core.description import FILE_NAME, MASK_ENDINGS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec
 from maskwright.core.folder_names import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
 from maskwright.core.image_files import holds_images, images_below
+from maskwright.core.mask_files import refuse_ambiguous
 from maskwright.core.palette import colour_of, to_hex
-from maskwright.core.sample import LOSSY, integer_pixels, open_image, read_header, refuse_ambiguous
+from maskwright.core.sample import LOSSY, integer_pixels, open_image, read_header
 from maskwright.errors import ConfigError, DataError, argument
 
 _MASKS_READ = 400

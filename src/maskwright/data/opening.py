@@ -12,13 +12,15 @@ from maskwright.base.display import Result
 from maskwright.base.storage import atomic_write_text
 from maskwright.base.texts import counted
 from maskwright.core.classes import BACKGROUND_NAMES, MAX_ID, ClassTree, free_ignore_id
-from maskwright.core.dataset import Dataset, build, refuse_same_names
+from maskwright.core.dataset import Dataset, build
 from maskwright.core.description import FILE_NAME, FOLDER_LAYOUTS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec, render
 from maskwright.core.edits import with_edits
 from maskwright.core.findings import Severity
+from maskwright.core.listing import refuse_same_names
+from maskwright.core.mask_files import MaskEncoding
 from maskwright.core.palette import to_hex
 from maskwright.core.regions import Drawing, Region
-from maskwright.core.sample import MaskEncoding, Sample
+from maskwright.core.sample import Sample
 from maskwright.data import layouts
 from maskwright.data.formats import FORMATS
 from maskwright.data.formats.source import IGNORE_NAMES, AnnotationSet, Item, Label, background_of, nested, note

@@ -14,7 +14,7 @@ import numpy as np
 from maskwright.base.storage import confine
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
-from maskwright.core.sample import INDEX, read_mask
+from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.errors import DataError
 from maskwright.evaluation.metrics import confusion_matrix, image_scores
 from maskwright.evaluation.scoring.evaluation import Evaluation

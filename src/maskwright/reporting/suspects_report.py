@@ -16,8 +16,9 @@ from maskwright.base.storage import confine
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
+from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.core.masks import Mask, Pixels, boundary
-from maskwright.core.sample import INDEX, Sample, read_image, read_mask
+from maskwright.core.sample import Sample, read_image
 from maskwright.errors import DataError, MaskwrightError
 from maskwright.labels.suspecting.folds import read_probabilities
 from maskwright.labels.suspecting.planting import KINDS

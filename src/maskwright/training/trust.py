@@ -26,8 +26,9 @@ from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry, pad_to, resize_mask
 from maskwright.core.hashes import file_hash
+from maskwright.core.mask_files import read_grey
 from maskwright.core.masks import Mask
-from maskwright.core.sample import Sample, read_grey
+from maskwright.core.sample import Sample
 from maskwright.errors import DataError
 
 

@@ -14,8 +14,9 @@ from data.formats.roundtrip import CLASSES, masks, named, through
 from helpers import write
 from maskwright.core.classes import IGNORE, ClassInfo, ClassTree
 from maskwright.core.findings import Severity
+from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.core.rle import encode_counts, pack_counts
-from maskwright.core.sample import INDEX, Sample, read_mask
+from maskwright.core.sample import Sample
 from maskwright.data.formats.coco import detect, read
 from maskwright.data.formats.coco_writer import CocoWriter, counts_of_part
 from maskwright.data.formats.source import WriteOptions

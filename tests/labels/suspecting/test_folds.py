@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from helpers import fingerprint
 from maskwright.base.storage import read_json
 from maskwright.core.edits import Edit, add_edits
-from maskwright.core.sample import read_grey
+from maskwright.core.mask_files import read_grey
 from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError, Interrupted
 from maskwright.labels.suspecting import folds

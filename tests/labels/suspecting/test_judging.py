@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 from helpers import draw_pair, write
 from maskwright.core.classes import IGNORE
 from maskwright.core.geometry import Geometry
-from maskwright.core.sample import read_grey
+from maskwright.core.mask_files import read_grey
 from maskwright.data.opening import load_dataset
 from maskwright.labels.suspecting import detector
 from maskwright.labels.suspecting.applying import repaired

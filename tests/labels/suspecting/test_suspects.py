@@ -12,7 +12,7 @@ from helpers import fingerprint, write
 from maskwright.base import work_folder
 from maskwright.cli import main
 from maskwright.core.edits import FOLDER, Edit, add_edits, read_batches
-from maskwright.core.sample import read_grey
+from maskwright.core.mask_files import read_grey
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, Interrupted
 from maskwright.labels.suspecting import detector, folds, judging, labelsets, selftest

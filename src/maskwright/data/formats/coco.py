@@ -28,9 +28,9 @@ from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import confine
 from maskwright.base.texts import counted
 from maskwright.core.classes import MAX_ID
-from maskwright.core.dataset import confine_found
 from maskwright.core.description import FILE_NAME
 from maskwright.core.findings import Finding, Severity
+from maskwright.core.listing import confine_found
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.data.formats.coco_images import ImageFiles, known_split, last_of, split_of, stem_below, tail_of
 from maskwright.data.formats.coco_values import box_of, colour_from, key_of, parts_of, shape_of, slim, text_of, whole

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from maskwright.base.storage import confine
-from maskwright.core.dataset import confine_found
 from maskwright.core.description import FILE_NAME
 from maskwright.core.folder_names import SPLIT_NAMES
 from maskwright.core.image_files import images_below
+from maskwright.core.listing import confine_found
 from maskwright.core.sample import IMAGE_SUFFIXES
 from maskwright.data.formats.coco_values import text_of
 from maskwright.data.formats.source import takeable

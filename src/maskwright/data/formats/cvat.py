@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from maskwright.base.storage import confine
 from maskwright.core.classes import IGNORE, ClassTree
-from maskwright.core.dataset import confine_found
 from maskwright.core.folder_names import SPLIT_NAMES
 from maskwright.core.image_files import images_below
+from maskwright.core.listing import confine_found
 from maskwright.core.sample import IMAGE_SUFFIXES
 from maskwright.data.formats.source import Mask, present
 from maskwright.errors import DataError

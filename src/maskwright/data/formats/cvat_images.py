@@ -20,8 +20,8 @@ from xml.sax.saxutils import escape, quoteattr
 from maskwright.base.storage import confine
 from maskwright.base.texts import counted, listing
 from maskwright.core.classes import IGNORE, ClassTree
-from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
+from maskwright.core.listing import confine_found
 from maskwright.core.palette import Colour, colour_of, to_hex
 from maskwright.core.polygons import painted, simplify
 from maskwright.core.rle import encode_box

@@ -23,10 +23,11 @@ from PIL import Image
 from maskwright.base.storage import confine
 from maskwright.base.texts import counted, listing
 from maskwright.core.classes import BACKGROUND_NAMES, IGNORE, MAX_CLASSES, ClassTree
-from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
+from maskwright.core.listing import confine_found
+from maskwright.core.mask_files import Encoding, MaskEncoding
 from maskwright.core.palette import Colour, to_hex
-from maskwright.core.sample import Encoding, MaskEncoding, Sample, open_image
+from maskwright.core.sample import Sample, open_image
 from maskwright.data.formats.cvat import DEFAULT_SUBSET, ImageFinder, components, split_of, without_ending
 from maskwright.data.formats.maskfiles import VOID, FileNames, by_key, voc_colour
 from maskwright.data.formats.source import (

@@ -17,9 +17,10 @@ from PIL import Image
 
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.description import FILE_NAME, DatasetFile, ImagesSpec, MasksSpec, render
+from maskwright.core.mask_files import INDEX, MaskEncoding, read_mask
 from maskwright.core.masks import mask_png
 from maskwright.core.palette import to_hex
-from maskwright.core.sample import INDEX, MaskEncoding, Sample, read_mask
+from maskwright.core.sample import Sample
 from maskwright.data.formats.maskfiles import VOID, FileNames, with_own_colours
 from maskwright.data.formats.source import Mask, WriteOptions, describe, image_suffix
 

@@ -33,10 +33,10 @@ from PIL import Image
 from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import confine, read_json
 from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
-from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Severity
 from maskwright.core.folder_names import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
 from maskwright.core.image_files import images_below, images_in
+from maskwright.core.listing import confine_found
 from maskwright.core.polygons import MAX_COORDINATE, Ring, box_ring, ellipse_ring, painted, simplify
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.core.rle import MAX_SIDE, encode_box

@@ -12,11 +12,12 @@ import numpy as np
 
 from maskwright.base.texts import counted, listing
 from maskwright.core.classes import MAX_CLASSES, ClassTree
-from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.image_files import images_below
+from maskwright.core.listing import confine_found
+from maskwright.core.mask_files import INDEX, Encoding, read_mask
 from maskwright.core.palette import Colour, colour_of
-from maskwright.core.sample import INDEX, Encoding, Sample, open_image, read_image, read_mask
+from maskwright.core.sample import Sample, open_image, read_image
 from maskwright.data.formats.source import note, stem_of
 from maskwright.errors import DataError
 

@@ -18,12 +18,12 @@ from typing import Any
 from maskwright.base.storage import confine, read_json
 from maskwright.base.texts import counted, listing
 from maskwright.core.classes import MAX_ID
-from maskwright.core.dataset import confine_found
 from maskwright.core.description import MASK_ENDINGS
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.folder_names import SPLIT_NAMES
+from maskwright.core.listing import confine_found
+from maskwright.core.mask_files import MaskEncoding
 from maskwright.core.palette import Colour
-from maskwright.core.sample import MaskEncoding
 from maskwright.data.formats.coco_values import text_of
 from maskwright.data.formats.maskfiles import by_key, contents_of, other_kind, voc_colour
 from maskwright.data.formats.source import AnnotationSet, Item, Label, note

@@ -16,9 +16,10 @@ from maskwright.base.texts import counted
 from maskwright.core.classes import ClassTree
 from maskwright.core.description import ClassSpec
 from maskwright.core.findings import Finding, Severity
+from maskwright.core.mask_files import INDEX, MaskEncoding
 from maskwright.core.palette import Colour, colour_of, to_hex
 from maskwright.core.regions import Shape
-from maskwright.core.sample import INDEX, Exif, MaskEncoding, Sample
+from maskwright.core.sample import Exif, Sample
 
 Mask = npt.NDArray[np.uint8]
 

@@ -20,10 +20,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from maskwright.base.texts import counted, listing
 from maskwright.core.classes import IGNORE, MAX_CLASSES
-from maskwright.core.dataset import confine_found
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.folder_names import SPLIT_NAMES
-from maskwright.core.sample import IMAGE_SUFFIXES, MaskEncoding
+from maskwright.core.listing import confine_found
+from maskwright.core.mask_files import MaskEncoding
+from maskwright.core.sample import IMAGE_SUFFIXES
 from maskwright.data.formats.maskfiles import VOID, MaskContents, by_key, contents_of, other_kind, voc_colour
 from maskwright.data.formats.semantic import META, read_meta
 from maskwright.data.formats.source import AnnotationSet, Item, Label, note

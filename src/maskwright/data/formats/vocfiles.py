@@ -17,9 +17,9 @@ import numpy.typing as npt
 from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import confine
 from maskwright.core.classes import BACKGROUND_NAMES, MAX_CLASSES
-from maskwright.core.dataset import confine_found
 from maskwright.core.folder_names import MASK_FOLDERS
 from maskwright.core.image_files import holds_images
+from maskwright.core.listing import confine_found
 from maskwright.core.polygons import MAX_COORDINATE
 from maskwright.core.regions import Polygon
 from maskwright.core.sample import IMAGE_SUFFIXES

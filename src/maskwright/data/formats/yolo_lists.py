@@ -14,9 +14,9 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from maskwright.base import strictyaml
-from maskwright.core.dataset import confine_found
 from maskwright.core.folder_names import IMAGE_FOLDERS, SPLIT_NAMES
 from maskwright.core.image_files import images_below
+from maskwright.core.listing import confine_found
 from maskwright.data.formats.source import Occurrences, takeable
 from maskwright.errors import ConfigError, DataError
 

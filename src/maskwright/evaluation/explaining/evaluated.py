@@ -11,8 +11,9 @@ import numpy.typing as npt
 from maskwright.base.storage import confine
 from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
+from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.core.masks import Mask, Pixels
-from maskwright.core.sample import INDEX, Sample, read_mask
+from maskwright.core.sample import Sample
 from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
 from maskwright.evaluation.metrics import confusion_matrix
 from maskwright.evaluation.scoring.evaluation import Evaluation, newest

@@ -20,8 +20,9 @@ from maskwright.base.storage import dump_json, next_free, numbered, staged_folde
 from maskwright.core.classes import IGNORE, Selector
 from maskwright.core.dataset import Dataset
 from maskwright.core.hashes import file_hash
+from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.core.masks import Mask, mask_png
-from maskwright.core.sample import INDEX, Sample, read_mask
+from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
 from maskwright.evaluation.guarding import guard

@@ -11,8 +11,9 @@ from maskwright.base.storage import confine
 from maskwright.base.texts import plural
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import Batch, add_edits, home_of, mask_edit
+from maskwright.core.mask_files import INDEX, read_grey, read_mask
 from maskwright.core.masks import Mask
-from maskwright.core.sample import INDEX, Sample, read_grey, read_mask
+from maskwright.core.sample import Sample
 from maskwright.data.opening import folder_of, load_dataset
 from maskwright.errors import ConfigError, DataError, argument
 from maskwright.labels.suspecting.stored import newest_suspects, read_stored

@@ -26,8 +26,9 @@ from maskwright.base.storage import atomic_write_bytes, atomic_write_json, read_
 from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
+from maskwright.core.mask_files import read_grey
 from maskwright.core.masks import grey_png
-from maskwright.core.sample import Sample, read_grey
+from maskwright.core.sample import Sample
 from maskwright.data.splitting import propose
 from maskwright.errors import DataError, Interrupted, argument
 from maskwright.labels.suspecting.trainings import NEVER, train_one_of

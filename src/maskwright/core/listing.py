@@ -1,0 +1,166 @@
+"""Lists the image and mask files that a `dataset.yaml` describes, and pairs them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import cast, get_args
+
+from maskwright.base.storage import confine, is_inside
+from maskwright.core.description import FILE_NAME, MASK_ENDINGS, DatasetFile
+from maskwright.core.findings import Finding
+from maskwright.core.image_files import images_below, is_image, listed_in
+from maskwright.core.sample import Provenance, Sample, Status
+from maskwright.errors import DataError
+
+
+@dataclass
+class Listing:
+    """What was found: samples, masks of no image, image files that are not part of the dataset, with where they are
+    not named, and folders that were not entered because they are links. `notes` is what else was found."""
+
+    samples: list[Sample]
+    orphans: list[Path]
+    unlisted: list[Path]
+    unlisted_in: str
+    links: list[Path]
+    notes: list[Finding] = field(default_factory=list)
+
+
+def from_folders(file: DatasetFile, root: Path) -> Listing:
+    """Images and masks of the same name in two folders, with a folder for each split or without."""
+    image_root = confine(root, file.images.folder, FILE_NAME)
+    mask_root = confine(root, file.masks.folder, FILE_NAME) if file.masks.folder else None
+    # A flat layout is one split without a name, whose folder is the image folder itself.
+    folders = file.splits if file.layout == "split_folders" else {"": "."}
+    samples: list[Sample] = []
+    orphans: list[Path] = []
+    links: list[Path] = []
+    for split, folder in folders.items():
+        images = confine(image_root, folder, FILE_NAME)
+        if not images.is_dir():
+            raise DataError(f"{images}: no such folder; correct `splits` in {FILE_NAME}")
+        masks: dict[str, Path] = {}
+        if mask_root is not None and (mask_folder := confine(mask_root, folder, FILE_NAME)).is_dir():
+            for path in images_below(mask_folder, links):
+                key = path.relative_to(mask_folder).with_suffix("").as_posix()
+                if key in masks:
+                    raise DataError(f"{path}: another mask has the same name ({masks[key].name}); keep one of them")
+                masks[key] = confine_found(root, path)
+        used = set()
+        for path in images_below(images, links):
+            key = path.relative_to(images).with_suffix("").as_posix()
+            match = next((key + ending for ending in MASK_ENDINGS if key + ending in masks), None)
+            used.add(match)
+            samples.append(
+                Sample(
+                    f"{split}/{key}" if split else key,
+                    confine_found(root, path),
+                    masks[match] if match else None,
+                    split or None,
+                )
+            )
+        orphans += [path for key, path in masks.items() if key not in used]
+    unlisted = _beside(image_root, folders.values(), mask_root) if file.layout == "split_folders" else []
+    return Listing(samples, orphans, unlisted, "in no folder of a split", links)
+
+
+def _beside(image_root: Path, folders: Iterable[str], mask_root: Path | None) -> list[Path]:
+    """Image files in `image_root` that lie in none of `folders`, and are no masks."""
+    inside = {(image_root / folder).resolve() for folder in folders} | ({mask_root.resolve()} if mask_root else set())
+    found = []
+    for path in listed_in(image_root):
+        real = path.resolve()
+        # What holds one of the folders is not looked through: it may hold anything.
+        if any(real.is_relative_to(folder) or folder.is_relative_to(real) for folder in inside):
+            continue
+        if path.is_dir():
+            found += images_below(path)
+        elif is_image(path):
+            found.append(path)
+    return found
+
+
+# Following links costs more than all the rest of listing a file, and thousands of files share a folder.
+_is_inside = lru_cache(1024)(is_inside)
+
+
+def confine_found(root: Path, path: Path) -> Path:
+    """Refuses a listed file that leads outside `root` through a symbolic link, or whose name is no text."""
+    if path != root and not (_is_inside(root, path.parent) and (not path.is_symlink() or is_inside(root, path))):
+        raise DataError(f"{path}: leads outside {root} through a symbolic link; copy the file into the dataset")
+    return _with_text_name(path)
+
+
+def _with_text_name(path: Path) -> Path:
+    # Undecodable bytes of a name are read as surrogates.
+    if any(character < " " or "\ud800" <= character <= "\udfff" for character in str(path)):
+        raise DataError(f"{str(path)!a}: the name holds control characters or is not UTF-8; rename the file")
+    return path
+
+
+def refuse_same_names(samples: Sequence[Sample]) -> None:
+    """DataError for two samples of one name, which are then not told apart."""
+    first: dict[str, Path] = {}
+    for sample in samples:
+        if sample.name in first:
+            raise DataError(f"{sample.image}: has the same name as {first[sample.name].name}; rename one of them")
+        first[sample.name] = sample.image
+
+
+def from_table(file: DatasetFile, root: Path) -> Listing:
+    """`labels.csv`: columns `image`, `mask`, and optionally `split`, `status`, `provenance`; others are not read."""
+    path = confine(root, file.table or "labels.csv", FILE_NAME)
+    try:
+        rows = csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline=""), strict=True)
+        columns = [*(rows.fieldnames or ())]
+        known = ("image", "mask", "split", "status", "provenance")
+        if not {"image", "mask"} <= {*columns}:
+            raise DataError(f"{path}:1: needs the columns image and mask; it has {sorted(columns)}")
+        if twice := [name for name in known if columns.count(name) > 1]:
+            raise DataError(f"{path}:1: has the column {twice[0]} twice; remove one")
+        samples = []
+        for row in rows:
+            where = f"{path}:{rows.line_num}"
+            if None in row:
+                raise DataError(f"{where}: has more cells than there are columns; put names that hold commas in quotes")
+            cell = {key: (row.get(key) or "").strip().replace("\\", "/") for key in known}
+            if not Path(cell["image"]).name:
+                raise DataError(f"{where}: names no image; fill the cell or remove the row")
+            status, provenance = cell["status"] or "keep", cell["provenance"] or "hand"
+            for column, value, allowed in (
+                ("status", status, get_args(Status)),
+                ("provenance", provenance, get_args(Provenance)),
+            ):
+                if value not in allowed:
+                    raise DataError(f"{where}: {column} {value!r} is not known; use one of {', '.join(allowed)}")
+            image = _table_path(root, file.images.folder, cell["image"], where)
+            mask = _table_path(root, file.masks.folder or "", cell["mask"], where) if cell["mask"] else None
+            samples.append(
+                Sample(
+                    Path(cell["image"]).with_suffix("").as_posix(),
+                    image,
+                    mask,
+                    cell["split"] or None,
+                    cast(Status, status),
+                    cast(Provenance, provenance),
+                )
+            )
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a UTF-8 table ({error}); save it as CSV") from None
+    links: list[Path] = []
+    images = confine(root, file.images.folder, FILE_NAME)
+    used = {sample.image for sample in samples}
+    # The folder of the dataset itself may hold any image.
+    unlisted = [] if images == root else [found for found in images_below(images, links) if found not in used]
+    return Listing(samples, [], unlisted, f"not in {path.name}", links)
+
+
+def _table_path(root: Path, folder: str, text: str, where: str) -> Path:
+    """A table names files relative to their folder, or to the dataset."""
+    inside = confine(root, f"{folder}/{text}" if folder else text, where)
+    return _with_text_name(inside if inside.exists() or not (direct := confine(root, text, where)).exists() else direct)
