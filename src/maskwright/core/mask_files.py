@@ -77,8 +77,8 @@ def read_mask(
         return _decoded(_pixels(image, path, encoding), path, encoding, classes)
 
 
-def read_parts(parts: Sequence[MaskPart], encoding: MaskEncoding, classes: ClassTree, background: int) -> MaskPixels:
-    """Reads a mask that several files make up, later ones on top; `background` is the id where none marks anything.
+def read_parts(parts: Sequence[MaskPart], encoding: MaskEncoding, classes: ClassTree) -> MaskPixels:
+    """Reads a mask that several files make up, later ones on top; where none marks anything is background.
 
     DataError where one cannot be read, or is of another size than the first.
     """
@@ -177,7 +177,8 @@ def _whole(pixels: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
 def _stored_as(image: Image.Image) -> list[Any]:
     """What Pillow says of how the pixels of an opened file are stored, such as `L` or `RGB;16B`; first the kind."""
     arguments: Any = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
-    return [arguments] if isinstance(arguments, str) else list(arguments or [""])
+    found = arguments if isinstance(arguments, tuple | list) else [arguments]
+    return [part if isinstance(part, str) else "" for part in found[:1]] + list(found[1:]) or [""]
 
 
 def is_inverted(image: Image.Image) -> bool:

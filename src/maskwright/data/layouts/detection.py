@@ -1,0 +1,589 @@
+"""Detects how a folder of images and masks is laid out and what its mask values mean, with the reasons."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from maskwright.base.storage import natural
+from maskwright.base.texts import plural
+from maskwright.core.classes import IGNORE_ID
+from maskwright.core.description import MASK_ENDINGS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec
+from maskwright.core.mask_files import Inverted
+from maskwright.core.palette import colour_of, to_hex
+from maskwright.core.pattern_listing import Sorted, pair_files, sort_files
+from maskwright.core.patterns import Pattern, nfc
+from maskwright.core.sample import read_header
+from maskwright.data.layouts.encodings import Meaning, meaning_of
+from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, File, Tree, kinds, look
+from maskwright.data.layouts.lists import lists_of
+from maskwright.data.layouts.pairing import Pairing, Rule
+from maskwright.data.layouts.sets import MaskSet, SetFacts, choose, mask_sets
+from maskwright.data.layouts.tables import class_tables
+from maskwright.errors import ConfigError, DataError, argument
+
+TABLE = "labels.csv"
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found, and why: `reasons` maps a key of `dataset.yaml` to one sentence. `has_masks`: mask files are
+    there. `pairs` counts the images with masks and `images` all; `left_out` says what is not read and why, `unsure`
+    what was taken for something and might be something else. `exact` is the share of the mask pixels that have the very
+    value of a class, `shares` that of each class by id, as seen in a sample of the masks."""
+
+    file: DatasetFile
+    reasons: dict[str, str]
+    has_masks: bool = False
+    images: int = 0
+    pairs: int = 0
+    left_out: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+    exact: float | None = None
+    shares: dict[int, float] = field(default_factory=dict)
+
+
+def detect(
+    root: Path,
+    images: str | None = None,
+    masks: str | None = None,
+    inverted: Inverted | None = None,
+    variable: str | None = None,
+) -> Detection:
+    """Detects layout, splits, mask encoding and classes of the folder `root`.
+
+    `images` and `masks` name folders or words of paths, where more than one set of files would do; `inverted` and
+    `variable` are as in `MaskEncoding`. Raises DataError when no images are found, ConfigError when a choice has to be
+    made by the user.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give the folder that holds the images and masks")
+    for role, wanted in (("images", images), ("masks", masks)):
+        if wanted is not None and not any(True for _ in root.iterdir()):
+            raise ConfigError(f"{argument(role)} {wanted}: {root} is empty")
+    tree = look(root)
+    if (root / TABLE).is_file() and (found := _by_table(tree, images, masks, inverted, variable)):
+        return found
+    return _Detector(tree, images, masks, inverted, variable).run()
+
+
+class _Detector:
+    def __init__(
+        self, tree: Tree, images: str | None, masks: str | None, inverted: Inverted | None, variable: str | None
+    ) -> None:
+        self.tree, self.root = tree, tree.root
+        self.wanted = {"images": images, "masks": masks}
+        self.inverted, self.variable = inverted, variable
+        self.reasons: dict[str, str] = {}
+        self.left_out: list[str] = []
+        self.images, self.masks = self._roles()
+
+    def run(self) -> Detection:
+        if not self.images and not self.masks:
+            self._refuse()
+        pairing = Pairing(self.tree, self.images, self.masks)
+        sets = mask_sets(pairing.rules(), pairing.splits) if self.images else []
+        if not sets:
+            return self._without_masks()
+        choice, facts = choose(self.root, sets)
+        for name, why in choice.dropped.items():
+            self.left_out.append(f"{name}: {why}")
+        if len(choice.sets) > 1:
+            self._ask(choice.sets, facts)
+        return self._described(choice.sets[0], facts[choice.sets[0].name], choice.dropped, pairing)
+
+    # --- roles ---
+
+    def _roles(self) -> tuple[list[File], list[File]]:
+        images, masks = [], []
+        own = {role: _chosen(self.tree, role, wanted) for role, wanted in self.wanted.items()}
+        same = self.wanted["images"] == self.wanted["masks"]
+        for file in self.tree.files:
+            role = file.role
+            if role == "unreadable":
+                role = "mask" if file.words & MASK_WORDS else "image"
+            if role == "unsure":
+                role = "mask" if file.words & MASK_WORDS and not {*_stem_words(file)} & IMAGE_WORDS else "image"
+            in_images = own["images"] is None or file.path in own["images"]
+            in_masks = own["masks"] is None or file.path in own["masks"]
+            if own["masks"] is not None and in_masks and not same and not (own["images"] is not None and in_images):
+                role = "mask" if role != "image" or file.role != "image" else role
+            if own["images"] is not None and in_images and not same and not (own["masks"] is not None and in_masks):
+                role = "image"
+            if role == "image" and in_images:
+                images.append(file)
+            elif role == "mask" and in_masks:
+                masks.append(file)
+        return images, masks
+
+    # --- the file ---
+
+    def _described(self, chosen: MaskSet, facts: SetFacts, dropped: Iterable[str], pairing: Pairing) -> Detection:
+        rules = [_plain(rule, self.images, pairing.splits) for rule in chosen.rules]
+        image_patterns = list(dict.fromkeys(image for image, _ in rules))
+        mask_patterns = list(dict.fromkeys(mask for _, mask in rules))
+        others = [text for name in dropped for text in name.split(", ")]
+        splits = pairing.splits if any("{split}" in text for text in image_patterns) else {}
+        left_out = self._left_out(image_patterns, mask_patterns, others, splits)
+        used = {split: words for split, words in splits.items() if self._occurs(split, image_patterns, splits)}
+        if len(used) < len(splits):
+            splits = used
+        sorted_files = self._sorted(image_patterns, mask_patterns, left_out, splits)
+        pairs = pair_files(sorted_files)
+        labelled = {image for image, masks in pairs.masks.items() if masks}
+        lists: dict[str, str] = {}
+        if not splits:
+            lists, why = lists_of(
+                self.root, [(path, [*match.slots.values()]) for path, match in sorted_files.images.items()]
+            )
+            if why:
+                self.reasons["lists"] = why
+        meaning = self._meaning(chosen, facts)
+        parts: dict[str, int] = {}
+        if chosen.slot == "class":
+            parts, meaning = self._parts(chosen, facts, meaning)
+        pages = self._has_pages(sorted_files)
+        count = len(sorted_files.images)
+        self.reasons["images"] = f"{plural(count, 'image')}, told from their pixels"
+        self.reasons["masks"] = (
+            f"{len(labelled)} of {count} images have a mask"
+            + ({"class": ", one file a class", "object": ", one file an object"}.get(chosen.slot or "", ""))
+            + (f"; {plural(len(pairs.orphans), 'mask')} of no image" if pairs.orphans else "")
+        )
+        if splits:
+            self.reasons["splits"] = "words in the paths"
+        file = DatasetFile(
+            layout="patterns",
+            images=ImagesSpec(files=image_patterns, exif=self._exif(pairs.masks), pages=pages),
+            masks=meaning.masks.model_copy(update={"files": mask_patterns, "parts": parts}),
+            splits=splits,
+            lists=lists,
+            left_out=left_out,
+            classes=meaning.classes,
+            ignore=meaning.ignore,
+        )
+        self.reasons |= meaning.reasons
+        self.reasons["layout"] = f"{len(labelled)} pairs by {plural(len(rules), 'rule')} found in the names"
+        file = self._usual(file, labelled, pairs.masks)
+        self._say_strange(sorted_files.strange)
+        return Detection(
+            file,
+            self.reasons,
+            True,
+            count,
+            len(labelled),
+            tuple(self.left_out),
+            tuple(meaning.unsure),
+            meaning.exact,
+            meaning.shares,
+        )
+
+    def _left_out(
+        self, images: Sequence[str], masks: Sequence[str], others: Sequence[str], splits: dict[str, str]
+    ) -> list[str]:
+        """Patterns of what would be taken for an image and is none."""
+        of_images = [Pattern(text, splits) for text in images]
+        of_masks = [Pattern(text, splits) for text in masks]
+        dropped = [Pattern(text, splits) for text in others]
+        is_image = {file.path for file in self.images}
+        found: dict[str, None] = {}
+        for file in self.tree.files:
+            form = nfc(file.path)
+            if (
+                file.path in is_image
+                or not any(p.match(form) for p in of_images)
+                or any(p.match(form) for p in of_masks)
+            ):
+                continue
+            pattern = next((p.text for p in dropped if p.match(form)), None)
+            found[pattern or re.sub(r"[*{}]", "*", form)] = None
+        found = dict.fromkeys(others) | found
+        # A pattern of masks that were dropped holds for files that come later; it must not hold for images.
+        return [text for text in found if not any(Pattern(text, splits).match(nfc(path)) for path in is_image)][:200]
+
+    def _sorted(
+        self, images: Sequence[str], masks: Sequence[str], left_out: Sequence[str], splits: dict[str, str]
+    ) -> Sorted:
+        groups = [[Pattern(text, splits) for text in texts] for texts in (images, masks, left_out)]
+        return sort_files((file.path for file in self.tree.files), *groups)
+
+    def _occurs(self, split: str, patterns: Sequence[str], splits: dict[str, str]) -> bool:
+        compiled = [Pattern(text, splits) for text in patterns]
+        return any(
+            (match := pattern.match(nfc(file.path))) and match.split == split
+            for file in self.images
+            for pattern in compiled
+        )
+
+    def _has_pages(self, found: Sorted) -> bool:
+        pages = {file.path: file.pages for file in self.tree.files}
+        return any(pages[path] > 1 for path in found.images) and any(pages[path] > 1 for path in found.masks)
+
+    def _exif(self, pairs: dict[str, list[tuple[str, Pattern, Any]]]) -> Any:
+        """Whether masks were drawn on the upright image, told from the sizes of rotated images and their masks."""
+        votes: Counter[str] = Counter()
+        sizes = {file.path: file.size for file in self.tree.files}
+        for image, masks in pairs.items():
+            if not masks or PurePosixPath(image).suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp", ".jfif"):
+                continue
+            try:
+                header = read_header(self.root / image, 0)
+            except DataError:
+                continue  # the audit names it; detection goes on
+            size = sizes.get(masks[0][0])
+            if header.orientation >= 5 and size is not None and header.size[0] != header.size[1]:
+                votes["ignore" if size == header.size else "apply"] += 1
+        decided = votes.most_common(1)[0][0] if votes else "apply"
+        if votes:
+            self.reasons["exif"] = f"the masks of {votes[decided]} of {votes.total()} rotated images fit this"
+        return decided
+
+    def _usual(
+        self, file: DatasetFile, labelled: set[str], pairs: dict[str, list[tuple[str, Pattern, Any]]]
+    ) -> DatasetFile:
+        """The layout as two folders with the same names, where that describes the same pairs."""
+        found = _two_folders(file)
+        if found is None:
+            return file
+        folder, masks, splits = found
+        usual = file.model_copy(
+            update={
+                "layout": "split_folders" if splits else "flat",
+                "images": file.images.model_copy(update={"folder": folder, "files": []}),
+                "masks": file.masks.model_copy(update={"folder": masks, "files": []}),
+                "splits": splits,
+            }
+        )
+        if not _same_pairs(self.root, usual, pairs):
+            return file
+        self.reasons["layout"] = (
+            f"{folder}/ holds a folder for each split: {', '.join(splits.values())}"
+            if splits
+            else f"images directly in {'this folder' if folder == '.' else folder + '/'}"
+        )
+        self.reasons.pop("splits", None)
+        return usual
+
+    # --- masks ---
+
+    def _meaning(self, chosen: MaskSet, facts: SetFacts) -> Meaning:
+        groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+        endings = {file.path: (file.folder, file.ending.lower(), file.bands) for file in self.tree.files}
+        for masks in chosen.pairs.values():
+            for mask in masks:
+                groups[endings[mask]].append(mask)
+        if facts.instances is None:
+            raise ConfigError(
+                f"{self.root}: the values in {chosen.name} may be classes or numbers of objects; write `encoding: index` "
+                "or `encoding: objects` under `masks` in dataset.yaml"
+            )
+        return meaning_of(
+            self.root,
+            list(groups.values()),
+            class_tables(self.root),
+            instances=facts.instances,
+            inverted=self.inverted,
+            variable=self.variable,
+        )
+
+    def _parts(self, chosen: MaskSet, facts: SetFacts, meaning: Meaning) -> tuple[dict[str, int], Meaning]:
+        """Classes by the words that tell their files."""
+        full = all((sum((v != 0).astype(int) for v in arrays) > 0).all() for arrays in facts.values.values())
+        names = [text.strip(" _-.") or text for text in chosen.texts]
+        first = 0 if full else 1
+        parts = {text: i + first for i, text in enumerate(chosen.texts)}
+        specs = [] if full else [ClassSpec(id=0, name="background", colour=to_hex(colour_of(0)))]
+        specs += [
+            ClassSpec(
+                id=i + first,
+                name=name if re.search(r"[^\W\d]", name) else f"class_{name}",
+                colour=to_hex(colour_of(i + first)),
+            )
+            for i, name in enumerate(names)
+        ]
+        reasons = meaning.reasons | {"classes": "one class per file, named after it"}
+        masks = meaning.masks
+        if masks.encoding not in ("levels", "index"):
+            raise ConfigError(
+                f"{self.root}: {chosen.name} are no masks of two values each; save them as black and white"
+            )
+        if masks.encoding == "levels":  # 1 stands for what a file marks, whatever class that is
+            masks = masks.model_copy(update={"levels": {k: min(v, 1) for k, v in masks.levels.items()}})
+        return parts, Meaning(masks, specs, IGNORE_ID, reasons, meaning.exact, {}, meaning.unsure)
+
+    # --- nothing to pair, or too much ---
+
+    def _ask(self, sets: Sequence[MaskSet], facts: dict[str, SetFacts]) -> None:
+        rows = []
+        for one in sets:
+            values = sorted(
+                {int(v) for image in facts[one.name].values for v in facts[one.name].merged(image).flat[:0]}
+            )
+            seen = facts[one.name]
+            present = Counter[int]()
+            for image in seen.values:
+                merged = seen.merged(image)
+                present.update(
+                    {int(v): int((merged == v).sum()) for v in sorted(set(merged.reshape(-1).tolist()))[:300]}
+                )
+            values = sorted(present)
+            share = 1 - present[0] / max(present.total(), 1)
+            text = ", ".join(f"#{v:06X}" if max(values) > 65535 else str(v) for v in values[:6]) + "…" * (
+                len(values) > 6
+            )
+            rows.append(
+                f"{_word_of(one, sets)!r} ({one.name}: {plural(len(one.pairs), 'image')}, values {text}, {share:.1%} marked)"
+            )
+        raise ConfigError(
+            f"{self.root}: {plural(len(sets), 'set')} of masks fit the images: {'; '.join(rows)}; "
+            f"choose one with {argument('masks')}, by the word in front"
+        )
+
+    def _refuse(self) -> None:
+        for role, wanted in self.wanted.items():
+            if wanted is not None and not _chosen(self.tree, role, wanted):
+                raise ConfigError(f"{argument(role)} {wanted}: no image file there")
+        raise DataError(f"{self.root}: no images found ({_others(self.root)}); give the folder that holds them")
+
+    def _without_masks(self) -> Detection:
+        """Images that no mask belongs to."""
+        if not self.images and self.masks:
+            raise DataError(
+                f"{self.root}: {kinds(self.masks)} look like masks, and there are no images of them; give the folder that "
+                f"holds both, or name the images with {argument('images')}"
+            )
+        if self.masks and (self.wanted["masks"] or len(self.masks) >= 3):
+            first = ", ".join(PurePosixPath(file.path).as_posix() for file in self.images[:3])
+            second = ", ".join(PurePosixPath(file.path).as_posix() for file in self.masks[:3])
+            raise ConfigError(
+                f"{self.root}: {plural(len(self.images), 'image')} ({first}) and {plural(len(self.masks), 'mask')} ({second}) "
+                f"do not pair by their names; write {TABLE} with the columns image, mask and split "
+                f"({argument('table')} makes one to fill in), or name folders with {argument('images')} and "
+                f"{argument('masks')}"
+            )
+        photographs = self.wanted["masks"]
+        if photographs is not None:
+            raise DataError(f"{argument('masks')} {photographs}: the files there are photographs or overlays, no masks")
+        files = self.images
+        splits, folder = _folders_of(files)
+        self.reasons["layout"] = (
+            f"{folder}/ holds a folder for each split: {', '.join(splits.values())}"
+            if splits
+            else f"images directly in {'this folder' if folder == '.' else folder + '/'}"
+        )
+        self.reasons["images"] = f"{kinds(files)}"
+        self.reasons["masks"] = "no file that looks like a mask belongs to an image, so there are no masks yet"
+        meaning = meaning_of(self.root, [], class_tables(self.root))
+        self.reasons |= meaning.reasons
+        file = DatasetFile(
+            layout="split_folders" if splits else "flat",
+            images=ImagesSpec(folder=folder),
+            masks=MasksSpec(),
+            splits=splits,
+            classes=meaning.classes,
+            ignore=meaning.ignore,
+        )
+        return Detection(file, self.reasons, bool(self.masks), len(files), 0, (), tuple(meaning.unsure))
+
+    def _say_strange(self, strange: Sequence[str]) -> None:
+        if strange:
+            by_path = {file.path: file for file in self.tree.files}
+            self.left_out.append(f"{kinds(by_path[path] for path in strange)}: fit no rule")
+
+
+def _stem_words(file: File) -> Iterable[str]:
+    return (token.value for token in file.stem if token.is_word)
+
+
+def _chosen(tree: Tree, role: str, wanted: str | None) -> set[str] | None:
+    """The files that an option names: those in a folder, or whose path holds the words of it in their order."""
+    if wanted is None:
+        return None
+    text = nfc(wanted).strip("/") or "."
+    if (tree.root / text).is_dir() or text == ".":
+        found = {
+            file.path for file in tree.files if text == "." or nfc(file.path).startswith(text.removeprefix("./") + "/")
+        }
+    else:
+        found = {file.path for file in tree.files if text.lower() in nfc(file.path).lower()}
+        if not found:
+            folders = ", ".join(sorted({file.path.split("/")[0] for file in tree.files if "/" in file.path})) or "none"
+            raise ConfigError(
+                f"{argument(role)} {wanted}: no such folder in {tree.root}, and no path holds it; it holds {folders}"
+            )
+    return found
+
+
+def _word_of(one: MaskSet, sets: Sequence[MaskSet]) -> str:
+    """The shortest text by which `--masks` tells a set from the others."""
+    others = [path.lower() for other in sets if other is not one for masks in other.pairs.values() for path in masks]
+    own = [path.lower() for masks in one.pairs.values() for path in masks]
+    texts = [part for part in re.split(r"\{[a-z0-9]+\}|\*|/", one.rules[0].mask.rpartition(".")[0]) if part]
+    candidates = [*(text.strip("_-. ") for text in texts), *texts, *(p for p in _folders_in(one.rules[0].mask))]
+    for text in sorted({c for c in candidates if c}, key=len):
+        if all(text.lower() in path for path in own) and not any(text.lower() in path for path in others):
+            return text
+    return one.rules[0].mask
+
+
+def _folders_in(pattern: str) -> list[str]:
+    parts = pattern.split("/")[:-1]
+    return ["/".join(parts[: i + 1]) for i in range(len(parts)) if "{" not in "/".join(parts[: i + 1])]
+
+
+def _plain(rule: Rule, images: Sequence[File], splits: dict[str, str]) -> tuple[str, str]:
+    """The patterns of a rule with slots that are always the same written out, and the others numbered from 1."""
+    pattern = Pattern(rule.image, splits)
+    matches = [match for file in images if (match := pattern.match(nfc(file.path)))]
+    image, mask = rule.image, rule.mask
+    for slot in pattern.slots:
+        texts = {match.slots[slot] for match in matches}
+        if len(texts) == 1 and len(matches) > 1:
+            text = re.sub(r"[*{}]", "*", next(iter(texts)))
+            image, mask = image.replace(f"{{{slot}}}", text), mask.replace(f"{{{slot}}}", text)
+    numbers = {old: str(i) for i, old in enumerate(dict.fromkeys(re.findall(r"\{([0-9]+)\}", image)), 1)}
+
+    def renamed(found: re.Match[str]) -> str:
+        return f"{{{numbers.get(found[1], found[1])}}}"
+
+    return re.sub(r"\{([0-9]+)\}", renamed, image), re.sub(r"\{([0-9]+)\}", renamed, mask)
+
+
+def _two_folders(file: DatasetFile) -> tuple[str, str, dict[str, str]] | None:
+    """(folder of images, folder of masks, splits) where each split is a folder in both, and names are the same."""
+    if len(file.images.files) != 1 or len(file.masks.files) != 1 or file.left_out or file.images.pages:
+        return None
+    if file.masks.parts or file.lists or any(slot in file.masks.files[0] for slot in ("{class}", "{object}", "*.")):
+        return None
+    image, mask = (text.rpartition(".")[0] for text in (file.images.files[0], file.masks.files[0]))
+    ending = next((e for e in MASK_ENDINGS if mask.endswith("}" + e)), None)
+    if ending is None:
+        return None
+    mask = mask.removesuffix(ending) if ending else mask
+    first, second = image.split("/"), mask.split("/")
+    tail = 0
+    while tail < min(len(first), len(second)) and first[-1 - tail] == second[-1 - tail]:
+        tail += 1
+    common = first[len(first) - tail :]
+    # What is common begins with a slot: the folders before it are those of the two roles.
+    while common and not common[0].startswith("{"):
+        common = common[1:]
+    splits = dict(file.splits)
+    if not common or (splits and common[0] != "{split}") or "{split}" in "".join(common[1:]):
+        return None
+    if any(not re.fullmatch(r"\{[0-9]+\}", part) for part in common[bool(splits) :]):
+        return None
+    folder, masks = ("/".join(parts[: len(parts) - len(common)]) or "." for parts in (first, second))
+    if "{" in folder + masks or "*" in folder + masks or any("|" in words for words in splits.values()):
+        return None
+    return (folder, masks, splits) if folder != masks else None
+
+
+def _same_pairs(root: Path, file: DatasetFile, pairs: dict[str, list[tuple[str, Pattern, Any]]]) -> bool:
+    from maskwright.core.listing import from_folders
+
+    try:
+        listing = from_folders(file, root)
+    except (DataError, ConfigError):
+        return False
+    found = {sample.image: sample.mask for sample in listing.samples}
+    return found == {root / image: root / masks[0][0] if masks else None for image, masks in pairs.items()}
+
+
+def _folders_of(files: Sequence[File]) -> tuple[dict[str, str], str]:
+    """(splits, folder) of images without masks."""
+    folders = [file.folder.split("/") if file.folder else [] for file in files]
+    common = []
+    for parts in zip(*folders, strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    folder = "/".join(common) or "."
+    below = {parts[len(common)] if len(parts) > len(common) else "" for parts in folders}
+    from maskwright.core.folder_names import SPLIT_NAMES
+
+    if below and all(name.lower() in SPLIT_NAMES for name in below):
+        found = {SPLIT_NAMES[name.lower()]: name for name in sorted(below)}
+        if len(found) == len(below):
+            return {split: found[split] for split in ("train", "val", "test") if split in found}, folder
+    return {}, folder
+
+
+def _others(root: Path) -> str:
+    """What else lies in a folder."""
+    found: Counter[str] = Counter()
+    for number, path in enumerate(root.rglob("*")):
+        if number > 20000:
+            break
+        if path.is_file():
+            found[path.suffix.lower() or "without ending"] += 1
+    return "it holds " + (", ".join(f"{n} {ending}" for ending, n in found.most_common(5)) or "no files")
+
+
+# --- labels.csv ------------------------------------------------------------------------------------------------------
+
+
+def _by_table(
+    tree: Tree, images: str | None, masks: str | None, inverted: Inverted | None, variable: str | None
+) -> Detection | None:
+    """`labels.csv` pairs the files; None where it is another table."""
+    root = tree.root
+    try:
+        rows = [
+            {
+                (key or "").strip(): (value or "").strip().replace("\\", "/")
+                for key, value in row.items()
+                if isinstance(value, str)
+            }
+            for row in csv.DictReader(io.StringIO((root / TABLE).read_text("utf-8-sig"), newline=""))
+        ]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        rows = []
+    if rows and not {"image", "mask"} <= {*rows[0]}:
+        return None
+    folders = ["."] + sorted(
+        {file.folder for file in tree.files if file.folder}, key=lambda f: (f.count("/"), natural(Path(f)))
+    )
+    tops = sorted({"/".join(f.split("/")[: i + 1]) for f in folders for i in range(f.count("/") + 1)} | {"."})
+
+    def home(column: str, wanted: str | None) -> str:
+        names = [row[column] for row in rows if row.get(column)]
+        if wanted is not None:
+            return wanted
+        known = {file.path for file in tree.files}
+        return max(
+            tops, key=lambda f: (sum((n if f == "." else f"{f}/{n}") in known for n in names[:500]), f == ".", -len(f))
+        )
+
+    folder, mask_folder = home("image", images), home("mask", masks)
+    files = [
+        name if (root / name).is_file() else f"{mask_folder}/{name}"
+        for row in rows
+        if (name := row.get("mask")) and ((root / name).is_file() or (root / mask_folder / name).is_file())
+    ]
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for path in files:
+        by_folder[path.rpartition("/")[0] + PurePosixPath(path).suffix.lower()].append(path)
+    meaning = meaning_of(root, list(by_folder.values()), class_tables(root), inverted=inverted, variable=variable)
+    reasons = {
+        "layout": f"{TABLE} pairs images with masks",
+        "images": f"where {TABLE} finds them",
+        "masks": f"{len(files)} of {len(rows)} rows name a mask that is there",
+    } | meaning.reasons
+    file = DatasetFile(
+        layout="table",
+        table=TABLE,
+        images=ImagesSpec(folder=folder),
+        masks=meaning.masks.model_copy(update={"folder": None if mask_folder == "." else mask_folder}),
+        classes=meaning.classes,
+        ignore=meaning.ignore,
+    )
+    return Detection(
+        file, reasons, bool(files), len(rows), len(files), (), tuple(meaning.unsure), meaning.exact, meaning.shares
+    )

@@ -1,0 +1,480 @@
+"""What the values in masks mean, told from all kinds of files of a set; where two readings are possible, none is chosen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.base.texts import counted
+from maskwright.core.classes import IGNORE_ID, MAX_CLASSES, free_ignore_id
+from maskwright.core.description import FILE_NAME, ClassSpec, MasksSpec
+from maskwright.core.mask_files import ARRAY_SUFFIXES, Inverted, is_inverted, read_array, refuse_ambiguous
+from maskwright.core.palette import Colour, colour_of, to_hex
+from maskwright.core.sample import integer_pixels, is_lossy, open_image
+from maskwright.data.layouts.tables import ClassTable
+from maskwright.errors import ConfigError, DataError
+
+_READ = 400  # masks
+_NEAR_LEVEL = 32
+_STRAY = 0.0005  # of the pixels: less is no class, where it lies about in specks
+_SPECK = 16  # pixels
+_RARE = 0.005
+IGNORE_NAMES = frozenset({"ignore", "ignored", "void", "unlabeled", "unlabelled", "255", "dontcare", "don't care"})
+
+
+@dataclass
+class Meaning:
+    """What the values mean: `masks` without files and folders, the classes, and the reasons by key of `dataset.yaml`.
+    `exact` is the share of the pixels seen that have the very value of a class; `shares` that of each class by id;
+    `unsure` lists what was taken for something and might be something else."""
+
+    masks: MasksSpec
+    classes: list[ClassSpec]
+    ignore: int
+    reasons: dict[str, str]
+    exact: float = 1.0
+    shares: dict[int, float] = field(default_factory=dict)
+    unsure: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Seen:
+    """The values in the masks that were read: grey values or indices, and colours packed in one number, with pixels;
+    `sets` the different sets of grey values of single files. `specks` holds the largest connected part of each rare
+    value; `between` counts pixels whose value lies between those around them."""
+
+    grey: Counter[int] = field(default_factory=Counter)
+    colours: Counter[int] = field(default_factory=Counter)
+    sets: Counter[frozenset[int]] = field(default_factory=Counter)
+    palette: dict[int, Counter[int]] = field(default_factory=dict)
+    specks: dict[int, int] = field(default_factory=dict)
+    files: int = 0
+    unreadable: int = 0
+    lossy: int = 0
+    one_channel: int = 0
+    inverted: int = 0
+    flat: list[float] = field(default_factory=list)
+    between: int = 0
+    shown_dark: list[float] = field(default_factory=list)
+
+
+def meaning_of(
+    root: Path,
+    groups: Sequence[Sequence[str]],
+    tables: Sequence[ClassTable],
+    *,
+    instances: bool = False,
+    inverted: Inverted | None = None,
+    variable: str | None = None,
+) -> Meaning:
+    """What the values in masks mean: `groups` are their paths by kind, each of which is looked into.
+
+    ConfigError where the user has to say it, DataError where they are no masks.
+    """
+    total = sum(map(len, groups))
+    seen = _Seen()
+    for group in groups:
+        number = max(8, round(_READ * len(group) / max(total, 1)))
+        step = max(1, len(group) // number)
+        for path in group[::step][:number]:
+            _add(root / path, seen, inverted, variable)
+    where = f"seen in {seen.files} of {total} masks"
+    if not seen.grey and not seen.colours:
+        return _unknown(tables)
+    if seen.inverted and inverted is None:
+        dark = float(np.mean(seen.shown_dark))
+        raise ConfigError(
+            f"{root}: {counted(seen.inverted, 'mask{ stores|s store}')} white as 0, so two readings are possible: the values as "
+            f"stored ({1 - dark:.1%} of the pixels are 0) or as shown ({dark:.1%} are 0); choose with "
+            "--inverted stored or --inverted shown"
+        )
+    found = _of_colours(root, seen, tables, where) if seen.colours else None
+    if found is None:
+        found = _objects(seen, where) if instances else _of_grey(root, seen, tables, where)
+    if inverted:
+        found.masks = found.masks.model_copy(update={"inverted": inverted})
+    if variable:
+        found.masks = found.masks.model_copy(update={"variable": variable})
+    return found
+
+
+def _unknown(tables: Sequence[ClassTable]) -> Meaning:
+    reasons = {"classes": "no readable mask to tell from: edit the names and ids"}
+    classes, ids = _named([0, 1], tables, reasons, fill=True)
+    return Meaning(MasksSpec(), classes, free_ignore_id(ids), reasons, unsure=["no mask could be read"])
+
+
+def _add(path: Path, seen: _Seen, inverted: Inverted | None, variable: str | None) -> None:
+    try:
+        if path.suffix.lower() in ARRAY_SUFFIXES:
+            pixels, palette, is_grey = read_array(path, variable), None, False
+            is_grey = pixels.ndim == 2
+            rgb = pixels
+        else:
+            with open_image(path, page=0) as image:
+                turned = is_inverted(image) and image.format != "PPM"
+                refuse_ambiguous(image, path, "levels", inverted or "shown")
+                seen.lossy += is_lossy(image)
+                seen.inverted += turned
+                palette = image.getpalette("RGB") if image.mode == "P" else None
+                one = image.mode in ("1", "L", "P", "F") or image.mode.startswith("I")
+                if image.mode.startswith("I"):
+                    rgb = integer_pixels(image, path)
+                elif image.mode == "F":
+                    rgb = np.asarray(image)
+                    if not (rgb == np.floor(rgb)).all():
+                        raise DataError(f"{path}: holds values that are no whole numbers")
+                    rgb = rgb.astype(np.int64)
+                elif one:
+                    rgb = np.asarray(image).astype(np.uint8, copy=False)
+                    if turned:
+                        seen.shown_dark.append(float((rgb == 0).mean()))
+                        if inverted == "stored":
+                            rgb = (1 if image.mode == "1" else 255) - rgb
+                else:
+                    rgb = np.asarray(image.convert("RGB"))
+                is_grey = one
+    except DataError:
+        seen.unreadable += 1
+        return
+    seen.files += 1
+    if is_grey:
+        grey = rgb
+        seen.one_channel += bool(grey.any())
+    else:
+        same = (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 0] == rgb[..., 2]).all()
+        packed = rgb[..., 0].astype(np.int64) << 16 | rgb[..., 1].astype(np.int64) << 8 | rgb[..., 2]
+        if not same:
+            _count(packed, seen.colours, seen)
+            return
+        grey = rgb[..., 0]
+    values = _count(grey.astype(np.int64), seen.grey, seen)
+    seen.sets[frozenset(values)] += 1
+    if palette is not None:
+        for value in values:
+            shade = palette[3 * value : 3 * value + 3]
+            if len(shade) == 3:
+                seen.palette.setdefault(value, Counter())[shade[0] << 16 | shade[1] << 8 | shade[2]] += 1
+
+
+def _count(pixels: npt.NDArray[np.int64], target: Counter[int], seen: _Seen) -> list[int]:
+    values, counts = np.unique(pixels, return_counts=True)
+    target.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    if pixels.shape[1] > 1:
+        seen.flat.append(float((pixels[:, 1:] == pixels[:, :-1]).mean()))
+    rare = [int(v) for v, n in zip(values, counts, strict=True) if n < _RARE * pixels.size]
+    for value in rare[:64]:
+        parts = cc3d.connected_components(pixels == value, connectivity=8)
+        seen.specks[value] = max(seen.specks.get(value, 0), int(np.bincount(parts.reshape(-1))[1:].max()))
+    if len(values) > 8 and min(pixels.shape) > 2:
+        around = np.stack([pixels[:-2, 1:-1], pixels[2:, 1:-1], pixels[1:-1, :-2], pixels[1:-1, 2:]])
+        middle = pixels[1:-1, 1:-1]
+        seen.between += int(((around.min(0) < middle) & (middle < around.max(0))).sum())
+    return [int(v) for v in values]
+
+
+# --- grey values ---------------------------------------------------------------------------------------------------
+
+
+def _of_grey(root: Path, seen: _Seen, tables: Sequence[ClassTable], where: str) -> Meaning:
+    grey, total = seen.grey, seen.grey.total()
+    values = sorted(grey)
+    kinds = {values_of - {0} for values_of in seen.sets}
+    if len(kinds - {frozenset()}) > 1 and kinds <= {frozenset(), frozenset({1}), frozenset({255})}:
+        reasons = {"encoding": f"some masks hold 0 and 1, others 0 and 255 ({where}); 1 and 255 are one class"}
+        return _levels(seen, {0: 0, 1: 1, 255: 1}, tables, reasons, "refuse")
+    if levels := _even_levels(values, bool(seen.lossy)):
+        reasons = {"encoding": f"masks with the grey values {', '.join(map(str, levels))} ({where})"}
+        return _levels(seen, {level: i for i, level in enumerate(levels)}, tables, reasons, None)
+    if _nearly_binary(seen):
+        reasons = {
+            "encoding": f"{'JPEG ' if seen.lossy else ''}masks with grey values around 0 and 255 ({where}); each pixel "
+            "goes to the nearest"
+        }
+        return _levels(seen, {0: 0, 255: 1}, tables, reasons, None)
+    if seen.lossy:
+        raise ConfigError(
+            f"{root}: {counted(seen.lossy, 'mask{ is|s are}')} JPEG with {len(values)} grey values and no clear levels; "
+            f"write `encoding: levels` with your levels in {FILE_NAME}"
+        )
+    if len(values) > 24 and values[-1] <= 255 and (np.mean(seen.flat) < 0.85 or seen.between > 0.5 * _rare(grey)):
+        raise ConfigError(
+            f"{root}: the masks hold {len(values)} grey values and no clear levels, as after resizing with "
+            f"interpolation; write `encoding: levels` with your levels in {FILE_NAME}, or resize the masks again "
+            "without interpolation"
+        )
+    stray = [v for v in values if grey[v] < _STRAY * total and seen.specks.get(v, _SPECK + 1) <= _SPECK]
+    ids = [v for v in values if v not in stray]
+    unsure = []
+    ignore = IGNORE_ID if IGNORE_ID in ids else free_ignore_id(values)
+    ids = [value for value in ids if value != ignore]
+    if len(ids) > MAX_CLASSES:
+        raise ConfigError(
+            f"{root}: the masks hold {len(ids)} different values; if they are instance ids or grey "
+            f"photographs, they are not class masks"
+        )
+    if not ids:
+        ids = [0]
+    listed = ", ".join(map(str, ids[:12])) + ("…" if len(ids) > 12 else "")
+    reasons = {"encoding": f"pixel values are class ids: {listed} ({where})"}
+    if IGNORE_ID in values and ignore == IGNORE_ID:
+        reasons["ignore"] = f"the value {IGNORE_ID} occurs and is taken as `do not count`"
+        if 254 in values or ids in ([0], [1]):
+            unsure.append(f"the value {IGNORE_ID} is taken for pixels that do not count; it may be a class")
+    classes, known = _named(ids, tables, reasons)
+    shown = {leaf.id: leaf for leaf in classes}
+    for value, shades in seen.palette.items():
+        # The palette's colours, where they differ: they are how the masks were looked at.
+        if (
+            value in shown
+            and len(shades) == 1
+            and len({next(iter(s)) for s in seen.palette.values()}) == len(seen.palette)
+        ):
+            shown[value] = shown[value].model_copy(update={"colour": f"#{next(iter(shades)):06X}"})
+    classes = [shown[leaf.id] for leaf in classes if leaf.id is not None]
+    lost = sum(grey[v] for v in stray)
+    if lost:
+        reasons["others"] = f"{lost} of {total} pixels have one of {len(stray)} stray values and are ignored"
+        unsure.append(reasons["others"])
+    ignore = ignore if ignore not in known else free_ignore_id(known)
+    return Meaning(
+        MasksSpec(others="ignore" if lost else None),
+        classes,
+        ignore,
+        reasons,
+        1 - lost / total,
+        {v: grey[v] / total for v in ids},
+        unsure,
+    )
+
+
+def _rare(grey: Counter[int]) -> int:
+    """Pixels of values that are not among the eight most frequent."""
+    return sum(count for _, count in grey.most_common()[8:]) or 1
+
+
+def _even_levels(values: Sequence[int], lossy: bool) -> list[int]:
+    """Grey levels that are evenly spread up to 255."""
+    if values == [255]:
+        return [0, 255]
+    if lossy or len(values) < 2 or len(values) > 16 or values[-1] > 255:
+        return []
+    return list(values) if np.abs(np.linspace(0, 255, len(values)) - values).max() <= 1 else []
+
+
+def _nearly_binary(seen: _Seen) -> bool:
+    """Whether the values crowd around black and white: from compression, or from outlines that were smoothed."""
+    values, total = sorted(seen.grey), seen.grey.total()
+    if values[-1] > 255 or values[-1] < 255 - _NEAR_LEVEL:
+        return False
+    low = sum(n for v, n in seen.grey.items() if v <= _NEAR_LEVEL)
+    high = sum(n for v, n in seen.grey.items() if v >= 255 - _NEAR_LEVEL)
+    if not high or not low or low + high < 0.95 * total:
+        return False
+    # Ids below 32 with 255 for what does not count have nothing just below 255.
+    several = sum(255 - _NEAR_LEVEL <= v < 255 for v in values)
+    return bool(seen.lossy) or several >= 2 or len(values) > 64
+
+
+def _levels(
+    seen: _Seen, levels: dict[int, int], tables: Sequence[ClassTable], reasons: dict[str, str], others: Any
+) -> Meaning:
+    ids = sorted({*levels.values()})
+    names = ["background", "foreground"] if len(ids) == 2 else [f"class_{i}" for i in ids]
+    reasons["classes"] = "one class per grey level, dark to bright: give them their names"
+    by_colour = {(level, level, level): id_ for level, id_ in levels.items()}
+    for table in tables:
+        # A table of colours that names black and white.
+        if {by_colour.get(colour) for colour in table.colours} >= set(ids):
+            named = {by_colour[colour]: name for colour, name in table.colours.items() if colour in by_colour}
+            names = [named[id_] for id_ in ids]
+            reasons["classes"] = f"names from {table.file}"
+            break
+        if not table.colours and len(table.ids) == len(ids) and set(table.ids) == set(ids):
+            names = [table.ids[id_] for id_ in ids]
+            reasons["classes"] = f"names from {table.file}, by their order"
+            break
+    total = seen.grey.total()
+    exact = sum(seen.grey[level] for level in levels) / total
+    points = np.array(sorted(levels))
+    shares: Counter[int] = Counter()
+    for value, count in seen.grey.items():
+        shares[levels[int(points[np.abs(points - value).argmin()])]] += count
+    unsure = [] if exact == 1 else [f"{1 - exact:.2%} of the pixels have no level exactly and go to the nearest"]
+    return Meaning(
+        MasksSpec(encoding="levels", levels={str(level): id_ for level, id_ in levels.items()}, others=others),
+        [ClassSpec(id=i, name=name, colour=to_hex(colour_of(i))) for i, name in zip(ids, names, strict=True)],
+        free_ignore_id(ids),
+        reasons,
+        exact,
+        {id_: count / total for id_, count in shares.items()},
+        unsure,
+    )
+
+
+def _objects(seen: _Seen, where: str) -> Meaning:
+    total = seen.grey.total() + seen.colours.total()
+    back = seen.grey[0] + seen.colours[0]
+    reasons = {
+        "encoding": f"values number the objects of an image ({where}); every value but 0 is one class",
+        "classes": "objects are not told apart: give the class its name",
+    }
+    classes = [
+        ClassSpec(id=0, name="background", colour=to_hex(colour_of(0))),
+        ClassSpec(id=1, name="object", colour=to_hex(colour_of(1))),
+    ]
+    return Meaning(
+        MasksSpec(encoding="objects"), classes, IGNORE_ID, reasons, 1.0, {0: back / total, 1: 1 - back / total}
+    )
+
+
+def _named(
+    ids: Sequence[int], tables: Sequence[ClassTable], reasons: dict[str, str], fill: bool = False
+) -> tuple[list[ClassSpec], list[int]]:
+    """Classes with these ids, named by the first table that knows all of them; classes of it that do not occur too."""
+    ids = list(ids)
+    names = {i: "background" if i == 0 else f"class_{i}" for i in ids}
+    colours: dict[int, Colour] = {}
+    for table in tables:
+        # A list begins with id 0, or with 1 where it leaves the background out.
+        for shift in (0, 1):
+            known = {id_ + shift: name for id_, name in table.ids.items()}
+            if shift and (min(ids) != 0 or any(row.id is not None for row in table.rows)):
+                continue
+            inside = [i for i in ids if i in known or (shift and i == 0)]
+            if len(inside) == len(ids) and (fill or len(ids) > 1) and len(known) <= MAX_CLASSES:
+                names = ({0: "background"} if shift else {}) | known
+                names = {i: name for i, name in names.items() if name.lower() not in IGNORE_NAMES or i in ids}
+                ids = sorted(names)
+                reasons["classes"] = f"names from {table.file}"
+                shades = {row.name: row.colour for row in table.rows if row.colour}
+                colours = {i: shades[name] for i, name in names.items() if name in shades}
+                break
+        if reasons.get("classes"):
+            break
+    reasons.setdefault("classes", "names are placeholders: give them their own")
+    shades_of = [colours.get(i, colour_of(k)) for k, i in enumerate(ids)]
+    if len(set(shades_of)) < len(shades_of):
+        shades_of = [colour_of(k) for k in range(len(ids))]
+    return [ClassSpec(id=i, name=names[i], colour=to_hex(shade)) for i, shade in zip(ids, shades_of, strict=True)], ids
+
+
+# --- colours -------------------------------------------------------------------------------------------------------
+
+
+def _of_colours(root: Path, seen: _Seen, tables: Sequence[ClassTable], where: str) -> Meaning:
+    if seen.one_channel:
+        raise ConfigError(
+            f"{root}: {counted(seen.one_channel, 'mask{ holds|s hold}')} ids or grey values, the others colours; "
+            "save all of them in one way"
+        )
+    colours = Counter(seen.colours)
+    # A grey mask saved as RGB was counted as grey, so these are real colours.
+    for value, count in seen.grey.items():
+        colours[value << 16 | value << 8 | value] += count
+    table = _fitting(colours, tables)
+    kept, others = _exact_colours(colours, seen) if not seen.lossy else ([], None)
+    if not kept:
+        kept = _merged_colours(colours)
+        others = "nearest"
+    total = colours.total()
+    if table:
+        named = {r << 16 | g << 8 | b: name for (r, g, b), name in table.colours.items()}
+        more = [value for value in kept if value not in named and _distance(value, named) > 8]
+        kept = [*named, *more]
+    exact = sum(colours[value] for value in kept) / total
+    near = sum(count for value, count in colours.items() if value in set(kept) or _distance(value, kept) <= 48) / total
+    if not kept or near < 0.9:
+        raise DataError(
+            f"{root}: most pixels have none of the frequent colours ({near:.0%} are near one), so these files are "
+            "photographs or overlays and no masks; name the masks with --masks"
+        )
+    if len(kept) > MAX_CLASSES:
+        raise ConfigError(
+            f"{root}: the masks hold {len(kept)} colours; if each is an object, they are not class masks; name a colour "
+            "a class in a table such as class_dict.csv (name,r,g,b)"
+        )
+    stray = total - sum(colours[value] for value in kept)
+    reasons = {"encoding": f"colour masks: {len(kept)} colours {where}"}
+    unsure = []
+    if stray:
+        what = "read as the nearest" if others in (None, "nearest") else "ignored"
+        reasons["encoding"] += f"; {stray} of {total} pixels have another colour and are {what}"
+        unsure.append(f"{stray} of {total} pixels have a colour that is no class and are {what}")
+    names = {value: f"class_{i}" for i, value in enumerate(kept)}
+    ignore_colour = None
+    if table:
+        reasons["classes"] = f"names and colours from {table.file}"
+        names = {value: named.get(value, f"colour_{value:06X}") for value in kept}
+        ignored = [value for value in kept if names[value].lower() in IGNORE_NAMES]
+        if len(ignored) == 1 and len(kept) > 2:
+            unsure.append(
+                f"{names[ignored[0]]!r} is read as a class; remove it from `classes` and set `ignore_colour` "
+                "if it is not to count"
+            )
+    else:
+        reasons["classes"] = "one class per colour, most frequent first: give them their names and check the colours"
+    classes = [ClassSpec(id=i, name=names[value], colour=f"#{value:06X}") for i, value in enumerate(kept)]
+    return Meaning(
+        MasksSpec(
+            encoding="colour", ignore_colour=ignore_colour, others="ignore" if stray and others == "ignore" else None
+        ),
+        classes,
+        IGNORE_ID,
+        reasons,
+        exact,
+        {i: colours[value] / total for i, value in enumerate(kept)},
+        unsure,
+    )
+
+
+def _fitting(colours: Counter[int], tables: Sequence[ClassTable]) -> ClassTable | None:
+    """The table whose colours nearly all pixels have."""
+    for table in tables:
+        known = {r << 16 | g << 8 | b for r, g, b in table.colours}
+        if len(known) > 1 and sum(colours[value] for value in known) >= 0.9 * colours.total():
+            return table
+    return None
+
+
+def _exact_colours(colours: Counter[int], seen: _Seen) -> tuple[list[int], str | None]:
+    """All colours of lossless masks, most frequent first, without stray ones; none where these are no exact colours."""
+    total = colours.total()
+    kept: list[int] = []
+    near = True
+    for value, count in colours.most_common():
+        speck = seen.specks.get(value, _SPECK + 1) <= _SPECK
+        if speck and count < _RARE * total and (close := _distance(value, kept)) <= 8:
+            near &= close <= 8
+            continue
+        if speck and count < _STRAY * total:
+            near = False
+            continue
+        kept.append(value)
+        if len(kept) > MAX_CLASSES:
+            return [], None
+    smooth = seen.between > 0.5 * sum(colours[value] for value in kept[8:]) if len(kept) > 24 else False
+    return ([], None) if smooth else (kept, "nearest" if near else "ignore")
+
+
+def _merged_colours(colours: Counter[int]) -> list[int]:
+    """The frequent colours, of those that are near each other the most frequent."""
+    total = colours.total()
+    kept: list[int] = []
+    for value, count in colours.most_common(4096):
+        # Compression and antialiasing make many colours, each rare and near a real one.
+        if count >= _STRAY * total and _distance(value, kept) >= 48 and len(kept) < MAX_CLASSES:
+            kept.append(value)
+    return kept
+
+
+def _distance(value: int, others: Iterable[int]) -> int:
+    """The largest difference of a channel to the nearest of some colours."""
+    return min((max(abs((value >> s & 255) - (other >> s & 255)) for s in (0, 8, 16)) for other in others), default=256)
