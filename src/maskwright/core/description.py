@@ -49,6 +49,7 @@ class MasksSpec(strictyaml.StrictModel):
     others: Others | None = Field(default=None, description="what becomes of pixels whose value no class has")
     inverted: Inverted | None = Field(default=None, description="which values count in files with white as 0")
     variable: str | None = Field(default=None, description="the array in .mat files")
+    channels: str = Field(default="rgb", pattern="^r?g?b?$", description="of colours, those that say the class")
 
 
 class ClassSpec(strictyaml.StrictModel):
@@ -143,7 +144,11 @@ class DatasetFile(strictyaml.StrictModel):
         others = self.masks.others
         if others == "nearest" and self.masks.encoding not in ("levels", "colour"):
             raise ConfigError("masks.others: `nearest` is for levels and colours; give refuse or ignore")
-        return MaskEncoding(self.masks.encoding, levels, ignore, others, self.masks.inverted, self.masks.variable)
+        if self.masks.channels != "rgb" and (self.masks.encoding != "colour" or not self.masks.channels):
+            raise ConfigError("masks.channels: name one or two of r, g and b, and only with `encoding: colour`")
+        return MaskEncoding(
+            self.masks.encoding, levels, ignore, others, self.masks.inverted, self.masks.variable, self.masks.channels
+        )
 
 
 def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> str:
@@ -182,8 +187,8 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
         lines.append("  levels: {" + ", ".join(f"{grey}: {id_}" for grey, id_ in file.masks.levels.items()) + "}")
     if file.masks.ignore_colour:
         lines.append(f"  ignore_colour: {_quoted(file.masks.ignore_colour)}")
-    for key in ("others", "inverted", "variable"):
-        if value := getattr(file.masks, key):
+    for key in ("others", "inverted", "variable", "channels"):
+        if (value := getattr(file.masks, key)) not in (None, "rgb"):
             lines.append(f"  {key}: {_quoted(value) if key == 'variable' else value}{notes.get(key, '')}")
     for key in ("splits", "lists"):
         if found := getattr(file, key):

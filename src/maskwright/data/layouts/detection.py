@@ -15,7 +15,7 @@ from maskwright.base.storage import natural
 from maskwright.base.texts import plural
 from maskwright.core.classes import IGNORE_ID
 from maskwright.core.description import MASK_ENDINGS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec
-from maskwright.core.mask_files import Inverted
+from maskwright.core.mask_files import Inverted, array_names
 from maskwright.core.palette import colour_of, to_hex
 from maskwright.core.pattern_listing import Sorted, pair_files, sort_files
 from maskwright.core.patterns import Pattern, nfc
@@ -24,8 +24,9 @@ from maskwright.data.layouts.encodings import Meaning, meaning_of
 from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, File, Tree, kinds, look
 from maskwright.data.layouts.lists import lists_of
 from maskwright.data.layouts.pairing import Pairing, Rule
-from maskwright.data.layouts.sets import MaskSet, SetFacts, choose, mask_sets
+from maskwright.data.layouts.sets import MaskSet, SetFacts, choose, class_channels, mask_sets
 from maskwright.data.layouts.tables import class_tables
+from maskwright.data.layouts.words import tokens
 from maskwright.errors import ConfigError, DataError, argument
 
 TABLE = "labels.csv"
@@ -83,6 +84,7 @@ class _Detector:
         self.reasons: dict[str, str] = {}
         self.left_out: list[str] = []
         self.images, self.masks = self._roles()
+        self.variable = variable or self._variable()
 
     def run(self) -> Detection:
         if not self.images and not self.masks:
@@ -91,7 +93,7 @@ class _Detector:
         sets = mask_sets(pairing.rules(), pairing.splits) if self.images else []
         if not sets:
             return self._without_masks()
-        choice, facts = choose(self.root, sets)
+        choice, facts = choose(self.root, sets, self.variable)
         for name, why in choice.dropped.items():
             self.left_out.append(f"{name}: {why}")
         if len(choice.sets) > 1:
@@ -121,6 +123,21 @@ class _Detector:
             elif role == "mask" and in_masks:
                 masks.append(file)
         return images, masks
+
+    def _variable(self) -> str | None:
+        """The array of `.mat` masks: the only one, or the only one called after masks."""
+        file = next((file for file in self.masks if file.ending.lower() == ".mat"), None)
+        if file is None:
+            return None
+        names = array_names(self.root / file.path)
+        called = [n for n in names if {t.value for t in tokens(n.rpartition(".")[2], self.tree.words)} & MASK_WORDS]
+        for found in (names, called):
+            if len(found) == 1:
+                return found[0] if len(names) > 1 else None
+        raise ConfigError(
+            f"{file.path}: holds the arrays {', '.join(names) or 'none'}; name the one with the masks with "
+            f"{argument('variable')}"
+        )
 
     # --- the file ---
 
@@ -288,6 +305,7 @@ class _Detector:
             list(groups.values()),
             class_tables(self.root),
             instances=facts.instances,
+            channels=class_channels(self.root, facts) if not facts.instances else "rgb",
             inverted=self.inverted,
             variable=self.variable,
         )

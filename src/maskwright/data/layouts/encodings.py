@@ -71,6 +71,7 @@ def meaning_of(
     tables: Sequence[ClassTable],
     *,
     instances: bool = False,
+    channels: str = "rgb",
     inverted: Inverted | None = None,
     variable: str | None = None,
 ) -> Meaning:
@@ -84,7 +85,7 @@ def meaning_of(
         number = max(8, round(_READ * len(group) / max(total, 1)))
         step = max(1, len(group) // number)
         for path in group[::step][:number]:
-            _add(root / path, seen, inverted, variable)
+            _add(root / path, seen, inverted, variable, channels)
     where = f"seen in {seen.files} of {total} masks"
     if not seen.grey and not seen.colours:
         return _unknown(tables)
@@ -100,6 +101,9 @@ def meaning_of(
         found = _objects(seen, where) if instances else _of_grey(root, seen, tables, where)
     if inverted:
         found.masks = found.masks.model_copy(update={"inverted": inverted})
+    if channels != "rgb":
+        found.masks = found.masks.model_copy(update={"channels": channels})
+        found.reasons["channels"] = "the other channel numbers the objects of a class"
     if variable:
         found.masks = found.masks.model_copy(update={"variable": variable})
     return found
@@ -111,7 +115,7 @@ def _unknown(tables: Sequence[ClassTable]) -> Meaning:
     return Meaning(MasksSpec(), classes, free_ignore_id(ids), reasons, unsure=["no mask could be read"])
 
 
-def _add(path: Path, seen: _Seen, inverted: Inverted | None, variable: str | None) -> None:
+def _add(path: Path, seen: _Seen, inverted: Inverted | None, variable: str | None, channels: str) -> None:
     try:
         if path.suffix.lower() in ARRAY_SUFFIXES:
             pixels, palette, is_grey = read_array(path, variable), None, False
@@ -149,6 +153,7 @@ def _add(path: Path, seen: _Seen, inverted: Inverted | None, variable: str | Non
         grey = rgb
         seen.one_channel += bool(grey.any())
     else:
+        rgb = rgb[..., :3] * np.array([channel in channels for channel in "rgb"], np.uint8)
         same = (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 0] == rgb[..., 2]).all()
         packed = rgb[..., 0].astype(np.int64) << 16 | rgb[..., 1].astype(np.int64) << 8 | rgb[..., 2]
         if not same:

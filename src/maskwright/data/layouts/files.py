@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.image_files import files_below
-from maskwright.core.mask_files import ARRAY_SUFFIXES, is_inverted, read_array
+from maskwright.core.mask_files import ARRAY_SUFFIXES, is_inverted
 from maskwright.core.patterns import nfc
 from maskwright.core.sample import PACKED, open_image
 from maskwright.data.layouts.words import SplitWords, Token, split_words, tokens
@@ -240,6 +240,9 @@ def _tell(root: Path, series: list[File]) -> None:
 
 
 def _look_at(root: Path, file: File) -> Role:
+    if file.ending.lower() in ARRAY_SUFFIXES:
+        file.role = "mask"  # nothing else is kept so
+        return file.role
     pixels = _pixels(root, file)
     file.role = "unreadable" if pixels is None else role_of(pixels, file.index)
     return file.role
@@ -247,6 +250,7 @@ def _look_at(root: Path, file: File) -> Role:
 
 def _look_at_header(root: Path, file: File) -> None:
     if file.ending.lower() in ARRAY_SUFFIXES:
+        file.role = "mask"
         return
     try:
         with open_image(root / file.path, page=0) as image:
@@ -269,10 +273,6 @@ def _note(file: File, image: object) -> None:
 def _pixels(root: Path, file: File) -> npt.NDArray[np.int64] | None:
     """(H, W) values of the middle of a file: grey or indices, or colours packed in one number."""
     try:
-        if file.ending.lower() in ARRAY_SUFFIXES:
-            array = read_array(root / file.path)
-            file.size = (array.shape[0], array.shape[1])
-            return _packed(array)
         with open_image(root / file.path, page=0) as image:
             _note(file, image)
             return _packed(

@@ -244,9 +244,10 @@ def _patterns(image: File, mask: File) -> Iterator[tuple[str, str, bool]]:
     blocks = _blocks(first, second)
     for kept in _choices(blocks, first, second):
         for free in (None, "number", "stem"):
-            built = _build(image, mask, kept, free)
-            if built is not None:
-                yield built
+            for repeated in (True, False):
+                built = _build(image, mask, kept, free, repeated)
+                if built is not None:
+                    yield built
 
 
 Block = tuple[int, int, int]
@@ -282,9 +283,12 @@ def _choices(blocks: list[Block], first: Sequence[Token], second: Sequence[Token
         yield folders
 
 
-def _build(image: File, mask: File, blocks: list[Block], free: str | None) -> tuple[str, str, bool] | None:
+def _build(
+    image: File, mask: File, blocks: list[Block], free: str | None, repeated: bool
+) -> tuple[str, str, bool] | None:
     """The patterns by which blocks are slots. `free`: of the mask's name, what is left and holds a `number`, or all of
-    its `stem`, is free text that tells one mask of an image from another."""
+    its `stem`, is free text that tells one mask of an image from another. `repeated`: a text that stands again is the same
+    slot."""
     names: dict[int, str] = {}
     others: dict[int, str] = {}
     number = 0
@@ -301,8 +305,9 @@ def _build(image: File, mask: File, blocks: list[Block], free: str | None) -> tu
             names[a + step] = others[b + step] = str(number)
     if not number and not any(image.tokens[a + step].split for a, _, size in blocks for step in range(size)):
         return None
-    _repeat(image.tokens, names, image.tokens, names)
-    _repeat(image.tokens, names, mask.tokens, others)
+    if repeated:
+        _repeat(image.tokens, names, image.tokens, names)
+        _repeat(image.tokens, names, mask.tokens, others)
     slash = max((i for i, token in enumerate(mask.tokens) if token.text == "/"), default=-1)
     rest = [i for i in range(slash + 1, len(mask.tokens)) if i not in others]
     several = False

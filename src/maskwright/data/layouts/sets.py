@@ -211,7 +211,7 @@ def _exclusive(group: Sequence[MaskSet], facts: dict[str, SetFacts]) -> bool:
     return sum(count > 0 for count in some.values()) > 1 and overlap <= 0.01 * max(union, 1)
 
 
-def facts_of(root: Path, sets: Sequence[MaskSet]) -> dict[str, SetFacts]:
+def facts_of(root: Path, sets: Sequence[MaskSet], variable: str | None = None) -> dict[str, SetFacts]:
     """The values in masks of the same few images, by the name of the set."""
     often = Counter(image for one in sets for image in one.pairs)
     most = max(often.values(), default=0)
@@ -223,19 +223,19 @@ def facts_of(root: Path, sets: Sequence[MaskSet]) -> dict[str, SetFacts]:
         own += sorted(set(one.pairs) - set(own))[: max(0, 3 - len(own))]
         values = {}
         for image in own:
-            read = [v for mask in one.pairs[image][:64] if (v := read_values(root / mask)) is not None]
+            read = [v for mask in one.pairs[image][:64] if (v := read_values(root / mask, variable)) is not None]
             if read:
                 values[image] = read
         found[one.name] = SetFacts(one, values)
     return found
 
 
-def read_values(path: Path) -> Values | None:
+def read_values(path: Path, variable: str | None = None) -> Values | None:
     """(H, W) values of a mask: grey, indices, or red, green and blue in one number; every other pixel of large ones.
     None for a file that cannot be read."""
     try:
         if path.suffix.lower() in ARRAY_SUFFIXES:
-            array: npt.NDArray[Any] = read_array(path)
+            array: npt.NDArray[Any] = read_array(path, variable)
         else:
             with open_image(path, page=0) as image:
                 plain = image.mode in ("1", "L", "P", "F") or image.mode.startswith("I")
@@ -319,11 +319,11 @@ class Choice:
     dropped: dict[str, str] = field(default_factory=dict)
 
 
-def choose(root: Path, sets: Sequence[MaskSet]) -> tuple[Choice, dict[str, SetFacts]]:
+def choose(root: Path, sets: Sequence[MaskSet], variable: str | None = None) -> tuple[Choice, dict[str, SetFacts]]:
     """Leaves out the sets that add nothing to another one."""
-    facts = facts_of(root, sets)
+    facts = facts_of(root, sets, variable)
     sets = with_class_files(sets, facts)
-    facts |= facts_of(root, [one for one in sets if one.name not in facts])
+    facts |= facts_of(root, [one for one in sets if one.name not in facts], variable)
     choice = Choice(list(sets))
 
     def drop(one: MaskSet, why: str) -> None:
@@ -351,6 +351,28 @@ def choose(root: Path, sets: Sequence[MaskSet]) -> tuple[Choice, dict[str, SetFa
                 if why:
                     drop(a, f"{why} {b.name}")
     return choice, facts
+
+
+def class_channels(root: Path, facts: SetFacts) -> str:
+    """The channels of colours that say the class, where another one numbers the objects of it; else all of them."""
+    arrays = {image: facts.merged(image) for image in facts.values}
+    if not any(array.max() > 65535 for array in arrays.values()):
+        return "rgb"
+    for dropped, shift in (("b", 0), ("g", 8), ("r", 16)):
+        kept = {image: [array & ~np.int64(255 << shift)] for image, array in arrays.items()}
+        forward: dict[int, set[int]] = defaultdict(set)
+        back: dict[int, set[int]] = defaultdict(set)
+        for image, array in arrays.items():
+            for pair in np.unique(np.stack([array.reshape(-1), kept[image][0].reshape(-1)]), axis=1).T.tolist():
+                forward[pair[0]].add(pair[1])
+                back[pair[1]].add(pair[0])
+        several = sum(len(fine) > 1 for fine in back.values())
+        numbers = {value >> shift & 255 for value in forward}
+        if several > 1 and numbers <= set(range(max(numbers) + 1)) and len(numbers) >= 0.8 * (max(numbers) + 1):
+            coarse = SetFacts(facts.set, kept)
+            if _numbers_objects(root, facts, coarse, forward, back):
+                return "rgb".replace(dropped, "")
+    return "rgb"
 
 
 def _adds_nothing(root: Path, a: SetFacts, b: SetFacts) -> str | None:
