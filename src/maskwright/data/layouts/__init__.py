@@ -10,6 +10,6 @@ encodings  what the values in masks mean
 detection  all of it together
 """
 
-from maskwright.data.layouts.detection import Detection, detect
+from maskwright.data.layouts.detection import TABLE, Detection, detect, pairs_of
 
-__all__ = ["Detection", "detect"]
+__all__ = ["TABLE", "Detection", "detect", "pairs_of"]

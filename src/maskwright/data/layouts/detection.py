@@ -74,6 +74,19 @@ def detect(
     return _Detector(tree, images, masks, inverted, variable).run()
 
 
+def pairs_of(root: Path) -> list[tuple[str, str, str]]:
+    """A row (image, mask, split) for each image in `root`, as paths inside it; empty where nothing is known."""
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give the folder that holds the images and masks")
+    detector = _Detector(look(root), None, None, None, None)
+    if not detector.images:
+        detector._refuse()
+    rules = Pairing(detector.tree, detector.images, detector.masks).rules()
+    masks = {image: found[0] for rule in reversed(rules) for image, found in rule.by_image().items()}
+    splits = {file.path: next((token.split for token in file.tokens if token.split), None) for file in detector.images}
+    return [(file.path, masks.get(file.path, ""), splits[file.path] or "") for file in detector.images]
+
+
 class _Detector:
     def __init__(
         self, tree: Tree, images: str | None, masks: str | None, inverted: Inverted | None, variable: str | None
@@ -360,14 +373,17 @@ class _Detector:
             )
         raise ConfigError(
             f"{self.root}: {plural(len(sets), 'set')} of masks fit the images: {'; '.join(rows)}; "
-            f"choose one with {argument('masks')}, by the word in front"
+            f"choose one with {argument('masks')} and the word in front (and the images with {argument('images')}, where these "
+            "are others)"
         )
 
     def _refuse(self) -> None:
         for role, wanted in self.wanted.items():
             if wanted is not None and not _chosen(self.tree, role, wanted):
                 raise ConfigError(f"{argument(role)} {wanted}: no image file there")
-        raise DataError(f"{self.root}: no images found ({_others(self.root)}); give the folder that holds them")
+        raise DataError(
+            f"{self.root}: no images found among its files ({_others(self.root)}); give the folder that holds them"
+        )
 
     def _without_masks(self) -> Detection:
         """Images that no mask belongs to."""
@@ -385,9 +401,14 @@ class _Detector:
                 f"({argument('table')} makes one to fill in), or name folders with {argument('images')} and "
                 f"{argument('masks')}"
             )
-        photographs = self.wanted["masks"]
-        if photographs is not None:
-            raise DataError(f"{argument('masks')} {photographs}: the files there are photographs or overlays, no masks")
+        called = [file for file in self.images if _is_called_mask(file)]
+        if self.wanted["masks"] is not None or (
+            len(called) >= max(2, 0.2 * len(self.images)) and len(called) < len(self.images)
+        ):
+            raise DataError(
+                f"{self.root}: {kinds(called or self.images)} are called masks, but hold photographs or overlays; give "
+                f"the folder of the masks with {argument('masks')}, or move these away"
+            )
         files = self.images
         splits, folder = _folders_of(files)
         self.reasons["layout"] = (
@@ -397,6 +418,8 @@ class _Detector:
         )
         self.reasons["images"] = f"{kinds(files)}"
         self.reasons["masks"] = "no file that looks like a mask belongs to an image, so there are no masks yet"
+        if others := [text for text in _others(self.root).split(", ") if re.search(r"\.(json|xml|txt|csv)$", text)]:
+            self.reasons["masks"] += f"; {', '.join(others)} may be annotations in another format"
         meaning = meaning_of(self.root, [], class_tables(self.root))
         self.reasons |= meaning.reasons
         file = DatasetFile(
@@ -413,6 +436,12 @@ class _Detector:
         if strange:
             by_path = {file.path: file for file in self.tree.files}
             self.left_out.append(f"{kinds(by_path[path] for path in strange)}: fit no rule")
+
+
+def _is_called_mask(file: File) -> bool:
+    folders = {word.value for word in file.tokens[: len(file.tokens) - len(file.stem)] if word.is_word}
+    stem = {*_stem_words(file)}
+    return bool((folders & MASK_WORDS and not folders & IMAGE_WORDS) or (stem & MASK_WORDS and not stem & IMAGE_WORDS))
 
 
 def _stem_words(file: File) -> Iterable[str]:
@@ -541,7 +570,7 @@ def _others(root: Path) -> str:
             break
         if path.is_file():
             found[path.suffix.lower() or "without ending"] += 1
-    return "it holds " + (", ".join(f"{n} {ending}" for ending, n in found.most_common(5)) or "no files")
+    return ", ".join(f"{n} {ending}" for ending, n in found.most_common(5)) or "no files"
 
 
 # --- labels.csv ------------------------------------------------------------------------------------------------------
@@ -574,9 +603,10 @@ def _by_table(
         names = [row[column] for row in rows if row.get(column)]
         if wanted is not None:
             return wanted
-        known = {file.path for file in tree.files}
+        known = {file.path: 1 + (file.role == column) for file in tree.files}
         return max(
-            tops, key=lambda f: (sum((n if f == "." else f"{f}/{n}") in known for n in names[:500]), f == ".", -len(f))
+            tops,
+            key=lambda f: (sum(known.get(n if f == "." else f"{f}/{n}", 0) for n in names[:500]), f == ".", -len(f)),
         )
 
     folder, mask_folder = home("image", images), home("mask", masks)

@@ -226,17 +226,18 @@ def _tell(root: Path, series: list[File]) -> None:
     step = max(1, len(series) // _SAMPLED)
     sampled = series[::step][:_SAMPLED]
     roles = [_look_at(root, file) for file in sampled]
-    clear = {role for role in roles if role != "unreadable"}
+    clear = {role for role in roles if role not in ("unreadable", "unsure")}
     if len(clear) > 1 and len(series) <= _ALL:
         for file in series:
             if file.size is None and file.role != "unreadable":
                 _look_at(root, file)
         return
-    role = Counter(role for role in roles if role != "unreadable").most_common(1)
+    role: Role = Counter(role for role in roles if role in clear).most_common(1)[0][0] if clear else "unsure"
     for file in series:
         if file.size is None and file.role != "unreadable":
-            file.role = role[0][0] if role else "unreadable"
             _look_at_header(root, file)
+        if file.role == "unsure":  # of one value, as an empty mask and a black picture are
+            file.role = role
 
 
 def _look_at(root: Path, file: File) -> Role:
@@ -296,6 +297,8 @@ def role_of(pixels: npt.NDArray[np.int64], index: bool = False) -> Role:
     Masks have equal neighbours nearly everywhere, or at least few values; JPEG masks have values near few levels.
     """
     if pixels.shape[1] < 2:
+        return "unsure"
+    if (pixels == pixels[0, 0]).all():
         return "unsure"
     flat = float((pixels[:, 1:] == pixels[:, :-1]).mean())
     if flat >= _FLAT:

@@ -109,7 +109,8 @@ class Pairing:
             )
 
         best = max(rules, key=worth)
-        return best if best.fitting >= 0.5 * len(best.pairs) or len(best.pairs) > 2 else None
+        alike = re.sub(r".*/|\.[^.]*$", "", best.image) == re.sub(r".*/|\.[^.]*$", "", best.mask)
+        return best if alike or best.fitting >= 0.5 * len(best.pairs) or len(best.pairs) > 2 else None
 
     def _likeness(self, rule: Rule) -> float:
         """How much the images of a rule are like those that masks are drawn on: in colour, and called images."""
@@ -178,11 +179,13 @@ class Pairing:
             return None
         if several and counts.most_common(1)[0][1] == 1:
             mask, several = mask.replace("{object}", "*"), False
-        fitting = sum(
-            self._sizes[owner] is None or self._sizes[path] is None or self._sizes[owner] == self._sizes[path]
-            for owner, path in pairs
-        )
+        fitting = sum(_fit(self._sizes[owner], self._sizes[path]) for owner, path in pairs)
         return Rule(image, mask, tuple(pairs), several, fitting)
+
+
+def _fit(first: tuple[int, int] | None, second: tuple[int, int] | None) -> bool:
+    """Whether two sizes are the same, or not known; images may be turned by their EXIF orientation."""
+    return first is None or second is None or first in (second, second[::-1])
 
 
 def _owners(images: dict[str, Match], shared: tuple[str, ...], split: bool, exact: bool) -> dict[Key, str | None]:
