@@ -83,10 +83,7 @@ class TestLayouts:
         assert detect(tmp_path, masks="labels_precise").file.masks.folder == "labels_precise"
         with pytest.raises(ConfigError, match="`masks` other: no such folder"):
             detect(tmp_path, masks="other")
-        make_dataset(tmp_path, images=4, layout="flat")
-        with pytest.raises(ConfigError, match=r"3 sets of masks.*'masks'"):
-            detect(tmp_path)
-        assert detect(tmp_path, images="img", masks="masks").file.images.folder == "img"
+        assert detect(tmp_path, images="img", masks="coarse").file.masks.folder == "labels_coarse"
 
     def test_no_masks_yet(self, tmp_path: Path) -> None:
         write(tmp_path / "images/a.png", np.zeros((8, 8, 3), np.uint8))

@@ -192,7 +192,7 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
             lines.append(f"  {key}: {_quoted(value) if key == 'variable' else value}{notes.get(key, '')}")
     for key in ("splits", "lists"):
         if found := getattr(file, key):
-            pairs = ", ".join(f"{_quoted(split)}: {_quoted(text)}" for split, text in found.items())
+            pairs = ", ".join(f"{_key(split)}: {_quoted(text)}" for split, text in found.items())
             lines.append(f"{key}: {{{pairs}}}{notes.get(key, '')}")
     lines += _listed("left_out", file.left_out, "", notes.get("left_out", ""))
     if file.table:
@@ -210,6 +210,10 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
 
 def _listed(key: str, patterns: Sequence[str], indent: str, reason: str = "") -> list[str]:
     return [f"{indent}{key}:{reason}", *(f"{indent}  - {_quoted(text)}" for text in patterns)] if patterns else []
+
+
+def _key(text: str) -> str:
+    return text if re.fullmatch(r"[A-Za-z]\w*", text) else _quoted(text)
 
 
 def _quoted(text: str) -> str:

@@ -228,7 +228,9 @@ def _pixels(image: Image.Image, path: Path, encoding: MaskEncoding) -> npt.NDArr
     if encoding.kind == "colour":
         if image.mode in ("RGBA", "LA", "PA") and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
             raise DataError(f"{path}: a mask with transparent pixels is ambiguous; save it without alpha")
-        if image.mode.startswith(("I", "F")):
+        if image.mode == "F":
+            raise DataError(f"{path}: pixels of kind F have no agreed meaning as colours; save it with 8 bits")
+        if image.mode.startswith("I"):
             raise DataError(f"{path}: grey values where class colours are expected; set `encoding: index`")
         return np.asarray(image.convert("RGB"))
     if encoding.kind == "index" and is_lossy(image):

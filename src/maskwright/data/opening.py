@@ -152,7 +152,7 @@ def _folders(
         return found
     if not asked and (named := _named_format(root, masks=False)):
         described = _describe(root, *named, images)
-        if found is None or described.pairs > found.pairs:
+        if found is None or found.pairs == 0 or described.pairs > found.pairs:
             return described
     if found and found.pairs:
         return found

@@ -308,7 +308,7 @@ class _Detector:
         for masks in chosen.pairs.values():
             for mask in masks:
                 groups[endings[mask]].append(mask)
-        if facts.instances is None:
+        if facts.instances is None and not self.wanted["masks"]:
             raise ConfigError(
                 f"{self.root}: the values in {chosen.name} may be classes or numbers of objects; write `encoding: index` "
                 "or `encoding: objects` under `masks` in dataset.yaml"
@@ -504,15 +504,13 @@ def _plain(rule: Rule, images: Sequence[File], splits: dict[str, str]) -> tuple[
 
 def _two_folders(file: DatasetFile) -> tuple[str, str, dict[str, str]] | None:
     """(folder of images, folder of masks, splits) where each split is a folder in both, and names are the same."""
-    if len(file.images.files) != 1 or len(file.masks.files) != 1 or file.left_out or file.images.pages:
+    if file.left_out or file.images.pages or file.masks.parts or file.lists:
         return None
-    if file.masks.parts or file.lists or any(slot in file.masks.files[0] for slot in ("{class}", "{object}", "*.")):
+    images = {text.rpartition(".")[0] for text in file.images.files}
+    masks = {_without_ending(text.rpartition(".")[0]) for text in file.masks.files}
+    image, mask = next(iter(images)), next(iter(masks))
+    if len(images) != 1 or len(masks) != 1 or mask is None or re.search(r"\{class\}|\{object\}|\*", mask):
         return None
-    image, mask = (text.rpartition(".")[0] for text in (file.images.files[0], file.masks.files[0]))
-    ending = next((e for e in MASK_ENDINGS if mask.endswith("}" + e)), None)
-    if ending is None:
-        return None
-    mask = mask.removesuffix(ending) if ending else mask
     first, second = image.split("/"), mask.split("/")
     tail = 0
     while tail < min(len(first), len(second)) and first[-1 - tail] == second[-1 - tail]:
@@ -526,10 +524,16 @@ def _two_folders(file: DatasetFile) -> tuple[str, str, dict[str, str]] | None:
         return None
     if any(not re.fullmatch(r"\{[0-9]+\}", part) for part in common[bool(splits) :]):
         return None
-    folder, masks = ("/".join(parts[: len(parts) - len(common)]) or "." for parts in (first, second))
-    if "{" in folder + masks or "*" in folder + masks or any("|" in words for words in splits.values()):
+    folder, below = ("/".join(parts[: len(parts) - len(common)]) or "." for parts in (first, second))
+    if "{" in folder + below or "*" in folder + below or any("|" in words for words in splits.values()):
         return None
-    return (folder, masks, splits) if folder != masks else None
+    return (folder, below, splits) if folder != below else None
+
+
+def _without_ending(pattern: str) -> str | None:
+    """A pattern of masks without the usual ending behind the name; None where it has another one."""
+    ending = next((ending for ending in MASK_ENDINGS if pattern.endswith("}" + ending)), None)
+    return None if ending is None else pattern[: len(pattern) - len(ending)]
 
 
 def _same_pairs(root: Path, file: DatasetFile, pairs: dict[str, list[tuple[str, Pattern, Any]]]) -> bool:

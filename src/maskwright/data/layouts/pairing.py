@@ -80,7 +80,7 @@ class Pairing:
                 tried.add(seed.path)
                 rule = self._best(seed, left)
                 # What one image has in common with one mask may be chance, but where there are no others.
-                if rule is not None and (len(rule.images) > 1 or len(self.images) < 4):
+                if rule is not None and (len(rule.images) > 1 or len(self.images) < 4 or _is_whole(rule.image)):
                     found.append(rule)
                     for _, mask in rule.pairs:
                         left.pop(mask, None)
@@ -101,6 +101,7 @@ class Pairing:
             literals = len(re.sub(r"\{[a-z0-9]+\}|\*", "", rule.image + rule.mask))
             return (
                 round(covered * (0.2 + share), 3),
+                len(self._tables[rule.image]),
                 len(rule.pairs),
                 -rule.several,
                 self._likeness(rule),
@@ -181,6 +182,11 @@ class Pairing:
             mask, several = mask.replace("{object}", "*"), False
         fitting = sum(_fit(self._sizes[owner], self._sizes[path]) for owner, path in pairs)
         return Rule(image, mask, tuple(pairs), several, fitting)
+
+
+def _is_whole(pattern: str) -> bool:
+    """Whether the name of a file is nothing but one slot."""
+    return bool(re.fullmatch(r"\{[0-9]+\}", pattern.rpartition("/")[2].rpartition(".")[0]))
 
 
 def _fit(first: tuple[int, int] | None, second: tuple[int, int] | None) -> bool:

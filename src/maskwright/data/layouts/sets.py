@@ -79,7 +79,31 @@ def mask_sets(rules: Sequence[Rule], splits: dict[str, str]) -> list[MaskSet]:
             else:
                 home.append(rule)
         found += [_set(tuple(own), splits) for own in taken]
+    found = _together(found, splits)
     return sorted(found, key=lambda one: (-len(one.pairs), one.name))
+
+
+def _together(sets: list[MaskSet], splits: dict[str, str]) -> list[MaskSet]:
+    """Small sets of one folder that share no image, as masks are named by several hands, are one."""
+    found: list[MaskSet] = []
+    for one in sorted(sets, key=lambda one: -len(one.pairs)):
+        folders = {rule.mask.rpartition("/")[0] for rule in one.rules}
+        home = next(
+            (
+                i
+                for i, other in enumerate(found)
+                if one.slot is None
+                and other.slot is None
+                and folders == {rule.mask.rpartition("/")[0] for rule in other.rules}
+                and not one.pairs.keys() & other.pairs.keys()
+            ),
+            None,
+        )
+        if home is None:
+            found.append(one)
+        else:
+            found[home] = _set((*found[home].rules, *one.rules), splits)
+    return found
 
 
 def _set(rules: tuple[Rule, ...], splits: dict[str, str]) -> MaskSet:
@@ -258,11 +282,13 @@ def are_instances(root: Path, facts: SetFacts) -> bool | None:
     single = total = 0
     colours: dict[int, list[npt.NDArray[np.float64]]] = defaultdict(list)
     seen: Counter[int] = Counter()
+    present_in: dict[str, list[int]] = {}
     counting = True
     for image, arrays in facts.values.items():
         values = arrays[0]
         present = [int(v) for v in np.unique(values) if v != 0 and v != 255]
         counting &= present == list(range(1, len(present) + 1))
+        present_in[image] = present
         picture = _picture(root / image, values.shape)
         for value in present[:200]:
             where = values == value
@@ -287,14 +313,14 @@ def are_instances(root: Path, facts: SetFacts) -> bool | None:
             for b in second[:4]
         ]
     )
+    varying = len({len(arrays) for arrays in present_in.values()}) > 1 and len(seen) > 2
     if within is None or between is None:
-        return True if counting and total > len(facts.values) else None
+        return None if counting and varying else False
     ratio = within / max(between, 1e-9)
-    if ratio < _ALIKE:
+    if ratio < _ALIKE or not varying:
         return False
-    if ratio > _UNLIKE:
-        return True if counting or ratio > 0.95 else None
-    return None
+    # Numbers of objects begin with 1 in each image, and the same number is another object there.
+    return True if counting and ratio > _UNLIKE else None if counting else False
 
 
 def _distances(pairs: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]) -> float | None:
