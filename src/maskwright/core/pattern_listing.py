@@ -27,7 +27,7 @@ class Sorted:
     """Files by what their paths say: `images` and `masks` with their matches, and those that match nothing."""
 
     images: dict[str, Match] = field(default_factory=dict)
-    masks: dict[str, tuple[Pattern, Match]] = field(default_factory=dict)
+    masks: dict[str, list[tuple[Pattern, Match]]] = field(default_factory=dict)
     strange: list[str] = field(default_factory=list)
 
 
@@ -38,7 +38,7 @@ def sort_files(
     found = Sorted()
     for path in paths:
         form = nfc(path)
-        mask = next(((pattern, match) for pattern in masks if (match := pattern.match(form))), None)
+        mask = [(pattern, match) for pattern in masks if (match := pattern.match(form))]
         if mask:
             found.masks[path] = mask
         elif any(pattern.match(form) for pattern in left_out):
@@ -60,24 +60,22 @@ class Pairs:
 
 
 def pair_files(files: Sorted) -> Pairs:
-    """Gives each mask to the image whose shared slots and split are the same: exactly, or where that fits none, but for
+    """Gives each mask to the image whose shared slots and split are the same by one of its patterns: exactly, or where that fits none, but for
     upper and lower case and zeros before numbers. A mask that fits two images is an orphan."""
     masks: dict[str, list[tuple[str, Pattern, Match]]] = {path: [] for path in files.images}
     orphans = []
     tables: dict[tuple[tuple[str, ...], bool, bool], dict[Key, str | None]] = {}
-    for path, (pattern, match) in files.masks.items():
-        shared = tuple(name for name in pattern.slots if name not in SEVERAL)
-        owner = None
-        for exact in (True, False):
-            place = (shared, match.split is not None, exact)
+    for path, matches in files.masks.items():
+        for exact, (pattern, match) in ((exact, match) for exact in (True, False) for match in matches):
+            place = (tuple(n for n in pattern.slots if n not in SEVERAL), match.split is not None, exact)
             if place not in tables:
                 tables[place] = _table(files.images, *place)
-            if key := _key(match, *place):
-                owner = owner or tables[place].get(key)
-        if owner is None:
-            orphans.append(path)
+            key = _key(match, *place)
+            if key and (owner := tables[place].get(key)):
+                masks[owner].append((path, pattern, match))
+                break
         else:
-            masks[owner].append((path, pattern, match))
+            orphans.append(path)
     return Pairs(masks, orphans)
 
 

@@ -325,12 +325,13 @@ _PREVIEW = 1200  # pixels
 class InitResult(Result):
     """The `dataset.yaml` that `init` wrote, or found saying the same (`written` is False then), and what was decided.
 
-    It can also be unpacked: `file, detection = init(folder)`.
+    `data` is the folder that was looked at. It can also be unpacked: `file, detection = init(folder)`.
     """
 
     file: Path
     detection: Detection
     written: bool = True
+    data: Path = Path()
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.file, self.detection))
@@ -378,10 +379,16 @@ class InitResult(Result):
 
     def _lines(self) -> Iterator[str]:
         found, file = self.detection, self.dataset
-        yield f"{file.root if file.root != '.' else self.file.parent}: {self.reasons.get('layout', file.layout)}"
-        images, masks = file.images.files or [file.images.folder + "/"], file.masks.files or [file.masks.folder or ""]
-        rows = [("images", ", ".join(images), self.reasons.get("images", ""))] if found.images else []
-        if any(masks):
+        yield f"{self.data}: {self.reasons.get('layout', file.layout)}"
+        if file.layout in FOLDER_LAYOUTS:
+            images = file.images.files or ["this folder" if file.images.folder == "." else file.images.folder + "/"]
+            masks = file.masks.files or [file.masks.folder + "/"] if file.masks.folder else file.masks.files
+            masks = masks or ([file.table] if file.table else [])
+            rows = [("images", ", ".join(images), self.reasons.get("images", ""))]
+        else:
+            masks = []
+            rows = [("images", f"{found.images}, {found.pairs} of them labelled", "")]
+        if masks:
             rows.append(("masks", ", ".join(masks), self.reasons.get("masks", "")))
         elif "masks" in self.reasons:
             rows.append(("masks", "none", self.reasons["masks"]))
@@ -455,7 +462,7 @@ def init(
     atomic_write_text(target, render(detection.file, detection.reasons, root))
     if preview is not None:
         atomic_write_bytes(Path(preview), _preview(load_dataset(target.parent)))
-    return InitResult(target, detection)
+    return InitResult(target, detection, data=folder)
 
 
 def _preview(dataset: Dataset) -> bytes:

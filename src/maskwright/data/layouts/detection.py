@@ -128,7 +128,7 @@ class _Detector:
             in_images = own["images"] is None or file.path in own["images"]
             in_masks = own["masks"] is None or file.path in own["masks"]
             if own["masks"] is not None and in_masks and not same and not (own["images"] is not None and in_images):
-                role = "mask" if role != "image" or file.role != "image" else role
+                role = "mask"
             if own["images"] is not None and in_images and not same and not (own["masks"] is not None and in_masks):
                 role = "image"
             if role == "image" and in_images:
@@ -406,8 +406,8 @@ class _Detector:
             len(called) >= max(2, 0.2 * len(self.images)) and len(called) < len(self.images)
         ):
             raise DataError(
-                f"{self.root}: {kinds(called or self.images)} are called masks, but hold photographs or overlays; give "
-                f"the folder of the masks with {argument('masks')}, or move these away"
+                f"{self.root}: {kinds(called or self.images)} are called masks, but hold photographs, overlays, "
+                f"or masks that were resized with interpolation; give the folder of the masks with {argument('masks')}, or move these away"
             )
         files = self.images
         splits, folder = _folders_of(files)
@@ -516,13 +516,10 @@ def _two_folders(file: DatasetFile) -> tuple[str, str, dict[str, str]] | None:
     while tail < min(len(first), len(second)) and first[-1 - tail] == second[-1 - tail]:
         tail += 1
     common = first[len(first) - tail :]
-    # What is common begins with a slot: the folders before it are those of the two roles.
-    while common and not common[0].startswith("{"):
-        common = common[1:]
     splits = dict(file.splits)
     if not common or (splits and common[0] != "{split}") or "{split}" in "".join(common[1:]):
         return None
-    if any(not re.fullmatch(r"\{[0-9]+\}", part) for part in common[bool(splits) :]):
+    if any(not re.fullmatch(r"\{[0-9]+\}|[^{}*]+", part) for part in common[bool(splits) :]):
         return None
     folder, below = ("/".join(parts[: len(parts) - len(common)]) or "." for parts in (first, second))
     if "{" in folder + below or "*" in folder + below or any("|" in words for words in splits.values()):

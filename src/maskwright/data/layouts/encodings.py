@@ -395,7 +395,7 @@ def _of_colours(root: Path, seen: _Seen, tables: Sequence[ClassTable], where: st
         more = [value for value in kept if value not in named and _distance(value, named) > 8]
         kept = [*named, *more]
     exact = sum(colours[value] for value in kept) / total
-    near = sum(count for value, count in colours.items() if value in set(kept) or _distance(value, kept) <= 48) / total
+    near = sum(count for value, count in colours.most_common(4096) if _distance(value, kept) <= 48) / total
     if not kept or near < 0.9:
         raise DataError(
             f"{root}: most pixels have none of the frequent colours ({near:.0%} are near one), so these files are "
@@ -455,6 +455,8 @@ def _exact_colours(colours: Counter[int], seen: _Seen) -> tuple[list[int], str |
     kept: list[int] = []
     near = True
     for value, count in colours.most_common():
+        if len(colours) > 4096:  # no mask of exact colours has so many
+            return [], None
         speck = seen.specks.get(value, _SPECK + 1) <= _SPECK
         if speck and count < _RARE * total and (close := _distance(value, kept)) <= 8:
             near &= close <= 8

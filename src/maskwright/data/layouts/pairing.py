@@ -19,7 +19,8 @@ from maskwright.core.patterns import Match, Pattern, loose, nfc
 from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, SHOWN_WORDS, File, Tree
 from maskwright.data.layouts.words import Token
 
-_SEEDS = 4  # masks of a kind that are laid beside images
+_SEEDS = 4  # masks of a kind that are laid beside images in vain
+_MOST = 40  # rules of a kind
 _NEAR = 6  # images that each is laid beside
 _COMMON = 500  # images that have a word which tells nothing
 
@@ -73,9 +74,10 @@ class Pairing:
         tried: set[str] = set()
         for kind in _kinds(self.masks):
             waiting = [file for file in kind if file.path in left]
-            for _ in range(_SEEDS):
+            failures = 0
+            for _ in range(_MOST):
                 seed = next((file for file in waiting if file.path in left and file.path not in tried), None)
-                if seed is None:
+                if seed is None or failures == _SEEDS:
                     break
                 tried.add(seed.path)
                 rule = self._best(seed, left)
@@ -84,6 +86,8 @@ class Pairing:
                     found.append(rule)
                     for _, mask in rule.pairs:
                         left.pop(mask, None)
+                else:
+                    failures += 1
         return sorted(found, key=lambda rule: -len(rule.pairs))
 
     def _best(self, seed: File, left: dict[str, File]) -> Rule | None:
@@ -301,11 +305,14 @@ def _build(
     names: dict[int, str] = {}
     others: dict[int, str] = {}
     number = 0
+    start = len(image.tokens) - len(image.stem)
+    by_folder = any(token.split for token in image.tokens[:start])
     for a, b, size in blocks:
         begin = True
         for step in range(size):
             token = image.tokens[a + step]
-            if token.text == "/" or token.split:
+            # A split in a name, behind that of a folder, is text like any other where the mask has it too.
+            if token.text == "/" or (token.split and not (by_folder and a + step >= start)):
                 begin = True
                 continue
             if begin:
@@ -365,7 +372,7 @@ def _text(found: Sequence[Token], names: dict[int, str]) -> str:
     last = ""
     for i, token in enumerate(found):
         name = names.get(i)
-        if token.split and name != "object":
+        if token.split and name is None:
             parts.append(_SPLIT)
             last = ""
         elif name is None:

@@ -28,6 +28,7 @@ Values = npt.NDArray[np.int64]
 
 _LOOKED = 12  # images whose masks are compared
 _SIDE = 1024
+_MOST = 2000  # values in a mask
 _ALIKE, _UNLIKE = 0.6, 0.85
 
 
@@ -87,14 +88,14 @@ def _together(sets: list[MaskSet], splits: dict[str, str]) -> list[MaskSet]:
     """Small sets of one folder that share no image, as masks are named by several hands, are one."""
     found: list[MaskSet] = []
     for one in sorted(sets, key=lambda one: -len(one.pairs)):
-        folders = {rule.mask.rpartition("/")[0] for rule in one.rules}
+        folders = {_fixed(rule.mask) for rule in one.rules}
         home = next(
             (
                 i
                 for i, other in enumerate(found)
                 if one.slot is None
                 and other.slot is None
-                and folders == {rule.mask.rpartition("/")[0] for rule in other.rules}
+                and folders == {_fixed(rule.mask) for rule in other.rules}
                 and not one.pairs.keys() & other.pairs.keys()
             ),
             None,
@@ -104,6 +105,11 @@ def _together(sets: list[MaskSet], splits: dict[str, str]) -> list[MaskSet]:
         else:
             found[home] = _set((*found[home].rules, *one.rules), splits)
     return found
+
+
+def _fixed(pattern: str) -> str:
+    """The folders in front of the first slot of a pattern."""
+    return pattern.partition("{")[0].rpartition("/")[0]
 
 
 def _set(rules: tuple[Rule, ...], splits: dict[str, str]) -> MaskSet:
@@ -279,6 +285,8 @@ def read_values(path: Path, variable: str | None = None) -> Values | None:
 def are_instances(root: Path, facts: SetFacts) -> bool | None:
     """Whether the values are numbers of objects: each is one connected part, and looks no more alike across images
     than different values do. None where that cannot be told."""
+    if _smooth(facts):
+        return False
     single = total = 0
     colours: dict[int, list[npt.NDArray[np.float64]]] = defaultdict(list)
     seen: Counter[int] = Counter()
@@ -290,7 +298,7 @@ def are_instances(root: Path, facts: SetFacts) -> bool | None:
         counting &= present == list(range(1, len(present) + 1))
         present_in[image] = present
         picture = _picture(root / image, values.shape)
-        for value in present[:200]:
+        for value in present[:60]:
             where = values == value
             _, parts = cc3d.connected_components(where, connectivity=8, return_N=True)
             single += parts == 1
@@ -321,6 +329,17 @@ def are_instances(root: Path, facts: SetFacts) -> bool | None:
         return False
     # Numbers of objects begin with 1 in each image, and the same number is another object there.
     return True if counting and ratio > _UNLIKE else None if counting else False
+
+
+def _smooth(facts: SetFacts) -> bool:
+    """Whether there are more values than any classes or objects have, as after compression."""
+    return any(len(np.unique(array)) > _MOST for arrays in facts.values.values() for array in arrays[:1])
+
+
+def _both(first: Values, second: Values) -> list[tuple[int, int]]:
+    """The pairs of values that lie on each other."""
+    codes = np.unique(first.reshape(-1) << 24 | second.reshape(-1))
+    return [(code >> 24, code & 0xFFFFFF) for code in codes.tolist()]
 
 
 def _distances(pairs: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]) -> float | None:
@@ -382,16 +401,16 @@ def choose(root: Path, sets: Sequence[MaskSet], variable: str | None = None) -> 
 def class_channels(root: Path, facts: SetFacts) -> str:
     """The channels of colours that say the class, where another one numbers the objects of it; else all of them."""
     arrays = {image: facts.merged(image) for image in facts.values}
-    if not any(array.max() > 65535 for array in arrays.values()):
+    if not any(array.max() > 65535 for array in arrays.values()) or _smooth(facts):
         return "rgb"
     for dropped, shift in (("b", 0), ("g", 8), ("r", 16)):
         kept = {image: [array & ~np.int64(255 << shift)] for image, array in arrays.items()}
         forward: dict[int, set[int]] = defaultdict(set)
         back: dict[int, set[int]] = defaultdict(set)
         for image, array in arrays.items():
-            for pair in np.unique(np.stack([array.reshape(-1), kept[image][0].reshape(-1)]), axis=1).T.tolist():
-                forward[pair[0]].add(pair[1])
-                back[pair[1]].add(pair[0])
+            for x, y in _both(array, kept[image][0]):
+                forward[x].add(y)
+                back[y].add(x)
         several = sum(len(fine) > 1 for fine in back.values())
         numbers = {value >> shift & 255 for value in forward}
         if several > 1 and numbers <= set(range(max(numbers) + 1)) and len(numbers) >= 0.8 * (max(numbers) + 1):
@@ -404,6 +423,8 @@ def class_channels(root: Path, facts: SetFacts) -> str:
 def _adds_nothing(root: Path, a: SetFacts, b: SetFacts) -> str | None:
     """Why set `a` is not needed beside `b`."""
     images = [image for image in a.values if image in b.values]
+    if _smooth(a) or _smooth(b):
+        return None
     relations: list[tuple[int, int, int]] = []
     forward: dict[int, set[int]] = defaultdict(set)
     back: dict[int, set[int]] = defaultdict(set)
@@ -414,9 +435,9 @@ def _adds_nothing(root: Path, a: SetFacts, b: SetFacts) -> str | None:
         first, second = a.merged(image), b.merged(image)
         if first.shape != second.shape:
             return None
-        codes = np.unique(np.stack([first.reshape(-1), second.reshape(-1)]), axis=1)
-        relations.append((codes.shape[1], len(np.unique(codes[0])), len(np.unique(codes[1]))))
-        for x, y in codes.T.tolist():
+        codes = _both(first, second)
+        relations.append((len(codes), len({x for x, _ in codes}), len({y for _, y in codes})))
+        for x, y in codes:
             forward[x].add(y)
             back[y].add(x)
         colours[0] += int(first.max() > 65535)
