@@ -10,7 +10,7 @@ from maskwright.base.storage import confine
 from maskwright.base.texts import counted
 from maskwright.core.description import FILE_NAME, DatasetFile
 from maskwright.core.findings import Finding, Severity
-from maskwright.core.image_files import files_below
+from maskwright.core.image_files import paths_below
 from maskwright.core.listing import Listing, confine_found
 from maskwright.core.mask_files import ARRAY_SUFFIXES
 from maskwright.core.patterns import SEVERAL, Match, Pattern, loose, nfc
@@ -115,8 +115,7 @@ def compiled(file: DatasetFile) -> tuple[list[Pattern], list[Pattern], list[Patt
 def from_patterns(file: DatasetFile, root: Path) -> Listing:
     """The samples that the patterns of `file` describe under `root`."""
     links: list[Path] = []
-    paths = [path.relative_to(root).as_posix() for path in files_below(root, links)]
-    files = sort_files(paths, *compiled(file))
+    files = sort_files(paths_below(root, links), *compiled(file))
     pairs = pair_files(files)
     notes: list[Finding] = []
     names = _names(files)

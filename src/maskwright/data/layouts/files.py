@@ -6,16 +6,17 @@ series a few files are decoded; only where these disagree, all of them are.
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.core.image_files import files_below
+from maskwright.core.image_files import paths_below
 from maskwright.core.mask_files import ARRAY_SUFFIXES, is_inverted
 from maskwright.core.patterns import nfc
 from maskwright.core.sample import PACKED, open_image
@@ -27,6 +28,7 @@ Role = Literal["image", "mask", "unsure", "unreadable"]
 _SAMPLED = 6  # files of a series that are decoded
 _ALL = 400  # of a series that holds both, so many are decoded
 _CROP = 512
+_HEADERS = 4000
 # The share of horizontal neighbours that are equal: .93 to 1 in masks, .01 to .55 in photographs.
 _FLAT, _ROUGH = 0.9, 0.6
 _MANY = 8  # sibling folders with names of their own: they hold samples, and no kinds of files
@@ -158,29 +160,34 @@ class Tree:
 def look(root: Path, folders: Sequence[str] = ()) -> Tree:
     """Lists the files below `root` (with `folders`: of these alone) and tells what they are."""
     links: list[Path] = []
-    paths = [path.relative_to(root).as_posix() for path in files_below(root, links)]
+    paths = paths_below(root, links)
     if folders:
         paths = [path for path in paths if any(f == "." or path.startswith(f.rstrip("/") + "/") for f in folders)]
-    words = split_words(
-        {part for path in paths for part in PurePosixPath(path).parent.parts}
-        | {PurePosixPath(path).stem for path in paths[:2000]}
-    )
+    folders_of = {path.rpartition("/")[0] for path in paths}
+    names = {os.path.splitext(path.rpartition("/")[2])[0] for path in paths[:2000]}
+    words = split_words({part for folder in folders_of for part in folder.split("/")} | names)
     tree = Tree(root, words, [_file(path, words) for path in paths], links)
     settle_splits(tree.files)
-    for series in _series(tree.files):
-        _tell(root, series)
+    series = _series(tree.files)
+    # Of many files, the headers of some tell enough.
+    headers = None if len(paths) <= _HEADERS else max(50, _HEADERS // len(series))
+    for own in series:
+        _tell(root, own, headers)
     return tree
 
 
 def _file(path: str, words: SplitWords) -> File:
-    name = PurePosixPath(path).name
-    ending = "".join(PurePosixPath(name).suffixes[-2:]) if name.lower().endswith(PACKED) else PurePosixPath(name).suffix
-    if name.lower().endswith((".ome.tif", ".ome.tiff")):
-        ending = name[name.lower().rindex(".ome.") :]
-    body = path[: len(path) - len(ending)] if ending else path
-    folder, _, stem = body.rpartition("/")
-    found = tokens(body, words)
-    return File(path, found, tokens(stem, words), folder, ending)
+    folder, _, name = path.rpartition("/")
+    low = name.lower()
+    if low.endswith((".ome.tif", ".ome.tiff")):
+        stem = name[: low.rindex(".ome.")]
+    else:
+        stem = os.path.splitext(name)[0]
+        if low.endswith(PACKED):
+            stem = os.path.splitext(stem)[0]
+    own = tokens(stem, words)
+    above = [*tokens(folder, words), Token("/", "/")] if folder else []
+    return File(path, above + own, own, folder, name[len(stem) :])
 
 
 def _series(files: Sequence[File]) -> list[list[File]]:
@@ -221,8 +228,8 @@ def _digits(text: str) -> str:
     return "".join("#" if letter.isdigit() else letter for letter in nfc(text))
 
 
-def _tell(root: Path, series: list[File]) -> None:
-    """Sets the role of each file of a series, and what its header says."""
+def _tell(root: Path, series: list[File], headers: int | None) -> None:
+    """Sets the role of each file of a series, and what its header says (of so many)."""
     step = max(1, len(series) // _SAMPLED)
     sampled = series[::step][:_SAMPLED]
     roles = [_look_at(root, file) for file in sampled]
@@ -233,8 +240,9 @@ def _tell(root: Path, series: list[File]) -> None:
                 _look_at(root, file)
         return
     role: Role = Counter(role for role in roles if role in clear).most_common(1)[0][0] if clear else "unsure"
-    for file in series:
-        if file.size is None and file.role != "unreadable":
+    every = 1 if headers is None else -(-len(series) // headers)
+    for number, file in enumerate(series):
+        if file.size is None and file.role != "unreadable" and number % every == 0:
             _look_at_header(root, file)
         if file.role == "unsure":  # of one value, as an empty mask and a black picture are
             file.role = role

@@ -15,6 +15,7 @@ _TOKEN = re.compile(r"[0-9]+|[^\W\d_](?:(?![A-Z])[^\W\d_])*", re.DOTALL)
 _UPPER = re.compile(r"[A-Z]{2,}(?![a-z])")
 # A run of letters and digits that changes between the two so often is one word: an id in hexadecimal.
 _CHANGES = 3
+_KNOWN = 100_000  # runs whose tokens are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class SplitWords:
         default_factory=dict
     )  # word -> (split word, split, where: "", "end")
     short: bool = False
+    known: dict[str, list[Token]] = field(default_factory=dict, repr=False)
 
     def split_of(self, word: str) -> str | None:
         """The split that a token names."""
@@ -89,28 +91,34 @@ def _pieces(run: str) -> list[str]:
     return found + _TOKEN.findall(run[end:])
 
 
-def tokens(text: str, words: SplitWords, splits: bool = True) -> list[Token]:
-    """The tokens of a path or a part of one, in order; joined, their texts are the path. With `splits`, words of splits
-    are told."""
+def tokens(text: str, words: SplitWords) -> list[Token]:
+    """The tokens of a path or a part of one, in order; joined, their texts are the path."""
     found: list[Token] = []
     for run in _RUN.findall(nfc(text)):
-        if not run[0].isalnum():
-            found.append(Token(run, run))
-            continue
-        if splits and (peeled := words.peeled.get(run)):
-            name, split, place = peeled
-            cut = len(name) if not place else len(run) - len(name)
-            pieces = [run[:cut], run[cut:]]
-            at = 0 if not place else 1
-            found += [
-                Token(piece, f"\0{split}" if i == at else piece.lower(), split if i == at else None)
-                for i, piece in enumerate(pieces)
-            ]
-            continue
-        for piece in _pieces(run):
-            named = words.split_of(piece) if splits else None
-            found.append(Token(piece, f"\0{named}" if named else _value(piece), named))
+        known = words.known.get(run)
+        if known is None:
+            known = _tokens_of(run, words)
+            if len(words.known) < _KNOWN:
+                words.known[run] = known
+        found += known
     return found
+
+
+def _tokens_of(run: str, words: SplitWords) -> list[Token]:
+    """The tokens of a run of letters and digits, or of one sign."""
+    if not run[0].isalnum():
+        return [Token(run, run)]
+    if peeled := words.peeled.get(run):
+        name, split, place = peeled
+        cut = len(name) if not place else len(run) - len(name)
+        pieces = [run[:cut], run[cut:]]
+        at = 0 if not place else 1
+        return [
+            Token(piece, f"\0{split}" if i == at else piece.lower(), split if i == at else None)
+            for i, piece in enumerate(pieces)
+        ]
+    named = [(piece, words.split_of(piece)) for piece in _pieces(run)]
+    return [Token(piece, f"\0{split}" if split else _value(piece), split) for piece, split in named]
 
 
 def _value(piece: str) -> str:
