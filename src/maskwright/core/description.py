@@ -40,7 +40,9 @@ class MasksSpec(strictyaml.StrictModel):
 
     folder: str | None = None
     files: list[str] = Field(default_factory=list, description="patterns, with `layout: patterns`")
-    parts: dict[str, int] = Field(default_factory=dict, description="text of {class} in a pattern -> class id")
+    parts: dict[str, int] = Field(
+        default_factory=dict, description="text of {class} in a pattern, or a pattern -> class id"
+    )
     encoding: Encoding = "index"
     levels: dict[str, int] = Field(default_factory=dict, description="grey value -> class id")
     ignore_colour: str | None = Field(

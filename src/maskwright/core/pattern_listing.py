@@ -142,13 +142,15 @@ def _names(files: Sorted) -> dict[str, str]:
 def _with_masks(
     sample: Sample, masks: list[tuple[str, Pattern, Match]], file: DatasetFile, root: Path, notes: list[Finding]
 ) -> list[Sample]:
-    several = any(name in SEVERAL for _, pattern, _ in masks for name in pattern.slots)
+    several = any(
+        name in SEVERAL or pattern.text in file.masks.parts for _, pattern, _ in masks for name in ("", *pattern.slots)
+    )
     if len(masks) > 1 and not several:
         raise DataError(f"{root / masks[1][0]}: {masks[0][0]} is a mask of the same image; leave one of them out")
     if several:
         parts = []
-        for path, _, match in masks:
-            text = match.slots.get("class")
+        for path, pattern, match in masks:
+            text = match.slots.get("class", pattern.text if pattern.text in file.masks.parts else None)
             if text is not None and text not in file.masks.parts:
                 notes.append(
                     Finding(

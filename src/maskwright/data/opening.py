@@ -128,7 +128,9 @@ def detect(
         if FORMATS[format].read is not None:
             return _with_background(_describe(root, format, "given", images))
     elif masks is None and (named := _named_format(root, masks=True)):
-        return _with_background(_describe(root, *named, images))
+        described = _describe(root, *named, images)
+        if described.pairs:  # else only its folders are called so
+            return _with_background(described)
     return _with_background(_folders(root, images, masks, format, inverted, variable))
 
 

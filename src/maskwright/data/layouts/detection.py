@@ -25,7 +25,7 @@ from maskwright.data.layouts.encodings import Meaning, meaning_of
 from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, File, Tree, kinds, look
 from maskwright.data.layouts.lists import lists_of
 from maskwright.data.layouts.pairing import Pairing, Rule
-from maskwright.data.layouts.sets import MaskSet, SetFacts, choose, class_channels, mask_sets
+from maskwright.data.layouts.sets import MaskSet, SetFacts, choose, class_channels, mask_sets, word_of
 from maskwright.data.layouts.tables import class_tables
 from maskwright.data.layouts.words import tokens
 from maskwright.errors import ConfigError, DataError, argument
@@ -179,7 +179,7 @@ class _Detector:
         meaning = self._meaning(chosen, facts)
         parts: dict[str, int] = {}
         if chosen.slot == "class":
-            parts, meaning = self._parts(chosen, facts, meaning)
+            parts, meaning = self._parts(chosen, facts, meaning, rules)
         pages = self._has_pages(sorted_files)
         count = len(sorted_files.images)
         self.reasons["images"] = f"{plural(count, 'image')}, told from their pixels"
@@ -326,12 +326,17 @@ class _Detector:
             variable=self.variable,
         )
 
-    def _parts(self, chosen: MaskSet, facts: SetFacts, meaning: Meaning) -> tuple[dict[str, int], Meaning]:
+    def _parts(
+        self, chosen: MaskSet, facts: SetFacts, meaning: Meaning, rules: Sequence[tuple[str, str]]
+    ) -> tuple[dict[str, int], Meaning]:
         """Classes by the words that tell their files."""
         full = all((sum((v != 0).astype(int) for v in arrays) > 0).all() for arrays in facts.values.values())
         names = [text.strip(" _-.") or text for text in chosen.texts]
         first = 0 if full else 1
         parts = {text: i + first for i, text in enumerate(chosen.texts)}
+        if chosen.patterns:
+            plain = {rule.mask: mask for rule, (_, mask) in zip(chosen.rules, rules, strict=True)}
+            parts = {plain[p]: i + first for i, patterns in enumerate(chosen.patterns) for p in patterns}
         specs = [] if full else [ClassSpec(id=0, name="background", colour=to_hex(colour_of(0)))]
         specs += [
             ClassSpec(
@@ -372,7 +377,7 @@ class _Detector:
                 len(values) > 6
             )
             rows.append(
-                f"{_word_of(one, sets)!r} ({one.name}: {plural(len(one.pairs), 'image')}, values {text}, {share:.1%} marked)"
+                f"{word_of(one, sets)!r} ({one.name}: {plural(len(one.pairs), 'image')}, values {text}, {share:.1%} marked)"
             )
         raise ConfigError(
             f"{self.root}: {plural(len(sets), 'set')} of masks fit the images: {'; '.join(rows)}; "
@@ -468,23 +473,6 @@ def _chosen(tree: Tree, role: str, wanted: str | None) -> set[str] | None:
                 f"{argument(role)} {wanted}: no such folder in {tree.root}, and no path holds it; it holds {folders}"
             )
     return found
-
-
-def _word_of(one: MaskSet, sets: Sequence[MaskSet]) -> str:
-    """The shortest text by which `--masks` tells a set from the others."""
-    others = [path.lower() for other in sets if other is not one for masks in other.pairs.values() for path in masks]
-    own = [path.lower() for masks in one.pairs.values() for path in masks]
-    texts = [part for part in re.split(r"\{[a-z0-9]+\}|\*|/", one.rules[0].mask.rpartition(".")[0]) if part]
-    candidates = [*(text.strip("_-. ") for text in texts), *texts, *(p for p in _folders_in(one.rules[0].mask))]
-    for text in sorted({c for c in candidates if c}, key=len):
-        if all(text.lower() in path for path in own) and not any(text.lower() in path for path in others):
-            return text
-    return one.rules[0].mask
-
-
-def _folders_in(pattern: str) -> list[str]:
-    parts = pattern.split("/")[:-1]
-    return ["/".join(parts[: i + 1]) for i in range(len(parts)) if "{" not in "/".join(parts[: i + 1])]
 
 
 def _plain(rule: Rule, images: Sequence[File], splits: dict[str, str]) -> tuple[str, str]:

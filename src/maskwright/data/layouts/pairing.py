@@ -256,7 +256,7 @@ def _patterns(image: File, mask: File) -> Iterator[tuple[str, str, bool]]:
     first, second = image.tokens, mask.tokens
     blocks = _blocks(first, second)
     for kept in _choices(blocks, first, second):
-        for free in (None, "number", "stem"):
+        for free in (None, "number", "stem", "folder"):
             for repeated in (True, False):
                 built = _build(image, mask, kept, free, repeated)
                 if built is not None:
@@ -327,6 +327,11 @@ def _build(
     slash = max((i for i, token in enumerate(mask.tokens) if token.text == "/"), default=-1)
     rest = [i for i in range(slash + 1, len(mask.tokens)) if i not in others]
     several = False
+    if free == "folder":  # numbers of folders, which hold so many files each
+        runs = [i for i in range(slash) if i not in others and mask.tokens[i].text.isdigit()]
+        if not runs:
+            return None
+        others |= dict.fromkeys(runs, "*")
     if free == "stem":
         if any(i in others for i in range(slash + 1, len(mask.tokens))):
             return None
@@ -379,7 +384,7 @@ def _text(found: Sequence[Token], names: dict[int, str]) -> str:
             parts.append(_literal(token.text))
             last = ""
         elif name != last:
-            parts.append("{" + name + "}")
+            parts.append("*" if name == "*" else "{" + name + "}")
             last = name
     return "".join(parts)
 

@@ -6,6 +6,7 @@ objects of classes, one file a class, one file an object, a field of view. What 
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from maskwright.base.storage import natural
 from maskwright.core.mask_files import ARRAY_SUFFIXES, read_array
 from maskwright.core.patterns import Pattern
 from maskwright.core.sample import open_image, read_image
+from maskwright.data.layouts.files import SHOWN_WORDS
 from maskwright.data.layouts.pairing import Rule
 from maskwright.errors import MaskwrightError
 
@@ -35,12 +37,13 @@ _ALIKE, _UNLIKE = 0.6, 0.85
 @dataclass(frozen=True)
 class MaskSet:
     """Masks that belong together: `pairs` maps an image to its masks. `slot` is `class` or `object` where it has
-    several, with the texts of `{class}` in `texts`."""
+    several, with the texts of `{class}` in `texts`; where there is no such slot, `patterns` are those of each class."""
 
     rules: tuple[Rule, ...]
     pairs: dict[str, list[str]] = field(repr=False)
     slot: str | None = None
     texts: tuple[str, ...] = ()
+    patterns: tuple[tuple[str, ...], ...] = ()
 
     @property
     def name(self) -> str:
@@ -170,8 +173,6 @@ def _without_endings(rules: Sequence[Rule]) -> list[Rule]:
 
 def _signature(rule: Rule) -> tuple[str, ...]:
     """The words of the mask's pattern that are not in the image's."""
-    import re
-
     words = [re.findall(r"[^\W\d_]+", re.sub(r"\{[a-z0-9]+\}", "/", text).lower()) for text in (rule.mask, rule.image)]
     return tuple(word for word in words[0] if word not in words[1])
 
@@ -188,7 +189,7 @@ def with_class_files(sets: Sequence[MaskSet], facts: dict[str, SetFacts]) -> lis
                     groups[one.rules[0].image, prefix, suffix].append(one)
         groups = {key: group for key, group in groups.items() if len(group) > 1 and _exclusive(group, facts)}
         if not groups:
-            return found + left
+            return found + _by_pattern(left, facts)
         key = max(groups, key=lambda key: (len(groups[key]), len(key[1]) + len(key[2])))
         group, (image, prefix, suffix) = groups[key], key
         texts = tuple(one.rules[0].mask[len(prefix) : len(one.rules[0].mask) - len(suffix)] for one in group)
@@ -196,21 +197,57 @@ def with_class_files(sets: Sequence[MaskSet], facts: dict[str, SetFacts]) -> lis
         for one in group:
             for owner, masks in one.pairs.items():
                 pairs[owner] += masks
+        # `mask` and `mask_1` are one word: its files number the objects.
+        slot = "class" if len({re.sub(r"[\W\d_]+", "", text) for text in texts}) > 1 else "object"
         rule = Rule(
             image,
-            f"{prefix}{{class}}{suffix}",
+            f"{prefix}{{{slot}}}{suffix}",
             tuple((owner, mask) for owner, masks in pairs.items() for mask in masks),
             several=True,
             fitting=sum(one.rules[0].fitting for one in group),
         )
-        found.append(MaskSet((rule,), dict(pairs), "class", texts))
+        found.append(MaskSet((rule,), dict(pairs), slot, texts if slot == "class" else ()))
         left = [one for one in left if one not in group]
+
+
+def _by_pattern(sets: list[MaskSet], facts: dict[str, SetFacts]) -> list[MaskSet]:
+    """Sets of two values that never overlap, though their patterns differ in several places, as one set of a file a
+    class: each class is told by its patterns."""
+    plain = [one for one in sets if one.slot is None]
+    shown = [one for one in plain if not _words(one) & SHOWN_WORDS]
+    if len(shown) < 2 or not _exclusive(shown, facts):
+        return sets
+    pairs: dict[str, list[str]] = defaultdict(list)
+    for one in shown:
+        for owner, masks in one.pairs.items():
+            pairs[owner] += masks
+    rules = tuple(rule for one in shown for rule in one.rules)
+    texts = tuple(word_of(one, shown) for one in shown)
+    patterns = tuple(tuple(rule.mask for rule in one.rules) for one in shown)
+    return [MaskSet(rules, dict(pairs), "class", texts, patterns), *(one for one in sets if one not in shown)]
+
+
+def _words(one: MaskSet) -> set[str]:
+    return {word for rule in one.rules for word in re.findall(r"[^\W\d_]+", rule.mask.lower())}
+
+
+def word_of(one: MaskSet, sets: Sequence[MaskSet]) -> str:
+    """The shortest text that tells the paths of a set from those of the others."""
+    others = [path.lower() for other in sets if other is not one for masks in other.pairs.values() for path in masks]
+    own = [path.lower() for masks in one.pairs.values() for path in masks]
+    pattern = one.rules[0].mask
+    texts = [part for part in re.split(r"\{[a-z0-9]+\}|\*|/", pattern.rpartition(".")[0]) if part]
+    folders = pattern.split("/")[:-1]
+    above = ["/".join(folders[: i + 1]) for i in range(len(folders)) if "{" not in "/".join(folders[: i + 1])]
+    candidates = {text for text in (*(text.strip("_-. ") for text in texts), *texts, *above) if text}
+    for text in sorted(candidates, key=lambda text: (len(text), text)):
+        if all(text.lower() in path for path in own) and not any(text.lower() in path for path in others):
+            return text
+    return pattern
 
 
 def _middles(pattern: str) -> Iterable[tuple[str, str, str]]:
     """The ways to see one word of a pattern as that of a class: (before, word, behind)."""
-    import re
-
     for part in re.finditer(r"[^/{}*]+", pattern.rpartition(".")[0]):
         text = part[0]
         pieces = [(m.start(), m.end()) for m in re.finditer(r"[^\W_]+", text)]
@@ -380,6 +417,10 @@ def choose(root: Path, sets: Sequence[MaskSet], variable: str | None = None) -> 
     for one in sorted(choice.sets, key=lambda one: len(one.pairs)):
         if len(one.pairs) < 0.7 * most:
             drop(one, f"is there for {len(one.pairs)} of {most} images")
+    if any(not _words(one) & SHOWN_WORDS for one in choice.sets):
+        for one in list(choice.sets):
+            if called := _words(one) & SHOWN_WORDS:
+                drop(one, f"is called {sorted(called)[0]}")
     for one in list(choice.sets):
         if not facts[one.name].values:
             drop(one, "cannot be read")
