@@ -82,6 +82,9 @@ class DatasetFile(strictyaml.StrictModel):
     )
     left_out: list[str] = Field(default_factory=list, description="patterns of files that are neither image nor mask")
     table: str | None = None
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="image, mask, split -> what the column of the table is called"
+    )
     classes: list[ClassSpec] = Field(min_length=1)
     ignore: int = Field(IGNORE_ID, ge=0, le=MAX_ID)
     background: int | None = Field(
@@ -199,6 +202,9 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
     lines += _listed("left_out", file.left_out, "", notes.get("left_out", ""))
     if file.table:
         lines.append(f"table: {_quoted(file.table)}")
+    if file.columns:
+        pairs = ", ".join(f"{_key(role)}: {_quoted(name)}" for role, name in file.columns.items())
+        lines.append(f"columns: {{{pairs}}}")
     lines.append(f"classes:{notes.get('classes', '')}")
     lines += _class_lines(file.classes, "  ")
     lines.append(f"ignore: {file.ignore}{notes.get('ignore', '  # pixels with this value do not count')}")

@@ -10,6 +10,7 @@ encodings  what the values in masks mean
 detection  all of it together
 """
 
-from maskwright.data.layouts.detection import TABLE, Detection, detect, pairs_of
+from maskwright.data.layouts.detection import detect, pairs_of
+from maskwright.data.layouts.found import TABLE, Detection
 
 __all__ = ["TABLE", "Detection", "detect", "pairs_of"]

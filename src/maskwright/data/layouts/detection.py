@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from maskwright.base.storage import natural
 from maskwright.base.texts import plural
 from maskwright.core.classes import IGNORE_ID
-from maskwright.core.description import MASK_ENDINGS, ClassSpec, DatasetFile, ImagesSpec, MasksSpec
+from maskwright.core.description import ClassSpec, DatasetFile, ImagesSpec, MasksSpec
 from maskwright.core.mask_files import Inverted, array_names
 from maskwright.core.palette import colour_of, to_hex
 from maskwright.core.pattern_listing import Sorted, pair_files, sort_files
 from maskwright.core.patterns import Pattern, nfc
 from maskwright.core.sample import read_header
+from maskwright.data.layouts.csv_tables import by_any_table, by_table
 from maskwright.data.layouts.encodings import Meaning, meaning_of
 from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, File, Tree, kinds, look
+from maskwright.data.layouts.found import TABLE, Detection
 from maskwright.data.layouts.lists import lists_of
 from maskwright.data.layouts.pairing import Pairing, Rule
-from maskwright.data.layouts.sets import MaskSet, SetFacts, choose, class_channels, mask_sets, word_of
+from maskwright.data.layouts.relations import MaskSet, SetFacts, class_channels
+from maskwright.data.layouts.sets import choose, mask_sets, word_of
 from maskwright.data.layouts.tables import class_tables
+from maskwright.data.layouts.usual import folders_of, other_files, same_pairs, two_folders
 from maskwright.data.layouts.words import tokens
 from maskwright.errors import ConfigError, DataError, argument
 
-TABLE = "labels.csv"
 _ROTATED = 1000  # images whose orientation is looked at
-
-
-@dataclass(frozen=True)
-class Detection:
-    """What was found, and why: `reasons` maps a key of `dataset.yaml` to one sentence. `has_masks`: mask files are
-    there. `pairs` counts the images with masks and `images` all; `left_out` says what is not read and why, `unsure`
-    what was taken for something and might be something else. `exact` is the share of the mask pixels that have the very
-    value of a class, `shares` that of each class by id, as seen in a sample of the masks."""
-
-    file: DatasetFile
-    reasons: dict[str, str]
-    has_masks: bool = False
-    images: int = 0
-    pairs: int = 0
-    left_out: tuple[str, ...] = ()
-    unsure: tuple[str, ...] = ()
-    exact: float | None = None
-    shares: dict[int, float] = field(default_factory=dict)
 
 
 def detect(
@@ -71,7 +52,7 @@ def detect(
         if wanted is not None and not any(True for _ in root.iterdir()):
             raise ConfigError(f"{argument(role)} {wanted}: {root} is empty")
     tree = look(root)
-    if (root / TABLE).is_file() and (found := _by_table(tree, images, masks, inverted, variable)):
+    if (root / TABLE).is_file() and (found := by_table(tree, TABLE, {}, images, masks, inverted, variable)):
         return found
     return _Detector(tree, images, masks, inverted, variable).run()
 
@@ -281,7 +262,7 @@ class _Detector:
         self, file: DatasetFile, labelled: set[str], pairs: dict[str, list[tuple[str, Pattern, Any]]]
     ) -> DatasetFile:
         """The layout as two folders with the same names, where that describes the same pairs."""
-        found = _two_folders(file)
+        found = two_folders(file)
         if found is None:
             return file
         folder, masks, splits = found
@@ -293,7 +274,7 @@ class _Detector:
                 "splits": splits,
             }
         )
-        if not _same_pairs(self.root, usual, pairs):
+        if not same_pairs(self.root, usual, pairs):
             return file
         self.reasons["layout"] = (
             f"{folder}/ holds a folder for each split: {', '.join(splits.values())}"
@@ -390,7 +371,7 @@ class _Detector:
             if wanted is not None and not _chosen(self.tree, role, wanted):
                 raise ConfigError(f"{argument(role)} {wanted}: no image file there")
         raise DataError(
-            f"{self.root}: no images found among its files ({_others(self.root)}); give the folder that holds them"
+            f"{self.root}: no images found among its files ({other_files(self.root)}); give the folder that holds them"
         )
 
     def _without_masks(self) -> Detection:
@@ -400,6 +381,8 @@ class _Detector:
                 f"{self.root}: {kinds(self.masks)} look like masks, and there are no images of them; give the folder that "
                 f"holds both, or name the images with {argument('images')}"
             )
+        if found := by_any_table(self.tree, self.inverted, self.variable):
+            return found
         if self.masks and (self.wanted["masks"] or len(self.masks) >= 3):
             first = ", ".join(PurePosixPath(file.path).as_posix() for file in self.images[:3])
             second = ", ".join(PurePosixPath(file.path).as_posix() for file in self.masks[:3])
@@ -418,7 +401,7 @@ class _Detector:
                 f"or masks that were resized with interpolation; give the folder of the masks with {argument('masks')}, or move these away"
             )
         files = self.images
-        splits, folder = _folders_of(files)
+        splits, folder = folders_of(files)
         self.reasons["layout"] = (
             f"{folder}/ holds a folder for each split: {', '.join(splits.values())}"
             if splits
@@ -426,7 +409,7 @@ class _Detector:
         )
         self.reasons["images"] = f"{kinds(files)}"
         self.reasons["masks"] = "no file that looks like a mask belongs to an image, so there are no masks yet"
-        if others := [text for text in _others(self.root).split(", ") if re.search(r"\.(json|xml|txt|csv)$", text)]:
+        if others := [text for text in other_files(self.root).split(", ") if re.search(r"\.(json|xml|txt|csv)$", text)]:
             self.reasons["masks"] += f"; {', '.join(others)} may be annotations in another format"
         meaning = meaning_of(self.root, [], class_tables(self.root))
         self.reasons |= meaning.reasons
@@ -491,139 +474,3 @@ def _plain(rule: Rule, images: Sequence[File], splits: dict[str, str]) -> tuple[
         return f"{{{numbers.get(found[1], found[1])}}}"
 
     return re.sub(r"\{([0-9]+)\}", renamed, image), re.sub(r"\{([0-9]+)\}", renamed, mask)
-
-
-def _two_folders(file: DatasetFile) -> tuple[str, str, dict[str, str]] | None:
-    """(folder of images, folder of masks, splits) where each split is a folder in both, and names are the same."""
-    if file.left_out or file.images.pages or file.masks.parts or file.lists:
-        return None
-    images = {text.rpartition(".")[0] for text in file.images.files}
-    masks = {_without_ending(text.rpartition(".")[0]) for text in file.masks.files}
-    image, mask = next(iter(images)), next(iter(masks))
-    if len(images) != 1 or len(masks) != 1 or mask is None or re.search(r"\{class\}|\{object\}|\*", mask):
-        return None
-    first, second = image.split("/"), mask.split("/")
-    tail = 0
-    while tail < min(len(first), len(second)) and first[-1 - tail] == second[-1 - tail]:
-        tail += 1
-    common = first[len(first) - tail :]
-    splits = dict(file.splits)
-    if not common or (splits and common[0] != "{split}") or "{split}" in "".join(common[1:]):
-        return None
-    if any(not re.fullmatch(r"\{[0-9]+\}|[^{}*]+", part) for part in common[bool(splits) :]):
-        return None
-    folder, below = ("/".join(parts[: len(parts) - len(common)]) or "." for parts in (first, second))
-    if "{" in folder + below or "*" in folder + below or any("|" in words for words in splits.values()):
-        return None
-    return (folder, below, splits) if folder != below else None
-
-
-def _without_ending(pattern: str) -> str | None:
-    """A pattern of masks without the usual ending behind the name; None where it has another one."""
-    ending = next((ending for ending in MASK_ENDINGS if pattern.endswith("}" + ending)), None)
-    return None if ending is None else pattern[: len(pattern) - len(ending)]
-
-
-def _same_pairs(root: Path, file: DatasetFile, pairs: dict[str, list[tuple[str, Pattern, Any]]]) -> bool:
-    from maskwright.core.listing import from_folders
-
-    try:
-        listing = from_folders(file, root)
-    except (DataError, ConfigError):
-        return False
-    found = {sample.image: sample.mask for sample in listing.samples}
-    return found == {root / image: root / masks[0][0] if masks else None for image, masks in pairs.items()}
-
-
-def _folders_of(files: Sequence[File]) -> tuple[dict[str, str], str]:
-    """(splits, folder) of images without masks."""
-    folders = [file.folder.split("/") if file.folder else [] for file in files]
-    common = []
-    for parts in zip(*folders, strict=False):
-        if len(set(parts)) > 1:
-            break
-        common.append(parts[0])
-    folder = "/".join(common) or "."
-    below = {parts[len(common)] if len(parts) > len(common) else "" for parts in folders}
-    from maskwright.core.folder_names import SPLIT_NAMES
-
-    if below and all(name.lower() in SPLIT_NAMES for name in below):
-        found = {SPLIT_NAMES[name.lower()]: name for name in sorted(below)}
-        if len(found) == len(below):
-            return {split: found[split] for split in ("train", "val", "test") if split in found}, folder
-    return {}, folder
-
-
-def _others(root: Path) -> str:
-    """What else lies in a folder."""
-    found: Counter[str] = Counter()
-    for number, path in enumerate(root.rglob("*")):
-        if number > 20000:
-            break
-        if path.is_file():
-            found[path.suffix.lower() or "without ending"] += 1
-    return ", ".join(f"{n} {ending}" for ending, n in found.most_common(5)) or "no files"
-
-
-# --- labels.csv ------------------------------------------------------------------------------------------------------
-
-
-def _by_table(
-    tree: Tree, images: str | None, masks: str | None, inverted: Inverted | None, variable: str | None
-) -> Detection | None:
-    """`labels.csv` pairs the files; None where it is another table."""
-    root = tree.root
-    try:
-        rows = [
-            {
-                (key or "").strip(): (value or "").strip().replace("\\", "/")
-                for key, value in row.items()
-                if isinstance(value, str)
-            }
-            for row in csv.DictReader(io.StringIO((root / TABLE).read_text("utf-8-sig"), newline=""))
-        ]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        rows = []
-    if rows and not {"image", "mask"} <= {*rows[0]}:
-        return None
-    folders = ["."] + sorted(
-        {file.folder for file in tree.files if file.folder}, key=lambda f: (f.count("/"), natural(Path(f)))
-    )
-    tops = sorted({"/".join(f.split("/")[: i + 1]) for f in folders for i in range(f.count("/") + 1)} | {"."})
-
-    def home(column: str, wanted: str | None) -> str:
-        names = [row[column] for row in rows if row.get(column)]
-        if wanted is not None:
-            return wanted
-        known = {file.path: 1 + (file.role == column) for file in tree.files}
-        return max(
-            tops,
-            key=lambda f: (sum(known.get(n if f == "." else f"{f}/{n}", 0) for n in names[:500]), f == ".", -len(f)),
-        )
-
-    folder, mask_folder = home("image", images), home("mask", masks)
-    files = [
-        name if (root / name).is_file() else f"{mask_folder}/{name}"
-        for row in rows
-        if (name := row.get("mask")) and ((root / name).is_file() or (root / mask_folder / name).is_file())
-    ]
-    by_folder: dict[str, list[str]] = defaultdict(list)
-    for path in files:
-        by_folder[path.rpartition("/")[0] + PurePosixPath(path).suffix.lower()].append(path)
-    meaning = meaning_of(root, list(by_folder.values()), class_tables(root), inverted=inverted, variable=variable)
-    reasons = {
-        "layout": f"{TABLE} pairs images with masks",
-        "images": f"where {TABLE} finds them",
-        "masks": f"{len(files)} of {len(rows)} rows name a mask that is there",
-    } | meaning.reasons
-    file = DatasetFile(
-        layout="table",
-        table=TABLE,
-        images=ImagesSpec(folder=folder),
-        masks=meaning.masks.model_copy(update={"folder": None if mask_folder == "." else mask_folder}),
-        classes=meaning.classes,
-        ignore=meaning.ignore,
-    )
-    return Detection(
-        file, reasons, bool(files), len(rows), len(files), (), tuple(meaning.unsure), meaning.exact, meaning.shares
-    )

@@ -3,66 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cc3d
 import numpy as np
-import numpy.typing as npt
 
 from maskwright.base.texts import counted
 from maskwright.core.classes import IGNORE_ID, MAX_CLASSES, free_ignore_id
 from maskwright.core.description import FILE_NAME, ClassSpec, MasksSpec
-from maskwright.core.mask_files import ARRAY_SUFFIXES, Inverted, is_inverted, read_array, refuse_ambiguous
+from maskwright.core.mask_files import Inverted
 from maskwright.core.palette import Colour, colour_of, to_hex
-from maskwright.core.sample import integer_pixels, is_lossy, open_image
+from maskwright.data.layouts.colours import of_colours
 from maskwright.data.layouts.tables import ClassTable
-from maskwright.errors import ConfigError, DataError
+from maskwright.data.layouts.values import IGNORE_NAMES, SPECK, STRAY, Meaning, Seen, add_file
+from maskwright.errors import ConfigError
 
 _READ = 400  # masks
 _NEAR_LEVEL = 32
-_STRAY = 0.0005  # of the pixels: less is no class, where it lies about in specks
-_SPECK = 16  # pixels
-_RARE = 0.005
-IGNORE_NAMES = frozenset({"ignore", "ignored", "void", "unlabeled", "unlabelled", "255", "dontcare", "don't care"})
-
-
-@dataclass
-class Meaning:
-    """What the values mean: `masks` without files and folders, the classes, and the reasons by key of `dataset.yaml`.
-    `exact` is the share of the pixels seen that have the very value of a class; `shares` that of each class by id;
-    `unsure` lists what was taken for something and might be something else."""
-
-    masks: MasksSpec
-    classes: list[ClassSpec]
-    ignore: int
-    reasons: dict[str, str]
-    exact: float = 1.0
-    shares: dict[int, float] = field(default_factory=dict)
-    unsure: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Seen:
-    """The values in the masks that were read: grey values or indices, and colours packed in one number, with pixels;
-    `sets` the different sets of grey values of single files. `specks` holds the largest connected part of each rare
-    value; `between` counts pixels whose value lies between those around them."""
-
-    grey: Counter[int] = field(default_factory=Counter)
-    colours: Counter[int] = field(default_factory=Counter)
-    sets: Counter[frozenset[int]] = field(default_factory=Counter)
-    palette: dict[int, Counter[int]] = field(default_factory=dict)
-    specks: dict[int, int] = field(default_factory=dict)
-    files: int = 0
-    unreadable: int = 0
-    lossy: int = 0
-    one_channel: int = 0
-    inverted: int = 0
-    flat: list[float] = field(default_factory=list)
-    between: int = 0
-    shown_dark: list[float] = field(default_factory=list)
 
 
 def meaning_of(
@@ -80,12 +38,12 @@ def meaning_of(
     ConfigError where the user has to say it, DataError where they are no masks.
     """
     total = sum(map(len, groups))
-    seen = _Seen()
+    seen = Seen()
     for group in groups:
         number = max(8, round(_READ * len(group) / max(total, 1)))
         step = max(1, len(group) // number)
         for path in group[::step][:number]:
-            _add(root / path, seen, inverted, variable, channels)
+            add_file(root / path, seen, inverted, variable, channels)
     where = f"seen in {seen.files} of {total} masks"
     if not seen.grey and not seen.colours:
         return _unknown(tables)
@@ -96,7 +54,7 @@ def meaning_of(
             f"stored ({1 - dark:.1%} of the pixels are 0) or as shown ({dark:.1%} are 0); choose with "
             "--inverted stored or --inverted shown"
         )
-    found = _of_colours(root, seen, tables, where) if seen.colours else None
+    found = of_colours(root, seen, tables, where) if seen.colours else None
     if found is None:
         found = _objects(seen, where) if instances else _of_grey(root, seen, tables, where)
     if inverted:
@@ -115,80 +73,7 @@ def _unknown(tables: Sequence[ClassTable]) -> Meaning:
     return Meaning(MasksSpec(), classes, free_ignore_id(ids), reasons, unsure=["no mask could be read"])
 
 
-def _add(path: Path, seen: _Seen, inverted: Inverted | None, variable: str | None, channels: str) -> None:
-    try:
-        if path.suffix.lower() in ARRAY_SUFFIXES:
-            pixels, palette, is_grey = read_array(path, variable), None, False
-            is_grey = pixels.ndim == 2
-            rgb = pixels
-        else:
-            with open_image(path, page=0) as image:
-                turned = is_inverted(image) and image.format != "PPM"
-                refuse_ambiguous(image, path, "levels", inverted or "shown")
-                seen.lossy += is_lossy(image)
-                seen.inverted += turned
-                palette = image.getpalette("RGB") if image.mode == "P" else None
-                one = image.mode in ("1", "L", "P", "F") or image.mode.startswith("I")
-                if image.mode.startswith("I"):
-                    rgb = integer_pixels(image, path)
-                elif image.mode == "F":
-                    rgb = np.asarray(image)
-                    if not (rgb == np.floor(rgb)).all():
-                        raise DataError(f"{path}: holds values that are no whole numbers")
-                    rgb = rgb.astype(np.int64)
-                elif one:
-                    rgb = np.asarray(image).astype(np.uint8, copy=False)
-                    if turned:
-                        seen.shown_dark.append(float((rgb == 0).mean()))
-                        if inverted == "stored":
-                            rgb = (1 if image.mode == "1" else 255) - rgb
-                else:
-                    rgb = np.asarray(image.convert("RGB"))
-                is_grey = one
-    except DataError:
-        seen.unreadable += 1
-        return
-    seen.files += 1
-    if is_grey:
-        grey = rgb
-        seen.one_channel += bool(grey.any())
-    else:
-        rgb = rgb[..., :3] * np.array([channel in channels for channel in "rgb"], np.uint8)
-        same = (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 0] == rgb[..., 2]).all()
-        packed = rgb[..., 0].astype(np.int64) << 16 | rgb[..., 1].astype(np.int64) << 8 | rgb[..., 2]
-        if not same:
-            _count(packed, seen.colours, seen)
-            return
-        grey = rgb[..., 0]
-    values = _count(grey.astype(np.int64), seen.grey, seen)
-    seen.sets[frozenset(values)] += 1
-    if palette is not None:
-        for value in values:
-            shade = palette[3 * value : 3 * value + 3]
-            if len(shade) == 3:
-                seen.palette.setdefault(value, Counter())[shade[0] << 16 | shade[1] << 8 | shade[2]] += 1
-
-
-def _count(pixels: npt.NDArray[np.int64], target: Counter[int], seen: _Seen) -> list[int]:
-    values, counts = np.unique(pixels, return_counts=True)
-    target.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-    if pixels.shape[1] > 1:
-        seen.flat.append(float((pixels[:, 1:] == pixels[:, :-1]).mean()))
-    rare = [int(v) for v, n in zip(values, counts, strict=True) if n < _RARE * pixels.size]
-    for value in rare[:64]:
-        parts = cc3d.connected_components(pixels == value, connectivity=8)
-        seen.specks[value] = max(seen.specks.get(value, 0), int(np.bincount(parts.reshape(-1))[1:].max()))
-    if len(values) > 8 and min(pixels.shape) > 2:
-        around = np.stack([pixels[:-2, 1:-1], pixels[2:, 1:-1], pixels[1:-1, :-2], pixels[1:-1, 2:]])
-        middle = pixels[1:-1, 1:-1]
-        seen.between += int(((around.min(0) < middle) & (middle < around.max(0))).sum())
-    return [int(v) for v in values]
-
-
-# --- grey values ---------------------------------------------------------------------------------------------------
-
-
-def _of_grey(root: Path, seen: _Seen, tables: Sequence[ClassTable], where: str) -> Meaning:
+def _of_grey(root: Path, seen: Seen, tables: Sequence[ClassTable], where: str) -> Meaning:
     grey, total = seen.grey, seen.grey.total()
     values = sorted(grey)
     kinds = {values_of - {0} for values_of in seen.sets}
@@ -215,7 +100,7 @@ def _of_grey(root: Path, seen: _Seen, tables: Sequence[ClassTable], where: str) 
             f"interpolation; write `encoding: levels` with your levels in {FILE_NAME}, or resize the masks again "
             "without interpolation"
         )
-    stray = [v for v in values if grey[v] < _STRAY * total and seen.specks.get(v, _SPECK + 1) <= _SPECK]
+    stray = [v for v in values if grey[v] < STRAY * total and seen.specks.get(v, SPECK + 1) <= SPECK]
     ids = [v for v in values if v not in stray]
     unsure = []
     ignore = IGNORE_ID if IGNORE_ID in ids else free_ignore_id(values)
@@ -274,7 +159,7 @@ def _even_levels(values: Sequence[int], lossy: bool) -> list[int]:
     return list(values) if np.abs(np.linspace(0, 255, len(values)) - values).max() <= 1 else []
 
 
-def _nearly_binary(seen: _Seen) -> bool:
+def _nearly_binary(seen: Seen) -> bool:
     """Whether the values crowd around black and white: from compression, or from outlines that were smoothed."""
     values, total = sorted(seen.grey), seen.grey.total()
     if values[-1] > 255 or values[-1] < 255 - _NEAR_LEVEL:
@@ -289,7 +174,7 @@ def _nearly_binary(seen: _Seen) -> bool:
 
 
 def _levels(
-    seen: _Seen, levels: dict[int, int], tables: Sequence[ClassTable], reasons: dict[str, str], others: Any
+    seen: Seen, levels: dict[int, int], tables: Sequence[ClassTable], reasons: dict[str, str], others: Any
 ) -> Meaning:
     ids = sorted({*levels.values()})
     names = ["background", "foreground"] if len(ids) == 2 else [f"class_{i}" for i in ids]
@@ -324,7 +209,7 @@ def _levels(
     )
 
 
-def _objects(seen: _Seen, where: str) -> Meaning:
+def _objects(seen: Seen, where: str) -> Meaning:
     total = seen.grey.total() + seen.colours.total()
     back = seen.grey[0] + seen.colours[0]
     reasons = {
@@ -369,119 +254,3 @@ def _named(
     if len(set(shades_of)) < len(shades_of):
         shades_of = [colour_of(k) for k in range(len(ids))]
     return [ClassSpec(id=i, name=names[i], colour=to_hex(shade)) for i, shade in zip(ids, shades_of, strict=True)], ids
-
-
-# --- colours -------------------------------------------------------------------------------------------------------
-
-
-def _of_colours(root: Path, seen: _Seen, tables: Sequence[ClassTable], where: str) -> Meaning:
-    if seen.one_channel:
-        raise ConfigError(
-            f"{root}: {counted(seen.one_channel, 'mask{ holds|s hold}')} ids or grey values, the others colours; "
-            "save all of them in one way"
-        )
-    colours = Counter(seen.colours)
-    # A grey mask saved as RGB was counted as grey, so these are real colours.
-    for value, count in seen.grey.items():
-        colours[value << 16 | value << 8 | value] += count
-    table = _fitting(colours, tables)
-    kept, others = _exact_colours(colours, seen) if not seen.lossy else ([], None)
-    if not kept:
-        kept = _merged_colours(colours)
-        others = "nearest"
-    total = colours.total()
-    if table:
-        named = {r << 16 | g << 8 | b: name for (r, g, b), name in table.colours.items()}
-        more = [value for value in kept if value not in named and _distance(value, named) > 8]
-        kept = [*named, *more]
-    exact = sum(colours[value] for value in kept) / total
-    near = sum(count for value, count in colours.most_common(4096) if _distance(value, kept) <= 48) / total
-    if not kept or near < 0.9:
-        raise DataError(
-            f"{root}: most pixels have none of the frequent colours ({near:.0%} are near one), so these files are "
-            "photographs or overlays and no masks; name the masks with --masks"
-        )
-    if len(kept) > MAX_CLASSES:
-        raise ConfigError(
-            f"{root}: the masks hold {len(kept)} colours; if each is an object, they are not class masks; name a colour "
-            "a class in a table such as class_dict.csv (name,r,g,b)"
-        )
-    stray = total - sum(colours[value] for value in kept)
-    reasons = {"encoding": f"colour masks: {len(kept)} colours {where}"}
-    unsure = []
-    if stray:
-        what = "read as the nearest" if others in (None, "nearest") else "ignored"
-        reasons["encoding"] += f"; {stray} of {total} pixels have another colour and are {what}"
-        unsure.append(f"{stray} of {total} pixels have a colour that is no class and are {what}")
-    names = {value: f"class_{i}" for i, value in enumerate(kept)}
-    ignore_colour = None
-    if table:
-        reasons["classes"] = f"names and colours from {table.file}"
-        names = {value: named.get(value, f"colour_{value:06X}") for value in kept}
-        ignored = [value for value in kept if names[value].lower() in IGNORE_NAMES]
-        if len(ignored) == 1 and len(kept) > 2:
-            unsure.append(
-                f"{names[ignored[0]]!r} is read as a class; remove it from `classes` and set `ignore_colour` "
-                "if it is not to count"
-            )
-    else:
-        reasons["classes"] = "one class per colour, most frequent first: give them their names and check the colours"
-    classes = [ClassSpec(id=i, name=names[value], colour=f"#{value:06X}") for i, value in enumerate(kept)]
-    return Meaning(
-        MasksSpec(
-            encoding="colour", ignore_colour=ignore_colour, others="ignore" if stray and others == "ignore" else None
-        ),
-        classes,
-        IGNORE_ID,
-        reasons,
-        exact,
-        {i: colours[value] / total for i, value in enumerate(kept)},
-        unsure,
-    )
-
-
-def _fitting(colours: Counter[int], tables: Sequence[ClassTable]) -> ClassTable | None:
-    """The table whose colours nearly all pixels have."""
-    for table in tables:
-        known = {r << 16 | g << 8 | b for r, g, b in table.colours}
-        if len(known) > 1 and sum(colours[value] for value in known) >= 0.9 * colours.total():
-            return table
-    return None
-
-
-def _exact_colours(colours: Counter[int], seen: _Seen) -> tuple[list[int], str | None]:
-    """All colours of lossless masks, most frequent first, without stray ones; none where these are no exact colours."""
-    total = colours.total()
-    kept: list[int] = []
-    near = True
-    for value, count in colours.most_common():
-        if len(colours) > 4096:  # no mask of exact colours has so many
-            return [], None
-        speck = seen.specks.get(value, _SPECK + 1) <= _SPECK
-        if speck and count < _RARE * total and (close := _distance(value, kept)) <= 8:
-            near &= close <= 8
-            continue
-        if speck and count < _STRAY * total:
-            near = False
-            continue
-        kept.append(value)
-        if len(kept) > MAX_CLASSES:
-            return [], None
-    smooth = seen.between > 0.5 * sum(colours[value] for value in kept[8:]) if len(kept) > 24 else False
-    return ([], None) if smooth else (kept, "nearest" if near else "ignore")
-
-
-def _merged_colours(colours: Counter[int]) -> list[int]:
-    """The frequent colours, of those that are near each other the most frequent."""
-    total = colours.total()
-    kept: list[int] = []
-    for value, count in colours.most_common(4096):
-        # Compression and antialiasing make many colours, each rare and near a real one.
-        if count >= _STRAY * total and _distance(value, kept) >= 48 and len(kept) < MAX_CLASSES:
-            kept.append(value)
-    return kept
-
-
-def _distance(value: int, others: Iterable[int]) -> int:
-    """The largest difference of a channel to the nearest of some colours."""
-    return min((max(abs((value >> s & 255) - (other >> s & 255)) for s in (0, 8, 16)) for other in others), default=256)
