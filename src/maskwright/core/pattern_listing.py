@@ -60,7 +60,8 @@ class Pairs:
 
 
 def pair_files(files: Sorted) -> Pairs:
-    """Gives each mask to the image whose shared slots and split are the same by one of its patterns: exactly, or where that fits none, but for
+    """Gives each mask to the image whose shared slots and split are the same by one of its patterns:
+    exactly, or where that fits none, but for
     upper and lower case and zeros before numbers. A mask that fits two images is an orphan."""
     masks: dict[str, list[tuple[str, Pattern, Match]]] = {path: [] for path in files.images}
     orphans = []

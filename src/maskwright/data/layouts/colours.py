@@ -15,6 +15,8 @@ from maskwright.errors import ConfigError, DataError
 
 
 def of_colours(root: Path, seen: Seen, tables: Sequence[ClassTable], where: str) -> Meaning:
+    """One class for each colour of masks that hold colours. ConfigError where there are too many, or ids beside them,
+    DataError where these are photographs."""
     if seen.one_channel:
         raise ConfigError(
             f"{root}: {counted(seen.one_channel, 'mask{ holds|s hold}')} ids or grey values, the others colours; "
@@ -43,8 +45,8 @@ def of_colours(root: Path, seen: Seen, tables: Sequence[ClassTable], where: str)
         )
     if len(kept) > MAX_CLASSES:
         raise ConfigError(
-            f"{root}: the masks hold {len(kept)} colours; if each is an object, they are not class masks; name a colour "
-            "a class in a table such as class_dict.csv (name,r,g,b)"
+            f"{root}: the masks hold {len(kept)} colours; if each is an object, they are not class masks; name "
+            "the colour of each class in a table such as class_dict.csv (name,r,g,b)"
         )
     stray = total - sum(colours[value] for value in kept)
     reasons = {"encoding": f"colour masks: {len(kept)} colours {where}"}

@@ -31,8 +31,8 @@ def by_table(
     inverted: Inverted | None = None,
     variable: str | None = None,
 ) -> Detection | None:
-    """What the table `name` in the folder pairs, whose `columns` are called so (`image`, `mask`, `split`); None where it
-    has other columns."""
+    """What the table `name` in the folder pairs; `columns` says what those of `image`, `mask` and `split` are called.
+    None where it has others."""
     root = tree.root
     rows = _rows(root / name)
     image, mask = columns.get("image", "image"), columns.get("mask", "mask")

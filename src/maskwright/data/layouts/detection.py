@@ -18,15 +18,16 @@ from maskwright.core.pattern_listing import Sorted, pair_files, sort_files
 from maskwright.core.patterns import Pattern, nfc
 from maskwright.core.sample import read_header
 from maskwright.data.layouts.csv_tables import by_any_table, by_table
-from maskwright.data.layouts.encodings import Meaning, meaning_of
+from maskwright.data.layouts.encodings import meaning_of
 from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, File, Tree, kinds, look
 from maskwright.data.layouts.found import TABLE, Detection
 from maskwright.data.layouts.lists import lists_of
 from maskwright.data.layouts.pairing import Pairing, Rule
 from maskwright.data.layouts.relations import MaskSet, SetFacts, class_channels
-from maskwright.data.layouts.sets import choose, mask_sets, word_of
+from maskwright.data.layouts.sets import choose, mask_sets, several
 from maskwright.data.layouts.tables import class_tables
 from maskwright.data.layouts.usual import folders_of, other_files, same_pairs, two_folders
+from maskwright.data.layouts.values import Meaning
 from maskwright.data.layouts.words import tokens
 from maskwright.errors import ConfigError, DataError, argument
 
@@ -93,7 +94,7 @@ class _Detector:
         for name, why in choice.dropped.items():
             self.left_out.append(f"{name}: {why}")
         if len(choice.sets) > 1:
-            self._ask(choice.sets, facts)
+            raise several(self.root, choice.sets, facts)
         return self._described(choice.sets[0], facts[choice.sets[0].name], choice.dropped, pairing)
 
     # --- roles ---
@@ -294,14 +295,14 @@ class _Detector:
                 groups[endings[mask]].append(mask)
         if facts.instances is None and not self.wanted["masks"]:
             raise ConfigError(
-                f"{self.root}: the values in {chosen.name} may be classes or numbers of objects; write `encoding: index` "
-                "or `encoding: objects` under `masks` in dataset.yaml"
+                f"{self.root}: the values in {chosen.name} may be classes or numbers of objects; write `encoding: "
+                "index` or `encoding: objects` under `masks` in dataset.yaml"
             )
         return meaning_of(
             self.root,
             list(groups.values()),
             class_tables(self.root),
-            instances=facts.instances,
+            instances=bool(facts.instances),
             channels=class_channels(self.root, facts) if not facts.instances else "rgb",
             inverted=self.inverted,
             variable=self.variable,
@@ -339,33 +340,6 @@ class _Detector:
 
     # --- nothing to pair, or too much ---
 
-    def _ask(self, sets: Sequence[MaskSet], facts: dict[str, SetFacts]) -> None:
-        rows = []
-        for one in sets:
-            values = sorted(
-                {int(v) for image in facts[one.name].values for v in facts[one.name].merged(image).flat[:0]}
-            )
-            seen = facts[one.name]
-            present = Counter[int]()
-            for image in seen.values:
-                merged = seen.merged(image)
-                present.update(
-                    {int(v): int((merged == v).sum()) for v in sorted(set(merged.reshape(-1).tolist()))[:300]}
-                )
-            values = sorted(present)
-            share = 1 - present[0] / max(present.total(), 1)
-            text = ", ".join(f"#{v:06X}" if max(values) > 65535 else str(v) for v in values[:6]) + "…" * (
-                len(values) > 6
-            )
-            rows.append(
-                f"{word_of(one, sets)!r} ({one.name}: {plural(len(one.pairs), 'image')}, values {text}, {share:.1%} marked)"
-            )
-        raise ConfigError(
-            f"{self.root}: {plural(len(sets), 'set')} of masks fit the images: {'; '.join(rows)}; "
-            f"choose one with {argument('masks')} and the word in front (and the images with {argument('images')}, where these "
-            "are others)"
-        )
-
     def _refuse(self) -> None:
         for role, wanted in self.wanted.items():
             if wanted is not None and not _chosen(self.tree, role, wanted):
@@ -378,8 +352,8 @@ class _Detector:
         """Images that no mask belongs to."""
         if not self.images and self.masks:
             raise DataError(
-                f"{self.root}: {kinds(self.masks)} look like masks, and there are no images of them; give the folder that "
-                f"holds both, or name the images with {argument('images')}"
+                f"{self.root}: {kinds(self.masks)} look like masks, and there are no images of them; give the folder "
+                f"that holds both, or name the images with {argument('images')}"
             )
         if found := by_any_table(self.tree, self.inverted, self.variable):
             return found
@@ -387,8 +361,8 @@ class _Detector:
             first = ", ".join(PurePosixPath(file.path).as_posix() for file in self.images[:3])
             second = ", ".join(PurePosixPath(file.path).as_posix() for file in self.masks[:3])
             raise ConfigError(
-                f"{self.root}: {plural(len(self.images), 'image')} ({first}) and {plural(len(self.masks), 'mask')} ({second}) "
-                f"do not pair by their names; write {TABLE} with the columns image, mask and split "
+                f"{self.root}: {plural(len(self.images), 'image')} ({first}) and {plural(len(self.masks), 'mask')} "
+                f"({second}) do not pair by their names; write {TABLE} with the columns image, mask and split "
                 f"({argument('table')} makes one to fill in), or name folders with {argument('images')} and "
                 f"{argument('masks')}"
             )
@@ -398,7 +372,8 @@ class _Detector:
         ):
             raise DataError(
                 f"{self.root}: {kinds(called or self.images)} are called masks, but hold photographs, overlays, "
-                f"or masks that were resized with interpolation; give the folder of the masks with {argument('masks')}, or move these away"
+                f"or masks that were resized with interpolation; give the one of the masks with {argument('masks')}, "
+                "or move these away"
             )
         files = self.images
         splits, folder = folders_of(files)

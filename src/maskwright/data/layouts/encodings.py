@@ -1,4 +1,7 @@
-"""What the values in masks mean, told from all kinds of files of a set; where two readings are possible, none is chosen."""
+"""What the values in masks mean, told from all kinds of files of a set.
+
+Where two readings are possible, none is chosen.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +53,8 @@ def meaning_of(
     if seen.inverted and inverted is None:
         dark = float(np.mean(seen.shown_dark))
         raise ConfigError(
-            f"{root}: {counted(seen.inverted, 'mask{ stores|s store}')} white as 0, so two readings are possible: the values as "
-            f"stored ({1 - dark:.1%} of the pixels are 0) or as shown ({dark:.1%} are 0); choose with "
+            f"{root}: {counted(seen.inverted, 'mask{ stores|s store}')} white as 0, so two readings are possible: the "
+            f"values as stored ({1 - dark:.1%} of the pixels are 0) or as shown ({dark:.1%} are 0); choose with "
             "--inverted stored or --inverted shown"
         )
     found = of_colours(root, seen, tables, where) if seen.colours else None
@@ -91,8 +94,8 @@ def _of_grey(root: Path, seen: Seen, tables: Sequence[ClassTable], where: str) -
         return _levels(seen, {0: 0, 255: 1}, tables, reasons, None)
     if seen.lossy:
         raise ConfigError(
-            f"{root}: {counted(seen.lossy, 'mask{ is|s are}')} JPEG with {len(values)} grey values and no clear levels; "
-            f"write `encoding: levels` with your levels in {FILE_NAME}"
+            f"{root}: {counted(seen.lossy, 'mask{ is|s are}')} JPEG with {len(values)} grey values and no clear "
+            f"levels; write `encoding: levels` with your levels in {FILE_NAME}"
         )
     if len(values) > 24 and values[-1] <= 255 and (np.mean(seen.flat) < 0.85 or seen.between > 0.5 * _rare(grey)):
         raise ConfigError(

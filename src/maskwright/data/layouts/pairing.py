@@ -93,8 +93,8 @@ class Pairing:
     def _best(self, seed: File, left: dict[str, File]) -> Rule | None:
         candidates: dict[tuple[str, str], tuple[str, str, bool]] = {}
         for image in self._nearest(seed):
-            for rule in _patterns(image, seed):
-                candidates.setdefault(rule[:2], rule)
+            for patterns in _patterns(image, seed):
+                candidates.setdefault(patterns[:2], patterns)
         rules = [rule for found in candidates.values() if (rule := self._try(*found, left)) is not None]
         if not rules:
             return None
@@ -300,8 +300,8 @@ def _build(
     image: File, mask: File, blocks: list[Block], free: str | None, repeated: bool
 ) -> tuple[str, str, bool] | None:
     """The patterns by which blocks are slots. `free`: of the mask's name, what is left and holds a `number`, or all of
-    its `stem`, is free text that tells one mask of an image from another. `repeated`: a text that stands again is the same
-    slot."""
+    its `stem`, is free text that tells one mask of an image from another. `repeated`: a text that stands again is the
+    same slot."""
     names: dict[int, str] = {}
     others: dict[int, str] = {}
     number = 0

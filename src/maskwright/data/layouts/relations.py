@@ -1,5 +1,5 @@
-"""What the pixels of a few masks say about a set: whether its values are classes or objects, and whether it adds anything
-to another one."""
+"""What the pixels of a few masks say about a set: whether its values are classes or objects, and whether it adds
+anything to another one."""
 
 from __future__ import annotations
 
@@ -176,8 +176,8 @@ def class_channels(root: Path, facts: SetFacts) -> str:
 def _numbers_objects(
     root: Path, fine: SetFacts, coarse: SetFacts, forward: dict[int, set[int]], back: dict[int, set[int]]
 ) -> bool:
-    """Whether the values of `fine` tell the objects of the classes of `coarse` apart: where a class has several, each is
-    one connected part and is in few images, or looks no more alike across images than another one."""
+    """Whether the values of `fine` tell the objects of the classes of `coarse` apart: where a class has several, each
+    is one connected part and is in few images, or looks no more alike across images than another one."""
     divided = {value for values in back.values() if len(values) > 1 for value in values}
     divided |= {value for value, values in forward.items() if len(values) > 1}
     if not divided:

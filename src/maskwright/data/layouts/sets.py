@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.base.storage import natural
+from maskwright.base.texts import percent, plural
 from maskwright.core.patterns import Pattern
 from maskwright.data.layouts.files import SHOWN_WORDS
 from maskwright.data.layouts.pairing import Rule
@@ -28,6 +29,7 @@ from maskwright.data.layouts.relations import (
     facts_of,
     markers,
 )
+from maskwright.errors import ConfigError, argument
 
 
 def mask_sets(rules: Sequence[Rule], splits: dict[str, str]) -> list[MaskSet]:
@@ -147,7 +149,7 @@ def with_class_files(sets: Sequence[MaskSet], facts: dict[str, SetFacts]) -> lis
         groups: dict[tuple[str, str, str], list[MaskSet]] = defaultdict(list)
         for one in left:
             if len(one.rules) == 1 and one.slot is None:
-                for prefix, text, suffix in _middles(one.rules[0].mask):
+                for prefix, _, suffix in _middles(one.rules[0].mask):
                     groups[one.rules[0].image, prefix, suffix].append(one)
         groups = {key: group for key, group in groups.items() if len(group) > 1 and _exclusive(group, facts)}
         if not groups:
@@ -284,3 +286,24 @@ def choose(root: Path, sets: Sequence[MaskSet], variable: str | None = None) -> 
                 if why:
                     drop(a, f"{why} {b.name}")
     return choice, facts
+
+
+def several(root: Path, sets: Sequence[MaskSet], facts: dict[str, SetFacts]) -> ConfigError:
+    """The question which of several sets is to be read, with what is in each."""
+    rows = []
+    for one in sets:
+        present = Counter[int]()
+        for image in facts[one.name].values:
+            values, counts = np.unique(facts[one.name].merged(image), return_counts=True)
+            present.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        seen = sorted(present)
+        shown = [f"#{value:06X}" if seen[-1] > 65535 else str(value) for value in seen[:6]]
+        share = percent(1 - present[0] / max(present.total(), 1))
+        rows.append(
+            f"{word_of(one, sets)!r} ({one.name}: {plural(len(one.pairs), 'image')}, values {', '.join(shown)}"
+            f"{'…' * (len(seen) > 6)}, {share} marked)"
+        )
+    return ConfigError(
+        f"{root}: {plural(len(sets), 'set')} of masks fit the images: {'; '.join(rows)}; choose one with "
+        f"{argument('masks')} and the word in front (and the images with {argument('images')}, where these are others)"
+    )

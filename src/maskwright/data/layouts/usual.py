@@ -47,6 +47,7 @@ def _without_ending(pattern: str) -> str | None:
 
 
 def same_pairs(root: Path, file: DatasetFile, pairs: dict[str, list[tuple[str, Any, Any]]]) -> bool:
+    """Whether `file` lists the same images with the same masks."""
     try:
         listing = from_folders(file, root)
     except (DataError, ConfigError):

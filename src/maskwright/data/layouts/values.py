@@ -58,6 +58,7 @@ class Seen:
 
 
 def add_file(path: Path, seen: Seen, inverted: Inverted | None, variable: str | None, channels: str) -> None:
+    """Counts the values of one mask; one that cannot be read is counted as such."""
     try:
         if path.suffix.lower() in ARRAY_SUFFIXES:
             pixels, palette, is_grey = read_array(path, variable), None, False
@@ -112,6 +113,7 @@ def add_file(path: Path, seen: Seen, inverted: Inverted | None, variable: str | 
 
 
 def count_values(pixels: npt.NDArray[np.int64], target: Counter[int], seen: Seen) -> list[int]:
+    """Adds the values (H, W) of a mask to `target`, with what their places say; returns the different ones."""
     values, counts = np.unique(pixels, return_counts=True)
     target.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
     if pixels.shape[1] > 1:

@@ -86,7 +86,7 @@ def _pieces(run: str) -> list[str]:
     found: list[str] = []
     end = 0
     for upper in _UPPER.finditer(run):  # ABCDef: AB|CDef is undecided; whole words in capitals stay together
-        found += _TOKEN.findall(run[end : upper.start()]) + [upper[0]]
+        found += [*_TOKEN.findall(run[end : upper.start()]), upper[0]]
         end = upper.end()
     return found + _TOKEN.findall(run[end:])
 
