@@ -105,10 +105,10 @@ class Pairing:
             literals = len(re.sub(r"\{[a-z0-9]+\}|\*", "", rule.image + rule.mask))
             return (
                 round(covered * (0.2 + share), 3),
+                self._likeness(rule),
                 len(self._tables[rule.image]),
                 len(rule.pairs),
                 -rule.several,
-                self._likeness(rule),
                 -_slots(rule.mask),
                 literals,
             )
