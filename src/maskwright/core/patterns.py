@@ -7,6 +7,7 @@ A pattern is a path inside the dataset, with `/` between folders, in which these
     {class}     in masks: any text; it says which class the file marks, one file a class
     {object}    in masks: any text; an image has several such files, one an object
     *           any text without `/` that says nothing
+    ?           one sign, as for braces and stars in names
 
 `images/{split}/{1}.jpg` and `labels/{split}/{1}_L.png` pair `images/train/a.jpg` with `labels/train/a_L.png`.
 """
@@ -19,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-_MARK = re.compile(r"\{([a-z]+|[0-9]+)\}|\*")
+_MARK = re.compile(r"\{([a-z]+|[0-9]+)\}|\*|\?")
 _NUMBER = re.compile(r"\d+")
 # Slots of masks that let an image have several files.
 SEVERAL = ("class", "object")
@@ -59,7 +60,7 @@ class Pattern:
             parts.append(re.escape(nfc(self.text[end : found.start()])))
             end, name = found.end(), found[1]
             if name is None:
-                parts.append("[^/]*")
+                parts.append("[^/]*" if found[0] == "*" else "[^/]")
             elif name == SPLIT:
                 parts.append(f"(?P<split_{number}>(?i:{any_split}))")
             elif name in seen:
@@ -80,6 +81,11 @@ class Pattern:
             return None
         slots = {name.removeprefix("slot_"): text for name, text in texts.items() if name.startswith("slot_")}
         return Match(next(iter(splits), None), slots)
+
+
+def literal(text: str) -> str:
+    """Text in a pattern; the signs that have a meaning there become any sign."""
+    return re.sub(r"[*?{}]", "?", text)
 
 
 def nfc(text: str) -> str:
