@@ -95,7 +95,13 @@ class _Detector:
             self.left_out.append(f"{name}: {why}")
         if len(choice.sets) > 1:
             raise several(self.root, choice.sets, facts)
-        return self._described(choice.sets[0], facts[choice.sets[0].name], choice.dropped, pairing)
+        found = self._described(choice.sets[0], facts[choice.sets[0].name], choice.dropped, pairing)
+        if found.pairs < min(len(self.images), len(self.masks)) and not any(self.wanted.values()):
+            # A table that pairs more files says what belongs together; names may be alike by chance.
+            table = by_any_table(self.tree, self.inverted, self.variable)
+            if table is not None and table.pairs > found.pairs:
+                return table
+        return found
 
     # --- roles ---
 
