@@ -123,7 +123,9 @@ class TestMatch:
         assert len({loose(text) for text in ("1", "10", "100", "01a", "1b", "0", "00x")}) == 7
 
 
-def pair(images: list[str], masks: list[str], paths: list[str], left_out: tuple[str, ...] = ()) -> tuple[dict[str, list[str]], list[str], list[str]]:
+def pair(
+    images: list[str], masks: list[str], paths: list[str], left_out: tuple[str, ...] = ()
+) -> tuple[dict[str, list[str]], list[str], list[str]]:
     groups = [[Pattern(text, WORDS) for text in texts] for texts in (images, masks, left_out)]
     files = sort_files(paths, *groups)
     found = pair_files(files)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fuzz import readers, trips
+from fuzz import heaps, readers, trips
 from fuzz.mutations import BYTES, TEXT, archive, chunks, element, tree
 from helpers import draw_pair, encoded
 from maskwright.data.formats import FORMATS
@@ -26,6 +26,18 @@ def test_mutated_files(form: str) -> None:
     tally = readers.fuzz(form, 2000, seed=1)
     assert tally.cases == 2000 and not tally.unexpected, tally
     assert tally.accepted and tally.partly and tally.refused  # the mutations are neither too weak nor too strong
+
+
+def test_a_few_folders_of_random_files() -> None:
+    tally = heaps.heaps(60, seed=2)
+    assert tally.cases == tally.understood + tally.refused == 60 and not tally.unexpected, tally
+    assert tally.pairs and len(tally.errors) > 3
+
+
+@pytest.mark.slow
+def test_folders_of_random_files() -> None:
+    tally = heaps.heaps(5000, seed=1)
+    assert tally.cases == tally.understood + tally.refused == 5000 and not tally.unexpected, tally
 
 
 @pytest.mark.parametrize("name", trips.TRIPS)

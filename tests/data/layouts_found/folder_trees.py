@@ -104,7 +104,11 @@ def differences(tree: Tree, read_from: Path | None = None) -> list[str]:
     found: list[str] = []
     seen: dict[str, Any] = {}
     for sample in dataset.samples:
-        path = str(sample.image.relative_to(dataset.root.resolve() if sample.image.is_relative_to(dataset.root.resolve()) else dataset.root))
+        path = str(
+            sample.image.relative_to(
+                dataset.root.resolve() if sample.image.is_relative_to(dataset.root.resolve()) else dataset.root
+            )
+        )
         page = f"#{sample.page}" if sample.page is not None else ""
         seen[path + page] = sample
     found += [f"{path}: is not read" for path in tree.truth.keys() - seen.keys()]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folder_trees import Tree, colours_of, differences, read_back
 from PIL import Image
 
-from folder_trees import Tree, colours_of, differences, read_back
 from helpers import fingerprint
 from maskwright.cli import main
 from maskwright.core.dataset import Dataset
@@ -316,9 +316,7 @@ class TestCommand:
         assert code == 2 and "a/qx.jpg" in err and "b/" in err and "labels.csv" in err and "--table" in err
         assert not (tree.root / "dataset.yaml").exists()
 
-    def test_nothing_to_understand_says_what_is_there(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_nothing_to_understand_says_what_is_there(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "a.docx").touch()
         (tmp_path / "b.txt").touch()
         (tmp_path / "c.txt").touch()

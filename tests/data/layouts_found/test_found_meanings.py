@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from folder_trees import IGNORED, Build, Tree, colours_of, differences, read_back
 from PIL import Image
 
-from folder_trees import IGNORED, Build, Tree, colours_of, differences, read_back
 from helpers import Pixels, encoded, palette_image
 from maskwright.data.opening import init, load_dataset
 from maskwright.errors import ConfigError, DataError, MaskwrightError
@@ -42,7 +42,9 @@ def masks(
     return build
 
 
-def png(change: Callable[[int, Pixels], npt.NDArray[np.generic] | Image.Image], end: str = "png") -> Callable[..., object]:
+def png(
+    change: Callable[[int, Pixels], npt.NDArray[np.generic] | Image.Image], end: str = "png"
+) -> Callable[..., object]:
     def save(tree: Tree, i: int, label: Pixels) -> None:
         tree.save(f"masks/{i}.{end}", change(i, label))
 
@@ -83,9 +85,7 @@ ROWS |= {
         png(lambda i, label: with_value(i, label, 255, 6)),
         truth=lambda i, label: with_ignored(i, label) if i == 0 else label.astype(np.int64),
     ),
-    "1 to K, no background": masks(
-        png(lambda i, label: label + 1), truth=lambda i, label: label.astype(np.int64) + 1
-    ),
+    "1 to K, no background": masks(png(lambda i, label: label + 1), truth=lambda i, label: label.astype(np.int64) + 1),
     "ids of 16 bits": masks(
         png(lambda i, label: label.astype(np.uint16) * 700), truth=lambda i, label: label.astype(np.int64) * 700
     ),
@@ -112,9 +112,7 @@ ROWS |= {
         classes=2,
         truth=lambda i, label: np.ones_like(label, np.int64) if i == 1 else label.astype(np.int64),
     ),
-    "smooth outlines": masks(
-        png(smooth), classes=2, truth=lambda i, label: (smooth(i, label) >= 128).astype(np.int64)
-    ),
+    "smooth outlines": masks(png(smooth), classes=2, truth=lambda i, label: (smooth(i, label) >= 128).astype(np.int64)),
     "colours": masks(png(lambda i, label: colours_of(label, TABLE)), exact=False),
     "colours that lie near each other": masks(png(lambda i, label: colours_of(label, NEAR)), exact=False),
     "colours with opaque alpha": masks(
@@ -122,8 +120,7 @@ ROWS |= {
     ),
     "colours in bmp": masks(png(lambda i, label: colours_of(label, TABLE), "bmp"), exact=False),
     "one stray pixel": masks(
-        png(strays),
-        truth=lambda i, label: np.where(strays(i, label) == 77, IGNORED, label.astype(np.int64)),
+        png(strays), truth=lambda i, label: np.where(strays(i, label) == 77, IGNORED, label.astype(np.int64))
     ),
 }
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folder_trees import Build, Tree, read_back
 from PIL import Image
 
-from folder_trees import Build, Tree, read_back
 from maskwright.data.opening import init
 
 ROWS: dict[str, Build] = {}
@@ -62,7 +62,7 @@ NAMES = {
     "a folder for each sample, by numbers": ("case{i:02d}/img.png", "case{i:02d}/seg.png"),
     "the name twice": ("images/{i:04d}/{i:04d}.jpg", "masks/{i:04d}_label.png"),
     "points in names": ("images/v1.{i}.final.jpg", "masks/v1.{i}.final.png"),
-    "spaces, brackets and quotes": ("my images/it's [{i}] \"new\" (1).jpg", "my masks/it's [{i}] \"new\" (1).png"),
+    "spaces, brackets and quotes": ('my images/it\'s [{i}] "new" (1).jpg', 'my masks/it\'s [{i}] "new" (1).png'),
     "braces and stars": ("images/{{{i}}}*a.jpg", "masks/{{{i}}}*a.png"),
     "a brace in the suffix": ("images/{word}.jpg", "masks/{word}_{{m}}.png"),
     "a sign at the end": ("images/d_r_{i}_.jpg", "masks/d_r_{i}_.bmp"),
@@ -166,7 +166,11 @@ SPLITS = {
     "folders of splits above": ("{s}/images/{i}.jpg", "{s}/masks/{i}.png", {**TWO, "test": "test"}),
     "folders of splits below": ("images/{s}/{i}.jpg", "masks/{s}/{i}.png", {**TWO, "test": "test"}),
     "nested": ("data/v2/{s}/a/images/{i}.jpg", "data/v2/{s}/a/labels/{i}.png", TWO),
-    "other words": ("images/{s}/{i}.jpg", "masks/{s}/{i}.png", {"train": "training", "val": "valid", "test": "testing"}),
+    "other words": (
+        "images/{s}/{i}.jpg",
+        "masks/{s}/{i}.png",
+        {"train": "training", "val": "valid", "test": "testing"},
+    ),
     "glued": ("{s}/{i}.png", "{s}annot/{i}.png", {**TWO, "test": "test"}),
     "train_img beside train_mask": ("{s}_img/{i}.jpg", "{s}_mask/{i}.png", {"train": "train", "test": "test"}),
     "Tr and Ts": ("images{s}/c{i}.png", "labels{s}/c{i}.png", {"train": "Tr", "test": "Ts"}),
@@ -225,7 +229,10 @@ FOUR = {i: "train" if i < 4 else "val" for i in range(6)}
 LISTS = {
     "txt": ({"train.txt": names("{}", range(4)), "val.txt": names("{}", range(4, 6))}, FOUR),
     "txt with paths of both": (
-        {f"lists/{s}.txt": names("images/{0}.jpg masks/{0}.png", w) for s, w in (("train", range(4)), ("val", range(4, 6)))},
+        {
+            f"lists/{s}.txt": names("images/{0}.jpg masks/{0}.png", w)
+            for s, w in (("train", range(4)), ("val", range(4, 6)))
+        },
         FOUR,
     ),
     "lst with tabs": (
@@ -241,21 +248,22 @@ LISTS = {
         {"files.csv": "id,split\n" + names("{},training", range(4)) + names("{},validation", range(4, 6))},
         FOUR,
     ),
-    "yaml": (
-        {"folds.yaml": "train:\n" + names("- {}", range(4)) + "val:\n" + names("- {}", range(4, 6))},
-        FOUR,
-    ),
+    "yaml": ({"folds.yaml": "train:\n" + names("- {}", range(4)) + "val:\n" + names("- {}", range(4, 6))}, FOUR),
     "json": (
         {"splits.json": '{"train": ["a_000", "a_001", "a_002", "a_003"], "val": ["a_004.jpg", "a_005.jpg"]}'},
         FOUR,
     ),
     "lists that overlap are none": (
         {"train.txt": names("{}", range(6)), "val.txt": names("{}", range(6))},
-        {i: "train" for i in range(6)},
+        dict.fromkeys(range(6), "train"),
     ),
     "a list of something else": ({"train.txt": "one\ntwo\nthree\n", "notes.txt": names("{}", range(6))}, {}),
     "csv with a header and a path": (
-        {"meta.csv": "filename,width,subset\n" + names("images/{}.jpg,64,train", range(4)) + names("images/{}.jpg,64,dev", range(4, 6))},
+        {
+            "meta.csv": "filename,width,subset\n"
+            + names("images/{}.jpg,64,train", range(4))
+            + names("images/{}.jpg,64,dev", range(4, 6))
+        },
         FOUR,
     ),
 }

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from folder_trees import Build, Tree, colours_of, differences, read_back
+
 from maskwright.data.opening import init, load_dataset
 from maskwright.errors import ConfigError
 
@@ -76,7 +76,9 @@ def file_an_object(image: str, mask: str, **more: object) -> Build:
 
 
 ROWS |= {
-    "a file an object, in a folder of each sample": file_an_object("{i:04x}a/images/{i:04x}a.png", "{i:04x}a/masks/{hex}.png"),
+    "a file an object, in a folder of each sample": file_an_object(
+        "{i:04x}a/images/{i:04x}a.png", "{i:04x}a/masks/{hex}.png"
+    ),
     "a file an object, numbered": file_an_object("images/{i:03d}.jpg", "masks/{i:03d}_{k}.png"),
     "a file an object, in folders": file_an_object("images/{i:03d}.jpg", "masks/{i:03d}/{k}.png"),
     "a file an object, by a word and a number": file_an_object("images/p{i:03d}.jpg", "masks/p{i:03d}_obj{k:02d}.png"),

@@ -157,6 +157,13 @@ class _Detector:
         sorted_files = self._sorted(image_patterns, mask_patterns, left_out, splits)
         pairs = pair_files(sorted_files)
         labelled = {image for image, masks in pairs.masks.items() if masks}
+        if not labelled:  # the rule holds for some files by chance, and takes their images for masks
+            raise self._unpaired()
+        if twice := next((masks for masks in pairs.masks.values() if len(masks) > 1 and not chosen.slot), None):
+            raise ConfigError(
+                f"{self.root}: {twice[0][0]} and {twice[1][0]} are both masks of one image; move one of them away, or "
+                f"name the masks with {argument('masks')}"
+            )
         lists: dict[str, str] = {}
         if not splits:
             lists, why = lists_of(
@@ -364,14 +371,7 @@ class _Detector:
         if found := by_any_table(self.tree, self.inverted, self.variable):
             return found
         if self.masks and (self.wanted["masks"] or len(self.masks) >= 3):
-            first = ", ".join(PurePosixPath(file.path).as_posix() for file in self.images[:3])
-            second = ", ".join(PurePosixPath(file.path).as_posix() for file in self.masks[:3])
-            raise ConfigError(
-                f"{self.root}: {plural(len(self.images), 'image')} ({first}) and {plural(len(self.masks), 'mask')} "
-                f"({second}) do not pair by their names; write {TABLE} with the columns image, mask and split "
-                f"({argument('table')} makes one to fill in), or name folders with {argument('images')} and "
-                f"{argument('masks')}"
-            )
+            raise self._unpaired()
         called = [file for file in self.images if _is_called_mask(file)]
         if self.wanted["masks"] is not None or (
             len(called) >= max(2, 0.2 * len(self.images)) and len(called) < len(self.images)
@@ -403,6 +403,16 @@ class _Detector:
             ignore=meaning.ignore,
         )
         return Detection(file, self.reasons, bool(self.masks), len(files), 0, (), tuple(meaning.unsure))
+
+    def _unpaired(self) -> ConfigError:
+        first = ", ".join(PurePosixPath(file.path).as_posix() for file in self.images[:3])
+        second = ", ".join(PurePosixPath(file.path).as_posix() for file in self.masks[:3])
+        return ConfigError(
+            f"{self.root}: {plural(len(self.images), 'image')} ({first}) and {plural(len(self.masks), 'mask')} "
+            f"({second}) do not pair by their names; write {TABLE} with the columns image, mask and split "
+            f"({argument('table')} makes one to fill in), or name folders with {argument('images')} and "
+            f"{argument('masks')}"
+        )
 
     def _say_strange(self, strange: Sequence[str]) -> None:
         if strange:

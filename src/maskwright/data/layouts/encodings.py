@@ -133,7 +133,9 @@ def _of_grey(root: Path, seen: Seen, tables: Sequence[ClassTable], where: str) -
             and len({next(iter(s)) for s in seen.palette.values()}) == len(seen.palette)
         ):
             shown[value] = shown[value].model_copy(update={"colour": f"#{next(iter(shades)):06X}"})
-    classes = [shown[leaf.id] for leaf in classes if leaf.id is not None]
+    coloured = [shown[leaf.id] for leaf in classes if leaf.id is not None]
+    if len({leaf.colour for leaf in coloured}) == len(coloured):
+        classes = coloured
     lost = sum(grey[v] for v in stray)
     if lost:
         reasons["others"] = f"{lost} of {total} pixels have one of {len(stray)} stray values and are ignored"
