@@ -147,6 +147,39 @@ def test_a_rare_class_of_one_small_object_is_no_stray(tmp_path: Path) -> None:
     read_back(tree, tmp_path / "out")
 
 
+def test_masks_of_0_and_255_among_masks_of_ids_are_told(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "data")
+    for i in range(8):
+        scene = tree.scene(3 if i < 6 else 2)
+        tree.save(f"images/{i}.jpg", scene.rgb)
+        tree.save(f"masks/{i}.png", scene.label if i < 6 else scene.label * np.uint8(255))
+    text = init(tree.root, out=tmp_path / "out").human()
+    assert "unsure: 2 masks hold 255 and no class" in text
+
+
+def test_masks_of_0_1_2_among_masks_of_0_127_254_are_told(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "data")
+    masks(png(lambda i, label: label * np.uint8(127 if i % 2 else 1)), 3)(tree)
+    text = init(tree.root, out=tmp_path / "out").human()
+    assert "3 masks hold 1, 2; 3 masks hold 127, 254; these may be the same classes in other values" in text
+
+
+def test_palettes_of_another_order_are_a_question(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "data")
+    turned = np.array([0, 2, 1], np.uint8)
+
+    def save(i: int, label: Pixels) -> Image.Image:
+        shades = np.array(TABLE[:3])
+        return palette_image(turned[label], shades[turned]) if i % 2 else palette_image(label, shades)
+
+    masks(png(save), 3)(tree)
+    with pytest.raises(
+        ConfigError, match=r"palettes of the masks differ: #1414C8 is 1 and 2; write `encoding: index` or"
+    ):
+        init(tree.root, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 # --- both answers of a question ---
 
 

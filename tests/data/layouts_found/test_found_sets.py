@@ -296,3 +296,141 @@ def test_masks_alone_have_no_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="look like masks"):
         init(tree.root, out=tmp_path / "out")
     assert not differences(Tree(tmp_path / "none"), None) if (tmp_path / "none").exists() else True
+
+
+def test_an_organ_and_the_tumour_in_it_are_a_question(tmp_path: Path) -> None:
+    """Neither holds pixels of 255 that do not count: 255 is what is marked."""
+    tree = Tree(tmp_path / "data")
+    for i in range(6):
+        scene = tree.scene(2)
+        inner = scene.label.astype(bool) & (np.indices(scene.label.shape)[0] > 20)
+        tree.save(f"images/{i}.jpg", scene.rgb)
+        tree.save(f"masks/{i}_organ.png", scene.label.astype(bool))
+        tree.save(f"masks/{i}_tumour.png", inner)
+        tree.expect(f"images/{i}.jpg", scene.label)
+    with pytest.raises(ConfigError, match="2 sets of masks.*'organ'.*'tumour'"):
+        init(tree.root, out=tmp_path / "out")
+    read_back(tree, tmp_path / "out", masks="organ")
+
+
+# --- more than one kind of files in a set ---
+
+
+def test_groups_of_files_with_encodings_of_their_own(tmp_path: Path) -> None:
+    """0/1 in one folder and 0/255 in another one, of which the second has few files."""
+    tree = Tree(tmp_path / "data")
+    for i in range(40):
+        folder, scale = ("a", 1) if i < 38 else ("b", 255)
+        scene = tree.scene(classes=2)
+        tree.save(f"{folder}/images/{i}.jpg", scene.rgb)
+        tree.save(f"{folder}/masks/{i}.png", scene.label * np.uint8(scale))
+        tree.expect(f"{folder}/images/{i}.jpg", scene.label)
+    read_back(tree, tmp_path / "out")
+
+
+def test_damaged_files_are_passed_over_and_named_by_the_audit(tmp_path: Path) -> None:
+    from maskwright.data.auditing import audit
+
+    tree = Tree(tmp_path / "data")
+    for i in range(8):
+        tree.pair(f"images/{i}.jpg", f"masks/{i}_m.png")
+    (tree.root / "masks/3_m.png").write_bytes(b"\x89PNG\r\n\x1a\n junk")
+    (tree.root / "images/5.jpg").write_bytes(b"")
+    init(tree.root, out=tmp_path / "out")
+    dataset = load_dataset(tmp_path / "out")
+    assert {sample.image.name for sample in dataset.samples if sample.labelled} == {f"{i}.jpg" for i in range(8)}
+    errors = [f.message for f in audit(dataset, progress=False).findings if f.severity.label == "error"]
+    assert any("3_m.png" in text for text in errors) and any("5.jpg" in text for text in errors)
+
+
+@pytest.mark.parametrize("ending", ["_obj", "-", "_", " ", "."])
+def test_a_number_behind_the_name_is_an_object_and_not_another_image(ending: str, tmp_path: Path) -> None:
+    """`1_1.png` belongs to 1.jpg and `11_1.png` to 11.jpg."""
+    tree = Tree(tmp_path / "data")
+    for name in (1, 11, 111, 2, 21):
+        scene = tree.scene(objects=2 + name % 2)
+        tree.save(f"images/{name}.jpg", scene.rgb)
+        for number in range(1, int(scene.objects.max()) + 1):
+            tree.save(f"masks/{name}{ending}{number}.png", scene.objects == number)
+        tree.expect(f"images/{name}.jpg", scene.label)
+    read_back(tree, tmp_path / "out")
+
+
+def test_objects_and_classes_in_one_name_are_asked_or_right(tmp_path: Path) -> None:
+    """`7_car_2.png`: a word that is a class, and the number of the object in it."""
+    tree = Tree(tmp_path / "data", exact=False)
+    for i in range(6):
+        scene = tree.scene(3)
+        tree.save(f"images/{i}.jpg", scene.rgb)
+        for value, word in ((1, "car"), (2, "tree")):
+            rows = np.indices(scene.label.shape)[0]
+            middle = int(np.median(rows[scene.label == value]))
+            for number, half in ((1, rows < middle), (2, rows > middle)):
+                tree.save(f"masks/{i}_{word}_{number}.png", (scene.label == value) & half)
+            scene.label[(scene.label == value) & (rows == middle)] = 0
+        tree.expect(f"images/{i}.jpg", scene.label)
+    try:
+        init(tree.root, out=tmp_path / "out")
+    except ConfigError:
+        assert not (tmp_path / "out").exists()
+        return
+    assert not differences(tree, tmp_path / "out")
+
+
+def test_masks_of_two_sizes_stay_pairs(tmp_path: Path) -> None:
+    """A smaller mask belongs to its image by its name; the audit says that it does not fit."""
+    tree = Tree(tmp_path / "data")
+    for i in range(6):
+        scene = tree.scene()
+        tree.save(f"images/{i}.jpg", np.kron(scene.rgb, np.ones((2, 2, 1), np.uint8)))
+        tree.save(f"masks/{i}.png", scene.label)
+        tree.expect(f"images/{i}.jpg", scene.label)
+    init(tree.root, out=tmp_path / "out")
+    dataset = load_dataset(tmp_path / "out")
+    assert all(sample.labelled for sample in dataset.samples)
+
+
+def test_images_of_masks_that_are_photographs_are_not_read(tmp_path: Path) -> None:
+    """Overlays in the only folder of masks are refused by name."""
+    tree = Tree(tmp_path / "data")
+    for i in range(6):
+        scene = tree.scene()
+        tree.save(f"images/{i}.jpg", scene.rgb)
+        tree.save(f"masks/{i}.png", (scene.rgb * 0.6 + scene.label[..., None] * 40).astype(np.uint8))
+    from maskwright.errors import DataError
+
+    with pytest.raises(DataError, match="masks/ are called masks, but hold photographs, overlays"):
+        init(tree.root, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_folder_of_grey_images_and_masks(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "data")
+    for i in range(6):
+        scene = tree.scene(2)
+        tree.save(f"{i}.tif", scene.rgb[..., 0])
+        tree.save(f"{i}_seg.tif", scene.label.astype(np.uint16))
+        tree.expect(f"{i}.tif", scene.label)
+    read_back(tree, tmp_path / "out")
+
+
+def test_many_empty_masks_among_few_drawn_ones(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "data")
+    for i in range(30):
+        scene = tree.scene(2)
+        label = scene.label if i in (4, 17) else scene.label * 0
+        tree.save(f"images/{i}.png", scene.rgb)
+        tree.save(f"images/{i}_mask.png", label * np.uint8(255))
+        tree.expect(f"images/{i}.png", label)
+    read_back(tree, tmp_path / "out")
+
+
+def test_all_masks_but_one_are_empty_and_black_pictures_are_images(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "data")
+    for i in range(8):
+        scene = tree.scene(2)
+        rgb = scene.rgb * 0 if i == 3 else scene.rgb
+        tree.save(f"frames/{i:02d}.png", rgb)
+        tree.save(f"gt/{i:02d}.png", scene.label * np.uint8(0 if i == 5 else 1))
+        tree.expect(f"frames/{i:02d}.png", scene.label * np.uint8(0 if i == 5 else 1))
+    read_back(tree, tmp_path / "out")

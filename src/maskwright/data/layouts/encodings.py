@@ -123,6 +123,14 @@ def _of_grey(root: Path, seen: Seen, tables: Sequence[ClassTable], where: str) -
         reasons["ignore"] = f"the value {IGNORE_ID} occurs and is taken as `do not count`"
         if 254 in values or ids in ([0], [1]):
             unsure.append(f"the value {IGNORE_ID} is taken for pixels that do not count; it may be a class")
+        alone = sum(count for found, count in seen.sets.items() if found - {0} == {IGNORE_ID})
+        if alone and not any(IGNORE_ID in found and found - {0, IGNORE_ID} for found in seen.sets):
+            unsure.append(
+                f"{counted(alone, 'mask{ holds|s hold}')} {IGNORE_ID} and no class, the others classes and no "
+                f"{IGNORE_ID}; it is taken for pixels that do not count, and may be a class there"
+            )
+    unsure += _families(seen)
+    _refuse_other_palettes(root, seen)
     classes, known = _named(ids, tables, reasons)
     shown = {leaf.id: leaf for leaf in classes}
     for value, shades in seen.palette.items():
@@ -150,6 +158,37 @@ def _of_grey(root: Path, seen: Seen, tables: Sequence[ClassTable], where: str) -
         {v: grey[v] / total for v in ids},
         unsure,
     )
+
+
+def _families(seen: Seen) -> list[str]:
+    """What to say of masks that have no value but 0 in common with others, as where some were scaled."""
+    families: list[tuple[set[int], int]] = []
+    for found, count in seen.sets.items():
+        values = set(found) - {0}
+        near = [family for family in families if family[0] & values]
+        families = [family for family in families if family not in near]
+        if values:
+            families.append((values.union(*(own for own, _ in near)), count + sum(number for _, number in near)))
+    several = sorted((min(values), values, count) for values, count in families if len(values) > 1)
+    if len(several) < 2:
+        return []
+    texts = [f"{counted(n, 'mask{ holds|s hold}')} {', '.join(map(str, sorted(v)[:6]))}" for _, v, n in several[:3]]
+    return [f"{'; '.join(texts)}; these may be the same classes in other values"]
+
+
+def _refuse_other_palettes(root: Path, seen: Seen) -> None:
+    """ConfigError where one colour stands for several indices: then either may be the class."""
+    owners: dict[int, set[int]] = {}
+    for value, shades in seen.palette.items():
+        for shade in shades:
+            owners.setdefault(shade, set()).add(value)
+    for shade, values in sorted(owners.items()):
+        if len(values) > 1 and all(len(seen.palette[value]) > 1 for value in values):
+            listed = " and ".join(map(str, sorted(values)))
+            raise ConfigError(
+                f"{root}: the palettes of the masks differ: #{shade:06X} is {listed}; write `encoding: index` or "
+                f"`encoding: colour` under `masks` in {FILE_NAME}, as the indices or the colours are the classes"
+            )
 
 
 def _rare(grey: Counter[int]) -> int:
