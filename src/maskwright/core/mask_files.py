@@ -77,8 +77,8 @@ def read_mask(
         return _decoded(_pixels(image, path, encoding), path, encoding, classes)
 
 
-def read_parts(parts: Sequence[MaskPart], encoding: MaskEncoding, classes: ClassTree, background: int) -> MaskPixels:
-    """Reads a mask that several files make up, later ones on top; `background` is the id where none marks anything.
+def read_parts(parts: Sequence[MaskPart], encoding: MaskEncoding, classes: ClassTree) -> MaskPixels:
+    """Reads a mask that several files make up, later ones on top; where none marks anything is background.
 
     DataError where one cannot be read, or is of another size than the first.
     """

@@ -19,7 +19,7 @@ from maskwright.core.folder_names import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAME
 from maskwright.core.image_files import holds_images, images_below
 from maskwright.core.mask_files import refuse_ambiguous
 from maskwright.core.palette import colour_of, to_hex
-from maskwright.core.sample import LOSSY, integer_pixels, open_image, read_header
+from maskwright.core.sample import integer_pixels, is_lossy, open_image, read_header
 from maskwright.errors import ConfigError, DataError, argument
 
 _MASKS_READ = 400
@@ -142,7 +142,7 @@ def _encoding(
             with open_image(path) as image:
                 refuse_ambiguous(image, path, "levels")
                 ids_stored += _count_values(image, path, grey, colours)
-                lossy += image.format in LOSSY
+                lossy += is_lossy(image)
         except DataError:
             unreadable += 1
     seen = f"seen in {len(chosen) - unreadable} of {len(files)} masks"
