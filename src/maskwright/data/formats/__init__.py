@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.core.classes import ClassTree
-from maskwright.data.formats import coco, cvat_images, cvat_masks, folders, labelme, semantic, voc, yolo
+from maskwright.data.formats import coco, cvat_images, cvat_masks, folders, kaggle_rle, labelme, semantic, voc, yolo
 from maskwright.data.formats.source import AnnotationSet, WriteOptions, Writer
 
 
@@ -61,6 +61,7 @@ FORMATS: dict[str, Format] = {
         cvat_images.detect,
     ),
     "labelme": Format("LabelMe: one JSON file an image", labelme.LabelMeWriter, labelme.read, labelme.detect),
+    "kaggle_rle": Format("tables of run lengths: a CSV file, read only", None, kaggle_rle.read, kaggle_rle.detect),
     "yolo_seg": Format("YOLO polygons: one text file an image", yolo.PolygonWriter, yolo.read, yolo.detect_polygons),
     "yolo": Format("YOLO boxes: one text file an image; shapes are lost", yolo.BoxWriter, yolo.read, yolo.detect_boxes),
 }

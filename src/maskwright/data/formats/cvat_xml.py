@@ -15,7 +15,7 @@ from maskwright.base.texts import counted, listing
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.palette import Colour, from_hex
 from maskwright.core.polygons import Ring, box_ring, ellipse_ring
-from maskwright.core.regions import Polygon, Runs, Shape
+from maskwright.core.regions import Polygon, Runs
 from maskwright.data.formats.cvat import split_of, without_ending
 from maskwright.data.formats.source import Label, Mark, note
 from maskwright.errors import DataError
@@ -39,7 +39,7 @@ def _rotation(attributes: Mapping[str, str]) -> float:
     return _numbers(attributes, "rotation")[0] if "rotation" in attributes else 0.0
 
 
-def _polygon(attributes: Mapping[str, str]) -> Shape:
+def _polygon(attributes: Mapping[str, str]) -> Polygon | Runs:
     pairs = (pair.split(",") for pair in attributes["points"].strip("; ").split(";"))
     try:
         points = [(float(x), float(y)) for x, y in pairs]
@@ -50,21 +50,21 @@ def _polygon(attributes: Mapping[str, str]) -> Shape:
     return Polygon((_near(np.array(points)),))
 
 
-def _box(attributes: Mapping[str, str]) -> Shape:
+def _box(attributes: Mapping[str, str]) -> Polygon | Runs:
     x0, y0, x1, y1 = _numbers(attributes, "xtl", "ytl", "xbr", "ybr")
     if x0 == x1 or y0 == y1:
         raise ValueError("no area")
     return Polygon((_near(box_ring(x0, y0, x1, y1, _rotation(attributes))),))
 
 
-def _ellipse(attributes: Mapping[str, str]) -> Shape:
+def _ellipse(attributes: Mapping[str, str]) -> Polygon | Runs:
     cx, cy, rx, ry = _numbers(attributes, "cx", "cy", "rx", "ry")
     if not (0 < rx <= _MAX_RADIUS and 0 < ry <= _MAX_RADIUS):
         raise ValueError(f"radii outside 0 to {_MAX_RADIUS}")
     return Polygon((_near(ellipse_ring(cx, cy, rx, ry, _rotation(attributes))),))
 
 
-def _mask(attributes: Mapping[str, str]) -> Shape:
+def _mask(attributes: Mapping[str, str]) -> Polygon | Runs:
     left, top, width, height = (int(number) for number in _numbers(attributes, "left", "top", "width", "height"))
     if not (abs(left) <= _FAR and abs(top) <= _FAR and 0 < width <= _FAR and 0 < height <= _FAR):
         raise ValueError("a box without area, or far outside")
@@ -77,7 +77,7 @@ def _mask(attributes: Mapping[str, str]) -> Shape:
     return Runs(counts.astype(np.uint32), box=(left, top, width, height))
 
 
-_SHAPES: dict[str, Callable[[Mapping[str, str]], Shape]] = {
+_SHAPES: dict[str, Callable[[Mapping[str, str]], Polygon | Runs]] = {
     "polygon": _polygon,
     "mask": _mask,
     "box": _box,
@@ -91,7 +91,7 @@ def _near(ring: Ring) -> Ring:
     return ring
 
 
-def _reaches_outside(shape: Shape, size: tuple[int, int]) -> bool:
+def _reaches_outside(shape: Polygon | Runs, size: tuple[int, int]) -> bool:
     if isinstance(shape, Polygon):
         # Two digits are written behind the point.
         (left, top), (right, bottom) = shape.rings[0].min(0) + 0.01, shape.rings[0].max(0) - 0.01
