@@ -6,12 +6,12 @@ Those of JPEG masks and of boxes have findings of severity warning, all others h
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from helpers import draw_pair, make_dataset, write
+from helpers import Pixels, draw_pair, make_dataset, write
 from maskwright.data.convert import CERTIFICATE, convert
 from maskwright.data.formats import FORMATS
 from maskwright.data.opening import init
@@ -58,10 +58,31 @@ def _voc_boxes(folder: Path) -> None:
     init(folder)
 
 
+def pairs(folder: Path) -> Iterator[tuple[str, str, Path, Pixels]]:
+    """Writes the images of four pairs as `{split}/{number}.png`: split, number, path and mask of each."""
+    rng = np.random.default_rng(0)
+    for number, split in enumerate(("train", "train", "val", "test")):
+        image, mask = draw_pair(rng, SIZE)
+        yield split, f"{number:03d}", write(folder / split / f"{number:03d}.png", image), mask
+
+
+def _kaggle_rle(folder: Path) -> None:
+    rows = ["ImageId,ClassId,EncodedPixels"]
+    for _, number, _, mask in pairs(folder):
+        for value in (1, 2):
+            flat = np.concatenate([[0], (mask == value).T.reshape(-1), [0]])
+            runs = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+            runs[1::2] -= runs[::2]
+            rows.append(f"{number}.png,{value}," + " ".join(map(str, runs)))
+    (folder / "masks.csv").write_text("\n".join(rows) + "\n")
+    init(folder)
+
+
 # How each form is made; names are those of `FORMATS`, but for folders of splits and for VOC without masks.
 GOOD: dict[str, Callable[[Path], None]] = {
     "folders": _folders,
     **{form: _converted(form) for form in FORMATS if FORMATS[form].write},
     "common_semantic": _common_semantic,
     "voc boxes": _voc_boxes,
+    "kaggle_rle": _kaggle_rle,
 }

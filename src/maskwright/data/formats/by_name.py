@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from maskwright.base.storage import confine
 from maskwright.core.folder_names import SPLIT_NAMES
@@ -38,30 +38,24 @@ class NamedImages:
             for path in images_below(folder)
             if not any(part.lower() in skip for part in path.relative_to(folder).parts[:-1])
         ]
-        self._by_stem: dict[str, list[Path]] = {}
+        # Stem -> the folders, from the innermost one on, the ending, and the file.
+        self._by_stem: dict[str, list[tuple[tuple[str, ...], str, Path]]] = {}
         for path in self.paths:
-            self._by_stem.setdefault(nfc(path.stem), []).append(path)
+            folders = tuple(map(nfc, path.relative_to(root).parts[-2::-1]))
+            self._by_stem.setdefault(nfc(path.stem), []).append((folders, path.suffix.lower(), path))
 
     def find(self, name: str, split: str | None = None) -> list[Path]:
         """The files that `name` may stand for: of several, those in folders of the split."""
-        text = nfc(name.strip().replace("\\", "/"))
-        inner = PurePosixPath(text)
-        if inner.suffix.lower() in IMAGE_SUFFIXES:
-            stem, ending = inner.stem, inner.suffix.lower()
-        else:
-            stem, ending = inner.name, ""
-        above = tuple(part for part in inner.parts[:-1] if part not in ("/", ".", ".."))
+        *above, last = nfc(name.strip().replace("\\", "/")).split("/")
+        stem, dot, ending = last.rpartition(".")
+        ending = dot + ending.lower()
+        if not stem or ending not in IMAGE_SUFFIXES:
+            stem, ending = last, ""
+        inner = tuple(part for part in reversed(above) if part not in ("", ".", ".."))
         found = [
             path
-            for path in self._by_stem.get(stem, ())
-            if ending in ("", path.suffix.lower())
-            and above
-            == tuple(
-                map(
-                    nfc,
-                    path.relative_to(self.root).parts[:-1][len(path.relative_to(self.root).parts) - 1 - len(above) :],
-                )
-            )
+            for folders, suffix, path in self._by_stem.get(stem, ())
+            if ending in ("", suffix) and folders[: len(inner)] == inner
         ]
         if len(found) > 1 and split is not None:
             found = [path for path in found if self.split_of(path) == split] or found
