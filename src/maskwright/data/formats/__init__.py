@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.core.classes import ClassTree
-from maskwright.data.formats import coco, cvat_images, cvat_masks, folders, kaggle_rle, labelme, semantic, voc, yolo
+from maskwright.data.formats import (
+    coco,
+    coco_panoptic,
+    cvat_images,
+    cvat_masks,
+    folders,
+    kaggle_rle,
+    labelme,
+    semantic,
+    voc,
+    yolo,
+)
 from maskwright.data.formats.source import AnnotationSet, WriteOptions, Writer
 
 
@@ -52,6 +63,13 @@ FORMATS: dict[str, Format] = {
     ),
     "common_semantic": Format(
         "images, masks and dataset_meta.json, read only", None, semantic.read, semantic.detect, masks=True
+    ),
+    "coco_panoptic": Format(
+        "COCO panoptic: segments in JSON and their PNG files, read only",
+        None,
+        coco_panoptic.read,
+        coco_panoptic.detect,
+        masks=True,
     ),
     "coco": Format("COCO instances: polygons, run lengths, crowd", coco.CocoWriter, coco.read, coco.detect),
     "cvat_images": Format(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -33,7 +33,17 @@ from maskwright.core.findings import Finding, Severity
 from maskwright.core.listing import confine_found
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.data.formats.coco_images import ImageFiles, known_split, last_of, split_of, stem_below, tail_of
-from maskwright.data.formats.coco_values import box_of, colour_from, key_of, parts_of, shape_of, slim, text_of, whole
+from maskwright.data.formats.coco_values import (
+    box_of,
+    colour_from,
+    is_tree,
+    key_of,
+    parts_of,
+    shape_of,
+    slim,
+    text_of,
+    whole,
+)
 from maskwright.data.formats.coco_writer import CocoWriter
 from maskwright.data.formats.source import AnnotationSet, Item, Label, Mark, note
 from maskwright.errors import DataError
@@ -100,7 +110,7 @@ _KINDS: dict[str, tuple[str, Severity, str, str]] = {
 
 def detect(root: Path) -> str | None:
     """Why the folder `root` holds COCO annotations, told from the names of JSON files or their first 4 KiB; or None."""
-    for path in islice(_candidates(root), 32):
+    for path in islice(candidates(root), 32):
         name = path.relative_to(root).as_posix()
         if _is_named_so(path):
             return f"{name} is there"
@@ -123,7 +133,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     Raises DataError for files that are not JSON, and when none holds images and annotations.
     """
     if annotations is None:
-        files = list(_candidates(root))
+        files = list(candidates(root))
         chosen = {path.parent for path in files if _is_named_so(path)}
         files = [path for path in files if not chosen or path.parent in chosen]
     else:
@@ -146,7 +156,8 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     return reader.source()
 
 
-def _candidates(root: Path) -> Iterator[Path]:
+def candidates(root: Path) -> Iterator[Path]:
+    """The JSON files in `root` and in the folders in it."""
     if root.is_dir():
         yield from _in_folder(root)
         for folder in sorted(root.iterdir()):
@@ -225,7 +236,7 @@ class _Reader:
             )
             for label in heads
         ]
-        if not _is_tree(labels):
+        if not is_tree(labels):
             labels = [replace(label, parents=()) for label in labels]
             if not heads:
                 self.notes.append(
@@ -409,17 +420,6 @@ class _File:
             right, bottom = shape.rings[0].max(0).tolist()
             if shape.rings[0].min() < 0 or right > size[1] or bottom > size[0]:
                 self.tally("clipped", "shapes", item.name)
-
-
-def _is_tree(labels: Iterable[Label]) -> bool:
-    """Whether each group stands in one place only, and none is called like a class."""
-    places: dict[str, tuple[str, ...]] = {}
-    once = all(
-        places.setdefault(group, label.parents[:depth]) == label.parents[:depth]
-        for label in labels
-        for depth, group in enumerate(label.parents)
-    )
-    return once and not places.keys() & {label.name for label in labels}
 
 
 def _shown(text: str) -> str:

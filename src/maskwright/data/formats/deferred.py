@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from maskwright.core.hashes import file_hash
 from maskwright.core.regions import Deferred, Runs, Window
-from maskwright.core.sample import open_image
+from maskwright.core.sample import is_lossy, open_image
+from maskwright.errors import DataError
 
 Pixels = npt.NDArray[Any]
 
@@ -93,10 +94,19 @@ class Spans(Deferred):
 # The regions of one image are read from one file, one after the other.
 @lru_cache(1)
 def _numbers(path: Path, modified: int) -> npt.NDArray[np.int32]:
-    """(H, W) of R + 256 G + 256^2 B, or of grey values; DataError for files that cannot be read."""
+    """(H, W) of R + 256 G + 256^2 B; DataError for files that cannot be read."""
     with open_image(path) as image:
-        channels = np.asarray(image.convert("RGB")).astype(np.int32)
-    return np.asarray(channels @ np.array([1, 1 << 8, 1 << 16], np.int32))
+        if image.mode not in ("RGB", "RGBA", "P") or is_lossy(image):
+            raise DataError(
+                f"{path}: {image.format} of kind {image.mode} where ids of segments in an RGB PNG are expected; "
+                "export it again"
+            )
+        channels = np.asarray(image.convert("RGB"))
+    numbers: npt.NDArray[np.int32] = channels[..., 2].astype(np.int32)
+    for channel in (1, 0):
+        numbers <<= 8
+        numbers |= channels[..., channel]
+    return numbers
 
 
 def _require_size(pixels: Pixels, height: int, width: int, path: Path) -> None:

@@ -84,7 +84,8 @@ class AnnotationSet:
     """An annotation set as read. Classes that marks name and `labels` lacks are added behind them, with a finding.
 
     `notes` say what was left out or taken for something. `ignore` is the pixel value of `encoding` masks that does
-    not count, when the format has one.
+    not count, when the format has one. `full` says that marks cover every pixel that counts, so that there is no
+    background unless a label is called so.
     """
 
     labels: list[Label]
@@ -92,6 +93,7 @@ class AnnotationSet:
     notes: list[Finding] = field(default_factory=list)
     encoding: MaskEncoding = INDEX
     ignore: int | None = None
+    full: bool = False
 
 
 def note(
