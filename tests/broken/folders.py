@@ -78,6 +78,22 @@ def _kaggle_rle(folder: Path) -> None:
     init(folder)
 
 
+def _coco_panoptic(folder: Path) -> None:
+    files: dict[str, dict[str, list[dict[str, object]]]] = {}
+    for split, number, path, mask in pairs(folder):
+        ids = np.array([70_000, 300, 5], np.int64)
+        segments = [{"id": int(id_), "category_id": value} for value, id_ in enumerate(ids)]
+        rgb = np.stack([ids[mask] >> shift & 255 for shift in (0, 8, 16)], 2).astype(np.uint8)
+        write(folder / "annotations" / f"panoptic_{split}" / f"{number}.png", rgb)
+        data = files.setdefault(split, {"images": [], "annotations": []})
+        data["images"].append({"id": number, "file_name": path.name, "height": SIZE[0], "width": SIZE[1]})
+        data["annotations"].append({"image_id": number, "file_name": f"{number}.png", "segments_info": segments})
+    for split, found in files.items():
+        found["categories"] = [{"id": value, "name": name} for value, name in enumerate(NAMES)]
+        (folder / "annotations" / f"panoptic_{split}.json").write_text(json.dumps(found))
+    init(folder)
+
+
 # How each form is made; names are those of `FORMATS`, but for folders of splits and for VOC without masks.
 GOOD: dict[str, Callable[[Path], None]] = {
     "folders": _folders,
@@ -85,4 +101,5 @@ GOOD: dict[str, Callable[[Path], None]] = {
     "common_semantic": _common_semantic,
     "voc boxes": _voc_boxes,
     "kaggle_rle": _kaggle_rle,
+    "coco_panoptic": _coco_panoptic,
 }

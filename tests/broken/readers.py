@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from broken.table import Break, Row, link_out, put, several
+from broken.pixels import PICTURE, UNREADABLE
+from broken.table import Break, Row, cut, edit, link_out, put, put_image, remove, several
 
 # -- Kaggle's tables ------------------------------------------------------------------------------------------------------
 
@@ -98,5 +99,116 @@ KAGGLE_ROWS = [
         row("000.png,unicorn,1 2"),
         "warning",
         "'unicorn'",
+    ),
+]
+
+# -- COCO panoptic --------------------------------------------------------------------------------------------------------
+
+PANOPTIC, SEGMENTS = "annotations/panoptic_train.json", "annotations/panoptic_train/000.png"
+
+
+def segment(**more: object) -> Break:
+    """One segment more, of the first image."""
+    return edit(
+        PANOPTIC, lambda data: data["annotations"][0]["segments_info"].append({"id": 9, "category_id": 1} | more)
+    )
+
+
+def listed(**fields: object) -> Break:
+    """Other values for the first image."""
+    return edit(PANOPTIC, lambda data: data["images"][0].update(fields))
+
+
+PANOPTIC_ROWS = [
+    *several(
+        "annotation",
+        "coco_panoptic",
+        "refused",
+        "not readable as JSON",
+        {
+            "empty file": put(PANOPTIC, ""),
+            "binary": put(PANOPTIC, b"\x89PNG\r\n\x1a\n\xff"),
+            "cut off": cut(PANOPTIC),
+            "100,000 brackets deep": put(PANOPTIC, '{"annotations": ' + "[" * 100_000),
+        },
+    ),
+    *(
+        Row("annotation", "coco_panoptic", kind, link_out(name), "refused", "symbolic link")
+        for kind, name in [
+            ("annotation file that is a link out of the folder", PANOPTIC),
+            ("image that is a link out of the folder", "train/000.png"),
+            ("PNG of segments that is a link out of the folder", SEGMENTS),
+        ]
+    ),
+    *(
+        Row("annotation", "coco_panoptic", f"segment {kind}", breaks, "warning", says)
+        for kind, breaks, says in [
+            ("of the id 0, which is void", segment(id=0), "1 entry has no id"),
+            ("of an id of 25 bits", segment(id=1 << 24), "1 entry has no id"),
+            ("of an id that is a word", segment(id="x"), "1 entry has no id"),
+            ("without a category", segment(category_id=None), "1 entry has no id, no name or no category"),
+            ("given twice", segment(id=300), "1 entry is given twice"),
+        ]
+    ),
+    Row(
+        "annotation",
+        "coco_panoptic",
+        "segment of the PNG that is not listed",
+        edit(PANOPTIC, lambda data: data["annotations"][0]["segments_info"].pop()),
+        "error",
+        "pixels of segments that are not listed",
+    ),
+    Row(
+        "annotation", "coco_panoptic", "PNG that is not there", remove(SEGMENTS), "warning", "1 PNG of segments is not"
+    ),
+    Row("annotation", "coco_panoptic", "PNG that cannot be read", put(SEGMENTS, "x"), "error", UNREADABLE),
+    Row(
+        "annotation",
+        "coco_panoptic",
+        "PNG of another size",
+        put_image(SEGMENTS, PICTURE[:5, :6]),
+        "error",
+        "is 6x5 where 64x48 is expected",
+    ),
+    Row(
+        "annotation",
+        "coco_panoptic",
+        "JPEG in place of the PNG",
+        put_image(SEGMENTS, PICTURE, "JPEG"),
+        "error",
+        "where ids of segments in an RGB PNG are expected",
+    ),
+    Row(
+        "annotation",
+        "coco_panoptic",
+        "grey PNG",
+        put_image(SEGMENTS, PICTURE[..., 0]),
+        "error",
+        "where ids of segments in an RGB PNG are expected",
+    ),
+    Row(
+        "annotation",
+        "coco_panoptic",
+        "image above the folder",
+        listed(file_name="../../etc/passwd"),
+        "warning",
+        "1 image is not in the folder",
+        changes=True,
+    ),
+    Row(
+        "annotation",
+        "coco_panoptic",
+        "image of 1e9 x 1e9 pixels",
+        listed(height=10**9, width=10**9),
+        "warning",
+        "1 image has no size or an impossible one",
+    ),
+    Row(
+        "annotation",
+        "coco_panoptic",
+        "image of another size than the file says",
+        listed(height=47),
+        "error",
+        "is 64x48 where 64x47 is expected",
     ),
 ]
