@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Container
+from functools import lru_cache
 from pathlib import Path
 
 from maskwright.base.storage import confine
@@ -19,6 +21,27 @@ def split_in(text: str) -> str | None:
     """The split that a word of `text` names, as in `train_v2`; None where none does, or several do."""
     found = {SPLIT_NAMES[word] for word in re.findall("[a-z]+", text.lower()) if word in SPLIT_NAMES}
     return found.pop() if len(found) == 1 else None
+
+
+def found_as(path: Path) -> Path | None:
+    """`path` where it is there; else what differs from it only in the form of Unicode, as names from macOS do: in its
+    own name or in those of its folders. None when there is nothing."""
+    if os.path.exists(path) or str(path).isascii():
+        return path if os.path.exists(path) else None
+    folder = found_as(path.parent) if path.parent != path else None
+    if folder is None:
+        return None
+    found = _names_in(folder, os.stat(folder).st_mtime_ns).get(nfc(path.name))
+    return folder / found if found is not None else None
+
+
+@lru_cache(16)
+def _names_in(folder: Path, modified: int) -> dict[str, str]:
+    """The names in a folder that is no link, by their form NFC."""
+    try:
+        return {nfc(name): name for name in sorted(os.listdir(folder), reverse=True)}
+    except OSError:
+        return {}
 
 
 class NamedImages:

@@ -15,6 +15,7 @@ from maskwright.core.description import FILE_NAME
 from maskwright.core.folder_names import SPLIT_NAMES
 from maskwright.core.image_files import images_below
 from maskwright.core.listing import confine_found
+from maskwright.core.patterns import nfc
 from maskwright.core.sample import IMAGE_SUFFIXES
 from maskwright.data.formats.coco_values import text_of
 from maskwright.data.formats.source import takeable
@@ -28,9 +29,11 @@ class ImageFiles:
         self._images = PurePosixPath(images.replace("\\", "/")).as_posix() if images else None
         base = confine(root, images, FILE_NAME) if images else root
         self._paths = {path.relative_to(root).as_posix(): path for path in images_below(base)}
+        # Letters beyond ASCII have two forms, and file and annotation may differ in it.
+        self._forms = {nfc(place): place for place in self._paths if not place.isascii()}
         self._by_name: dict[str, list[str]] = {}
         for place in self._paths:
-            self._by_name.setdefault(last_of(place), []).append(place)
+            self._by_name.setdefault(nfc(last_of(place)), []).append(place)
 
     def bases(self, folder: str, word: str) -> list[str]:
         """Folders that names may be relative to, the most usual first, for an annotation file in `folder` ("" for the
@@ -48,7 +51,9 @@ class ImageFiles:
                 place = f"{base}/{relative}" if base else relative
                 if place in self._paths:
                     return place
-        same = self._by_name.get(last_of(tail), [])
+                if (other := self._forms.get(nfc(place))) is not None:
+                    return other
+        same = self._by_name.get(nfc(last_of(tail)), [])
         return same[0] if alone and len(same) == 1 else None
 
     def path(self, place: str, source: Path) -> Path:
