@@ -94,6 +94,30 @@ def _coco_panoptic(folder: Path) -> None:
     init(folder)
 
 
+def _cvat_video(folder: Path) -> None:
+    """Without splits: a video has none."""
+    boxes = ""
+    for frame, (_, _, path, _) in enumerate(pairs(folder)):
+        (folder / "images").mkdir(exist_ok=True)
+        path.rename(folder / "images" / f"frame_{frame:06d}.png")
+        corners = f"{5 + frame},4;30,4;30,20;{5 + frame},20"
+        boxes += f'<polygon frame="{frame}" outside="0" occluded="0" keyframe="1" points="{corners}" z_order="0"/>'
+    for split in ("train", "val", "test"):
+        (folder / split).rmdir()
+    labels = "".join(f"<label><name>{name}</name></label>" for name in NAMES[1:])
+    (folder / "annotations.xml").write_text(
+        f"<annotations><version>1.1</version><meta><task><size>4</size><labels>{labels}</labels><original_size><width>64"
+        "</width><height>48</height></original_size></task></meta>"
+        f'<track id="0" label="class_1">{boxes}</track><track id="1" label="class_2">'
+        + "".join(
+            f'<polygon frame="{frame}" outside="0" keyframe="1" points="40,{9 + frame};60,{9 + frame};60,40" z_order="0"/>'
+            for frame in range(4)
+        )
+        + "</track></annotations>"
+    )
+    init(folder)
+
+
 # How each form is made; names are those of `FORMATS`, but for folders of splits and for VOC without masks.
 GOOD: dict[str, Callable[[Path], None]] = {
     "folders": _folders,
@@ -102,4 +126,5 @@ GOOD: dict[str, Callable[[Path], None]] = {
     "voc boxes": _voc_boxes,
     "kaggle_rle": _kaggle_rle,
     "coco_panoptic": _coco_panoptic,
+    "cvat_video": _cvat_video,
 }

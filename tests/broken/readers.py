@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from broken.pixels import PICTURE, UNREADABLE
-from broken.table import Break, Row, cut, edit, link_out, put, put_image, remove, several
+from broken.table import Break, Row, cut, edit, link_out, put, put_image, remove, several, swap
+from broken.xmls import HUGE, LAUGHS, ROOT, XML
 
 # -- Kaggle's tables ------------------------------------------------------------------------------------------------------
 
@@ -210,5 +211,111 @@ PANOPTIC_ROWS = [
         listed(height=47),
         "error",
         "is 64x48 where 64x47 is expected",
+    ),
+]
+
+# -- CVAT for video -------------------------------------------------------------------------------------------------------
+
+
+def placed(tag: str = "box", **attributes: object) -> Break:
+    """A track of one shape more, in the first frame."""
+    values = {"frame": 0, "xtl": 1, "ytl": 2, "xbr": 4, "ybr": 5, "z_order": 0} | attributes
+    text = " ".join(f'{key}="{value}"' for key, value in values.items() if value is not None)
+    end = f'<{tag} frame="1" outside="1" xtl="1" ytl="2" xbr="4" ybr="5" z_order="0"/>'
+    return swap(XML, "</annotations>", f'<track label="class_1"><{tag} {text}/>{end}</track></annotations>')
+
+
+VIDEO_ROWS = [
+    *several(
+        "annotation",
+        "cvat_video",
+        "refused",
+        "has a document type (DOCTYPE)",
+        {
+            "entities that would grow (billion laughs)": put(XML, f"{LAUGHS}{ROOT}<track>&l11;</track></annotations>"),
+            "entity that would read a file": put(
+                XML, f'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>{ROOT}<track>&x;</track></annotations>'
+            ),
+        },
+    ),
+    *several(
+        "annotation",
+        "cvat_video",
+        "refused",
+        "holds no XML file with tracks",
+        {"empty file": put(XML, ""), "garbage": put(XML, "garbage"), "no tracks": put(XML, f"{ROOT}</annotations>")},
+    ),
+    *(
+        Row("annotation", "cvat_video", kind, breaks, "refused", says)
+        for kind, breaks, says in [
+            ("cut off", cut(XML, 0.9), "not readable as XML"),
+            (
+                "bytes that are no UTF-8",
+                put(XML, f"{ROOT}<track>".encode() + b"\xff</track></annotations>"),
+                "not readable",
+            ),
+            ("200,000 elements deep", put(XML, f"{ROOT}<track>{'<x>' * 200_000}"), "nested more than 64 deep"),
+            (
+                "two tasks in one file",
+                swap(XML, '<track id="1"', '<track task_id="7" id="1"'),
+                "holds the tracks of several tasks",
+            ),
+            (
+                "no frames",
+                lambda folder: [path.unlink() for path in (folder / "images").iterdir()],
+                "0 image files whose names do not tell the frames",
+            ),
+            ("annotation file that is a link out of the folder", link_out(XML), "symbolic link"),
+            ("image that is a link out of the folder", link_out("images/frame_000000.png"), "symbolic link"),
+        ]
+    ),
+    *(
+        Row("annotation", "cvat_video", f"box {kind}", breaks, "warning", says)
+        for kind, breaks, says in [
+            ("with NaN", placed(xtl="nan"), "(box): 1"),
+            ("with a number of 400 digits", placed(xtl=HUGE), "(box): 1"),
+            ("with a word", placed(xtl="x"), "no numbers in xtl, ytl, xbr, ybr (box): 1"),
+            ("without a corner", placed(xtl=None), "no 'xtl' (box): 1"),
+            ("without an area", placed(xbr=1), "no area (box): 1"),
+            ("without a frame", placed(frame=None), "no number of a frame (box): 1"),
+            ("in a frame of 400 digits", placed(frame=HUGE), "no number of a frame (box): 1"),
+            ("in a frame that is negative", placed(frame=-1), "no number of a frame (box): 1"),
+            ("in a frame that is not there", placed(frame=9_999_999), "1 frame with shapes has no image file"),
+        ]
+    ),
+    Row("annotation", "cvat_video", "points", placed("points"), "warning", "2 sets of points are left out"),
+    Row(
+        "annotation",
+        "cvat_video",
+        "track without a label",
+        swap(XML, ' label="class_1"', ""),
+        "warning",
+        "no label",
+        changes=True,
+    ),
+    Row(
+        "annotation",
+        "cvat_video",
+        "frame without an image",
+        remove("images/frame_000003.png"),
+        "warning",
+        "1 frame with shapes has no image file (3)",
+    ),
+    Row(
+        "annotation",
+        "cvat_video",
+        "image that is no frame",
+        put_image("images/frame_000099.png", PICTURE),
+        "warning",
+        "1 image file has a number that is no frame of the task",
+        changes=True,
+    ),
+    Row(
+        "annotation",
+        "cvat_video",
+        "image that cannot be read",
+        put("images/frame_000000.png", "x"),
+        "error",
+        UNREADABLE,
     ),
 ]

@@ -16,6 +16,7 @@ from maskwright.data.formats import (
     coco_panoptic,
     cvat_images,
     cvat_masks,
+    cvat_video,
     folders,
     kaggle_rle,
     labelme,
@@ -72,6 +73,7 @@ FORMATS: dict[str, Format] = {
         masks=True,
     ),
     "coco": Format("COCO instances: polygons, run lengths, crowd", coco.CocoWriter, coco.read, coco.detect),
+    "cvat_video": Format("CVAT for video XML: tracks, read only", None, cvat_video.read, cvat_video.detect),
     "cvat_images": Format(
         "CVAT for images XML: masks, polygons, boxes, ellipses",
         cvat_images.CvatImagesWriter,

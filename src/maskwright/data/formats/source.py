@@ -36,6 +36,7 @@ NOTES: dict[str, str] = {
     "annotation.conflict": "two statements about the same thing disagree",
     "annotation.duplicate": "the same image or entry stands there twice",
     "annotation.dropped": "something is there that a mask cannot hold: tags, attributes, points, instances",
+    "annotation.interpolated": "shapes were made between those that are given, as the tool that drew them does",
     "annotation.clipped": "regions reach outside their image and are cut off",
     "annotation.renamed": "names or paths were changed to be read",
 }
