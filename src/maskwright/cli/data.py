@@ -11,8 +11,8 @@ from maskwright.cli.shared import Dir, FailOn, Json, fail, show
 
 # For `--help`, which must not import the formats; a test holds the two together.
 READ = (
-    "cvat_masks, voc, common_semantic, coco_panoptic, coco, cvat_video, cvat_images, labelme, kaggle_rle, yolo_seg, "
-    "yolo"
+    "cvat_masks, labelme_xml, voc, common_semantic, coco_panoptic, coco, cvat_video, cvat_images, labelme, "
+    "kaggle_rle, yolo_seg, yolo"
 )
 WRITTEN = "index, palette, colour, jpeg, cvat_masks, voc, coco, cvat_images, labelme, yolo_seg, yolo"
 

@@ -20,6 +20,7 @@ from maskwright.data.formats import (
     folders,
     kaggle_rle,
     labelme,
+    labelme_xml,
     semantic,
     voc,
     yolo,
@@ -54,6 +55,9 @@ FORMATS: dict[str, Format] = {
         cvat_masks.read,
         cvat_masks.detect,
         masks=True,
+    ),
+    "labelme_xml": Format(
+        "LabelMe 3.0: one XML file an image, read only", None, labelme_xml.read, labelme_xml.detect, masks=True
     ),
     "voc": Format(
         "Pascal VOC: JPEGImages, SegmentationClass, Annotations, ImageSets",

@@ -18,6 +18,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from maskwright.base.limits import MAX_PIXELS
@@ -123,14 +124,17 @@ class VideoDocument(CvatDocument):
 
 def detect(root: Path) -> str | None:
     """The XML file that holds tracks as CVAT writes them."""
-    found = next(_files(root), None)
+    found = next(_files(root, 20), None)
     return f"CVAT's tracks of a video in {found.relative_to(root).as_posix()}" if found else None
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """XML files with tracks in `root` and the folders in it."""
-    for folder in [root, *sorted(path for path in root.glob("[!.]*") if path.is_dir() and not path.is_symlink())]:
-        yield from (path for path in sorted(folder.glob("[!.]*.xml")) if path.is_file() and _holds_tracks(path))
+def _files(root: Path, most: int | None = None) -> Iterator[Path]:
+    """The XML files with tracks in `root`, of which `most` are looked at, and each `annotations.xml` in the folders
+    in it."""
+    below = sorted(path / "annotations.xml" for path in root.glob("[!.]*") if path.is_dir() and not path.is_symlink())
+    for path in [*islice(sorted(root.glob("[!.]*.xml")), most), *below]:
+        if path.is_file() and _holds_tracks(path):
+            yield path
 
 
 def _holds_tracks(path: Path) -> bool:

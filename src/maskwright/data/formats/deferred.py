@@ -53,7 +53,7 @@ class Picture(Deferred):
     def window(self, height: int, width: int) -> Window:
         """The whole image."""
         with open_image(self.path) as image:
-            pixels = np.asarray(image.convert("L")) > 127
+            pixels: npt.NDArray[np.bool_] = np.asarray(image.convert("RGB")).max(2) > 0
         _require_size(pixels, height, width, self.path)
         return pixels, 0, 0
 
