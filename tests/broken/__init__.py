@@ -4,7 +4,7 @@ from broken.archives import ARCHIVES
 from broken.jsons import COCO_ROWS, LABELME_ROWS, SEMANTIC_ROWS
 from broken.listings import DESCRIPTIONS, FILES, TABLES
 from broken.pixels import IMAGES, MASKS
-from broken.readers import KAGGLE_ROWS, PANOPTIC_ROWS, VIDEO_ROWS
+from broken.readers import KAGGLE_ROWS, LABELME_XML_ROWS, PANOPTIC_ROWS, VIDEO_ROWS
 from broken.table import Row, joined
 from broken.texts import YOLO_ROWS
 from broken.xmls import CVAT_MASK_ROWS, CVAT_ROWS, VOC_ROWS
@@ -25,5 +25,6 @@ TABLE: tuple[Row, ...] = joined(
     KAGGLE_ROWS,
     PANOPTIC_ROWS,
     VIDEO_ROWS,
+    LABELME_XML_ROWS,
     ARCHIVES,
 )

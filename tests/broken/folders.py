@@ -118,6 +118,28 @@ def _cvat_video(folder: Path) -> None:
     init(folder)
 
 
+def _labelme_xml(folder: Path) -> None:
+    """An outline and a mask file an image."""
+    for split, number, path, mask in pairs(folder):
+        image = folder / "Images" / split / path.name
+        image.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(image)
+        write(folder / "Masks" / split / f"{number}_mask_1.png", np.where(mask == 2, 255, 0).astype(np.uint8))
+        points = "".join(
+            f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in ((3, 4), (30, 4), (30, 20), (3, 20 + int(number)))
+        )
+        (folder / "Annotations" / split).mkdir(parents=True, exist_ok=True)
+        (folder / "Annotations" / split / f"{number}.xml").write_text(
+            f"<annotation><filename>{path.name}</filename><folder>{split}</folder><imagesize><nrows>48</nrows><ncols>64"
+            "</ncols></imagesize><object><name>class_1</name><deleted>0</deleted><polygon><username/>"
+            f"{points}</polygon></object><object><name>class_2</name><deleted>0</deleted><segm><mask>{number}_mask_1.png"
+            "</mask></segm></object></annotation>"
+        )
+    for split in ("train", "val", "test"):
+        (folder / split).rmdir()
+    init(folder)
+
+
 # How each form is made; names are those of `FORMATS`, but for folders of splits and for VOC without masks.
 GOOD: dict[str, Callable[[Path], None]] = {
     "folders": _folders,
@@ -127,4 +149,5 @@ GOOD: dict[str, Callable[[Path], None]] = {
     "kaggle_rle": _kaggle_rle,
     "coco_panoptic": _coco_panoptic,
     "cvat_video": _cvat_video,
+    "labelme_xml": _labelme_xml,
 }

@@ -319,3 +319,92 @@ VIDEO_ROWS = [
         UNREADABLE,
     ),
 ]
+
+# -- LabelMe 3.0 ----------------------------------------------------------------------------------------------------------
+
+LABELME_XML, LABELME_MASK = "Annotations/train/000.xml", "Masks/train/000_mask_1.png"
+
+
+def thing(points: str, name: str = "class_1") -> Break:
+    """A polygon more; `points` as in `1,2 3,4`."""
+    pairs = "".join("<pt><x>{}</x><y>{}</y></pt>".format(*pair.split(",")) for pair in points.split())
+    added = f"<object><name>{name}</name><polygon>{pairs}</polygon></object>"
+    return swap(LABELME_XML, "</annotation>", added + "</annotation>")
+
+
+LABELME_XML_ROWS = [
+    *several(
+        "annotation",
+        "labelme_xml",
+        "refused",
+        "has a DTD, entities or zero bytes",
+        {
+            "entities that would grow (billion laughs)": put(LABELME_XML, f"{LAUGHS}<annotation>&l11;</annotation>"),
+            "entity that would read a file": put(
+                LABELME_XML, '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation>&x;</annotation>'
+            ),
+        },
+    ),
+    *(
+        Row("annotation", "labelme_xml", kind, breaks, "refused", says)
+        for kind, breaks, says in [
+            ("cut off", cut(LABELME_XML), "not readable as XML"),
+            ("bytes that are no UTF-8", put(LABELME_XML, b"<annotation>\xff</annotation>"), "not readable as XML"),
+            ("annotation file that is a link out of the folder", link_out(LABELME_XML), "symbolic link"),
+            ("image that is a link out of the folder", link_out("Images/train/000.png"), "symbolic link"),
+            ("mask file that is a link out of the folder", link_out(LABELME_MASK), "symbolic link"),
+        ]
+    ),
+    *(
+        Row("annotation", "labelme_xml", kind, breaks, "warning", says)
+        for kind, breaks, says in [
+            ("polygon with NaN", thing("nan,1 2,3 4,5"), "1 object has no name, too few points"),
+            ("polygon with infinity", thing("inf,1 2,3 4,5"), "1 object has no name, too few points"),
+            ("polygon with 1e300", thing("1e300,1 2,3 4,5"), "1 object has no name, too few points"),
+            ("polygon with a word", thing("x,1 2,3 4,5"), "1 object has no name, too few points"),
+            ("polygon of two points", thing("1,2 3,4"), "1 object has no name, too few points"),
+            ("object without a name", thing("1,2 3,4 5,9", ""), "1 object has no name"),
+            ("label that is no class", thing("1,2 3,4 5,9", "unicorn"), "'unicorn', which is no class"),
+            (
+                "image of 1e6 x 1e6 pixels",
+                swap(LABELME_XML, "<nrows>48", "<nrows>9999999"),
+                "1 file has an image size that is none",
+            ),
+        ]
+    ),
+    *(
+        Row("annotation", "labelme_xml", kind, breaks, "warning", "1 object names a mask file", changes=True)
+        for kind, breaks in [
+            ("mask file that is not there", remove(LABELME_MASK)),
+            ("mask file above the folder", swap(LABELME_XML, "000_mask_1.png", "../../../x.png")),
+        ]
+    ),
+    Row("annotation", "labelme_xml", "mask file that cannot be read", put(LABELME_MASK, "x"), "error", UNREADABLE),
+    Row(
+        "annotation",
+        "labelme_xml",
+        "mask file of another size",
+        put_image(LABELME_MASK, PICTURE[:5, :6]),
+        "error",
+        "is 6x5 where 64x48 is expected",
+    ),
+    Row(
+        "annotation",
+        "labelme_xml",
+        "image that is not there",
+        remove("Images/train/000.png"),
+        "warning",
+        "1 image is not in the folder",
+        changes=True,
+    ),
+    Row("annotation", "labelme_xml", "other XML", put("x.xml", "<x/>"), "note", "1 XML file is not of LabelMe"),
+    Row(
+        "annotation",
+        "labelme_xml",
+        "deleted object",
+        swap(LABELME_XML, "<deleted>0", "<deleted>1"),
+        "note",
+        "1 object is marked as deleted",
+        changes=True,
+    ),
+]
