@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import Pixels, draw_pair, make_dataset, write
+from helpers import Pixels, draw_pair, encoded, make_dataset, write
 from maskwright.data.convert import CERTIFICATE, convert
 from maskwright.data.formats import FORMATS
 from maskwright.data.opening import init
@@ -140,6 +140,24 @@ def _labelme_xml(folder: Path) -> None:
     init(folder)
 
 
+def _hf_parquet(folder: Path) -> None:
+    """Without `dataset.yaml`: only `convert` reads it."""
+    import pyarrow
+    from pyarrow import parquet
+
+    rows: dict[str, list[dict[str, list[object]]]] = {}
+    for split, _, path, mask in pairs(folder):
+        cells = {"image": path.read_bytes(), "label": encoded(mask, "PNG")}
+        rows.setdefault(split, []).append({name: {"bytes": content, "path": None} for name, content in cells.items()})
+        path.unlink()
+    (folder / "data").mkdir()
+    for split, found in rows.items():
+        (folder / split).rmdir()
+        parquet.write_table(pyarrow.Table.from_pylist(found), folder / "data" / f"{split}-00000-of-00001.parquet")
+
+
+# Forms that need a library beyond those of the core, with its name.
+NEEDS = {"hf_parquet": "pyarrow"}
 # How each form is made; names are those of `FORMATS`, but for folders of splits and for VOC without masks.
 GOOD: dict[str, Callable[[Path], None]] = {
     "folders": _folders,
@@ -150,4 +168,5 @@ GOOD: dict[str, Callable[[Path], None]] = {
     "coco_panoptic": _coco_panoptic,
     "cvat_video": _cvat_video,
     "labelme_xml": _labelme_xml,
+    "hf_parquet": _hf_parquet,
 }

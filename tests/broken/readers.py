@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from broken.pixels import PICTURE, UNREADABLE
 from broken.table import Break, Row, cut, edit, link_out, put, put_image, remove, several, swap
 from broken.xmls import HUGE, LAUGHS, ROOT, XML
+from helpers import encoded
 
 # -- Kaggle's tables ------------------------------------------------------------------------------------------------------
 
@@ -406,5 +409,71 @@ LABELME_XML_ROWS = [
         "note",
         "1 object is marked as deleted",
         changes=True,
+    ),
+]
+
+# -- Hugging Face ---------------------------------------------------------------------------------------------------------
+
+PARQUET = "data/train-00000-of-00001.parquet"
+
+
+def of_folder(breaks: Break) -> Break:
+    """The folder itself is what `convert` gets."""
+
+    def broken(folder: Path) -> Path:
+        breaks(folder)
+        return folder
+
+    return broken
+
+
+def rows(change: Callable[[list[Any]], object]) -> Break:
+    """Other rows in a parquet file."""
+
+    def breaks(folder: Path) -> None:
+        import pyarrow
+        from pyarrow import parquet
+
+        found = parquet.read_table(folder / PARQUET).to_pylist()
+        change(found)
+        parquet.write_table(pyarrow.Table.from_pylist(found), folder / PARQUET)
+
+    return breaks
+
+
+def bytes_of(column: str, content: bytes | None) -> Break:
+    """Other bytes in the second row."""
+    return rows(lambda found: found[1].update({column: {"bytes": content, "path": "a.png"}}))
+
+
+PARQUET_ROWS = [
+    *(
+        Row("archive", "hf_parquet", kind, of_folder(breaks), "refused", says)
+        for kind, breaks, says in [
+            ("parquet file that is cut off", cut(PARQUET), "cannot be read as parquet"),
+            ("parquet file of zeros", put(PARQUET, b"PAR1" + bytes(500) + b"PAR1"), "cannot be read as parquet"),
+            ("parquet file that is a link out of the folder", link_out(PARQUET), "symbolic link"),
+            ("row without an image", bytes_of("image", None), "row 1 holds no bytes of an image"),
+            ("row whose image is text", bytes_of("image", b"text"), "row 1 holds bytes that are no picture"),
+            (
+                "no column of masks",
+                rows(lambda found: [row.pop("label") for row in found]),
+                "are not one of images and one of masks",
+            ),
+            (
+                "two columns of masks",
+                rows(lambda found: [row.update(mask=row["label"]) for row in found]),
+                "are not one of images and one of masks",
+            ),
+            ("names of classes that are no JSON", put("id2label.json", "{"), "not readable as JSON"),
+        ]
+    ),
+    Row(
+        "archive",
+        "hf_parquet",
+        "mask that is cut off",
+        of_folder(bytes_of("label", encoded(PICTURE, "PNG")[:90])),
+        "error",
+        "cannot be decoded",
     ),
 ]

@@ -12,7 +12,7 @@ from maskwright.cli.shared import Dir, FailOn, Json, fail, show
 # For `--help`, which must not import the formats; a test holds the two together.
 READ = (
     "cvat_masks, labelme_xml, voc, common_semantic, coco_panoptic, coco, cvat_video, cvat_images, labelme, "
-    "kaggle_rle, yolo_seg, yolo"
+    "kaggle_rle, hf_parquet, yolo_seg, yolo"
 )
 WRITTEN = "index, palette, colour, jpeg, cvat_masks, voc, coco, cvat_images, labelme, yolo_seg, yolo"
 

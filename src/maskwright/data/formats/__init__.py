@@ -18,6 +18,7 @@ from maskwright.data.formats import (
     cvat_masks,
     cvat_video,
     folders,
+    hf_parquet,
     kaggle_rle,
     labelme,
     labelme_xml,
@@ -86,6 +87,12 @@ FORMATS: dict[str, Format] = {
     ),
     "labelme": Format("LabelMe: one JSON file an image", labelme.LabelMeWriter, labelme.read, labelme.detect),
     "kaggle_rle": Format("tables of run lengths: a CSV file, read only", None, kaggle_rle.read, kaggle_rle.detect),
+    "hf_parquet": Format(
+        "parquet files of Hugging Face with the pictures inside: only `convert` reads them",
+        None,
+        hf_parquet.read,
+        hf_parquet.detect,
+    ),
     "yolo_seg": Format("YOLO polygons: one text file an image", yolo.PolygonWriter, yolo.read, yolo.detect_polygons),
     "yolo": Format("YOLO boxes: one text file an image; shapes are lost", yolo.BoxWriter, yolo.read, yolo.detect_boxes),
 }
