@@ -21,6 +21,7 @@ from maskwright.data.layouts.csv_tables import by_any_table, by_table
 from maskwright.data.layouts.encodings import meaning_of
 from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, File, Tree, kinds, look
 from maskwright.data.layouts.found import TABLE, Detection
+from maskwright.data.layouts.fragments import fragments
 from maskwright.data.layouts.lists import lists_of
 from maskwright.data.layouts.pairing import Pairing, Rule
 from maskwright.data.layouts.relations import MaskSet, SetFacts, class_channels
@@ -184,6 +185,9 @@ class _Detector:
         )
         self.reasons |= meaning.reasons
         self.reasons["layout"] = f"{len(labelled)} pairs by {plural(len(rules), 'rule')} found in the names"
+        if chosen.slot != "class":
+            masks = [found[0][0] for found in pairs.masks.values() if found]
+            meaning.unsure += fragments(self.root, masks, file)
         file = self._usual(file, labelled, pairs.masks)
         self._say_strange(sorted_files.strange)
         return Detection(
