@@ -159,6 +159,8 @@ def _stream(path: Path) -> BinaryIO:
 
 def is_lossy(image: Image.Image) -> bool:
     """Whether the pixels of an opened file may differ from those that were saved."""
+    if image.format == "TIFF":  # which may hold a JPEG
+        return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
     return image.format in _LOSSY and not image.info.get("lossless", False)
 
 
