@@ -188,8 +188,9 @@ def _pixels(image: Image.Image, path: Path, encoding: MaskEncoding) -> npt.NDArr
     if image.mode in ("1", "L") or (image.mode == "P" and encoding.kind != "levels"):
         # A bit is 0 or 1 as an id, and black or white as a level.
         bit = image.mode == "1" and encoding.kind != "levels"
-        grey = np.asarray(image.convert("L") if image.mode == "1" and not bit else image).astype(np.uint8, copy=False)
+        # Once its pixels are read, a file no longer tells.
         turned = encoding.inverted == "stored" and is_inverted(image) and image.format != "PPM"
+        grey = np.asarray(image.convert("L") if image.mode == "1" and not bit else image).astype(np.uint8, copy=False)
         return (1 if bit else 255) - grey if turned else grey
     if encoding.kind == "objects":
         return _packed(np.asarray(image.convert("RGB")))
