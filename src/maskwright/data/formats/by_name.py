@@ -61,6 +61,7 @@ class NamedImages:
             for path in images_below(folder)
             if not any(part.lower() in skip for part in path.relative_to(folder).parts[:-1])
         ]
+        self._confined: set[Path] = set()
         # Stem -> the folders, from the innermost one on, the ending, and the file.
         self._by_stem: dict[str, list[tuple[tuple[str, ...], str, Path]]] = {}
         for path in self.paths:
@@ -82,7 +83,10 @@ class NamedImages:
         ]
         if len(found) > 1 and split is not None:
             found = [path for path in found if self.split_of(path) == split] or found
-        return [confine_found(self.root, path) for path in found]
+        for path in found:
+            if path not in self._confined:
+                self._confined.add(confine_found(self.root, path))
+        return found
 
     def split_of(self, path: Path) -> str | None:
         """The split that the folders of an image name: the outermost one that does."""

@@ -39,7 +39,7 @@ from maskwright.data.formats.source import AnnotationSet, Item, Kinds, Label, Ma
 from maskwright.errors import DataError
 
 _NOTHING = frozenset({"", "-1", "nan"})
-_RUNS = re.compile(r"\s*[0-9]{1,10}(?:\s+[0-9]{1,10})*\s*")
+_RUNS = re.compile(r"\s*[0-9]{1,10}(?:\s+[0-9]{1,10})*\s*", re.ASCII)
 _CLASS_WORDS = frozenset({"class", "classes", "label", "category", "type", "defect"})
 _SAMPLE, _LONGEST, _TABLES = 2000, 1 << 27, 64
 _FOREGROUND = "foreground"
@@ -209,7 +209,7 @@ def pairs_of(cell: str) -> npt.NDArray[np.uint32] | None:
     """(N, 2) of first pixel and length; None where the cell is no list of such, in ascending order."""
     if not _RUNS.fullmatch(cell):
         return None
-    numbers = np.array(cell.split(), np.int64)
+    numbers = np.fromstring(cell, np.int64, sep=" ")
     if len(numbers) % 2:
         return None
     pairs = numbers.reshape(-1, 2)
