@@ -132,3 +132,12 @@ def test_the_digest_tells_all_that_changes_the_mask(rng):
     ]
     assert len({drawing.digest() for drawing in drawings}) == len(drawings)
     assert Drawing((BIG, SMALL), 0, Path("elsewhere"), SIZE).digest() == drawings[0].digest()
+
+
+def test_shapes_of_equal_arrays_are_equal() -> None:
+    ring = np.array([(0, 0), (3, 0), (3, 3)], float)
+    assert Polygon((ring,)) == Polygon((ring.copy(),)) != Polygon((ring + 1,))
+    assert Polygon((ring,)) != Polygon((ring, ring)) and Polygon(()) == Polygon(())
+    counts = np.array([1, 2, 3], np.uint32)
+    assert Runs(counts, (2, 3)) == Runs(counts.copy(), (2, 3)) != Runs(counts, (3, 2))
+    assert Runs(counts, (2, 3)) != Runs(counts[::-1], (2, 3)) and Runs(counts) != Polygon((ring,))

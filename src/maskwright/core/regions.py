@@ -26,12 +26,20 @@ from maskwright.core.rle import decode_box, decode_counts
 Window = tuple[npt.NDArray[np.bool_], int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Polygon:
     """Rings of points (P, 2) as (x, y) in continuous pixel coordinates, where pixel (row r, column c) covers
     [c, c + 1) x [r, r + 1). A pixel is inside when its centre is, by the even-odd rule over all rings."""
 
     rings: tuple[Ring, ...]
+
+    # Arrays have no equality of their own.
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Polygon)
+            and len(self.rings) == len(other.rings)
+            and all(map(np.array_equal, self.rings, other.rings))
+        )
 
     def window(self, height: int, width: int) -> Window:
         """The part of an image (H, W) that holds it."""
@@ -43,7 +51,7 @@ class Polygon:
         return rasterise([ring - (left, top) for ring in self.rings], bottom - top, right - left), top, left
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Runs:
     """Run lengths, starting with a run outside: column by column over the image as in COCO (`box` None, `size` the
     image's height and width), or row by row inside a box as in CVAT (`box` = left, top, width, height)."""
@@ -51,6 +59,13 @@ class Runs:
     counts: npt.NDArray[np.uint32]
     size: tuple[int, int] | None = None
     box: tuple[int, int, int, int] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Runs)
+            and (self.size, self.box) == (other.size, other.box)
+            and np.array_equal(self.counts, other.counts)
+        )
 
     def window(self, height: int, width: int) -> Window:
         """The part of an image (H, W) that holds it; what lies outside the image is cut off. ValueError when the runs

@@ -62,7 +62,7 @@ class Picture(Deferred):
         return file_hash(self.path)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Spans(Deferred):
     """`pairs` (N, 2) uint32 of first pixel, from 1 down the columns of an image of any size (or along its `rows`), and
     length, in ascending order; `place` says where they stand."""
@@ -70,6 +70,13 @@ class Spans(Deferred):
     pairs: npt.NDArray[np.uint32]
     place: str
     rows: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Spans)
+            and (self.place, self.rows) == (other.place, other.rows)
+            and np.array_equal(self.pairs, other.pairs)
+        )
 
     def window(self, height: int, width: int) -> Window:
         """The columns that hold it."""
