@@ -90,7 +90,9 @@ def audit(
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Dataset folder, or a zip file.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Dataset folder, or a zip or parquet file.", show_default=False)
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder, or a .zip file.", show_default=False)],
     to: Annotated[str, typer.Option("--to", help=f"The format to write: {WRITTEN}.", show_default=False)],
     from_: Annotated[str | None, typer.Option("--from", help=f"What SRC is, if unclear: {READ}.")] = None,

@@ -253,3 +253,32 @@ def test_the_version_is_that_of_the_png_files(tmp_path: Path) -> None:
     path = tmp_path / "annotations/panoptic_val2017/000000000001.png"
     write(path, np.asarray(Image.open(path))[::-1])
     assert load_dataset(tmp_path).version() != before
+
+
+def test_datumaro_writes_what_is_read(tmp_path: Path) -> None:
+    datumaro = pytest.importorskip("datumaro")
+    from datumaro.components.annotation import Mask
+    from datumaro.components.media import Image as Media
+
+    rng = np.random.default_rng(2)
+    labels, truth, items = ["sky", "cat", "dog"], {}, []
+    for split in ("train", "val"):
+        for number in range(3):
+            classes = rng.integers(0, 3, (12, 15))
+            shapes = [
+                Mask(classes == label, label=label, id=label + 1, group=label + 1, attributes={"is_crowd": False})
+                for label in range(3)
+            ]
+            media = Media.from_numpy(np.zeros((12, 15, 3), np.uint8))
+            items.append(
+                datumaro.DatasetItem(
+                    f"i{number}", subset=split, media=media, annotations=shapes, attributes={"id": number + 1}
+                )
+            )
+            truth[f"{split}/i{number}"] = np.array(labels)[classes]
+    made = datumaro.Dataset.from_iterable(items, categories=labels)
+    made.export(str(tmp_path / "out"), "coco_panoptic", save_media=True)
+    assert detect(tmp_path / "out")
+    dataset = load_dataset(tmp_path / "out")
+    found = {sample.name: named(dataset.read(sample)[1], dataset.classes) for sample in dataset.samples}
+    assert same(found, truth), sorted(found)
