@@ -79,7 +79,7 @@ def test_masks_are_those_of_the_notebooks(height: int, width: int, seed: int) ->
             wanted = np.zeros(shape, bool)
             for row in own:
                 wanted |= decode(row.partition(",")[2], shape) > 0
-            assert ((of(dataset, f"images/{name}") == "foreground") == wanted).all()
+            assert ((of(dataset, name) == "foreground") == wanted).all()
 
 
 def test_a_table_beside_folders_of_splits(tmp_path: Path) -> None:
@@ -166,8 +166,8 @@ def test_classes(tmp_path: Path, rows: list[str]) -> None:
         3,
     ]
     wanted = np.where(masks[1], "class_2", np.where(masks[0], "class_1", "background"))
-    assert (of(dataset, "train/images/a") == wanted).all()
-    assert ((of(dataset, "train/images/b") == "class_3") == (masks[2] > 0)).all() and not dataset.notes
+    assert (of(dataset, "train/a") == wanted).all()
+    assert ((of(dataset, "train/b") == "class_3") == (masks[2] > 0)).all() and not dataset.notes
 
 
 def test_class_names_behind_the_image(tmp_path: Path) -> None:
@@ -324,3 +324,21 @@ def test_paths_of_a_table_lead_nowhere_else(tmp_path: Path) -> None:
     text = f"id,rle\na,{encode(blob(1))}\n../secret.png,{encode(blob(2))}\n/etc/passwd,1 2\n"
     dataset = load_dataset(table(tmp_path / "data", text, "x.csv"))
     assert len(dataset) == 1 and notes(dataset) == {"annotation.no_image warning": 2}
+
+
+def test_files_of_one_name_in_several_folders_are_samples_of_different_names(tmp_path: Path) -> None:
+    names = [
+        "a.png",
+        "images/a.png",
+        "photos/a.png",
+        "img/a.jpg",
+        "train/a.png",
+        "stage1_train/a.png",
+        "train_v2/images/a.png",
+    ]
+    pictures(tmp_path, *names, "images/b.png")
+    dataset = load_dataset(table(tmp_path, f"id,rle\nb,{encode(blob(1))}\n", "x.csv"), "kaggle_rle")
+    assert sorted(sample.image.relative_to(tmp_path).as_posix() for sample in dataset.samples) == sorted(
+        [*names, "images/b.png"]
+    )
+    assert {"a", "images/a.png", "train/a", "b"} <= {sample.name for sample in dataset.samples}

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from maskwright.base.storage import confine
-from maskwright.core.folder_names import SPLIT_NAMES
+from maskwright.core.folder_names import IMAGE_FOLDERS, SPLIT_NAMES
 from maskwright.core.image_files import images_below
 from maskwright.core.listing import confine_found
 from maskwright.core.patterns import nfc
@@ -93,10 +93,17 @@ class NamedImages:
         splits = (split_in(part) for part in path.relative_to(self.root).parts[:-1])
         return next((split for split in splits if split), None)
 
-    def name_of(self, path: Path, split: str | None) -> str:
-        """The path without its ending, with the split first, in place of the folder that names it."""
-        folders = list(path.relative_to(self.root).parts[:-1])
+    def name_of(self, path: Path, split: str | None, taken: Container[str] = ()) -> str:
+        """The path without its ending and the folder of images, with the split first, in place of the folder that names
+        it; all of the path where that name is `taken`."""
+        inner = path.relative_to(self.root)
+        folders = list(inner.parts[:-1])
+        usual = next((i for i, part in enumerate(folders) if part.lower() in (*IMAGE_FOLDERS, "annotations")), None)
+        if usual is not None:
+            del folders[usual]
         own = next((i for i, part in enumerate(folders) if split and split_in(part) == split), None)
         if own is not None:
             del folders[own]
-        return "/".join([*([split] if split else []), *folders, path.stem])
+        first = [split] if split else []
+        name = "/".join([*first, *folders, path.stem])
+        return "/".join([*first, inner.as_posix()]) if name in taken else name

@@ -379,8 +379,7 @@ def _items(files: NamedImages, entries: dict[Path, _Entry]) -> list[Item]:
     for path in files.paths:
         entry = entries.get(path)
         split = files.split_of(path) or (split_in(entry.table.stem) if entry else None)
-        name = files.name_of(path, split)
-        name = name + path.suffix if name in items else name
+        name = files.name_of(path, split, items)
         item = Item(
             name, confine_found(files.root, path), entry.table if entry else path, split, labelled=entry is not None
         )

@@ -25,11 +25,10 @@ from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import confine, natural
 from maskwright.core.classes import MAX_CLASSES
 from maskwright.core.findings import Severity
-from maskwright.core.folder_names import IMAGE_FOLDERS
 from maskwright.core.listing import confine_found
 from maskwright.core.polygons import MAX_COORDINATE, Ring, box_ring
 from maskwright.core.regions import Polygon, Shape
-from maskwright.data.formats.by_name import NamedImages, split_in
+from maskwright.data.formats.by_name import NamedImages
 from maskwright.data.formats.deferred import Picture
 from maskwright.data.formats.source import AnnotationSet, Item, Kinds, Label, Mark, Occurrences, notes_on, takeable
 from maskwright.data.formats.vocfiles import read_xml
@@ -155,7 +154,7 @@ class _Reader:
         image = self._image(place, folder, file)
         shown = image or self.root / takeable([*place.parts[:-1], _plain(file) or f"{place.stem}.jpg"])
         name, split = self._name(shown)
-        if shown in self.used or name in self.items:
+        if shown in self.used:
             self.seen.setdefault("twice", []).append(str(place))
             return
         self.used.add(shown)
@@ -185,14 +184,7 @@ class _Reader:
 
     def _name(self, image: Path) -> tuple[str, str | None]:
         split = self.images.split_of(image)
-        folders = list(image.relative_to(self.root).parts[:-1])
-        usual = next((i for i, part in enumerate(folders) if part.lower() in (*IMAGE_FOLDERS, "annotations")), None)
-        if usual is not None:
-            del folders[usual]
-        own = next((i for i, part in enumerate(folders) if split is not None and split_in(part) == split), None)
-        if own is not None:
-            del folders[own]
-        return "/".join([*([split] if split else []), *folders, image.stem]), split
+        return self.images.name_of(image, split, self.items), split
 
     def _size(self, document: ElementTree.Element, name: str) -> tuple[int, int] | None:
         texts = [_text(document.findtext(f"imagesize/{tag}")) for tag in ("nrows", "ncols")]
@@ -256,7 +248,6 @@ class _Reader:
         for path in self.images.paths:
             if path not in self.used and self.items:
                 name, split = self._name(path)
-                name = name + path.suffix if name in self.items else name
                 if path not in self.pictures:
                     self.items[name] = Item(name, confine_found(self.root, path), path, split, labelled=False)
         names = dict.fromkeys(mark.label for item in self.items.values() for mark in item.marks)
