@@ -1,4 +1,4 @@
-"""What the files of a folder are: pictures or masks, told from their pixels. Names are evidence, no proof.
+"""What the files of a folder are: pictures or masks, by their pixels. Names are evidence, no proof.
 
 Files are put into series: one folder (or folders that differ in numbers and names only) and one form of names. Of each
 series a few files are decoded; only where these disagree, all of them are.

@@ -104,7 +104,7 @@ def read_values(path: Path, variable: str | None = None) -> Values | None:
 
 def are_instances(root: Path, facts: SetFacts) -> bool | None:
     """Whether the values are numbers of objects: each is one connected part, and looks no more alike across images
-    than different values do. None where that cannot be told."""
+    than different values do. None where that is unclear."""
     if _smooth(facts):
         return False
     single = total = 0
