@@ -1,8 +1,8 @@
 """Finds the rules by which masks are named after images, from the names that are there.
 
-A few masks of every kind are compared with the images that have the rarest words in common with them. Where the paths of
-a mask and of an image are the same becomes a slot, the rest stays as it is: a pair of patterns. Each is tried on all files, and
-the one that pairs the most is kept. Nothing is known of how tools name their files.
+A few masks of every kind are compared with the images that have the rarest words in common with them. What is the same
+in the paths of a mask and an image becomes a slot, the rest stays as it is: a pair of patterns. Each is tried on all
+files, and the one that pairs the most is kept. Nothing is known of how tools name their files.
 """
 
 from __future__ import annotations
