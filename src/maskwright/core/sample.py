@@ -9,7 +9,7 @@ import gzip
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +87,10 @@ class Sample:
     def labelled(self) -> bool:
         """Whether it has mask files or a drawing to make a mask of."""
         return self.mask is not None or self.drawing is not None or bool(self.parts)
+
+    def image_hash(self, hashes: Mapping[Path, str]) -> str:
+        """The hash of its image among those of all files, with the page where a file holds several images."""
+        return hashes[self.image] + ("" if self.page is None else f"#{self.page}")
 
     @property
     def mask_files(self) -> tuple[Path, ...]:

@@ -34,12 +34,13 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.description import FILE_NAME, DatasetFile, ImagesSpec, MasksSpec, render
 from maskwright.core.findings import Finding
 from maskwright.core.mask_files import INDEX
+from maskwright.core.masks import png_bytes
 from maskwright.core.palette import to_hex
 from maskwright.core.regions import BoxRule
 from maskwright.core.sample import Sample
 from maskwright.data.formats import FORMATS
 from maskwright.data.formats.archives import pack, unpacked
-from maskwright.data.formats.source import Mask, WriteOptions, background_of, describe
+from maskwright.data.formats.source import Mask, WriteOptions, background_of, describe, image_suffix
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, argument
 
@@ -322,8 +323,10 @@ class _Task:
         target = confine(place, path, sample.name)
         with disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            if sample.image.exists():
+            if sample.image.exists() and image_suffix(sample) == sample.image.suffix.lower():
                 shutil.copyfile(sample.image, target)
+            elif sample.image.exists():  # a page of several, or a compressed file
+                target.write_bytes(png_bytes(self.dataset.read_image(sample)))
             else:
                 self.dropped.setdefault(sample.name, []).append("the image file, which is missing")
 
