@@ -129,7 +129,7 @@ def open_image(path: Path, tell: Tell | None = None, page: int | None = None) ->
                     raise Image.DecompressionBombError
             elif page is not None or pages > 1:
                 raise DataError(
-                    f"{path}: holds {'fewer' if page is not None else 'several'} pages; save one image per file"
+                    f"{path}: holds {'fewer pages' if page is not None else 'several frames'}; save one image per file"
                 )
             if image.format == "WEBP":
                 image.info["lossless"] = _lossless_webp(stream)
