@@ -1,0 +1,116 @@
+"""Files told by their content, wherever they lie: the first that fits, for detection, or all of them; and JSON.
+
+Detection looks at both ends of the first files of each folder, some levels deep, so it takes no longer in a folder of a
+million files. Hidden files, and the shadow files of macOS, are passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from maskwright.base.storage import confine
+from maskwright.core.listing import confine_found
+from maskwright.data.formats.source import Occurrences
+from maskwright.errors import DataError
+
+_MAX_FILE = 512 << 20
+# How far detection looks: levels of folders, folders, names of each folder, files of each folder, bytes of both ends.
+_DEPTH, _FOLDERS, _LISTED, _PEEKED, _ENDS = 3, 200, 5000, 4, 8 << 10
+
+Test = Callable[[bytes], object]
+
+
+def first_like(root: Path, endings: tuple[str, ...], test: Test) -> Path | None:
+    """The first file with one of the `endings` (in lower case) whose beginning and end pass `test`, in `root` and the
+    folders below it; only the first files of each folder are opened."""
+    files = (path for found in _levels(root, endings) for path in found[:_PEEKED])
+    return next((path for path in files if test(ends_of(path))), None)
+
+
+def first_named(root: Path, name: re.Pattern[str]) -> Path | None:
+    """The first PNG file that is named so, in `root` and the folders below it."""
+    files = (path for found in _levels(root, (".png",)) for path in found)
+    return next((path for path in files if name.fullmatch(path.name)), None)
+
+
+def _levels(root: Path, endings: tuple[str, ...]) -> Iterator[list[Path]]:
+    """The files with these endings of one folder after the other, the outer ones first."""
+    level = [root]
+    for _ in range(_DEPTH + 1):
+        below: list[Path] = []
+        for folder in level[:_FOLDERS]:
+            files, folders = _names(folder, endings)
+            yield files
+            below += folders
+        level = below
+
+
+def _names(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
+    """Files of these endings, and folders, in `folder`, by their names; nothing when it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            some = [entry for entry in islice(entries, _LISTED) if _counts(entry.name)]
+            folders = [entry.name for entry in some if entry.is_dir(follow_symlinks=False)]
+            files = [entry.name for entry in some if entry.name.lower().endswith(endings) and entry.is_file()]
+    except OSError:
+        return [], []
+    return [folder / name for name in sorted(files)], [folder / name for name in sorted(folders)]
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and name != "__MACOSX"
+
+
+def ends_of(path: Path) -> bytes:
+    """The beginning and the end of a file, a line break between them; empty when it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(_ENDS)
+            stream.seek(max(len(start), path.stat().st_size - _ENDS))
+            return start + b"\n" + stream.read(_ENDS)
+    except OSError:
+        return b""
+
+
+def all_like(
+    root: Path, annotations: str | None, endings: tuple[str, ...], test: Test, what: str, seen: Occurrences
+) -> list[Path]:
+    """All files with these endings that pass `test`, below `root` or in `annotations`, which may be the one file.
+
+    Those that do not pass are counted as `unread` where `annotations` is given. DataError when none passes; `what` is
+    the format in words.
+    """
+    place = confine(root, annotations, "the annotations") if annotations else root
+    if place.is_file():
+        return [confine_found(root, place)]
+    passed = []
+    for path in _files_below(place, endings):
+        if test(ends_of(confine_found(root, path))):
+            passed.append(path)
+        elif annotations:
+            seen.setdefault("unread", []).append(path.relative_to(root).as_posix())
+    if not passed:
+        raise DataError(f"{place}: holds no file of {what}; is this the right folder?")
+    return passed
+
+
+def _files_below(place: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    for folder, folders, files in os.walk(place):
+        folders[:] = sorted(filter(_counts, folders))
+        yield from (Path(folder, name) for name in sorted(files) if name.lower().endswith(endings) and _counts(name))
+
+
+def load(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """The content of a JSON file. DataError for what cannot be read."""
+    try:
+        if path.stat().st_size > _MAX_FILE:
+            raise DataError(f"{path}: larger than {_MAX_FILE >> 20} MiB; export it in parts")
+        return json.loads(path.read_bytes(), object_hook=hook)
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); export it again or move it away") from None
