@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,47 +21,57 @@ from maskwright.data.formats.source import Occurrences
 from maskwright.errors import DataError
 
 _MAX_FILE = 512 << 20
-# How far detection looks: levels of folders, folders, names of each folder, files of each folder, bytes of both ends.
-_DEPTH, _FOLDERS, _LISTED, _PEEKED, _ENDS = 3, 200, 5000, 4, 8 << 10
+# How far detection looks: levels of folders, folders of each, names in all, files of each folder, bytes of both ends.
+_DEPTH, _FOLDERS, _LISTED, _PEEKED, _ENDS = 3, 200, 200_000, 4, 8 << 10
 
 Test = Callable[[bytes], object]
 
 
 def first_like(root: Path, endings: tuple[str, ...], test: Test) -> Path | None:
-    """The first file with one of the `endings` (in lower case) whose beginning and end pass `test`, in `root` and the
-    folders below it; only the first files of each folder are opened."""
-    files = (path for found in _levels(root, endings) for path in found[:_PEEKED])
-    return next((path for path in files if test(ends_of(path))), None)
+    """The first of the `candidates` whose beginning and end pass `test`."""
+    return next((path for path in candidates(root, endings) if test(ends_of(path))), None)
+
+
+def candidates(root: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    """The first files of each folder with each of the `endings` (in lower case), in `root` and the folders below it,
+    the outer ones first."""
+    for files in _folder_by_folder(root, endings):
+        taken: Counter[str] = Counter()
+        for path in files:
+            ending = max((one for one in endings if path.name.lower().endswith(one)), key=len)
+            taken[ending] += 1
+            if taken[ending] <= _PEEKED:
+                yield path
 
 
 def first_named(root: Path, name: re.Pattern[str]) -> Path | None:
     """The first PNG file that is named so, in `root` and the folders below it."""
-    files = (path for found in _levels(root, (".png",)) for path in found)
+    files = (path for found in _folder_by_folder(root, (".png",)) for path in found)
     return next((path for path in files if name.fullmatch(path.name)), None)
 
 
-def _levels(root: Path, endings: tuple[str, ...]) -> Iterator[list[Path]]:
-    """The files with these endings of one folder after the other, the outer ones first."""
-    level = [root]
+def _folder_by_folder(root: Path, endings: tuple[str, ...]) -> Iterator[list[Path]]:
+    level, left = [root], _LISTED
     for _ in range(_DEPTH + 1):
         below: list[Path] = []
         for folder in level[:_FOLDERS]:
-            files, folders = _names(folder, endings)
+            count, files, folders = _names(folder, endings, left)
+            left -= count
             yield files
             below += folders
         level = below
 
 
-def _names(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
-    """Files of these endings, and folders, in `folder`, by their names; nothing when it cannot be listed."""
+def _names(folder: Path, endings: tuple[str, ...], most: int) -> tuple[int, list[Path], list[Path]]:
+    """How many names are in `folder`, its files with these endings, and its folders, by their names."""
     try:
         with os.scandir(folder) as entries:
-            some = [entry for entry in islice(entries, _LISTED) if _counts(entry.name)]
+            some = [entry for entry in islice(entries, most) if _counts(entry.name)]
             folders = [entry.name for entry in some if entry.is_dir(follow_symlinks=False)]
             files = [entry.name for entry in some if entry.name.lower().endswith(endings) and entry.is_file()]
     except OSError:
-        return [], []
-    return [folder / name for name in sorted(files)], [folder / name for name in sorted(folders)]
+        return 0, [], []
+    return len(some), [folder / name for name in sorted(files)], [folder / name for name in sorted(folders)]
 
 
 def _counts(name: str) -> bool:
