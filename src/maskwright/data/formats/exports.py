@@ -120,7 +120,7 @@ COMMON: Kinds = {
     "empty": (
         "annotation.conflict",
         _INFO,
-        "annotated image{ has|s have} not one region, and {is|are} taken as background",
+        "annotated image{ has|s have} no region that can be used, and {is|are} taken as background",
         "leave them out of the annotations if they are not labelled yet",
     ),
 }

@@ -15,7 +15,7 @@ import numpy as np
 from maskwright.core.regions import Runs
 from maskwright.data.formats.shapes import row_runs
 
-_HEAD, _WORD, _PAD = 57, 8, 8
+_HEAD, _WORD, _PAD = 53, 8, 8
 _CHANNELS, _ALPHA = 4, 3
 # Literal values that are read one by one rather than as an array.
 _FEW = 8

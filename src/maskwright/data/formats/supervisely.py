@@ -176,7 +176,8 @@ def _rectangle(points: Any) -> Shape:
 def _polygon(parts: list[Any], size: tuple[int, int]) -> Runs | None:
     """As OpenCV fills it, which is how Supervisely draws."""
     rings = [(_pixels([part["exterior"]]), _pixels(part.get("interior") or [])) for part in map(_part, parts)]
-    points = np.concatenate([exterior[0] for exterior, _ in rings])
+    # OpenCV cuts lines at the edge of its canvas, which moves their pixels: no line may leave it but with the image.
+    points = np.concatenate([points for exterior, interiors in rings for points in (*exterior, *interiors)])
     left, top = (int(side) for side in np.clip(points.min(0), 0, (size[1], size[0])))
     right, bottom = (int(side) for side in np.clip(points.max(0) + 1, (left, top), (size[1], size[0])))
     found = np.zeros((bottom - top, right - left), np.bool_)
