@@ -94,18 +94,20 @@ def all_like(
 ) -> list[Path]:
     """All files with these endings that pass `test`, below `root` or in `annotations`, which may be the one file.
 
-    Those that do not pass are counted as `unread` where `annotations` is given. DataError when none passes; `what` is
-    the format in words.
+    The others are counted: as `broken` what is empty or begins as no JSON or XML does, as `unread` what does. DataError
+    when none passes; `what` is the format in words.
     """
     place = confine(root, annotations, "the annotations") if annotations else root
     if place.is_file():
         return [confine_found(root, place)]
     passed = []
     for path in _files_below(place, endings):
-        if test(ends_of(confine_found(root, path))):
+        ends = ends_of(confine_found(root, path))
+        if test(ends):
             passed.append(path)
-        elif annotations:
-            seen.setdefault("unread", []).append(path.relative_to(root).as_posix())
+        else:
+            kind = "unread" if ends.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"{", b"[", b"<")) else "broken"
+            seen.setdefault(kind, []).append(path.relative_to(root).as_posix())
     if not passed:
         raise DataError(f"{place}: holds no file of {what}; is this the right folder?")
     return passed

@@ -29,7 +29,7 @@ UNNAMED = ""
 REGION = "region"
 _INFO, _WARNING = Severity.INFO, Severity.WARNING
 # What every reader may meet; kinds of `GENERAL` are told with names of things, not of images.
-GENERAL = ("type", "extras", "region", "unread")
+GENERAL = ("type", "extras", "region", "unread", "broken")
 COMMON: Kinds = {
     "type": (
         "annotation.dropped",
@@ -46,8 +46,14 @@ COMMON: Kinds = {
     "unread": (
         "annotation.dropped",
         _INFO,
-        "file{ is|s are} of the right ending but of another content; left out",
+        "file{ holds|s hold} something else than annotations of this format; left out",
         "nothing, if they do not belong here",
+    ),
+    "broken": (
+        "annotation.invalid",
+        _WARNING,
+        "file{ is|s are} empty or of another kind than {its|their} ending says; left out",
+        "export them again, or remove them",
     ),
     "shape": (
         "annotation.invalid",

@@ -38,7 +38,7 @@ KINDS: Kinds = {
     "lines": (
         "annotation.dropped",
         Severity.WARNING,
-        "arrow or ruler covers|arrows and rulers cover} no pixels; left out",
+        "{arrow or ruler covers|arrows and rulers cover} no pixels; left out",
         "draw what should count as outlines",
     ),
 }

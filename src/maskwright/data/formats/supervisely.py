@@ -36,6 +36,8 @@ from maskwright.errors import DataError
 
 # Pixels from the corner: wrong, not outside.
 _FAR = 1_000_000
+# Files beside the datasets that hold no objects.
+_BESIDE = ("meta.json", "key_id_map.json", "obj_class_to_machine_color.json", "dataset_stats.json")
 _SIZE = (b'"size"', b'"objects"', b'"height"')
 KINDS: Kinds = {
     "tags": (
@@ -71,6 +73,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     """
     seen: Occurrences = {}
     paths = all_like(root, annotations, (".json",), _is_annotation, "Supervisely's objects", seen)
+    seen["unread"] = [name for name in seen.get("unread", []) if not name.endswith(_BESIDE)]
     metas = [path for folder in _above(root, paths) for path in [folder / "meta.json"] if path.is_file()]
     labels = [label for path in metas for label in _labels(load(confine_found(root, path)))]
     entries = (_entry(root, path) for path in paths if path.name != "meta.json")
