@@ -306,7 +306,7 @@ VIA_ROWS = [
             *(swap_all(f"{split}/via_region_data.json") for split in ("train", "val", "test")),
         ),
         "refused",
-        "has several attributes",
+        "have several attributes",
     ),
     *rows(
         "via",

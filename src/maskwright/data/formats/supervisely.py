@@ -75,8 +75,11 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     paths = all_like(root, annotations, (".json",), _is_annotation, "Supervisely's objects", seen)
     seen["unread"] = [name for name in seen.get("unread", []) if not name.endswith(_BESIDE)]
     metas = [path for folder in _above(root, paths) for path in [folder / "meta.json"] if path.is_file()]
-    labels = [label for path in metas for label in _labels(load(confine_found(root, path)))]
-    entries = (_entry(root, path) for path in paths if path.name != "meta.json")
+    classes = [one for path in metas for one in objects(inside(load(confine_found(root, path)), "classes"))]
+    labels = [Label(name, colour=_colour(one.get("color"))) for one in classes if (name := name_from(one.get("title")))]
+    # Old objects leave their kind to their class.
+    kinds = {name_from(one.get("title")): text_of(one.get("shape")) or "" for one in classes}
+    entries = (_entry(root, path, kinds) for path in paths)
     return joined(ImageFiles(root, images), entries, labels, seen, KINDS, "tags")
 
 
@@ -88,12 +91,6 @@ def _above(root: Path, paths: list[Path]) -> list[Path]:
     return list(found)
 
 
-def _labels(meta: Any) -> Iterator[Label]:
-    for entry in objects(inside(meta, "classes")):
-        if name := name_from(entry.get("title")):
-            yield Label(name, colour=_colour(entry.get("color")))
-
-
 def _colour(text: Any) -> Colour | None:
     try:
         return from_hex(text) if isinstance(text, str) else None
@@ -101,7 +98,7 @@ def _colour(text: Any) -> Colour | None:
         return None
 
 
-def _entry(root: Path, path: Path) -> Entry:
+def _entry(root: Path, path: Path, kinds: dict[str, str]) -> Entry:
     data = load(path)
     listed = inside(data, "objects")
     if not isinstance(listed, list):
@@ -116,7 +113,7 @@ def _entry(root: Path, path: Path) -> Entry:
     if size is None:
         entry.meet("size")
     for one in objects(listed):
-        _add(entry, one, size)
+        _add(entry, one, size, kinds)
     entry.meet("shape", times=len(listed) - len(objects(listed)))
     return entry
 
@@ -129,9 +126,10 @@ def _endings(path: Path, name: str) -> Iterator[str]:
                 yield other.suffix
 
 
-def _add(entry: Entry, one: dict[str, Any], size: tuple[int, int] | None) -> None:
+def _add(entry: Entry, one: dict[str, Any], size: tuple[int, int] | None, kinds: dict[str, str]) -> None:
     label = name_from(one.get("classTitle"))
-    kind = text_of(one.get("geometryType")) or text_of(one.get("shape")) or _by_value(one)
+    kind = text_of(one.get("geometryType")) or text_of(one.get("shape")) or kinds.get(label)
+    kind = "bitmap" if one.get("bitmap") else kind if kind not in (None, "", "any") else "object"
     entry.meet("tags", times=len(objects(one.get("tags"))))
     if kind == "bitmap":
         entry.add(label, partial(_bitmap, one.get("bitmap")), "mask", errors=PNG_ERRORS)
@@ -142,10 +140,6 @@ def _add(entry: Entry, one: dict[str, Any], size: tuple[int, int] | None) -> Non
         entry.add(label, partial(_rectangle, inside(one, "points", "exterior")), weak=True)
     else:
         entry.meet("type", kind)
-
-
-def _by_value(one: dict[str, Any]) -> str:
-    return "bitmap" if one.get("bitmap") else "polygon" if one.get("points") else "object"
 
 
 def _bitmap(value: Any) -> Runs | None:
