@@ -59,14 +59,18 @@ class ImageFiles:
         same = self._by_name.get(last_of(tail), [])
         return same[0] if alone and len(same) == 1 else None
 
-    def nearest(self, name: str) -> str | None:
+    def nearest(self, name: str, beside: str = "") -> str | None:
         """The file whose path shares the most last parts with `name`, however its folders begin, where only one does:
-        `/data/local-files/?d=a/b.jpg` is `images/a/b.jpg` rather than `images/c/b.jpg`. Upper and lower case and the
-        Unicode form matter only where they must."""
-        parts = path_in(name).split("/")[::-1]
-        found = self._by_name.get(parts[0], []) or self._by_likeness.get(_alike(parts[0]), [])
-        shared = [_shared(parts, place.split("/")[::-1]) for place in found]
-        best = [place for place, count in zip(found, shared, strict=True) if count == max(shared)]
+        `/data/local-files/?d=a/b.jpg` is `images/a/b.jpg` rather than `images/c/b.jpg`. Among equals the one that
+        shares the most folders with the file `beside`, which names it. Upper and lower case and the Unicode form matter
+        only where they must."""
+        parts, folders = path_in(name).split("/"), beside.split("/")[:-1]
+        found = self._by_name.get(parts[-1], []) or self._by_likeness.get(_alike(parts[-1]), [])
+        shared = {}
+        for place in found:
+            others = place.split("/")
+            shared[place] = _shared(parts[-2::-1], others[-2::-1]), _shared(folders, others[:-1])
+        best = [place for place, count in shared.items() if count == max(shared.values())]
         return best[0] if len(best) == 1 else None
 
     def path(self, place: str, source: Path) -> Path:
@@ -102,9 +106,8 @@ def _alike(name: str) -> str:
 
 
 def _shared(parts: list[str], others: list[str]) -> int:
-    """How many parts are the same from the first on; the last part of the path, which comes first, counts as one."""
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(parts[1:], others[1:], strict=False))
-    return 1 + sum(1 for _ in same)
+    """How many parts are the same from the first on."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(parts, others, strict=False)))
 
 
 def last_of(place: str) -> str:

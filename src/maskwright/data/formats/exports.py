@@ -253,7 +253,7 @@ def _place(files: ImageFiles, entry: Entry) -> tuple[str | None, str]:
         if (place := path_in(name)) in files:
             return place, ""
     for name in names:
-        if found := files.nearest(name):
+        if found := files.nearest(name, entry.source.relative_to(files.root).as_posix()):
             exact = f"/{found}".endswith("/" + path_in(name).removeprefix("./").lstrip("/"))
             return found, "" if exact else "moved"
     return (takeable(tail_of(names[0]).split("/")), "missing") if names else (None, "")

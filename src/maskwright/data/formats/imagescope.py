@@ -69,7 +69,8 @@ def _entry(path: Path, files: ImageFiles) -> Entry:
     document = read_xml(path, "Annotations", _MAX_XML, "ImageScope")
     names = [path.stem, *(path.stem + ending for ending in sorted(IMAGE_SUFFIXES))]
     names = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-    place = next((found for name in names if (found := files.nearest(name))), None)
+    beside = path.relative_to(files.root).as_posix()
+    place = next((found for name in names if (found := files.nearest(name, beside))), None)
     entry = Entry(path, (place,) if place else tuple(names))
     for layer in document.iter("Annotation"):
         label = name_from(layer.get("Name"))
