@@ -64,6 +64,17 @@ def test_layers_without_a_name_are_one_class(tmp_path: Path) -> None:
     assert np.array_equal(drawn(tmp_path) == "region", inside(5, 5, 25, 20) | inside(10, 10, 30, 25))
 
 
+def test_layers_that_are_named_by_an_attribute(tmp_path: Path) -> None:
+    layers = [
+        layer(region(*box), name="").replace(
+            "<Attributes/>", f'<Attributes><Attribute Name="{name}" Value=""/></Attributes>', 1
+        )
+        for name, box in {"Epithelial": (1, 1, 5, 5), "Description": (6, 6, 9, 9)}.items()
+    ]
+    assert {*drawn(make(tmp_path, layers[0])).flat} == {"background", "Epithelial"}
+    assert {*drawn(make(tmp_path, layers[1])).flat} == {"background", "region"}
+
+
 # Regions that take away, and what is left of two boxes of the layer.
 WHOLE = inside(2, 2, 20, 20) | inside(15, 15, 35, 28)
 TAKEN: dict[str, tuple[list[tuple[float, ...]], np.ndarray]] = {

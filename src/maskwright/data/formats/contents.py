@@ -35,7 +35,7 @@ def first_like(root: Path, endings: tuple[str, ...], test: Test) -> Path | None:
 def candidates(root: Path, endings: tuple[str, ...]) -> Iterator[Path]:
     """The first files of each folder with each of the `endings` (in lower case), in `root` and the folders below it,
     the outer ones first."""
-    for files in _folder_by_folder(root, endings):
+    for files in _folder_by_folder(root, lambda name: name.lower().endswith(endings)):
         taken: Counter[str] = Counter()
         for path in files:
             ending = max((one for one in endings if path.name.lower().endswith(one)), key=len)
@@ -45,30 +45,30 @@ def candidates(root: Path, endings: tuple[str, ...]) -> Iterator[Path]:
 
 
 def first_named(root: Path, name: re.Pattern[str]) -> Path | None:
-    """The first PNG file that is named so, in `root` and the folders below it."""
-    files = (path for found in _folder_by_folder(root, (".png",)) for path in found)
-    return next((path for path in files if name.fullmatch(path.name)), None)
+    """The first file that is named so, in `root` and the folders below it."""
+    files = (path for found in _folder_by_folder(root, name.fullmatch) for path in found)
+    return next(files, None)
 
 
-def _folder_by_folder(root: Path, endings: tuple[str, ...]) -> Iterator[list[Path]]:
+def _folder_by_folder(root: Path, keep: Callable[[str], object]) -> Iterator[list[Path]]:
     level, left = [root], _LISTED
     for _ in range(_DEPTH + 1):
         below: list[Path] = []
         for folder in level[:_FOLDERS]:
-            count, files, folders = _names(folder, endings, left)
+            count, files, folders = _names(folder, keep, left)
             left -= count
             yield files
             below += folders
         level = below
 
 
-def _names(folder: Path, endings: tuple[str, ...], most: int) -> tuple[int, list[Path], list[Path]]:
-    """How many names are in `folder`, its files with these endings, and its folders, by their names."""
+def _names(folder: Path, keep: Callable[[str], object], most: int) -> tuple[int, list[Path], list[Path]]:
+    """How many names are in `folder`, its files that are to be kept, and its folders, by their names."""
     try:
         with os.scandir(folder) as entries:
             some = [entry for entry in islice(entries, most) if _counts(entry.name)]
             folders = [entry.name for entry in some if entry.is_dir(follow_symlinks=False)]
-            files = [entry.name for entry in some if entry.name.lower().endswith(endings) and entry.is_file()]
+            files = [entry.name for entry in some if keep(entry.name) and entry.is_file()]
     except OSError:
         return 0, [], []
     return len(some), [folder / name for name in sorted(files)], [folder / name for name in sorted(folders)]

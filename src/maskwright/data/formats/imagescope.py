@@ -1,9 +1,10 @@
 """Aperio ImageScope: one XML file an image, of the same name, with layers (`Annotation`) of regions.
 
-Vertices are pixels of the image in full size, as continuous positions. The name of a layer is its class; where no layer
-has a name, all regions are of one class. A region with `NegativeROA="1"` takes its pixels away from the others of its
-layer. Of the types, 0 is an outline, 1 a rectangle, which is a weak region, and 2 an ellipse in its box; arrows and
-rulers cover no pixels and are left out. Later layers lie on top.
+Vertices are pixels of the image in full size, as continuous positions. The name of a layer is its class, or else that
+of an attribute without a value; where no layer has either, all regions are of one class. A region with
+`NegativeROA="1"` takes its pixels away from the others of its layer. Of the types, 0 is an outline, 1 a rectangle, which
+is a weak region, and 2 an ellipse in its box; arrows and rulers cover no pixels and are left out. Later layers lie on
+top.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from maskwright.data.formats.vocfiles import read_xml
 from maskwright.errors import DataError
 
 _MAX_XML = 256 << 20
+# The attribute that every layer has; others without a value are how some name the class.
+_OWN_ATTRIBUTE = "Description"
 _OUTLINE, _RECTANGLE, _ELLIPSE = "0", "1", "2"
 KINDS: Kinds = {
     "negative": (
@@ -73,7 +76,7 @@ def _entry(path: Path, files: ImageFiles) -> Entry:
     place = next((found for name in names if (found := files.nearest(name, beside))), None)
     entry = Entry(path, (place,) if place else tuple(names))
     for layer in document.iter("Annotation"):
-        label = name_from(layer.get("Name"))
+        label, attributes = _named(layer)
         regions = list(layer.iter("Region"))
         holes = [ring for region in regions if _is_negative(region) for ring in _holes(entry, region)]
         size = _size(files.path(place, path)) if holes and place else None
@@ -83,10 +86,21 @@ def _entry(path: Path, files: ImageFiles) -> Entry:
         for region in regions:
             if not _is_negative(region):
                 _add(entry, label, region, holes, size)
-        for element in layer.iter("Attribute"):
-            key = name_from(element.get("Name")) or "attribute"
-            entry.meet("extras", key[:40], times=bool((element.get("Value") or "").strip()))
+        for key in attributes:
+            entry.meet("extras", key)
     return entry
+
+
+def _named(layer: Element) -> tuple[str, list[str]]:
+    """The class of a layer, and its attributes that say something else."""
+    label, found = name_from(layer.get("Name")), []
+    for element in layer.iter("Attribute"):
+        key, value = name_from(element.get("Name")), (element.get("Value") or "").strip()
+        if value:
+            found.append(key[:40] or "attribute")
+        elif key and key != _OWN_ATTRIBUTE and not label:
+            label = key
+    return label, found
 
 
 def _is_negative(region: Element) -> bool:
