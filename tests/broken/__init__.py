@@ -1,6 +1,7 @@
 """The table of broken inputs: every kind that was tried, and what comes of it. `judge` runs a row."""
 
 from broken.archives import ARCHIVES
+from broken.exported import EXPORT_ROWS
 from broken.jsons import COCO_ROWS, LABELME_ROWS, SEMANTIC_ROWS
 from broken.listings import DESCRIPTIONS, FILES, TABLES
 from broken.pixels import IMAGES, MASKS
@@ -21,5 +22,6 @@ TABLE: tuple[Row, ...] = joined(
     YOLO_ROWS,
     LABELME_ROWS,
     SEMANTIC_ROWS,
+    EXPORT_ROWS,
     ARCHIVES,
 )

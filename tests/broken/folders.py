@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from broken.tools import TOOLS
 from helpers import draw_pair, make_dataset, write
 from maskwright.data.convert import CERTIFICATE, convert
 from maskwright.data.formats import FORMATS
@@ -64,4 +65,5 @@ GOOD: dict[str, Callable[[Path], None]] = {
     **{form: _converted(form) for form in FORMATS if FORMATS[form].write},
     "common_semantic": _common_semantic,
     "voc boxes": _voc_boxes,
+    **TOOLS,
 }

@@ -11,7 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.core.classes import ClassTree
-from maskwright.data.formats import coco, cvat_images, cvat_masks, folders, labelme, semantic, voc, yolo
+from maskwright.data.formats import (
+    coco,
+    cvat_images,
+    cvat_masks,
+    darwin,
+    datumaro,
+    folders,
+    imagescope,
+    label_studio,
+    labelbox,
+    labelme,
+    semantic,
+    supervisely,
+    via,
+    voc,
+    yolo,
+)
 from maskwright.data.formats.source import AnnotationSet, WriteOptions, Writer
 
 
@@ -61,6 +77,21 @@ FORMATS: dict[str, Format] = {
         cvat_images.detect,
     ),
     "labelme": Format("LabelMe: one JSON file an image", labelme.LabelMeWriter, labelme.read, labelme.detect),
+    "label_studio": Format(
+        "Label Studio's JSON, or its brush PNG files with it, read only",
+        None,
+        label_studio.read,
+        label_studio.detect,
+        masks=True,
+    ),
+    "supervisely": Format(
+        "Supervisely: meta.json, img and ann folders, read only", None, supervisely.read, supervisely.detect, masks=True
+    ),
+    "via": Format("VGG Image Annotator's JSON, read only", None, via.read, via.detect),
+    "datumaro": Format("Datumaro's JSON, read only", None, datumaro.read, datumaro.detect),
+    "darwin": Format("V7's Darwin JSON, read only", None, darwin.read, darwin.detect),
+    "labelbox": Format("Labelbox's NDJSON: polygons and boxes, read only", None, labelbox.read, labelbox.detect),
+    "imagescope": Format("Aperio ImageScope's XML, read only", None, imagescope.read, imagescope.detect),
     "yolo_seg": Format("YOLO polygons: one text file an image", yolo.PolygonWriter, yolo.read, yolo.detect_polygons),
     "yolo": Format("YOLO boxes: one text file an image; shapes are lost", yolo.BoxWriter, yolo.read, yolo.detect_boxes),
 }
