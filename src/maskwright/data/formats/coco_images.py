@@ -30,10 +30,12 @@ class ImageFiles:
         self._images = PurePosixPath(images.replace("\\", "/")).as_posix() if images else None
         base = confine(root, images, FILE_NAME) if images else root
         self._paths = {path.relative_to(root).as_posix(): path for path in images_below(base)}
+        # Letters beyond ASCII have two forms, and file and annotation may differ in it.
+        self._forms = {nfc(place): place for place in self._paths if not place.isascii()}
         self._by_name: dict[str, list[str]] = {}
         self._by_likeness: dict[str, list[str]] = {}
         for place in self._paths:
-            self._by_name.setdefault(last_of(place), []).append(place)
+            self._by_name.setdefault(nfc(last_of(place)), []).append(place)
             self._by_likeness.setdefault(_alike(last_of(place)), []).append(place)
 
     def __contains__(self, place: str) -> bool:
@@ -56,7 +58,9 @@ class ImageFiles:
                 place = f"{base}/{relative}" if base else relative
                 if place in self._paths:
                     return place
-        same = self._by_name.get(last_of(tail), [])
+                if (other := self._forms.get(nfc(place))) is not None:
+                    return other
+        same = self._by_name.get(nfc(last_of(tail)), [])
         return same[0] if alone and len(same) == 1 else None
 
     def nearest(self, name: str, beside: str = "") -> str | None:

@@ -41,6 +41,7 @@ from maskwright.core.polygons import MAX_COORDINATE, Ring, box_ring, ellipse_rin
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.core.rle import MAX_SIDE, encode_box
 from maskwright.core.sample import IMAGE_SUFFIXES, Sample, silence_pillow
+from maskwright.data.formats.by_name import found_as
 from maskwright.data.formats.source import (
     AnnotationSet,
     Item,
@@ -101,6 +102,12 @@ _KINDS: Kinds = {
         _WARNING,
         "file{ has|s have} an image size that is none; the image's own counts",
         "correct imageHeight and imageWidth",
+    ),
+    "form": (
+        "annotation.renamed",
+        _INFO,
+        "path{ has|s have} another form of Unicode than {its|their} image{|s}, which {is|are} found all the same",
+        "rename image and JSON file alike before the data go to another system or tool",
     ),
     "clipped": (
         "annotation.clipped",
@@ -197,7 +204,9 @@ def _image_of(
     """Where the image is, or else would be."""
     told = PureWindowsPath(_text(data.get("imagePath") or ""))
     inside = _inside(file.parent.relative_to(root).parts, told) if told.name else None
-    if inside and os.path.isfile(stated := root.joinpath(*inside)):
+    if inside and (stated := found_as(root.joinpath(*inside))) is not None and stated.is_file():
+        if stated.name != told.name:
+            seen.setdefault("form", []).append(name)
         return confine_found(root, stated)
     folders = [image_root, file.parent] if image_root else [file.parent]
     others = [folder / told.name for folder in folders if told.name]
@@ -207,10 +216,11 @@ def _image_of(
         for suffix in sorted(IMAGE_SUFFIXES)
         for ending in (suffix, suffix.upper())
     ]
-    for path in filter(os.path.isfile, others):
-        if told.name:
-            seen.setdefault("moved", []).append(name)
-        return confine_found(root, path)
+    for path in filter(None, map(found_as, others)):
+        if path.is_file():
+            if told.name:
+                seen.setdefault("moved", []).append(name)
+            return confine_found(root, path)
     seen.setdefault("missing", []).append(name)
     return root / takeable(inside) if inside else file.with_suffix(".jpg")
 
