@@ -1,9 +1,9 @@
 """YOLO boxes and polygons: one text file an image, a region a line, coordinates as shares of the image's sides.
 
 `class cx cy width height` is a box, read as a weak region. `class x1 y1 x2 y2 x3 y3 …` is a polygon; so are the four
-corners of an oriented box. One number more is a confidence, as predictions have it: it is dropped, with a note. With
-`kpt_shape` in the YAML a line is a box with keypoints, which are dropped; without it poses look like polygons. Pixels
-count as inside when their centre is, and later lines lie on top.
+corners of an oriented box. A confidence and a track id behind them, as predictions have them, are dropped, with a note
+(see `yolo_rows`). With `kpt_shape` in the YAML a line is a box with keypoints, which are dropped; without it poses look
+like polygons. Pixels count as inside when their centre is, and later lines lie on top.
 
 Folders (`root` is any of them, and names of folders may be in capitals):
 
@@ -26,7 +26,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -57,11 +57,9 @@ from maskwright.data.formats.source import (
     notes_on,
     stem_of,
 )
+from maskwright.data.formats.yolo_rows import FAR, Row, Rows, numbers_of, row_of, rows_of, settle
 from maskwright.errors import DataError
 
-# Shares beyond it are no slips at an edge: they are pixels, or no coordinates at all.
-_FAR = 2.0
-_MAX_NUMBER = 1_000_000
 _INFO, _WARNING = Severity.INFO, Severity.WARNING
 # What reading finds: code, severity, what was seen, what to do. One note each, however often it is seen.
 _KINDS: Kinds = {
@@ -70,6 +68,36 @@ _KINDS: Kinds = {
         _INFO,
         "line{ ends|s end} with a confidence, which is dropped",
         "nothing, if you trust the predictions",
+    ),
+    "id": (
+        "annotation.dropped",
+        _INFO,
+        "line{ ends|s end} with a whole number above 1, as a track id is, which is dropped",
+        "nothing, if they come from tracking; else correct the lines",
+    ),
+    "both": (
+        "annotation.dropped",
+        _INFO,
+        "line{ ends|s end} with a confidence and a track id, which are dropped",
+        "nothing, if they come from tracking; else correct the lines",
+    ),
+    "unsure": (
+        "annotation.conflict",
+        _WARNING,
+        "line{ ends|s end} with two numbers that may be a confidence and the track id 1; they are read as a corner",
+        "if they come from tracking, remove the two numbers",
+    ),
+    "parity": (
+        "annotation.invalid",
+        _WARNING,
+        "line{ has|s have} one number more than pairs need, unlike other lines of the file; the last one is dropped",
+        "correct the lines: a coordinate may be missing",
+    ),
+    "among": (
+        "annotation.conflict",
+        _WARNING,
+        "box{ stands|es stand} among polygons and {is|are} filled, corners included",
+        "draw them as polygons, or say with `boxes` in dataset.yaml how they become masks",
     ),
     "keypoints": (
         "annotation.dropped",
@@ -210,6 +238,7 @@ def _source(
     items: dict[str, Item] = {}
     used: set[Path] = set()
     numbers: set[int] = set()
+    files: dict[str, Rows] = {}
     for split, image, text in entries:
         name = lists.name_of(root, image, split)
         again = image in used or text in used
@@ -230,10 +259,16 @@ def _source(
                 seen.setdefault("image", []).append(name)
                 continue
             item.labelled = True
-            for line in lines:
-                if (found := _mark(line, item, names, keypoints, seen)) is not None:
-                    numbers.add(found[0])
-                    item.marks.append(found[1])
+            files[name] = rows_of(lines)
+    _note_rows(files, keypoints, seen)
+    for name, file in files.items():
+        for row in file.rows:
+            if (mark := _mark(row, items[name], names, keypoints, seen)) is not None:
+                numbers.add(row.number)
+                items[name].marks.append(mark)
+        file.rows.clear()
+    if not keypoints and seen.get("polygons"):
+        seen["among"] = seen.pop("boxes", [])
     if items and len(seen.get("missing", ())) == len(items):
         raise DataError(
             f"{root}: none of the {len(items)} listed images is there, {next(iter(items))} for one; "
@@ -247,57 +282,56 @@ def _source(
     )
 
 
-def _mark(line: str, item: Item, names: dict[int, str], keypoints: int, seen: Occurrences) -> tuple[int, Mark] | None:
-    """The class number and the region of a line, or None; `seen` tells why."""
+def _note_rows(files: Mapping[str, Rows], keypoints: int, seen: Occurrences) -> None:
+    """Settles what the numbers behind the coordinates are; `seen` gets what the rows together tell."""
+    names = list(files)
+    seen["line"] = [name for name, file in files.items() for _ in range(file.wrong)]
+    if not keypoints:
+        seen["unsure"] = [names[position] for position in settle(list(files.values()))]
+        for name, file in files.items():
+            odd = [row for row in file.rows if row.extra == "confidence"]
+            if len(odd) < len(file.rows):  # predictions end all rows of a file alike
+                seen.setdefault("parity", []).extend(name for row in odd)
+                for row in odd:
+                    row.shares, row.extra = row.shares[:-1], ""
+
+
+def _mark(row: Row, item: Item, names: dict[int, str], keypoints: int, seen: Occurrences) -> Mark | None:
+    """The region of a row, or None; `seen` tells why, and what of the row is dropped."""
 
     def saw(kind: str) -> None:
         seen.setdefault(kind, []).append(item.name)
 
     assert item.size is not None
-    values = _numbers(line)
-    if values is None or values.size < 5:
-        saw("line")
-        return None
-    number, shares = int(values[0]), values[1:]
-    if keypoints and values.size == 5 + keypoints:
+    shares = row.coordinates
+    if keypoints and 0 <= len(row.shares) - 4 - keypoints <= 2:
         saw("keypoints")
-        shares = shares[:4]
-    elif values.size % 2 == 0:
-        saw("confidence")
-        shares = shares[:-1]
-    if np.abs(shares).max() > _FAR:
+        shares = row.shares[:4]
+    elif row.extra:
+        saw(row.extra)
+    if np.abs(shares).max() > FAR:
         saw("far")
         return None
-    size = np.array(item.size[::-1], np.float64)
-    if shares.size == 4:
+    height, width = item.size
+    if len(shares) == 4:
+        size = np.array((width, height), np.float64)
         middle, half = shares[:2] * size, np.maximum(shares[2:], 0) * size / 2
         ring = box_ring(*(middle - half), *(middle + half))
     else:
-        ring = shares.reshape(-1, 2) * size
+        ring = shares.reshape(-1, 2) * (width, height)
     # The product of a share is off by some 1e-8 pixels at most: corners of pixels are whole again.
-    ring = np.round(ring, 6)
-    low, high = ring.min(0), ring.max(0)
-    if (low >= high).any() or (low >= size).any() or (high <= 0).any():
+    ring = ring.round(6)
+    (left, top), (right, bottom) = ring.min(0).tolist(), ring.max(0).tolist()
+    if left >= right or top >= bottom or left >= width or top >= height or right <= 0 or bottom <= 0:
         saw("empty")
         return None
-    if (low < -0.5).any() or (high > size + 0.5).any():
+    if min(left, top) < -0.5 or right > width + 0.5 or bottom > height + 0.5:
         saw("clipped")
-    if number not in names:
+    if row.number not in names:
         saw("class")
-    return number, Mark(names.get(number, f"class_{number}"), Polygon((ring,)), weak=shares.size == 4)
-
-
-def _numbers(line: str) -> npt.NDArray[np.float64] | None:
-    """A class number and finite coordinates, or None for anything else."""
-    if "_" in line or not line.isascii():  # Python takes 1_000 for a number
-        return None
-    try:
-        values = np.array([*map(float, line.split())])
-    except ValueError:
-        return None
-    if not values.size or not np.isfinite(values).all():
-        return None
-    return values if values[0] == values[0] // 1 and 0 <= values[0] < _MAX_NUMBER else None
+    weak = len(shares) == 4
+    seen.setdefault("boxes" if weak else "polygons", []).append(item.name)
+    return Mark(names.get(row.number, f"class_{row.number}"), Polygon((ring,)), weak=weak)
 
 
 def _size(image: Path) -> tuple[int, int]:
@@ -361,12 +395,12 @@ def _kind_of(path: Path) -> str | None:
         head = head.rstrip("0123456789.e+-")  # of a number that may go on
     found = None
     for line in filter(str.strip, head.splitlines()[:50]):
-        values = _numbers(line)
-        if values is None or values.size < 5:
+        if (values := numbers_of(line)) is None:
             return found
-        if np.abs(values[1:]).max() > _FAR:
+        shares = row_of(values).coordinates
+        if np.abs(shares).max() > FAR:
             return None
-        found = "polygons" if found == "polygons" or values.size > 6 else "boxes"
+        found = "polygons" if found == "polygons" or len(shares) > 4 else "boxes"
     return found
 
 
