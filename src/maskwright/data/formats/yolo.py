@@ -23,42 +23,28 @@ https://github.com/AlexeyAB/darknet.
 from __future__ import annotations
 
 import os
-import sys
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
-import numpy.typing as npt
-import yaml
 
 from maskwright.base.storage import confine
 from maskwright.base.texts import plural
-from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
+from maskwright.core.classes import MAX_CLASSES
 from maskwright.core.findings import Severity
-from maskwright.core.polygons import Ring, box_ring, bridged, outlines, simplify
+from maskwright.core.image_files import images_below
+from maskwright.core.polygons import box_ring
 from maskwright.core.regions import Polygon
-from maskwright.core.sample import Sample, read_header
+from maskwright.core.sample import read_header
 from maskwright.data.formats import yolo_lists as lists
-from maskwright.data.formats.source import (
-    AnnotationSet,
-    Item,
-    Kinds,
-    Label,
-    Mark,
-    Mask,
-    Occurrences,
-    WriteOptions,
-    background_of,
-    image_suffix,
-    notes_on,
-    stem_of,
-)
+from maskwright.data.formats.source import AnnotationSet, Coverage, Item, Kinds, Label, Mark, Occurrences, notes_on
 from maskwright.data.formats.yolo_rows import FAR, Row, Rows, numbers_of, row_of, rows_of, settle
+from maskwright.data.formats.yolo_writer import BoxWriter, PolygonWriter
 from maskwright.errors import DataError
+
+__all__ = ["BoxWriter", "PolygonWriter", "coverage", "detect_boxes", "detect_polygons", "read"]
 
 _INFO, _WARNING = Severity.INFO, Severity.WARNING
 # What reading finds: code, severity, what was seen, what to do. One note each, however often it is seen.
@@ -202,14 +188,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     place = (
         confine(root, annotations, "the annotations") if annotations else lists.yaml_of(root) or lists.darknet_of(root)
     )
-    listing, label_root = lists.Listing(), None
-    if place is not None and place.is_dir():
-        label_root = place
-    elif place is not None and place.suffix.lower() in lists.YAML:
-        listing = lists.from_yaml(root, image_root, place, seen)
-    elif place is not None:
-        listing = lists.from_darknet(root, image_root, place, seen)
-    texts = lists.Texts(root, image_root, label_root)
+    listing, texts = _listing(root, image_root, place, seen)
     if listing.images is not None:
         entries = [(split, image, texts.of(image)) for split, image in listing.images]
     else:
@@ -226,6 +205,30 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
         names = lists.names_near(root, [text for *_, text in entries if text]) or {}
     seen["same"] = [name for name, count in Counter(names.values()).items() if count > 1]
     return _source(root, entries, names, listing.keypoints, seen)
+
+
+def coverage(root: Path, most: int = 2000) -> Coverage:
+    """How many images have a text file, of up to `most` that are spread evenly. Pictures outside the folders of images
+    count only with one, so a preview among the text files changes nothing. DataError for lists that are no text."""
+    listing, texts = _listing(root, root, lists.yaml_of(root) or lists.darknet_of(root), {})
+    images = images_below(root) if listing.images is None else [image for _, image in listing.images]
+    some = [(image, texts.of(image)) for image in images[:: -(-len(images) // most) or 1]]
+    labelled = sum(text is not None for _, text in some)
+    bare = sum(
+        text is None and (listing.images is not None or lists.in_image_folder(root, image)) for image, text in some
+    )
+    return Coverage(labelled, labelled + bare)
+
+
+def _listing(root: Path, image_root: Path, place: Path | None, seen: Occurrences) -> tuple[lists.Listing, lists.Texts]:
+    """What the file at `place` lists, and where text files are: in `place` when it is a folder."""
+    if place is not None and place.is_dir():
+        return lists.Listing(), lists.Texts(root, image_root, place)
+    listing = lists.Listing()
+    if place is not None:
+        from_file = lists.from_yaml if place.suffix.lower() in lists.YAML else lists.from_darknet
+        listing = from_file(root, image_root, place, seen)
+    return listing, lists.Texts(root, image_root, None)
 
 
 def _source(
@@ -260,7 +263,9 @@ def _source(
                 continue
             item.labelled = True
             files[name] = rows_of(lines)
-    _note_rows(files, keypoints, seen)
+    seen["line"] = [name for name, file in files.items() for _ in range(file.wrong)]
+    if not keypoints:
+        seen["unsure"], seen["parity"] = settle(files)
     for name, file in files.items():
         for row in file.rows:
             if (mark := _mark(row, items[name], names, keypoints, seen)) is not None:
@@ -280,20 +285,6 @@ def _source(
     return AnnotationSet(
         [Label(label) for label in labels.values()], list(items.values()), notes_on(_KINDS, seen, _NOT_OF_SAMPLES)
     )
-
-
-def _note_rows(files: Mapping[str, Rows], keypoints: int, seen: Occurrences) -> None:
-    """Settles what the numbers behind the coordinates are; `seen` gets what the rows together tell."""
-    names = list(files)
-    seen["line"] = [name for name, file in files.items() for _ in range(file.wrong)]
-    if not keypoints:
-        seen["unsure"] = [names[position] for position in settle(list(files.values()))]
-        for name, file in files.items():
-            odd = [row for row in file.rows if row.extra == "confidence"]
-            if len(odd) < len(file.rows):  # predictions end all rows of a file alike
-                seen.setdefault("parity", []).extend(name for row in odd)
-                for row in odd:
-                    row.shares, row.extra = row.shares[:-1], ""
 
 
 def _mark(row: Row, item: Item, names: dict[int, str], keypoints: int, seen: Occurrences) -> Mark | None:
@@ -402,86 +393,3 @@ def _kind_of(path: Path) -> str | None:
             return None
         found = "polygons" if found == "polygons" or len(shares) > 4 else "boxes"
     return found
-
-
-class _Writer(ABC):
-    """`images/{split}/x.jpg`, `labels/{split}/x.txt` and `data.yaml`. Class numbers count the classes without the
-    background from 0; pixels that do not count are a last class `ignore`, where there are any."""
-
-    def __init__(self, folder: Path, classes: ClassTree, options: WriteOptions) -> None:
-        self.folder, self.options = folder, options
-        background = background_of(classes)
-        self.names = {index: name for index, name in enumerate(classes.names) if index != background}
-        self.numbers = {index: number for number, index in enumerate([*self.names, IGNORE])}
-        self.splits: dict[str, None] = {}
-        self.unsplit: list[str] = []
-
-    @abstractmethod
-    def lines(self, index: int, region: npt.NDArray[np.bool_]) -> tuple[list[Ring], int]:
-        """For the pixels (H, W) of a class the numbers of each line in pixels, and how many outlines they lose."""
-
-    def image_path(self, sample: Sample) -> str:
-        """`images/train/x.jpg`."""
-        return f"images/{self._stem(sample)}{image_suffix(sample)}"
-
-    def _stem(self, sample: Sample) -> str:
-        return f"{sample.split}/{stem_of(sample)}" if sample.split else stem_of(sample)
-
-    def add(self, sample: Sample, mask: Mask) -> list[str]:
-        """Writes the text file; boxes lose the outlines of regions, which is said."""
-        if sample.split:
-            self.splits[sample.split] = None
-        else:
-            self.unsplit.append(self.image_path(sample))
-        lost = 0
-        path = self.folder / f"labels/{self._stem(sample)}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            raise DataError(f"{sample.name}: another sample is written to {path.name} too; rename one of them")
-        with path.open("w", encoding="ascii") as stream:
-            for index in np.unique(mask).tolist():
-                if index not in self.numbers:
-                    continue
-                if index == IGNORE:
-                    self.names.setdefault(IGNORE, "ignore")
-                found, changed = self.lines(index, mask == index)
-                lost += changed
-                for values in found:
-                    shares = (values.reshape(-1, 2) / mask.shape[::-1]).reshape(-1).tolist()
-                    # Twelve digits are 1e-8 pixels in an image of 20,000.
-                    stream.write(" ".join([str(self.numbers[index]), *(f"{share:.12g}" for share in shares)]) + "\n")
-        return [f"the outlines of {lost} regions: only boxes are written"] if lost else []
-
-    def finish(self) -> None:
-        """Writes `data.yaml`; without `path`, its own folder is the root."""
-
-        def quoted(text: str) -> str:
-            return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize)).rstrip("\n")
-
-        lines = [f"{quoted(split)}: {quoted(f'images/{split}')}" for split in self.splits]
-        if self.splits and self.unsplit:
-            (self.folder / f"{lists.UNSPLIT}.txt").write_text("\n".join(self.unsplit) + "\n", "utf-8")
-            lines.append(f"{lists.UNSPLIT}: {lists.UNSPLIT}.txt")
-        lines += [f"nc: {len(self.names)}", "names:" if self.names else "names: []"]
-        lines += [f"  {self.numbers[index]}: {quoted(name)}" for index, name in self.names.items()]
-        (self.folder / "data.yaml").write_text("\n".join(lines) + "\n", "utf-8")
-
-
-class PolygonWriter(_Writer):
-    """One polygon for each 4-connected component, its holes joined by cuts of no width: every pixel comes back."""
-
-    def lines(self, index: int, region: npt.NDArray[np.bool_]) -> tuple[list[Ring], int]:
-        """Simplified as the options say."""
-        tolerance = self.options.tolerance
-        return [bridged([simplify(ring, tolerance) for ring in rings]) for rings in outlines(region)], 0
-
-
-class BoxWriter(_Writer):
-    """One box for each 8-connected component: shapes are lost, and boxes may hide each other."""
-
-    def lines(self, index: int, region: npt.NDArray[np.bool_]) -> tuple[list[Ring], int]:
-        """Counts the components that do not fill their box."""
-        _, _, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)
-        left, top, width, height, area = stats[1:].T.astype(np.float64)
-        boxes = np.stack([left + width / 2, top + height / 2, width, height], 1)
-        return list(boxes), int(np.count_nonzero(area != width * height))

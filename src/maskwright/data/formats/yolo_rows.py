@@ -9,7 +9,7 @@ end alike. What stays open is read as a corner, and counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -99,30 +99,39 @@ def rows_of(lines: Sequence[str]) -> Rows:
     return found
 
 
-def settle(files: Sequence[Rows]) -> list[int]:
-    """Decides about the rows that are open, by all files together; the positions of the files with rows that could as
-    well be the other way round, which stay corners."""
+def settle(files: Mapping[str, Rows]) -> tuple[list[str], list[str]]:
+    """Decides what the rows together tell: of those that are open, and of those with one number more than pairs need.
+
+    Returns the names of the files of rows that could as well end with a confidence and an id and stay corners, and of
+    rows whose last number is dropped although other rows of their file have none, as predictions never do.
+    """
     told, plain = False, False
-    alone: list[tuple[int, Row]] = []
-    unsure: list[int] = []
-    for number, file in enumerate(files):
+    alone: list[tuple[str, Row]] = []
+    among: list[tuple[str, Row]] = []
+    odd: list[str] = []
+    for name, file in files.items():
         pairs = [row for row in file.rows if len(row.shares) % 2 == 0 and len(row.shares) > 4]
         open_ = [row for row in pairs if row.open]
         others = any(not row.extra and not row.open for row in pairs)
         tracked = any(row.extra == "both" for row in pairs)
         told, plain = told or tracked, plain or others
-        if len(open_) == 1 and not others:  # two of one id in a file are no ids
-            alone.append((number, open_[0]))
+        if len(open_) == 1:  # two of one id in a file are no ids
+            (among if others else alone).append((name, open_[0]))
             if tracked:
                 open_[0].extra = "both"
-    apart = [_stands_apart(row.shares) for _, row in alone]
-    if not plain and (told or (len(alone) >= _FILES and all(apart))):
+        ends = [row for row in file.rows if row.extra in ("confidence", "id")]
+        one = any(row.extra == "id" for row in ends)
+        for row in ends:
+            if row.extra == "confidence" and len(ends) < len(file.rows):
+                odd.append(name)
+                row.shares, row.extra = row.shares[:-1], ""
+            elif one and row.shares[-1] == 1:
+                row.extra = "id"
+    if not plain and (told or (len(alone) >= _FILES and all(_stands_apart(row.shares) for _, row in alone))):
         for _, row in alone:
             row.extra = "both"
-    for (number, row), far in zip(alone, apart, strict=True):
-        if not row.extra and far:
-            unsure.append(number)
-    return unsure
+    unsure = [name for name, row in (*alone, *among) if not row.extra and _stands_apart(row.shares)]
+    return unsure, odd
 
 
 def _stands_apart(shares: Values) -> bool:
