@@ -103,7 +103,8 @@ def split(
     ] = "0.7,0.15,0.15",
     seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     group: Annotated[
-        str | None, typer.Option("--group", metavar="REGEX", help="What it catches of a name is the sample's group.")
+        str | None,
+        typer.Option("--group", metavar="REGEX", help="What it catches of a name, its split left out, is the group."),
     ] = None,
     group_file: Annotated[
         Path | None, typer.Option("--group-file", help="CSV with the columns sample and group.")

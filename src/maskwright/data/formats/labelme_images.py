@@ -1,4 +1,4 @@
-"""Where the images of LabelMe files are, which may have been moved since; the order of the places is told in `labelme`."""
+"""Where the images of LabelMe files are, which may have been moved; the order of the places is told in `labelme`."""
 
 from __future__ import annotations
 
