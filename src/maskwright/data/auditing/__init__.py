@@ -49,7 +49,9 @@ CHECKS: dict[str, Check[Survey]] = {
     "mask.rotated": Check(WARNING, "a mask has an EXIF orientation, which is not applied", masks.mask_rotated),
     "mask.hidden": Check(WARNING, "drawn regions of one class hide those of another", masks.mask_hidden),
     "image.duplicate": Check(WARNING, "the same image occurs twice", splits.image_duplicate),
-    "split.near_leakage": Check(WARNING, "very similar images are in two splits", splits.split_near_leakage),
+    "split.near_leakage": Check(
+        WARNING, "very similar images, also mirrored or turned, are in two splits", splits.split_near_leakage
+    ),
     "image.near_duplicate": Check(WARNING, "images of a split are very similar", splits.image_near_duplicate),
     "mask.duplicate": Check(WARNING, "different images have the same mask", masks.mask_duplicate),
     "image.constant": Check(WARNING, "an image has a single colour", images.image_constant),

@@ -32,6 +32,7 @@ from maskwright.data.auditing.facts import DRAWN, ImageFacts, MaskFacts, PairFac
 from maskwright.data.auditing.near_duplicates import Alike, alike, thumbnail
 from maskwright.data.auditing.objects import NONE, measure
 from maskwright.data.auditing.statistics import SPLITS, Counts, Size, Statistics, channel_sums
+from maskwright.data.auditing.turned import turned_copies
 from maskwright.data.auditing.unfinished import Part, Unfinished
 from maskwright.errors import DataError
 
@@ -112,6 +113,19 @@ class Survey:
         records = list(first.values())
         found: Alike = alike([r.image.thumbnail for r in records if isinstance(r.image, ImageFacts)])
         return [[records[index] for index in group] for group in found.groups], found.complete
+
+    @cached_property
+    def turned(self) -> tuple[list[tuple[SurveyedSample, SurveyedSample, str]], bool]:
+        """Images that look like one in another split if that is mirrored or turned: the copy, the original, and how, in
+        words; and whether the search for them was complete."""
+        first: dict[bytes, SurveyedSample] = {}
+        for record in self.records:
+            if isinstance(record.image, ImageFacts) and not record.image.constant and record.sample.split:
+                first.setdefault(record.image.digest, record)
+        records = list(first.values())
+        thumbnails = [record.image.thumbnail for record in records if isinstance(record.image, ImageFacts)]
+        found, complete = turned_copies(thumbnails, [record.sample.split or "" for record in records])
+        return [(records[one.copy], records[one.original], one.turn.words) for one in found], complete
 
 
 def repeated(
