@@ -27,8 +27,8 @@ from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.hashes import stream_hash
 from maskwright.core.masks import Mask
-from maskwright.core.sample import Sample, header_of
-from maskwright.data.auditing.facts import DRAWN, ImageFacts, MaskFacts, PairFacts, PixelStorage, shared
+from maskwright.core.sample import Sample, dropped_channel, header_of
+from maskwright.data.auditing.facts import DRAWN, Fourth, ImageFacts, MaskFacts, PairFacts, PixelStorage, shared
 from maskwright.data.auditing.near_duplicates import Alike, alike, thumbnail
 from maskwright.data.auditing.objects import NONE, measure
 from maskwright.data.auditing.statistics import SPLITS, Counts, Size, Statistics, channel_sums
@@ -216,7 +216,7 @@ def _look_at_image(dataset: Dataset, sample: Sample, statistics: Statistics) -> 
     statistics.add(sample.split or "", size, sums, None)
     # Without spread in any channel; exact, for sums are integers.
     constant = all(size[0] * size[1] * second == first * first for first, second in sums.T.tolist())
-    return ImageFacts(file.kind, file.hash, size, _digest(rgb, sums), thumbnail(rgb), constant)
+    return ImageFacts(file.kind, file.hash, size, _digest(rgb, sums), thumbnail(rgb), constant, file.fourth())
 
 
 def _look_at_mask(dataset: Dataset, sample: Sample, table: Mask) -> tuple[MaskFacts, Mask] | MaskFacts | str | None:
@@ -255,6 +255,8 @@ class _File:
 
     def __init__(self) -> None:
         self.kind, self.hash = DRAWN, b""
+        self._dropped = ""
+        self._image: Image.Image | None = None
 
     def __call__(self, image: Image.Image, stream: BinaryIO) -> None:
         stored = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
@@ -264,6 +266,18 @@ class _File:
         stream.seek(0)
         self.hash = bytes.fromhex(stream_hash(stream))
         stream.seek(position)
+        self._dropped = dropped_channel(image)
+        self._image = image if self._dropped == "alpha" else None
+
+    def fourth(self) -> Fourth:
+        """What is in the channel behind the colours, once the file is decoded. Alpha is mostly nothing or everything;
+        where half of its values lie between, it is a band that shows something, such as infrared."""
+        if self._image is None:
+            return "band" if self._dropped else "none"
+        counts = self._image.getchannel("A").histogram()
+        if counts[255] == sum(counts):
+            return "opaque"
+        return "transparent" if 2 * (counts[0] + counts[255]) >= sum(counts) else "band"
 
 
 class _Strip:
