@@ -57,13 +57,13 @@ _KINDS: Kinds = {
     ),
     "id": (
         "annotation.dropped",
-        _INFO,
+        _WARNING,
         "line{ ends|s end} with a whole number above 1, as a track id is, which is dropped",
         "nothing, if they come from tracking; else correct the lines",
     ),
     "both": (
         "annotation.dropped",
-        _INFO,
+        _WARNING,
         "line{ ends|s end} with a confidence and a track id, which are dropped",
         "nothing, if they come from tracking; else correct the lines",
     ),
