@@ -129,7 +129,7 @@ def test_preview(tmp_path, tiny_config, capsys):
 def test_text_output_and_reasons(tmp_path, capsys):
     data = make_dataset(tmp_path / "data")
     code, out, _ = run(capsys, "init", data)
-    assert code == 0 and "written:" in out and "# pixel values are class ids" in out
+    assert code == 0 and "written:" in out and "pixel values are class ids" in out
     code, out, _ = run(capsys, "plan", data, "-o", tmp_path / "run.yaml", "--weights", "none")
     assert code == 0 and "maskwright train" in out
     assert "# " in (tmp_path / "run.yaml").read_text()

@@ -181,7 +181,6 @@ class TestTable:
     @pytest.mark.parametrize(
         ("table", "what"),
         [
-            ("picture,mask\n000.png,000.png\n", r"labels\.csv:1: needs the columns image and mask"),
             ("", r"labels\.csv:1: needs the columns"),
             ("image,mask,status\n000.png,000.png,kept\n", r"labels\.csv:2: status 'kept' is not known"),
             ("image,mask,provenance\n000.png,000.png,robot\n", r"labels\.csv:2: provenance 'robot'"),

@@ -51,8 +51,13 @@ def test_init_says_what_it_wrote_and_why(tmp_path: Path) -> None:
     file, detection = result
     assert file == result.file == folder / "dataset.yaml"
     assert (result.dataset, result.reasons) == (detection.file, detection.reasons)
-    assert result.to_dict() == {"file": str(file), "dataset": detection.file.model_dump(), "reasons": detection.reasons}
-    assert result.human() == f"{file.read_text()}\nwritten: {file}"
+    document = result.to_dict()
+    assert document["file"] == str(file) and document["dataset"] == detection.file.model_dump()
+    assert (document["images"], document["pairs"], document["exact"]) == (12, 12, 1.0)
+    assert document["reasons"] == detection.reasons and sum(document["shares"].values()) == pytest.approx(1)
+    text = result.human().splitlines()
+    assert text[0].startswith(f"{folder}: img/ holds a folder for each split") and text[-1] == f"written: {file}"
+    assert any(line.startswith("  classes") and "0 background" in line for line in text)
     again = init(folder, images=FOLDERS["split_folders"][0])
     assert not again.written
     assert again.human().endswith("is already there and says the same")

@@ -236,13 +236,17 @@ def next_free(parent: Path, stem: str, suffix: str = "") -> Path:
     return parent / f"{stem}-{highest + 1:03d}{suffix}"
 
 
+_DIGITS = re.compile(r"([0-9]+)")
+
+
 def natural(path: Path) -> list[tuple[int, int, str]]:
     """A key that sorts paths by name with numbers as numbers: 999 before 1000, `seed2` before `seed10`."""
-    return [
-        (0, int(part), part) if part.isdecimal() else (1, 0, part)
-        for part in re.split(r"([0-9]+)", path.as_posix())
-        if part
-    ]
+    return natural_text(path.as_posix())
+
+
+def natural_text(text: str) -> list[tuple[int, int, str]]:
+    """`natural` of a path as text."""
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in _DIGITS.split(text) if part]
 
 
 @contextmanager

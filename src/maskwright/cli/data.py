@@ -24,15 +24,43 @@ def init(
             "to DIR (for data that must not be written to).",
         ),
     ] = None,
-    images: Annotated[str | None, typer.Option("--images", help="The folder of images inside DIR.")] = None,
-    masks: Annotated[str | None, typer.Option("--masks", help="The folder of masks inside DIR.")] = None,
+    images: Annotated[
+        str | None, typer.Option("--images", help="The folder of images inside DIR, or a word of their paths.")
+    ] = None,
+    masks: Annotated[
+        str | None, typer.Option("--masks", help="The folder of masks inside DIR, or a word of their paths.")
+    ] = None,
     format: Annotated[str | None, typer.Option("--format", help=f"What DIR is, if unclear: {READ}.")] = None,
+    inverted: Annotated[
+        Literal["stored", "shown"] | None,
+        typer.Option("--inverted", help="Which values count in masks that store white as 0."),
+    ] = None,
+    variable: Annotated[str | None, typer.Option("--variable", help="The array in .mat masks.")] = None,
+    preview: Annotated[
+        Path | None, typer.Option("--preview", help="A PNG to draw three images with their masks into.")
+    ] = None,
+    table: Annotated[
+        bool, typer.Option("--table", help="Only write DIR/labels.csv, to pair images and masks by hand.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Detect the layout or annotation format of DIR and write dataset.yaml, with the reasons."""
-    from maskwright.data.opening import init
+    from maskwright.data.opening import init, labels_table
 
-    result = init(folder, out=out, images=images, masks=masks, format=format)
+    if table:
+        file = labels_table(folder)
+        show({"file": str(file)}, as_json, lambda: f"written: {file}; fill in the masks, then run init again")
+        return
+    result = init(
+        folder,
+        out=out,
+        images=images,
+        masks=masks,
+        format=format,
+        inverted=inverted,
+        variable=variable,
+        preview=preview,
+    )
     show(result.to_dict(), as_json, result.human)
 
 

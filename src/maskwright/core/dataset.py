@@ -180,8 +180,9 @@ class Dataset(Display):
         head: list[Any] = [self.classes.to_dict(role=False), self.encoding.kind, dict(self.encoding.levels), self.exif]
         if self.encoding.ignore_colour is not None:
             head.append(self.encoding.ignore_colour)
-        if (self.encoding.others, self.encoding.inverted, self.encoding.variable) != (None, None, None):
-            head += [self.encoding.others, self.encoding.inverted, self.encoding.variable]
+        rest = [self.encoding.others, self.encoding.inverted, self.encoding.variable, self.encoding.channels]
+        if rest != [None, None, None, "rgb"]:
+            head += rest
         digest.update(dump_json(head).encode())
         for sample in self.samples:
             image = hashes.get(sample.image) or file_hash(sample.image)

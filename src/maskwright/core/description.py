@@ -40,7 +40,9 @@ class MasksSpec(strictyaml.StrictModel):
 
     folder: str | None = None
     files: list[str] = Field(default_factory=list, description="patterns, with `layout: patterns`")
-    parts: dict[str, int] = Field(default_factory=dict, description="text of {class} in a pattern -> class id")
+    parts: dict[str, int] = Field(
+        default_factory=dict, description="text of {class} in a pattern, or a pattern -> class id"
+    )
     encoding: Encoding = "index"
     levels: dict[str, int] = Field(default_factory=dict, description="grey value -> class id")
     ignore_colour: str | None = Field(
@@ -49,6 +51,7 @@ class MasksSpec(strictyaml.StrictModel):
     others: Others | None = Field(default=None, description="what becomes of pixels whose value no class has")
     inverted: Inverted | None = Field(default=None, description="which values count in files with white as 0")
     variable: str | None = Field(default=None, description="the array in .mat files")
+    channels: str = Field(default="rgb", pattern="^r?g?b?$", description="of colours, those that say the class")
 
 
 class ClassSpec(strictyaml.StrictModel):
@@ -79,6 +82,9 @@ class DatasetFile(strictyaml.StrictModel):
     )
     left_out: list[str] = Field(default_factory=list, description="patterns of files that are neither image nor mask")
     table: str | None = None
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="image, mask, split -> what the column of the table is called"
+    )
     classes: list[ClassSpec] = Field(min_length=1)
     ignore: int = Field(IGNORE_ID, ge=0, le=MAX_ID)
     background: int | None = Field(
@@ -143,7 +149,11 @@ class DatasetFile(strictyaml.StrictModel):
         others = self.masks.others
         if others == "nearest" and self.masks.encoding not in ("levels", "colour"):
             raise ConfigError("masks.others: `nearest` is for levels and colours; give refuse or ignore")
-        return MaskEncoding(self.masks.encoding, levels, ignore, others, self.masks.inverted, self.masks.variable)
+        if self.masks.channels != "rgb" and (self.masks.encoding != "colour" or not self.masks.channels):
+            raise ConfigError("masks.channels: name one or two of r, g and b, and only with `encoding: colour`")
+        return MaskEncoding(
+            self.masks.encoding, levels, ignore, others, self.masks.inverted, self.masks.variable, self.masks.channels
+        )
 
 
 def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> str:
@@ -182,16 +192,19 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
         lines.append("  levels: {" + ", ".join(f"{grey}: {id_}" for grey, id_ in file.masks.levels.items()) + "}")
     if file.masks.ignore_colour:
         lines.append(f"  ignore_colour: {_quoted(file.masks.ignore_colour)}")
-    for key in ("others", "inverted", "variable"):
-        if value := getattr(file.masks, key):
+    for key in ("others", "inverted", "variable", "channels"):
+        if (value := getattr(file.masks, key)) not in (None, "rgb"):
             lines.append(f"  {key}: {_quoted(value) if key == 'variable' else value}{notes.get(key, '')}")
     for key in ("splits", "lists"):
         if found := getattr(file, key):
-            pairs = ", ".join(f"{_quoted(split)}: {_quoted(text)}" for split, text in found.items())
+            pairs = ", ".join(f"{_key(split)}: {_quoted(text)}" for split, text in found.items())
             lines.append(f"{key}: {{{pairs}}}{notes.get(key, '')}")
     lines += _listed("left_out", file.left_out, "", notes.get("left_out", ""))
     if file.table:
         lines.append(f"table: {_quoted(file.table)}")
+    if file.columns:
+        pairs = ", ".join(f"{_key(role)}: {_quoted(name)}" for role, name in file.columns.items())
+        lines.append(f"columns: {{{pairs}}}")
     lines.append(f"classes:{notes.get('classes', '')}")
     lines += _class_lines(file.classes, "  ")
     lines.append(f"ignore: {file.ignore}{notes.get('ignore', '  # pixels with this value do not count')}")
@@ -205,6 +218,10 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
 
 def _listed(key: str, patterns: Sequence[str], indent: str, reason: str = "") -> list[str]:
     return [f"{indent}{key}:{reason}", *(f"{indent}  - {_quoted(text)}" for text in patterns)] if patterns else []
+
+
+def _key(text: str) -> str:
+    return text if re.fullmatch(r"[A-Za-z]\w*", text) else _quoted(text)
 
 
 def _quoted(text: str) -> str:

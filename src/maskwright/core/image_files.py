@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from maskwright.base.storage import natural
+from maskwright.base.storage import natural, natural_text
 from maskwright.core.mask_files import ARRAY_SUFFIXES
 from maskwright.core.sample import IMAGE_SUFFIXES, PACKED
 
@@ -22,10 +22,12 @@ def images_below(folder: Path, links: list[Path] | None = None) -> list[Path]:
     return sorted(_walk(folder, links), key=natural)
 
 
-def files_below(folder: Path, links: list[Path] | None = None) -> list[Path]:
-    """As `images_below`, with arrays (`.npy`, `.mat`), which may be masks, and with compressed images (`.gz`)."""
-    found = (Path(path) for path, name in _files(folder, links) if _may_be_mask(name) and os.path.isfile(path))
-    return sorted(found, key=natural)
+def paths_below(folder: Path, links: list[Path] | None = None) -> list[str]:
+    """As `images_below`, as paths inside `folder` with `/`, and with arrays (`.npy`, `.mat`), which may be masks, and
+    compressed images (`.gz`)."""
+    start = len(os.path.join(folder, ""))
+    found = [path[start:] for path, name in _files(folder, links) if _may_be_mask(name) and os.path.isfile(path)]
+    return sorted((path.replace(os.sep, "/") for path in found), key=natural_text)
 
 
 def images_in(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import cast, get_args
 from maskwright.base.storage import confine, is_inside
 from maskwright.core.description import FILE_NAME, MASK_ENDINGS, DatasetFile
 from maskwright.core.findings import Finding
+from maskwright.core.folder_names import SPLIT_NAMES
 from maskwright.core.image_files import images_below, is_image, listed_in
 from maskwright.core.sample import Provenance, Sample, Status
 from maskwright.errors import DataError
@@ -113,22 +114,28 @@ def refuse_same_names(samples: Sequence[Sample]) -> None:
 
 
 def from_table(file: DatasetFile, root: Path) -> Listing:
-    """`labels.csv`: columns `image`, `mask`, and optionally `split`, `status`, `provenance`; others are not read."""
+    """`labels.csv`: columns `image`, `mask`, and optionally `split`, `status`, `provenance`; others are not read. In a
+    table with other names, `columns` says which are meant."""
     path = confine(root, file.table or "labels.csv", FILE_NAME)
     try:
         rows = csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline=""), strict=True)
         columns = [*(rows.fieldnames or ())]
-        known = ("image", "mask", "split", "status", "provenance")
-        if not {"image", "mask"} <= {*columns}:
+        roles = ("image", "mask", "split", "status", "provenance")
+        known = {role: file.columns.get(role, role) for role in roles if not file.columns or role in file.columns}
+        if not {known.get("image", "image"), known.get("mask", "mask")} <= {*columns}:
             raise DataError(f"{path}:1: needs the columns image and mask; it has {sorted(columns)}")
-        if twice := [name for name in known if columns.count(name) > 1]:
+        if twice := [name for name in known.values() if columns.count(name) > 1]:
             raise DataError(f"{path}:1: has the column {twice[0]} twice; remove one")
         samples = []
         for row in rows:
             where = f"{path}:{rows.line_num}"
             if None in row:
                 raise DataError(f"{where}: has more cells than there are columns; put names that hold commas in quotes")
-            cell = {key: (row.get(key) or "").strip().replace("\\", "/") for key in known}
+            cell = dict.fromkeys(roles, "") | {
+                role: (row.get(name) or "").strip().replace("\\", "/") for role, name in known.items()
+            }
+            if file.columns:
+                cell["split"] = SPLIT_NAMES.get(cell["split"].lower(), cell["split"])
             if not Path(cell["image"]).name:
                 raise DataError(f"{where}: names no image; fill the cell or remove the row")
             status, provenance = cell["status"] or "keep", cell["provenance"] or "hand"

@@ -42,7 +42,8 @@ class MaskEncoding:
     `others` says what becomes of pixels whose value no class has: `refuse` the mask, take the `nearest` level or
     colour, or `ignore` them; the last two are counted. By default index masks are refused and the others take the
     nearest. `inverted` says which values of files with white as 0 count: the `stored` ones, or those that are `shown`.
-    `variable` is the name of the array in `.mat` files, with dots between structures.
+    `variable` is the name of the array in `.mat` files, with dots between structures. `channels` are those of a colour
+    that say the class; the others are taken as 0.
     """
 
     kind: Encoding = "index"
@@ -51,6 +52,7 @@ class MaskEncoding:
     others: Others | None = None
     inverted: Inverted | None = None
     variable: str | None = None
+    channels: str = "rgb"
 
 
 INDEX = MaskEncoding()
@@ -77,8 +79,8 @@ def read_mask(
         return _decoded(_pixels(image, path, encoding), path, encoding, classes)
 
 
-def read_parts(parts: Sequence[MaskPart], encoding: MaskEncoding, classes: ClassTree, background: int) -> MaskPixels:
-    """Reads a mask that several files make up, later ones on top; `background` is the id where none marks anything.
+def read_parts(parts: Sequence[MaskPart], encoding: MaskEncoding, classes: ClassTree) -> MaskPixels:
+    """Reads a mask that several files make up, later ones on top; where none marks anything is background.
 
     DataError where one cannot be read, or is of another size than the first.
     """
@@ -155,6 +157,19 @@ def _matlab(path: Path, variable: str | None) -> npt.NDArray[Any]:
     return np.asarray(found)
 
 
+def array_names(path: Path) -> list[str]:
+    """The names of the arrays in a `.mat` file that may be masks, with dots between structures."""
+    try:
+        from scipy.io import loadmat
+
+        found: Any = {k: v for k, v in loadmat(path, simplify_cells=True).items() if not k.startswith("__")}
+    except ImportError:
+        raise SetupError(f"{path}: .mat files are read by scipy; install it, or save the masks as PNG") from None
+    except (OSError, ValueError, EOFError, TypeError, KeyError, NotImplementedError):
+        return []
+    return sorted(name for name, value in _arrays(found, "") if value.ndim in (2, 3))
+
+
 def _arrays(found: Any, prefix: str) -> Iterable[tuple[str, npt.NDArray[Any]]]:
     for name, value in found.items():
         if isinstance(value, dict):
@@ -177,7 +192,8 @@ def _whole(pixels: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
 def _stored_as(image: Image.Image) -> list[Any]:
     """What Pillow says of how the pixels of an opened file are stored, such as `L` or `RGB;16B`; first the kind."""
     arguments: Any = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
-    return [arguments] if isinstance(arguments, str) else list(arguments or [""])
+    found = arguments if isinstance(arguments, tuple | list) else [arguments]
+    return [part if isinstance(part, str) else "" for part in found[:1]] + list(found[1:]) or [""]
 
 
 def is_inverted(image: Image.Image) -> bool:
@@ -212,7 +228,9 @@ def _pixels(image: Image.Image, path: Path, encoding: MaskEncoding) -> npt.NDArr
     if encoding.kind == "colour":
         if image.mode in ("RGBA", "LA", "PA") and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
             raise DataError(f"{path}: a mask with transparent pixels is ambiguous; save it without alpha")
-        if image.mode.startswith(("I", "F")):
+        if image.mode == "F":
+            raise DataError(f"{path}: pixels of kind F have no agreed meaning as colours; save it with 8 bits")
+        if image.mode.startswith("I"):
             raise DataError(f"{path}: grey values where class colours are expected; set `encoding: index`")
         return np.asarray(image.convert("RGB"))
     if encoding.kind == "index" and is_lossy(image):
@@ -225,10 +243,11 @@ def _pixels(image: Image.Image, path: Path, encoding: MaskEncoding) -> npt.NDArr
     if image.mode == "F":
         return _whole(np.asarray(image), path)
     if image.mode in ("1", "L") or (image.mode == "P" and encoding.kind != "levels"):
+        # Told before the pixels are decoded, which is when Pillow forgets it.
+        turned = encoding.inverted == "stored" and is_inverted(image) and image.format != "PPM"
         # A bit is 0 or 1 as an id, and black or white as a level.
         bit = image.mode == "1" and encoding.kind != "levels"
         grey = np.asarray(image.convert("L") if image.mode == "1" and not bit else image).astype(np.uint8, copy=False)
-        turned = encoding.inverted == "stored" and is_inverted(image) and image.format != "PPM"
         return (1 if bit else 255) - grey if turned else grey
     if encoding.kind == "objects":
         return _packed(np.asarray(image.convert("RGB")))
@@ -254,7 +273,8 @@ def _decoded(pixels: npt.NDArray[Any], path: Path, encoding: MaskEncoding, class
     if encoding.kind == "colour":
         if pixels.ndim != 3:
             raise DataError(f"{path}: grey values where class colours are expected; set `encoding: index`")
-        return _by_colour(pixels[..., :3], path, classes, encoding)
+        kept = np.array([channel in encoding.channels for channel in "rgb"], np.uint8)
+        return _by_colour(pixels[..., :3] * kept, path, classes, encoding)
     if pixels.ndim != 2:
         raise DataError(
             f"{path}: a colour mask where class ids are expected; set `encoding: colour` under `masks` in dataset.yaml"

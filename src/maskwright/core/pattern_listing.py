@@ -10,7 +10,7 @@ from maskwright.base.storage import confine
 from maskwright.base.texts import counted
 from maskwright.core.description import FILE_NAME, DatasetFile
 from maskwright.core.findings import Finding, Severity
-from maskwright.core.image_files import files_below
+from maskwright.core.image_files import paths_below
 from maskwright.core.listing import Listing, confine_found
 from maskwright.core.mask_files import ARRAY_SUFFIXES
 from maskwright.core.patterns import SEVERAL, Match, Pattern, loose, nfc
@@ -27,7 +27,7 @@ class Sorted:
     """Files by what their paths say: `images` and `masks` with their matches, and those that match nothing."""
 
     images: dict[str, Match] = field(default_factory=dict)
-    masks: dict[str, tuple[Pattern, Match]] = field(default_factory=dict)
+    masks: dict[str, list[tuple[Pattern, Match]]] = field(default_factory=dict)
     strange: list[str] = field(default_factory=list)
 
 
@@ -38,7 +38,7 @@ def sort_files(
     found = Sorted()
     for path in paths:
         form = nfc(path)
-        mask = next(((pattern, match) for pattern in masks if (match := pattern.match(form))), None)
+        mask = [(pattern, match) for pattern in masks if (match := pattern.match(form))]
         if mask:
             found.masks[path] = mask
         elif any(pattern.match(form) for pattern in left_out):
@@ -60,24 +60,23 @@ class Pairs:
 
 
 def pair_files(files: Sorted) -> Pairs:
-    """Gives each mask to the image whose shared slots and split are the same: exactly, or where that fits none, but for
+    """Gives each mask to the image whose shared slots and split are the same by one of its patterns:
+    exactly, or where that fits none, but for
     upper and lower case and zeros before numbers. A mask that fits two images is an orphan."""
     masks: dict[str, list[tuple[str, Pattern, Match]]] = {path: [] for path in files.images}
     orphans = []
     tables: dict[tuple[tuple[str, ...], bool, bool], dict[Key, str | None]] = {}
-    for path, (pattern, match) in files.masks.items():
-        shared = tuple(name for name in pattern.slots if name not in SEVERAL)
-        owner = None
-        for exact in (True, False):
-            place = (shared, match.split is not None, exact)
+    for path, matches in files.masks.items():
+        for exact, (pattern, match) in ((exact, match) for exact in (True, False) for match in matches):
+            place = (tuple(n for n in pattern.slots if n not in SEVERAL), match.split is not None, exact)
             if place not in tables:
                 tables[place] = _table(files.images, *place)
-            if key := _key(match, *place):
-                owner = owner or tables[place].get(key)
-        if owner is None:
-            orphans.append(path)
+            key = _key(match, *place)
+            if key and (owner := tables[place].get(key)):
+                masks[owner].append((path, pattern, match))
+                break
         else:
-            masks[owner].append((path, pattern, match))
+            orphans.append(path)
     return Pairs(masks, orphans)
 
 
@@ -117,8 +116,7 @@ def compiled(file: DatasetFile) -> tuple[list[Pattern], list[Pattern], list[Patt
 def from_patterns(file: DatasetFile, root: Path) -> Listing:
     """The samples that the patterns of `file` describe under `root`."""
     links: list[Path] = []
-    paths = [path.relative_to(root).as_posix() for path in files_below(root, links)]
-    files = sort_files(paths, *compiled(file))
+    files = sort_files(paths_below(root, links), *compiled(file))
     pairs = pair_files(files)
     notes: list[Finding] = []
     names = _names(files)
@@ -145,13 +143,15 @@ def _names(files: Sorted) -> dict[str, str]:
 def _with_masks(
     sample: Sample, masks: list[tuple[str, Pattern, Match]], file: DatasetFile, root: Path, notes: list[Finding]
 ) -> list[Sample]:
-    several = any(name in SEVERAL for _, pattern, _ in masks for name in pattern.slots)
+    several = any(
+        name in SEVERAL or pattern.text in file.masks.parts for _, pattern, _ in masks for name in ("", *pattern.slots)
+    )
     if len(masks) > 1 and not several:
         raise DataError(f"{root / masks[1][0]}: {masks[0][0]} is a mask of the same image; leave one of them out")
     if several:
         parts = []
-        for path, _, match in masks:
-            text = match.slots.get("class")
+        for path, pattern, match in masks:
+            text = match.slots.get("class", pattern.text if pattern.text in file.masks.parts else None)
             if text is not None and text not in file.masks.parts:
                 notes.append(
                     Finding(

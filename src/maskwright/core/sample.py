@@ -9,7 +9,7 @@ import gzip
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +89,10 @@ class Sample:
         """Whether it has mask files or a drawing to make a mask of."""
         return self.mask is not None or self.drawing is not None or bool(self.parts)
 
+    def image_hash(self, hashes: Mapping[Path, str]) -> str:
+        """The hash of its image among those of all files, with the page where a file holds several images."""
+        return hashes[self.image] + ("" if self.page is None else f"#{self.page}")
+
     @property
     def mask_files(self) -> tuple[Path, ...]:
         """The files that hold pixels of its mask: one, several, or none for a drawing."""
@@ -126,7 +130,7 @@ def open_image(path: Path, tell: Tell | None = None, page: int | None = None) ->
                     raise Image.DecompressionBombError
             elif page is not None or pages > 1:
                 raise DataError(
-                    f"{path}: holds {'fewer' if page is not None else 'several'} pages; save one image per file"
+                    f"{path}: holds {'fewer pages' if page is not None else 'several frames'}; save one image per file"
                 )
             if image.format == "WEBP":
                 image.info["lossless"] = _lossless_webp(stream)

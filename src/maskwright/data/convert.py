@@ -31,13 +31,14 @@ from maskwright.core.classes import BACKGROUND_NAMES, BY_RULE, IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.description import FILE_NAME, DatasetFile, ImagesSpec, MasksSpec, render
 from maskwright.core.mask_files import INDEX, MaskPixels, is_inverted
+from maskwright.core.masks import png_bytes
 from maskwright.core.palette import to_hex
 from maskwright.core.regions import BoxRule
 from maskwright.core.sample import Sample, dropped_channel, header_of, open_image
 from maskwright.data.certificate import NO_MASK, Certificate, Reading, SampleRecord
 from maskwright.data.formats import FORMATS
 from maskwright.data.formats.archives import pack, unpacked
-from maskwright.data.formats.source import Mask, WriteOptions, background_of, describe
+from maskwright.data.formats.source import Mask, WriteOptions, background_of, describe, image_suffix
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, argument
 
@@ -268,8 +269,10 @@ class _Task:
         target = confine(place, path, sample.name)
         with disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            if sample.image.exists():
+            if sample.image.exists() and image_suffix(sample) == sample.image.suffix.lower():
                 shutil.copyfile(sample.image, target)
+            elif sample.image.exists():  # a page of several, or a compressed file
+                target.write_bytes(png_bytes(self.dataset.read_image(sample)))
             else:
                 self.dropped.setdefault(sample.name, []).append("the image file, which is missing")
 

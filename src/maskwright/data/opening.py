@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from maskwright.base import strictyaml
 from maskwright.base.display import Result
-from maskwright.base.storage import atomic_write_text
+from maskwright.base.storage import atomic_write_bytes, atomic_write_text
 from maskwright.base.texts import counted
 from maskwright.core.classes import BACKGROUND_NAMES, MAX_ID, ClassTree, free_ignore_id
 from maskwright.core.dataset import Dataset, build
@@ -17,15 +22,17 @@ from maskwright.core.description import FILE_NAME, FOLDER_LAYOUTS, ClassSpec, Da
 from maskwright.core.edits import with_edits
 from maskwright.core.findings import Severity
 from maskwright.core.listing import refuse_same_names
-from maskwright.core.mask_files import MaskEncoding
+from maskwright.core.mask_files import Inverted, MaskEncoding
+from maskwright.core.masks import overlay, png_bytes
 from maskwright.core.palette import to_hex
 from maskwright.core.regions import Drawing, Region
 from maskwright.core.sample import Sample
 from maskwright.data import layouts
 from maskwright.data.formats import FORMATS
+from maskwright.data.formats.recognised import recognised
 from maskwright.data.formats.source import IGNORE_NAMES, AnnotationSet, Item, Label, background_of, nested, note
-from maskwright.data.layouts import Detection
-from maskwright.errors import ConfigError, DataError
+from maskwright.data.layouts import TABLE, Detection
+from maskwright.errors import ConfigError, DataError, MaskwrightError
 
 
 def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
@@ -105,9 +112,57 @@ def _description(file: Path) -> DatasetFile:
     return description
 
 
-def detect(root: Path, images: str | None = None, masks: str | None = None, format: str | None = None) -> Detection:
+def detect(
+    root: Path,
+    images: str | None = None,
+    masks: str | None = None,
+    format: str | None = None,
+    inverted: Inverted | None = None,
+    variable: str | None = None,
+) -> Detection:
     """What the folder `root` is, with the reasons; see `load_dataset` and `maskwright.data.layouts.detect`."""
-    return _with_background(_detect(root, images, masks, format))
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give the folder that holds the images and masks")
+    if format is not None:
+        _require_known(format)
+        if FORMATS[format].read is not None:
+            return _with_background(_describe(root, format, "given", images))
+    elif masks is None and (named := _named_format(root, masks=True)):
+        described = _describe(root, *named, images)
+        if described.pairs:  # else only its folders are called so
+            return _with_background(described)
+    return _with_background(_folders(root, images, masks, format, inverted, variable))
+
+
+def _folders(
+    root: Path,
+    images: str | None,
+    masks: str | None,
+    format: str | None,
+    inverted: Inverted | None,
+    variable: str | None,
+) -> Detection:
+    """A folder of image and mask files, unless annotations of a format label more of its images."""
+    found: Detection | None = None
+    problem: MaskwrightError | None = None
+    try:
+        found = layouts.detect(root, images, masks, inverted, variable)
+    except (DataError, ConfigError) as error:
+        problem = error
+    asked = format is not None or masks is not None
+    if found and (asked or 2 * found.pairs >= found.images > 0):
+        return found
+    if not asked and (named := _named_format(root, masks=False)):
+        described = _describe(root, *named, images)
+        if found is None or found.pairs == 0 or described.pairs > found.pairs:
+            return described
+    if found and found.pairs:
+        return found
+    if not asked and (seen := recognised(root)):
+        raise DataError(seen)
+    if found:
+        return found
+    raise problem or AssertionError
 
 
 def _with_background(found: Detection) -> Detection:
@@ -125,31 +180,6 @@ def _with_background(found: Detection) -> Detection:
     return replace(
         found, file=found.file.model_copy(update={"background": id_}), reasons=found.reasons | {"background": why}
     )
-
-
-def _detect(root: Path, images: str | None, masks: str | None, format: str | None) -> Detection:
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; give the folder that holds the images and masks")
-    if format is not None:
-        _require_known(format)
-        if FORMATS[format].read is None:
-            return layouts.detect(root, images, masks)
-        return _describe(root, format, "given", images)
-    named = None if masks else _named_format(root, masks=True)
-    if named:
-        return _describe(root, *named, images)
-    try:
-        folders: Detection | None = layouts.detect(root, images, masks)
-        problem = None
-    except (DataError, ConfigError) as error:
-        folders, problem = None, error
-    if folders and (folders.has_masks or masks):
-        return folders
-    if named := _named_format(root, masks=False):
-        return _describe(root, *named, images)
-    if folders:
-        return folders
-    raise problem or AssertionError
 
 
 def _named_format(root: Path, masks: bool) -> tuple[str, str] | None:
@@ -185,7 +215,8 @@ def _describe(root: Path, name: str, reason: str, images: str | None) -> Detecti
             ignore_colour=to_hex(colour) if colour and encoding.kind == "colour" else None,
         ),
     )
-    return Detection(file, {"layout": reason, "classes": why})
+    labelled = sum(item.labelled or item.mask is not None for item in source.items)
+    return Detection(file, {"layout": reason, "classes": why}, images=len(source.items), pairs=labelled)
 
 
 def _is_ignored(label: Label, source: AnnotationSet) -> bool:
@@ -288,16 +319,21 @@ def _sample(item: Item, regions: list[Region], background: int, classes: ClassTr
     )
 
 
+_SHOWN = 12  # classes
+_PREVIEW = 1200  # pixels
+
+
 @dataclass(frozen=True, repr=False)
 class InitResult(Result):
     """The `dataset.yaml` that `init` wrote, or found saying the same (`written` is False then), and what was decided.
 
-    It can also be unpacked: `file, detection = init(folder)`.
+    `data` is the folder that was looked at. It can also be unpacked: `file, detection = init(folder)`.
     """
 
     file: Path
     detection: Detection
     written: bool = True
+    data: Path = Path()
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.file, self.detection))
@@ -324,12 +360,66 @@ class InitResult(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `init`."""
-        return {"file": str(self.file), "dataset": self.dataset.model_dump(), "reasons": self.reasons}
+        found = self.detection
+        return {
+            "file": str(self.file),
+            "dataset": self.dataset.model_dump(),
+            "reasons": self.reasons,
+            "images": found.images,
+            "pairs": found.pairs,
+            "exact": found.exact,
+            "shares": {str(id_): share for id_, share in found.shares.items()},
+            "left_out": list(found.left_out),
+            "unsure": list(found.unsure),
+        }
 
     def human(self) -> str:
-        """The text of the file, and where it is."""
-        said = f"written: {self.file}" if self.written else f"{self.file} is already there and says the same"
-        return f"{self.file.read_text('utf-8')}\n{said}"
+        """What was understood, in a few lines, and where it is written."""
+        if not self.written:
+            return f"{self.file} is already there and says the same"
+        return "\n".join([*self._lines(), f"written: {self.file}"])
+
+    def _lines(self) -> Iterator[str]:
+        found, file = self.detection, self.dataset
+        yield f"{self.data}: {self.reasons.get('layout', file.layout)}"
+        if file.layout in FOLDER_LAYOUTS:
+            images = file.images.files or ["this folder" if file.images.folder == "." else file.images.folder + "/"]
+            masks = file.masks.files or [file.masks.folder + "/"] if file.masks.folder else file.masks.files
+            masks = masks or ([file.table] if file.table else [])
+            rows = [("images", ", ".join(images), self.reasons.get("images", ""))]
+        else:
+            masks = []
+            rows = [("images", f"{found.images}, {found.pairs} of them labelled", "")]
+        if masks:
+            rows.append(("masks", ", ".join(masks), self.reasons.get("masks", "")))
+        elif "masks" in self.reasons:
+            rows.append(("masks", "none", self.reasons["masks"]))
+        splits = file.lists or {split: words.replace("|", " or ") for split, words in file.splits.items()}
+        if splits:
+            texts = [split if split == text else f"{split}: {text}" for split, text in splits.items()]
+            rows.append(("splits", ", ".join(texts), self.reasons.get("lists", self.reasons.get("splits", ""))))
+        if found.exact is not None:
+            exact = (
+                "every pixel has exactly the value of a class"
+                if found.exact == 1
+                else f"{found.exact:.2%} of the pixels have exactly the value of a class"
+            )
+            rows.append(("encoding", file.masks.encoding, "; ".join([self.reasons.get("encoding", ""), exact])))
+        names = file.class_tree()
+        shares = [found.shares.get(leaf.id) for leaf in names.leaves]
+        listed = ", ".join(
+            f"{leaf.id} {leaf.name}" + ("" if share is None else f" {share:.1%}")
+            for leaf, share in [*zip(names.leaves, shares, strict=True)][:_SHOWN]
+        )
+        more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        rows.append(("classes", listed + more, self.reasons.get("classes", "")))
+        width = max(len(role) for role, _, _ in rows)
+        for role, what, why in rows:
+            yield f"  {role.ljust(width)}  {what}" + (f"  ({why})" if why else "")
+        for text in found.left_out:
+            yield f"  not used: {text}"
+        for text in found.unsure:
+            yield f"  please check: {text}"
 
 
 def init(
@@ -339,13 +429,21 @@ def init(
     images: str | None = None,
     masks: str | None = None,
     format: str | None = None,
+    inverted: Inverted | None = None,
+    variable: str | None = None,
+    preview: str | Path | None = None,
 ) -> InitResult:
     """Detects what the folder `data` is and writes `dataset.yaml` there, or into the folder `out`, which then refers to
     `data` (for data that must not be written to, or that has two sets of masks). An opened Dataset stands for the
     folder of its files, `root`, which is detected anew.
 
+    `images` and `masks` are folders inside `data`, or words of the paths, where more than one set of files would do;
+    `inverted` (`stored` or `shown`) says which values count in masks with white as 0, `variable` names the array in
+    `.mat` masks. `preview` is a PNG to draw three images with their masks into.
+
     An existing `dataset.yaml` is never overwritten: ConfigError, unless
-    options are given that only repeat what it says. Then nothing is written.
+    options are given that only repeat what it says. Then nothing is written. ConfigError too where two readings are
+    possible: it names them, and the option that chooses.
     """
     folder = data.root if isinstance(data, Dataset) else Path(data)
     target = Path(out if out is not None else folder) / FILE_NAME
@@ -361,7 +459,41 @@ def init(
         ):
             return InitResult(target, Detection(description, {"layout": f"{target} says so"}), written=False)
         raise ConfigError(f"{target}: already there and never overwritten; edit it, or move it away to detect again")
-    detection = detect(folder, images, masks, format)
+    detection = detect(folder, images, masks, format, inverted, variable)
     root = "." if out is None or Path(out).resolve() == folder.resolve() else str(folder.resolve())
     atomic_write_text(target, render(detection.file, detection.reasons, root))
-    return InitResult(target, detection)
+    if preview is not None:
+        atomic_write_bytes(Path(preview), _preview(load_dataset(target.parent)))
+    return InitResult(target, detection, data=folder)
+
+
+def _preview(dataset: Dataset) -> bytes:
+    """A PNG of three images beside themselves with their masks, spread over the samples that have one."""
+    labelled = [sample for sample in dataset.samples if sample.labelled]
+    rows = []
+    for place in sorted({0, len(labelled) // 2, len(labelled) - 1}) if labelled else ():
+        try:
+            image, mask = dataset.read(labelled[place])
+        except DataError:
+            continue  # the audit names it
+        tinted = overlay(image, mask, dataset.classes.colours, background=dataset.classes.background)
+        both = np.concatenate([image, tinted], 1)
+        height = round(both.shape[0] * _PREVIEW / both.shape[1])
+        rows.append(cv2.resize(both, (_PREVIEW, max(1, height)), interpolation=cv2.INTER_AREA))
+    if not rows:
+        raise DataError(f"{dataset.root}: no mask can be drawn with its image; run `maskwright audit` to see why")
+    return png_bytes(np.concatenate(rows))
+
+
+def labels_table(data: str | Path) -> Path:
+    """Writes `labels.csv` into the folder `data`, to be filled in: a row for each image, with the mask where one
+    belongs to it by its name. ConfigError where it is already there."""
+    target = Path(data) / TABLE
+    if target.exists():
+        raise ConfigError(f"{target}: already there and never overwritten; edit it")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "mask", "split"])
+    writer.writerows(layouts.pairs_of(Path(data)))
+    atomic_write_text(target, text.getvalue())
+    return target

@@ -82,7 +82,7 @@ def test_memory_does_not_grow_with_pixels(tmp_path: Path) -> None:
 
 
 def test_no_dataset_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no folder of images found"):
+    with pytest.raises(DataError, match="no images found"):
         audit(tmp_path)
 
 

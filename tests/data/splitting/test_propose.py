@@ -159,7 +159,7 @@ def test_images_without_masks(tmp_path: Path) -> None:
 def test_a_class_that_a_split_lacks_is_noted(tmp_path: Path) -> None:
     for i in range(20):
         mask = np.zeros((16, 16), np.uint8)
-        mask[0, 0] = 1 if i != 7 else 2
+        mask[:5, :5] = 1 if i != 7 else 2
         write(tmp_path / f"images/{i:02d}.png", np.full((16, 16, 3), i, np.uint8))
         write(tmp_path / f"masks/{i:02d}.png", mask)
     proposal = run(load_dataset(tmp_path))

@@ -174,7 +174,7 @@ def name_odd(survey: Survey) -> Iterator[Observation]:
     reasons: dict[str, list[str]] = defaultdict(list)
     samples = []
     for record in survey.records:
-        paths = [path for path in (record.sample.image, record.sample.mask) if path]
+        paths = [record.sample.image, *record.sample.mask_files]
         found = {reason for path in paths for reason in _odd(path)}
         if not firsts[f"{record.sample.name}{record.sample.image.suffix}".casefold()]:
             found.add("differ only by case")

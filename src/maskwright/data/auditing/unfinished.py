@@ -106,7 +106,7 @@ def _key(dataset: Dataset) -> str:
             sample.split,
             sample.edited,
             _state(sample.image),
-            _state(sample.mask),
+            [_state(file) for file in sample.mask_files],
             sample.drawing.digest() if sample.drawing else None,
         ]
         digest.update(dump_json(depends).encode())

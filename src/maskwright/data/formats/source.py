@@ -19,7 +19,7 @@ from maskwright.core.findings import Finding, Severity
 from maskwright.core.mask_files import INDEX, MaskEncoding
 from maskwright.core.palette import Colour, colour_of, to_hex
 from maskwright.core.regions import Shape
-from maskwright.core.sample import Exif, Sample
+from maskwright.core.sample import IMAGE_SUFFIXES, Exif, Sample
 
 Mask = npt.NDArray[np.uint8]
 
@@ -182,8 +182,9 @@ def stem_of(sample: Sample) -> str:
 
 
 def image_suffix(sample: Sample) -> str:
-    """`.jpg`, in lower case."""
-    return sample.image.suffix.lower()
+    """`.jpg`, in lower case; `.png` where the image is no file of its own that others read."""
+    suffix = sample.image.suffix.lower()
+    return suffix if suffix in IMAGE_SUFFIXES and sample.page is None else ".png"
 
 
 def present(mask: Mask, classes: ClassTree) -> Iterator[tuple[int, str]]:

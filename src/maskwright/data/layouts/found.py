@@ -1,0 +1,27 @@
+"""What detection finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from maskwright.core.description import DatasetFile
+
+TABLE = "labels.csv"
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found, and why: `reasons` maps a key of `dataset.yaml` to one sentence. `has_masks`: mask files are
+    there. `pairs` counts the images with masks and `images` all; `left_out` says what is not read and why, `unsure`
+    what was taken for something and might be something else. `exact` is the share of the mask pixels that have the very
+    value of a class, `shares` that of each class by id, as seen in a sample of the masks."""
+
+    file: DatasetFile
+    reasons: dict[str, str]
+    has_masks: bool = False
+    images: int = 0
+    pairs: int = 0
+    left_out: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+    exact: float | None = None
+    shares: dict[int, float] = field(default_factory=dict)
