@@ -17,7 +17,7 @@ from maskwright.core.classes import MAX_CLASSES
 from maskwright.core.findings import Severity
 from maskwright.core.folder_names import IMAGE_FOLDERS
 from maskwright.core.image_files import images_in
-from maskwright.core.regions import Runs, Shape
+from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.core.sample import IMAGE_SUFFIXES
 from maskwright.data.formats.coco_images import ImageFiles, known_split, path_in, tail_of
 from maskwright.data.formats.coco_values import whole
@@ -304,6 +304,7 @@ def _outside(shape: Shape, size: tuple[int, int]) -> bool:
     if isinstance(shape, Runs):
         left, top, width, height = shape.box or (0, 0, 0, 0)
         return left < 0 or top < 0 or left + width > size[1] or top + height > size[0]
+    assert isinstance(shape, Polygon)  # no export holds shapes in files of their own
     low, high = shape.rings[0].min(0), shape.rings[0].max(0)
     return bool((low < -0.01).any() or high[0] > size[1] + 0.01 or high[1] > size[0] + 0.01)
 
