@@ -157,6 +157,10 @@ def class_channels(root: Path, facts: SetFacts) -> str:
     arrays = {image: facts.merged(image) for image in facts.values}
     if not any(array.max() > 65535 for array in arrays.values()) or _smooth(facts):
         return "rgb"
+    sizes: Counter[int] = Counter()
+    for array in arrays.values():
+        found, counts = np.unique(array, return_counts=True)
+        sizes.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
     for dropped, shift in (("b", 0), ("g", 8), ("r", 16)):
         kept = {image: [array & ~np.int64(255 << shift)] for image, array in arrays.items()}
         forward: dict[int, set[int]] = defaultdict(set)
@@ -165,7 +169,10 @@ def class_channels(root: Path, facts: SetFacts) -> str:
             for x, y in _both(array, kept[image][0]):
                 forward[x].add(y)
                 back[y].add(x)
-        several = sum(len(fine) > 1 for fine in back.values())
+        # Stray colours beside that of a class are no objects of it.
+        several = sum(
+            len(fine) > 1 and max(sizes[v] for v in fine) < 0.95 * sum(sizes[v] for v in fine) for fine in back.values()
+        )
         numbers = {value >> shift & 255 for value in forward}
         if several > 1 and numbers <= set(range(max(numbers) + 1)) and len(numbers) >= 0.8 * (max(numbers) + 1):
             coarse = SetFacts(facts.set, kept)
