@@ -92,7 +92,7 @@ def test_a_file_without_permission(dataset: Path) -> None:
 
 def test_an_empty_or_missing_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"/empty: no folder of images found.*; "):
+    with pytest.raises(DataError, match=r"/empty: no images found.*; "):
         load_dataset(tmp_path / "empty")
     with pytest.raises(DataError, match=r"/missing: no such folder; "):
         load_dataset(tmp_path / "missing")

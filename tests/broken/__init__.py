@@ -1,6 +1,7 @@
 """The table of broken inputs: every kind that was tried, and what comes of it. `judge` runs a row."""
 
 from broken.archives import ARCHIVES
+from broken.exported import EXPORT_ROWS
 from broken.jsons import COCO_ROWS, LABELME_ROWS, SEMANTIC_ROWS
 from broken.listings import DESCRIPTIONS, FILES, TABLES
 from broken.pixels import IMAGES, MASKS
@@ -22,6 +23,7 @@ TABLE: tuple[Row, ...] = joined(
     YOLO_ROWS,
     LABELME_ROWS,
     SEMANTIC_ROWS,
+    EXPORT_ROWS,
     KAGGLE_ROWS,
     PANOPTIC_ROWS,
     VIDEO_ROWS,

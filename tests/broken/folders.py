@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from broken.tools import TOOLS
 from helpers import Pixels, draw_pair, encoded, make_dataset, write
 from maskwright.data.convert import CERTIFICATE, convert
 from maskwright.data.formats import FORMATS
@@ -164,6 +165,7 @@ GOOD: dict[str, Callable[[Path], None]] = {
     **{form: _converted(form) for form in FORMATS if FORMATS[form].write},
     "common_semantic": _common_semantic,
     "voc boxes": _voc_boxes,
+    **TOOLS,
     "kaggle_rle": _kaggle_rle,
     "coco_panoptic": _coco_panoptic,
     "cvat_video": _cvat_video,

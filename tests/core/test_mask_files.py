@@ -103,7 +103,7 @@ def test_gif_masks_are_read_by_their_indices(tmp_path: Path) -> None:
     path = put(tmp_path, encoded(palette_image(LABELS, colours), "GIF", optimize=False), "a.gif")
     assert (ids_of(path) == LABELS).all()
     two = encoded(Image.fromarray(LABELS), "GIF", save_all=True, append_images=[Image.fromarray(LABELS[::-1])])
-    with pytest.raises(DataError, match="holds several pages"):
+    with pytest.raises(DataError, match="holds several frames"):
         ids_of(put(tmp_path, two, "b.gif"))
 
 
@@ -121,11 +121,11 @@ def test_pages_of_a_file(tmp_path: Path) -> None:
         image, found = dataset.read(sample)
         assert (image == picture).all() and (found == mask).all() and dataset.image_size(sample) == (20, 30)
     for path in paths:
-        with pytest.raises(DataError, match="holds several pages; save one image per file"):
+        with pytest.raises(DataError, match="holds several frames; save one image per file"):
             read_header(path)
         with pytest.raises(DataError, match="holds fewer pages"):
             read_header(path, 3)
-    with pytest.raises(DataError, match="holds several pages"):
+    with pytest.raises(DataError, match="holds several frames"):
         ids_of(paths[1])
     assert (ids_of(put(tmp_path, encoded(LABELS, "PNG")), page=0) == LABELS).all()
 

@@ -77,7 +77,7 @@ class TestLayouts:
         for name in ("train/001", "val/002", "test/003"):
             write(tmp_path / f"labels_precise/{name}.png", np.eye(48, 64, dtype=np.uint8))
         with pytest.raises(
-            ConfigError, match=r"2 sets of masks.*labels_coarse.*labels_precise.*choose one with `masks`"
+            ConfigError, match=r"2 sets of masks.*labels_coarse.*labels_precise.*choose with `masks` 'labels_coarse'"
         ):
             detect(tmp_path)
         assert detect(tmp_path, masks="labels_precise").file.masks.folder == "labels_precise"

@@ -186,10 +186,10 @@ def _pixels(image: Image.Image, path: Path, encoding: MaskEncoding) -> npt.NDArr
     if image.mode == "F":
         return whole_numbers(np.asarray(image), path)
     if image.mode in ("1", "L") or (image.mode == "P" and encoding.kind != "levels"):
+        # Told before the pixels are decoded, which is when Pillow forgets it.
+        turned = encoding.inverted == "stored" and is_inverted(image) and image.format != "PPM"
         # A bit is 0 or 1 as an id, and black or white as a level.
         bit = image.mode == "1" and encoding.kind != "levels"
-        # Once its pixels are read, a file no longer tells.
-        turned = encoding.inverted == "stored" and is_inverted(image) and image.format != "PPM"
         grey = np.asarray(image.convert("L") if image.mode == "1" and not bit else image).astype(np.uint8, copy=False)
         return (1 if bit else 255) - grey if turned else grey
     if encoding.kind == "objects":

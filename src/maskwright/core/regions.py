@@ -21,6 +21,7 @@ from pydantic import Field
 from maskwright.base import strictyaml
 from maskwright.core.polygons import Ring, rasterise
 from maskwright.core.rle import decode_box, decode_counts
+from maskwright.core.spans import TOGETHER, places_inside
 
 # Pixels (h, w) bool of a part of an image, and the row and column where it begins.
 Window = tuple[npt.NDArray[np.bool_], int, int]
@@ -164,13 +165,26 @@ class Drawing:
         """
         canvas = np.full((height, width), self.fill, np.uint16)
         drawn = np.zeros((height, width), np.bool_)
+        flat, flat_drawn = canvas.reshape(-1), drawn.reshape(-1)
         hidden = 0
-        for region in sorted(self.regions, key=self._rank):
-            inside, top, left = _shrunk(region.shape, self.rule.shrink if region.weak else 0.0).window(height, width)
-            place = slice(top, top + inside.shape[0]), slice(left, left + inside.shape[1])
-            hidden += int(np.count_nonzero(inside & drawn[place] & (canvas[place] != region.id)))
-            canvas[place][inside] = region.id
-            drawn[place] |= inside
+        ordered = sorted(self.regions, key=self._rank)
+        for begin in range(0, len(ordered), TOGETHER):
+            part = ordered[begin : begin + TOGETHER]
+            shapes = [_shrunk(region.shape, self.rule.shrink if region.weak else 0.0) for region in part]
+            rings = [shape.rings if isinstance(shape, Polygon) else () for shape in shapes]
+            for region, shape, places in zip(part, shapes, places_inside(rings, height, width), strict=True):
+                if places is not None:
+                    there = flat_drawn[places]
+                    if there.any():
+                        hidden += int(np.count_nonzero(there & (flat[places] != region.id)))
+                    flat[places] = region.id
+                    flat_drawn[places] = True
+                    continue
+                inside, top, left = shape.window(height, width)
+                place = slice(top, top + inside.shape[0]), slice(left, left + inside.shape[1])
+                hidden += int(np.count_nonzero(inside & drawn[place] & (canvas[place] != region.id)))
+                canvas[place][inside] = region.id
+                drawn[place] |= inside
         return canvas, hidden
 
     def _rank(self, region: Region) -> tuple[int, int, float]:

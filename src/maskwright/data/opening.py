@@ -404,9 +404,9 @@ class InitResult(Result):
             rows.append(("splits", ", ".join(texts), self.reasons.get("lists", self.reasons.get("splits", ""))))
         if found.exact is not None:
             exact = (
-                "every pixel has the value of a class"
+                "every pixel has exactly the value of a class"
                 if found.exact == 1
-                else f"{found.exact:.2%} of the pixels do exactly"
+                else f"{found.exact:.2%} of the pixels have exactly the value of a class"
             )
             rows.append(("encoding", file.masks.encoding, "; ".join([self.reasons.get("encoding", ""), exact])))
         names = file.class_tree()
@@ -421,9 +421,9 @@ class InitResult(Result):
         for role, what, why in rows:
             yield f"  {role.ljust(width)}  {what}" + (f"  ({why})" if why else "")
         for text in found.left_out:
-            yield f"  left out: {text}"
+            yield f"  not used: {text}"
         for text in found.unsure:
-            yield f"  unsure: {text}"
+            yield f"  please check: {text}"
 
 
 def init(

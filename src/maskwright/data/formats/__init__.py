@@ -17,16 +17,23 @@ from maskwright.data.formats import (
     cvat_images,
     cvat_masks,
     cvat_video,
+    darwin,
+    datumaro,
     folders,
     hf_parquet,
+    imagescope,
     kaggle_rle,
+    label_studio,
+    labelbox,
     labelme,
     labelme_xml,
     semantic,
+    supervisely,
+    via,
     voc,
     yolo,
 )
-from maskwright.data.formats.source import AnnotationSet, WriteOptions, Writer
+from maskwright.data.formats.source import AnnotationSet, Coverage, WriteOptions, Writer
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Format:
     `detect(folder)` gives the reason why a folder is in this format, or None. `read(folder, annotations, images)`
     takes the annotation file or folder, and the folder of images, inside `folder` where the user named them.
     `masks` says that it stores masks as images, so that a folder of its kind is not taken for a plain one.
+    `coverage(folder)` looks how many of the images of a detected folder are labelled, without reading regions.
     """
 
     meaning: str
@@ -43,6 +51,7 @@ class Format:
     read: Callable[[Path, str | None, str | None], AnnotationSet] | None = None
     detect: Callable[[Path], str | None] | None = None
     masks: bool = False
+    coverage: Callable[[Path], Coverage] | None = None
 
 
 FORMATS: dict[str, Format] = {
@@ -86,6 +95,21 @@ FORMATS: dict[str, Format] = {
         cvat_images.detect,
     ),
     "labelme": Format("LabelMe: one JSON file an image", labelme.LabelMeWriter, labelme.read, labelme.detect),
+    "label_studio": Format(
+        "Label Studio's JSON, or its brush PNG files with it, read only",
+        None,
+        label_studio.read,
+        label_studio.detect,
+        masks=True,
+    ),
+    "supervisely": Format(
+        "Supervisely: meta.json, img and ann folders, read only", None, supervisely.read, supervisely.detect, masks=True
+    ),
+    "via": Format("VGG Image Annotator's JSON, read only", None, via.read, via.detect),
+    "datumaro": Format("Datumaro's JSON, read only", None, datumaro.read, datumaro.detect),
+    "darwin": Format("V7's Darwin JSON, read only", None, darwin.read, darwin.detect),
+    "labelbox": Format("Labelbox's NDJSON: polygons and boxes, read only", None, labelbox.read, labelbox.detect),
+    "imagescope": Format("Aperio ImageScope's XML, read only", None, imagescope.read, imagescope.detect),
     "kaggle_rle": Format("tables of run lengths: a CSV file, read only", None, kaggle_rle.read, kaggle_rle.detect),
     "hf_parquet": Format(
         "parquet files of Hugging Face with the pictures inside: only `convert` reads them",
@@ -93,6 +117,18 @@ FORMATS: dict[str, Format] = {
         hf_parquet.read,
         hf_parquet.detect,
     ),
-    "yolo_seg": Format("YOLO polygons: one text file an image", yolo.PolygonWriter, yolo.read, yolo.detect_polygons),
-    "yolo": Format("YOLO boxes: one text file an image; shapes are lost", yolo.BoxWriter, yolo.read, yolo.detect_boxes),
+    "yolo_seg": Format(
+        "YOLO polygons: one text file an image",
+        yolo.PolygonWriter,
+        yolo.read,
+        yolo.detect_polygons,
+        coverage=yolo.coverage,
+    ),
+    "yolo": Format(
+        "YOLO boxes: one text file an image; shapes are lost",
+        yolo.BoxWriter,
+        yolo.read,
+        yolo.detect_boxes,
+        coverage=yolo.coverage,
+    ),
 }

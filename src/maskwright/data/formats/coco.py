@@ -454,8 +454,9 @@ class _File:
         if isinstance(shape, Runs) and shape.size != size:
             self.tally("conflict", "run lengths of another size than their image", item.name)
         if isinstance(shape, Polygon):
-            right, bottom = shape.rings[0].max(0).tolist()
-            if shape.rings[0].min() < 0 or right > size[1] or bottom > size[0]:
+            ring = shape.rings[0]
+            right, bottom = ring.max(0).tolist()
+            if right > size[1] or bottom > size[0] or ring.min() < 0:
                 self.tally("clipped", "shapes", item.name)
 
 

@@ -38,6 +38,8 @@ def whole(value: Any) -> int | None:
 
 def key_of(value: Any) -> str | None:
     """An id as text: there are tools that write it as a number here and as text there."""
+    if type(value) is int:  # nearly always
+        return str(value)
     number = None if isinstance(value, str) else whole(value)
     return str(number) if number is not None else text_of(value)
 
@@ -88,7 +90,7 @@ def shape_of(part: Any) -> Shape:
     if part.size < 6:
         raise ValueError("polygons of fewer than 3 points")
     ring = part.reshape(-1, 2).astype(np.float64)
-    if not (np.abs(ring) <= MAX_COORDINATE).all():
+    if not np.abs(ring).max() <= MAX_COORDINATE:  # NaN is never smaller
         raise ValueError("polygons with coordinates that are not finite or far too large")
     return Polygon((ring,))
 

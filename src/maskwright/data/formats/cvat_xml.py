@@ -42,14 +42,17 @@ def _rotation(attributes: Mapping[str, str]) -> float:
 
 
 def _polygon(attributes: Mapping[str, str]) -> Polygon | Runs:
-    pairs = (pair.split(",") for pair in attributes["points"].strip("; ").split(";"))
+    text = attributes["points"].strip("; ")
+    pairs = text.split(";")
     try:
-        points = [(float(x), float(y)) for x, y in pairs]
+        if any(pair.count(",") != 1 for pair in pairs):
+            raise ValueError
+        points = [*map(float, text.replace(";", ",").split(","))]
     except ValueError:
         raise ValueError("points that are no pairs of numbers") from None
-    if len(points) < 3:
+    if len(pairs) < 3:
         raise ValueError("fewer than 3 points")
-    return Polygon((_near(np.array(points)),))
+    return Polygon((_near(np.array(points).reshape(-1, 2)),))
 
 
 def _box(attributes: Mapping[str, str]) -> Polygon | Runs:
@@ -89,7 +92,7 @@ SHAPES: dict[str, Callable[[Mapping[str, str]], Polygon | Runs]] = {
 
 
 def _near(ring: Ring) -> Ring:
-    if not (np.abs(ring) <= _FAR).all():
+    if not np.abs(ring).max() <= _FAR:  # NaN is never smaller
         raise ValueError("coordinates that are no numbers, or far outside")
     return ring
 
@@ -98,7 +101,8 @@ def reaches_outside(shape: Polygon | Runs, size: tuple[int, int]) -> bool:
     """Whether a part of it lies outside an image of (height, width)."""
     if isinstance(shape, Polygon):
         # Two digits are written behind the point.
-        (left, top), (right, bottom) = shape.rings[0].min(0) + 0.01, shape.rings[0].max(0) - 0.01
+        (left, top), (right, bottom) = shape.rings[0].min(0).tolist(), shape.rings[0].max(0).tolist()
+        left, top, right, bottom = left + 0.01, top + 0.01, right - 0.01, bottom - 0.01
     else:
         assert shape.box is not None
         left, top, right, bottom = *shape.box[:2], shape.box[0] + shape.box[2], shape.box[1] + shape.box[3]

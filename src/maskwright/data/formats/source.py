@@ -19,7 +19,7 @@ from maskwright.core.findings import Finding, Severity
 from maskwright.core.mask_files import INDEX, MaskEncoding
 from maskwright.core.palette import Colour, colour_of, to_hex
 from maskwright.core.regions import Shape
-from maskwright.core.sample import Exif, Sample
+from maskwright.core.sample import IMAGE_SUFFIXES, Exif, Sample
 
 Mask = npt.NDArray[np.uint8]
 
@@ -50,6 +50,14 @@ class Label:
     id: int | None = None
     colour: Colour | None = None
     parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many of the `images` that were looked at are `labelled` in a format, background included."""
+
+    labelled: int
+    images: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +185,9 @@ def stem_of(sample: Sample) -> str:
 
 
 def image_suffix(sample: Sample) -> str:
-    """`.jpg`, in lower case."""
-    return sample.image.suffix.lower()
+    """`.jpg`, in lower case; `.png` where the image is no file of its own that others read."""
+    suffix = sample.image.suffix.lower()
+    return suffix if suffix in IMAGE_SUFFIXES and sample.page is None else ".png"
 
 
 def present(mask: Mask, classes: ClassTree) -> Iterator[tuple[int, str]]:

@@ -249,9 +249,7 @@ class Texts:
         return [
             entry
             for entry in found
-            if entry[2] is not None
-            or self.image_root != self.root
-            or any(part.lower() in IMAGE_FOLDERS for part in entry[1].relative_to(self.root).parts[:-1])
+            if entry[2] is not None or self.image_root != self.root or in_image_folder(self.root, entry[1])
         ] or found
 
     def others(self, used: Iterable[Path | None]) -> list[Path]:
@@ -262,6 +260,11 @@ class Texts:
             for path in sorted((self.label_root or self.root).rglob("*.txt"))
             if path not in known and path.is_file()
         ]
+
+
+def in_image_folder(root: Path, image: Path) -> bool:
+    """Whether one of the folders around an image is called as those of images are."""
+    return any(part.lower() in IMAGE_FOLDERS for part in image.relative_to(root).parts[:-1])
 
 
 def _split_of(root: Path, image: Path) -> str | None:

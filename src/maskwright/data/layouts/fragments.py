@@ -15,7 +15,7 @@ from maskwright.errors import MaskwrightError
 
 Ids = npt.NDArray[np.int64]
 
-_READ = 8  # masks
+_READ = 4  # masks
 _SMALL = 4  # pixels of half of the fragments
 _MANY = 30  # fragments an image
 _BETWEEN = 0.6  # of its pixels lie between two other classes
@@ -48,8 +48,8 @@ def fragments(root: Path, paths: Sequence[str], file: DatasetFile) -> list[str]:
             found[1] += int(where.sum())
     names = {leaf.id: leaf.name for leaf in classes.leaves}
     return [
-        f"class {id_} ({names[id_]}) is made of {len(areas[id_])} fragments of {int(np.median(areas[id_]))} pixels in the "
-        "median, most of them between two other classes: likely what the drawers left out; if so, give the id to "
+        f"class {id_} ({names[id_]}) is made of {len(areas[id_])} fragments of {int(np.median(areas[id_]))} pixels in "
+        "the median, most of them between two other classes: likely what the drawers left out; if so, give the id to "
         "`ignore` in dataset.yaml and remove the class"
         for id_ in sorted(areas.keys() & names.keys())
         if len(areas[id_]) >= _MANY * read
