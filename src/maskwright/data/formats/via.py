@@ -25,7 +25,7 @@ from maskwright.data.formats.coco_images import ImageFiles
 from maskwright.data.formats.coco_values import text_of
 from maskwright.data.formats.contents import all_like, first_like, load
 from maskwright.data.formats.exports import UNNAMED, Entry, inside, joined, name_from, objects
-from maskwright.data.formats.shapes import box, ellipse, numbers, ring
+from maskwright.data.formats.shapes import box, ellipse, numbers, pairs_ring
 from maskwright.data.formats.source import AnnotationSet, Kinds, Label, Occurrences
 from maskwright.errors import DataError
 
@@ -190,11 +190,8 @@ def _entry(root: Path, path: Path, name: Any, regions: list[_Region], attribute:
 
 
 def _shape(kind: Any, value: Any) -> Shape:
-    if kind in ("polygon", "polyline"):
-        xs, ys = value.get("all_points_x"), value.get("all_points_y")
-        if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys):
-            raise ValueError("no list of points")
-        return Polygon((ring(list(zip(xs, ys, strict=True))),))
+    if kind == "polygon":
+        return Polygon((pairs_ring(value.get("all_points_x"), value.get("all_points_y")),))
     if kind == "rect":
         return box(*numbers(value, "x", "y", "width", "height"))
     if kind == "circle":
