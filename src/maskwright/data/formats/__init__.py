@@ -96,7 +96,7 @@ FORMATS: dict[str, Format] = {
     ),
     "labelme": Format("LabelMe: one JSON file an image", labelme.LabelMeWriter, labelme.read, labelme.detect),
     "label_studio": Format(
-        "Label Studio's JSON, or its brush PNG files with it, read only",
+        "Label Studio's JSON, with or without its brush PNG files, read only",
         None,
         label_studio.read,
         label_studio.detect,
