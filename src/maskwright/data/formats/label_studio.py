@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
+from maskwright.core.array_files import read_array
 from maskwright.core.findings import Severity
-from maskwright.core.image_files import files_below
+from maskwright.core.image_files import paths_below
 from maskwright.core.listing import confine_found
 from maskwright.core.regions import Polygon, Shape
 from maskwright.core.sample import IMAGE_SUFFIXES, open_image
@@ -126,7 +127,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     """
     seen: Occurrences = {}
     files = ImageFiles(root, images)
-    masks = [path for path in files_below(root) if _BRUSH_FILE.fullmatch(path.name)]
+    masks = [path for text in paths_below(root) if _BRUSH_FILE.fullmatch((path := root / text).name)]
     try:
         exports = all_like(root, annotations, (".json",), _is_export, "Label Studio's tasks", seen)
     except DataError:
