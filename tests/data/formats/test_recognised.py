@@ -76,12 +76,13 @@ def test_each_row_is_found_by_its_content(words: str, tmp_path: Path) -> None:
     put(tmp_path, name, content)
     line = recognised(tmp_path)
     assert line is not None and line.startswith(f"{tmp_path}: {name} is {words}") and line.isprintable()
-    assert re.search(r", which is not read; \w", line)
+    assert re.search(r", which is not read; \w|, but not quite as expected; read it with `--format \w+`, or \w", line)
 
 
 def test_every_row_has_a_file() -> None:
     assert len(FILES) == len(RECOGNISED)
     assert all(any(row.name.startswith(words) for words in FILES) for row in RECOGNISED)
+    assert all(FORMATS[row.format].read for row in RECOGNISED if row.format)
 
 
 @pytest.mark.parametrize("words", FILES)
