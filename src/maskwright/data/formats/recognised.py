@@ -18,8 +18,8 @@ from maskwright.data.formats.contents import candidates, ends_of
 @dataclass(frozen=True)
 class Recognised:
     """A format by what it is called (`name`, to stand behind "is"), the `endings` of its files in lower case, patterns
-    that must all be found in both ends of a file (none: the ending tells), and what to do (`fix`). `format` is the reader
-    that takes such files where it is named; unasked, it found something in them that it does not expect."""
+    that must all be found in both ends of a file (none: the ending tells), and what to do (`fix`). `format` is the
+    reader that takes such files where it is named; unasked, it found something in them that it does not expect."""
 
     name: str
     endings: tuple[str, ...]
