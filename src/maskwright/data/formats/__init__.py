@@ -95,13 +95,14 @@ FORMATS: dict[str, Format] = {
         cvat_images.detect,
     ),
     "labelme": Format("LabelMe: one JSON file an image", labelme.LabelMeWriter, labelme.read, labelme.detect),
-    "label_studio": Format(
-        "Label Studio's JSON, with or without its brush PNG files, read only",
+    "label_studio_brush": Format(
+        "Label Studio's brush labels, PNG or NumPy files, with the JSON of the project, read only",
         None,
         label_studio.read,
-        label_studio.detect,
+        label_studio.detect_brush,
         masks=True,
     ),
+    "label_studio": Format("Label Studio's JSON, read only", None, label_studio.read, label_studio.detect),
     "supervisely": Format(
         "Supervisely: meta.json, img and ann folders, read only", None, supervisely.read, supervisely.detect, masks=True
     ),

@@ -113,11 +113,15 @@ def _is_export(ends: bytes) -> bool:
 
 
 def detect(root: Path) -> str | None:
-    """The reason: a JSON file of tasks, or PNG files named as those of the brush export."""
-    if found := first_like(root, (".json",), _is_export):
-        return f"{found.relative_to(root).as_posix()} holds tasks of Label Studio"
+    """The reason: a JSON file of tasks."""
+    found = first_like(root, (".json",), _is_export)
+    return f"{found.relative_to(root).as_posix()} holds tasks of Label Studio" if found else None
+
+
+def detect_brush(root: Path) -> str | None:
+    """The reason: files named as those of the export of brush labels."""
     found = first_named(root, _BRUSH_FILE)
-    return f"{found.name} is named as Label Studio names brush labels" if found else None
+    return f"{found.relative_to(root).as_posix()} is named as Label Studio names brush labels" if found else None
 
 
 def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
