@@ -106,7 +106,7 @@ FORMATS: dict[str, Format] = {
     "supervisely": Format(
         "Supervisely: meta.json, img and ann folders, read only", None, supervisely.read, supervisely.detect, masks=True
     ),
-    "via": Format("VGG Image Annotator's JSON, read only", None, via.read, via.detect),
+    "via": Format("VGG Image Annotator's JSON or CSV, read only", None, via.read, via.detect),
     "datumaro": Format("Datumaro's JSON, read only", None, datumaro.read, datumaro.detect),
     "darwin": Format("V7's Darwin JSON, read only", None, darwin.read, darwin.detect),
     "labelbox": Format("Labelbox's NDJSON: polygons and boxes, read only", None, labelbox.read, labelbox.detect),

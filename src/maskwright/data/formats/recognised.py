@@ -39,7 +39,6 @@ _TABLE = (".csv", ".tsv", ".txt")
 _PNG = "save its images and masks as PNG files in two folders, with the same names"
 
 RECOGNISED: tuple[Recognised, ...] = (
-    Recognised("a table of regions of VIA", _TABLE, (b"region_shape_attributes",), "export it as JSON in VIA instead"),
     Recognised(
         "a table of Label Studio",
         _TABLE,
