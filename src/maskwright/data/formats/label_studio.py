@@ -132,15 +132,12 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     seen: Occurrences = {}
     files = ImageFiles(root, images)
     masks = [path for text in paths_below(root) if _BRUSH_FILE.fullmatch((path := root / text).name)]
-    try:
-        exports = all_like(root, annotations, (".json",), _is_export, "Label Studio's tasks", seen)
-    except DataError:
-        if not masks:
-            raise
+    exports = all_like(root, annotations, (".json",), _is_export, "Label Studio's tasks", seen, needed=not masks)
+    if not exports:
         raise DataError(
             f"{masks[0]}: is a brush label of Label Studio, and its number says a task, not an image; export the same "
             "project as JSON too, put that file beside it, and read the folder again"
-        ) from None
+        )
     tasks = [_task(path, task) for path in exports for task in _tasks(path)]
     if masks:
         _add_masks(tasks, masks, root, seen)

@@ -84,10 +84,8 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     when no file is of VIA.
     """
     seen: Occurrences = {}
-    try:
-        paths = all_like(root, annotations, (".json",), _is_via, "VIA's regions", seen)
-    except DataError:
-        paths = all_like(root, annotations, (".csv",), _is_table, "VIA's regions", seen)
+    paths = all_like(root, annotations, (".json",), _is_via, "VIA's regions", seen, needed=False)
+    paths = paths or all_like(root, annotations, (".csv",), _is_table, "VIA's regions", seen)
     files = [(path, data) for path in paths for data in [_loaded(path)] if isinstance(data, dict)]
     found = [(path, image) for path, data in files for image in _images(data)]
     attribute = _class_attribute(root, [region for _, (_, regions) in found for _, region, _ in regions])
