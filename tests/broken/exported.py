@@ -162,14 +162,14 @@ LABEL_STUDIO_ROWS = [
     ),
     Row(
         "annotation",
-        "label_studio png",
+        "label_studio_brush",
         "no JSON file that says the images",
         remove(TASKS),
         "refused",
         "its number says a task, not an image",
     ),
     *rows(
-        "label_studio png",
+        "label_studio_brush",
         "warning",
         {
             "mask that is no image": (put("masks/task-1-annotation-11-by-1-tag-class_1-1.png", "garbage"), MASK),
@@ -181,7 +181,7 @@ LABEL_STUDIO_ROWS = [
     ),
     Row(
         "annotation",
-        "label_studio png",
+        "label_studio_brush",
         "mask of an annotation that does not count",
         put_image("masks/task-1-annotation-99-by-1-tag-class_1-0.png", LABELS),
         "note",

@@ -93,7 +93,7 @@ def label_studio(folder: Path) -> None:
     put(folder, "project.json", tasks)
 
 
-def label_studio_png(folder: Path) -> None:
+def label_studio_brush(folder: Path) -> None:
     """The brush PNG export with the JSON file that names the images."""
     tasks = []
     for number, (split, name, image, mask) in enumerate(scenes(), 1):
@@ -305,7 +305,7 @@ def described(make: Callable[[Path], None]) -> Callable[[Path], None]:
 
 TOOLS: dict[str, Callable[[Path], None]] = {
     "label_studio": described(label_studio),
-    "label_studio png": described(label_studio_png),
+    "label_studio_brush": described(label_studio_brush),
     "supervisely": described(supervisely),
     "via": described(via),
     "datumaro": described(datumaro),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from data.formats.roundtrip import named
 from helpers import write
@@ -349,6 +350,18 @@ def test_brush_labels_as_png_files(tmp_path: Path) -> None:
         "street_2": ["background", "background", "Car", "background"],
     }
     assert codes(dataset) == []
+
+
+def test_brush_labels_as_arrays(tmp_path: Path) -> None:
+    wanted = load_dataset(png_export(tmp_path / "png"))
+    png_export(tmp_path / "npy")
+    for path in sorted((tmp_path / "npy/export").iterdir()):
+        np.save(path.with_suffix(".npy"), np.array(Image.open(path)))
+        path.unlink()
+    dataset = load_dataset(tmp_path / "npy")
+    assert dataset.classes.names == wanted.classes.names and len(dataset) == 2
+    for sample in dataset.samples:
+        assert np.array_equal(dataset.read_mask(sample), wanted.read_mask(wanted[sample.name]))
 
 
 def test_brush_labels_without_the_tasks_are_refused_with_what_to_do(tmp_path: Path) -> None:

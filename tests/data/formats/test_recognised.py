@@ -17,10 +17,6 @@ from maskwright.errors import DataError
 
 # The name of a file and its content, by the first words of the row that it is.
 FILES: dict[str, tuple[str, bytes | str]] = {
-    "a table of regions of VIA": (
-        "via_region_data.csv",
-        "filename,file_size,region_shape_attributes,region_attributes\n",
-    ),
     "a table of Label Studio": (
         "export.csv",
         'image,id,label,annotator\na.png,1,"[{""original_width"": 5, ""polygonlabels"": [""a""]}]",1\n',
@@ -76,12 +72,13 @@ def test_each_row_is_found_by_its_content(words: str, tmp_path: Path) -> None:
     put(tmp_path, name, content)
     line = recognised(tmp_path)
     assert line is not None and line.startswith(f"{tmp_path}: {name} is {words}") and line.isprintable()
-    assert re.search(r", which is not read; \w", line)
+    assert re.search(r", which is not read; \w|, but not quite as expected; read it with `--format \w+`, or \w", line)
 
 
 def test_every_row_has_a_file() -> None:
     assert len(FILES) == len(RECOGNISED)
     assert all(any(row.name.startswith(words) for words in FILES) for row in RECOGNISED)
+    assert all(FORMATS[row.format].read for row in RECOGNISED if row.format)
 
 
 @pytest.mark.parametrize("words", FILES)
@@ -96,9 +93,9 @@ def test_beside_images_only_annotations_count(words: str, tmp_path: Path) -> Non
 
 
 def test_it_is_said_instead_of_inventing_a_dataset(tmp_path: Path) -> None:
-    put(tmp_path, *FILES["a table of regions of VIA"])
+    put(tmp_path, *FILES["a table of Label Studio"])
     write(tmp_path / "a.png", np.zeros((5, 5, 3), np.uint8))
-    with pytest.raises(DataError, match=r"via_region_data.csv is a table of regions of VIA, which is not read; export"):
+    with pytest.raises(DataError, match=r"export.csv is a table of Label Studio, which is not read; export"):
         load_dataset(tmp_path)
 
 

@@ -121,6 +121,12 @@ def test_a_bitmap_reaches_outside(tmp_path: Path) -> None:
     assert [note.code for note in load_dataset(tmp_path).notes] == ["annotation.clipped"]
 
 
+def test_a_polygon_reaches_outside(tmp_path: Path) -> None:
+    make(tmp_path, outline([-3, 8], [2, 8], [2, 20], [-3, 20]))
+    assert lines(drawn(tmp_path) == "cat") == ["." * 14] * 8 + ["###" + "." * 11] * 2
+    assert [note.code for note in load_dataset(tmp_path).notes] == ["annotation.clipped"]
+
+
 def test_a_bitmap_that_grows_without_end_is_left_out(tmp_path: Path) -> None:
     bomb = zlib.compress(bytes(200 << 20), 9)
     data = base64.b64encode(bomb).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,12 @@ def drawn(folder: Path) -> np.ndarray:
     return named(dataset.read(dataset[0])[1], dataset.classes)
 
 
+def drawn_of(folder: Path, name: str) -> np.ndarray:
+    """Class names (H, W) of a sample."""
+    dataset = load_dataset(folder)
+    return named(dataset.read(dataset[name])[1], dataset.classes)
+
+
 FILES: dict[str, Any] = {
     "version 1": {"a.png9": image() | {"fileref": "", "base64_img_data": "", "regions": {"0": region()}}},
     "version 2": {"a.png9": image(region())},
@@ -78,6 +85,35 @@ def test_versions(case: str, tmp_path: Path) -> None:
     assert detect(tmp_path).reasons["layout"] == "any name.json holds regions as VIA does"
     options = ["dog"] if "project" in case else []
     assert load_dataset(tmp_path).classes.names == ["background", *options, "cat"]
+
+
+@pytest.mark.parametrize("first", ["filename", "#filename"])
+def test_a_table_where_there_is_no_json(first: str, tmp_path: Path) -> None:
+    make(tmp_path, FILES["version 2"], images=("a.png", "b.png"))
+    with (tmp_path / "t.csv").open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        names = [
+            "file_size",
+            "file_attributes",
+            "region_count",
+            "region_id",
+            "region_shape_attributes",
+            "region_attributes",
+        ]
+        rows.writerow([first, *names])
+        rows.writerow(["a.png", 9, "{}", 2, 0, json.dumps(SQUARE), json.dumps({"class": "dog"})])
+        rows.writerow(["a.png", 9, "{}", 2, 1, json.dumps({"name": "point", "cx": 1, "cy": 1}), '{"class":"cat"}'])
+        rows.writerow(["b.png", 9, "{}", 0, 0, "{}", "{}"])
+    assert "dog" not in drawn_of(tmp_path, "a")  # the JSON file counts
+    (tmp_path / "via_region_data.json").unlink()
+    assert np.array_equal(drawn_of(tmp_path, "a") == "dog", IN_SQUARE)
+    assert detect(tmp_path).reasons["layout"] == "t.csv holds regions as VIA does"
+    dataset = load_dataset(tmp_path)
+    assert not dataset["b"].labelled
+    assert [note.code for note in dataset.notes] == ["annotation.dropped", "annotation.dropped"]
+    (tmp_path / "t.csv").write_text(f"{first},region_shape_attributes\na.png,{{\n")
+    with pytest.raises(DataError, match="not readable as VIA's table"):
+        load_dataset(tmp_path)
 
 
 SHAPES: dict[str, tuple[dict[str, Any], np.ndarray, int]] = {

@@ -95,17 +95,18 @@ FORMATS: dict[str, Format] = {
         cvat_images.detect,
     ),
     "labelme": Format("LabelMe: one JSON file an image", labelme.LabelMeWriter, labelme.read, labelme.detect),
-    "label_studio": Format(
-        "Label Studio's JSON, or its brush PNG files with it, read only",
+    "label_studio_brush": Format(
+        "Label Studio's brush labels, PNG or NumPy files, with the JSON of the project, read only",
         None,
         label_studio.read,
-        label_studio.detect,
+        label_studio.detect_brush,
         masks=True,
     ),
+    "label_studio": Format("Label Studio's JSON, read only", None, label_studio.read, label_studio.detect),
     "supervisely": Format(
         "Supervisely: meta.json, img and ann folders, read only", None, supervisely.read, supervisely.detect, masks=True
     ),
-    "via": Format("VGG Image Annotator's JSON, read only", None, via.read, via.detect),
+    "via": Format("VGG Image Annotator's JSON or CSV, read only", None, via.read, via.detect),
     "datumaro": Format("Datumaro's JSON, read only", None, datumaro.read, datumaro.detect),
     "darwin": Format("V7's Darwin JSON, read only", None, darwin.read, darwin.detect),
     "labelbox": Format("Labelbox's NDJSON: polygons and boxes, read only", None, labelbox.read, labelbox.detect),

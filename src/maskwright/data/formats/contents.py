@@ -90,12 +90,18 @@ def ends_of(path: Path) -> bytes:
 
 
 def all_like(
-    root: Path, annotations: str | None, endings: tuple[str, ...], test: Test, what: str, seen: Occurrences
+    root: Path,
+    annotations: str | None,
+    endings: tuple[str, ...],
+    test: Test,
+    what: str,
+    seen: Occurrences,
+    needed: bool = True,
 ) -> list[Path]:
     """All files with these endings that pass `test`, below `root` or in `annotations`, which may be the one file.
 
     The others are counted: as `broken` what is empty or begins as no JSON or XML does, as `unread` what does. DataError
-    when none passes; `what` is the format in words.
+    when none passes and one is `needed`; `what` is the format in words.
     """
     place = confine(root, annotations, "the annotations") if annotations else root
     if place.is_file():
@@ -108,7 +114,7 @@ def all_like(
         else:
             kind = "unread" if ends.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"{", b"[", b"<")) else "broken"
             seen.setdefault(kind, []).append(path.relative_to(root).as_posix())
-    if not passed:
+    if needed and not passed:
         raise DataError(f"{place}: holds no file of {what}; is this the right folder?")
     return passed
 

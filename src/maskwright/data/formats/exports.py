@@ -304,7 +304,8 @@ def _outside(shape: Shape, size: tuple[int, int]) -> bool:
     if isinstance(shape, Runs):
         left, top, width, height = shape.box or (0, 0, 0, 0)
         return left < 0 or top < 0 or left + width > size[1] or top + height > size[0]
-    assert isinstance(shape, Polygon)  # no export holds shapes in files of their own
+    if not isinstance(shape, Polygon):
+        return False  # not known before it is drawn
     low, high = shape.rings[0].min(0), shape.rings[0].max(0)
     return bool((low < -0.01).any() or high[0] > size[1] + 0.01 or high[1] > size[0] + 0.01)
 

@@ -1,10 +1,9 @@
 """Aperio ImageScope: one XML file an image, of the same name, with layers (`Annotation`) of regions.
 
 Vertices are pixels of the image in full size, as continuous positions. The name of a layer is its class, or else that
-of an attribute without a value; where no layer has either, all regions are of one class. A region with
-`NegativeROA="1"` takes its pixels away from the others of its layer. Of the types, 0 is an outline, 1 a rectangle, a
-weak region, and 2 an ellipse in its box; arrows and rulers cover no pixels and are left out. Later layers lie on
-top.
+of an attribute without a value; where no layer has either, all regions are of one class. One with `NegativeROA="1"`
+takes its pixels away from the others of its layer. Of the types, 0 is an outline, 1 a rectangle, which is a weak
+region, and 2 an ellipse in its box; arrows and rulers cover no pixels and are left out. Later layers lie on top.
 """
 
 from __future__ import annotations

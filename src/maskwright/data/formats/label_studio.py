@@ -1,4 +1,4 @@
-"""Label Studio (https://labelstud.io/guide/export): JSON, JSON-MIN, and brush labels as PNG files.
+"""Label Studio (https://labelstud.io/guide/export): JSON, JSON-MIN, and brush labels as PNG or NumPy files.
 
 Coordinates are percentages of `original_width` and `original_height`; rectangles are weak regions that turn around
 their upper left corner, ellipses around their centre. A brush is stored as the packed run lengths of an RGBA picture
@@ -10,7 +10,7 @@ background. Results on a turned image are left out, since their coordinates are 
 found by the longest end of its path: of /data/upload/1/a.jpg, of what follows `?d=` in /data/local-files/, of a URL;
 also without the eight letters that Label Studio puts before the name of an uploaded file.
 
-The PNG export has a file for each brush label, task-1-annotation-11-by-1-tag-Car-0.png, whose number stands for the
+The export of brush labels has a file for each, task-1-annotation-11-by-1-tag-Car-0.png, whose number stands for the
 task: the JSON export of the same project beside it says which image that is.
 """
 
@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
+from maskwright.core.array_files import read_array
 from maskwright.core.findings import Severity
-from maskwright.core.image_files import images_below
+from maskwright.core.image_files import paths_below
 from maskwright.core.listing import confine_found
 from maskwright.core.regions import Polygon, Shape
 from maskwright.core.sample import IMAGE_SUFFIXES, open_image
@@ -42,7 +43,7 @@ from maskwright.errors import DataError
 _INFO, _WARNING = Severity.INFO, Severity.WARNING
 # What is put before the name of a file that was uploaded.
 _PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
-_PNG = re.compile(r"task-(\d+)-annotation-(\d+)-by-[^-]*-(.+)-(\d+)\.png", re.IGNORECASE)
+_BRUSH_FILE = re.compile(r"task-(\d+)-annotation-(\d+)-by-[^-]*-(.+)-(\d+)\.(?:png|npy)", re.IGNORECASE)
 _TASKS = re.compile(rb'"(annotations|completions|predictions)"\s*:\s*\[')
 _TRACES = re.compile(
     rb'"(result|original_width|was_cancelled|completed_by|file_upload|lead_time)"|/data/(upload|local-f)'
@@ -112,11 +113,15 @@ def _is_export(ends: bytes) -> bool:
 
 
 def detect(root: Path) -> str | None:
-    """The reason: a JSON file of tasks, or PNG files named as those of the brush export."""
-    if found := first_like(root, (".json",), _is_export):
-        return f"{found.relative_to(root).as_posix()} holds tasks of Label Studio"
-    found = first_named(root, _PNG)
-    return f"{found.name} is named as Label Studio names brush labels" if found else None
+    """The reason: a JSON file of tasks."""
+    found = first_like(root, (".json",), _is_export)
+    return f"{found.relative_to(root).as_posix()} holds tasks of Label Studio" if found else None
+
+
+def detect_brush(root: Path) -> str | None:
+    """The reason: files named as those of the export of brush labels."""
+    found = first_named(root, _BRUSH_FILE)
+    return f"{found.relative_to(root).as_posix()} is named as Label Studio names brush labels" if found else None
 
 
 def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
@@ -126,16 +131,13 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     """
     seen: Occurrences = {}
     files = ImageFiles(root, images)
-    masks = [path for path in images_below(root) if _PNG.fullmatch(path.name)]
-    try:
-        exports = all_like(root, annotations, (".json",), _is_export, "Label Studio's tasks", seen)
-    except DataError:
-        if not masks:
-            raise
+    masks = [path for text in paths_below(root) if _BRUSH_FILE.fullmatch((path := root / text).name)]
+    exports = all_like(root, annotations, (".json",), _is_export, "Label Studio's tasks", seen, needed=not masks)
+    if not exports:
         raise DataError(
             f"{masks[0]}: is a brush label of Label Studio, and its number says a task, not an image; export the same "
             "project as JSON too, put that file beside it, and read the folder again"
-        ) from None
+        )
     tasks = [_task(path, task) for path in exports for task in _tasks(path)]
     if masks:
         _add_masks(tasks, masks, root, seen)
@@ -143,7 +145,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
         if len(task.pictures) > 1:
             seen.setdefault("pages", []).append(f"task {task.number}")
     source = joined(files, [t.entry for t in tasks if len(t.pictures) < 2], [], seen, KINDS, *GENERAL)
-    source.items = [item for item in source.items if item.labelled or not _PNG.fullmatch(item.image.name)]
+    source.items = [item for item in source.items if item.labelled or not _BRUSH_FILE.fullmatch(item.image.name)]
     return source
 
 
@@ -296,12 +298,17 @@ def _add_masks(tasks: list[_Task], masks: list[Path], root: Path, seen: Occurren
 
 
 def _parts(path: Path) -> tuple[str, str, str, str]:
-    found = _PNG.fullmatch(path.name)
+    found = _BRUSH_FILE.fullmatch(path.name)
     assert found
     return found[1], found[2], found[3], found[4]
 
 
 def _mask(path: Path) -> Shape | None:
-    with open_image(path) as image:
-        pixels = np.asarray(image.convert("L")) != 0
+    if path.suffix.lower() == ".npy":
+        pixels = read_array(path) != 0
+    else:
+        with open_image(path) as image:
+            pixels = np.asarray(image.convert("L")) != 0
+    if pixels.ndim != 2:
+        raise DataError(f"{path}: no mask of one image")
     return bits(pixels) if pixels.any() else None

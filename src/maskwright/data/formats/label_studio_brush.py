@@ -15,7 +15,7 @@ import numpy as np
 from maskwright.core.regions import Runs
 from maskwright.data.formats.shapes import row_runs
 
-_HEAD, _WORD, _PAD = 53, 8, 8
+_HEAD, _WORD = 53, 8
 _CHANNELS, _ALPHA = 4, 3
 # Literal values that are read one by one rather than as an array.
 _FEW = 8
@@ -27,14 +27,15 @@ def decode(values: Any, height: int, width: int) -> Runs | None:
     No work or memory goes beyond the length of `values`. Raises ValueError for what is no list of bytes, ends too early
     or holds another number of pixels.
     """
-    if not isinstance(values, list) or not all(type(value) is int and 0 <= value < 256 for value in values):
-        raise ValueError("no list of bytes")
-    data = bytes(values)
-    end, padded = len(data) * 8, data + bytes(_PAD)
+    try:
+        data = bytes(values) if isinstance(values, list) else b""
+    except (TypeError, ValueError):
+        raise ValueError("no list of bytes") from None
+    end, padded = len(data) * 8, data + bytes(8)
 
     def read(position: int, size: int) -> int:
-        part = int.from_bytes(padded[position >> 3 : (position >> 3) + _PAD])
-        return part >> (_PAD * 8 - (position & 7) - size) & ((1 << size) - 1)
+        part = int.from_bytes(padded[position >> 3 : (position >> 3) + 8])
+        return part >> (64 - (position & 7) - size) & ((1 << size) - 1)
 
     total = read(0, 32)
     sizes = [read(37 + 4 * place, 4) + 1 for place in range(4)]
@@ -44,24 +45,26 @@ def decode(values: Any, height: int, width: int) -> Runs | None:
     inside: list[bool] = []
     bit, done = _HEAD, 0
     while done < total:
-        size = sizes[read(bit + 1, 2)]
-        count = read(bit + 3, size) + 1
-        repeats, start = read(bit, 1), bit + 3 + size
-        bit = start + _WORD * (1 if repeats else count)
+        # The head of a run and its first value have at most 27 bits.
+        part = int.from_bytes(padded[bit >> 3 : (bit >> 3) + 8]) << (bit & 7)
+        size = sizes[part >> 61 & 3]
+        count = (part >> (61 - size) & ((1 << size) - 1)) + 1
+        start = bit + 3 + size
+        repeats = part >> 63 & 1
+        bit = start + (_WORD if repeats else _WORD * count)
         if bit > end or done + count > total:
             raise ValueError("ends too early, or holds more pixels than the image has")
         # Of the values from i on, the first alpha is that of pixel i // 4.
         if repeats:
             lengths.append((done + count) // _CHANNELS - done // _CHANNELS)
-            inside.append(read(start, _WORD) != 0)
+            inside.append(part >> (53 - size) & 255 != 0)
         else:
             first = (_ALPHA - done) % _CHANNELS
             if count <= _FEW:
                 alphas = [read(start + _WORD * place, _WORD) != 0 for place in range(first, count, _CHANNELS)]
             else:
-                part = np.frombuffer(data[start >> 3 : (bit + 7) >> 3], np.uint8)
-                words = np.packbits(np.unpackbits(part)[start & 7 : (start & 7) + _WORD * count])
-                alphas = (words[first::_CHANNELS] != 0).tolist()
+                words = np.unpackbits(np.frombuffer(data[start >> 3 : (bit + 7) >> 3], np.uint8))
+                alphas = (np.packbits(words[start & 7 : (start & 7) + _WORD * count])[first::_CHANNELS] != 0).tolist()
             lengths += [1] * len(alphas)
             inside += alphas
         done += count

@@ -18,12 +18,14 @@ from maskwright.data.formats.contents import candidates, ends_of
 @dataclass(frozen=True)
 class Recognised:
     """A format by what it is called (`name`, to stand behind "is"), the `endings` of its files in lower case, patterns
-    that must all be found in both ends of a file (none: the ending tells), and what to do (`fix`)."""
+    that must all be found in both ends of a file (none: the ending tells), and what to do (`fix`). `format` is the
+    reader that takes such files where it is named; unasked, it found something in them that it does not expect."""
 
     name: str
     endings: tuple[str, ...]
     patterns: tuple[bytes, ...]
     fix: str
+    format: str | None = None
 
     @property
     def tells_annotations(self) -> bool:
@@ -37,7 +39,6 @@ _TABLE = (".csv", ".tsv", ".txt")
 _PNG = "save its images and masks as PNG files in two folders, with the same names"
 
 RECOGNISED: tuple[Recognised, ...] = (
-    Recognised("a table of regions of VIA", _TABLE, (b"region_shape_attributes",), "export it as JSON in VIA instead"),
     Recognised(
         "a table of Label Studio",
         _TABLE,
@@ -55,6 +56,7 @@ RECOGNISED: tuple[Recognised, ...] = (
         _TABLE,
         (b"(?i)encoded_?pixels|(^|[,;\t])(rle|segmentation)([,;\t\r\n])",),
         "decode it to a PNG mask for each image, in a folder of its own",
+        "kaggle_rle",
     ),
     Recognised(
         "a table of masks of Open Images",
@@ -68,7 +70,9 @@ RECOGNISED: tuple[Recognised, ...] = (
         (b"(?i)x_?min", b"(?i)y_?min", b"(?i)x_?max|width", b"(?i)y_?max|height"),
         "convert it to COCO or Pascal VOC, whose boxes are read",
     ),
-    Recognised("COCO panoptic", _JSON, (b'"segments_info"',), "convert it to COCO instances with panopticapi"),
+    Recognised(
+        "COCO panoptic", _JSON, (b'"segments_info"',), "convert it to COCO instances with panopticapi", "coco_panoptic"
+    ),
     Recognised(
         "a single result of Label Studio",
         _JSON,
@@ -118,7 +122,13 @@ RECOGNISED: tuple[Recognised, ...] = (
         (b'"shapes"', b'"tracks"', b'"frame"'),
         "export it as CVAT for images, COCO or a segmentation mask instead",
     ),
-    Recognised("CVAT for video", (".xml",), (b"<annotations", b"<track[ >]"), "export it as CVAT for images instead"),
+    Recognised(
+        "CVAT for video",
+        (".xml",),
+        (b"<annotations", b"<track[ >]"),
+        "export it as CVAT for images instead",
+        "cvat_video",
+    ),
     Recognised("ASAP's XML", (".xml",), (b"<ASAP_Annotations",), "export masks from ASAP as TIFF or PNG"),
     Recognised(
         "imglab's XML", (".xml",), (b"<dataset", b"<images?>", b"<box "), "convert it to Pascal VOC, or export COCO"
@@ -154,5 +164,8 @@ def recognised(root: Path) -> str | None:
         patterns = [re.compile(pattern, re.DOTALL) for pattern in row.patterns]
         for path, name, ends in files:
             if name.endswith(row.endings) and all(pattern.search(ends) for pattern in patterns):
-                return f"{root}: {path.relative_to(root).as_posix()} is {row.name}, which is not read; {row.fix}"
+                said = f"{root}: {path.relative_to(root).as_posix()} is {row.name}"
+                if row.format is None:
+                    return f"{said}, which is not read; {row.fix}"
+                return f"{said}, but not quite as expected; read it with `--format {row.format}`, or {row.fix}"
     return None

@@ -9,7 +9,7 @@ import io
 import math
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,21 +46,26 @@ def listed(value: Any, count: int) -> list[float]:
     return [number(one) for one in value]
 
 
-def ring(points: Iterable[Any]) -> Ring:
-    """(P, 2) of pairs of numbers."""
-    found = [(number(x), number(y)) for x, y in map(_pair, points)]
+def ring(points: Any) -> Ring:
+    """(P, 2) of a list of points: [x, y], with more numbers behind it perhaps, or {x, y}."""
+    if isinstance(points, list) and points and isinstance(points[0], dict):
+        points = [(point.get("x"), point.get("y")) if isinstance(point, dict) else None for point in points]
+    return _checked(points)
+
+
+def _checked(points: Any) -> Ring:
+    try:
+        found = np.asarray(points)
+    except (ValueError, OverflowError):  # of different lengths
+        raise ValueError("no list of points") from None
+    if found.ndim != 2 or found.shape[1] < 2 or found.dtype.kind not in "iuf":
+        raise ValueError("no list of points")
     if len(found) < 3:
         raise ValueError("fewer than 3 points")
-    return np.array(found)
-
-
-def _pair(point: Any) -> tuple[Any, Any]:
-    """Of [x, y], with more behind it perhaps, or of {x, y}."""
-    if isinstance(point, dict):
-        return point.get("x"), point.get("y")
-    if isinstance(point, list | tuple) and len(point) >= 2:
-        return point[0], point[1]
-    raise ValueError("no point")
+    found = found[:, :2].astype(np.float64)
+    if not (np.abs(found) <= MAX_COORDINATE).all():
+        raise ValueError("no numbers within reason")
+    return found
 
 
 def polygon(*outlines: Any) -> Polygon:
@@ -74,7 +79,14 @@ def flat_ring(values: Any) -> Ring:
     """(P, 2) of x and y in turn."""
     if not isinstance(values, list) or len(values) % 2:
         raise ValueError("no list of x and y")
-    return ring(list(zip(values[::2], values[1::2], strict=True)))
+    return _checked([*zip(values[::2], values[1::2], strict=True)])
+
+
+def pairs_ring(xs: Any, ys: Any) -> Ring:
+    """(P, 2) of a list of x and one of y."""
+    if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys):
+        raise ValueError("no list of x and one of y")
+    return _checked([*zip(xs, ys, strict=True)])
 
 
 def box(left: float, top: float, width: float, height: float, degrees: float = 0, *, corner: bool = False) -> Polygon:

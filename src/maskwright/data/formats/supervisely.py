@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from maskwright.core.findings import Severity
 from maskwright.core.listing import confine_found
 from maskwright.core.palette import Colour, from_hex
-from maskwright.core.regions import Runs, Shape
+from maskwright.core.regions import Deferred, Runs, Shape, Window
 from maskwright.data.formats.coco_images import ImageFiles
 from maskwright.data.formats.coco_values import text_of
 from maskwright.data.formats.contents import all_like, first_like, load
@@ -113,7 +114,7 @@ def _entry(root: Path, path: Path, kinds: dict[str, str]) -> Entry:
     if size is None:
         entry.meet("size")
     for one in objects(listed):
-        _add(entry, one, size, kinds)
+        _add(entry, one, kinds)
     entry.meet("shape", times=len(listed) - len(objects(listed)))
     return entry
 
@@ -126,16 +127,18 @@ def _endings(path: Path, name: str) -> Iterator[str]:
                 yield other.suffix
 
 
-def _add(entry: Entry, one: dict[str, Any], size: tuple[int, int] | None, kinds: dict[str, str]) -> None:
+def _add(entry: Entry, one: dict[str, Any], kinds: dict[str, str]) -> None:
     label = name_from(one.get("classTitle"))
     kind = text_of(one.get("geometryType")) or text_of(one.get("shape")) or kinds.get(label)
     kind = "bitmap" if one.get("bitmap") else kind if kind not in (None, "", "any") else "object"
     entry.meet("tags", times=len(objects(one.get("tags"))))
     if kind == "bitmap":
         entry.add(label, partial(_bitmap, one.get("bitmap")), "mask", errors=PNG_ERRORS)
-    elif kind == "polygon" and size is not None:
+    elif kind == "polygon":
         parts = objects(one["parts"]) if isinstance(one.get("parts"), list) else [one.get("points")]
-        entry.add(label, partial(_polygon, parts, size))
+        before = len(entry.marks)
+        entry.add(label, partial(_polygon, parts))
+        entry.meet("clipped", times=any(_reaches_out(mark.shape, entry.size) for mark in entry.marks[before:]))
     elif kind == "rectangle":
         entry.add(label, partial(_rectangle, inside(one, "points", "exterior")), weak=True)
     else:
@@ -170,34 +173,58 @@ def _rectangle(points: Any) -> Shape:
     return box(min(x0, x1), min(y0, y1), abs(x1 - x0) + 1, abs(y1 - y0) + 1)
 
 
-def _polygon(parts: list[Any], size: tuple[int, int]) -> Runs | None:
-    """As OpenCV fills it, which is how Supervisely draws."""
-    rings = [(_pixels([part["exterior"]]), _pixels(part.get("interior") or [])) for part in map(_part, parts)]
-    # OpenCV cuts lines at the edge of its canvas, which moves their pixels: no line may leave it but with the image.
-    points = np.concatenate([points for exterior, interiors in rings for points in (*exterior, *interiors)])
-    left, top = (int(side) for side in np.clip(points.min(0), 0, (size[1], size[0])))
-    right, bottom = (int(side) for side in np.clip(points.max(0) + 1, (left, top), (size[1], size[0])))
-    found = np.zeros((bottom - top, right - left), np.bool_)
-    for exterior, interiors in rings:
-        canvas = np.zeros(found.shape, np.uint8)
-        if canvas.size:
-            cv2.fillPoly(canvas, exterior, 1, offset=(-left, -top))
-        if canvas.size and interiors:
-            cv2.fillPoly(canvas, interiors, 0, offset=(-left, -top))
-        found |= canvas != 0
-    return bits(found, left, top) if found.any() else None
+# The pixels of an exterior, and of each of its interiors, (P, 2) int32.
+_Rings = tuple[npt.NDArray[np.int32], list[npt.NDArray[np.int32]]]
 
 
-def _part(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or not isinstance(value.get("exterior"), list):
-        raise ValueError("no exterior")
-    return value
+@dataclass(frozen=True, slots=True)
+class Filled(Deferred):
+    """Polygons as OpenCV fills them, which is how Supervisely draws: each its exterior without its interiors."""
+
+    parts: tuple[_Rings, ...]
+
+    def window(self, height: int, width: int) -> Window:
+        """The part of an image (H, W) that holds it."""
+        # OpenCV cuts lines at the edge of its canvas, which moves their pixels: none may leave it but with the image.
+        points = np.concatenate([ring for exterior, interiors in self.parts for ring in (exterior, *interiors)])
+        (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
+        left, top = max(0, min(left, width)), max(0, min(top, height))
+        right, bottom = max(left, min(right + 1, width)), max(top, min(bottom + 1, height))
+        found = np.zeros((bottom - top, right - left), np.bool_)
+        for exterior, interiors in self.parts if found.size else ():
+            canvas = np.zeros(found.shape, np.uint8)
+            cv2.fillPoly(canvas, [exterior], 1, offset=(-left, -top))
+            if interiors:
+                cv2.fillPoly(canvas, interiors, 0, offset=(-left, -top))
+            found |= canvas != 0
+        return found, top, left
+
+    def content(self) -> str:
+        """The points."""
+        return repr([[ring.tolist() for ring in (exterior, *interiors)] for exterior, interiors in self.parts])
 
 
-def _pixels(outlines: Any) -> list[npt.NDArray[np.int32]]:
-    if not isinstance(outlines, list) or not all(isinstance(points, list) for points in outlines):
-        raise ValueError("no list of points")
-    found = [np.rint(ring(points)) for points in outlines]
-    if any((np.abs(points) > _FAR).any() for points in found):
+def _reaches_out(shape: Shape, size: tuple[int, int] | None) -> bool:
+    if size is None or not isinstance(shape, Filled):
+        return False
+    points = np.concatenate([exterior for exterior, _ in shape.parts])
+    return bool(points.min() < 0 or (points.max(0) >= size[::-1]).any())
+
+
+def _polygon(parts: list[Any]) -> Shape:
+    checked = map(_part, parts)
+    return Filled(tuple((_pixels(exterior), list(map(_pixels, interiors))) for exterior, interiors in checked))
+
+
+def _part(value: Any) -> tuple[Any, list[Any]]:
+    interiors = inside(value, "interior") or []
+    if not isinstance(interiors, list):
+        raise ValueError("interiors that are no list")
+    return inside(value, "exterior"), interiors
+
+
+def _pixels(points: Any) -> npt.NDArray[np.int32]:
+    found = np.rint(ring(points))
+    if (np.abs(found) > _FAR).any():
         raise ValueError("far outside")
-    return [points.astype(np.int32) for points in found]
+    return found.astype(np.int32)

@@ -1,9 +1,9 @@
-"""VGG Image Annotator (https://www.robots.ox.ac.uk/~vgg/software/via): one JSON file of all images.
+"""VGG Image Annotator (https://www.robots.ox.ac.uk/~vgg/software/via): one JSON or CSV file of all images.
 
-Read are what versions 1 and 2 export (`via_region_data.json`), the projects of version 2 (`_via_img_metadata`) and of
-version 3. Points are continuous positions. Circles and ellipses are outlines, rectangles weak regions; points and lines
-cover no pixels and are left out. Later regions lie on top. Images without a region are not labelled: VIA lists every
-image that was loaded.
+Read are what versions 1 and 2 export (`via_region_data.json`, or the same as a table where there is no JSON file), the
+projects of version 2 (`_via_img_metadata`) and of version 3. Points are continuous positions. Circles and ellipses are
+outlines, rectangles weak regions; points and lines cover no pixels and are left out. Later regions lie on top. Images
+without a region are not labelled: VIA lists every image that was loaded.
 
 Regions have attributes that the user has named. The one that all regions of the project share is the class; of several
 the one called class, label, name, category or type; else the reader asks for one of these names.
@@ -11,6 +11,8 @@ the one called class, label, name, category or type; else the reader asks for on
 
 from __future__ import annotations
 
+import csv
+import json
 import math
 import re
 from collections import Counter
@@ -25,13 +27,14 @@ from maskwright.data.formats.coco_images import ImageFiles
 from maskwright.data.formats.coco_values import text_of
 from maskwright.data.formats.contents import all_like, first_like, load
 from maskwright.data.formats.exports import UNNAMED, Entry, inside, joined, name_from, objects
-from maskwright.data.formats.shapes import box, ellipse, numbers, ring
+from maskwright.data.formats.shapes import box, ellipse, numbers, pairs_ring
 from maskwright.data.formats.source import AnnotationSet, Kinds, Label, Occurrences
 from maskwright.errors import DataError
 
 # Attributes that are taken for the class where there are several, in lower case.
 CLASS_NAMES = ("class", "classes", "class_name", "label", "labels", "name", "category", "type", "object")
 _VERSION_2 = re.compile(rb'"shape_attributes"|"region_attributes"')
+_TABLE = b"region_shape_attributes"
 _PROJECT_3 = re.compile(rb'"vid_list"|"data_format_version"\s*:\s*"3')
 _LINES = ("point", "polyline", "line")
 # Of version 3, by the number that comes first.
@@ -63,9 +66,13 @@ def _is_via(ends: bytes) -> bool:
     return bool(_VERSION_2.search(ends)) or (bool(_PROJECT_3.search(ends)) and b'"fid_list"' in ends)
 
 
+def _is_table(ends: bytes) -> bool:
+    return _TABLE in ends.partition(b"\n")[0]
+
+
 def detect(root: Path) -> str | None:
-    """The reason: a JSON file with regions as VIA writes them."""
-    found = first_like(root, (".json",), _is_via)
+    """The reason: a file with regions as VIA writes them."""
+    found = first_like(root, (".json",), _is_via) or first_like(root, (".csv",), _is_table)
     return f"{found.relative_to(root).as_posix()} holds regions as VIA does" if found else None
 
 
@@ -73,12 +80,13 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     """Reads the files of VIA below `root`, or in `annotations`; images are looked up beside them, below `images`, or
     else everywhere.
 
-    DataError for files that are not JSON, for attributes that leave open which one is the class, and when no file is
-    of VIA.
+    DataError for files that are neither JSON nor a table, for attributes that leave open which one is the class, and
+    when no file is of VIA.
     """
     seen: Occurrences = {}
-    paths = all_like(root, annotations, (".json",), _is_via, "VIA's regions", seen)
-    files = [(path, data) for path in paths for data in [load(path)] if isinstance(data, dict)]
+    paths = all_like(root, annotations, (".json",), _is_via, "VIA's regions", seen, needed=False)
+    paths = paths or all_like(root, annotations, (".csv",), _is_table, "VIA's regions", seen)
+    files = [(path, data) for path in paths for data in [_loaded(path)] if isinstance(data, dict)]
     found = [(path, image) for path, data in files for image in _images(data)]
     attribute = _class_attribute(root, [region for _, (_, regions) in found for _, region, _ in regions])
     listed = [name for _, data in files for name in _options(data, attribute)]
@@ -87,6 +95,26 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     seen["extras"] = [str(key)[:40] for key, count in others.most_common() for _ in range(count)]
     labels = [Label(name) for name in dict.fromkeys(listed)]
     return joined(ImageFiles(root, images), entries, labels, seen, KINDS)
+
+
+def _loaded(path: Path) -> Any:
+    """A JSON file; or a table, whose cells hold JSON, as the JSON of the same regions."""
+    if path.suffix.lower() != ".csv":
+        return load(path)
+    data: dict[str, dict[str, Any]] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            for row in csv.DictReader(stream):
+                # Version 1 puts a # before the first name.
+                name = row.get("filename") or row.get("#filename")
+                image = data.setdefault(str(name), {"filename": name, "regions": []})
+                shape = json.loads(row.get(_TABLE.decode()) or "{}")
+                if shape:  # images without a region have a row of their own
+                    said = json.loads(row.get("region_attributes") or "{}")
+                    image["regions"].append({"shape_attributes": shape, "region_attributes": said})
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        raise DataError(f"{path}: not readable as VIA's table ({error}); export it as JSON instead") from None
+    return data
 
 
 # (shape, attributes, is of a video) of each region of an image, and the name of the image.
@@ -190,11 +218,8 @@ def _entry(root: Path, path: Path, name: Any, regions: list[_Region], attribute:
 
 
 def _shape(kind: Any, value: Any) -> Shape:
-    if kind in ("polygon", "polyline"):
-        xs, ys = value.get("all_points_x"), value.get("all_points_y")
-        if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys):
-            raise ValueError("no list of points")
-        return Polygon((ring(list(zip(xs, ys, strict=True))),))
+    if kind == "polygon":
+        return Polygon((pairs_ring(value.get("all_points_x"), value.get("all_points_y")),))
     if kind == "rect":
         return box(*numbers(value, "x", "y", "width", "height"))
     if kind == "circle":
