@@ -13,7 +13,7 @@ import numpy as np
 from maskwright.base.texts import counted, listing
 from maskwright.core.classes import MAX_CLASSES, ClassTree
 from maskwright.core.findings import Finding, Severity
-from maskwright.core.image_files import files_below, images_below
+from maskwright.core.image_files import images_below, paths_below
 from maskwright.core.listing import confine_found
 from maskwright.core.mask_files import ARRAY_SUFFIXES, INDEX, Encoding, read_mask
 from maskwright.core.palette import Colour, colour_of
@@ -118,7 +118,8 @@ def by_key(root: Path, folder: Path, arrays: bool = False) -> tuple[dict[str, Pa
     that occur twice."""
     found: dict[str, Path] = {}
     twice = []
-    files = [path for path in files_below(folder) if path.suffix.lower() == ".npy"] if arrays else images_below(folder)
+    names = [name for name in paths_below(folder) if name.lower().endswith(".npy")] if arrays else []
+    files = [folder / name for name in names] if arrays else images_below(folder)
     for path in files:
         key = path.relative_to(folder).with_suffix("").as_posix()
         if key in found:
