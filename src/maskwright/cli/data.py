@@ -10,7 +10,10 @@ import typer
 from maskwright.cli.shared import Dir, FailOn, Json, fail, show
 
 # For `--help`, which must not import the formats; a test holds the two together.
-READ = "cvat_masks, voc, common_semantic, coco, cvat_images, labelme, yolo_seg, yolo"
+READ = (
+    "cvat_masks, labelme_xml, voc, common_semantic, coco_panoptic, coco, cvat_video, cvat_images, labelme, "
+    "label_studio, supervisely, via, datumaro, darwin, labelbox, imagescope, kaggle_rle, hf_parquet, yolo_seg, yolo"
+)
 WRITTEN = "index, palette, colour, jpeg, cvat_masks, voc, coco, cvat_images, labelme, yolo_seg, yolo"
 
 

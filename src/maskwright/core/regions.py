@@ -1,6 +1,6 @@
 """Regions: labelled shapes on an image, and how they become a mask.
 
-Annotation tools store polygons, boxes, ellipses and run lengths. Here each is one of two shapes, and a
+Annotation tools store polygons, boxes, ellipses, run lengths and pictures. Here each is one of three shapes, and a
 `Drawing` holds those of one image. It is rendered when its mask is asked for, so a dataset of a million
 polygons is listed without a single pixel in memory.
 """
@@ -8,6 +8,7 @@ polygons is listed without a single pixel in memory.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,22 @@ class Runs:
         return part[:height, : max(0, width - first)], 0, min(first, width)
 
 
-Shape = Polygon | Runs
+class Deferred(ABC):
+    """A shape that only its format knows how to read: its pixels lie in another file, or need the size of the image."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def window(self, height: int, width: int) -> Window:
+        """The part of an image (H, W) that holds it. ValueError when it does not fit, DataError for what cannot be
+        read."""
+
+    @abstractmethod
+    def content(self) -> str:
+        """All that decides about its pixels, for `Drawing.digest`. DataError for what cannot be read."""
+
+
+Shape = Polygon | Runs | Deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +185,9 @@ class Drawing:
         found = hashlib.blake2b(digest_size=16)
         found.update(repr((self.fill, self.size, self.rule)).encode())
         for region in self.regions:
+            if isinstance(region.shape, Deferred):
+                found.update(repr((region.id, region.order, region.weak, region.shape.content())).encode())
+                continue
             arrays: Sequence[npt.NDArray[Any]] = (
                 region.shape.rings if isinstance(region.shape, Polygon) else (region.shape.counts,)
             )

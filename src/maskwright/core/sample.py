@@ -33,7 +33,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 # Endings of compressed files, behind the ending of what is in them.
 PACKED = ".gz"
-_DECODERS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
+# The only decoders that run, by Pillow's names.
+DECODERS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 _ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 # MPO is what phones write: a JPEG with previews behind it, which are left alone.
 _LOSSY = frozenset({"JPEG", "MPO", "WEBP"})
@@ -120,7 +121,7 @@ def open_image(path: Path, tell: Tell | None = None, page: int | None = None) ->
     try:
         silence_pillow()
         # From a path Pillow would map some TIFFs into memory without turning them as they ask.
-        with _stream(path) as stream, Image.open(stream, formats=_DECODERS) as image:
+        with _stream(path) as stream, Image.open(stream, formats=DECODERS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
@@ -150,7 +151,7 @@ def open_image(path: Path, tell: Tell | None = None, page: int | None = None) ->
             raise DataError(
                 f"{path}: a TIFF of {bands} bands, which no file of red, green and blue has; save three of them as RGB"
             ) from None
-        raise DataError(f"{path}: not a readable image ({', '.join(_DECODERS)}); save it again or remove it") from None
+        raise DataError(f"{path}: not a readable image ({', '.join(DECODERS)}); save it again or remove it") from None
     except _DECODER_ERRORS as error:
         raise DataError(f"{path}: cannot be decoded ({error}); save it again or remove it") from None
 
@@ -185,6 +186,8 @@ def _stream(path: Path) -> BinaryIO:
 
 def is_lossy(image: Image.Image) -> bool:
     """Whether the pixels of an opened file may differ from those that were saved."""
+    if image.format == "TIFF":  # which may hold a JPEG
+        return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
     return image.format in _LOSSY and not image.info.get("lossless", False)
 
 

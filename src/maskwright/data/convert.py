@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +38,7 @@ from maskwright.core.sample import Sample, dropped_channel, header_of, open_imag
 from maskwright.data.certificate import NO_MASK, Certificate, Reading, SampleRecord
 from maskwright.data.formats import FORMATS
 from maskwright.data.formats.archives import pack, unpacked
+from maskwright.data.formats.hf_parquet import pictures_unpacked
 from maskwright.data.formats.source import Mask, WriteOptions, background_of, describe, image_suffix
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, argument
@@ -59,8 +60,9 @@ def convert(
     boxes: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Certificate:
-    """Writes the dataset `source` (a folder, a zip file or a Dataset) into the new folder `out` in the format `to`,
-    or into a zip file when `out` ends in `.zip`. Of a Dataset the samples are written that it has, with its edits.
+    """Writes the dataset `source` (a folder, a zip or parquet file, or a Dataset) into the new folder `out` in the
+    format `to`, or into a zip file when `out` ends in `.zip`. Of a Dataset the samples are written that it has, with
+    its edits.
 
     `from_` names the format of `source` where it could be several. `tolerance` (pixels) simplifies polygons;
     `polygons` asks for outlines where exact masks are possible too; `quality` is that of JPEG masks; without
@@ -79,8 +81,7 @@ def convert(
     out = Path(out)
     require_absent(out)
     packed = out.suffix.lower() == ".zip"
-    with unpacked(Path(source)) if not isinstance(source, Dataset) else nullcontext(Path()) as folder:
-        dataset = source if isinstance(source, Dataset) else load_dataset(folder, from_)
+    with _opened(source, from_) as dataset:
         if boxes:
             dataset = _with_rule(dataset, boxes)
         options = WriteOptions(tolerance, polygons, quality, dataset.exif)
@@ -94,6 +95,16 @@ def convert(
                 task.describe(Path(place))
                 atomic_write_json(Path(place) / CERTIFICATE, certificate.to_dict())
     return certificate
+
+
+@contextmanager
+def _opened(source: str | Path | Dataset, from_: str | None) -> Iterator[Dataset]:
+    """The dataset of a folder; an archive, and pictures inside other files, are unpacked for so long."""
+    if isinstance(source, Dataset):
+        yield source
+        return
+    with unpacked(Path(source)) as outer, pictures_unpacked(outer) as folder:
+        yield load_dataset(folder, from_ if folder == outer else None)
 
 
 def _parent(out: Path) -> Path:

@@ -19,7 +19,7 @@ from maskwright.errors import ConfigError, DataError
 
 # Above these a small file would fill the disk: the sum of unpacked sizes, the growth of one file and of all together
 # (below some size anything may grow), and the number of files.
-_MAX_BYTES, _MAX_RATIO, MAX_FILES = 64 << 30, 200, 1_000_000
+MAX_BYTES, MAX_RATIO, MAX_FILES = 64 << 30, 200, 1_000_000
 _SMALL_FILE, SMALL_ARCHIVE = 10 << 20, 1 << 30
 _CHUNK = 1 << 20
 # Others are rare, and LZMA takes as much memory as the archive asks for.
@@ -56,12 +56,19 @@ def unpacked(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="maskwright-") as folder:
         _unpack(path, Path(folder))
-        try:
+        with standing_for(path, folder):
             yield _entered(Path(folder))
-        except DataError as error:
-            raise DataError(str(error).replace(folder, str(path))) from None
-        except ConfigError as error:
-            raise ConfigError([problem.replace(folder, str(path)) for problem in error.problems]) from None
+
+
+@contextmanager
+def standing_for(path: Path, folder: str) -> Iterator[None]:
+    """Errors about files in `folder` name `path` in its place."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(str(error).replace(folder, str(path))) from None
+    except ConfigError as error:
+        raise ConfigError([problem.replace(folder, str(path)) for problem in error.problems]) from None
 
 
 def _entered(folder: Path) -> Path:
@@ -81,7 +88,7 @@ def _unpack(path: Path, folder: Path) -> None:
             if len(entries) > MAX_FILES:
                 raise DataError(f"{path}: holds {len(entries)} files; at most {MAX_FILES} are unpacked")
             # Entries may share their compressed bytes, so the limits for each do not limit their sum.
-            left = min(_MAX_BYTES, max(SMALL_ARCHIVE, _MAX_RATIO * path.stat().st_size))
+            left = min(MAX_BYTES, max(SMALL_ARCHIVE, MAX_RATIO * path.stat().st_size))
             for entry in entries:
                 target = confine(folder, entry.filename, str(path))
                 if stat.S_ISLNK(entry.external_attr >> 16):
@@ -92,7 +99,7 @@ def _unpack(path: Path, folder: Path) -> None:
                     )
                 if not entry.is_dir():
                     # Sizes in the archive's own list may lie, so the bytes that come out are counted.
-                    limit = min(left, max(_SMALL_FILE, _MAX_RATIO * entry.compress_size))
+                    limit = min(left, max(_SMALL_FILE, MAX_RATIO * entry.compress_size))
                     left -= _unpack_one(archive, entry, target, limit, path)
     except _ERRORS as error:
         why = str(error) or "it ends too early"  # EOFError says nothing

@@ -90,6 +90,12 @@ _KINDS: Kinds = {
         "file{ has|s have} an image size that is none; the image's own counts",
         "correct imageHeight and imageWidth",
     ),
+    "form": (
+        "annotation.renamed",
+        _INFO,
+        "path{ has|s have} another form of Unicode than {its|their} image{|s}, which {is|are} found all the same",
+        "rename image and JSON file alike before the data go to another system or tool",
+    ),
     "clipped": (
         "annotation.clipped",
         _INFO,
@@ -137,7 +143,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
         name, split = _name_of(root, file)
         name = file.relative_to(root).as_posix() if name in items else name
         told = PureWindowsPath(_text(data.get("imagePath") or ""))
-        image, stated = image_of(root, file, told, image_root)
+        image, stated = image_of(root, file, told, image_root, name, seen)
         if image is None:
             lost[name] = told
             inside = inside_of(file.parent.relative_to(root).parts, told) if told.name else None

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePath, PureWindowsPath
 
 from maskwright.core.image_files import images_below
 from maskwright.core.listing import confine_found
 from maskwright.core.patterns import nfc
 from maskwright.core.sample import IMAGE_SUFFIXES
+from maskwright.data.formats.by_name import found_as
 from maskwright.data.formats.source import Item, Occurrences
 
 
-def image_of(root: Path, file: Path, told: PureWindowsPath, image_root: Path | None) -> tuple[Path | None, bool]:
+def image_of(
+    root: Path, file: Path, told: PureWindowsPath, image_root: Path | None, name: str, seen: Occurrences
+) -> tuple[Path | None, bool]:
     """The image of a JSON file where it says, or by its name or that of the JSON file in the folder of images or beside
     it; and whether that is where `imagePath` leads. LabelMe 4 wrote the JSON file itself there."""
     inside = inside_of(file.parent.relative_to(root).parts, told) if told.name else None
     is_image = PurePath(told.name).suffix.lower() in IMAGE_SUFFIXES
-    if inside and is_image and os.path.isfile(stated := root.joinpath(*inside)):
+    stated = found_as(root.joinpath(*inside)) if inside and is_image else None
+    if stated is not None and stated.is_file():
+        if stated.name != told.name:
+            seen.setdefault("form", []).append(name)
         return confine_found(root, stated), True
     folders = [image_root, file.parent] if image_root else [file.parent]
     others = [folder / told.name for folder in folders if is_image]
@@ -27,7 +32,7 @@ def image_of(root: Path, file: Path, told: PureWindowsPath, image_root: Path | N
         for suffix in sorted(IMAGE_SUFFIXES)
         for ending in (suffix, suffix.upper())
     ]
-    found = next(filter(os.path.isfile, others), None)
+    found = next((path for path in map(found_as, others) if path is not None and path.is_file()), None)
     return (confine_found(root, found) if found else None), not told.name
 
 

@@ -118,8 +118,10 @@ def by_key(root: Path, folder: Path, arrays: bool = False) -> tuple[dict[str, Pa
     that occur twice."""
     found: dict[str, Path] = {}
     twice = []
-    names = [name for name in paths_below(folder) if name.lower().endswith(".npy")] if arrays else []
-    files = [folder / name for name in names] if arrays else images_below(folder)
+    if arrays:
+        files = [folder / path for path in paths_below(folder) if path.lower().endswith(".npy")]
+    else:
+        files = images_below(folder)
     for path in files:
         key = path.relative_to(folder).with_suffix("").as_posix()
         if key in found:

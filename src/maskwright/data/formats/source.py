@@ -36,6 +36,7 @@ NOTES: dict[str, str] = {
     "annotation.conflict": "two statements about the same thing disagree",
     "annotation.duplicate": "the same image or entry stands there twice",
     "annotation.dropped": "something is there that a mask cannot hold: tags, attributes, points, instances",
+    "annotation.interpolated": "shapes were made between those that are given, as the tool that drew them does",
     "annotation.clipped": "regions reach outside their image and are cut off",
     "annotation.renamed": "names or paths were changed to be read",
 }
@@ -92,7 +93,8 @@ class AnnotationSet:
     """An annotation set as read. Classes that marks name and `labels` lacks are added behind them, with a finding.
 
     `notes` say what was left out or taken for something. `ignore` is the pixel value of `encoding` masks that does
-    not count, when the format has one.
+    not count, when the format has one. `full` says that marks cover every pixel that counts, so that there is no
+    background unless a label is called so.
     """
 
     labels: list[Label]
@@ -100,6 +102,7 @@ class AnnotationSet:
     notes: list[Finding] = field(default_factory=list)
     encoding: MaskEncoding = INDEX
     ignore: int | None = None
+    full: bool = False
 
 
 def note(

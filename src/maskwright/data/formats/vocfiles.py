@@ -189,12 +189,14 @@ class Skipped:
     boxes_unused: int = 0
 
 
-def read_xml(path: Path) -> ElementTree.Element:
-    """The root element of a VOC file. DataError for anything else, and for documents with a DTD or entities, which
-    could grow without end."""
+def read_xml(
+    path: Path, tag: str = "annotation", most: int = _MAX_XML, whose: str = "Pascal VOC"
+) -> ElementTree.Element:
+    """The root element of a file, which is called `tag`. DataError for anything else, for more than `most` bytes, and
+    for documents with a DTD or entities, which could grow without end."""
     try:
-        if path.stat().st_size > _MAX_XML:
-            raise DataError(f"{path}: over {_MAX_XML >> 20} MiB is no annotation of one image; is this the right file?")
+        if path.stat().st_size > most:
+            raise DataError(f"{path}: over {most >> 20} MiB is no annotation of one image; is this the right file?")
         data = path.read_bytes()
         # Every encoding that the parser knows has these characters as in ASCII, but for those with zero bytes.
         if b"\0" in data or b"<!DOCTYPE" in data or b"<!ENTITY" in data:
@@ -204,8 +206,8 @@ def read_xml(path: Path) -> ElementTree.Element:
         raise DataError(f"{path}: cannot be read ({error.strerror}); restore it") from None
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise DataError(f"{path}: not readable as XML ({error}); restore or remove it") from None
-    if root.tag != "annotation":
-        raise DataError(f"{path}: begins with <{root.tag[:40]}>, not <annotation>; is this a file of Pascal VOC?")
+    if root.tag != tag:
+        raise DataError(f"{path}: begins with <{root.tag[:40]}>, not <{tag}>; is this a file of {whose}?")
     return root
 
 

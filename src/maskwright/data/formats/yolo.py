@@ -140,6 +140,12 @@ _KINDS: Kinds = {
         "path{ leads|s lead} elsewhere; what has the same end inside the folder is used",
         "nothing, if the right files were found",
     ),
+    "form": (
+        "annotation.renamed",
+        _INFO,
+        "name{ has|s have} another form of Unicode than {its|their} file{|s}, and {is|are} found all the same",
+        "rename image and text file alike before the data go to another system or tool",
+    ),
     "nc": (
         "annotation.conflict",
         _WARNING,
@@ -173,7 +179,7 @@ _KINDS: Kinds = {
     ),
 }
 # Kinds that are not about one image.
-_NOT_OF_SAMPLES = ("same", "moved", "nc", "folder", "orphan")
+_NOT_OF_SAMPLES = ("same", "moved", "form", "nc", "folder", "orphan")
 
 
 def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
@@ -251,6 +257,8 @@ def _source(
             seen.setdefault("twice", []).append(name)
             continue
         used |= {image, text} if text else {image}
+        if text is not None and text.stem != image.stem:
+            seen.setdefault("form", []).append(name)
         items[name] = item = Item(name, image, text or image, split, labelled=False)
         if not os.path.exists(image):
             seen.setdefault("missing", []).append(name)

@@ -57,9 +57,10 @@ def meaning_of(
             f"values as stored ({1 - dark:.1%} of the pixels are 0) or as shown ({dark:.1%} are 0); choose with "
             f"{argument('inverted')} stored or {argument('inverted')} shown"
         )
-    found = of_colours(root, seen, tables, where) if seen.colours else None
-    if found is None:
-        found = _objects(seen, where) if instances else _of_grey(root, seen, tables, where)
+    if instances:
+        found = _objects(seen, where)
+    else:
+        found = (of_colours if seen.colours else _of_grey)(root, seen, tables, where)
     if inverted:
         found.masks = found.masks.model_copy(update={"inverted": inverted})
     if channels != "rgb":
