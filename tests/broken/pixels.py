@@ -172,9 +172,15 @@ IMAGES = [
             ("one colour", encoded(PICTURE * 0, "PNG"), "warning", "images of one colour: 1 of 4"),
             (
                 "alpha channel",
-                encoded(np.dstack([PICTURE, np.asarray(GREY)]), "PNG"),
+                encoded(np.dstack([PICTURE, np.full_like(np.asarray(GREY), 255)]), "PNG"),
                 "note",
                 "alpha channel: 1 of 4; it is dropped",
+            ),
+            (
+                "fourth band",
+                encoded(np.dstack([PICTURE, np.asarray(GREY)]), "PNG"),
+                "warning",
+                "images with more than three bands: 1 of 4; the first three",
             ),
             (
                 "palette",
@@ -224,6 +230,7 @@ MASKS = [
             ("colours where class ids are expected", encoded(COLOURS[LABELS], "PNG"), "colour mask where class ids"),
             ("partly transparent", encoded(with_alpha(LABELS, LABELS * 100), "PNG"), "transparent pixels"),
             ("smaller than its image", encoded(LABELS[:40], "PNG"), "the mask is 64x40 but the image is 64x48"),
+            ("of half the size of its image", encoded(LABELS[::2, ::2], "PNG"), "as of a copy at 50% of its size"),
             ("turned on its side", encoded(np.ascontiguousarray(LABELS.T), "PNG"), "the mask is 48x64 but"),
             ("an id that is no class", beyond_classes(9, np.uint8), "unknown class ids: 9 (2 px)"),
             ("a 16-bit id that is no class", beyond_classes(1000, np.uint16), "unknown class ids: 1000 (2 px)"),

@@ -208,7 +208,7 @@ class Certificate(Result):
                 f"({total['changed'] / max(total['pixels'], 1):.3%})"
             )
         if not self.certain:
-            return "every pixel is as it was read, but not all could be read as it stands there:"
+            return "no pixel changed, but these were guessed or left out when it was read:"
         return "every pixel of these is the same" if self.left_out else "every pixel is the same"
 
 

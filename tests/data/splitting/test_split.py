@@ -108,7 +108,9 @@ def test_a_pattern_that_catches_nothing_is_wrong_usage_and_writes_nothing(data):
     with pytest.raises(ConfigError, match=r"`group` '\^film': catches nothing of any of the 20 names, .* like '010'"):
         split(data, group="^film", progress=False)
     assert fingerprint(data) == before
-    assert main(["split", str(data), "--group", "^film"]) == 2
+    with pytest.raises(SystemExit) as stopped:
+        main(["split", str(data), "--group", "^film"])
+    assert stopped.value.code == 2 and fingerprint(data) == before
 
 
 def test_a_pattern_that_keeps_nothing_together_is_said(data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from maskwright.errors import DataError
 NO_AREA = frozenset({"polyline", "points", "cuboid", "skeleton", "tag"})
 _MAX_DEPTH = 64  # CVAT's files are up to 8 deep
 _FAR = 1_000_000  # pixels from the corner: wrong, not outside
+_PAIRS = re.compile(r"[^,;]*,[^,;]*(?:;[^,;]*,[^,;]*)*+")
 # An ellipse is kept as points, the more the larger it is: a short line must not become megabytes.
 _MAX_RADIUS = 10_000
 
@@ -43,14 +45,13 @@ def _rotation(attributes: Mapping[str, str]) -> float:
 
 def _polygon(attributes: Mapping[str, str]) -> Polygon | Runs:
     text = attributes["points"].strip("; ")
-    pairs = text.split(";")
     try:
-        if any(pair.count(",") != 1 for pair in pairs):
+        if not _PAIRS.fullmatch(text):
             raise ValueError
         points = [*map(float, text.replace(";", ",").split(","))]
     except ValueError:
         raise ValueError("points that are no pairs of numbers") from None
-    if len(pairs) < 3:
+    if len(points) < 6:
         raise ValueError("fewer than 3 points")
     return Polygon((_near(np.array(points).reshape(-1, 2)),))
 
