@@ -7,7 +7,6 @@ the page. What is read is compared with what was drawn. The rest of the page is 
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import re
 import sys
@@ -38,18 +37,21 @@ FOLDER = "plants"
 EXAMPLE = "file-a-class"  # whose dataset.yaml is shown
 # Keys of dataset.yaml that are in the guide's table, which was there before folders were read by their content.
 KNOWN = {
-    "root",
-    "layout",
-    "annotations",
-    "boxes",
-    "images",
-    "masks",
-    "splits",
-    "table",
-    "classes",
-    "ignore",
-    "background",
-    *("images.folder", "images.exif", "masks.folder", "masks.encoding", "masks.levels", "masks.ignore_colour"),
+    "": (
+        "root",
+        "layout",
+        "annotations",
+        "boxes",
+        "images",
+        "masks",
+        "splits",
+        "table",
+        "classes",
+        "ignore",
+        "background",
+    ),
+    "images.": ("folder", "exif"),
+    "masks.": ("folder", "encoding", "levels", "ignore_colour"),
 }
 
 Array = npt.NDArray[Any]
@@ -95,15 +97,12 @@ def plant(number: int) -> tuple[Array, Array, Array]:
 def save(path: Path, pixels: Array) -> None:
     """Writes a picture in the format of its ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, pixels)
-    else:
-        Image.fromarray(pixels).save(path, **({"quality": 90} if path.suffix == ".jpg" else {}))
+    np.save(path, pixels) if path.suffix == ".npy" else Image.fromarray(pixels).save(path)
 
 
 def black_white(marked: Array) -> Array:
     """A mask of 0 and 255."""
-    return (marked != 0).astype(np.uint8) * 255
+    return np.where(marked, 255, 0).astype(np.uint8)
 
 
 # --- the folders ---------------------------------------------------------------------------------------------------
@@ -111,171 +110,161 @@ def black_white(marked: Array) -> Array:
 
 @dataclass
 class Made:
-    """What was drawn: images with their labels by path, and the pictures of mask files in the order of the page."""
+    """What was drawn into `root`: by the path of each image what is to be read as its mask, and the pictures of the
+    image and its mask files in the order of the page."""
 
+    root: Path
     truth: dict[str, Array] = field(default_factory=dict)
     shown: dict[str, list[tuple[str, Array]]] = field(default_factory=dict)
 
-    def image(self, root: Path, path: str, number: int, labels: Array) -> None:
-        """Writes an image; `labels` is what is to be read as its mask."""
-        save(root / path, plant(number)[0])
-        self.truth[path] = labels
-        self.shown[path] = [(path, plant(number)[0])]
+    def add(self, number: int, image: str, truth: Array, masks: dict[str, Array]) -> None:
+        """Writes an image and its mask files. Ids are shown in colours: as they are stored, they look black."""
+        picture = plant(number)[0]
+        save(self.root / image, picture)
+        self.truth[image], self.shown[image] = truth, [(image, picture)]
+        for path, stored in masks.items():
+            save(self.root / path, stored)
+            dark = stored.ndim == 2 and stored.max() < 10
+            look = 28 * stored if "instance" in path else COLOURS[stored] if dark else stored
+            self.shown[image].append((path, look))
 
-    def mask(self, root: Path, path: str, image: str, stored: Array, look: Array | None = None) -> None:
-        """Writes a mask; `look` is how it is drawn on the page, where the values are too dark to be seen."""
-        save(root / path, stored)
-        self.shown[image].append((path, stored if look is None else look))
 
-
-def two_folders(root: Path, made: Made) -> None:
+def two_folders(made: Made) -> None:
+    """The usual way: the same name in two folders. What the folders are called does not matter."""
     for i in range(6):
-        labels = plant(i)[1] // 2
-        made.image(root, f"photos/{i + 1:03}.jpg", i, labels)
-        made.mask(root, f"labels/{i + 1:03}.png", f"photos/{i + 1:03}.jpg", black_white(labels))
+        fruits = plant(i)[1] // 2
+        made.add(i, f"photos/{i + 1:03}.jpg", fruits, {f"labels/{i + 1:03}.png": black_white(fruits)})
 
 
-def beside(root: Path, made: Made) -> None:
+def beside(made: Made) -> None:
+    """One folder holds both; the masks have something behind the name."""
     for i in range(6):
-        name, labels = f"DSC_0{410 + 7 * i}", plant(i)[1] // 2
-        made.image(root, f"{name}.JPG", i, labels)
-        made.mask(root, f"{name}_fruit-mask.png", f"{name}.JPG", black_white(labels))
+        name, fruits = f"DSC_0{410 + 7 * i}", plant(i)[1] // 2
+        made.add(i, f"{name}.JPG", fruits, {f"{name}_fruit-mask.png": black_white(fruits)})
 
 
-def split_folders(root: Path, made: Made) -> None:
+def split_folders(made: Made) -> None:
+    """Each split has its own `images` and `masks`; `valid` is `val`."""
     for i, split in enumerate(["train", "train", "train", "train", "valid", "valid", "test", "test"]):
         labels = plant(i)[1]
-        made.image(root, f"{split}/images/p{i + 1}.png", i, labels)
-        made.mask(root, f"{split}/masks/p{i + 1}.png", f"{split}/images/p{i + 1}.png", labels, COLOURS[labels])
+        made.add(i, f"{split}/images/p{i + 1}.png", labels, {f"{split}/masks/p{i + 1}.png": labels})
 
 
-def other_words(root: Path, made: Made) -> None:
+def other_words(made: Made) -> None:
+    """`trainingframes` and `validationframes`: what several split words have behind them is cut off."""
     for i, split in enumerate(["training", "training", "training", "training", "validation", "validation"]):
         labels = plant(i)[1]
-        made.image(root, f"{split}frames/bed7_{i:04}.png", i, labels)
-        made.mask(root, f"{split}annot/bed7_{i:04}_L.png", f"{split}frames/bed7_{i:04}.png", labels, COLOURS[labels])
+        made.add(i, f"{split}frames/bed7_{i:04}.png", labels, {f"{split}annot/bed7_{i:04}_L.png": labels})
 
 
-def file_a_class(root: Path, made: Made) -> None:
+def file_a_class(made: Made) -> None:
+    """Each file is black and white and says where one class is. The files never mark the same pixel, so they make up
+    one mask."""
     for i in range(6):
         labels = plant(i)[1]
-        made.image(root, f"images/{i}.jpg", i, labels)
-        for id_, name in enumerate(("leaf", "fruit"), 1):
-            made.mask(root, f"parts/{i:05}_{name}.png", f"images/{i}.jpg", black_white(labels == id_))
+        masks = {f"parts/{i:05}_{name}.png": black_white(labels == id_) for id_, name in ((1, "leaf"), (2, "fruit"))}
+        made.add(i, f"images/{i}.jpg", labels, masks)
 
 
-def file_an_object(root: Path, made: Made) -> None:
+def file_an_object(made: Made) -> None:
+    """A folder for each image, with a file for each object in it."""
     for i in range(6):
         name, objects = f"{0x9E3779B1 * (i + 3) % 0xFFFFFFFF:08x}", plant(i)[2]
-        made.image(root, f"{name}/images/{name}.png", i, objects > 0)
-        for number in range(1, objects.max() + 1):
-            path = f"{name}/masks/{0x85EBCA77 * (7 * i + number) % 0xFFFFFFFF:08x}.png"
-            made.mask(root, path, f"{name}/images/{name}.png", black_white(objects == number))
+        masks = {
+            f"{name}/masks/{0x85EBCA77 * (7 * i + number) % 0xFFFFFFFF:08x}.png": black_white(objects == number)
+            for number in range(1, objects.max() + 1)
+        }
+        made.add(i, f"{name}/images/{name}.png", objects > 0, dict(sorted(masks.items())))
 
 
-def three_sets(root: Path, made: Made) -> None:
+def three_sets(made: Made) -> None:
+    """Three files for each image say the same in three ways. The ids are read; each of the others is named with the
+    reason why it is not."""
     for i in range(6):
         _, labels, objects = plant(i)
-        name = f"row_{i + 1:06}"
-        made.image(root, f"frames/{name}_rgb.png", i, labels)
-        image = f"frames/{name}_rgb.png"
-        made.mask(root, f"truth/{name}_labelIds.png", image, labels, COLOURS[labels])
-        made.mask(root, f"truth/{name}_color.png", image, COLOURS[labels])
-        made.mask(root, f"truth/{name}_instanceIds.png", image, objects, black_white(objects) // 9 * objects)
+        name = f"truth/row_{i + 1:06}"
+        masks = {f"{name}_labelIds.png": labels, f"{name}_color.png": COLOURS[labels]}
+        made.add(i, f"frames/row_{i + 1:06}_rgb.png", labels, masks | {f"{name}_instanceIds.png": objects})
 
 
-def colour_table(root: Path, made: Made) -> None:
+def colour_table(made: Made) -> None:
+    """Names and colours are taken from the table that comes along."""
     for i in range(6):
         labels = plant(i)[1]
-        made.image(root, f"images/{i:03}.png", i, labels)
-        made.mask(root, f"images_rgb_labels/{i:03}_L.png", f"images/{i:03}.png", COLOURS[labels])
+        made.add(i, f"images/{i:03}.png", labels, {f"images_rgb_labels/{i:03}_L.png": COLOURS[labels]})
     rows = zip(("soil", "leaf", "fruit"), COLOURS.tolist(), strict=True)
     text = "name,r,g,b\n" + "".join(f"{name},{r},{g},{b}\n" for name, (r, g, b) in rows)
-    (root / "class_dict.csv").write_text(text)
+    (made.root / "class_dict.csv").write_text(text)
 
 
-def lists(root: Path, made: Made) -> None:
+def lists(made: Made) -> None:
+    """`train.txt` and `val.txt` name the images of each split, `classes.txt` the classes. The masks are `.npy`."""
     for i in range(6):
         labels = plant(i)[1]
-        made.image(root, f"img/plant{i + 1}.png", i, labels)
-        made.mask(root, f"arrays/plant{i + 1}.npy", f"img/plant{i + 1}.png", labels, COLOURS[labels])
-    (root / "lists").mkdir()
-    (root / "lists/train.txt").write_text("".join(f"plant{i}\n" for i in (1, 2, 4, 6)))
-    (root / "lists/val.txt").write_text("plant3\nplant5\n")
-    (root / "classes.txt").write_text("soil\nleaf\nfruit\n")
+        made.add(i, f"img/plant{i + 1}.png", labels, {f"arrays/plant{i + 1}.npy": labels})
+    (made.root / "lists").mkdir()
+    (made.root / "lists/train.txt").write_text("".join(f"plant{i}\n" for i in (1, 2, 4, 6)))
+    (made.root / "lists/val.txt").write_text("plant3\nplant5\n")
+    (made.root / "classes.txt").write_text("soil\nleaf\nfruit\n")
 
 
-def table(root: Path, made: Made) -> None:
-    rows = [("picture", "labels", "subset")]
+def table(made: Made) -> None:
+    """Nothing in the names pairs them; a table does. Its columns may have any titles."""
+    rows = ["picture,labels,subset\n"]
     for i in range(6):
-        image, mask = f"camera/{'abcdef'[i]}{71 * i % 40:02}.png", f"drawn/sheet{(5 * i + 2) % 6 + 1}.png"
-        labels = plant(i)[1]
-        made.image(root, image, i, labels)
-        made.mask(root, mask, image, labels, COLOURS[labels])
-        rows.append((image.partition("/")[2], mask.partition("/")[2], "training" if i < 4 else "testing"))
-    with (root / "files.csv").open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        image, mask = f"{'abcdef'[i]}{71 * i % 40:02}.png", f"sheet{(5 * i + 2) % 6 + 1}.png"
+        made.add(i, f"camera/{image}", plant(i)[1], {f"drawn/{mask}": plant(i)[1]})
+        rows.append(f"{image},{mask},{'training' if i < 4 else 'testing'}\n")
+    (made.root / "files.csv").write_text("".join(rows))
 
 
-def two_persons(root: Path, made: Made) -> None:
+def two_persons(made: Made) -> None:
+    """Two persons drew masks of the same images. Which ones count, only you know: nothing is written, the exit code is
+    2, and the message ends with the options that choose."""
     for i in range(6):
-        labels = plant(i)[1] // 2
-        other = np.roll(labels, (3, 4), (0, 1))
-        made.image(root, f"images/{i + 1:02}.png", i, labels)
-        made.mask(root, f"labels/{i + 1:02}_anna.png", f"images/{i + 1:02}.png", black_white(labels))
-        made.mask(root, f"labels/{i + 1:02}_ben.png", f"images/{i + 1:02}.png", black_white(other))
+        fruits = plant(i)[1] // 2
+        masks = {f"labels/{i + 1:02}_anna.png": fruits, f"labels/{i + 1:02}_ben.png": np.roll(fruits, (3, 4), (0, 1))}
+        made.add(i, f"images/{i + 1:02}.png", fruits, {path: black_white(mask) for path, mask in masks.items()})
 
 
-def no_pairs(root: Path, made: Made) -> None:
-    for i in range(6):
-        labels = plant(i)[1] // 2
-        image, mask = f"images/{'apple fig kiwi lime pear plum'.split()[i]}.png", f"masks/{11 * (i + 2)}.png"
-        made.image(root, image, i, labels)
-        made.mask(root, mask, image, black_white(labels))
+def no_pairs(made: Made) -> None:
+    """Images and masks are there, and no rule of names connects them. `--table` writes a `labels.csv` with a row for
+    each image; fill in its column `mask`, and run `init` again."""
+    for i, name in enumerate(("apple", "fig", "kiwi", "lime", "pear", "plum")):
+        fruits = plant(i)[1] // 2
+        made.add(i, f"images/{name}.png", fruits, {f"masks/{11 * (i + 2)}.png": black_white(fruits)})
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A section of the page: `runs` are the options of each call, `ids` says that masks of ids are drawn in colours."""
+    """A section of the page, which begins with what `draw` says of itself. `runs` are the options of each call."""
 
-    name: str
     title: str
-    about: str
-    draw: Callable[[Path, Made], None]
+    draw: Callable[[Made], None]
     runs: tuple[tuple[str, ...], ...] = ((),)
-    ids: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of its picture."""
+        return self.draw.__name__.replace("_", "-")
 
 
 LAYOUTS = (
-    Layout("two-folders", "Two folders", "The usual way: the same name in two folders. What the folders are called "
-           "does not matter.", two_folders),
-    Layout("beside", "Masks beside the images", "One folder holds both; the masks have something behind the name.",
-           beside),
-    Layout("split-folders", "Split folders outside", "Each split has its own `images` and `masks`; `valid` is `val`.",
-           split_folders, ids=True),
-    Layout("other-words", "Splits inside other words", "`trainingframes` and `validationframes`: what stands behind a "
-           "split word in several names is cut off it.", other_words, ids=True),
-    Layout("file-a-class", "One file a class", "Each file is black and white and says where one class is. The files "
-           "never mark the same pixel, so they make up one mask.", file_a_class),
-    Layout("file-an-object", "One file an object", "A folder for each image, with a file for each object in it.",
-           file_an_object),
-    Layout("three-sets", "Ids beside colours and objects", "Three files for each image say the same in three ways. The "
-           "ids are read; the reason stands behind each of the others.", three_sets, ids=True),
-    Layout("colour-table", "Colours with a table of names", "Names and colours are taken from the table that comes "
-           "along.", colour_table),
-    Layout("lists", "Splits from lists, masks as arrays", "`train.txt` and `val.txt` name the images of each split, "
-           "`classes.txt` the classes. The masks are `.npy`.", lists, ids=True),
-    Layout("table", "A table of files", "Nothing in the names pairs them; a table does. Its columns may have any name.",
-           table, ids=True),
-)  # fmt: skip
+    Layout("Two folders", two_folders),
+    Layout("Masks beside the images", beside),
+    Layout("Split folders outside", split_folders),
+    Layout("Splits inside other words", other_words),
+    Layout("One file a class", file_a_class),
+    Layout("One file an object", file_an_object),
+    Layout("Ids beside colours and objects", three_sets),
+    Layout("Colours with a table of names", colour_table),
+    Layout("Splits from lists, masks as arrays", lists),
+    Layout("A table of files", table),
+)
 QUESTIONS = (
-    Layout("two-persons", "Two sets of masks", "Two persons drew masks of the same images. Which ones count is nobody's "
-           "guess: nothing is written, the exit code is 2, and the message ends with the options that choose.",
-           two_persons, ((), ("--masks", "anna"))),
-    Layout("no-pairs", "Nothing pairs", "Images and masks are there, and no rule of names connects them. `--table` "
-           "writes a `labels.csv` with a row for each image; fill in its column `mask`, and run `init` again.",
-           no_pairs, ((), ("--table",))),
-)  # fmt: skip
+    Layout("Two sets of masks", two_persons, ((), ("--masks", "anna"))),
+    Layout("Nothing pairs", no_pairs, ((), ("--table",))),
+)
 
 
 # --- the page ------------------------------------------------------------------------------------------------------
@@ -315,7 +304,7 @@ def _begins(path: Path) -> str:
 
 
 def run(options: tuple[str, ...]) -> str:
-    """What `maskwright init` prints, in lines as on a terminal, with the code that it exits with where that is not 0."""
+    """What `maskwright init` prints, in lines as on a terminal, with its exit code where that is not 0."""
     text, code = io.StringIO(), 0
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
         try:
@@ -362,17 +351,16 @@ def picture(made: Made, read: dict[str, Array], most: int = 3) -> tuple[Array, s
 
 def section(layout: Layout) -> tuple[list[str], Array]:
     """The lines of a layout on the page, and its picture. The working folder is an empty one."""
-    made = Made()
-    layout.draw(Path(FOLDER), made)
+    made = Made(Path(FOLDER))
+    layout.draw(made)
     shown = [*tree(Path(FOLDER))]
     printed = [run(options) for options in layout.runs]
     read = check(made) if Path(FOLDER, "dataset.yaml").exists() else {}
     pixels, names = picture(made, read)
-    note = " The ids are drawn in colours here; as they are stored, they look black." if layout.ids else ""
-    lines = [f"### {layout.title}", "", layout.about, "", "```text", *shown, "```", ""]
+    lines = [f"### {layout.title}", "", " ".join((layout.draw.__doc__ or "").split()), "", "```text", *shown, "```", ""]
     lines += ["```text", "\n\n".join(printed), "```", ""]
     lines += [f"![{layout.title}: images and masks](images/folders/{layout.name}.png)", ""]
-    return [*lines, f"From left to right: {names}.{note}", ""], pixels
+    return [*lines, f"From left to right: {names}.", ""], pixels
 
 
 def keys() -> Iterator[str]:
@@ -380,7 +368,7 @@ def keys() -> Iterator[str]:
     yield from ("| key | value | default | meaning |", "|---|---|---|---|")
     for prefix, model in (("images.", ImagesSpec), ("masks.", MasksSpec), ("", DatasetFile)):
         for name, info in model.model_fields.items():
-            if prefix + name not in KNOWN:
+            if name not in KNOWN[prefix]:
                 default = info.get_default(call_default_factory=True)
                 shown = "" if default in (None, [], {}) else f"`{str(default).lower()}`"
                 meaning = re.sub(r"\{\w+\}", r"`\g<0>`", info.description or "").replace("|", "\\|").replace("->", "→")
