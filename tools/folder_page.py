@@ -37,27 +37,14 @@ FOLDER = "plants"
 EXAMPLE = "file-a-class"  # whose dataset.yaml is shown
 # Keys of dataset.yaml that are in the guide's table, which was there before folders were read by their content.
 KNOWN = {
-    "": (
-        "root",
-        "layout",
-        "annotations",
-        "boxes",
-        "images",
-        "masks",
-        "splits",
-        "table",
-        "classes",
-        "ignore",
-        "background",
-    ),
-    "images.": ("folder", "exif"),
-    "masks.": ("folder", "encoding", "levels", "ignore_colour"),
+    "": {"root", "layout", "annotations", "boxes", "images", "masks", "splits", "table", "classes", "ignore"},
+    "images.": {"folder", "exif"},
+    "masks.": {"folder", "encoding", "levels", "ignore_colour"},
 }
 
 Array = npt.NDArray[Any]
 HEIGHT, WIDTH, GAP = 120, 160, 6
-WRAPPED: int = 100  # letters in a line of what is printed
-AS_IS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False, "drop_whitespace": True}
+WRAPPED = 100  # letters in a line of what is printed
 COLOURS = np.array([(0, 0, 0), (0, 158, 115), (213, 94, 0)], np.uint8)
 GROUNDS = [(139, 115, 85), (120, 120, 112), (158, 140, 104), (104, 96, 88), (128, 104, 72), (112, 124, 128)]
 
@@ -198,7 +185,8 @@ def colour_table(made: Made) -> None:
 
 
 def lists(made: Made) -> None:
-    """`train.txt` and `val.txt` name the images of each split, `classes.txt` the classes. The masks are `.npy`."""
+    """`train.txt` and `val.txt` name the images of each split, `classes.txt` the classes. The masks are `.npy`. No
+    class is called background here, so soil is drawn too."""
     for i in range(6):
         labels = plant(i)[1]
         made.add(i, f"img/plant{i + 1}.png", labels, {f"arrays/plant{i + 1}.npy": labels})
@@ -313,7 +301,10 @@ def run(options: tuple[str, ...]) -> str:
             code = end.code if isinstance(end.code, int) else 1
     command = " ".join(["$ maskwright init", FOLDER, *options])
     lines = [command, *text.getvalue().rstrip().splitlines(), *([f"(exit code {code})"] if code else [])]
-    return "\n".join(textwrap.fill(line, WRAPPED, subsequent_indent=" " * 12, **AS_IS) for line in lines)
+    return "\n".join(
+        textwrap.fill(line, WRAPPED, subsequent_indent=" " * (12 if line[:1] == " " else 2), break_on_hyphens=False)
+        for line in lines
+    )
 
 
 def check(made: Made) -> dict[str, Array]:
@@ -368,7 +359,7 @@ def keys() -> Iterator[str]:
     yield from ("| key | value | default | meaning |", "|---|---|---|---|")
     for prefix, model in (("images.", ImagesSpec), ("masks.", MasksSpec), ("", DatasetFile)):
         for name, info in model.model_fields.items():
-            if name not in KNOWN[prefix]:
+            if name not in KNOWN[prefix] | {"background"}:
                 default = info.get_default(call_default_factory=True)
                 shown = "" if default in (None, [], {}) else f"`{str(default).lower()}`"
                 meaning = re.sub(r"\{\w+\}", r"`\g<0>`", info.description or "").replace("|", "\\|").replace("->", "→")
