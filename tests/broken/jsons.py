@@ -374,7 +374,7 @@ LABELME_ROWS = [
         "imagePath of another machine",
         edit(SHEET, lambda data: data.update(imagePath="C:\\Users\\me\\000.png")),
         "note",
-        "1 file has an imagePath that leads elsewhere",
+        "1 file has an imagePath that leads elsewhere or to no image",
     ),
     Row(
         "annotation",

@@ -10,7 +10,10 @@ import typer
 from maskwright.cli.shared import Dir, FailOn, Json, fail, show
 
 # For `--help`, which must not import the formats; a test holds the two together.
-READ = "cvat_masks, voc, common_semantic, coco, cvat_images, labelme, yolo_seg, yolo"
+READ = (
+    "cvat_masks, labelme_xml, voc, common_semantic, coco_panoptic, coco, cvat_video, cvat_images, labelme, "
+    "label_studio, supervisely, via, datumaro, darwin, labelbox, imagescope, kaggle_rle, hf_parquet, yolo_seg, yolo"
+)
 WRITTEN = "index, palette, colour, jpeg, cvat_masks, voc, coco, cvat_images, labelme, yolo_seg, yolo"
 
 
@@ -131,7 +134,8 @@ def split(
     ] = "0.7,0.15,0.15",
     seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     group: Annotated[
-        str | None, typer.Option("--group", metavar="REGEX", help="What it catches of a name is the sample's group.")
+        str | None,
+        typer.Option("--group", metavar="REGEX", help="What it catches of a name, its split left out, is the group."),
     ] = None,
     group_file: Annotated[
         Path | None, typer.Option("--group-file", help="CSV with the columns sample and group.")

@@ -218,7 +218,7 @@ def with_edits(dataset: Dataset, home: Path) -> Dataset:
                 change["status"] = edit.value
             else:
                 file = confine(home / FOLDER, edit.value, str(journal_of(home).path))
-                change |= {"mask": file, "edited": True, "drawing": None}
+                change |= {"mask": file, "edited": True, "drawing": None, "parts": ()}
     if not changes:
         return replace(dataset, home=home)
     return replace(

@@ -238,7 +238,7 @@ def _classes(source: AnnotationSet) -> tuple[list[ClassSpec], int, str]:
     for item in source.items:
         for mark in item.marks:
             labels.setdefault(mark.label, Label(mark.label))
-    by_masks = any(item.mask for item in source.items)
+    by_masks = source.full or any(item.mask for item in source.items)
     background = next((label for label in labels.values() if label.name.lower() in BACKGROUND_NAMES), None)
     others = [label for label in labels.values() if label is not background and not _is_ignored(label, source)]
     ids = [label.id for label in others if label.id is not None]
@@ -246,7 +246,11 @@ def _classes(source: AnnotationSet) -> tuple[list[ClassSpec], int, str]:
     fit = len(ids) == len(others) == len(set(ids)) and all(0 <= i <= MAX_ID for i in ids)
     if by_masks and fit:
         chosen = ([background] if background else []) + others
-        numbers, why = [label.id if label.id is not None else 0 for label in chosen], "pixel values of the masks"
+        numbers = [label.id if label.id is not None else 0 for label in chosen]
+        why = "the ids of the annotations, which cover every pixel" if source.full else "pixel values of the masks"
+    elif source.full:
+        chosen = ([background] if background else []) + others
+        numbers, why = list(range(len(chosen))), "numbered here from 0 in the order of the annotations"
     else:
         chosen = [background or Label("background"), *others]
         if fit and zero_free and 0 not in ids:

@@ -11,7 +11,7 @@ from maskwright.core.classes import IGNORE_ID, MAX_CLASSES
 from maskwright.core.description import ClassSpec, MasksSpec
 from maskwright.data.layouts.tables import ClassTable
 from maskwright.data.layouts.values import IGNORE_NAMES, RARE, SPECK, STRAY, Meaning, ValueCounts
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 
 
 def of_colours(root: Path, seen: ValueCounts, tables: Sequence[ClassTable], where: str) -> Meaning:
@@ -41,7 +41,8 @@ def of_colours(root: Path, seen: ValueCounts, tables: Sequence[ClassTable], wher
     if not kept or near < 0.9:
         raise DataError(
             f"{root}: most pixels have none of the frequent colours ({near:.0%} are near one), so these files are "
-            "photographs or overlays and no masks; name the masks with --masks"
+            "photographs or overlays and no masks; name the masks with "
+            f"{argument('masks')}"
         )
     if len(kept) > MAX_CLASSES:
         raise ConfigError(

@@ -20,7 +20,7 @@ from maskwright.core.palette import Colour, colour_of, to_hex
 from maskwright.data.layouts.colours import of_colours
 from maskwright.data.layouts.tables import ClassTable
 from maskwright.data.layouts.values import IGNORE_NAMES, SPECK, STRAY, Meaning, ValueCounts, add_file
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, argument
 
 _READ = 400  # masks
 _NEAR_LEVEL = 32
@@ -55,11 +55,12 @@ def meaning_of(
         raise ConfigError(
             f"{root}: {counted(seen.inverted, 'mask{ stores|s store}')} white as 0, so two readings are possible: the "
             f"values as stored ({1 - dark:.1%} of the pixels are 0) or as shown ({dark:.1%} are 0); choose with "
-            "--inverted stored or --inverted shown"
+            f"{argument('inverted')} stored or {argument('inverted')} shown"
         )
-    found = of_colours(root, seen, tables, where) if seen.colours else None
-    if found is None:
-        found = _objects(seen, where) if instances else _of_grey(root, seen, tables, where)
+    if instances:
+        found = _objects(seen, where)
+    else:
+        found = (of_colours if seen.colours else _of_grey)(root, seen, tables, where)
     if inverted:
         found.masks = found.masks.model_copy(update={"inverted": inverted})
     if channels != "rgb":

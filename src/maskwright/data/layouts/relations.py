@@ -97,7 +97,7 @@ def read_values(path: Path, variable: str | None = None) -> Values | None:
     if array.ndim == 3:
         array = array[..., 0] << 16 | array[..., 1] << 8 | array[..., 2]
         red = array >> 16
-        if (array == red * 0x010101).all():
+        if (array == red * 0x010101).all() or (array == red << 16).all():  # grey, or numbers in one channel
             array = red
     return array
 
