@@ -233,4 +233,6 @@ def test_the_site_has_every_page(tmp_path):
     for page in SITE:
         built = page.relative_to(ROOT / "docs").with_suffix(".html").as_posix()
         assert (tmp_path / built).is_file() and f'href="{built}"' in text, f"{page.name}: name it in mkdocs.yml"
-        assert not re.search(r"(src|href)=\"(https?:)?//[^\"]+\.(js|css|woff2?)", (tmp_path / built).read_text())
+        html = (tmp_path / built).read_text()
+        assert not re.search(r"(src|href)=\"(https?:)?//[^\"]+\.(js|css|woff2?)", html)
+        assert not re.search(r"<h[1-6] id=\"[0-9]", html), "the scripts of the theme end at such an anchor"
