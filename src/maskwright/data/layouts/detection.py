@@ -120,6 +120,10 @@ class _Detector:
                 images.append(file)
             elif role == "mask" and in_masks:
                 masks.append(file)
+        if not images:  # drawings, as even as masks: their names have to do
+            images = [file for file in masks if file.words & IMAGE_WORDS and not file.words & MASK_WORDS]
+            called = {file.path for file in images}
+            masks = [file for file in masks if file.path not in called]
         return images, masks
 
     def _variable(self) -> str | None:

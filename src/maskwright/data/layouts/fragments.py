@@ -15,7 +15,7 @@ from maskwright.errors import MaskwrightError
 
 Ids = npt.NDArray[np.int64]
 
-_READ = 8  # masks
+_READ = 4  # masks
 _SMALL = 4  # pixels of half of the fragments
 _MANY = 30  # fragments an image
 _BETWEEN = 0.6  # of its pixels lie between two other classes
