@@ -229,7 +229,7 @@ def adds_nothing(root: Path, a: SetFacts, b: SetFacts) -> str | None:
     forward: dict[int, set[int]] = defaultdict(set)
     back: dict[int, set[int]] = defaultdict(set)
     colours = [0, 0]
-    same_but_ignored = True
+    same_but_ignored, classes = True, False
     fewer = 0
     for image in images:
         first, second = a.merged(image), b.merged(image)
@@ -245,6 +245,7 @@ def adds_nothing(root: Path, a: SetFacts, b: SetFacts) -> str | None:
         differ = first != second
         same_but_ignored &= bool((first[differ] == 255).all())
         fewer += int(differ.sum())
+        classes |= bool(((first != 0) & (first != 255)).any())
     if not images:
         return None
     same = all(both == own == other for both, own, other in relations)
@@ -259,7 +260,7 @@ def adds_nothing(root: Path, a: SetFacts, b: SetFacts) -> str | None:
         return "numbers the objects of"
     if _subset(a, b, images):
         return "marks points or lines inside"
-    if same_but_ignored and fewer:
+    if same_but_ignored and fewer and classes:  # in masks of 0 and 255 alone, 255 is no mark for what does not count
         return "has pixels that do not count where there are labels in"
     if a_from_b and not b_from_a and coarser and not _numbers_objects(root, b, a, back, forward):
         return "is a coarser form of"
