@@ -7,6 +7,7 @@ A pattern is a path inside the dataset, with `/` between folders, in which these
     {class}     in masks: any text; it says which class the file marks, one file a class
     {object}    in masks: any text; an image has several such files, one an object
     *           any text without `/` that says nothing
+    ?           one sign, as for braces and stars in names
 
 `images/{split}/{1}.jpg` and `labels/{split}/{1}_L.png` pair `images/train/a.jpg` with `labels/train/a_L.png`.
 """
@@ -15,15 +16,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-_MARK = re.compile(r"\{([a-z]+|[0-9]+)\}|\*")
+from maskwright.errors import DataError
+
+_MARK = re.compile(r"\{([a-z]+|[0-9]+)\}|\*|\?")
 _NUMBER = re.compile(r"\d+")
 # Slots of masks that let an image have several files.
 SEVERAL = ("class", "object")
 SPLIT = "split"
+# Where texts can be cut in so many places, a regular expression would try for ages what does not fit.
+_CUTS = 3
+_STEPS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,34 +59,103 @@ class Pattern:
         return {word.lower(): split for split, words in self.words.items() for word in words.split("|")}
 
     @cached_property
-    def _regex(self) -> re.Pattern[str]:
+    def _parts(self) -> list[tuple[str, str]]:
+        """(kind, text): `text`, `*`, `?`, `split`, `slot`, and `again` for a slot that stood before."""
         parts, end, seen = [], 0, set()
-        any_split = "|".join(map(re.escape, sorted(self._split_of, key=len, reverse=True))) or r"(?!)"
-        for number, found in enumerate(_MARK.finditer(self.text)):
-            parts.append(re.escape(nfc(self.text[end : found.start()])))
+        for found in _MARK.finditer(self.text):
+            parts.append(("text", nfc(self.text[end : found.start()])))
             end, name = found.end(), found[1]
-            if name is None:
-                parts.append("[^/]*")
-            elif name == SPLIT:
-                parts.append(f"(?P<split_{number}>(?i:{any_split}))")
-            elif name in seen:
-                parts.append(f"(?P=slot_{name})")
-            else:
-                seen.add(name)
-                parts.append(f"(?P<slot_{name}>[^/]+?)")
-        return re.compile("".join(parts) + re.escape(nfc(self.text[end:])))
+            kind = found[0] if name is None else SPLIT if name == SPLIT else "again" if name in seen else "slot"
+            parts.append((kind, name or ""))
+            seen.add(name)
+        return [*parts, ("text", nfc(self.text[end:]))]
+
+    @cached_property
+    def _is_simple(self) -> bool:
+        """Whether a path can be cut into the slots in few ways."""
+        folders = [0]
+        for kind, text in self._parts:
+            folders += [0] * text.count("/") if kind == "text" else []
+            folders[-1] += kind in ("*", "slot")
+        return sum(max(0, count - 1) for count in folders) <= _CUTS
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        any_split = "|".join(map(re.escape, self._split_words)) or r"(?!)"
+        forms = {
+            "text": lambda number, text: re.escape(text),
+            "*": lambda number, text: "[^/]*",
+            "?": lambda number, text: "[^/]",
+            SPLIT: lambda number, text: f"(?P<split_{number}>(?i:{any_split}))",
+            "slot": lambda number, text: f"(?P<slot_{text}>[^/]+?)",
+            "again": lambda number, text: f"(?P=slot_{text})",
+        }
+        return re.compile("".join(forms[kind](number, text) for number, (kind, text) in enumerate(self._parts)))
+
+    @property
+    def _split_words(self) -> list[str]:
+        return sorted(self._split_of, key=len, reverse=True)
 
     def match(self, path: str) -> Match | None:
-        """What `path` says; None where it does not fit, or names two splits. `path` is in the Unicode form NFC."""
-        found = self._regex.fullmatch(path)
-        if found is None:
+        """What `path` says; None where it does not fit, or names two splits. `path` is in the Unicode form NFC.
+        DataError where the slots are so many that this cannot be told in a short time."""
+        if self._is_simple:
+            found = self._regex.fullmatch(path)
+            texts = found.groupdict() if found else None
+        else:
+            texts = self._search(path)
+        if texts is None:
             return None
-        texts = found.groupdict()
         splits = {self._split_of[text.lower()] for name, text in texts.items() if name.startswith("split_")}
         if len(splits) > 1:
             return None
         slots = {name.removeprefix("slot_"): text for name, text in texts.items() if name.startswith("slot_")}
         return Match(next(iter(splits), None), slots)
+
+    def _search(self, path: str) -> dict[str, str] | None:
+        """What `_regex` finds, with the same order of trials, but none of them twice."""
+        parts, texts, failed = self._parts, dict[str, str](), set[tuple[Any, ...]]()
+        again = [{text for kind, text in parts[i:] if kind == "again"} for i in range(len(parts))]
+        steps = 0
+
+        def ends(kind: str, text: str, start: int) -> Iterable[int]:
+            slash = path.find("/", start)
+            furthest = len(path) if slash < 0 else slash
+            if kind in ("text", "again"):
+                wanted = text if kind == "text" else texts[f"slot_{text}"]
+                return [start + len(wanted)] if path.startswith(wanted, start) else []
+            if kind == SPLIT:
+                low = [path[start : start + len(word)].lower() == word for word in self._split_words]
+                return [start + len(word) for word, fits in zip(self._split_words, low, strict=True) if fits]
+            if kind == "slot":
+                return range(start + 1, furthest + 1)
+            return range(furthest, start - 1, -1) if kind == "*" else range(start + 1, min(start + 1, furthest) + 1)
+
+        def fits(i: int, start: int) -> bool:
+            nonlocal steps
+            if i == len(parts):
+                return start == len(path)
+            state = (i, start, *(texts.get(f"slot_{name}") for name in again[i]))
+            if state in failed:
+                return False
+            kind, text = parts[i]
+            for end in ends(kind, text, start):
+                steps += 1
+                if steps > _STEPS:
+                    raise DataError(f"{path}: {self.text!r} has too many slots for this name; write it with fewer")
+                if kind in (SPLIT, "slot"):
+                    texts[f"split_{i}" if kind == SPLIT else f"slot_{text}"] = path[start:end]
+                if fits(i + 1, end):
+                    return True
+            failed.add(state)
+            return False
+
+        return texts if fits(0, 0) else None
+
+
+def literal(text: str) -> str:
+    """Text in a pattern; the signs that have a meaning there become any sign."""
+    return re.sub(r"[*?{}]", "?", text)
 
 
 def nfc(text: str) -> str:

@@ -16,6 +16,15 @@ from maskwright.core.patterns import loose, nfc
 from maskwright.errors import DataError
 
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".list", ".csv", ".json", ".yaml", ".yml"})
+# Words for splits in tables and names of lists; as names of folders some of them are too short to mean one.
+SPLIT_WORDS = SPLIT_NAMES | {
+    "trn": "train",
+    "dev": "val",
+    "eval": "val",
+    "evaluation": "val",
+    "tst": "test",
+    "holdout": "test",
+}
 _LARGEST = 1 << 26  # bytes
 
 
@@ -45,7 +54,7 @@ def _of_document(found: Any) -> dict[str, list[list[str]]]:
         return {}
     lists: dict[str, list[list[str]]] = {}
     for key, value in found.items():
-        if (split := SPLIT_NAMES.get(str(key).lower())) and isinstance(value, list):
+        if (split := SPLIT_WORDS.get(str(key).lower())) and isinstance(value, list):
             lists[split] = [[str(entry)] for entry in value if isinstance(entry, str | int)]
     return {split: entries for split, entries in lists.items() if entries}
 
@@ -60,11 +69,11 @@ def _of_table(text: str) -> dict[str, list[list[str]]]:
     body = [row for row in rows[1:] if len(row) == width]
     for column in range(width):
         words = {row[column].strip().lower() for row in body}
-        if len(body) > 1 and words and words <= SPLIT_NAMES.keys():
+        if len(body) > 1 and words and words <= SPLIT_WORDS.keys():
             lists: dict[str, list[list[str]]] = {}
             for row in body:
                 cells = [cell.strip() for place, cell in enumerate(row) if place != column and cell.strip()]
-                lists.setdefault(SPLIT_NAMES[row[column].strip().lower()], []).append(cells)
+                lists.setdefault(SPLIT_WORDS[row[column].strip().lower()], []).append(cells)
             return lists
     return {}
 

@@ -15,7 +15,7 @@ from maskwright.core.description import ClassSpec, DatasetFile, ImagesSpec, Mask
 from maskwright.core.mask_files import Inverted, array_names
 from maskwright.core.palette import colour_of, to_hex
 from maskwright.core.pattern_listing import Sorted, pair_files, sort_files
-from maskwright.core.patterns import Pattern, nfc
+from maskwright.core.patterns import Pattern, literal, nfc
 from maskwright.core.sample import read_header
 from maskwright.data.layouts.csv_tables import by_any_table, by_table
 from maskwright.data.layouts.encodings import meaning_of
@@ -96,7 +96,13 @@ class _Detector:
             self.left_out.append(f"{name}: {why}")
         if len(choice.sets) > 1:
             raise several(self.root, choice.sets, facts)
-        return self._described(choice.sets[0], facts[choice.sets[0].name], choice.dropped, pairing)
+        found = self._described(choice.sets[0], facts[choice.sets[0].name], choice.dropped, pairing)
+        if found.pairs < min(len(self.images), len(self.masks)) and not any(self.wanted.values()):
+            # A table that pairs more files says what belongs together; names may be alike by chance.
+            table = by_any_table(self.tree, self.inverted, self.variable)
+            if table is not None and table.pairs > found.pairs:
+                return table
+        return found
 
     # --- roles ---
 
@@ -224,7 +230,7 @@ class _Detector:
             ):
                 continue
             pattern = next((p.text for p in dropped if p.match(form)), None)
-            found[pattern or re.sub(r"[*{}]", "*", form)] = None
+            found[pattern or literal(form)] = None
         found = dict.fromkeys(others) | found
         # A pattern of masks that were dropped holds for files that come later; it must not hold for images.
         return [text for text in found if not any(Pattern(text, splits).match(nfc(path)) for path in is_image)][:200]
@@ -449,7 +455,7 @@ def _plain(rule: Rule, images: Sequence[File], splits: dict[str, str]) -> tuple[
     for slot in pattern.slots:
         texts = {match.slots[slot] for match in matches}
         if len(texts) == 1 and len(matches) > 1:
-            text = re.sub(r"[*{}]", "*", next(iter(texts)))
+            text = literal(next(iter(texts)))
             image, mask = image.replace(f"{{{slot}}}", text), mask.replace(f"{{{slot}}}", text)
     numbers = {old: str(i) for i, old in enumerate(dict.fromkeys(re.findall(r"\{([0-9]+)\}", image)), 1)}
 

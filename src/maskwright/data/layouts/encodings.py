@@ -24,6 +24,8 @@ from maskwright.errors import ConfigError, argument
 
 _READ = 400  # masks
 _NEAR_LEVEL = 32
+# The share of the grey pixels that lie between darker and brighter ones, where they are smoothed outlines.
+_OUTLINE = 0.8
 
 
 def meaning_of(
@@ -168,6 +170,9 @@ def _nearly_binary(seen: ValueCounts) -> bool:
     values, total = sorted(seen.grey), seen.grey.total()
     if values[-1] > 255 or values[-1] < 255 - _NEAR_LEVEL:
         return False
+    grey = total - seen.grey[0] - seen.grey[255]
+    if 0 < grey < 0.5 * total and seen.outline >= _OUTLINE * grey:
+        return True
     low = sum(n for v, n in seen.grey.items() if v <= _NEAR_LEVEL)
     high = sum(n for v, n in seen.grey.items() if v >= 255 - _NEAR_LEVEL)
     if not high or not low or low + high < 0.95 * total:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maskwright.core.image_files import listed_in
-from maskwright.core.split_lists import LIST_SUFFIXES, Names, read_split_lists
+from maskwright.core.split_lists import LIST_SUFFIXES, SPLIT_WORDS, Names, read_split_lists
 from maskwright.data.layouts.words import SplitWords, tokens
 from maskwright.errors import DataError
 
@@ -64,5 +64,5 @@ def _candidates(root: Path) -> Iterator[Path]:
 
 def _split_of(path: Path) -> str | None:
     """The one split that the name of a file holds."""
-    found = {token.split for token in tokens(path.stem, SplitWords()) if token.split}
+    found = {split for token in tokens(path.stem, SplitWords()) if (split := SPLIT_WORDS.get(token.text.lower()))}
     return next(iter(found)) if len(found) == 1 else None

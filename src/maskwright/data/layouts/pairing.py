@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 from maskwright.core.pattern_listing import Key
-from maskwright.core.patterns import Match, Pattern, loose, nfc
+from maskwright.core.patterns import Match, Pattern, literal, loose, nfc
 from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, SHOWN_WORDS, File, Tree
 from maskwright.data.layouts.words import Token
 
@@ -105,10 +105,10 @@ class Pairing:
             literals = len(re.sub(r"\{[a-z0-9]+\}|\*", "", rule.image + rule.mask))
             return (
                 round(covered * (0.2 + share), 3),
+                self._likeness(rule),
                 len(self._tables[rule.image]),
                 len(rule.pairs),
                 -rule.several,
-                self._likeness(rule),
                 -_slots(rule.mask),
                 literals,
             )
@@ -350,7 +350,7 @@ def _build(
     slash = max((i for i, token in enumerate(image.tokens) if token.text == "/"), default=-1)
     if free == "stem" and not any(i in names for i in range(slash + 1, len(image.tokens))):
         first = first.rpartition("/")[0] + "/*" if "/" in first else "*"
-    return first + _literal(image.ending), _text(mask.tokens, others) + _literal(mask.ending), several
+    return first + literal(image.ending), _text(mask.tokens, others) + literal(mask.ending), several
 
 
 def _repeat(source: Sequence[Token], names: dict[int, str], target: Sequence[Token], found: dict[int, str]) -> None:
@@ -381,14 +381,9 @@ def _text(found: Sequence[Token], names: dict[int, str]) -> str:
             parts.append(_SPLIT)
             last = ""
         elif name is None:
-            parts.append(_literal(token.text))
+            parts.append(literal(token.text))
             last = ""
         elif name != last:
             parts.append("*" if name == "*" else "{" + name + "}")
             last = name
     return "".join(parts)
-
-
-def _literal(text: str) -> str:
-    """Text in a pattern; the signs that have a meaning there become free."""
-    return re.sub(r"[*{}]", "*", text)

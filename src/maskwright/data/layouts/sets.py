@@ -31,6 +31,9 @@ from maskwright.data.layouts.relations import (
 )
 from maskwright.errors import ConfigError, argument
 
+# The share of the pixels of a class that may be those of another one, where the masks of two were drawn apart.
+_SHARED = 0.2
+
 
 def mask_sets(rules: Sequence[Rule], splits: dict[str, str]) -> list[MaskSet]:
     """The rules as sets: those that call masks the same and share no image are one."""
@@ -224,7 +227,7 @@ def _middles(pattern: str) -> Iterable[tuple[str, str, str]]:
 def _exclusive(group: Sequence[MaskSet], facts: dict[str, SetFacts]) -> bool:
     """Whether the sets have two values each and mark no pixel twice."""
     marked: dict[str, npt.NDArray[np.int64]] = {}
-    some: Counter[str] = Counter()
+    own: dict[str, list[tuple[str, npt.NDArray[np.bool_]]]] = defaultdict(list)
     for one in group:
         for image in facts[one.name].values:
             values = facts[one.name].merged(image)
@@ -233,13 +236,20 @@ def _exclusive(group: Sequence[MaskSet], facts: dict[str, SetFacts]) -> bool:
             where = (values != 0).astype(np.int64)
             if where.all():
                 return False
-            some[one.name] += int(where.any())
+            if where.any():
+                own[one.name].append((image, where > 0))
             if image in marked and marked[image].shape != where.shape:
                 return False
             marked[image] = marked[image] + where if image in marked else where
     overlap = sum(int((count > 1).sum()) for count in marked.values())
     union = sum(int((count > 0).sum()) for count in marked.values())
-    return sum(count > 0 for count in some.values()) > 1 and overlap <= 0.01 * max(union, 1)
+    # Points inside the objects of another set are few pixels, but none of a class of their own.
+    apart = all(
+        sum(int((marked[image][where] > 1).sum()) for image, where in found)
+        <= _SHARED * sum(int(where.sum()) for _, where in found)
+        for found in own.values()
+    )
+    return len(own) > 1 and overlap <= 0.01 * max(union, 1) and apart
 
 
 @dataclass

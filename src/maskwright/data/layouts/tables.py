@@ -147,9 +147,20 @@ def _of_lines(path: Path, text: str) -> list[Row]:
             if rgb is None or not name:
                 return []
             found.append(Row(nfc(name), None, rgb))
-        return found
+        return _numbered(found)
+    if path.suffix.lower() == ".csv" and any("," in line for line in lines):
+        return []  # a table of something else
     plain = all(len(line) < 60 and not re.search(r"[/\\.]\w", line) and re.search(r"[^\W\d]", line) for line in lines)
     return [Row(nfc(line)) for line in lines] if plain and _NAMED.search(path.stem) else []
+
+
+def _numbered(rows: list[Row]) -> list[Row]:
+    """Rows whose names begin with different numbers, as `0 void`, with these as ids."""
+    found = [re.fullmatch(r"(\d{1,5})[\s,;:]+(.*[^\W\d].*)", row.name) for row in rows]
+    ids = [_id(match[1]) for match in found if match]
+    if len({*ids} - {None}) < len(rows):
+        return rows
+    return [Row(match[2], _id(match[1]), row.colour) for row, match in zip(rows, found, strict=True) if match]
 
 
 def _of_document(found: Any) -> list[Row]:

@@ -40,7 +40,8 @@ class Meaning:
 class ValueCounts:
     """The values in the masks that were read: grey values or indices, and colours packed in one number, with pixels;
     `sets` the different sets of grey values of single files. `specks` holds the largest connected part of each rare
-    value; `between` counts pixels whose value lies between those around them."""
+    value; `between` counts pixels whose value lies between those around them in masks of many values, `outline` those in
+    masks of black and white."""
 
     grey: Counter[int] = field(default_factory=Counter)
     colours: Counter[int] = field(default_factory=Counter)
@@ -54,6 +55,7 @@ class ValueCounts:
     inverted: int = 0
     flat: list[float] = field(default_factory=list)
     between: int = 0
+    outline: int = 0
     shown_dark: list[float] = field(default_factory=list)
 
 
@@ -122,10 +124,13 @@ def count_values(pixels: npt.NDArray[np.int64], target: Counter[int], seen: Valu
     for value in rare[:64]:
         parts = cc3d.connected_components(pixels == value, connectivity=8)
         seen.specks[value] = max(seen.specks.get(value, 0), int(np.bincount(parts.reshape(-1))[1:].max()))
-    if len(values) > 8 and min(pixels.shape) > 2:
+    black_and_white = len(values) > 2 and values[0] == 0 and values[-1] == 255
+    if (len(values) > 8 or black_and_white) and min(pixels.shape) > 2:
         around = np.stack([pixels[:-2, 1:-1], pixels[2:, 1:-1], pixels[1:-1, :-2], pixels[1:-1, 2:]])
         middle = pixels[1:-1, 1:-1]
-        seen.between += int(((around.min(0) < middle) & (middle < around.max(0))).sum())
+        between = int(((around.min(0) < middle) & (middle < around.max(0))).sum())
+        seen.between += between if len(values) > 8 else 0
+        seen.outline += between if black_and_white else 0
     return [int(v) for v in values]
 
 
