@@ -40,8 +40,8 @@ class Meaning:
 class ValueCounts:
     """The values in the masks that were read: grey values or indices, and colours packed in one number, with pixels;
     `sets` the different sets of grey values of single files. `specks` holds the largest connected part of each rare
-    value; `between` counts pixels whose value lies between those around them in masks of many values, `outline` those in
-    masks of black and white."""
+    value; `between` counts pixels whose value lies between those around them in masks of many values, `outline` those
+    in masks of black and white."""
 
     grey: Counter[int] = field(default_factory=Counter)
     colours: Counter[int] = field(default_factory=Counter)
