@@ -82,7 +82,7 @@ class Pattern:
     @cached_property
     def _regex(self) -> re.Pattern[str]:
         any_split = "|".join(map(re.escape, self._split_words)) or r"(?!)"
-        forms = {
+        forms: dict[str, Callable[[int, str], str]] = {
             "text": lambda number, text: re.escape(text),
             "*": lambda number, text: "[^/]*",
             "?": lambda number, text: "[^/]",
