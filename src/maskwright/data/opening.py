@@ -47,7 +47,18 @@ def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
     file = path if path.is_file() else path / FILE_NAME
     if not file.exists():
         found = detect(path, format=format)
-        return with_edits(_build(found.file, path, path.resolve().name), path)
+        source = found.annotations if isinstance(found.annotations, AnnotationSet) else None
+        dataset = _build(found.file, path, path.resolve().name, source)
+        doubts = [
+            note(
+                "layout.unsure",
+                Severity.WARNING,
+                text,
+                "run `maskwright init`, and correct dataset.yaml if it is wrong",
+            )
+            for text in (found.unsure if found.pairs else ())
+        ]
+        return with_edits(replace(dataset, notes=(*dataset.notes, *doubts)), path)
     description = _description(file)
     if format is not None:
         _refuse_another_format(file, description, format)
@@ -216,7 +227,9 @@ def _describe(root: Path, name: str, reason: str, images: str | None) -> Detecti
         ),
     )
     labelled = sum(item.labelled or item.mask is not None for item in source.items)
-    return Detection(file, {"layout": reason, "classes": why}, images=len(source.items), pairs=labelled)
+    return Detection(
+        file, {"layout": reason, "classes": why}, images=len(source.items), pairs=labelled, annotations=source
+    )
 
 
 def _is_ignored(label: Label, source: AnnotationSet) -> bool:
@@ -262,10 +275,11 @@ def _classes(source: AnnotationSet) -> tuple[list[ClassSpec], int, str]:
     return nested([(label, number) for label, number in zip(chosen, numbers, strict=True)]), ignore, why
 
 
-def _build(file: DatasetFile, root: Path, name: str) -> Dataset:
+def _build(file: DatasetFile, root: Path, name: str, source: AnnotationSet | None = None) -> Dataset:
+    """The dataset that `file` describes; `source` are its annotations where these have been read."""
     if file.layout in FOLDER_LAYOUTS:
         return build(file, root, name)
-    source = _read(root, file.layout, file.annotations, file.images.folder)
+    source = source or _read(root, file.layout, file.annotations, file.images.folder)
     return _dataset(source, file, root, name)
 
 
@@ -402,6 +416,8 @@ class InitResult(Result):
         if splits:
             texts = [split if split == text else f"{split}: {text}" for split, text in splits.items()]
             rows.append(("splits", ", ".join(texts), self.reasons.get("lists", self.reasons.get("splits", ""))))
+        elif "splits" in self.reasons:
+            rows.append(("splits", self.reasons["splits"], ""))
         if found.exact is not None:
             exact = (
                 "every pixel has exactly the value of a class"

@@ -28,6 +28,7 @@ IGNORE_NAMES = frozenset({"ignore", "ignored", "__ignore__", "void"})
 
 # What listing and reading find, by code. An audit is complete only together with these.
 NOTES: dict[str, str] = {
+    "layout.unsure": "what a folder without dataset.yaml holds was understood in one of several ways",
     "image.unlisted": "image files lie beside the folders of the splits, or are not in labels.csv",
     "image.linked": "folders are symbolic links, which are not entered",
     "annotation.unknown_label": "regions have a label that is no class in dataset.yaml",

@@ -209,7 +209,7 @@ class _Detector:
             tuple(self.left_out),
             tuple(meaning.unsure),
             meaning.exact,
-            meaning.shares,
+            {} if chosen.slot else meaning.shares,  # of single files, not of masks
         )
 
     def _left_out(
