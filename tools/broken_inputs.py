@@ -19,6 +19,7 @@ FORMS = {
     "colour": "folders with colour masks",
     "jpeg": "folders with JPEG masks",
     "voc boxes": "`voc` without masks",
+    "plain": "folders described by patterns",
 }
 
 

@@ -5,6 +5,7 @@ from broken.exported import EXPORT_ROWS
 from broken.jsons import COCO_ROWS, LABELME_ROWS, SEMANTIC_ROWS
 from broken.listings import DESCRIPTIONS, FILES, TABLES
 from broken.pixels import IMAGES, MASKS
+from broken.plain import PLAIN_ROWS
 from broken.readers import KAGGLE_ROWS, LABELME_XML_ROWS, PANOPTIC_ROWS, PARQUET_ROWS, VIDEO_ROWS
 from broken.table import Row, joined
 from broken.texts import YOLO_ROWS
@@ -30,4 +31,5 @@ TABLE: tuple[Row, ...] = joined(
     LABELME_XML_ROWS,
     ARCHIVES,
     PARQUET_ROWS,
+    PLAIN_ROWS,
 )

@@ -41,6 +41,21 @@ def _common_semantic(folder: Path) -> None:
     init(folder)
 
 
+def _plain(folder: Path) -> None:
+    """Images and masks side by side, with lists of splits."""
+    rng = np.random.default_rng(0)
+    lists: dict[str, str] = {"train": "", "val": "", "test": ""}
+    for number, split in enumerate(("train", "train", "test", "val")):
+        image, mask = draw_pair(rng, SIZE)
+        write(folder / f"photos/{number:03d}_rgb.png", image)
+        write(folder / f"photos/{number:03d}_ids.png", mask)
+        lists[split] += f"{number:03d}_rgb.png\n"
+    (folder / "lists").mkdir()
+    for split, text in lists.items():
+        (folder / f"lists/{split}.txt").write_text(text)
+    init(folder)
+
+
 def _voc_boxes(folder: Path) -> None:
     """Pascal VOC without masks: what counts are the XML files."""
     rng = np.random.default_rng(0)
@@ -171,4 +186,5 @@ GOOD: dict[str, Callable[[Path], None]] = {
     "cvat_video": _cvat_video,
     "labelme_xml": _labelme_xml,
     "hf_parquet": _hf_parquet,
+    "plain": _plain,
 }

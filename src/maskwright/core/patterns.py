@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"\d+")
 SEVERAL = ("class", "object")
 SPLIT = "split"
 # Where texts can be cut in so many places, a regular expression would try for ages what does not fit.
-_CUTS = 3
+_CUTS = 2
 _STEPS = 200_000
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from maskwright.base.storage import confine
+from maskwright.core.description import FILE_NAME
 from maskwright.core.folder_names import SPLIT_NAMES
 from maskwright.core.patterns import loose, nfc
 from maskwright.errors import DataError
@@ -116,7 +118,7 @@ def splits_by_lists(
     """(path of an image -> its split, split -> entries that name no image), as `lists` (split -> file, or `*`) say."""
     names, found, lost = Names(images), dict[str, str](), dict[str, int]()
     for split, file in lists.items():
-        for entry in read_split_lists(root / file, split).get(split, []) if file != "*" else []:
+        for entry in read_split_lists(confine(root, file, FILE_NAME), split).get(split, []) if file != "*" else []:
             if path := names.find(entry):
                 found[path] = split
             else:
