@@ -17,7 +17,7 @@ from maskwright.base.strictyaml import Document
 from maskwright.cli import app, main
 from maskwright.config import check_document
 from maskwright.core.classes import SELECTORS
-from maskwright.core.description import ClassSpec, DatasetFile
+from maskwright.core.description import ClassSpec, DatasetFile, ImagesSpec, MasksSpec
 from maskwright.data.auditing import CHECKS
 from maskwright.data.formats import FORMATS
 from maskwright.data.formats.source import NOTES
@@ -56,6 +56,26 @@ def test_the_table_of_broken_inputs_is_up_to_date():
     page = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(page)
     assert page.TARGET.read_text() == page.render(), "run: python tools/broken_inputs.py"
+
+
+def test_the_page_of_folders_is_up_to_date():
+    """Each folder on it was read as it was drawn, or this raises."""
+    spec = importlib.util.spec_from_file_location("folder_page", ROOT / "tools" / "folder_page.py")
+    page = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = page  # for its dataclasses
+    spec.loader.exec_module(page)
+    text, pictures = page.render()
+    assert page.TARGET.read_text("utf-8") == text, "run: python tools/folder_page.py"
+    assert {path.stem for path in page.PICTURES.iterdir()} == pictures.keys()
+    assert [name for name, pixels in pictures.items() if not page.same(page.PICTURES / f"{name}.png", pixels)] == []
+    assert len(page.LAYOUTS) == 10 and "error:" not in text.partition("## Two questions")[0]
+
+
+def test_every_key_of_a_dataset_is_on_the_pages():
+    text = "".join((ROOT / "docs" / name).read_text("utf-8") for name in ("guide.md", "bring-your-folder.md"))
+    for prefix, model in (("", DatasetFile), ("images.", ImagesSpec), ("masks.", MasksSpec)):
+        for name in model.model_fields:
+            assert f"`{prefix}{name}`" in text or name in ("images", "masks"), prefix + name
 
 
 def test_the_python_page_is_up_to_date_and_complete():
@@ -213,4 +233,6 @@ def test_the_site_has_every_page(tmp_path):
     for page in SITE:
         built = page.relative_to(ROOT / "docs").with_suffix(".html").as_posix()
         assert (tmp_path / built).is_file() and f'href="{built}"' in text, f"{page.name}: name it in mkdocs.yml"
-        assert not re.search(r"(src|href)=\"(https?:)?//[^\"]+\.(js|css|woff2?)", (tmp_path / built).read_text())
+        html = (tmp_path / built).read_text()
+        assert not re.search(r"(src|href)=\"(https?:)?//[^\"]+\.(js|css|woff2?)", html)
+        assert not re.search(r"<h[1-6] id=\"[0-9]", html), "the scripts of the theme end at such an anchor"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from maskwright.core.findings import Severity as Severity
     from maskwright.core.sample import Sample as Sample
     from maskwright.data.auditing import AuditResult as AuditResult
-    from maskwright.data.convert import Certificate as Certificate
+    from maskwright.data.certificate import Certificate as Certificate
     from maskwright.data.convert import convert as convert
     from maskwright.data.opening import init as init
     from maskwright.data.opening import load_dataset as load_dataset
@@ -105,7 +105,7 @@ _VERBS = {
 # What verbs take and return, and what they raise.
 _NOUNS = {
     "AuditResult": "data.auditing",
-    "Certificate": "data.convert",
+    "Certificate": "data.certificate",
     "ClassTree": "core.classes",
     "Comparison": "evaluation.comparing.results",
     "ConfigError": "errors",

@@ -125,7 +125,7 @@ ARCHIVES = [
             (
                 "archive of nothing",
                 zipped(lambda path, _: path.write_bytes(b"PK\x05\x06" + bytes(18))),
-                "no folder of images found",
+                "no images found",
             ),
             (
                 "annotation file in it that is no JSON",

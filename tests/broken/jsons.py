@@ -371,10 +371,18 @@ LABELME_ROWS = [
     Row(
         "annotation",
         "labelme",
+        "imagePath that names the JSON file itself",
+        edit(SHEET, lambda data: data.update(imagePath="000.json")),
+        "note",
+        "1 file has an imagePath that leads elsewhere or to no image",
+    ),
+    Row(
+        "annotation",
+        "labelme",
         "imagePath of another machine",
         edit(SHEET, lambda data: data.update(imagePath="C:\\Users\\me\\000.png")),
         "note",
-        "1 file has an imagePath that leads elsewhere",
+        "1 file has an imagePath that leads elsewhere or to no image",
     ),
     Row(
         "annotation",

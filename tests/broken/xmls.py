@@ -73,7 +73,11 @@ CVAT_ROWS = [
         for kind, breaks, says in [
             ("200,000 elements deep", put(XML, f"{ROOT}{'<x>' * 200_000}"), "nested more than 64 deep"),
             ("XML of something else", put(XML, "<annotation></annotation>"), "not with <annotations>"),
-            ("tracks of a video", swap(XML, "<image", '<track id="0"/><image'), "holds the tracks of a video"),
+            (
+                "tracks of a video among images",
+                swap(XML, "<image", '<track id="0"/><image'),
+                "holds the tracks of a video",
+            ),
             ("no images", put(XML, f"{ROOT}</annotations>"), "no images found"),
             (
                 "image above the folder",

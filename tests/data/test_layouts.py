@@ -77,13 +77,24 @@ class TestLayouts:
         for name in ("train/001", "val/002", "test/003"):
             write(tmp_path / f"labels_precise/{name}.png", np.eye(48, 64, dtype=np.uint8))
         with pytest.raises(
-            ConfigError, match=r"2 sets of masks.*labels_coarse.*labels_precise.*choose one with `masks`"
+            ConfigError, match=r"2 sets of masks.*labels_coarse.*labels_precise.*choose with `masks` 'labels_coarse'"
         ):
             detect(tmp_path)
         assert detect(tmp_path, masks="labels_precise").file.masks.folder == "labels_precise"
         with pytest.raises(ConfigError, match="`masks` other: no such folder"):
             detect(tmp_path, masks="other")
         assert detect(tmp_path, images="img", masks="coarse").file.masks.folder == "labels_coarse"
+
+    def test_of_two_persons_one_may_always_mark_more(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(3)
+        for index in range(6):
+            image, mask = draw_pair(rng, (64, 80), 2)
+            more = mask | np.roll(mask, (2, 3), (0, 1))
+            write(tmp_path / f"images/{index}.png", image)
+            for name, marked in (("anna", mask), ("ben", more)):
+                write(tmp_path / f"masks/{index}_{name}.png", (marked > 0).astype(np.uint8) * 255)
+        with pytest.raises(ConfigError, match=r"2 sets of masks.*choose with `masks` 'anna' or `masks` 'ben'"):
+            detect(tmp_path)
 
     def test_no_masks_yet(self, tmp_path: Path) -> None:
         write(tmp_path / "images/a.png", np.zeros((8, 8, 3), np.uint8))

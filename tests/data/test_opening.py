@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from broken.folders import GOOD
 from helpers import make_dataset, write
 from maskwright.core.regions import Polygon
 from maskwright.data.formats import FORMATS
@@ -189,3 +191,26 @@ def test_a_dataset_stands_for_its_folder_while_it_is_what_that_holds(tmp_path):
         folder_of(replace(dataset, home=None), "suspects")
     with pytest.raises(ConfigError, match="^decide: this Dataset is not what .* holds"):
         folder_of(replace(dataset, samples=dataset.samples[1:]), "decide")
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo_seg", "cvat_images", "kaggle_rle", "coco_panoptic"])
+def test_a_dataset_of_annotations_is_compared_with_what_its_folder_holds(form: str, tmp_path: Path) -> None:
+    GOOD[form](tmp_path / "data")
+    dataset = load_dataset(tmp_path / "data")
+    assert dataset == load_dataset(tmp_path / "data") and folder_of(dataset, "train") == tmp_path / "data"
+    with pytest.raises(ConfigError, match="is not what"):
+        folder_of(replace(dataset, samples=dataset.samples[1:]), "train")
+
+
+def test_where_marks_cover_every_pixel_there_is_no_background(monkeypatch, tmp_path) -> None:
+    dataset = opened(monkeypatch, tmp_path, [Label("sky", 4), Label("sea", 7)], [Mark("sea", SQUARE)], full=True)
+    assert (
+        dataset.classes.names == ["sky", "sea"] and dataset.classes.ids == [4, 7] and dataset.classes.background is None
+    )
+    assert np.unique(dataset.read_mask(dataset.samples[0])).tolist() == [1, 255]
+
+
+def test_such_classes_are_numbered_where_their_ids_do_not_fit(monkeypatch, tmp_path) -> None:
+    labels = [Label("sky"), Label("other", 9), Label("background")]
+    dataset = opened(monkeypatch, tmp_path, labels, [Mark("sky", SQUARE)], full=True)
+    assert dataset.classes.names == ["background", "sky", "other"] and dataset.classes.ids == [0, 1, 2]

@@ -200,7 +200,7 @@ def _run(place: Path, tally: Tally) -> None:
         # What was just described opens, but for names and links that no dataset may have.
         assert any(
             word in str(error)
-            for word in ("symbolic link", "UTF-8", "control characters", "same name", "cannot be read", "C:")
+            for word in ("symbolic link", "UTF-8", "control characters", "same name", "cannot be read")
         ), error
         return
     owners: dict[Path, str] = {}

@@ -377,6 +377,8 @@ def mutation_of(name: str, rng: Rng) -> Mutation:
         return archive
     if ending in ("png", "jpg", "bmp", "tif"):
         return chunks if rng.random() < 0.7 else one_of(BYTES, rng)
+    if ending == "parquet":
+        return one_of(BYTES, rng)
     draw = rng.random()
     if draw < 0.5 and ending == "json":
         return tree

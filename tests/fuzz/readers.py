@@ -30,6 +30,7 @@ from broken.folders import GOOD
 from fuzz.mutations import mutation_of
 from maskwright.data.auditing import audit
 from maskwright.data.formats.archives import pack, unpacked
+from maskwright.data.formats.hf_parquet import pictures_unpacked
 from maskwright.data.opening import load_dataset
 from maskwright.errors import MaskwrightError
 
@@ -148,7 +149,7 @@ def run_case(form: str, home: Path, work: Path, number: int, seed: int, tally: T
     tally.cases += 1
     signal.setitimer(signal.ITIMER_PROF, _SECONDS)
     try:
-        with unpacked(target) as folder:
+        with unpacked(target) as outer, pictures_unpacked(outer) as folder:
             refusals = list(_read(folder, tally if number % 8 == 0 else None))
         tally.partly += bool(refusals)
         tally.accepted += not refusals
@@ -181,11 +182,11 @@ def mutated(home: Path, work: Path, form: str, rng: np.random.Generator) -> Path
     pictures = [path for path in files if path.suffix in (".png", ".jpg")]
     others = [path for path in files if path not in pictures and path.name != "dataset.yaml"]
     if rng.random() < 0.5:
-        (target / "dataset.yaml").unlink()
-    elif rng.random() < 0.1:
+        (target / "dataset.yaml").unlink(missing_ok=True)
+    elif rng.random() < 0.1 and (target / "dataset.yaml").exists():
         others = [target / "dataset.yaml"]
     for _ in range(int(rng.choice([1, 1, 1, 2, 3]))):
-        group = others if others and rng.random() < 0.7 else pictures
+        group = others if others and (rng.random() < 0.7 or not pictures) else pictures
         path = group[int(rng.integers(len(group)))]
         path.write_bytes(mutation_of(path.name, rng)(path.read_bytes(), rng))
     return target

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from broken.folders import NEEDS
 from fuzz import heaps, readers, trips
 from fuzz.mutations import BYTES, TEXT, archive, chunks, element, tree
 from helpers import draw_pair, encoded
@@ -16,6 +17,8 @@ from maskwright.data.formats.archives import pack
 
 @pytest.mark.parametrize("form", readers.FORMS)
 def test_a_few_mutated_files(form: str) -> None:
+    if form in NEEDS:
+        pytest.importorskip(NEEDS[form])
     tally = readers.fuzz(form, 5)
     assert tally.cases == tally.accepted + tally.partly + tally.refused == 5 and not tally.unexpected, tally
 
@@ -23,6 +26,8 @@ def test_a_few_mutated_files(form: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("form", readers.FORMS)
 def test_mutated_files(form: str) -> None:
+    if form in NEEDS:
+        pytest.importorskip(NEEDS[form])
     tally = readers.fuzz(form, 2000, seed=1)
     assert tally.cases == 2000 and not tally.unexpected, tally
     assert tally.accepted and tally.partly and tally.refused  # the mutations are neither too weak nor too strong

@@ -10,7 +10,11 @@ import typer
 from maskwright.cli.shared import Dir, FailOn, Json, fail, show
 
 # For `--help`, which must not import the formats; a test holds the two together.
-READ = "cvat_masks, voc, common_semantic, coco, cvat_images, labelme, yolo_seg, yolo"
+READ = (
+    "cvat_masks, labelme_xml, voc, common_semantic, coco_panoptic, coco, cvat_video, cvat_images, labelme, "
+    "label_studio_brush, label_studio, supervisely, via, datumaro, darwin, labelbox, imagescope, kaggle_rle, "
+    "hf_parquet, yolo_seg, yolo"
+)
 WRITTEN = "index, palette, colour, jpeg, cvat_masks, voc, coco, cvat_images, labelme, yolo_seg, yolo"
 
 
@@ -87,7 +91,9 @@ def audit(
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Dataset folder, or a zip file.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Dataset folder, or a zip or parquet file.", show_default=False)
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder, or a .zip file.", show_default=False)],
     to: Annotated[str, typer.Option("--to", help=f"The format to write: {WRITTEN}.", show_default=False)],
     from_: Annotated[str | None, typer.Option("--from", help=f"What SRC is, if unclear: {READ}.")] = None,
@@ -131,7 +137,8 @@ def split(
     ] = "0.7,0.15,0.15",
     seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     group: Annotated[
-        str | None, typer.Option("--group", metavar="REGEX", help="What it catches of a name is the sample's group.")
+        str | None,
+        typer.Option("--group", metavar="REGEX", help="What it catches of a name, its split left out, is the group."),
     ] = None,
     group_file: Annotated[
         Path | None, typer.Option("--group-file", help="CSV with the columns sample and group.")

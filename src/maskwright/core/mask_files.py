@@ -7,7 +7,8 @@ read only where the dataset says which of the two counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,18 +17,20 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
-from maskwright.base.limits import MAX_PIXELS
+from maskwright.core.array_files import ARRAY_SUFFIXES as ARRAY_SUFFIXES
+from maskwright.core.array_files import array_names as array_names
+from maskwright.core.array_files import read_array as read_array
+from maskwright.core.array_files import whole_numbers
 from maskwright.core.classes import ClassTree
 from maskwright.core.palette import Colour
 from maskwright.core.sample import MaskPart, Tell, integer_pixels, is_lossy, open_image
-from maskwright.errors import DataError, SetupError
+from maskwright.errors import DataError
 
 Encoding = Literal["index", "levels", "colour", "objects"]
 Others = Literal["refuse", "nearest", "ignore"]
 Inverted = Literal["stored", "shown"]
 
-# Files that hold an array instead of a picture.
-ARRAY_SUFFIXES = frozenset({".npy", ".mat"})
+_PHOTOMETRIC = 262  # the tag of a TIFF that says what 0 is
 _MASK_MODES = frozenset({"1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F", "LA", "PA", "RGB", "RGBA"})
 
 
@@ -80,25 +83,29 @@ def read_mask(
 
 
 def read_parts(parts: Sequence[MaskPart], encoding: MaskEncoding, classes: ClassTree) -> MaskPixels:
-    """Reads a mask that several files make up, later ones on top; where none marks anything is background.
+    """Reads a mask that several files make up, later ones on top; where none marks anything is background, or where no
+    class is, ignored.
 
     DataError where one cannot be read, or is of another size than the first.
     """
     background = 0 if classes.background is None else classes.ids[classes.background]
+    fill = classes.ignore if classes.background is None else background
+    # Levels and colours stand for ids, other values for themselves: there 0 marks nothing, whatever the background is.
+    of_one = 0 if encoding.kind in ("index", "objects") else background
     ids: npt.NDArray[Any] | None = None
     inexact, hidden = 0, 0
     for part in parts:
         read = read_mask(part.file, encoding, classes)
         if ids is None:
-            ids = np.full(read.ids.shape, background, np.uint16)
+            ids = np.full(read.ids.shape, fill, np.uint16)
         if read.ids.shape != ids.shape:
             size = f"{read.ids.shape[1]}x{read.ids.shape[0]}"
             raise DataError(
                 f"{part.file}: is {size} but {parts[0].file.name} is {ids.shape[1]}x{ids.shape[0]}; draw it again"
             )
-        marked = read.ids != background
+        marked = read.ids != (background if part.id is None else of_one)
         new = read.ids if part.id is None else np.where(read.ids == classes.ignore, classes.ignore, part.id)
-        hidden += int(((ids != background) & marked & (ids != new)).sum())
+        hidden += int(((ids != fill) & marked & (ids != new)).sum())
         ids[marked] = new[marked]
         inexact += read.inexact
     assert ids is not None, "a mask of no parts"
@@ -116,79 +123,6 @@ def read_grey(path: Path) -> npt.NDArray[np.uint8]:
         return np.asarray(image)
 
 
-def read_array(path: Path, variable: str | None = None) -> npt.NDArray[Any]:
-    """The array (H, W) or (H, W, 3) of whole numbers in a `.npy` or `.mat` file; nothing in it is run.
-
-    `variable` names it in a `.mat` file, with dots between structures; it may be left out where there is only one.
-    DataError for other contents, SetupError without scipy for `.mat`.
-    """
-    try:
-        array = (
-            np.load(path, allow_pickle=False, mmap_mode="r")
-            if path.suffix.lower() == ".npy"
-            else _matlab(path, variable)
-        )
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; restore it or remove the sample") from None
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError, KeyError, NotImplementedError) as error:
-        raise DataError(f"{path}: cannot be read as an array ({error}); save it again as .npy or PNG") from None
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or not array.size:
-        raise DataError(f"{path}: holds an array of the shape {array.shape}; a mask is (H, W) or (H, W, 3)")
-    if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise DataError(f"{path}: more than {MAX_PIXELS // 10**6} million pixels; tile it")
-    return _whole(np.asarray(array), path)
-
-
-def _matlab(path: Path, variable: str | None) -> npt.NDArray[Any]:
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise SetupError(f"{path}: .mat files are read by scipy; install it, or save the masks as PNG") from None
-    found: Any = {k: v for k, v in loadmat(path, simplify_cells=True).items() if not k.startswith("__")}
-    names = sorted(name for name, value in _arrays(found, "") if value.ndim in (2, 3))
-    if variable is None and len(names) != 1:
-        raise DataError(
-            f"{path}: holds {', '.join(names) or 'no array'}; name the one with the masks as `masks.variable`"
-        )
-    for name in (variable or names[0]).split("."):
-        found = found[name]
-    return np.asarray(found)
-
-
-def array_names(path: Path) -> list[str]:
-    """The names of the arrays in a `.mat` file that may be masks, with dots between structures."""
-    try:
-        from scipy.io import loadmat
-
-        found: Any = {k: v for k, v in loadmat(path, simplify_cells=True).items() if not k.startswith("__")}
-    except ImportError:
-        raise SetupError(f"{path}: .mat files are read by scipy; install it, or save the masks as PNG") from None
-    except (OSError, ValueError, EOFError, TypeError, KeyError, NotImplementedError):
-        return []
-    return sorted(name for name, value in _arrays(found, "") if value.ndim in (2, 3))
-
-
-def _arrays(found: Any, prefix: str) -> Iterable[tuple[str, npt.NDArray[Any]]]:
-    for name, value in found.items():
-        if isinstance(value, dict):
-            yield from _arrays(value, f"{prefix}{name}.")
-        elif isinstance(value, np.ndarray) and value.dtype.kind in "buif":
-            yield prefix + name, value
-
-
-def _whole(pixels: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
-    """Pixels of any number type as uint8 or uint16. DataError where a value would change."""
-    if pixels.dtype == bool:
-        return pixels.astype(np.uint8)
-    if pixels.dtype.kind not in "uif" or (pixels.dtype.kind == "f" and not (pixels == np.floor(pixels)).all()):
-        raise DataError(f"{path}: holds values that are no whole numbers; save the class ids as 8- or 16-bit")
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise DataError(f"{path}: holds values outside 0..65535; save it as 8- or 16-bit")
-    return pixels.astype(np.uint8 if pixels.max() < 256 else np.uint16)
-
-
 def _stored_as(image: Image.Image) -> list[Any]:
     """What Pillow says of how the pixels of an opened file are stored, such as `L` or `RGB;16B`; first the kind."""
     arguments: Any = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
@@ -198,7 +132,9 @@ def _stored_as(image: Image.Image) -> list[Any]:
 
 def is_inverted(image: Image.Image) -> bool:
     """Whether white is 0 in the opened file, so that the stored values are not those that are shown."""
-    return str(_stored_as(image)[0]).endswith(";I") or (image.format == "PPM" and image.mode == "1")
+    # Such as `1;I`, `L;4I`, and with the bits of each byte in reverse `L;IR`.
+    turned = re.search(r";\d*IR?$", str(_stored_as(image)[0])) is not None
+    return turned or (image.format == "PPM" and image.mode == "1")
 
 
 def refuse_ambiguous(image: Image.Image, path: Path, kind: Encoding, inverted: Inverted | None = None) -> None:
@@ -211,10 +147,16 @@ def refuse_ambiguous(image: Image.Image, path: Path, kind: Encoding, inverted: I
     if ";16" in stored and not image.mode.startswith("I"):
         raise DataError(f"{path}: colours of 16 bits a channel are ambiguous in a mask; save it with 8 bits")
     spread = image.format == "PPM" and rest and rest[0] not in (255, 65535)
-    if kind == "index" and (spread or (stored.startswith("L;") and stored != "L;I")):
+    if kind == "index" and (spread or (stored.startswith("L;") and stored not in ("L;I", "L;IR", "L;R"))):
         raise DataError(
             f"{path}: grey values of fewer than 8 bits are ambiguous as class ids; save it as 8-bit grey or with a "
             "palette"
+        )
+    photometric = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) if image.format == "TIFF" else None
+    if photometric == 0 and image.mode.startswith(("I", "F")) and inverted != "stored":
+        raise DataError(
+            f"{path}: stores white as 0 with more than 8 bits; set `inverted: stored` under `masks` in dataset.yaml "
+            "where the stored values count, or save it again with black as 0"
         )
     if is_inverted(image) and inverted is None and image.format != "PPM":
         raise DataError(
@@ -233,20 +175,21 @@ def _pixels(image: Image.Image, path: Path, encoding: MaskEncoding) -> npt.NDArr
         if image.mode.startswith("I"):
             raise DataError(f"{path}: grey values where class colours are expected; set `encoding: index`")
         return np.asarray(image.convert("RGB"))
-    if encoding.kind == "index" and is_lossy(image):
+    if encoding.kind in ("index", "objects") and is_lossy(image):
+        what = "an index mask" if encoding.kind == "index" else "one of objects"
         raise DataError(
-            f"{path}: {image.format} changes pixel values, so it cannot be an index mask; "
+            f"{path}: {image.format} changes pixel values, so it cannot be {what}; "
             "set `encoding: levels` under `masks` in dataset.yaml"
         )
     if image.mode.startswith("I"):
         return integer_pixels(image, path)
     if image.mode == "F":
-        return _whole(np.asarray(image), path)
+        return whole_numbers(np.asarray(image), path)
     if image.mode in ("1", "L") or (image.mode == "P" and encoding.kind != "levels"):
+        # Told before the pixels are decoded, which is when Pillow forgets it.
+        turned = encoding.inverted == "stored" and is_inverted(image) and image.format != "PPM"
         # A bit is 0 or 1 as an id, and black or white as a level.
         bit = image.mode == "1" and encoding.kind != "levels"
-        # Asked before the pixels are read: Pillow forgets then how they were stored.
-        turned = encoding.inverted == "stored" and is_inverted(image) and image.format != "PPM"
         grey = np.asarray(image.convert("L") if image.mode == "1" and not bit else image).astype(np.uint8, copy=False)
         return (1 if bit else 255) - grey if turned else grey
     if encoding.kind == "objects":
@@ -273,6 +216,8 @@ def _decoded(pixels: npt.NDArray[Any], path: Path, encoding: MaskEncoding, class
     if encoding.kind == "colour":
         if pixels.ndim != 3:
             raise DataError(f"{path}: grey values where class colours are expected; set `encoding: index`")
+        if pixels.max() > 255 or (pixels.shape[2] == 4 and pixels[..., 3].min() < 255):
+            raise DataError(f"{path}: colours beyond 255, or with alpha, have no agreed meaning; save it as 8-bit RGB")
         kept = np.array([channel in encoding.channels for channel in "rgb"], np.uint8)
         return _by_colour(pixels[..., :3] * kept, path, classes, encoding)
     if pixels.ndim != 2:

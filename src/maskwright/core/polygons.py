@@ -37,15 +37,15 @@ def rasterise(rings: Sequence[Ring], height: int, width: int) -> BoolMask:
     for rings of another shape and coordinates that are not finite or beyond `MAX_COORDINATE`.
     """
     inside = np.zeros((height, width), np.bool_)
-    closed = [points for points in map(_points, rings) if len(points) >= 3]
+    closed = [points for points in map(as_points, rings) if len(points) >= 3]
     if not closed:
         return inside
     start, end = _edges(closed)
     # Every edge runs downwards, whichever way its ring goes round: neighbours compute the same crossings.
     upwards = (start[:, 1] > end[:, 1])[:, None]
     (x, y), (x_end, y_end) = np.where(upwards, end, start).T, np.where(upwards, start, end).T
-    first, stop = _first_centre(y, height), _first_centre(y_end, height)
-    left, right = (int(side) for side in _first_centre(np.array([start[:, 0].min(), start[:, 0].max()]), width))
+    first, stop = first_centre(y, height), first_centre(y_end, height)
+    left, right = (int(side) for side in first_centre(np.array([start[:, 0].min(), start[:, 0].max()]), width))
     crossing = first < stop
     if left == right or not crossing.any():
         return inside
@@ -63,7 +63,7 @@ def rasterise(rings: Sequence[Ring], height: int, width: int) -> BoolMask:
         row = np.arange(ends[b - 1] - edge.size, ends[b - 1]) + shift[edge]
         # Multiplied before divided: the cut is exact where an edge between short numbers meets a centre.
         cut = x[edge] + (row + 0.5 - y[edge]) * dx[edge] / dy[edge]
-        column = np.clip(_first_centre(cut, width), left, right)
+        column = np.clip(first_centre(cut, width), left, right)
         np.add.at(changes.reshape(-1), (row - top) * changes.shape[1] + column - left, np.uint8(1))
     np.add.accumulate(changes, axis=1, out=changes)
     inside[top:bottom, left:right] = changes[:, :-1] & 1
@@ -151,7 +151,7 @@ def bridged(rings: Sequence[Ring]) -> Ring:
     if not rings or not all(map(len, rings)):
         raise ValueError("no rings to join, or one without points; give the outer ring and its holes")
     parts = []
-    for points in map(_points, rings):
+    for points in map(as_points, rings):
         top = int(np.lexsort((points[:, 0], points[:, 1]))[0])
         parts.append(np.roll(points, -top, 0))
     # Holes from top to bottom: each is joined to a ring before it, so the last ones are complete first.
@@ -183,7 +183,7 @@ def simplify(ring: Ring, tolerance: float) -> Ring:
     may end up a quarter further away. A ring that would shrink to fewer than 3 points comes back as it is, as with
     tolerance 0. Raises ValueError for a tolerance below 0, beyond `MAX_COORDINATE` or not finite.
     """
-    points = _points(ring)
+    points = as_points(ring)
     if not 0 <= tolerance <= MAX_COORDINATE:
         raise ValueError(f"a tolerance of {tolerance} pixels; it lies between 0 and {MAX_COORDINATE:g}")
     if tolerance == 0 or len(points) < 4:
@@ -203,7 +203,7 @@ def box_ring(x0: float, y0: float, x1: float, y1: float, rotation_degrees: float
     Raises ValueError for numbers that are not finite or beyond `MAX_COORDINATE`.
     """
     corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float64)
-    return _turned(_points(corners), (x0 + x1) / 2, (y0 + y1) / 2, rotation_degrees)
+    return _turned(as_points(corners), (x0 + x1) / 2, (y0 + y1) / 2, rotation_degrees)
 
 
 def ellipse_ring(cx: float, cy: float, rx: float, ry: float, rotation_degrees: float = 0) -> Ring:
@@ -219,10 +219,11 @@ def ellipse_ring(cx: float, cy: float, rx: float, ry: float, rotation_degrees: f
     count = min(MAX_ELLIPSE_POINTS, max(12, math.ceil(math.pi / math.acos(1 - share))))
     angles = np.arange(count) * (2 * math.pi / count)
     ring = np.stack([cx + rx * np.cos(angles), cy + ry * np.sin(angles)], 1)
-    return _turned(_points(ring), cx, cy, rotation_degrees)
+    return _turned(as_points(ring), cx, cy, rotation_degrees)
 
 
-def _points(ring: Ring) -> Ring:
+def as_points(ring: Ring) -> Ring:
+    """A ring as float64 (P, 2). ValueError as `rasterise` raises it."""
     points = np.asarray(ring, np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"a ring of shape {points.shape}; it needs x and y for each point, (P, 2)")
@@ -242,8 +243,8 @@ def _edges(rings: Sequence[Ring]) -> tuple[Ring, Ring]:
     return start, end
 
 
-def _first_centre(values: npt.NDArray[np.float64], stop: int) -> npt.NDArray[np.int64]:
-    """The first row or column, of 0 to `stop`, whose centre is not before each value."""
+def first_centre(values: npt.NDArray[np.float64], stop: int | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The first row or column, of 0 to `stop` (one for all, or one for each), whose centre is not before each value."""
     return np.clip(np.ceil(values - 0.5), 0, stop).astype(np.int64)
 
 

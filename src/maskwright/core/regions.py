@@ -1,6 +1,6 @@
 """Regions: labelled shapes on an image, and how they become a mask.
 
-Annotation tools store polygons, boxes, ellipses and run lengths. Here each is one of two shapes, and a
+Annotation tools store polygons, boxes, ellipses, run lengths and pictures. Here each is one of three shapes, and a
 `Drawing` holds those of one image. It is rendered when its mask is asked for, so a dataset of a million
 polygons is listed without a single pixel in memory.
 """
@@ -8,6 +8,7 @@ polygons is listed without a single pixel in memory.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +21,26 @@ from pydantic import Field
 from maskwright.base import strictyaml
 from maskwright.core.polygons import Ring, rasterise
 from maskwright.core.rle import decode_box, decode_counts
+from maskwright.core.spans import TOGETHER, places_inside
 
 # Pixels (h, w) bool of a part of an image, and the row and column where it begins.
 Window = tuple[npt.NDArray[np.bool_], int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Polygon:
     """Rings of points (P, 2) as (x, y) in continuous pixel coordinates, where pixel (row r, column c) covers
     [c, c + 1) x [r, r + 1). A pixel is inside when its centre is, by the even-odd rule over all rings."""
 
     rings: tuple[Ring, ...]
+
+    # Arrays have no equality of their own.
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Polygon)
+            and len(self.rings) == len(other.rings)
+            and all(map(np.array_equal, self.rings, other.rings))
+        )
 
     def window(self, height: int, width: int) -> Window:
         """The part of an image (H, W) that holds it."""
@@ -42,7 +52,7 @@ class Polygon:
         return rasterise([ring - (left, top) for ring in self.rings], bottom - top, right - left), top, left
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Runs:
     """Run lengths, starting with a run outside: column by column over the image as in COCO (`box` None, `size` the
     image's height and width), or row by row inside a box as in CVAT (`box` = left, top, width, height)."""
@@ -50,6 +60,13 @@ class Runs:
     counts: npt.NDArray[np.uint32]
     size: tuple[int, int] | None = None
     box: tuple[int, int, int, int] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Runs)
+            and (self.size, self.box) == (other.size, other.box)
+            and np.array_equal(self.counts, other.counts)
+        )
 
     def window(self, height: int, width: int) -> Window:
         """The part of an image (H, W) that holds it; what lies outside the image is cut off. ValueError when the runs
@@ -88,7 +105,22 @@ class Runs:
         return part[:height, : max(0, width - first)], 0, min(first, width)
 
 
-Shape = Polygon | Runs
+class Deferred(ABC):
+    """A shape that only its format knows how to read: its pixels lie in another file, or need the size of the image."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def window(self, height: int, width: int) -> Window:
+        """The part of an image (H, W) that holds it. ValueError when it does not fit, DataError for what cannot be
+        read."""
+
+    @abstractmethod
+    def content(self) -> str:
+        """All that decides about its pixels, for `Drawing.digest`. DataError for what cannot be read."""
+
+
+Shape = Polygon | Runs | Deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +165,26 @@ class Drawing:
         """
         canvas = np.full((height, width), self.fill, np.uint16)
         drawn = np.zeros((height, width), np.bool_)
+        flat, flat_drawn = canvas.reshape(-1), drawn.reshape(-1)
         hidden = 0
-        for region in sorted(self.regions, key=self._rank):
-            inside, top, left = _shrunk(region.shape, self.rule.shrink if region.weak else 0.0).window(height, width)
-            place = slice(top, top + inside.shape[0]), slice(left, left + inside.shape[1])
-            hidden += int(np.count_nonzero(inside & drawn[place] & (canvas[place] != region.id)))
-            canvas[place][inside] = region.id
-            drawn[place] |= inside
+        ordered = sorted(self.regions, key=self._rank)
+        for begin in range(0, len(ordered), TOGETHER):
+            part = ordered[begin : begin + TOGETHER]
+            shapes = [_shrunk(region.shape, self.rule.shrink if region.weak else 0.0) for region in part]
+            rings = [shape.rings if isinstance(shape, Polygon) else () for shape in shapes]
+            for region, shape, places in zip(part, shapes, places_inside(rings, height, width), strict=True):
+                if places is not None:
+                    there = flat_drawn[places]
+                    if there.any():
+                        hidden += int(np.count_nonzero(there & (flat[places] != region.id)))
+                    flat[places] = region.id
+                    flat_drawn[places] = True
+                    continue
+                inside, top, left = shape.window(height, width)
+                place = slice(top, top + inside.shape[0]), slice(left, left + inside.shape[1])
+                hidden += int(np.count_nonzero(inside & drawn[place] & (canvas[place] != region.id)))
+                canvas[place][inside] = region.id
+                drawn[place] |= inside
         return canvas, hidden
 
     def _rank(self, region: Region) -> tuple[int, int, float]:
@@ -155,6 +200,9 @@ class Drawing:
         found = hashlib.blake2b(digest_size=16)
         found.update(repr((self.fill, self.size, self.rule)).encode())
         for region in self.regions:
+            if isinstance(region.shape, Deferred):
+                found.update(repr((region.id, region.order, region.weak, region.shape.content())).encode())
+                continue
             arrays: Sequence[npt.NDArray[Any]] = (
                 region.shape.rings if isinstance(region.shape, Polygon) else (region.shape.counts,)
             )

@@ -9,7 +9,7 @@ import gzip
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.quiet import silence
@@ -33,7 +33,9 @@ IMAGE_SUFFIXES = frozenset(
 )
 # Endings of compressed files, behind the ending of what is in them.
 PACKED = ".gz"
-_DECODERS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
+# The only decoders that run, by Pillow's names.
+DECODERS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
+_ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 # MPO is what phones write: a JPEG with previews behind it, which are left alone.
 _LOSSY = frozenset({"JPEG", "MPO", "WEBP"})
 _UNPACKED = 1 << 30  # bytes of a compressed file
@@ -88,6 +90,10 @@ class Sample:
         """Whether it has mask files or a drawing to make a mask of."""
         return self.mask is not None or self.drawing is not None or bool(self.parts)
 
+    def image_hash(self, hashes: Mapping[Path, str]) -> str:
+        """The hash of its image among those of all files, with the page where a file holds several images."""
+        return hashes[self.image] + ("" if self.page is None else f"#{self.page}")
+
     @property
     def mask_files(self) -> tuple[Path, ...]:
         """The files that hold pixels of its mask: one, several, or none for a drawing."""
@@ -115,7 +121,7 @@ def open_image(path: Path, tell: Tell | None = None, page: int | None = None) ->
     try:
         silence_pillow()
         # From a path Pillow would map some TIFFs into memory without turning them as they ask.
-        with _stream(path) as stream, Image.open(stream, formats=_DECODERS) as image:
+        with _stream(path) as stream, Image.open(stream, formats=DECODERS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
@@ -125,7 +131,7 @@ def open_image(path: Path, tell: Tell | None = None, page: int | None = None) ->
                     raise Image.DecompressionBombError
             elif page is not None or pages > 1:
                 raise DataError(
-                    f"{path}: holds {'fewer' if page is not None else 'several'} pages; save one image per file"
+                    f"{path}: holds {'fewer pages' if page is not None else 'several frames'}; save one image per file"
                 )
             if image.format == "WEBP":
                 image.info["lossless"] = _lossless_webp(stream)
@@ -141,9 +147,31 @@ def open_image(path: Path, tell: Tell | None = None, page: int | None = None) ->
     except Image.DecompressionBombError:
         raise DataError(f"{path}: more than {MAX_PIXELS // 10**6} million pixels; tile it") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path}: not a readable image ({', '.join(_DECODERS)}); save it again or remove it") from None
+        if (bands := _bands_of_tiff(path)) > 3:
+            raise DataError(
+                f"{path}: a TIFF of {bands} bands, which no file of red, green and blue has; save three of them as RGB"
+            ) from None
+        raise DataError(f"{path}: not a readable image ({', '.join(DECODERS)}); save it again or remove it") from None
     except _DECODER_ERRORS as error:
         raise DataError(f"{path}: cannot be decoded ({error}); save it again or remove it") from None
+
+
+def _bands_of_tiff(path: Path) -> int:
+    """The samples of a pixel that the first directory of a TIFF states (TIFF 6.0, tag 277); 0 for other files."""
+    try:
+        with _stream(path) as stream:
+            head = stream.read(8)
+            order = {b"II*\0": "<", b"MM\0*": ">"}.get(head[:4])
+            if order is None:
+                return 0
+            stream.seek(struct.unpack(order + "I", head[4:])[0])
+            entries = stream.read(2 + 12 * struct.unpack(order + "H", stream.read(2))[0])
+            for tag, kind, count, value in struct.iter_unpack(order + "HHIH2x", entries[: len(entries) // 12 * 12]):
+                if (tag, kind, count) == (277, 3, 1):
+                    return int(value)
+    except (OSError, EOFError, zlib.error, struct.error, DataError):
+        pass
+    return 0
 
 
 def _stream(path: Path) -> BinaryIO:
@@ -158,7 +186,20 @@ def _stream(path: Path) -> BinaryIO:
 
 def is_lossy(image: Image.Image) -> bool:
     """Whether the pixels of an opened file may differ from those that were saved."""
+    if image.format == "TIFF":  # which may hold a JPEG
+        return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
     return image.format in _LOSSY and not image.info.get("lossless", False)
+
+
+def dropped_channel(image: Image.Image) -> Literal["", "alpha", "band"]:
+    """What an opened file holds behind grey or red, green and blue, and `read_image` drops: an alpha channel, or bands
+    of a TIFF that are said to be of no agreed kind."""
+    if image.mode in _ALPHA:
+        return "alpha"
+    tile: Any = (
+        image.tile[0].args if image.format == "TIFF" and isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    )
+    return "band" if str(tile if isinstance(tile, str) else tile[0]).startswith("RGBX") else ""
 
 
 def _lossless_webp(stream: BinaryIO) -> bool:

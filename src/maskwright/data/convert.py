@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from pydantic import ValidationError
 
 from maskwright.base import progress as bar
-from maskwright.base.display import Result
 from maskwright.base.progress import Advance
 from maskwright.base.storage import (
     STAGING_PREFIX,
@@ -28,121 +27,24 @@ from maskwright.base.storage import (
     staged_folder,
 )
 from maskwright.base.strictyaml import did_you_mean
-from maskwright.base.texts import plural
 from maskwright.core.classes import BACKGROUND_NAMES, BY_RULE, IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.description import FILE_NAME, DatasetFile, ImagesSpec, MasksSpec, render
-from maskwright.core.findings import Finding
-from maskwright.core.mask_files import INDEX
+from maskwright.core.mask_files import INDEX, MaskPixels, is_inverted
+from maskwright.core.masks import png_bytes
 from maskwright.core.palette import to_hex
 from maskwright.core.regions import BoxRule
-from maskwright.core.sample import Sample
+from maskwright.core.sample import Sample, dropped_channel, header_of, open_image
+from maskwright.data.certificate import NO_MASK, Certificate, Reading, SampleRecord
 from maskwright.data.formats import FORMATS
 from maskwright.data.formats.archives import pack, unpacked
-from maskwright.data.formats.source import Mask, WriteOptions, background_of, describe
+from maskwright.data.formats.hf_parquet import pictures_unpacked
+from maskwright.data.formats.source import Mask, WriteOptions, background_of, describe, image_suffix
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, argument
 
 CERTIFICATE = "certificate.json"
 _LONGEST_NAME = 240  # bytes; file systems take 255, with the ending
-
-
-@dataclass(frozen=True)
-class SampleRecord:
-    """What became of one sample: `exact` when every pixel has the same class as before; `changed` counts the others
-    of `pixels`, `iou` (per class that occurs, 0..1) says how well the two agree, `dropped` names what is gone."""
-
-    sample: str
-    exact: bool
-    changed: int
-    pixels: int
-    iou: Mapping[str, float]
-    dropped: list[str]
-
-
-@dataclass(frozen=True, repr=False)
-class Certificate(Result):
-    """What a conversion kept, by reading back what it wrote. `lost` lists what the source held and no mask can
-    show (findings of the reading), `left_out` samples without a usable mask, with the reason; `class_pixels` maps a
-    class to its pixels before and after, and the pixels that have it both times."""
-
-    source: str
-    target: str
-    format: str
-    samples: list[SampleRecord]
-    left_out: Mapping[str, str]
-    lost: list[Finding]
-    class_pixels: Mapping[str, tuple[int, int, int]]
-
-    @property
-    def exact(self) -> bool:
-        """Every pixel of every sample kept its class."""
-        return all(record.exact for record in self.samples)
-
-    @property
-    def iou(self) -> dict[str, float]:
-        """IoU between before and after by class, over all samples together."""
-        return {name: both / (before + after - both) for name, (before, after, both) in self.class_pixels.items()}
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        changed = sum(record.changed for record in self.samples)
-        pixels = sum(record.pixels for record in self.samples)
-        return {
-            "source": self.source,
-            "target": self.target,
-            "format": self.format,
-            "summary": {
-                "samples": len(self.samples),
-                "exact": sum(r.exact for r in self.samples),
-                "pixels": pixels,
-                "changed": changed,
-                "pixel_exact": self.exact,
-                "iou": self.iou,
-                "left_out": len(self.left_out),
-            },
-            "samples": [asdict(record) for record in self.samples],
-            "left_out": dict(self.left_out),
-            "lost": [finding.to_dict() for finding in self.lost],
-        }
-
-    def facts(self) -> dict[str, object]:
-        """What `repr` and the table in a notebook say."""
-        total = self.to_dict()["summary"]
-        return {
-            "target": self.target,
-            "format": self.format,
-            "samples": total["samples"],
-            "exact": total["exact"],
-            "changed pixels": total["changed"],
-            "left out": total["left_out"],
-        }
-
-    def human(self) -> str:
-        """For a terminal."""
-        total = self.to_dict()["summary"]
-        lines = [
-            f"{self.target}: {plural(total['samples'], 'sample')} as {self.format}; read back: "
-            + (
-                "every pixel is the same"
-                if self.exact
-                else f"{total['exact']} the same, {total['changed']} of {total['pixels']} pixels changed "
-                f"({total['changed'] / max(total['pixels'], 1):.3%})"
-            )
-        ]
-        if not self.exact:
-            lines += [f"  IoU {value:.4f}  {name}" for name, value in self.iou.items()]
-            worst = sorted((r for r in self.samples if not r.exact), key=lambda r: -r.changed)[:3]
-            lines += [f"  most changed: {r.sample}, {r.changed} of {r.pixels} pixels" for r in worst]
-        dropped = Counter(what for record in self.samples for what in record.dropped)
-        lines += [
-            f"  {what}" + (f" (in {count} samples)" if count > 1 else "") for what, count in dropped.most_common(5)
-        ]
-        lines += [f"  {finding.message}" for finding in self.lost[:5]]
-        lines += [f"  left out: {name}: {why}" for name, why in list(self.left_out.items())[:3]]
-        if len(self.left_out) > 3:
-            lines.append(f"  and {len(self.left_out) - 3} more left out")
-        return "\n".join(lines)
 
 
 def convert(
@@ -158,14 +60,17 @@ def convert(
     boxes: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Certificate:
-    """Writes the dataset `source` (a folder, a zip file or a Dataset) into the new folder `out` in the format `to`,
-    or into a zip file when `out` ends in `.zip`. Of a Dataset the samples are written that it has, with its edits.
+    """Writes the dataset `source` (a folder, a zip or parquet file, or a Dataset) into the new folder `out` in the
+    format `to`, or into a zip file when `out` ends in `.zip`. Of a Dataset the samples are written that it has, with
+    its edits.
 
     `from_` names the format of `source` where it could be several. `tolerance` (pixels) simplifies polygons;
     `polygons` asks for outlines where exact masks are possible too; `quality` is that of JPEG masks; without
     `images` they are not copied; `boxes` (`overlap`, `shrink`, `outside`) says how boxes of the source become masks.
     What was written is read back and compared pixel by pixel: the certificate, also kept as `certificate.json`
-    in a folder. Raises ConfigError for unknown names, DataError when nothing can be converted.
+    in a folder. It also counts what of the source had to be guessed: pixels without a value of a class, hidden pixels,
+    boxes, files without a partner, channels that are dropped. Raises ConfigError for unknown names, DataError when
+    nothing can be converted.
     """
     row = FORMATS.get(to)
     if row is None or row.write is None:
@@ -176,8 +81,7 @@ def convert(
     out = Path(out)
     require_absent(out)
     packed = out.suffix.lower() == ".zip"
-    with unpacked(Path(source)) if not isinstance(source, Dataset) else nullcontext(Path()) as folder:
-        dataset = source if isinstance(source, Dataset) else load_dataset(folder, from_)
+    with _opened(source, from_) as dataset:
         if boxes:
             dataset = _with_rule(dataset, boxes)
         options = WriteOptions(tolerance, polygons, quality, dataset.exif)
@@ -191,6 +95,16 @@ def convert(
                 task.describe(Path(place))
                 atomic_write_json(Path(place) / CERTIFICATE, certificate.to_dict())
     return certificate
+
+
+@contextmanager
+def _opened(source: str | Path | Dataset, from_: str | None) -> Iterator[Dataset]:
+    """The dataset of a folder; an archive, and pictures inside other files, are unpacked for so long."""
+    if isinstance(source, Dataset):
+        yield source
+        return
+    with unpacked(Path(source)) as outer, pictures_unpacked(outer) as folder:
+        yield load_dataset(folder, from_ if folder == outer else None)
 
 
 def _parent(out: Path) -> Path:
@@ -236,6 +150,13 @@ class _Task:
         self.dropped: dict[str, list[str]] = {}
         self.places: dict[str, str] = {}
         self.back: Dataset | None = None
+        encoding = dataset.encoding
+        self.reading = Reading(
+            ignored=encoding.others == "ignore",
+            value={"levels": "grey level of a class", "colour": "class colour"}.get(encoding.kind, "class id"),
+            values=encoding.inverted or "shown",
+            orphans=[path.relative_to(dataset.root).as_posix() for path in dataset.orphans],
+        )
 
     def run(self, place: Path, images: bool, progress: bool) -> Certificate:
         total = 2 * len(self.dataset.samples)
@@ -245,11 +166,19 @@ class _Task:
                 why = next(iter(self.left_out.values()), "no samples")
                 raise DataError(f"{self.source}: nothing to convert: {why}")
             records, class_pixels = self._compare(place, advance)
+            self.reading.absent = [name for name in self.dataset.classes.names if not class_pixels.get(name, (0,))[0]]
         if not images:
             for path in self.places:
                 (place / path).unlink(missing_ok=True)
         return Certificate(
-            self.source, self.target, self.to, records, self.left_out, list(self.dataset.notes), class_pixels
+            self.source,
+            self.target,
+            self.to,
+            records,
+            self.left_out,
+            list(self.dataset.notes),
+            class_pixels,
+            self.reading,
         )
 
     def describe(self, place: Path) -> None:
@@ -290,7 +219,8 @@ class _Task:
             if sample.status == "exclude" and FORMATS[self.to].read is not None:
                 self.left_out[sample.name] = "excluded, which this format cannot say"
             elif not sample.labelled:
-                self.left_out[sample.name] = "has no mask"
+                self.left_out[sample.name] = NO_MASK
+                self.reading.unlabelled.append(sample.name)
             else:
                 try:
                     mask = self._fitting(sample)
@@ -307,13 +237,41 @@ class _Task:
     def _fitting(self, sample: Sample) -> Mask:
         if max(len(part.encode("utf-8", "replace")) for part in sample.name.split("/")) > _LONGEST_NAME:
             raise DataError(f"{sample.label_file}: the name {sample.name[:60]}… is too long for a file; shorten it")
-        mask = self.dataset.read_mask(sample)
-        if sample.image.exists() and (size := self.dataset.image_size(sample)) != mask.shape:
-            raise DataError(
-                f"{sample.label_file}: is {mask.shape[1]}x{mask.shape[0]} but its image is "
-                f"{size[1]}x{size[0]}; draw it again"
-            )
+        channels: list[str] = []
+        inverted: list[bool] = []
+
+        def look(image: Image.Image, _: BinaryIO) -> None:
+            channels.append(f"mask {dropped_channel(image)}")
+            inverted.append(is_inverted(image) and self.dataset.encoding.kind != "colour" and image.format != "PPM")
+
+        read = self.dataset.read_mask_pixels(sample, look)
+        mask = self.dataset.classes.to_indices(read.ids, f"{sample.label_file}")
+        if sample.image.exists():
+            with open_image(sample.image, page=sample.page) as image:
+                channels.append(f"image {dropped_channel(image)}")
+                header = header_of(image)
+            size = header.size[::-1] if self.dataset.exif == "apply" and header.orientation >= 5 else header.size
+            if size != mask.shape:
+                raise DataError(
+                    f"{sample.label_file}: is {mask.shape[1]}x{mask.shape[0]} but its image is "
+                    f"{size[1]}x{size[0]}; draw it again"
+                )
+        self._tally(sample, read, mask, channels, any(inverted))
         return mask
+
+    def _tally(self, sample: Sample, read: MaskPixels, mask: Mask, channels: list[str], inverted: bool) -> None:
+        """What the reading of one sample took for something."""
+        found = self.reading
+        boxes = sum(region.weak for region in sample.drawing.regions) if sample.drawing else 0
+        found.pixels += mask.size
+        found.uncounted += int(np.count_nonzero(mask == IGNORE))
+        found.inexact += read.inexact
+        found.hidden += read.hidden
+        found.boxes += boxes
+        found.inverted += inverted
+        kinds = {"inexact": read.inexact, "hidden": read.hidden, "boxes": boxes or sample.provenance == "box"}
+        found.samples.update(kind for kind, there in kinds.items() if there)
+        found.channels.update(channel for channel in channels if not channel.endswith(" "))
 
     def _place(self, place: Path, path: str, sample: Sample) -> None:
         if path in self.places:
@@ -322,8 +280,10 @@ class _Task:
         target = confine(place, path, sample.name)
         with disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            if sample.image.exists():
+            if sample.image.exists() and image_suffix(sample) == sample.image.suffix.lower():
                 shutil.copyfile(sample.image, target)
+            elif sample.image.exists():  # a page of several, or a compressed file
+                target.write_bytes(png_bytes(self.dataset.read_image(sample)))
             else:
                 self.dropped.setdefault(sample.name, []).append("the image file, which is missing")
 

@@ -47,7 +47,18 @@ def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
     file = path if path.is_file() else path / FILE_NAME
     if not file.exists():
         found = detect(path, format=format)
-        return with_edits(_build(found.file, path, path.resolve().name), path)
+        source = found.annotations if isinstance(found.annotations, AnnotationSet) else None
+        dataset = _build(found.file, path, path.resolve().name, source)
+        doubts = [
+            note(
+                "layout.unsure",
+                Severity.WARNING,
+                text,
+                "run `maskwright init`, and correct dataset.yaml if it is wrong",
+            )
+            for text in (found.unsure if found.pairs else ())
+        ]
+        return with_edits(replace(dataset, notes=(*dataset.notes, *doubts)), path)
     description = _description(file)
     if format is not None:
         _refuse_another_format(file, description, format)
@@ -216,7 +227,9 @@ def _describe(root: Path, name: str, reason: str, images: str | None) -> Detecti
         ),
     )
     labelled = sum(item.labelled or item.mask is not None for item in source.items)
-    return Detection(file, {"layout": reason, "classes": why}, images=len(source.items), pairs=labelled)
+    return Detection(
+        file, {"layout": reason, "classes": why}, images=len(source.items), pairs=labelled, annotations=source
+    )
 
 
 def _is_ignored(label: Label, source: AnnotationSet) -> bool:
@@ -238,7 +251,7 @@ def _classes(source: AnnotationSet) -> tuple[list[ClassSpec], int, str]:
     for item in source.items:
         for mark in item.marks:
             labels.setdefault(mark.label, Label(mark.label))
-    by_masks = any(item.mask for item in source.items)
+    by_masks = source.full or any(item.mask for item in source.items)
     background = next((label for label in labels.values() if label.name.lower() in BACKGROUND_NAMES), None)
     others = [label for label in labels.values() if label is not background and not _is_ignored(label, source)]
     ids = [label.id for label in others if label.id is not None]
@@ -246,7 +259,11 @@ def _classes(source: AnnotationSet) -> tuple[list[ClassSpec], int, str]:
     fit = len(ids) == len(others) == len(set(ids)) and all(0 <= i <= MAX_ID for i in ids)
     if by_masks and fit:
         chosen = ([background] if background else []) + others
-        numbers, why = [label.id if label.id is not None else 0 for label in chosen], "pixel values of the masks"
+        numbers = [label.id if label.id is not None else 0 for label in chosen]
+        why = "the ids of the annotations, which cover every pixel" if source.full else "pixel values of the masks"
+    elif source.full:
+        chosen = ([background] if background else []) + others
+        numbers, why = list(range(len(chosen))), "numbered here from 0 in the order of the annotations"
     else:
         chosen = [background or Label("background"), *others]
         if fit and zero_free and 0 not in ids:
@@ -258,10 +275,11 @@ def _classes(source: AnnotationSet) -> tuple[list[ClassSpec], int, str]:
     return nested([(label, number) for label, number in zip(chosen, numbers, strict=True)]), ignore, why
 
 
-def _build(file: DatasetFile, root: Path, name: str) -> Dataset:
+def _build(file: DatasetFile, root: Path, name: str, source: AnnotationSet | None = None) -> Dataset:
+    """The dataset that `file` describes; `source` are its annotations where these have been read."""
     if file.layout in FOLDER_LAYOUTS:
         return build(file, root, name)
-    source = _read(root, file.layout, file.annotations, file.images.folder)
+    source = source or _read(root, file.layout, file.annotations, file.images.folder)
     return _dataset(source, file, root, name)
 
 
@@ -398,11 +416,13 @@ class InitResult(Result):
         if splits:
             texts = [split if split == text else f"{split}: {text}" for split, text in splits.items()]
             rows.append(("splits", ", ".join(texts), self.reasons.get("lists", self.reasons.get("splits", ""))))
+        elif "splits" in self.reasons:
+            rows.append(("splits", self.reasons["splits"], ""))
         if found.exact is not None:
             exact = (
-                "every pixel has the value of a class"
+                "every pixel has exactly the value of a class"
                 if found.exact == 1
-                else f"{found.exact:.2%} of the pixels do exactly"
+                else f"{found.exact:.2%} of the pixels have exactly the value of a class"
             )
             rows.append(("encoding", file.masks.encoding, "; ".join([self.reasons.get("encoding", ""), exact])))
         names = file.class_tree()
@@ -417,9 +437,9 @@ class InitResult(Result):
         for role, what, why in rows:
             yield f"  {role.ljust(width)}  {what}" + (f"  ({why})" if why else "")
         for text in found.left_out:
-            yield f"  left out: {text}"
+            yield f"  not used: {text}"
         for text in found.unsure:
-            yield f"  unsure: {text}"
+            yield f"  please check: {text}"
 
 
 def init(

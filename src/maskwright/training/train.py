@@ -145,7 +145,7 @@ def _train(
                 | ({"trust": trust.version} if trust else {})
                 | ({"watch": Watch(choice.most, choice.step_seconds).stored} if watched else {}),
                 {
-                    name: {sample.name: hashes[sample.image] for sample in samples}
+                    name: {sample.name: sample.image_hash(hashes) for sample in samples}
                     for name, samples in zip(("train", "val"), splits, strict=True)
                 },
             )

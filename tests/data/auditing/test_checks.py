@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from helpers import fingerprint, make_dataset, palette_image, write
+from maskwright.cli import main
 from maskwright.core.findings import Finding, Severity
 from maskwright.data.auditing import CHECKS, audit
 from maskwright.data.convert import convert
@@ -168,6 +170,14 @@ def _(folder: Path) -> Expected:
     path = folder / "img/train/000.png"
     write(path, read(path)[..., 0].astype(np.uint16) << 8)
     return {("image.depth", None)}
+
+
+@plants("image.bands")
+def _(folder: Path) -> Expected:
+    path = folder / "img/train/000.png"
+    infrared = np.random.default_rng(0).integers(1, 255, (48, 64), np.uint8)
+    write(path, np.dstack([read(path), infrared]))
+    return {("image.bands", None)}
 
 
 @plants("image.colour_space")
@@ -506,7 +516,8 @@ def test_inexact_masks_come_worst_first(clean: Path) -> None:
     edit(clean, "encoding: index", "encoding: levels\n  levels: {0: 0, 100: 1, 200: 2}")
     findings = found(clean)
     assert [finding.sample for finding in findings] == ["train/004", "train/000"]
-    assert findings[0].evidence == {"pixels": 8, "share": 8 / (48 * 64)}
+    assert findings[0].evidence == {"pixels": 8, "share": 8 / (48 * 64), "becomes": "nearest"}
+    assert findings[0].message == "8 pixels (0.26%) were moved to the nearest grey level"
 
 
 def test_leakage_says_whether_the_masks_agree(clean: Path) -> None:
@@ -703,3 +714,158 @@ def test_notes_of_the_reader_are_findings_in_the_order_of_severity(clean: Path) 
     assert severities == sorted(severities, reverse=True)
     assert {note.code for note in notes} < {finding.code for finding in result.findings}
     assert len(result.findings) > len(notes)
+
+
+# --- what of an image is dropped ---------------------------------------------------------------------------
+
+
+def with_fourth(folder: Path, fourth: npt.NDArray[Any] | int, name: str = "000.png", **options: Any) -> None:
+    path = folder / "img/train/000.png"
+    pixels = np.dstack([read(path)[..., :3], np.broadcast_to(np.uint8(fourth), (48, 64))])
+    path.unlink()
+    write(path.with_name(name), pixels, **options)
+
+
+def test_a_fourth_channel_is_told_by_what_it_holds(clean: Path) -> None:
+    with_fourth(clean, 255)
+    finding = one(clean)
+    assert (finding.code, finding.fix) == ("image.alpha", "nothing to do: all are opaque")
+    cut = np.full((48, 64), 255, np.uint8)
+    cut[:10], cut[10] = 0, 128
+    with_fourth(clean, cut)
+    finding = one(clean)
+    assert finding.code == "image.alpha" and "1 of them has transparent pixels" in finding.message
+    with_fourth(clean, read(clean / "img/train/001.png")[..., 0])
+    finding = one(clean)
+    assert (finding.code, finding.severity, finding.evidence["count"]) == ("image.bands", Severity.WARNING, 1)
+
+
+@pytest.mark.parametrize("bands", [4, 5, 6])
+def test_bands_of_a_tiff_are_told(clean: Path, bands: int) -> None:
+    """As tifffile and GDAL write them, with the extra bands said to be of no agreed kind."""
+    tifffile = pytest.importorskip("tifffile")
+    path = clean / "img/train/000.png"
+    pixels = np.dstack([read(path), *[read(path)[..., 0]] * (bands - 3)])
+    path.unlink()
+    tifffile.imwrite(path.with_suffix(".tif"), pixels, photometric="rgb", extrasamples=["unspecified"] * (bands - 3))
+    finding = one(clean)
+    assert finding.code == "image.bands" and finding.message.startswith("images with more than three bands: 1 of 12")
+
+
+def test_a_tiff_of_bands_without_colours_is_refused_by_their_number(clean: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    path = clean / "img/train/000.png"
+    path.unlink()
+    tifffile.imwrite(
+        path.with_suffix(".tif"), np.zeros((48, 64, 7), np.uint8), photometric="minisblack", planarconfig="contig"
+    )
+    finding = one(clean)
+    assert finding.code == "image.unreadable" and "a TIFF of 7 bands" in finding.message
+
+
+# --- masks that cannot be used -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 2])
+def test_a_scaled_copy_of_a_mask_is_told_and_never_excluded(clean: Path, scale: float) -> None:
+    mask = read(clean / "labels/train/000.png")
+    small = cv2.resize(mask, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    write(clean / "labels/train/000.png", small)
+    finding = one(clean)
+    assert finding.code == "mask.size" and finding.evidence["scale"] == scale
+    assert f"as of a copy at {scale:.0%} of its size" in finding.message
+    assert finding.fix.startswith("resize the mask to 64x48 without smoothing")
+    assert audit(clean, fix=True, progress=False).fixed is None
+
+
+@pytest.mark.parametrize("shape", [(48, 63), (47, 64), (48, 128), (24, 64), (30, 30), (3, 4)])
+def test_a_mask_of_another_shape_is_no_scaled_copy(clean: Path, shape: tuple[int, int]) -> None:
+    write(clean / "labels/train/000.png", np.zeros(shape, np.uint8))
+    finding = found(clean)[0]
+    assert finding.code == "mask.size" and "scale" not in finding.evidence
+    assert finding.fix.startswith("draw the mask again")
+
+
+@pytest.mark.parametrize("others", ["ignore", "nearest", None])
+@pytest.mark.parametrize("encoding", ["levels", "colour", "index"])
+def test_inexact_pixels_are_said_to_be_what_they_become(clean: Path, encoding: str, others: str | None) -> None:
+    if encoding == "index" and others != "ignore":
+        return  # unknown ids are refused
+    greys = {"levels": 100, "colour": 100, "index": 1}[encoding]
+
+    def drawn(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        mask = mask * greys
+        return np.dstack([mask] * 3) if encoding == "colour" else mask
+
+    change(clean, "*/*", drawn)
+    path = clean / "labels/train/000.png"
+    mask = read(path)
+    mask[0, :7] = 77
+    write(path, mask)
+    levels = "\n  levels: {0: 0, 100: 1, 200: 2}" if encoding == "levels" else ""
+    edit(clean, "encoding: index", f"encoding: {encoding}{levels}" + (f"\n  others: {others}" if others else ""))
+    if encoding == "colour":
+        text = (clean / "dataset.yaml").read_text()
+        colours = iter(("#000000", "#646464", "#C8C8C8"))
+        (clean / "dataset.yaml").write_text(re.sub('"#[0-9A-F]{6}"', lambda _: f'"{next(colours)}"', text))
+    finding = one(clean)
+    what = {"levels": "grey level", "colour": "class colour", "index": "class id"}[encoding]
+    assert finding.message == (
+        f"7 pixels (0.23%) have no {what} and are ignored"
+        if others == "ignore"
+        else f"7 pixels (0.23%) were moved to the nearest {what}"
+    )
+    assert finding.evidence["becomes"] == ("ignored" if others == "ignore" else "nearest")
+
+
+def broken(path: Path) -> None:
+    path.write_bytes(b"no image")
+
+
+def of_another_size(path: Path) -> None:
+    write(path, np.zeros((7, 9), np.uint8))
+
+
+def of_unknown_ids(path: Path) -> None:
+    write(path, np.full((48, 64), 77, np.uint8))
+
+
+def of_nothing_that_counts(path: Path) -> None:
+    write(path, np.full((48, 64), 255, np.uint8))
+
+
+def renamed(path: Path) -> None:
+    path.rename(path.with_name(f"copy of {path.name}"))
+
+
+@pytest.mark.parametrize(
+    "spoil", [broken, of_another_size, of_unknown_ids, of_nothing_that_counts, renamed, Path.unlink]
+)
+@pytest.mark.parametrize("layout", ["split_folders", "flat"])
+def test_an_audit_without_a_usable_mask_exits_with_1(
+    tmp_path: Path, layout: str, spoil: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever way no mask is left to learn from, as text, as JSON, and with a page."""
+    folder = make_dataset(tmp_path / "data", images=8, layout=layout, describe=True, seed=SEED)
+    masks = folder / ("labels" if layout == "split_folders" else "masks")
+    for path in list(masks.rglob("*.png")):
+        spoil(path)
+    for arguments in ([], ["--json"], ["--out", str(tmp_path / "page")]):
+        with pytest.raises(SystemExit) as stopped:
+            main(["audit", str(folder), *arguments])
+        assert stopped.value.code == 1
+    capsys.readouterr()
+    first = found(folder)[0]
+    assert first.code == "mask.none" and first.severity is Severity.ERROR
+
+
+def test_masks_that_pair_with_nothing_are_named_with_an_image(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "data", images=3, layout="flat", describe=True, seed=SEED)
+    for path in list((folder / "masks").iterdir()):
+        path.rename(path.with_name(f"label of {path.name}"))
+    first = found(folder)[0]
+    assert first.message.endswith(
+        "3 images, but 3 mask files belong to none of them: an image is called images/000.png, a mask "
+        "masks/label of 000.png"
+    )
+    assert "draw masks" not in first.fix and "layout: table" in first.fix

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import fingerprint
+from helpers import fingerprint, make_dataset
+from maskwright.data.convert import convert
 from maskwright.data.formats import archives
 from maskwright.data.formats.archives import pack, unpacked
 from maskwright.errors import DataError
@@ -52,6 +53,7 @@ def test_what_is_packed_comes_out(entries) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "in"
         source.mkdir()
+        (source / "beside").touch()  # else one folder in it is entered
         for name, data in entries.items():
             if not any(parent.is_file() for parent in (source / name).parents) and not (source / name).is_dir():
                 (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +75,46 @@ def test_folders_and_other_files_are_taken_as_they_are(tmp_path) -> None:
             assert found == path
     with unpacked(zipped(tmp_path / "A.ZIP", {"x/y": b"1", "z\\w": b"2"})) as found:
         assert (found / "x" / "y").read_bytes() == b"1" and (found / "z" / "w").read_bytes() == b"2"
+
+
+@pytest.mark.parametrize(
+    ("names", "entered"),
+    [
+        (["set/a", "set/b/c"], "set"),
+        (["my data/a", "__MACOSX/._x", ".DS_Store", "Thumbs.db"], "my data"),
+        (["a/b/c/images/x", "a/b/c/masks/x"], "a/b/c"),
+        (["a/images/x"], "a"),
+        (["images/x"], "."),
+        (["Train/images/x", "Train/masks/x"], "."),
+        (["Annotations/x.xml"], "."),
+        (["one/a", "two/b"], "."),
+        (["one/a", "labels.csv"], "."),
+        (["a/b/c/d/e/f"], "a/b/c/d"),
+        (["file"], "."),
+    ],
+)
+def test_one_top_folder_is_entered(tmp_path, names, entered) -> None:
+    with unpacked(zipped(tmp_path / "a.zip", dict.fromkeys(names, b"x"))) as found:
+        root = next(path for path in (tmp_path / "tmp").iterdir() if path.name.startswith("maskwright-"))
+        assert found == root / entered
+    assert not root.exists()
+    with (
+        pytest.raises(DataError, match=r"a\.zip/") as error,
+        unpacked(zipped(tmp_path / "a.zip", dict.fromkeys(names, b"x"))) as found,
+    ):
+        raise DataError(f"{found / 'x'}: is broken; mend it")
+    assert "maskwright-" not in str(error.value)
+
+
+def test_a_zipped_folder_is_converted_as_the_folder_is(tmp_path) -> None:
+    make_dataset(tmp_path / "data", images=4, layout="flat")
+    files = {
+        f"my export/{path.relative_to(tmp_path / 'data').as_posix()}": path.read_bytes()
+        for path in (tmp_path / "data").rglob("*")
+        if path.is_file()
+    }
+    certificate = convert(zipped(tmp_path / "data.zip", files), tmp_path / "out", to="index", progress=False)
+    assert certificate.exact and len(certificate.samples) == 4
 
 
 def test_packing_again_replaces_and_an_error_leaves_nothing(tmp_path, monkeypatch) -> None:

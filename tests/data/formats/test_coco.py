@@ -709,3 +709,54 @@ def test_real_masks_come_back_exactly(tmp_path) -> None:
         )
         assert not dropped
         assert all((found[name] == named(mask, classes)).all() for name, mask in given_masks.items())
+
+
+# -- in the wild ------------------------------------------------------------------------------------------------------
+
+
+def test_lists_that_are_dictionaries_by_id(tmp_path) -> None:
+    data = sheet(entry([SQUARE]), entry([[0, 0, 1, 0, 1, 1, 0, 1]], category=2))
+    for key in ("images", "annotations"):
+        data[key] = {str(value["id"]): value for value in data[key]}
+    dataset = load_dataset(make(tmp_path, {"a.png": None, "x.json": data}), "coco")
+    assert np.bincount(dataset.read(dataset.samples[0])[1].reshape(-1)).tolist() == [183, 16, 1] and not dataset.notes
+
+
+def test_a_file_for_each_split_in_the_root_and_images_in_folders_below(tmp_path) -> None:
+    files = {}
+    for split, folder, number in (("train", "train_val", 1), ("val", "train_val", 2), ("test", "test", 3)):
+        name = f"A172_{number}.png"
+        files[f"images/cells_{folder}_images/A172/{name}"] = None
+        images = [{"id": number, "file_name": name, "height": SIZE[0], "width": SIZE[1]}]
+        annotations = {str(number): entry([SQUARE], image=number)}
+        files[f"cells_coco_{split}.json"] = sheet(images=images) | {"annotations": annotations}
+    dataset = load_dataset(make(tmp_path, files))
+    assert {sample.image.name: sample.split for sample in dataset.samples} == {
+        "A172_1.png": "train",
+        "A172_2.png": "val",
+        "A172_3.png": "test",
+    }
+    assert not dataset.notes
+    for sample in dataset.samples:
+        assert dataset.read(sample)[1].sum() == 16
+
+
+def test_a_file_of_all_beside_those_of_splits(tmp_path) -> None:
+    files = {"images/a.png": None, "images/b.png": None}
+    for word, names in (("all", "ab"), ("train", "a"), ("val", "b")):
+        images = [{"id": n, "file_name": f"{name}.png", "height": 10, "width": 20} for n, name in enumerate(names)]
+        files[f"{word}.json"] = sheet(entry([SQUARE], image=0), images=images)
+    dataset = load_dataset(make(tmp_path, files), "coco")
+    assert [(sample.name, sample.split) for sample in dataset.samples] == [("train/a", "train"), ("val/b", "val")]
+    (finding,) = dataset.notes
+    assert finding.code == "annotation.duplicate" and finding.severity is Severity.INFO
+    assert finding.message.startswith("2 images are in a file without a split too, of which those with a split count")
+
+
+def test_an_image_in_the_files_of_two_splits(tmp_path) -> None:
+    files = {"images/a.png": None, "train.json": sheet(entry([SQUARE])), "val.json": sheet(entry([SQUARE]))}
+    dataset = load_dataset(make(tmp_path, files), "coco")
+    assert [(sample.name, sample.split) for sample in dataset.samples] == [("train/a", "train"), ("val/a", "val")]
+    (finding,) = dataset.notes
+    assert finding.severity is Severity.WARNING
+    assert finding.message == "1 image is in the files of several splits, and a sample in each (images/a.png)"

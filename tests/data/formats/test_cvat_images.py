@@ -393,8 +393,8 @@ def test_images_that_differ_in_their_ending_keep_it(tmp_path) -> None:
 
 def test_videos_are_refused_with_the_way_out(tmp_path) -> None:
     text = document('<track id="0" label="cat"><box frame="0" outside="0" xtl="1" ytl="1" xbr="2" ybr="2"/></track>')
-    with pytest.raises(DataError, match='export it again as "CVAT for images 1.1"'):
-        load_dataset(folder_with(tmp_path, text))
+    with pytest.raises(DataError, match="give the format `cvat_video`"):
+        load_dataset(folder_with(tmp_path, text), "cvat_images")
 
 
 @pytest.mark.parametrize(

@@ -297,12 +297,18 @@ PLACES: dict[str, tuple[str | None, str, str | None]] = {
     "outside": ("../../../../etc/a.png", "ann/a.png", "annotation.renamed"),
     "renamed": ("old.png", "ann/a.JPG", "annotation.renamed"),
     "missing key": (None, "ann/a.png", None),
-    "gone": ("a.png", "else/a.png", "annotation.no_image"),
-    "passwd": ("../../../../../etc/passwd", "else/a.png", "annotation.no_image"),
-    "long": ("x" * 5000 + "/" + "y" * 5000, "else/a.png", "annotation.no_image"),
-    "deep": ("x/" * 5000 + "a.png", "else/a.png", "annotation.no_image"),
-    "NUL": ("a\0.png", "else/a.png", "annotation.no_image"),
-    "half a character": ("\ud800.png", "else/a.png", "annotation.no_image"),
+    "the JSON file itself": ("a.json", "ann/a.png", "annotation.renamed"),
+    "a JSON file that is there in another case": ("A.JSON", "ann/a.png", "annotation.renamed"),
+    "another folder": ("a.png", "else/a.png", "annotation.renamed"),
+    "another folder, by the name of the JSON file": ("a.json", "else/a.png", "annotation.renamed"),
+    "another folder, by its own name": ("../photos/b.png", "else/b.png", "annotation.renamed"),
+    "another form of Unicode": ("../photos/\u00fc.png", "else/u\u0308.png", "annotation.renamed"),
+    "gone": ("a.png", "else/z.png", "annotation.no_image"),
+    "passwd": ("../../../../../etc/passwd", "else/z.png", "annotation.no_image"),
+    "long": ("x" * 5000 + "/" + "y" * 5000, "else/z.png", "annotation.no_image"),
+    "deep": ("x/" * 5000 + "a.png", "else/z.png", "annotation.no_image"),
+    "NUL": ("a\0.png", "else/z.png", "annotation.no_image"),
+    "half a character": ("\ud800.png", "else/z.png", "annotation.no_image"),
 }
 
 
@@ -319,6 +325,28 @@ def test_where_images_are(case: str, tmp_path: Path) -> None:
         assert item.image == tmp_path / place
     dataset = load_dataset(tmp_path)
     assert dataset.read_mask(dataset.samples[0]).sum() == IN_SQUARE.sum()
+
+
+def test_an_image_elsewhere_is_taken_only_where_there_is_no_doubt(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        make(tmp_path, shape(), file=f"json/train/{name}.json", image=None, imagePath=f"{name}.png")
+    write(tmp_path / "one/a.png", np.zeros((8, 10, 3), np.uint8))
+    write(tmp_path / "two/a.png", np.zeros((8, 10, 3), np.uint8))
+    write(tmp_path / "pictures/train/b.png", np.zeros((8, 10, 3), np.uint8))  # in a folder of the same name
+    write(tmp_path / "pictures/val/b.png", np.zeros((8, 10, 3), np.uint8))
+    make(tmp_path, shape("dog"), file="other/c.json", image="other/c.png", imagePath="c.png")  # of its own JSON file
+    source = labelme.read(tmp_path, None, None)
+    found = {item.name: item.image.relative_to(tmp_path).as_posix() for item in source.items if item.labelled}
+    assert found == {
+        "json/train/a": "json/train/a.png",
+        "json/train/b": "pictures/train/b.png",
+        "json/train/c": "json/train/c.png",
+        "other/c": "other/c.png",
+    }
+    assert [(note.code, note.evidence["where"]) for note in source.notes] == [
+        ("annotation.renamed", ["json/train/b"]),
+        ("annotation.no_image", ["json/train/a", "json/train/c"]),
+    ]
 
 
 def test_named_folders_and_unlabelled_images(tmp_path: Path) -> None:

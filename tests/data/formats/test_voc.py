@@ -656,3 +656,57 @@ def test_a_circle_of_links(tmp_path) -> None:
     assert detect(tmp_path) is None
     with pytest.raises(DataError):
         read(tmp_path, None, None)
+
+
+def labelme2voc(folder: Path, values: np.ndarray, pictures: str | None, arrays: str | None) -> Path:
+    """What labelme's own converter writes, in two folders that differ between its versions."""
+    make(folder, {"JPEGImages/a.png": PICTURE, "JPEGImages/b.png": PICTURE, "class_names.txt": "_background_\ncat\n"})
+    make(folder, {"SegmentationClassVisualization/a.jpg": PICTURE})
+    for name in "ab":
+        if pictures:
+            write(folder / pictures / f"{name}.png", Image.fromarray(values.astype(np.uint8)))
+        if arrays:
+            (folder / arrays).mkdir(exist_ok=True)
+            np.save(folder / arrays / f"{name}.npy", values)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("pictures", "arrays"),
+    [
+        ("SegmentationClassPNG", "SegmentationClass"),
+        ("SegmentationClass", "SegmentationClassNpy"),
+        ("SegmentationClass", None),
+        (None, "SegmentationClass"),
+        (None, "SegmentationClassNpy"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int64, np.float32])
+def test_arrays_and_pictures_of_labelme2voc(tmp_path, rng, pictures, arrays, dtype) -> None:
+    values = rng.integers(0, 2, (10, 20)).astype(dtype)
+    dataset = load_dataset(labelme2voc(tmp_path, values, pictures, arrays), "voc")
+    assert dataset.classes.names == ["_background_", "cat"]
+    for sample in dataset.samples:
+        assert (dataset.read_mask(sample) == values).all()
+    assert [(note.code, note.severity) for note in dataset.notes] == (
+        [("annotation.dropped", Severity.INFO)] if pictures and arrays else []
+    )
+
+
+def test_arrays_that_contradict_the_pictures_are_said(tmp_path) -> None:
+    folder = labelme2voc(tmp_path, np.zeros((10, 20), np.int32), "SegmentationClassPNG", "SegmentationClass")
+    np.save(folder / "SegmentationClass/b.npy", np.ones((10, 20), np.int32))
+    (note,) = load_dataset(folder, "voc").notes
+    assert note.code == "annotation.conflict" and "(b)" in note.message and note.evidence["count"] == 1
+
+
+def test_arrays_that_are_pickles_or_no_masks_are_refused_one_by_one(tmp_path) -> None:
+    folder = labelme2voc(tmp_path, np.zeros((10, 20), np.int32), None, "SegmentationClass")
+    np.save(folder / "SegmentationClass/a.npy", np.array([{}], object), allow_pickle=True)
+    dataset = load_dataset(folder, "voc")
+    with pytest.raises(DataError, match="cannot be read as an array"):
+        dataset.read_mask(dataset["a"])
+    assert (dataset.read_mask(dataset["b"]) == 0).all()
+    np.save(folder / "SegmentationClass/a.npy", np.full((10, 20), -1))
+    with pytest.raises(DataError, match="outside 0..65535"):
+        dataset.read_mask(dataset["a"])

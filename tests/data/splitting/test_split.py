@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from helpers import make_dataset
+from helpers import fingerprint, make_dataset
 from maskwright.cli import main
 from maskwright.core.edits import FOLDER, edits
 from maskwright.data.opening import load_dataset
@@ -101,3 +101,18 @@ def test_the_command_line(data, capsys):
     assert code == 0 and undone["batches"] == [] and undone["undone"]["name"] == "1"
     assert run("edits", str(data), "--undo")[0] == 2
     assert run("split", str(data), "--fractions", "0.5,0.25,0.5")[0] == 2
+
+
+def test_a_pattern_that_catches_nothing_is_wrong_usage_and_writes_nothing(data):
+    before = fingerprint(data)
+    with pytest.raises(ConfigError, match=r"`group` '\^film': catches nothing of any of the 20 names, .* like '010'"):
+        split(data, group="^film", progress=False)
+    assert fingerprint(data) == before
+    with pytest.raises(SystemExit) as stopped:
+        main(["split", str(data), "--group", "^film"])
+    assert stopped.value.code == 2 and fingerprint(data) == before
+
+
+def test_a_pattern_that_keeps_nothing_together_is_said(data):
+    notes = split(data, group="^0(..)", dry_run=True, progress=False).proposal.notes
+    assert "makes a group of each sample" in notes[0]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from maskwright.data.auditing.objects import Flaw
 from maskwright.data.auditing.statistics import Size
 
 V = TypeVar("V")
+# A channel behind the colours: there is none; alpha that is opaque everywhere, or not; or values as of a picture.
+Fourth = Literal["none", "opaque", "transparent", "band"]
 
 
 class PixelStorage(NamedTuple):
@@ -28,7 +30,8 @@ DRAWN = PixelStorage("", 1, False)
 @dataclass(slots=True)
 class ImageFacts:
     """A readable image: `file` is the hash of its bytes, `size` is (height, width) as read, `digest` is of the decoded
-    pixels, `thumbnail` as `likeness.thumbnail` makes it, `constant` when all pixels are the same."""
+    pixels, `thumbnail` as `near_duplicates.thumbnail` makes it, `constant` when all pixels are the same, `fourth` what
+    lies in a channel behind the colours, which is dropped."""
 
     kind: PixelStorage
     file: bytes
@@ -36,6 +39,7 @@ class ImageFacts:
     digest: bytes
     thumbnail: bytes
     constant: bool
+    fourth: Fourth = "none"
 
 
 @dataclass(slots=True)

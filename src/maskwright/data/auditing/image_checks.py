@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from maskwright.base.texts import counted
 from maskwright.core.findings import Observation
 from maskwright.data.auditing.observations import listed, of_kind, refused, wide
 from maskwright.data.auditing.survey import Survey
@@ -52,14 +53,26 @@ def image_depth(survey: Survey) -> Iterator[Observation]:
     )
 
 
-def image_alpha(survey: Survey) -> Iterator[Observation]:
-    """Images with an alpha channel."""
+def image_bands(survey: Survey) -> Iterator[Observation]:
+    """Images with a fourth band that shows something."""
     return of_kind(
         survey.images,
-        lambda image: image.kind.mode in ALPHA,
+        lambda image: image.fourth == "band",
+        "images with more than three bands",
+        "the first three are read as red, green and blue, and the rest is dropped",
+        "if the fourth (infrared, say) matters more than one of the others, save it in its place",
+    )
+
+
+def image_alpha(survey: Survey) -> Iterator[Observation]:
+    """Images with an alpha channel."""
+    clear = sum(image.fourth == "transparent" for _, image in survey.images)
+    return of_kind(
+        survey.images,
+        lambda image: image.fourth in ("opaque", "transparent"),
         "images with an alpha channel",
-        "it is dropped",
-        "if parts are transparent, save them over a plain background",
+        f"it is dropped; {counted(clear, 'of them {has|have} transparent pixels')}" if clear else "it is dropped",
+        "save them over a plain background" if clear else "nothing to do: all are opaque",
     )
 
 
@@ -161,7 +174,7 @@ def name_odd(survey: Survey) -> Iterator[Observation]:
     reasons: dict[str, list[str]] = defaultdict(list)
     samples = []
     for record in survey.records:
-        paths = [path for path in (record.sample.image, record.sample.mask) if path]
+        paths = [record.sample.image, *record.sample.mask_files]
         found = {reason for path in paths for reason in _odd(path)}
         if not firsts[f"{record.sample.name}{record.sample.image.suffix}".casefold()]:
             found.add("differ only by case")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from typing import Any
 
-from maskwright.base.texts import listing, plural
+from maskwright.base.texts import counted, listing, plural
 from maskwright.core.findings import Observation
 from maskwright.data.auditing.facts import ImageFacts, MaskFacts
 from maskwright.data.auditing.image_checks import ALPHA
@@ -16,6 +17,7 @@ from maskwright.data.auditing.survey import Survey, SurveyedSample, repeated
 # Of the masks with the most flaws, those that are described.
 _WORST = 20
 _NAMED = 5  # unknown ids of a mask that are named
+_SMALLEST = 8  # pixels of a side: of fewer any shape is nearly a scaled copy
 
 
 def mask_unreadable(survey: Survey) -> Iterator[Observation]:
@@ -31,15 +33,30 @@ def mask_none(survey: Survey) -> Iterator[Observation]:
             f"{survey.dataset.root}: no sample is left, {plural(excluded, 'sample')} excluded",
             "correct the files, and take the edits back with `maskwright edits DIR --undo`",
         )
-    elif not any(record.usable for record in survey.records):
-        masks = sum(record.mask is not None for record in survey.records)
-        why = f"none of its {masks} masks is usable" if masks else "it has no masks"
-        yield Observation(
-            f"{survey.dataset.root}: {plural(len(survey.records), 'image')}, but {why}",
-            "correct the masks as the other findings say"
-            if masks
-            else "draw masks, or name their folder under `masks` in dataset.yaml",
+    elif not any(_teaches(record) for record in survey.records):
+        why, fix = _why_none(survey)
+        yield Observation(f"{survey.dataset.root}: {plural(len(survey.records), 'image')}, but {why}", fix)
+
+
+def _teaches(record: SurveyedSample) -> bool:
+    """Whether there is a pixel to learn from."""
+    return record.usable and isinstance(record.mask, MaskFacts) and record.mask.present != b""
+
+
+def _why_none(survey: Survey) -> tuple[str, str]:
+    masks = sum(record.mask is not None for record in survey.records)
+    orphans = [path.relative_to(survey.dataset.root).as_posix() for path in survey.dataset.orphans]
+    if masks:
+        return f"none of its {plural(masks, 'mask')} is usable", "correct the masks as the other findings say"
+    if orphans:
+        image = survey.records[0].sample.image.relative_to(survey.dataset.root).as_posix()
+        return (
+            f"{counted(len(orphans), 'mask file{ belongs|s belong}')} to none of them: an image is called {image}, a "
+            f"mask {orphans[0]}",
+            "name them alike, or say in dataset.yaml which belong together: by `layout: patterns`, or by the table of "
+            "`layout: table`",
         )
+    return "it has no masks", "draw masks, or name their folder under `masks` in dataset.yaml"
 
 
 def mask_missing(survey: Survey) -> Iterator[Observation]:
@@ -72,18 +89,37 @@ def mask_size(survey: Survey) -> Iterator[Observation]:
         image, mask = record.image, record.mask
         if isinstance(image, ImageFacts) and isinstance(mask, MaskFacts) and image.size != mask.size:
             fix = "draw the mask again at the size of the image, or exclude the sample"
+            evidence: dict[str, Any] = {}
+            scaled, scale = "", _scale(mask.size, image.size)
             turned = image.kind.orientation >= 5 and image.size == mask.size[::-1]
             if turned:
                 other = "ignore" if survey.dataset.exif == "apply" else "apply"
                 fix = f"the mask fits the image turned by its EXIF orientation: set `exif: {other}` under `images`"
+            elif scale:
+                evidence["scale"] = scale
+                scaled = f", as of a copy at {scale:.0%} of its size"
+                fix = (
+                    f"resize the mask to {wide(image.size)} without smoothing (nearest neighbour), or use the images "
+                    "that the masks were drawn on"
+                )
             yield at(
                 record.sample,
-                f"the mask is {wide(mask.size)} but the image is {wide(image.size)}",
+                f"the mask is {wide(mask.size)} but the image is {wide(image.size)}{scaled}",
                 fix,
-                by_person=turned,
+                by_person=turned or scale is not None,
                 image=list(image.size),
                 mask=list(mask.size),
+                **evidence,
             )
+
+
+def _scale(mask: tuple[int, int], image: tuple[int, int]) -> float | None:
+    """The share of its sides at which an image has the size of a mask, where both sides agree but for rounding; None
+    for other shapes, and for sides that are nearly those of the image: there a border was cut off."""
+    (height, width), (high, wide_) = mask, image
+    scale = (height * width / (high * wide_)) ** 0.5
+    fits = abs(high * scale - height) <= 1 and abs(wide_ * scale - width) <= 1
+    return scale if fits and not 0.95 < scale < 1.05 and min(mask) >= _SMALLEST else None
 
 
 # --- values ----------------------------------------------------------------------------------------------
@@ -106,19 +142,29 @@ def mask_unknown_ids(survey: Survey) -> Iterator[Observation]:
 
 
 def mask_inexact(survey: Survey) -> Iterator[Observation]:
-    """Masks whose values had to be moved to the nearest level or colour, the worst first."""
-    value = "class colour" if survey.dataset.encoding.kind == "colour" else "grey level"
+    """Masks with values that no class has, moved to the nearest level or colour or ignored; the worst first."""
+    kind, others = survey.dataset.encoding.kind, survey.dataset.encoding.others
+    value = "class colour" if kind == "colour" else "grey level" if kind == "levels" else "class id"
     for sample, mask in sorted(survey.masks, key=lambda pair: -pair[1].inexact / pair[1].area):
         if mask.inexact:
-            share = mask.inexact / mask.area
-            verb = "was" if mask.inexact == 1 else "were"
+            share, one = mask.inexact / mask.area, mask.inexact == 1
+            found = f"{plural(mask.inexact, 'pixel')} ({share:.2%})"
+            if others == "ignore":
+                what = f"{found} {'has' if one else 'have'} no {value} and {'is' if one else 'are'} ignored"
+                fix = "right where they are stray; else a class is missing in dataset.yaml"
+            else:
+                what = f"{found} {'was' if one else 'were'} moved to the nearest {value}"
+                fix = (
+                    "harmless where they lie on outlines (compression, antialiasing); else a class is missing in "
+                    "dataset.yaml. Save masks as index PNG"
+                )
             yield at(
                 sample,
-                f"{plural(mask.inexact, 'pixel')} ({share:.2%}) {verb} moved to the nearest {value}",
-                "harmless where they lie on outlines (compression, antialiasing); else a class is missing in "
-                "dataset.yaml. Save masks as index PNG",
+                what,
+                fix,
                 pixels=mask.inexact,
                 share=share,
+                becomes="ignored" if others == "ignore" else "nearest",
             )
 
 

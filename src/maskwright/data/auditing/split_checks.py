@@ -14,6 +14,7 @@ from maskwright.data.auditing.statistics import SPLITS
 from maskwright.data.auditing.survey import Survey, SurveyedSample
 
 _NAMES = 50
+_CUT = " (the search stopped early: far too many images are similar)"
 
 
 def split_unlabelled(survey: Survey) -> Iterator[Observation]:
@@ -126,7 +127,7 @@ def image_duplicate(survey: Survey) -> Iterator[Observation]:
 
 def _similar(survey: Survey, across: bool, fix: str) -> Iterator[Observation]:
     groups, complete = survey.look_alikes
-    cut = "" if complete else " (the search stopped early: far too many images are similar)"
+    cut = "" if complete else _CUT
     for records in groups:
         if (len(_splits(records)) > 1) is across:
             # Those of other splits are named first.
@@ -136,8 +137,20 @@ def _similar(survey: Survey, across: bool, fix: str) -> Iterator[Observation]:
 
 
 def split_near_leakage(survey: Survey) -> Iterator[Observation]:
-    """Images that look alike in two splits."""
-    return _similar(survey, True, "keep copies, and frames of one scene, in one split: else scores are too good")
+    """Images that look alike in two splits, also when one of them is mirrored or turned."""
+    yield from _similar(survey, True, "keep copies, and frames of one scene, in one split: else scores are too good")
+    copies, complete = survey.turned
+    cut = "" if complete else _CUT
+    for copy, original, turn in copies:
+        yield at(
+            copy.sample,
+            f"looks like {original.sample.name} {turn}{cut}",
+            "keep mirrored and turned copies in one split: else scores are too good",
+            count=2,
+            samples=[copy.sample.name, original.sample.name],
+            splits=_splits([copy, original]),
+            turn=turn,
+        )
 
 
 def image_near_duplicate(survey: Survey) -> Iterator[Observation]:

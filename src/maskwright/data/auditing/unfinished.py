@@ -26,7 +26,7 @@ from maskwright.data.auditing.objects import Flaw
 from maskwright.data.auditing.statistics import Counts, ObjectCounts, SplitStatistics, Statistics
 from maskwright.errors import DataError
 
-_FORMAT = 2
+_FORMAT = 3
 _EVERY_SECONDS = 5.0
 Part = tuple[dict[str, SplitStatistics], Counts]
 
@@ -106,7 +106,7 @@ def _key(dataset: Dataset) -> str:
             sample.split,
             sample.edited,
             _state(sample.image),
-            _state(sample.mask),
+            [_state(file) for file in sample.mask_files],
             sample.drawing.digest() if sample.drawing else None,
         ]
         digest.update(dump_json(depends).encode())
@@ -125,7 +125,15 @@ def _state(path: Path | None) -> list[Any] | None:
 def _row(image: ImageFacts | str, mask: MaskFacts | str | None) -> list[Any]:
     seen: Any = image
     if isinstance(image, ImageFacts):
-        seen = [image.kind, image.file.hex(), image.size, image.digest.hex(), image.thumbnail.hex(), image.constant]
+        seen = [
+            image.kind,
+            image.file.hex(),
+            image.size,
+            image.digest.hex(),
+            image.thumbnail.hex(),
+            image.constant,
+            image.fourth,
+        ]
     drawn: Any = mask
     if isinstance(mask, MaskFacts):
         drawn = [
@@ -147,7 +155,7 @@ def _facts(row: list[Any]) -> PairFacts:
     image, mask = row
     seen: ImageFacts | str = image
     if isinstance(image, list):
-        kind, file, size, digest, thumbnail, constant = image
+        kind, file, size, digest, thumbnail, constant, fourth = image
         seen = ImageFacts(
             shared(PixelStorage(*kind)),
             bytes.fromhex(file),
@@ -155,6 +163,7 @@ def _facts(row: list[Any]) -> PairFacts:
             bytes.fromhex(digest),
             bytes.fromhex(thumbnail),
             constant,
+            fourth,
         )
     drawn: MaskFacts | str | None = mask
     if isinstance(mask, list):

@@ -11,8 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.core.classes import ClassTree
-from maskwright.data.formats import coco, cvat_images, cvat_masks, folders, labelme, semantic, voc, yolo
-from maskwright.data.formats.source import AnnotationSet, WriteOptions, Writer
+from maskwright.data.formats import (
+    coco,
+    coco_panoptic,
+    cvat_images,
+    cvat_masks,
+    cvat_video,
+    darwin,
+    datumaro,
+    folders,
+    hf_parquet,
+    imagescope,
+    kaggle_rle,
+    label_studio,
+    labelbox,
+    labelme,
+    labelme_xml,
+    semantic,
+    supervisely,
+    via,
+    voc,
+    yolo,
+)
+from maskwright.data.formats.source import AnnotationSet, Coverage, WriteOptions, Writer
 
 
 @dataclass(frozen=True)
@@ -22,6 +43,7 @@ class Format:
     `detect(folder)` gives the reason why a folder is in this format, or None. `read(folder, annotations, images)`
     takes the annotation file or folder, and the folder of images, inside `folder` where the user named them.
     `masks` says that it stores masks as images, so that a folder of its kind is not taken for a plain one.
+    `coverage(folder)` looks how many of the images of a detected folder are labelled, without reading regions.
     """
 
     meaning: str
@@ -29,6 +51,7 @@ class Format:
     read: Callable[[Path, str | None, str | None], AnnotationSet] | None = None
     detect: Callable[[Path], str | None] | None = None
     masks: bool = False
+    coverage: Callable[[Path], Coverage] | None = None
 
 
 FORMATS: dict[str, Format] = {
@@ -43,6 +66,9 @@ FORMATS: dict[str, Format] = {
         cvat_masks.detect,
         masks=True,
     ),
+    "labelme_xml": Format(
+        "LabelMe 3.0: one XML file an image, read only", None, labelme_xml.read, labelme_xml.detect, masks=True
+    ),
     "voc": Format(
         "Pascal VOC: JPEGImages, SegmentationClass, Annotations, ImageSets",
         voc.VocWriter,
@@ -53,7 +79,15 @@ FORMATS: dict[str, Format] = {
     "common_semantic": Format(
         "images, masks and dataset_meta.json, read only", None, semantic.read, semantic.detect, masks=True
     ),
+    "coco_panoptic": Format(
+        "COCO panoptic: segments in JSON and their PNG files, read only",
+        None,
+        coco_panoptic.read,
+        coco_panoptic.detect,
+        masks=True,
+    ),
     "coco": Format("COCO instances: polygons, run lengths, crowd", coco.CocoWriter, coco.read, coco.detect),
+    "cvat_video": Format("CVAT for video XML: tracks, read only", None, cvat_video.read, cvat_video.detect),
     "cvat_images": Format(
         "CVAT for images XML: masks, polygons, boxes, ellipses",
         cvat_images.CvatImagesWriter,
@@ -61,6 +95,41 @@ FORMATS: dict[str, Format] = {
         cvat_images.detect,
     ),
     "labelme": Format("LabelMe: one JSON file an image", labelme.LabelMeWriter, labelme.read, labelme.detect),
-    "yolo_seg": Format("YOLO polygons: one text file an image", yolo.PolygonWriter, yolo.read, yolo.detect_polygons),
-    "yolo": Format("YOLO boxes: one text file an image; shapes are lost", yolo.BoxWriter, yolo.read, yolo.detect_boxes),
+    "label_studio_brush": Format(
+        "Label Studio's brush labels, PNG or NumPy files, with the JSON of the project, read only",
+        None,
+        label_studio.read,
+        label_studio.detect_brush,
+        masks=True,
+    ),
+    "label_studio": Format("Label Studio's JSON, read only", None, label_studio.read, label_studio.detect),
+    "supervisely": Format(
+        "Supervisely: meta.json, img and ann folders, read only", None, supervisely.read, supervisely.detect, masks=True
+    ),
+    "via": Format("VGG Image Annotator's JSON or CSV, read only", None, via.read, via.detect),
+    "datumaro": Format("Datumaro's JSON, read only", None, datumaro.read, datumaro.detect),
+    "darwin": Format("V7's Darwin JSON, read only", None, darwin.read, darwin.detect),
+    "labelbox": Format("Labelbox's NDJSON: polygons and boxes, read only", None, labelbox.read, labelbox.detect),
+    "imagescope": Format("Aperio ImageScope's XML, read only", None, imagescope.read, imagescope.detect),
+    "kaggle_rle": Format("tables of run lengths: a CSV file, read only", None, kaggle_rle.read, kaggle_rle.detect),
+    "hf_parquet": Format(
+        "parquet files of Hugging Face with the pictures inside: only `convert` reads them",
+        None,
+        hf_parquet.read,
+        hf_parquet.detect,
+    ),
+    "yolo_seg": Format(
+        "YOLO polygons: one text file an image",
+        yolo.PolygonWriter,
+        yolo.read,
+        yolo.detect_polygons,
+        coverage=yolo.coverage,
+    ),
+    "yolo": Format(
+        "YOLO boxes: one text file an image; shapes are lost",
+        yolo.BoxWriter,
+        yolo.read,
+        yolo.detect_boxes,
+        coverage=yolo.coverage,
+    ),
 }

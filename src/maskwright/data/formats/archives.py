@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from maskwright.base.storage import STAGING_PREFIX, confine, disk_errors, move_into_place
+from maskwright.core.folder_names import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
 from maskwright.errors import ConfigError, DataError
 
 # Above these a small file would fill the disk: the sum of unpacked sizes, the growth of one file and of all together
 # (below some size anything may grow), and the number of files.
-_MAX_BYTES, _MAX_RATIO, MAX_FILES = 64 << 30, 200, 1_000_000
+MAX_BYTES, MAX_RATIO, MAX_FILES = 64 << 30, 200, 1_000_000
 _SMALL_FILE, SMALL_ARCHIVE = 10 << 20, 1 << 30
 _CHUNK = 1 << 20
 # Others are rare, and LZMA takes as much memory as the archive asks for.
@@ -33,14 +34,19 @@ _ERRORS = (
     RuntimeError,
     ValueError,
 )
+# Folders in folders that are entered at most, what is not counted beside them, and names that say what is in them.
+_DEEP = 4
+_LITTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+_TELLING = frozenset({*IMAGE_FOLDERS, *MASK_FOLDERS, *SPLIT_NAMES, "imagesets", "segmentationobject"})
 # Names that fit no file system, or that two entries share: a matter of the archive, not of the disk.
 _NAME_ERRORS = frozenset({errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
 
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """`path` itself when it is no zip file, else a temporary folder with what it holds, removed afterwards. Errors
-    about files in that folder name the archive in its place.
+    """`path` itself when it is no zip file, else a temporary folder with what it holds, removed afterwards. Where that
+    is one folder with all the rest in it, as many tools pack it, it is this one, unless its name says what is in it
+    (images, train). Errors about files in there name the archive in its place.
 
     DataError for entries that lead outside or stand there twice, symbolic links, encrypted or damaged archives, and
     archives that would grow more than 200 times (in one file above 10 MiB, or above 1 GiB in all) or beyond 64 GiB.
@@ -50,12 +56,29 @@ def unpacked(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="maskwright-") as folder:
         _unpack(path, Path(folder))
-        try:
-            yield Path(folder)
-        except DataError as error:
-            raise DataError(str(error).replace(folder, str(path))) from None
-        except ConfigError as error:
-            raise ConfigError([problem.replace(folder, str(path)) for problem in error.problems]) from None
+        with standing_for(path, folder):
+            yield _entered(Path(folder))
+
+
+@contextmanager
+def standing_for(path: Path, folder: str) -> Iterator[None]:
+    """Errors about files in `folder` name `path` in its place."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(str(error).replace(folder, str(path))) from None
+    except ConfigError as error:
+        raise ConfigError([problem.replace(folder, str(path)) for problem in error.problems]) from None
+
+
+def _entered(folder: Path) -> Path:
+    """`folder`, or the only folder in it beside what macOS and Windows leave."""
+    for _ in range(_DEEP):
+        inside = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in _LITTER]
+        if len(inside) != 1 or not inside[0].is_dir() or inside[0].name.lower() in _TELLING:
+            break
+        folder = inside[0]
+    return folder
 
 
 def _unpack(path: Path, folder: Path) -> None:
@@ -65,7 +88,7 @@ def _unpack(path: Path, folder: Path) -> None:
             if len(entries) > MAX_FILES:
                 raise DataError(f"{path}: holds {len(entries)} files; at most {MAX_FILES} are unpacked")
             # Entries may share their compressed bytes, so the limits for each do not limit their sum.
-            left = min(_MAX_BYTES, max(SMALL_ARCHIVE, _MAX_RATIO * path.stat().st_size))
+            left = min(MAX_BYTES, max(SMALL_ARCHIVE, MAX_RATIO * path.stat().st_size))
             for entry in entries:
                 target = confine(folder, entry.filename, str(path))
                 if stat.S_ISLNK(entry.external_attr >> 16):
@@ -76,7 +99,7 @@ def _unpack(path: Path, folder: Path) -> None:
                     )
                 if not entry.is_dir():
                     # Sizes in the archive's own list may lie, so the bytes that come out are counted.
-                    limit = min(left, max(_SMALL_FILE, _MAX_RATIO * entry.compress_size))
+                    limit = min(left, max(_SMALL_FILE, MAX_RATIO * entry.compress_size))
                     left -= _unpack_one(archive, entry, target, limit, path)
     except _ERRORS as error:
         why = str(error) or "it ends too early"  # EOFError says nothing

@@ -4,7 +4,7 @@ Read as well: Roboflow (`train/_annotations.coco.json` beside its images, with a
 others), CVAT and Datumaro (`instances_default.json` has no split), Label Studio (`result.json`; Windows separators,
 `..` and URLs in names), the official files (`instances_train2017.json`, with captions and keypoints beside it), and
 single files of any name. `coco_values` knows the ways to write a region, `coco_images` the ways to name an image,
-`coco_writer` says what is written and why.
+`coco_writer` says what is written and why. Lists may be dictionaries by id.
 
 The polygons of a region are joined, not cut out of each other, as pycocotools does it. Later regions lie on top of
 earlier ones, crowds below single objects. A region without an outline is its box, and weak. An image that is listed
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -26,14 +26,25 @@ import numpy as np
 
 from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import confine
-from maskwright.base.texts import counted
+from maskwright.base.texts import counted, listing
 from maskwright.core.classes import MAX_ID
 from maskwright.core.description import FILE_NAME
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.listing import confine_found
+from maskwright.core.patterns import nfc
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.data.formats.coco_images import ImageFiles, known_split, last_of, split_of, stem_below, tail_of
-from maskwright.data.formats.coco_values import box_of, colour_from, key_of, parts_of, shape_of, slim, text_of, whole
+from maskwright.data.formats.coco_values import (
+    box_of,
+    colour_from,
+    is_tree,
+    key_of,
+    parts_of,
+    shape_of,
+    slim,
+    text_of,
+    whole,
+)
 from maskwright.data.formats.coco_writer import CocoWriter
 from maskwright.data.formats.source import AnnotationSet, Item, Label, Mark, note
 from maskwright.errors import DataError
@@ -100,7 +111,7 @@ _KINDS: dict[str, tuple[str, Severity, str, str]] = {
 
 def detect(root: Path) -> str | None:
     """Why the folder `root` holds COCO annotations, told from the names of JSON files or their first 4 KiB; or None."""
-    for path in islice(_candidates(root), 32):
+    for path in islice(candidates(root), 32):
         name = path.relative_to(root).as_posix()
         if _is_named_so(path):
             return f"{name} is there"
@@ -123,7 +134,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     Raises DataError for files that are not JSON, and when none holds images and annotations.
     """
     if annotations is None:
-        files = list(_candidates(root))
+        files = list(candidates(root))
         chosen = {path.parent for path in files if _is_named_so(path)}
         files = [path for path in files if not chosen or path.parent in chosen]
     else:
@@ -146,7 +157,8 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     return reader.source()
 
 
-def _candidates(root: Path) -> Iterator[Path]:
+def candidates(root: Path) -> Iterator[Path]:
+    """The JSON files in `root` and in the folders in it."""
     if root.is_dir():
         yield from _in_folder(root)
         for folder in sorted(root.iterdir()):
@@ -187,6 +199,9 @@ class _Reader:
             data = json.loads(confine_found(self.images.root, path).read_bytes(), object_hook=slim)
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{path}: not readable as JSON ({error}); export it again or move it away") from None
+        for key in ("images", "annotations") if isinstance(data, dict) else ():
+            if isinstance(data.get(key), dict) and data[key]:  # by their ids
+                data[key] = list(data[key].values())
         if not isinstance(data, dict) or not all(isinstance(data.get(k), list) for k in ("images", "annotations")):
             return self.skip(path, "it has no lists of images and annotations")
         entries = [entry for entry in data["annotations"] if isinstance(entry, dict)]
@@ -205,6 +220,7 @@ class _Reader:
 
     def source(self) -> AnnotationSet:
         """What was read of all files."""
+        self._compare_splits()
         used = {mark.label for item in self.items.values() for mark in item.marks}
         labels = list(self.labels.values())
         # Roboflow's first category is the group of the others. As a class it would be one that is never seen.
@@ -225,7 +241,7 @@ class _Reader:
             )
             for label in heads
         ]
-        if not _is_tree(labels):
+        if not is_tree(labels):
             labels = [replace(label, parents=()) for label in labels]
             if not heads:
                 self.notes.append(
@@ -240,6 +256,36 @@ class _Reader:
         return AnnotationSet(
             [label for label in labels if label.name not in names], list(self.items.values()), self.notes
         )
+
+    def _compare_splits(self) -> None:
+        """Of images that are in several splits: one without a split is that of a file of all images."""
+        places: dict[str, list[str | None]] = {}
+        for split, place in self.items:
+            places.setdefault(place, []).append(split)
+        several = {place: splits for place, splits in places.items() if len(splits) > 1}
+        whole = [place for place, splits in several.items() if None in splits]
+        for place in whole:
+            del self.items[None, place]
+        divided = [place for place, splits in several.items() if len(splits) - (None in splits) > 1]
+        for found, severity, text, fix in (
+            (
+                whole,
+                _INFO,
+                "image{ is|s are} in a file without a split too, of which those with a split count",
+                "nothing, if the files say the same",
+            ),
+            (
+                divided,
+                _WARNING,
+                "image{ is|s are} in the files of several splits, and a sample in each",
+                "keep each in one of them, or a score says too much",
+            ),
+        ):
+            if found:
+                message = f"{counted(len(found), text)} ({listing(map(_shown, found))})"
+                self.notes.append(
+                    note("annotation.duplicate", severity, message, fix, count=len(found), where=found[:20])
+                )
 
 
 class _File:
@@ -343,8 +389,10 @@ class _File:
         if place is None:
             self.tally("no_image", "missing", name)
             place = tail if any(base and tail.startswith(base + "/") for base in bases) else f"{bases[0]}/{tail}"
-        elif not f"/{place}".endswith("/" + name.removeprefix("./")):
+        elif not nfc(f"/{place}").endswith("/" + nfc(name.removeprefix("./"))):
             self.tally("renamed", "file names of another place or system", name)
+        elif last_of(place) != last_of(tail):
+            self.tally("renamed", "file names in another form of Unicode than the files", name)
         if not word:  # then the folders of the image may tell
             word = next((part for part in place.split("/")[:-1] if known_split(part)), "")
             split, bases = known_split(word), images.bases(self.folder, word)
@@ -406,20 +454,10 @@ class _File:
         if isinstance(shape, Runs) and shape.size != size:
             self.tally("conflict", "run lengths of another size than their image", item.name)
         if isinstance(shape, Polygon):
-            right, bottom = shape.rings[0].max(0).tolist()
-            if shape.rings[0].min() < 0 or right > size[1] or bottom > size[0]:
+            ring = shape.rings[0]
+            right, bottom = ring.max(0).tolist()
+            if right > size[1] or bottom > size[0] or ring.min() < 0:
                 self.tally("clipped", "shapes", item.name)
-
-
-def _is_tree(labels: Iterable[Label]) -> bool:
-    """Whether each group stands in one place only, and none is called like a class."""
-    places: dict[str, tuple[str, ...]] = {}
-    once = all(
-        places.setdefault(group, label.parents[:depth]) == label.parents[:depth]
-        for label in labels
-        for depth, group in enumerate(label.parents)
-    )
-    return once and not places.keys() & {label.name for label in labels}
 
 
 def _shown(text: str) -> str:

@@ -7,6 +7,7 @@ URLs. All are looked up in one listing of the folder, so no name can lead to a f
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -15,6 +16,7 @@ from maskwright.core.description import FILE_NAME
 from maskwright.core.folder_names import SPLIT_NAMES
 from maskwright.core.image_files import images_below
 from maskwright.core.listing import confine_found
+from maskwright.core.patterns import nfc
 from maskwright.core.sample import IMAGE_SUFFIXES
 from maskwright.data.formats.coco_values import text_of
 from maskwright.data.formats.source import takeable
@@ -28,9 +30,17 @@ class ImageFiles:
         self._images = PurePosixPath(images.replace("\\", "/")).as_posix() if images else None
         base = confine(root, images, FILE_NAME) if images else root
         self._paths = {path.relative_to(root).as_posix(): path for path in images_below(base)}
+        # Letters beyond ASCII have two forms, and file and annotation may differ in it.
+        self._forms = {nfc(place): place for place in self._paths if not place.isascii()}
         self._by_name: dict[str, list[str]] = {}
+        self._by_likeness: dict[str, list[str]] = {}
         for place in self._paths:
-            self._by_name.setdefault(last_of(place), []).append(place)
+            self._by_name.setdefault(nfc(last_of(place)), []).append(place)
+            self._by_likeness.setdefault(_alike(last_of(place)), []).append(place)
+
+    def __contains__(self, place: str) -> bool:
+        """Whether there is a file at `place`, a path relative to the root."""
+        return place in self._paths
 
     def bases(self, folder: str, word: str) -> list[str]:
         """Folders that names may be relative to, the most usual first, for an annotation file in `folder` ("" for the
@@ -48,8 +58,24 @@ class ImageFiles:
                 place = f"{base}/{relative}" if base else relative
                 if place in self._paths:
                     return place
-        same = self._by_name.get(last_of(tail), [])
+                if (other := self._forms.get(nfc(place))) is not None:
+                    return other
+        same = self._by_name.get(nfc(last_of(tail)), [])
         return same[0] if alone and len(same) == 1 else None
+
+    def nearest(self, name: str, beside: str = "") -> str | None:
+        """The file whose path shares the most last parts with `name`, however its folders begin, where only one does:
+        `/data/local-files/?d=a/b.jpg` is `images/a/b.jpg` rather than `images/c/b.jpg`. Among equals the one that
+        shares the most folders with the file `beside`, which names it. Upper and lower case and the Unicode form matter
+        only where they must."""
+        parts, folders = path_in(name).split("/"), beside.split("/")[:-1]
+        found = self._by_name.get(parts[-1], []) or self._by_likeness.get(_alike(parts[-1]), [])
+        shared = {}
+        for place in found:
+            others = place.split("/")
+            shared[place] = _shared(parts[-2::-1], others[-2::-1]), _shared(folders, others[:-1])
+        best = [place for place, count in shared.items() if count == max(shared.values())]
+        return best[0] if len(best) == 1 else None
 
     def path(self, place: str, source: Path) -> Path:
         """Where it lies, or would lie. DataError, naming `source`, when a symbolic link leads out of the root."""
@@ -62,15 +88,30 @@ class ImageFiles:
 def tail_of(name: str) -> str:
     """The part of a name that is worth looking up: all of a relative path or what is behind its last `..`, the last
     part of an absolute one and of a URL; "" when there is none."""
-    text = name.replace("\\", "/")
-    if "://" in text or "/?d=" in text:  # the latter is /data/local-files/?d=folder/a.jpg
-        served = text.rpartition("?d=")[2] if "/?d=" in text else re.split("[?#]", text.partition("://")[2])[0]
-        text = "/" + (text_of(unquote(served)) or "")
+    text = path_in(name)
     absolute = text.startswith("/") or re.match("[A-Za-z]:/", text)
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if ".." in parts:
         parts = parts[len(parts) - parts[::-1].index("..") :]
     return "/".join(parts[-1:] if absolute else parts)
+
+
+def path_in(name: str) -> str:
+    """The path that a name is or holds, with `/`; what was served by a URL begins with one."""
+    text = name.replace("\\", "/")
+    if "://" in text or "/?d=" in text:  # the latter is /data/local-files/?d=folder/a.jpg
+        served = text.rpartition("?d=")[2] if "/?d=" in text else re.split("[?#]", text.partition("://")[2])[0]
+        text = "/" + (text_of(unquote(served)) or "")
+    return text
+
+
+def _alike(name: str) -> str:
+    return nfc(name).casefold()
+
+
+def _shared(parts: list[str], others: list[str]) -> int:
+    """How many parts are the same from the first on."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(parts, others, strict=False)))
 
 
 def last_of(place: str) -> str:

@@ -7,6 +7,7 @@ packed string, or as the text that Python makes of packed bytes, or nothing, whe
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from maskwright.core.palette import Colour
 from maskwright.core.polygons import MAX_COORDINATE, box_ring
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.core.rle import unpack_counts
+from maskwright.data.formats.source import Label
 
 
 def text_of(value: Any) -> str | None:
@@ -36,6 +38,8 @@ def whole(value: Any) -> int | None:
 
 def key_of(value: Any) -> str | None:
     """An id as text: there are tools that write it as a number here and as text there."""
+    if type(value) is int:  # nearly always
+        return str(value)
     number = None if isinstance(value, str) else whole(value)
     return str(number) if number is not None else text_of(value)
 
@@ -86,7 +90,7 @@ def shape_of(part: Any) -> Shape:
     if part.size < 6:
         raise ValueError("polygons of fewer than 3 points")
     ring = part.reshape(-1, 2).astype(np.float64)
-    if not (np.abs(ring) <= MAX_COORDINATE).all():
+    if not np.abs(ring).max() <= MAX_COORDINATE:  # NaN is never smaller
         raise ValueError("polygons with coordinates that are not finite or far too large")
     return Polygon((ring,))
 
@@ -120,3 +124,14 @@ def box_of(value: Any) -> Polygon:
     if not (all(abs(number) <= MAX_COORDINATE / 2 for number in (left, top, width, height)) and min(width, height) > 0):
         raise ValueError("boxes without an area, or of numbers that are not finite or far too large")
     return Polygon((box_ring(left, top, left + width, top + height),))
+
+
+def is_tree(labels: Iterable[Label]) -> bool:
+    """Whether each group stands in one place only, and none is called like a class."""
+    places: dict[str, tuple[str, ...]] = {}
+    once = all(
+        places.setdefault(group, label.parents[:depth]) == label.parents[:depth]
+        for label in labels
+        for depth, group in enumerate(label.parents)
+    )
+    return once and not places.keys() & {label.name for label in labels}

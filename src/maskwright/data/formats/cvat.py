@@ -14,6 +14,7 @@ from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.folder_names import SPLIT_NAMES
 from maskwright.core.image_files import images_below
 from maskwright.core.listing import confine_found
+from maskwright.core.patterns import nfc
 from maskwright.core.sample import IMAGE_SUFFIXES
 from maskwright.data.formats.source import Mask, present
 from maskwright.errors import DataError
@@ -42,7 +43,7 @@ class ImageFinder:
         for path in images_below(self.folder):
             if not {*skip}.isdisjoint(path.relative_to(root).parts[:-1]):
                 continue
-            key = path.relative_to(self.folder).with_suffix("").as_posix()
+            key = nfc(path.relative_to(self.folder).with_suffix("").as_posix())
             self._files.setdefault(key, []).append(path)
             self._keys.setdefault(key.rpartition("/")[2], []).append(key)
 
@@ -50,15 +51,15 @@ class ImageFinder:
         """The file called `name`, with or without its ending, in the first of `folders` that has it; else the only
         one anywhere whose path ends like that. DataError for paths that lead outside."""
         confine(self.folder, name, "the name of an image")
-        stem = without_ending(name)
-        places = [f"{folder}/{stem}" if folder else stem for folder in folders]
+        stem = nfc(without_ending(name))
+        places = [f"{nfc(folder)}/{stem}" if folder else stem for folder in folders]
         elsewhere = [
             key for key in dict.fromkeys(self._keys.get(stem.rpartition("/")[2], [])) if f"/{key}".endswith(f"/{stem}")
         ]
         for key in [*places, *(elsewhere if len(elsewhere) == 1 else [])]:
             fitting = [path for path in self._files.get(key, ()) if _same_ending(path, name)]
             if fitting:
-                exact = [path for path in fitting if path.name == PurePosixPath(name).name]
+                exact = [path for path in fitting if nfc(path.name) == nfc(PurePosixPath(name).name)]
                 return confine_found(self._root, (exact or fitting)[0])
         return None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,20 +17,22 @@ from maskwright.base.texts import counted, listing
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.palette import Colour, from_hex
 from maskwright.core.polygons import Ring, box_ring, ellipse_ring
-from maskwright.core.regions import Polygon, Runs, Shape
+from maskwright.core.regions import Polygon, Runs
 from maskwright.data.formats.cvat import split_of, without_ending
 from maskwright.data.formats.source import Label, Mark, note
 from maskwright.errors import DataError
 
 # Elements without an area, and types of labels for them.
-_NO_AREA = frozenset({"polyline", "points", "cuboid", "skeleton", "tag"})
+NO_AREA = frozenset({"polyline", "points", "cuboid", "skeleton", "tag"})
 _MAX_DEPTH = 64  # CVAT's files are up to 8 deep
 _FAR = 1_000_000  # pixels from the corner: wrong, not outside
+_PAIRS = re.compile(r"[^,;]*,[^,;]*(?:;[^,;]*,[^,;]*)*+")
 # An ellipse is kept as points, the more the larger it is: a short line must not become megabytes.
 _MAX_RADIUS = 10_000
 
 
-def _numbers(attributes: Mapping[str, str], *keys: str) -> list[float]:
+def numbers_in(attributes: Mapping[str, str], *keys: str) -> list[float]:
+    """The values of `keys`; KeyError for one that is missing, ValueError for one that is no number."""
     try:
         return [float(attributes[key]) for key in keys]
     except ValueError:
@@ -36,36 +40,38 @@ def _numbers(attributes: Mapping[str, str], *keys: str) -> list[float]:
 
 
 def _rotation(attributes: Mapping[str, str]) -> float:
-    return _numbers(attributes, "rotation")[0] if "rotation" in attributes else 0.0
+    return numbers_in(attributes, "rotation")[0] if "rotation" in attributes else 0.0
 
 
-def _polygon(attributes: Mapping[str, str]) -> Shape:
-    pairs = (pair.split(",") for pair in attributes["points"].strip("; ").split(";"))
+def _polygon(attributes: Mapping[str, str]) -> Polygon | Runs:
+    text = attributes["points"].strip("; ")
     try:
-        points = [(float(x), float(y)) for x, y in pairs]
+        if not _PAIRS.fullmatch(text):
+            raise ValueError
+        points = [*map(float, text.replace(";", ",").split(","))]
     except ValueError:
         raise ValueError("points that are no pairs of numbers") from None
-    if len(points) < 3:
+    if len(points) < 6:
         raise ValueError("fewer than 3 points")
-    return Polygon((_near(np.array(points)),))
+    return Polygon((_near(np.array(points).reshape(-1, 2)),))
 
 
-def _box(attributes: Mapping[str, str]) -> Shape:
-    x0, y0, x1, y1 = _numbers(attributes, "xtl", "ytl", "xbr", "ybr")
+def _box(attributes: Mapping[str, str]) -> Polygon | Runs:
+    x0, y0, x1, y1 = numbers_in(attributes, "xtl", "ytl", "xbr", "ybr")
     if x0 == x1 or y0 == y1:
         raise ValueError("no area")
     return Polygon((_near(box_ring(x0, y0, x1, y1, _rotation(attributes))),))
 
 
-def _ellipse(attributes: Mapping[str, str]) -> Shape:
-    cx, cy, rx, ry = _numbers(attributes, "cx", "cy", "rx", "ry")
+def _ellipse(attributes: Mapping[str, str]) -> Polygon | Runs:
+    cx, cy, rx, ry = numbers_in(attributes, "cx", "cy", "rx", "ry")
     if not (0 < rx <= _MAX_RADIUS and 0 < ry <= _MAX_RADIUS):
         raise ValueError(f"radii outside 0 to {_MAX_RADIUS}")
     return Polygon((_near(ellipse_ring(cx, cy, rx, ry, _rotation(attributes))),))
 
 
-def _mask(attributes: Mapping[str, str]) -> Shape:
-    left, top, width, height = (int(number) for number in _numbers(attributes, "left", "top", "width", "height"))
+def _mask(attributes: Mapping[str, str]) -> Polygon | Runs:
+    left, top, width, height = (int(number) for number in numbers_in(attributes, "left", "top", "width", "height"))
     if not (abs(left) <= _FAR and abs(top) <= _FAR and 0 < width <= _FAR and 0 < height <= _FAR):
         raise ValueError("a box without area, or far outside")
     try:
@@ -77,7 +83,8 @@ def _mask(attributes: Mapping[str, str]) -> Shape:
     return Runs(counts.astype(np.uint32), box=(left, top, width, height))
 
 
-_SHAPES: dict[str, Callable[[Mapping[str, str]], Shape]] = {
+# What draws an element with an area; ValueError and KeyError say what is wrong with it.
+SHAPES: dict[str, Callable[[Mapping[str, str]], Polygon | Runs]] = {
     "polygon": _polygon,
     "mask": _mask,
     "box": _box,
@@ -86,15 +93,17 @@ _SHAPES: dict[str, Callable[[Mapping[str, str]], Shape]] = {
 
 
 def _near(ring: Ring) -> Ring:
-    if not (np.abs(ring) <= _FAR).all():
+    if not np.abs(ring).max() <= _FAR:  # NaN is never smaller
         raise ValueError("coordinates that are no numbers, or far outside")
     return ring
 
 
-def _reaches_outside(shape: Shape, size: tuple[int, int]) -> bool:
+def reaches_outside(shape: Polygon | Runs, size: tuple[int, int]) -> bool:
+    """Whether a part of it lies outside an image of (height, width)."""
     if isinstance(shape, Polygon):
         # Two digits are written behind the point.
-        (left, top), (right, bottom) = shape.rings[0].min(0) + 0.01, shape.rings[0].max(0) - 0.01
+        (left, top), (right, bottom) = shape.rings[0].min(0).tolist(), shape.rings[0].max(0).tolist()
+        left, top, right, bottom = left + 0.01, top + 0.01, right - 0.01, bottom - 0.01
     else:
         assert shape.box is not None
         left, top, right, bottom = *shape.box[:2], shape.box[0] + shape.box[2], shape.box[1] + shape.box[3]
@@ -153,6 +162,22 @@ class ReasonCounts:
         ]
 
 
+class Target(Protocol):
+    """What an XML parser calls."""
+
+    def doctype(self, *_: object) -> None:
+        """A document type."""
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """An element begins."""
+
+    def data(self, text: str) -> None:
+        """Text of an element."""
+
+    def end(self, tag: str) -> None:
+        """An element ends."""
+
+
 class CvatDocument:
     """What the parser calls for each element of one file; nothing of the XML itself is kept.
 
@@ -188,7 +213,7 @@ class CvatDocument:
             raise DataError(f"{self.path}: elements are nested more than {_MAX_DEPTH} deep; export it again")
         self._open.append(tag)
         if depth == 1 and tag == "track":
-            raise DataError(f'{self.path}: holds the tracks of a video; export it again as "CVAT for images 1.1"')
+            self._start_track(attributes)
         if depth == 1 and tag == "image":
             self._start_image(attributes)
         elif depth == 2 and self._image:
@@ -215,9 +240,12 @@ class CvatDocument:
             self._text = None
         elif self._label is not None and tag == "label":
             if name := self._label.get("name"):
-                area = self._label.get("type") not in _NO_AREA and "parent" not in self._label
+                area = self._label.get("type") not in NO_AREA and "parent" not in self._label
                 self.labels.setdefault(name, (Label(name, colour=_colour(self._label.get("color", ""))), area))
             self._label = None
+
+    def _start_track(self, attributes: dict[str, str]) -> None:
+        raise DataError(f"{self.path}: holds the tracks of a video; give the format `cvat_video`")
 
     def _start_image(self, attributes: dict[str, str]) -> None:
         name = attributes.get("name", "").replace("\\", "/")
@@ -236,14 +264,14 @@ class CvatDocument:
             self.invalid.add("no usable size (image): that of the file counts", self._image.sample)
 
     def _shape(self, image: Image, tag: str, attributes: dict[str, str]) -> None:
-        if tag not in _SHAPES:
-            self.dropped[tag if tag in _NO_AREA else "unknown"] += 1
+        if tag not in SHAPES:
+            self.dropped[tag if tag in NO_AREA else "unknown"] += 1
             return
         self.dropped["occluded"] += attributes.get("occluded") == "1"
         self.dropped["group"] += attributes.get("group_id", "0") != "0"
         try:
-            shape = _SHAPES[tag](attributes)
-            order = int(*_numbers(attributes, "z_order")) if "z_order" in attributes else 0
+            shape = SHAPES[tag](attributes)
+            order = int(*numbers_in(attributes, "z_order")) if "z_order" in attributes else 0
             mark = Mark(attributes["label"], shape, order, weak=tag == "box")
             if not mark.label:
                 raise ValueError("an empty label")
@@ -253,7 +281,7 @@ class CvatDocument:
             self.invalid.add(f"{error} ({tag})", image.sample)
         else:
             image.marks.append(mark)
-            if image.size and _reaches_outside(shape, image.size):
+            if image.size and reaches_outside(shape, image.size):
                 self.clipped.add(tag, image.sample)
 
     def notes(self) -> list[Finding]:
@@ -310,6 +338,12 @@ def _colour(text: str) -> Colour | None:
 def parse(path: Path) -> CvatDocument:
     """One annotation file. DataError for files that are no XML of CVAT."""
     document = CvatDocument(path)
+    feed(path, document)
+    return document
+
+
+def feed(path: Path, document: Target) -> None:
+    """Parses a file into `document`. DataError for files that are no XML."""
     parser = ElementTree.XMLParser(target=document)
     try:
         with path.open("rb") as stream:
@@ -320,4 +354,3 @@ def parse(path: Path) -> CvatDocument:
         raise DataError(f"{path}: not readable as XML ({error}); export it again") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); restore it or change its mode") from None
-    return document

@@ -7,17 +7,17 @@ counted. Later shapes lie on top. LabelMe itself fills from pixel centre to pixe
 a pixel more on each side than here, where points are continuous positions and a pixel counts when its centre is inside.
 
 `_background_` is the background, here called `background`, and `__ignore__` pixels that do not count. `labels.txt`
-gives the order of the classes. `imagePath` is relative to the JSON file; where it leads outside or nowhere (files were
-moved, or it is a path of another machine), the image of that name, or of the JSON file's, is taken: in the folder of
-images that was named, or beside it. `imageData`, an image inside the JSON file, is not used. Images beside annotated
-ones and without a JSON file are not labelled. A folder called train, valid, … is a split.
+gives the order of the classes. `imagePath` is relative to the JSON file; where it leads outside, nowhere or to no image
+(files were moved, it is a path of another machine, or LabelMe 4 wrote the JSON file there), the image of that name, or
+of the JSON file's, is taken, with a note: in the folder of images that was named, beside it, or the only one anywhere.
+`imageData`, an image inside the JSON file, is not used. Images beside annotated ones and without a JSON file are not
+labelled. A folder called train, valid, … is a split.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-import json
 import math
 import os
 import struct
@@ -32,34 +32,22 @@ from PIL import Image
 
 from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import confine, read_json
-from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
+from maskwright.core.classes import MAX_CLASSES
 from maskwright.core.findings import Severity
 from maskwright.core.folder_names import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES
 from maskwright.core.image_files import images_below, images_in
 from maskwright.core.listing import confine_found
-from maskwright.core.polygons import MAX_COORDINATE, Ring, box_ring, ellipse_ring, painted, simplify
+from maskwright.core.polygons import MAX_COORDINATE, Ring, box_ring, ellipse_ring
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.core.rle import MAX_SIDE, encode_box
-from maskwright.core.sample import IMAGE_SUFFIXES, Sample, silence_pillow
-from maskwright.data.formats.source import (
-    AnnotationSet,
-    Item,
-    Kinds,
-    Label,
-    Mark,
-    Mask,
-    Occurrences,
-    WriteOptions,
-    background_of,
-    image_suffix,
-    notes_on,
-    stem_of,
-    takeable,
-)
+from maskwright.core.sample import silence_pillow
+from maskwright.data.formats.labelme_images import find_elsewhere, image_of, inside_of
+from maskwright.data.formats.labelme_writer import BACKGROUND, LabelMeWriter
+from maskwright.data.formats.source import AnnotationSet, Item, Kinds, Label, Mark, Occurrences, notes_on, takeable
 from maskwright.errors import DataError
 
-BACKGROUND, IGNORED = "_background_", "__ignore__"
-_VERSION = "5.5.0"
+__all__ = ["LabelMeWriter", "detect", "read"]
+
 _MAX_JSON = 128 << 20
 _MAX_SHAPES = 1_000_000
 _WEAK = ("rectangle", "rotation", "oriented_rectangle")
@@ -102,6 +90,12 @@ _KINDS: Kinds = {
         "file{ has|s have} an image size that is none; the image's own counts",
         "correct imageHeight and imageWidth",
     ),
+    "form": (
+        "annotation.renamed",
+        _INFO,
+        "path{ has|s have} another form of Unicode than {its|their} image{|s}, which {is|are} found all the same",
+        "rename image and JSON file alike before the data go to another system or tool",
+    ),
     "clipped": (
         "annotation.clipped",
         _INFO,
@@ -111,7 +105,7 @@ _KINDS: Kinds = {
     "moved": (
         "annotation.renamed",
         _INFO,
-        "file{ has|s have} an imagePath that leads elsewhere; the image of the same name is used",
+        "file{ has|s have} an imagePath that leads elsewhere or to no image; the image of the same name is used",
         "nothing, if the right images were found",
     ),
     "missing": (
@@ -140,6 +134,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     extras: Counter[str] = Counter()
     items: dict[str, Item] = {}
     used: set[Path] = set()
+    lost: dict[str, PureWindowsPath] = {}
     for file in _json_files(place):
         data = _load(confine_found(root, file))
         if not isinstance(data, dict) or not ("shapes" in data or "imagePath" in data):
@@ -147,12 +142,22 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
             continue
         name, split = _name_of(root, file)
         name = file.relative_to(root).as_posix() if name in items else name
-        image = _image_of(root, file, data, image_root, name, seen)
+        told = PureWindowsPath(_text(data.get("imagePath") or ""))
+        image, stated = image_of(root, file, told, image_root, name, seen)
+        if image is None:
+            lost[name] = told
+            inside = inside_of(file.parent.relative_to(root).parts, told) if told.name else None
+            image = root / takeable(inside) if inside else file.with_suffix(".jpg")
+        elif not stated:
+            seen.setdefault("moved", []).append(name)
         if image in used:
             seen.setdefault("twice", []).append(name)
+            lost.pop(name, None)
             continue
         used.add(image)
         items[name] = _item(Item(name, image, file, split), data, seen, extras)
+    if lost:
+        find_elsewhere(root, image_root, lost, items, used, seen)
     _add_unlabelled(root, image_root, items)
     names = _listed_names(root, place) | dict.fromkeys(mark.label for item in items.values() for mark in item.marks)
     if len(names) > MAX_CLASSES + 1:
@@ -189,45 +194,6 @@ def _name_of(root: Path, path: Path) -> tuple[str, str | None]:
         del folders[usual]
         folders.insert(0, split)
     return "/".join([*folders, path.stem]), split
-
-
-def _image_of(
-    root: Path, file: Path, data: dict[str, Any], image_root: Path | None, name: str, seen: Occurrences
-) -> Path:
-    """Where the image is, or else would be."""
-    told = PureWindowsPath(_text(data.get("imagePath") or ""))
-    inside = _inside(file.parent.relative_to(root).parts, told) if told.name else None
-    if inside and os.path.isfile(stated := root.joinpath(*inside)):
-        return confine_found(root, stated)
-    folders = [image_root, file.parent] if image_root else [file.parent]
-    others = [folder / told.name for folder in folders if told.name]
-    others += [
-        folder / (file.stem + ending)
-        for folder in folders
-        for suffix in sorted(IMAGE_SUFFIXES)
-        for ending in (suffix, suffix.upper())
-    ]
-    for path in filter(os.path.isfile, others):
-        if told.name:
-            seen.setdefault("moved", []).append(name)
-        return confine_found(root, path)
-    seen.setdefault("missing", []).append(name)
-    return root / takeable(inside) if inside else file.with_suffix(".jpg")
-
-
-def _inside(folder: tuple[str, ...], path: PureWindowsPath) -> list[str] | None:
-    """The parts of `path`, relative to `folder`, without `..`; None when it leads outside."""
-    if path.anchor:
-        return None
-    parts = list(folder)
-    for part in path.parts:
-        if part != "..":
-            parts.append(part)
-        elif parts:
-            parts.pop()
-        else:
-            return None
-    return parts
 
 
 def _text(value: object) -> str:
@@ -392,62 +358,3 @@ def _ends(path: Path, size: int = 8 << 10) -> bytes:
             return start + stream.read(size)
     except OSError:
         return b""
-
-
-class LabelMeWriter:
-    """`{split}/x.json` beside `{split}/x.jpg`, and `labels.txt`.
-
-    A mask becomes polygons that are filled one after another, the largest first, as LabelMe has no holes: every pixel
-    comes back. Background inside a region is `_background_`, and pixels that do not count are `__ignore__`.
-    """
-
-    def __init__(self, folder: Path, classes: ClassTree, options: WriteOptions) -> None:
-        self.folder, self.options = folder, options
-        self.background = background_of(classes)
-        self.labels = {**dict(enumerate(classes.names)), IGNORE: IGNORED}
-        # Another name for the background is kept: it is not LabelMe's.
-        if self.background is not None and classes.names[self.background] == "background":
-            self.labels[self.background] = BACKGROUND
-
-    def image_path(self, sample: Sample) -> str:
-        """`train/x.jpg`."""
-        return self._stem(sample) + image_suffix(sample)
-
-    def _stem(self, sample: Sample) -> str:
-        return f"{sample.split}/{stem_of(sample)}" if sample.split else stem_of(sample)
-
-    def add(self, sample: Sample, mask: Mask) -> list[str]:
-        """Writes the JSON file; nothing is dropped."""
-        path = self.folder / f"{self._stem(sample)}.json"
-        if path.exists():
-            raise DataError(f"{sample.name}: another sample is written to {path.name} too; rename one of them")
-        shapes = [
-            {
-                "label": self.labels[index],
-                "points": simplify(ring, self.options.tolerance).tolist(),
-                "group_id": None,
-                "description": "",
-                "shape_type": "polygon",
-                "flags": {},
-                "mask": None,
-            }
-            for index, ring in painted(mask, self.background)
-        ]
-        data = {
-            "version": _VERSION,
-            "flags": {},
-            "shapes": shapes,
-            "imagePath": self.image_path(sample).rpartition("/")[2],
-            "imageData": None,
-            "imageHeight": mask.shape[0],
-            "imageWidth": mask.shape[1],
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-        return []
-
-    def finish(self) -> None:
-        """Writes `labels.txt`, which LabelMe and its converters read: pixels that do not count, background, classes."""
-        first = self.labels[self.background] if self.background is not None else BACKGROUND
-        names = [name for index, name in self.labels.items() if index not in (self.background, IGNORE)]
-        (self.folder / "labels.txt").write_text("\n".join([IGNORED, first, *names]) + "\n", "utf-8")

@@ -13,9 +13,9 @@ import numpy as np
 from maskwright.base.texts import counted, listing
 from maskwright.core.classes import MAX_CLASSES, ClassTree
 from maskwright.core.findings import Finding, Severity
-from maskwright.core.image_files import images_below
+from maskwright.core.image_files import images_below, paths_below
 from maskwright.core.listing import confine_found
-from maskwright.core.mask_files import INDEX, Encoding, read_mask
+from maskwright.core.mask_files import ARRAY_SUFFIXES, INDEX, Encoding, read_mask
 from maskwright.core.palette import Colour, colour_of
 from maskwright.core.sample import Sample, open_image, read_image
 from maskwright.data.formats.source import note, stem_of
@@ -62,6 +62,9 @@ def contents_of(files: Sequence[Path]) -> MaskContents:
     first = [part for index in range(21) for part in voc_colour(index)]
     palettes = False
     for path in _spread(files, _HEADERS_READ):
+        if path.suffix.lower() in ARRAY_SUFFIXES:
+            by_kind["index"].append(path)
+            continue
         try:
             with open_image(path) as image:
                 by_kind["colour" if image.mode in ("RGB", "RGBA") else "index"].append(path)
@@ -110,11 +113,16 @@ def other_kind(found: MaskContents) -> list[Finding]:
     ]
 
 
-def by_key(root: Path, folder: Path) -> tuple[dict[str, Path], list[Finding]]:
-    """Image files below `folder` by their relative name without the ending, and a note on names that occur twice."""
+def by_key(root: Path, folder: Path, arrays: bool = False) -> tuple[dict[str, Path], list[Finding]]:
+    """Image files below `folder`, or its `.npy` files, by their relative name without the ending, and a note on names
+    that occur twice."""
     found: dict[str, Path] = {}
     twice = []
-    for path in images_below(folder):
+    if arrays:
+        files = [folder / path for path in paths_below(folder) if path.lower().endswith(".npy")]
+    else:
+        files = images_below(folder)
+    for path in files:
         key = path.relative_to(folder).with_suffix("").as_posix()
         if key in found:
             twice.append(path.name)

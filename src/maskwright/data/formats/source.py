@@ -19,7 +19,7 @@ from maskwright.core.findings import Finding, Severity
 from maskwright.core.mask_files import INDEX, MaskEncoding
 from maskwright.core.palette import Colour, colour_of, to_hex
 from maskwright.core.regions import Shape
-from maskwright.core.sample import Exif, Sample
+from maskwright.core.sample import IMAGE_SUFFIXES, Exif, Sample
 
 Mask = npt.NDArray[np.uint8]
 
@@ -28,6 +28,7 @@ IGNORE_NAMES = frozenset({"ignore", "ignored", "__ignore__", "void"})
 
 # What listing and reading find, by code. An audit is complete only together with these.
 NOTES: dict[str, str] = {
+    "layout.unsure": "what a folder without dataset.yaml holds was understood in one of several ways",
     "image.unlisted": "image files lie beside the folders of the splits, or are not in labels.csv",
     "image.linked": "folders are symbolic links, which are not entered",
     "annotation.unknown_label": "regions have a label that is no class in dataset.yaml",
@@ -36,6 +37,7 @@ NOTES: dict[str, str] = {
     "annotation.conflict": "two statements about the same thing disagree",
     "annotation.duplicate": "the same image or entry stands there twice",
     "annotation.dropped": "something is there that a mask cannot hold: tags, attributes, points, instances",
+    "annotation.interpolated": "shapes were made between those that are given, as the tool that drew them does",
     "annotation.clipped": "regions reach outside their image and are cut off",
     "annotation.renamed": "names or paths were changed to be read",
 }
@@ -49,6 +51,14 @@ class Label:
     id: int | None = None
     colour: Colour | None = None
     parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many of the `images` that were looked at are `labelled` in a format, background included."""
+
+    labelled: int
+    images: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,8 @@ class AnnotationSet:
     """An annotation set as read. Classes that marks name and `labels` lacks are added behind them, with a finding.
 
     `notes` say what was left out or taken for something. `ignore` is the pixel value of `encoding` masks that does
-    not count, when the format has one.
+    not count, when the format has one. `full` says that marks cover every pixel that counts, so that there is no
+    background unless a label is called so.
     """
 
     labels: list[Label]
@@ -92,6 +103,7 @@ class AnnotationSet:
     notes: list[Finding] = field(default_factory=list)
     encoding: MaskEncoding = INDEX
     ignore: int | None = None
+    full: bool = False
 
 
 def note(
@@ -174,8 +186,9 @@ def stem_of(sample: Sample) -> str:
 
 
 def image_suffix(sample: Sample) -> str:
-    """`.jpg`, in lower case."""
-    return sample.image.suffix.lower()
+    """`.jpg`, in lower case; `.png` where the image is no file of its own that others read."""
+    suffix = sample.image.suffix.lower()
+    return suffix if suffix in IMAGE_SUFFIXES and sample.page is None else ".png"
 
 
 def present(mask: Mask, classes: ClassTree) -> Iterator[tuple[int, str]]:

@@ -2,7 +2,8 @@
 
 Known variants: the folder one or two levels down (`VOCdevkit/VOC2012`); palette masks (indices are ids in the order of
 the label map, 255 does not count) and RGB ones, as CVAT and Datumaro write them, with `labelmap.txt`
-(`label:color_rgb:parts:actions`), their `dataset_meta.json` or the `class_names.txt` of labelme2voc; lists of names or
+(`label:color_rgb:parts:actions`), their `dataset_meta.json` or the `class_names.txt` of labelme2voc, whose arrays
+(`.npy`) are read where there are no pictures of them; lists of names or
 of paths; images of any ending, in folders too; XML files alone, beside their images (Roboflow: `train`, `valid`,
 `test`) or in `annotations/`. An image with a mask is labelled by it, otherwise by its XML file.
 
@@ -15,24 +16,22 @@ turned boxes (`<robndbox>`) are read, instance masks (`<segm>`, `SegmentationObj
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+import numpy as np
+
 from maskwright.base.texts import counted, listing
-from maskwright.core.classes import IGNORE, MAX_CLASSES
+from maskwright.core.classes import ClassTree
 from maskwright.core.findings import Finding, Severity
 from maskwright.core.folder_names import SPLIT_NAMES
 from maskwright.core.listing import confine_found
-from maskwright.core.mask_files import MaskEncoding
+from maskwright.core.mask_files import INDEX, MaskEncoding, read_mask
 from maskwright.core.sample import IMAGE_SUFFIXES
-from maskwright.data.formats.maskfiles import VOID, MaskContents, by_key, contents_of, other_kind, voc_colour
-from maskwright.data.formats.semantic import META, read_meta
-from maskwright.data.formats.source import AnnotationSet, Item, Label, note
+from maskwright.data.formats.maskfiles import by_key, contents_of, other_kind
+from maskwright.data.formats.source import AnnotationSet, Item, note
+from maskwright.data.formats.voc_labels import VOC_2012, labels_of, without_ignore
 from maskwright.data.formats.voc_writer import VocWriter
 from maskwright.data.formats.vocfiles import (
-    CLASS_LISTS,
-    IGNORE_LABELS,
-    LABEL_MAP,
     Place,
     Skipped,
     detect,
@@ -41,42 +40,18 @@ from maskwright.data.formats.vocfiles import (
     folders_in,
     key_of,
     marks_of,
-    read_class_list,
-    read_label_map,
     read_lists,
     read_xml,
     size_of,
 )
 from maskwright.errors import DataError
 
-__all__ = ["VocWriter", "detect", "read"]
+__all__ = ["VOC_2012", "VocWriter", "detect", "read"]
 
-VOC_2012 = (
-    "background",
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-)
 # Lists that say nothing about training or validation.
 _NO_SPLIT = frozenset({"trainval", "default", "all"})
-_NAMES_READ = 64
+_ARRAYS_READ = 16
+_NO_CLASSES = ClassTree.flat(["any"])  # stored indices are read without looking at classes
 
 
 def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
@@ -89,7 +64,11 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
         pictures = {key: path for key, path in pictures.items() if not key.lower().startswith("segmentation")}
     if place.masks is not None:
         masks, mask_notes = by_key(root, place.masks)
+        if not masks:
+            masks, mask_notes = by_key(root, place.masks, arrays=True)
         notes += mask_notes
+        for folder in place.arrays:
+            notes += _note_arrays(by_key(root, folder, arrays=True)[0], masks, folder, place.masks)
     sheets, sheet_notes = _sheets(root, place, pictures)
     notes += sheet_notes
     items, tally = _items(place, pictures, masks, sheets)
@@ -103,12 +82,47 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
             item.name = f"{item.split}/{rest}"
 
     found = contents_of(list(masks.values()))
-    labels, label_notes = _labels(place, found, bool(masks), items, sheets)
+    labels, label_notes = labels_of(place, found, bool(masks), items, sheets)
     encoding = MaskEncoding(found.kind)
     if found.kind == "colour" and found.grey and not found.colours <= {label.colour for label in labels}:
         encoding = MaskEncoding("index")  # ids that were saved as RGB
-    labels, encoding, ignore = _without_ignore(labels, found, bool(masks), encoding)
+    labels, encoding, ignore = without_ignore(labels, found, bool(masks), encoding)
     return AnnotationSet(labels, items, notes + label_notes + other_kind(found) + _tally_notes(tally), encoding, ignore)
+
+
+def _note_arrays(arrays: Mapping[str, Path], masks: Mapping[str, Path], folder: Path, used: Path) -> list[Finding]:
+    """Says that arrays are passed over, and whether the first of them hold what the masks do."""
+    differ = []
+    both = [key for key in arrays if key in masks][:_ARRAYS_READ]
+    for key in both:
+        try:
+            first, second = (read_mask(path, INDEX, _NO_CLASSES).ids for path in (arrays[key], masks[key]))
+        except DataError:
+            continue  # colours, or -1 for what does not count: not the same values, and no contradiction
+        if not np.array_equal(first, second):
+            differ.append(key)
+    if differ:
+        return [
+            note(
+                "annotation.conflict",
+                Severity.WARNING,
+                f"{folder.name}: {counted(len(differ), 'array{ is not what its mask|s are not what their masks}')} in "
+                f"{used.name} {'is' if len(differ) == 1 else 'are'}, of {len(both)} compared; the masks count "
+                f"({listing(differ)})",
+                f"look which are right, and move {folder.name} or {used.name} away",
+                count=len(differ),
+            )
+        ]
+    unread = counted(len(arrays), ".npy file{ is|s are} not read")
+    return [
+        note(
+            "annotation.dropped",
+            Severity.INFO,
+            f"{folder.name}: {unread}: the masks are those in {used.name}",
+            "nothing: labelme2voc writes both",
+            count=len(arrays),
+        )
+    ]
 
 
 def _sheets(root: Path, place: Place, pictures: Mapping[str, Path]) -> tuple[dict[str, Path], list[Finding]]:
@@ -328,121 +342,3 @@ def _rank(name: str) -> tuple[int, str]:
 
 def _names_of(folder: Path) -> list[str]:
     return [path.stem.lower() for path in folder.glob("*.txt")]
-
-
-def _labels(
-    place: Place, found: MaskContents, masks: bool, items: list[Item], sheets: Mapping[str, Path]
-) -> tuple[list[Label], list[Finding]]:
-    """The classes, from the first that there is of: a label map, a list of names, the masks or the XML files."""
-    marked = sorted({mark.label for item in items for mark in item.marks} - {"ignore"})
-    notes: list[Finding] = []
-    files = [path for name in (LABEL_MAP, META, *CLASS_LISTS) if (path := place.home / name).is_file()]
-    if files:
-        path = confine_found(place.inside, files[0])
-        labels = (
-            read_label_map(path)
-            if path.name == LABEL_MAP
-            else read_meta(path).labels
-            if path.name == META
-            else read_class_list(path)
-        )
-    elif not masks:
-        return [Label(name) for name in marked], []
-    elif _fits_voc(found, marked, sheets):
-        labels = [Label(name, i, voc_colour(i)) for i, name in enumerate(VOC_2012)]
-        notes.append(
-            note(
-                "annotation.renamed",
-                Severity.INFO,
-                f"no {LABEL_MAP}, but the masks fit the 21 classes of VOC 2012, so their names are taken",
-                f"write {LABEL_MAP} if the classes are others",
-            )
-        )
-    else:
-        labels = _placeholders(found, place)
-        notes.append(
-            note(
-                "annotation.renamed",
-                Severity.WARNING,
-                f"no {LABEL_MAP}, and the masks are not those of VOC 2012: the classes have no names",
-                f"write {LABEL_MAP}, or give them names in dataset.yaml",
-                count=len(labels),
-            )
-        )
-    known = {label.name for label in labels}
-    new = [name for name in marked if name not in known]
-    if new and masks:
-        free = 1 + max((label.id or 0 for label in labels), default=0)
-        labels += [Label(name, free + i) for i, name in enumerate(new)]
-        notes.append(
-            note(
-                "annotation.conflict",
-                Severity.WARNING,
-                counted(
-                    len(new),
-                    "label{ of XML files is none of the masks' classes and becomes a class|s of XML files "
-                    "are none of the "
-                    "masks' classes and become classes} of their own",
-                )
-                + f" ({listing(new)})",
-                f"add them to {LABEL_MAP}",
-                count=len(new),
-            )
-        )
-    elif new:
-        labels += [Label(name, len(labels) + i) for i, name in enumerate(new)]
-    return labels, notes
-
-
-def _fits_voc(found: MaskContents, marked: list[str], sheets: Mapping[str, Path]) -> bool:
-    """Whether masks and names are those of VOC 2012: a few ids alone would fit any data set."""
-    names = {
-        *marked,
-        *(
-            name
-            for path in list(sheets.values())[:_NAMES_READ]
-            for element in read_xml(path).iterfind("object")
-            if (name := (element.findtext("name") or "").strip())
-        ),
-    }
-    if not names <= {*VOC_2012, *IGNORE_LABELS}:
-        return False
-    if found.kind == "colour":
-        return found.colours <= {VOID, *map(voc_colour, range(len(VOC_2012)))}
-    return found.voc_palette and found.values <= {*range(len(VOC_2012)), IGNORE}
-
-
-def _placeholders(found: MaskContents, place: Place) -> list[Label]:
-    colours = sorted(found.colours)
-    count = len(colours) if found.kind == "colour" else len(found.values)
-    if count > MAX_CLASSES + 2:
-        raise DataError(
-            f"{place.masks}: the masks hold {count} different values, too many for classes without a "
-            f"{LABEL_MAP}; write one"
-        )
-    if found.kind == "colour":
-        return [
-            Label("background" if colour == (0, 0, 0) else f"class_{i}", i, colour) for i, colour in enumerate(colours)
-        ]
-    values = sorted({0, *found.values} - {IGNORE})
-    return [Label(f"class_{value}" if value else "background", value, voc_colour(value % 256)) for value in values]
-
-
-def _without_ignore(
-    labels: list[Label], found: MaskContents, masks: bool, encoding: MaskEncoding
-) -> tuple[list[Label], MaskEncoding, int | None]:
-    """Labels without those that mark pixels which do not count, and the colour of such pixels, or their value if it
-    is not 255."""
-    aside = [
-        label for label in labels if label.id != 0 and (label.name.lower() in IGNORE_LABELS or label.colour == VOID)
-    ]
-    if masks and encoding.kind == "colour":
-        labels = [label for label in labels if label not in aside]
-        colour = next((label.colour for label in aside if label.colour), VOID)
-        taken = colour in {label.colour for label in labels}
-        return labels, encoding if taken else replace(encoding, ignore_colour=colour), None
-    values = found.grey if found.kind == "colour" else found.values
-    used = [label for label in aside if label.id in values] if masks else []
-    if used and IGNORE not in values:
-        return [label for label in labels if label not in aside], encoding, used[0].id
-    return [label for label in labels if label not in aside or label in used], encoding, None

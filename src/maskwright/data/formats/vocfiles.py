@@ -30,7 +30,7 @@ from maskwright.errors import ConfigError, DataError
 LABEL_MAP = "labelmap.txt"
 CLASS_LISTS = ("class_names.txt", "classes.txt", "labels.txt")
 IGNORE_LABELS = frozenset({"ignore", "ignored", "__ignore__"})
-_CLASS_FOLDERS = ("segmentationclass", "segmentationclasspng", "segmentationclassraw")
+_CLASS_FOLDERS = ("segmentationclass", "segmentationclasspng", "segmentationclassraw", "segmentationclassnpy")
 _MAX_XML, _MAX_LIST = 16 << 20, 256 << 20
 _LISTED, _FOLDERS_LISTED, _XML_PEEKED = 2000, 200, 3
 _ROOT = re.compile(rb"<annotation[\s>/]")
@@ -42,7 +42,8 @@ _FILE_TAGS = frozenset({"folder", "filename", "path", "source", "owner", "size",
 
 @dataclass(frozen=True)
 class Place:
-    """The folders of one data set, None where there is none. `inside` is the root that no file may lie outside of."""
+    """The folders of one data set, None where there is none. `inside` is the root that no file may lie outside of;
+    `arrays` are folders of `.npy` masks beside those of pictures, as labelme2voc writes them, which say the same."""
 
     inside: Path
     home: Path
@@ -50,6 +51,7 @@ class Place:
     xml: Path | None = None
     masks: Path | None = None
     lists: Path | None = None
+    arrays: tuple[Path, ...] = ()
 
 
 def folders_in(folder: Path) -> dict[str, Path]:
@@ -85,10 +87,27 @@ def _usual(root: Path, home: Path) -> Place | None:
     images, xml, lists = (inside.get(name) for name in ("jpegimages", "annotations", "imagesets"))
     if xml is not None and images is None and not _holds_xml(xml):
         xml = None  # many tools have a folder of this name
-    masks = next((inside[name] for name in _CLASS_FOLDERS if name in inside), None)
+    folders = [inside[name] for name in _CLASS_FOLDERS if name in inside]
+    arrays = tuple(filter(_holds_arrays, folders))
+    # Pictures come before arrays, and these before folders of other things.
+    masks = next((path for path in folders if holds_images(path, _LISTED)), next(iter((*arrays, *folders)), None))
     if not (xml or masks or (images and lists)):
         return None
-    return Place(root, home, images or inside.get("images") or home, xml, masks, lists)
+    aside = tuple(path for path in arrays if path != masks)
+    return Place(root, home, images or inside.get("images") or home, xml, masks, lists, aside)
+
+
+def _holds_arrays(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(is_array(entry.name) for entry in itertools.islice(entries, _LISTED))
+    except OSError:
+        return False
+
+
+def is_array(name: str) -> bool:
+    """Whether a file is called as one of NumPy's arrays, and not hidden."""
+    return name.lower().endswith(".npy") and not name.startswith(".")
 
 
 def _homes(root: Path) -> Iterator[Place]:
@@ -170,12 +189,14 @@ class Skipped:
     boxes_unused: int = 0
 
 
-def read_xml(path: Path) -> ElementTree.Element:
-    """The root element of a VOC file. DataError for anything else, and for documents with a DTD or entities, which
-    could grow without end."""
+def read_xml(
+    path: Path, tag: str = "annotation", most: int = _MAX_XML, whose: str = "Pascal VOC"
+) -> ElementTree.Element:
+    """The root element of a file, which is called `tag`. DataError for anything else, for more than `most` bytes, and
+    for documents with a DTD or entities, which could grow without end."""
     try:
-        if path.stat().st_size > _MAX_XML:
-            raise DataError(f"{path}: over {_MAX_XML >> 20} MiB is no annotation of one image; is this the right file?")
+        if path.stat().st_size > most:
+            raise DataError(f"{path}: over {most >> 20} MiB is no annotation of one image; is this the right file?")
         data = path.read_bytes()
         # Every encoding that the parser knows has these characters as in ASCII, but for those with zero bytes.
         if b"\0" in data or b"<!DOCTYPE" in data or b"<!ENTITY" in data:
@@ -185,8 +206,8 @@ def read_xml(path: Path) -> ElementTree.Element:
         raise DataError(f"{path}: cannot be read ({error.strerror}); restore it") from None
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise DataError(f"{path}: not readable as XML ({error}); restore or remove it") from None
-    if root.tag != "annotation":
-        raise DataError(f"{path}: begins with <{root.tag[:40]}>, not <annotation>; is this a file of Pascal VOC?")
+    if root.tag != tag:
+        raise DataError(f"{path}: begins with <{root.tag[:40]}>, not <{tag}>; is this a file of {whose}?")
     return root
 
 

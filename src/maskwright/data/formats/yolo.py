@@ -1,9 +1,9 @@
 """YOLO boxes and polygons: one text file an image, a region a line, coordinates as shares of the image's sides.
 
 `class cx cy width height` is a box, read as a weak region. `class x1 y1 x2 y2 x3 y3 …` is a polygon; so are the four
-corners of an oriented box. One number more is a confidence, as predictions have it: it is dropped, with a note. With
-`kpt_shape` in the YAML a line is a box with keypoints, which are dropped; without it poses look like polygons. Pixels
-count as inside when their centre is, and later lines lie on top.
+corners of an oriented box. A confidence and a track id behind them, as predictions have them, are dropped, with a note
+(see `yolo_rows`). With `kpt_shape` in the YAML a line is a box with keypoints, which are dropped; without it poses look
+like polygons. Pixels count as inside when their centre is, and later lines lie on top.
 
 Folders (`root` is any of them, and names of folders may be in capitals):
 
@@ -23,45 +23,29 @@ https://github.com/AlexeyAB/darknet.
 from __future__ import annotations
 
 import os
-import sys
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
-import numpy.typing as npt
-import yaml
 
 from maskwright.base.storage import confine
 from maskwright.base.texts import plural
-from maskwright.core.classes import IGNORE, MAX_CLASSES, ClassTree
+from maskwright.core.classes import MAX_CLASSES
 from maskwright.core.findings import Severity
-from maskwright.core.polygons import Ring, box_ring, bridged, outlines, simplify
+from maskwright.core.image_files import images_below
+from maskwright.core.polygons import box_ring
 from maskwright.core.regions import Polygon
-from maskwright.core.sample import Sample, read_header
+from maskwright.core.sample import read_header
 from maskwright.data.formats import yolo_lists as lists
-from maskwright.data.formats.source import (
-    AnnotationSet,
-    Item,
-    Kinds,
-    Label,
-    Mark,
-    Mask,
-    Occurrences,
-    WriteOptions,
-    background_of,
-    image_suffix,
-    notes_on,
-    stem_of,
-)
+from maskwright.data.formats.source import AnnotationSet, Coverage, Item, Kinds, Label, Mark, Occurrences, notes_on
+from maskwright.data.formats.yolo_rows import FAR, Row, Rows, numbers_of, row_of, rows_of, settle
+from maskwright.data.formats.yolo_writer import BoxWriter, PolygonWriter
 from maskwright.errors import DataError
 
-# Shares beyond it are no slips at an edge: they are pixels, or no coordinates at all.
-_FAR = 2.0
-_MAX_NUMBER = 1_000_000
+__all__ = ["BoxWriter", "PolygonWriter", "coverage", "detect_boxes", "detect_polygons", "read"]
+
 _INFO, _WARNING = Severity.INFO, Severity.WARNING
 # What reading finds: code, severity, what was seen, what to do. One note each, however often it is seen.
 _KINDS: Kinds = {
@@ -70,6 +54,36 @@ _KINDS: Kinds = {
         _INFO,
         "line{ ends|s end} with a confidence, which is dropped",
         "nothing, if you trust the predictions",
+    ),
+    "id": (
+        "annotation.dropped",
+        _WARNING,
+        "line{ ends|s end} with a whole number above 1, as a track id is, which is dropped",
+        "nothing, if they come from tracking; else correct the lines",
+    ),
+    "both": (
+        "annotation.dropped",
+        _WARNING,
+        "line{ ends|s end} with a confidence and a track id, which are dropped",
+        "nothing, if they come from tracking; else correct the lines",
+    ),
+    "unsure": (
+        "annotation.conflict",
+        _WARNING,
+        "line{ ends|s end} with two numbers that may be a confidence and the track id 1; they are read as a corner",
+        "if they come from tracking, remove the two numbers",
+    ),
+    "parity": (
+        "annotation.invalid",
+        _WARNING,
+        "line{ has|s have} one number more than pairs need, unlike other lines of the file; the last one is dropped",
+        "correct the lines: a coordinate may be missing",
+    ),
+    "among": (
+        "annotation.conflict",
+        _WARNING,
+        "box{ stands|es stand} among polygons and {is|are} filled, corners included",
+        "draw them as polygons, or say with `boxes` in dataset.yaml how they become masks",
     ),
     "keypoints": (
         "annotation.dropped",
@@ -126,6 +140,12 @@ _KINDS: Kinds = {
         "path{ leads|s lead} elsewhere; what has the same end inside the folder is used",
         "nothing, if the right files were found",
     ),
+    "form": (
+        "annotation.renamed",
+        _INFO,
+        "name{ has|s have} another form of Unicode than {its|their} file{|s}, and {is|are} found all the same",
+        "rename image and text file alike before the data go to another system or tool",
+    ),
     "nc": (
         "annotation.conflict",
         _WARNING,
@@ -159,7 +179,7 @@ _KINDS: Kinds = {
     ),
 }
 # Kinds that are not about one image.
-_NOT_OF_SAMPLES = ("same", "moved", "nc", "folder", "orphan")
+_NOT_OF_SAMPLES = ("same", "moved", "form", "nc", "folder", "orphan")
 
 
 def read(root: Path, annotations: str | None, images: str | None) -> AnnotationSet:
@@ -174,14 +194,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     place = (
         confine(root, annotations, "the annotations") if annotations else lists.yaml_of(root) or lists.darknet_of(root)
     )
-    listing, label_root = lists.Listing(), None
-    if place is not None and place.is_dir():
-        label_root = place
-    elif place is not None and place.suffix.lower() in lists.YAML:
-        listing = lists.from_yaml(root, image_root, place, seen)
-    elif place is not None:
-        listing = lists.from_darknet(root, image_root, place, seen)
-    texts = lists.Texts(root, image_root, label_root)
+    listing, texts = _listing(root, image_root, place, seen)
     if listing.images is not None:
         entries = [(split, image, texts.of(image)) for split, image in listing.images]
     else:
@@ -200,6 +213,30 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     return _source(root, entries, names, listing.keypoints, seen)
 
 
+def coverage(root: Path, most: int = 2000) -> Coverage:
+    """How many images have a text file, of up to `most` that are spread evenly. Pictures outside the folders of images
+    count only with one, so a preview among the text files changes nothing. DataError for lists that are no text."""
+    listing, texts = _listing(root, root, lists.yaml_of(root) or lists.darknet_of(root), {})
+    images = images_below(root) if listing.images is None else [image for _, image in listing.images]
+    some = [(image, texts.of(image)) for image in images[:: -(-len(images) // most) or 1]]
+    labelled = sum(text is not None for _, text in some)
+    bare = sum(
+        text is None and (listing.images is not None or lists.in_image_folder(root, image)) for image, text in some
+    )
+    return Coverage(labelled, labelled + bare)
+
+
+def _listing(root: Path, image_root: Path, place: Path | None, seen: Occurrences) -> tuple[lists.Listing, lists.Texts]:
+    """What the file at `place` lists, and where text files are: in `place` when it is a folder."""
+    if place is not None and place.is_dir():
+        return lists.Listing(), lists.Texts(root, image_root, place)
+    listing = lists.Listing()
+    if place is not None:
+        from_file = lists.from_yaml if place.suffix.lower() in lists.YAML else lists.from_darknet
+        listing = from_file(root, image_root, place, seen)
+    return listing, lists.Texts(root, image_root, None)
+
+
 def _source(
     root: Path,
     entries: Iterable[tuple[str | None, Path, Path | None]],
@@ -210,6 +247,7 @@ def _source(
     items: dict[str, Item] = {}
     used: set[Path] = set()
     numbers: set[int] = set()
+    files: dict[str, Rows] = {}
     for split, image, text in entries:
         name = lists.name_of(root, image, split)
         again = image in used or text in used
@@ -219,6 +257,8 @@ def _source(
             seen.setdefault("twice", []).append(name)
             continue
         used |= {image, text} if text else {image}
+        if text is not None and text.stem != image.stem:
+            seen.setdefault("form", []).append(name)
         items[name] = item = Item(name, image, text or image, split, labelled=False)
         if not os.path.exists(image):
             seen.setdefault("missing", []).append(name)
@@ -230,10 +270,18 @@ def _source(
                 seen.setdefault("image", []).append(name)
                 continue
             item.labelled = True
-            for line in lines:
-                if (found := _mark(line, item, names, keypoints, seen)) is not None:
-                    numbers.add(found[0])
-                    item.marks.append(found[1])
+            files[name] = rows_of(lines)
+    seen["line"] = [name for name, file in files.items() for _ in range(file.wrong)]
+    if not keypoints:
+        seen["unsure"], seen["parity"] = settle(files)
+    for name, file in files.items():
+        for row in file.rows:
+            if (mark := _mark(row, items[name], names, keypoints, seen)) is not None:
+                numbers.add(row.number)
+                items[name].marks.append(mark)
+        file.rows.clear()
+    if not keypoints and seen.get("polygons"):
+        seen["among"] = seen.pop("boxes", [])
     if items and len(seen.get("missing", ())) == len(items):
         raise DataError(
             f"{root}: none of the {len(items)} listed images is there, {next(iter(items))} for one; "
@@ -247,57 +295,42 @@ def _source(
     )
 
 
-def _mark(line: str, item: Item, names: dict[int, str], keypoints: int, seen: Occurrences) -> tuple[int, Mark] | None:
-    """The class number and the region of a line, or None; `seen` tells why."""
+def _mark(row: Row, item: Item, names: dict[int, str], keypoints: int, seen: Occurrences) -> Mark | None:
+    """The region of a row, or None; `seen` tells why, and what of the row is dropped."""
 
     def saw(kind: str) -> None:
         seen.setdefault(kind, []).append(item.name)
 
     assert item.size is not None
-    values = _numbers(line)
-    if values is None or values.size < 5:
-        saw("line")
-        return None
-    number, shares = int(values[0]), values[1:]
-    if keypoints and values.size == 5 + keypoints:
+    shares = row.coordinates
+    if keypoints and 0 <= len(row.shares) - 4 - keypoints <= 2:
         saw("keypoints")
-        shares = shares[:4]
-    elif values.size % 2 == 0:
-        saw("confidence")
-        shares = shares[:-1]
-    if np.abs(shares).max() > _FAR:
+        shares = row.shares[:4]
+    elif row.extra:
+        saw(row.extra)
+    if np.abs(shares).max() > FAR:
         saw("far")
         return None
-    size = np.array(item.size[::-1], np.float64)
-    if shares.size == 4:
+    height, width = item.size
+    if len(shares) == 4:
+        size = np.array((width, height), np.float64)
         middle, half = shares[:2] * size, np.maximum(shares[2:], 0) * size / 2
         ring = box_ring(*(middle - half), *(middle + half))
     else:
-        ring = shares.reshape(-1, 2) * size
+        ring = shares.reshape(-1, 2) * (width, height)
     # The product of a share is off by some 1e-8 pixels at most: corners of pixels are whole again.
-    ring = np.round(ring, 6)
-    low, high = ring.min(0), ring.max(0)
-    if (low >= high).any() or (low >= size).any() or (high <= 0).any():
+    ring = ring.round(6)
+    (left, top), (right, bottom) = ring.min(0).tolist(), ring.max(0).tolist()
+    if left >= right or top >= bottom or left >= width or top >= height or right <= 0 or bottom <= 0:
         saw("empty")
         return None
-    if (low < -0.5).any() or (high > size + 0.5).any():
+    if min(left, top) < -0.5 or right > width + 0.5 or bottom > height + 0.5:
         saw("clipped")
-    if number not in names:
+    if row.number not in names:
         saw("class")
-    return number, Mark(names.get(number, f"class_{number}"), Polygon((ring,)), weak=shares.size == 4)
-
-
-def _numbers(line: str) -> npt.NDArray[np.float64] | None:
-    """A class number and finite coordinates, or None for anything else."""
-    if "_" in line or not line.isascii():  # Python takes 1_000 for a number
-        return None
-    try:
-        values = np.array([*map(float, line.split())])
-    except ValueError:
-        return None
-    if not values.size or not np.isfinite(values).all():
-        return None
-    return values if values[0] == values[0] // 1 and 0 <= values[0] < _MAX_NUMBER else None
+    weak = len(shares) == 4
+    seen.setdefault("boxes" if weak else "polygons", []).append(item.name)
+    return Mark(names.get(row.number, f"class_{row.number}"), Polygon((ring,)), weak=weak)
 
 
 def _size(image: Path) -> tuple[int, int]:
@@ -361,93 +394,10 @@ def _kind_of(path: Path) -> str | None:
         head = head.rstrip("0123456789.e+-")  # of a number that may go on
     found = None
     for line in filter(str.strip, head.splitlines()[:50]):
-        values = _numbers(line)
-        if values is None or values.size < 5:
+        if (values := numbers_of(line)) is None:
             return found
-        if np.abs(values[1:]).max() > _FAR:
+        shares = row_of(values).coordinates
+        if np.abs(shares).max() > FAR:
             return None
-        found = "polygons" if found == "polygons" or values.size > 6 else "boxes"
+        found = "polygons" if found == "polygons" or len(shares) > 4 else "boxes"
     return found
-
-
-class _Writer(ABC):
-    """`images/{split}/x.jpg`, `labels/{split}/x.txt` and `data.yaml`. Class numbers count the classes without the
-    background from 0; pixels that do not count are a last class `ignore`, where there are any."""
-
-    def __init__(self, folder: Path, classes: ClassTree, options: WriteOptions) -> None:
-        self.folder, self.options = folder, options
-        background = background_of(classes)
-        self.names = {index: name for index, name in enumerate(classes.names) if index != background}
-        self.numbers = {index: number for number, index in enumerate([*self.names, IGNORE])}
-        self.splits: dict[str, None] = {}
-        self.unsplit: list[str] = []
-
-    @abstractmethod
-    def lines(self, index: int, region: npt.NDArray[np.bool_]) -> tuple[list[Ring], int]:
-        """For the pixels (H, W) of a class the numbers of each line in pixels, and how many outlines they lose."""
-
-    def image_path(self, sample: Sample) -> str:
-        """`images/train/x.jpg`."""
-        return f"images/{self._stem(sample)}{image_suffix(sample)}"
-
-    def _stem(self, sample: Sample) -> str:
-        return f"{sample.split}/{stem_of(sample)}" if sample.split else stem_of(sample)
-
-    def add(self, sample: Sample, mask: Mask) -> list[str]:
-        """Writes the text file; boxes lose the outlines of regions, which is said."""
-        if sample.split:
-            self.splits[sample.split] = None
-        else:
-            self.unsplit.append(self.image_path(sample))
-        lost = 0
-        path = self.folder / f"labels/{self._stem(sample)}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            raise DataError(f"{sample.name}: another sample is written to {path.name} too; rename one of them")
-        with path.open("w", encoding="ascii") as stream:
-            for index in np.unique(mask).tolist():
-                if index not in self.numbers:
-                    continue
-                if index == IGNORE:
-                    self.names.setdefault(IGNORE, "ignore")
-                found, changed = self.lines(index, mask == index)
-                lost += changed
-                for values in found:
-                    shares = (values.reshape(-1, 2) / mask.shape[::-1]).reshape(-1).tolist()
-                    # Twelve digits are 1e-8 pixels in an image of 20,000.
-                    stream.write(" ".join([str(self.numbers[index]), *(f"{share:.12g}" for share in shares)]) + "\n")
-        return [f"the outlines of {lost} regions: only boxes are written"] if lost else []
-
-    def finish(self) -> None:
-        """Writes `data.yaml`; without `path`, its own folder is the root."""
-
-        def quoted(text: str) -> str:
-            return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize)).rstrip("\n")
-
-        lines = [f"{quoted(split)}: {quoted(f'images/{split}')}" for split in self.splits]
-        if self.splits and self.unsplit:
-            (self.folder / f"{lists.UNSPLIT}.txt").write_text("\n".join(self.unsplit) + "\n", "utf-8")
-            lines.append(f"{lists.UNSPLIT}: {lists.UNSPLIT}.txt")
-        lines += [f"nc: {len(self.names)}", "names:" if self.names else "names: []"]
-        lines += [f"  {self.numbers[index]}: {quoted(name)}" for index, name in self.names.items()]
-        (self.folder / "data.yaml").write_text("\n".join(lines) + "\n", "utf-8")
-
-
-class PolygonWriter(_Writer):
-    """One polygon for each 4-connected component, its holes joined by cuts of no width: every pixel comes back."""
-
-    def lines(self, index: int, region: npt.NDArray[np.bool_]) -> tuple[list[Ring], int]:
-        """Simplified as the options say."""
-        tolerance = self.options.tolerance
-        return [bridged([simplify(ring, tolerance) for ring in rings]) for rings in outlines(region)], 0
-
-
-class BoxWriter(_Writer):
-    """One box for each 8-connected component: shapes are lost, and boxes may hide each other."""
-
-    def lines(self, index: int, region: npt.NDArray[np.bool_]) -> tuple[list[Ring], int]:
-        """Counts the components that do not fill their box."""
-        _, _, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)
-        left, top, width, height, area = stats[1:].T.astype(np.float64)
-        boxes = np.stack([left + width / 2, top + height / 2, width, height], 1)
-        return list(boxes), int(np.count_nonzero(area != width * height))

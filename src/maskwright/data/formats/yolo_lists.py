@@ -17,6 +17,7 @@ from maskwright.base import strictyaml
 from maskwright.core.folder_names import IMAGE_FOLDERS, SPLIT_NAMES
 from maskwright.core.image_files import images_below
 from maskwright.core.listing import confine_found
+from maskwright.data.formats.by_name import found_as
 from maskwright.data.formats.source import Occurrences, takeable
 from maskwright.errors import ConfigError, DataError
 
@@ -167,10 +168,13 @@ def _located(root: Path, bases: Iterable[Path], text: str, seen: Occurrences) ->
     for start in range(max(len(parts), 1)):
         for base in dict.fromkeys(bases):
             path = base.joinpath(*parts[start:])
-            if os.path.exists(path):
+            found = found_as(path)
+            if found is not None:
                 if start or not whole:
                     seen.setdefault("moved", []).append(text[:100])
-                return confine_found(root, path)
+                if found != path:
+                    seen.setdefault("form", []).append(text[:100])
+                return confine_found(root, found)
     return None
 
 
@@ -211,7 +215,8 @@ class Texts:
 
     def of(self, image: Path) -> Path | None:
         """None when there is none."""
-        return next((confine_found(self.root, path) for path in self._places(image) if os.path.isfile(path)), None)
+        found = map(found_as, self._places(image))
+        return next((confine_found(self.root, path) for path in found if path is not None and path.is_file()), None)
 
     def _places(self, image: Path) -> Iterator[Path]:
         text = image.with_suffix(".txt")
@@ -244,9 +249,7 @@ class Texts:
         return [
             entry
             for entry in found
-            if entry[2] is not None
-            or self.image_root != self.root
-            or any(part.lower() in IMAGE_FOLDERS for part in entry[1].relative_to(self.root).parts[:-1])
+            if entry[2] is not None or self.image_root != self.root or in_image_folder(self.root, entry[1])
         ] or found
 
     def others(self, used: Iterable[Path | None]) -> list[Path]:
@@ -257,6 +260,11 @@ class Texts:
             for path in sorted((self.label_root or self.root).rglob("*.txt"))
             if path not in known and path.is_file()
         ]
+
+
+def in_image_folder(root: Path, image: Path) -> bool:
+    """Whether one of the folders around an image is called as those of images are."""
+    return any(part.lower() in IMAGE_FOLDERS for part in image.relative_to(root).parts[:-1])
 
 
 def _split_of(root: Path, image: Path) -> str | None:

@@ -10,11 +10,11 @@ from maskwright.base.texts import counted
 from maskwright.core.classes import IGNORE_ID, MAX_CLASSES
 from maskwright.core.description import ClassSpec, MasksSpec
 from maskwright.data.layouts.tables import ClassTable
-from maskwright.data.layouts.values import IGNORE_NAMES, RARE, SPECK, STRAY, Meaning, Seen
-from maskwright.errors import ConfigError, DataError
+from maskwright.data.layouts.values import IGNORE_NAMES, RARE, SPECK, STRAY, Meaning, ValueCounts
+from maskwright.errors import ConfigError, DataError, argument
 
 
-def of_colours(root: Path, seen: Seen, tables: Sequence[ClassTable], where: str) -> Meaning:
+def of_colours(root: Path, seen: ValueCounts, tables: Sequence[ClassTable], where: str) -> Meaning:
     """One class for each colour of masks that hold colours. ConfigError where there are too many, or ids beside them,
     DataError where these are photographs."""
     if seen.one_channel:
@@ -41,7 +41,8 @@ def of_colours(root: Path, seen: Seen, tables: Sequence[ClassTable], where: str)
     if not kept or near < 0.9:
         raise DataError(
             f"{root}: most pixels have none of the frequent colours ({near:.0%} are near one), so these files are "
-            "photographs or overlays and no masks; name the masks with --masks"
+            "photographs or overlays and no masks; name the masks with "
+            f"{argument('masks')}"
         )
     if len(kept) > MAX_CLASSES:
         raise ConfigError(
@@ -91,7 +92,7 @@ def _fitting(colours: Counter[int], tables: Sequence[ClassTable]) -> ClassTable 
     return None
 
 
-def _exact_colours(colours: Counter[int], seen: Seen) -> tuple[list[int], str | None]:
+def _exact_colours(colours: Counter[int], seen: ValueCounts) -> tuple[list[int], str | None]:
     """All colours of lossless masks, most frequent first, without stray ones; none where these are no exact colours."""
     total = colours.total()
     kept: list[int] = []

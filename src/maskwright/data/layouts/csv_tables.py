@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from maskwright.base.storage import confine
 from maskwright.core.description import DatasetFile, ImagesSpec
 from maskwright.core.folder_names import SPLIT_NAMES
 from maskwright.core.image_files import listed_in
@@ -16,7 +17,7 @@ from maskwright.data.layouts.encodings import meaning_of
 from maskwright.data.layouts.files import Tree
 from maskwright.data.layouts.found import Detection
 from maskwright.data.layouts.tables import class_tables
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import DataError
 
 _LARGEST = 1 << 26  # bytes
 _NAMING = 0.8  # of the cells of a column name files
@@ -40,11 +41,8 @@ def by_table(
         return None
     folder = images or _home(tree, "image", [row[image] for row in rows if row.get(image)])
     mask_folder = masks or _home(tree, "mask", [row[mask] for row in rows if row.get(mask)])
-    files = [
-        text if (root / text).is_file() else f"{mask_folder}/{text}"
-        for row in rows
-        if (text := row.get(mask)) and ((root / text).is_file() or (root / mask_folder / text).is_file())
-    ]
+    places = (_place(root, mask_folder, row[mask]) for row in rows if row.get(mask))
+    files = [place for place in places if place is not None]
     groups: dict[str, list[str]] = defaultdict(list)
     for path in files:
         groups[path.rpartition("/")[0] + PurePosixPath(path).suffix.lower()].append(path)
@@ -54,6 +52,9 @@ def by_table(
         "images": f"where {name} finds them",
         "masks": f"{len(files)} of {len(rows)} rows name a mask that is there",
     }
+    words = Counter(row[columns.get("split", "split")] for row in rows if row.get(columns.get("split", "split")))
+    if words:
+        reasons["splits"] = ", ".join(f"{word} {count}" for word, count in words.most_common(6))
     file = DatasetFile(
         layout="table",
         table=name,
@@ -96,10 +97,7 @@ def by_any_table(tree: Tree, inverted: Inverted | None, variable: str | None) ->
             if head not in columns.values() and words <= SPLIT_NAMES.keys():
                 columns["split"] = head
                 break
-        try:
-            return by_table(tree, path.name, columns, None, None, inverted, variable)
-        except (ConfigError, DataError):
-            raise
+        return by_table(tree, path.name, columns, None, None, inverted, variable)
     return None
 
 
@@ -117,6 +115,17 @@ def _rows(path: Path) -> list[dict[str, str]]:
         ]
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
+
+
+def _place(root: Path, folder: str, text: str) -> str | None:
+    """The path of a file that a table names, in its folder or in that of the dataset; None where none is inside."""
+    for name in dict.fromkeys((f"{folder}/{text}", text)):
+        try:
+            if confine(root, name, "a table").is_file():
+                return name
+        except DataError:
+            continue  # refused, with its line, when the dataset is opened
+    return None
 
 
 def _column(rows: Sequence[dict[str, str]], heads: Sequence[str], files: Sequence[str]) -> str | None:

@@ -21,6 +21,7 @@ from maskwright.data.layouts.csv_tables import by_any_table, by_table
 from maskwright.data.layouts.encodings import meaning_of
 from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, File, Tree, kinds, look
 from maskwright.data.layouts.found import TABLE, Detection
+from maskwright.data.layouts.fragments import fragments
 from maskwright.data.layouts.lists import lists_of
 from maskwright.data.layouts.pairing import Pairing, Rule
 from maskwright.data.layouts.relations import MaskSet, SetFacts, class_channels
@@ -125,6 +126,10 @@ class _Detector:
                 images.append(file)
             elif role == "mask" and in_masks:
                 masks.append(file)
+        if not images:  # drawings, as even as masks: their names have to do
+            images = [file for file in masks if file.words & IMAGE_WORDS and not file.words & MASK_WORDS]
+            called = {file.path for file in images}
+            masks = [file for file in masks if file.path not in called]
         return images, masks
 
     def _variable(self) -> str | None:
@@ -177,14 +182,14 @@ class _Detector:
             parts, meaning = self._parts(chosen, facts, meaning, rules)
         pages = self._has_pages(sorted_files)
         count = len(sorted_files.images)
-        self.reasons["images"] = f"{plural(count, 'image')}, told from their pixels"
+        self.reasons["images"] = f"{plural(count, 'image')}, recognised by their content"
         self.reasons["masks"] = (
             f"{len(labelled)} of {count} images have a mask"
             + ({"class": ", one file a class", "object": ", one file an object"}.get(chosen.slot or "", ""))
             + (f"; {plural(len(pairs.orphans), 'mask')} of no image" if pairs.orphans else "")
         )
         if splits:
-            self.reasons["splits"] = "words in the paths"
+            self.reasons["splits"] = "from the paths"
         file = DatasetFile(
             layout="patterns",
             images=ImagesSpec(files=image_patterns, exif=self._exif(pairs.masks), pages=pages),
@@ -196,7 +201,10 @@ class _Detector:
             ignore=meaning.ignore,
         )
         self.reasons |= meaning.reasons
-        self.reasons["layout"] = f"{len(labelled)} pairs by {plural(len(rules), 'rule')} found in the names"
+        self.reasons["layout"] = f"images and masks paired by their names ({plural(len(rules), 'rule')})"
+        if chosen.slot != "class":
+            masks = [found[0][0] for found in pairs.masks.values() if found]
+            meaning.unsure += fragments(self.root, masks, file)
         file = self._usual(file, labelled, pairs.masks)
         self._say_strange(sorted_files.strange)
         return Detection(
@@ -208,7 +216,7 @@ class _Detector:
             tuple(self.left_out),
             tuple(meaning.unsure),
             meaning.exact,
-            meaning.shares,
+            {} if chosen.slot else meaning.shares,  # of single files, not of masks
         )
 
     def _left_out(
@@ -253,7 +261,7 @@ class _Detector:
         return any(pages[path] > 1 for path in found.images) and any(pages[path] > 1 for path in found.masks)
 
     def _exif(self, pairs: dict[str, list[tuple[str, Pattern, Any]]]) -> Any:
-        """Whether masks were drawn on the upright image, told from the sizes of rotated images and their masks."""
+        """Whether masks were drawn on the upright image, decided by the sizes of rotated images and their masks."""
         votes: Counter[str] = Counter()
         sizes = {file.path: file.size for file in self.tree.files}
         step = max(1, len(pairs) // _ROTATED)
@@ -417,7 +425,7 @@ class _Detector:
     def _say_strange(self, strange: Sequence[str]) -> None:
         if strange:
             by_path = {file.path: file for file in self.tree.files}
-            self.left_out.append(f"{kinds(by_path[path] for path in strange)}: fit no rule")
+            self.left_out.append(f"{kinds(by_path[path] for path in strange)}: match no pattern")
 
 
 def _is_called_mask(file: File) -> bool:

@@ -1,4 +1,4 @@
-"""What the values in masks mean, told from all kinds of files of a set.
+"""What the values in masks mean, decided from all kinds of files of a set.
 
 Where two readings are possible, none is chosen.
 """
@@ -19,8 +19,8 @@ from maskwright.core.mask_files import Inverted
 from maskwright.core.palette import Colour, colour_of, to_hex
 from maskwright.data.layouts.colours import of_colours
 from maskwright.data.layouts.tables import ClassTable
-from maskwright.data.layouts.values import IGNORE_NAMES, SPECK, STRAY, Meaning, Seen, add_file
-from maskwright.errors import ConfigError
+from maskwright.data.layouts.values import IGNORE_NAMES, SPECK, STRAY, Meaning, ValueCounts, add_file
+from maskwright.errors import ConfigError, argument
 
 _READ = 400  # masks
 _NEAR_LEVEL = 32
@@ -43,7 +43,7 @@ def meaning_of(
     ConfigError where the user has to say it, DataError where they are no masks.
     """
     total = sum(map(len, groups))
-    seen = Seen()
+    seen = ValueCounts()
     for group in groups:
         number = max(8, round(_READ * len(group) / max(total, 1)))
         step = max(1, len(group) // number)
@@ -57,11 +57,12 @@ def meaning_of(
         raise ConfigError(
             f"{root}: {counted(seen.inverted, 'mask{ stores|s store}')} white as 0, so two readings are possible: the "
             f"values as stored ({1 - dark:.1%} of the pixels are 0) or as shown ({dark:.1%} are 0); choose with "
-            "--inverted stored or --inverted shown"
+            f"{argument('inverted')} stored or {argument('inverted')} shown"
         )
-    found = of_colours(root, seen, tables, where) if seen.colours else None
-    if found is None:
-        found = _objects(seen, where) if instances else _of_grey(root, seen, tables, where)
+    if instances:
+        found = _objects(seen, where)
+    else:
+        found = (of_colours if seen.colours else _of_grey)(root, seen, tables, where)
     if inverted:
         found.masks = found.masks.model_copy(update={"inverted": inverted})
     if channels != "rgb":
@@ -78,7 +79,7 @@ def _unknown(tables: Sequence[ClassTable]) -> Meaning:
     return Meaning(MasksSpec(), classes, free_ignore_id(ids), reasons, unsure=["no mask could be read"])
 
 
-def _of_grey(root: Path, seen: Seen, tables: Sequence[ClassTable], where: str) -> Meaning:
+def _of_grey(root: Path, seen: ValueCounts, tables: Sequence[ClassTable], where: str) -> Meaning:
     grey, total = seen.grey, seen.grey.total()
     values = sorted(grey)
     kinds = {values_of - {0} for values_of in seen.sets}
@@ -205,7 +206,7 @@ def _even_levels(values: Sequence[int], lossy: bool) -> list[int]:
     return list(values) if np.abs(np.linspace(0, 255, len(values)) - values).max() <= 1 else []
 
 
-def _nearly_binary(seen: Seen) -> bool:
+def _nearly_binary(seen: ValueCounts) -> bool:
     """Whether the values crowd around black and white: from compression, or from outlines that were smoothed."""
     values, total = sorted(seen.grey), seen.grey.total()
     if values[-1] > 255 or values[-1] < 255 - _NEAR_LEVEL:
@@ -223,7 +224,7 @@ def _nearly_binary(seen: Seen) -> bool:
 
 
 def _levels(
-    seen: Seen, levels: dict[int, int], tables: Sequence[ClassTable], reasons: dict[str, str], others: Any
+    seen: ValueCounts, levels: dict[int, int], tables: Sequence[ClassTable], reasons: dict[str, str], others: Any
 ) -> Meaning:
     ids = sorted({*levels.values()})
     names = ["background", "foreground"] if len(ids) == 2 else [f"class_{i}" for i in ids]
@@ -258,12 +259,12 @@ def _levels(
     )
 
 
-def _objects(seen: Seen, where: str) -> Meaning:
+def _objects(seen: ValueCounts, where: str) -> Meaning:
     total = seen.grey.total() + seen.colours.total()
     back = seen.grey[0] + seen.colours[0]
     reasons = {
-        "encoding": f"values number the objects of an image ({where}); every value but 0 is one class",
-        "classes": "objects are not told apart: give the class its name",
+        "encoding": f"values are object numbers ({where}); every value but 0 is one class",
+        "classes": "single objects are not kept apart: give the class its name",
     }
     classes = [
         ClassSpec(id=0, name="background", colour=to_hex(colour_of(0))),

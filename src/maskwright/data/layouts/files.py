@@ -1,4 +1,4 @@
-"""What the files of a folder are: pictures or masks, told from their pixels. Names are evidence, no proof.
+"""What the files of a folder are: pictures or masks, by their pixels. Names are evidence, no proof.
 
 Files are put into series: one folder (or folders that differ in numbers and names only) and one form of names. Of each
 series a few files are decoded; only where these disagree, all of them are.
@@ -28,6 +28,7 @@ Role = Literal["image", "mask", "unsure", "unreadable"]
 _SAMPLED = 6  # files of a series that are decoded
 _ALL = 400  # of a series that holds both, so many are decoded
 _CROP = 512
+_SHADES, _FREQUENT = 64, 8
 _HEADERS = 4000
 # The share of horizontal neighbours that are equal: .93 to 1 in masks, .01 to .55 in photographs.
 _FLAT, _ROUGH = 0.9, 0.6
@@ -309,9 +310,12 @@ def role_of(pixels: npt.NDArray[np.int64], index: bool = False) -> Role:
     if (pixels == pixels[0, 0]).all():
         return "unsure"
     flat = float((pixels[:, 1:] == pixels[:, :-1]).mean())
-    if flat >= _FLAT:
-        return "mask"
     values, counts = np.unique(pixels, return_counts=True)
+    if flat >= _FLAT:
+        # Dark pictures are even too, but in many shades; masks have few, or few with most of the pixels.
+        most = np.sort(counts)[-_FREQUENT:].sum() >= 0.9 * counts.sum()
+        few = len(values) <= _SHADES or most or index or 255 < values[-1] <= 65535
+        return "mask" if few or _near_levels(values, counts) else "unsure"
     if len(values) <= 4 or (index and len(values) <= 32 and flat >= _ROUGH):
         return "mask"
     if _near_levels(values, counts):

@@ -14,7 +14,8 @@ class Detection:
     """What was found, and why: `reasons` maps a key of `dataset.yaml` to one sentence. `has_masks`: mask files are
     there. `pairs` counts the images with masks and `images` all; `left_out` says what is not read and why, `unsure`
     what was taken for something and might be something else. `exact` is the share of the mask pixels that have the very
-    value of a class, `shares` that of each class by id, as seen in a sample of the masks."""
+    value of a class, `shares` that of each class by id, as seen in a sample of the masks. `annotations` is the set that
+    was read for it, where there is one."""
 
     file: DatasetFile
     reasons: dict[str, str]
@@ -25,3 +26,4 @@ class Detection:
     unsure: tuple[str, ...] = ()
     exact: float | None = None
     shares: dict[int, float] = field(default_factory=dict)
+    annotations: object = field(default=None, repr=False, compare=False)

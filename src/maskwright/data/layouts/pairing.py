@@ -1,8 +1,8 @@
 """Finds the rules by which masks are named after images, from the names that are there.
 
-A few masks of every kind are laid beside the images with the rarest words in common. Where a path of a mask and that of
-an image are the same becomes a slot, the rest stays as it is: a pair of patterns. Each is tried on all files, and
-the one that pairs the most is kept. Nothing is known of how tools name their files.
+A few masks of every kind are compared with the images that have the rarest words in common with them. What is the same
+in the paths of a mask and an image becomes a slot, the rest stays as it is: a pair of patterns. Each is tried on all
+files, and the one that pairs the most is kept. Nothing is known of how tools name their files.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from maskwright.core.patterns import Match, Pattern, literal, loose, nfc
 from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, SHOWN_WORDS, File, Tree
 from maskwright.data.layouts.words import Token
 
-_SEEDS = 4  # masks of a kind that are laid beside images in vain
+_SEEDS = 4  # masks of a kind that are compared with images in vain
 _MOST = 40  # rules of a kind
-_NEAR = 6  # images that each is laid beside
+_NEAR = 6  # images that each is compared with
 _COMMON = 500  # images that have a word which tells nothing
 
 # What a split word is in a pattern.

@@ -24,6 +24,7 @@ Values = npt.NDArray[np.int64]
 _LOOKED = 12  # images whose masks are compared
 _SIDE = 1024
 _MOST = 2000  # values in a mask
+_REGION = 6  # pixels
 _ALIKE, _UNLIKE = 0.6, 0.85
 
 
@@ -97,14 +98,14 @@ def read_values(path: Path, variable: str | None = None) -> Values | None:
     if array.ndim == 3:
         array = array[..., 0] << 16 | array[..., 1] << 8 | array[..., 2]
         red = array >> 16
-        if (array == red * 0x010101).all():
+        if (array == red * 0x010101).all() or (array == red << 16).all():  # grey, or numbers in one channel
             array = red
     return array
 
 
 def are_instances(root: Path, facts: SetFacts) -> bool | None:
     """Whether the values are numbers of objects: each is one connected part, and looks no more alike across images
-    than different values do. None where that cannot be told."""
+    than different values do. None where that is unclear."""
     if _smooth(facts):
         return False
     single = total = 0
@@ -114,7 +115,7 @@ def are_instances(root: Path, facts: SetFacts) -> bool | None:
     counting = True
     for image, arrays in facts.values.items():
         values = arrays[0]
-        present = [int(v) for v in np.unique(values) if v != 0 and v != 255]
+        present = [value for value in _regions(values) if value not in (0, 255)]
         counting &= present == list(range(1, len(present) + 1))
         present_in[image] = present
         picture = _picture(root / image, values.shape)
@@ -156,6 +157,10 @@ def class_channels(root: Path, facts: SetFacts) -> str:
     arrays = {image: facts.merged(image) for image in facts.values}
     if not any(array.max() > 65535 for array in arrays.values()) or _smooth(facts):
         return "rgb"
+    sizes: Counter[int] = Counter()
+    for array in arrays.values():
+        found, counts = np.unique(array, return_counts=True)
+        sizes.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
     for dropped, shift in (("b", 0), ("g", 8), ("r", 16)):
         kept = {image: [array & ~np.int64(255 << shift)] for image, array in arrays.items()}
         forward: dict[int, set[int]] = defaultdict(set)
@@ -164,7 +169,10 @@ def class_channels(root: Path, facts: SetFacts) -> str:
             for x, y in _both(array, kept[image][0]):
                 forward[x].add(y)
                 back[y].add(x)
-        several = sum(len(fine) > 1 for fine in back.values())
+        # Stray colours beside that of a class are no objects of it.
+        several = sum(
+            len(fine) > 1 and max(sizes[v] for v in fine) < 0.95 * sum(sizes[v] for v in fine) for fine in back.values()
+        )
         numbers = {value >> shift & 255 for value in forward}
         if several > 1 and numbers <= set(range(max(numbers) + 1)) and len(numbers) >= 0.8 * (max(numbers) + 1):
             coarse = SetFacts(facts.set, kept)
@@ -187,7 +195,7 @@ def _numbers_objects(
     for image in fine.values:
         values = fine.merged(image)
         picture = _picture(root / image, values.shape)
-        for value in sorted(divided & set(np.unique(values).tolist()))[:100]:
+        for value in sorted(divided & set(_regions(values)))[:100]:
             where = values == value
             _, parts = cc3d.connected_components(where, connectivity=8, return_N=True)
             single += parts == 1
@@ -221,7 +229,7 @@ def adds_nothing(root: Path, a: SetFacts, b: SetFacts) -> str | None:
     forward: dict[int, set[int]] = defaultdict(set)
     back: dict[int, set[int]] = defaultdict(set)
     colours = [0, 0]
-    same_but_ignored, labels = True, False  # where there are 0 and 255 alone, 255 is the class
+    same_but_ignored, classes = True, False
     fewer = 0
     for image in images:
         first, second = a.merged(image), b.merged(image)
@@ -236,8 +244,8 @@ def adds_nothing(root: Path, a: SetFacts, b: SetFacts) -> str | None:
         colours[1] += int(second.max() > 65535)
         differ = first != second
         same_but_ignored &= bool((first[differ] == 255).all())
-        labels |= bool(((first != 0) & (first != 255)).any())
         fewer += int(differ.sum())
+        classes |= bool(((first != 0) & (first != 255)).any())
     if not images:
         return None
     same = all(both == own == other for both, own, other in relations)
@@ -252,7 +260,7 @@ def adds_nothing(root: Path, a: SetFacts, b: SetFacts) -> str | None:
         return "numbers the objects of"
     if _subset(a, b, images):
         return "marks points or lines inside"
-    if same_but_ignored and fewer and labels:
+    if same_but_ignored and fewer and classes:  # in masks of 0 and 255 alone, 255 is no mark for what does not count
         return "has pixels that do not count where there are labels in"
     if a_from_b and not b_from_a and coarser and not _numbers_objects(root, b, a, back, forward):
         return "is a coarser form of"
@@ -296,6 +304,12 @@ def markers(facts: SetFacts) -> bool:
         if parts:
             areas.append(float(marked.sum()) / parts)
     return bool(areas) and max(areas) <= 6
+
+
+def _regions(values: Values) -> list[int]:
+    """The values that are more than stray pixels."""
+    found, counts = np.unique(values, return_counts=True)
+    return [value for value, count in zip(found.tolist(), counts.tolist(), strict=True) if count >= _REGION]
 
 
 def _smooth(facts: SetFacts) -> bool:

@@ -179,7 +179,7 @@ def with_class_files(sets: Sequence[MaskSet], facts: dict[str, SetFacts]) -> lis
 
 def _by_pattern(sets: list[MaskSet], facts: dict[str, SetFacts]) -> list[MaskSet]:
     """Sets of two values that never overlap, though their patterns differ in several places, as one set of a file a
-    class: each class is told by its patterns."""
+    class: each class has its own patterns."""
     plain = [one for one in sets if one.slot is None]
     shown = [one for one in plain if not _words(one) & SHOWN_WORDS]
     if len(shown) < 2 or not _exclusive(shown, facts):
@@ -310,10 +310,12 @@ def several(root: Path, sets: Sequence[MaskSet], facts: dict[str, SetFacts]) -> 
         shown = [f"#{value:06X}" if seen[-1] > 65535 else str(value) for value in seen[:6]]
         share = percent(1 - present[0] / max(present.total(), 1))
         rows.append(
-            f"{word_of(one, sets)!r} ({one.name}: {plural(len(one.pairs), 'image')}, values {', '.join(shown)}"
-            f"{'…' * (len(seen) > 6)}, {share} marked)"
+            f"{one.name} ({plural(len(one.pairs), 'image')}, values {', '.join(shown)}"
+            f"{'…' * (len(seen) > 6)}, {share} not 0)"
         )
+    option = argument("masks")
     return ConfigError(
-        f"{root}: {plural(len(sets), 'set')} of masks fit the images: {'; '.join(rows)}; choose one with "
-        f"{argument('masks')} and the word in front (and the images with {argument('images')}, where these are others)"
+        f"{root}: {plural(len(sets), 'set')} of masks fit the images: {'; '.join(rows)}; choose with "
+        f"{' or '.join(f'{option} {word_of(one, sets)!r}' for one in sets)} ({argument('images')} chooses the "
+        "images in the same way)"
     )

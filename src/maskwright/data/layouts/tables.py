@@ -1,4 +1,4 @@
-"""Names and colours of classes from the files that come along: tables, lists, JSON and YAML, told by their content."""
+"""Names and colours of classes from the files that come along: tables, lists, JSON and YAML."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Meaning:
 
 
 @dataclass
-class Seen:
+class ValueCounts:
     """The values in the masks that were read: grey values or indices, and colours packed in one number, with pixels;
     `sets` the different sets of grey values of single files. `specks` holds the largest connected part of each rare
     value; `between` counts pixels whose value lies between those around them in masks of many values, `outline` those
@@ -59,7 +59,7 @@ class Seen:
     shown_dark: list[float] = field(default_factory=list)
 
 
-def add_file(path: Path, seen: Seen, inverted: Inverted | None, variable: str | None, channels: str) -> None:
+def add_file(path: Path, seen: ValueCounts, inverted: Inverted | None, variable: str | None, channels: str) -> None:
     """Counts the values of one mask; one that cannot be read is counted as such."""
     try:
         if path.suffix.lower() in ARRAY_SUFFIXES:
@@ -114,7 +114,7 @@ def add_file(path: Path, seen: Seen, inverted: Inverted | None, variable: str | 
                 seen.palette.setdefault(value, Counter())[shade[0] << 16 | shade[1] << 8 | shade[2]] += 1
 
 
-def count_values(pixels: npt.NDArray[np.int64], target: Counter[int], seen: Seen) -> list[int]:
+def count_values(pixels: npt.NDArray[np.int64], target: Counter[int], seen: ValueCounts) -> list[int]:
     """Adds the values (H, W) of a mask to `target`, with what their places say; returns the different ones."""
     values, counts = np.unique(pixels, return_counts=True)
     target.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))

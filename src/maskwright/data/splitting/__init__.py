@@ -23,11 +23,11 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.masks import class_pixels
 from maskwright.core.sample import Sample
 from maskwright.data.splitting import table as tables
-from maskwright.data.splitting.grouping import group_of, joined
+from maskwright.data.splitting.grouping import groups_of, joined
 from maskwright.data.splitting.stratify import checked, generator, stratified, training_split
 from maskwright.data.splitting.table import SplitShare
 from maskwright.data.splitting.trusted import divide, features, pick
-from maskwright.errors import ConfigError, DataError
+from maskwright.errors import ConfigError, DataError, argument
 
 Half = Literal["baseline", "eval"]
 
@@ -88,7 +88,7 @@ def propose(
     """Splits a dataset into parts of the given shares of images, stratified by class, groups undivided.
 
     fractions: split -> share, adding up to 1. Groups are told by `groups` (sample name -> group; a sample that is
-    missing there or has an empty one is on its own) or by `pattern` (see `group_of`), not both; images that are equal
+    missing there or has an empty one is on its own) or by `pattern` (see `groups_of`), not both; images that are equal
     pixel by pixel join their groups in any case. The splits that samples have now do not count.
 
     `trusted` samples, 0 or at least 2, are chosen for labelling by hand from the training split, so that the other
@@ -107,7 +107,7 @@ def propose(
         )
     # In the order of names, whatever the order of the samples.
     samples = sorted((s for s in dataset.samples if s.status != "exclude"), key=lambda sample: sample.name)
-    given, notes = _groups([sample.name for sample in samples], groups, pattern)
+    given, notes = _groups(samples, groups, pattern)
     splits: dict[str, str | None] = dict.fromkeys(given)
     seen: dict[str, _Seen] = {}
     with bar.progress("reading", len(samples)) if progress else nullcontext() as advance:
@@ -151,18 +151,21 @@ def propose(
 
 
 def _groups(
-    names: Sequence[str], groups: Mapping[str, str] | None, pattern: str | None
+    samples: Sequence[Sample], groups: Mapping[str, str] | None, pattern: str | None
 ) -> tuple[dict[str, str], list[str]]:
-    """The group of each name, and notes on names that have none."""
+    """The group of each sample by its name, and notes on samples that have none."""
     if groups is not None and pattern is not None:
         raise ConfigError("groups: both a mapping and a pattern are given; give one of them")
     if pattern is not None:
-        found = {name: group_of(name, pattern) for name in names}
+        found = groups_of(samples, pattern)
     else:
-        found = {name: (groups or {}).get(name) or name for name in names}
+        found = {sample.name: (groups or {}).get(sample.name) or sample.name for sample in samples}
     alone = sum(group == name for name, group in found.items())
     told = groups is not None or pattern is not None
-    return found, [f"{alone} of {len(names)} samples have no group and stand alone"] if told and alone else []
+    notes = [f"{alone} of {len(samples)} samples have no group and stand alone"] if told and alone else []
+    if pattern is not None and not alone and len({*found.values()}) == len(samples) > 1:
+        notes.append(f"{argument('group')} {pattern!r} makes a group of each sample, so it keeps nothing together")
+    return found, notes
 
 
 def _read(dataset: Dataset, samples: Sequence[Sample], looks: bool) -> Iterator[tuple[Sample, _Seen | str]]:

@@ -71,10 +71,11 @@ def split(
     with `dry_run`.
 
     `fractions`: split -> share of the images, by default 70, 15 and 15 % for train, val and test. Groups, which no
-    split divides, are what the regular expression `group` catches of a sample's name, or the column `group` of
-    the CSV `group_file`, by its column `sample`. `trusted` images are picked for labelling by hand. Each split is
-    a list of sample names in `out` (`train.txt`, …; `baseline.txt` and `eval.txt` for the trusted ones), by default
-    below `.maskwright/`. With `dry_run` nothing is written.
+    split divides, are what the regular expression `group` catches of a sample's name without its split, or the column
+    `group` of the CSV `group_file`, by its column `sample`. ConfigError for an expression that catches nothing.
+    `trusted` images are picked for labelling by hand. Each split is a list of sample names in `out` (`train.txt`, …;
+    `baseline.txt` and `eval.txt` for the trusted ones), by default below `.maskwright/`. With `dry_run` nothing is
+    written.
     """
     home = None if dry_run else home_of(data)
     if out is not None:

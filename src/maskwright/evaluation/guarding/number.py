@@ -121,7 +121,7 @@ def used_by(run: Run, dataset: Dataset, version: str, hashes: Mapping[Path, str]
     on: this one, or the one where it was. If that has changed since, its files of today are the best that is known; if
     it is gone, nothing is.
     """
-    there = {sample.name: hashes[sample.image] for sample in dataset.samples}
+    there = {sample.name: sample.image_hash(hashes) for sample in dataset.samples}
     trained = run.info()["dataset"]
     in_place = str(dataset.root.resolve()) == trained.get("root")
     same = version == trained.get("version")
@@ -144,7 +144,7 @@ def _original(run: Run, version: str | None) -> tuple[dict[str, str], bool]:
         hashes = dataset.file_hashes(run.path)
     except MaskwrightError:  # gone, which is no reason not to score
         return {}, False
-    return {sample.name: hashes[sample.image] for sample in dataset.samples}, dataset.version(hashes) == version
+    return {sample.name: sample.image_hash(hashes) for sample in dataset.samples}, dataset.version(hashes) == version
 
 
 def origin_of(
@@ -152,7 +152,7 @@ def origin_of(
 ) -> Origin:
     """The origin of scores of a run's best checkpoint on `samples`, whose image files have these hashes. Nothing but
     what the files hold decides which of them the run has `used`."""
-    own = {sample.name: hashes[sample.image] for sample in samples}
+    own = {sample.name: sample.image_hash(hashes) for sample in samples}
     trained_on = tuple(name for name, value in own.items() if used.train.get(name) == value)
     by_hash = {value: name for name, value in used.train.items()}
     others = {name: value for name, value in own.items() if used.train.get(name) != value}

@@ -50,7 +50,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
     grey = all(not np.ptp(dataset.read_image(sample), axis=2).any() for sample in chosen[:: max(1, len(chosen) // 5)])
     with progress("reading", len(chosen)) as advance:
         for i, sample in enumerate(chosen, 1):
-            sizes.append(read_header(sample.image).size)
+            sizes.append(read_header(sample.image, sample.page).size)
             mask = dataset.read_mask(sample)
             pixels += class_pixels(mask, classes)
             positions.add(mask)
