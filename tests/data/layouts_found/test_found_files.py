@@ -244,7 +244,7 @@ class TestCommand:
         tree = Tree(tmp_path / "data")
         suffixes(tree)
         code, out, _ = run(capsys, "init", tree.root, "--out", tmp_path / "out", "--preview", tmp_path / "p.png")
-        assert code == 0 and "6 pairs" in out
+        assert code == 0 and "6 of 6 images have a mask" in out
         with Image.open(tmp_path / "p.png") as picture:
             assert picture.format == "PNG" and picture.width == 1200
             row = round(48 * 1200 / 128)

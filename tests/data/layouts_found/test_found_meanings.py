@@ -154,7 +154,7 @@ def test_masks_of_0_and_255_among_masks_of_ids_are_told(tmp_path: Path) -> None:
         tree.save(f"images/{i}.jpg", scene.rgb)
         tree.save(f"masks/{i}.png", scene.label if i < 6 else scene.label * np.uint8(255))
     text = init(tree.root, out=tmp_path / "out").human()
-    assert "unsure: 2 masks hold 255 and no class" in text
+    assert "2 masks hold 255 and no class" in text
 
 
 def test_masks_of_0_1_2_among_masks_of_0_127_254_are_told(tmp_path: Path) -> None:

@@ -368,7 +368,7 @@ def test_pictures_that_belong_to_nothing_are_images_without_masks_or_named(tmp_p
         scene = tree.pair(f"images/p{i:02d}.jpg", f"masks/p{i:02d}.png")
         _icon(tree, f"p{i:02d}", scene.rgb, scene.label)
     result = read_back(tree, tmp_path / "out")
-    assert any("fit no rule" in text for text in result.detection.left_out), result.human()
+    assert any("match no pattern" in text for text in result.detection.left_out), result.human()
 
 
 def test_what_stays_unpaired_is_said(tmp_path: Path) -> None:

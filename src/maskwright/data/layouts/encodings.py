@@ -161,7 +161,7 @@ def _of_grey(root: Path, seen: ValueCounts, tables: Sequence[ClassTable], where:
     )
 
 
-def _families(seen: Seen) -> list[str]:
+def _families(seen: ValueCounts) -> list[str]:
     """What to say of masks that have no value but 0 in common with others, as where some were scaled."""
     families: list[tuple[set[int], int]] = []
     for found, count in seen.sets.items():
@@ -177,7 +177,7 @@ def _families(seen: Seen) -> list[str]:
     return [f"{'; '.join(texts)}; these may be the same classes in other values"]
 
 
-def _refuse_other_palettes(root: Path, seen: Seen) -> None:
+def _refuse_other_palettes(root: Path, seen: ValueCounts) -> None:
     """ConfigError where one colour stands for several indices: then either may be the class."""
     owners: dict[int, set[int]] = {}
     for value, shades in seen.palette.items():
