@@ -40,6 +40,13 @@ def init(
         typer.Option("--inverted", help="Which values count in masks that store white as 0."),
     ] = None,
     variable: Annotated[str | None, typer.Option("--variable", help="The array in .mat masks.")] = None,
+    encoding: Annotated[
+        Literal["index", "objects", "colour"] | None,
+        typer.Option("--encoding", help="What values in masks are, where they may be several things."),
+    ] = None,
+    levels: Annotated[
+        str | None, typer.Option("--levels", metavar="0,255", help="The grey values of the classes, in their order.")
+    ] = None,
     preview: Annotated[
         Path | None, typer.Option("--preview", help="A PNG to draw three images with their masks into.")
     ] = None,
@@ -63,9 +70,19 @@ def init(
         format=format,
         inverted=inverted,
         variable=variable,
+        encoding=encoding,
+        levels=_numbers(levels),
         preview=preview,
     )
     show(result.to_dict(), as_json, result.human)
+
+
+def _numbers(text: str | None) -> list[int]:
+    """`0,255` as numbers."""
+    parts = text.split(",") if text else []
+    if not all(part.strip().isdecimal() for part in parts):
+        raise typer.BadParameter(f"{text!r} is no list of grey values, such as 0,255", param_hint="--levels")
+    return [int(part) for part in parts]
 
 
 def audit(

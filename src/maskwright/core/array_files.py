@@ -4,7 +4,6 @@ may take more memory than a picture.
 
 from __future__ import annotations
 
-import warnings
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.base.limits import MAX_PIXELS
+from maskwright.base.quiet import silence
 from maskwright.errors import DataError, SetupError
 
 ARRAY_SUFFIXES = frozenset({".npy", ".mat"})
@@ -81,8 +81,8 @@ def _loaded(path: Path) -> dict[str, Any]:
         ) from None
     try:
         _refuse_growth(path)
-        with warnings.catch_warnings(action="ignore"):
-            return {k: v for k, v in loadmat(path, simplify_cells=True).items() if not k.startswith("__")}
+        silence(r"scipy\.io")
+        return {k: v for k, v in loadmat(path, simplify_cells=True).items() if not k.startswith("__")}
     except Exception as error:
         raise _unreadable(path, error) from None
 

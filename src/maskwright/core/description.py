@@ -201,7 +201,7 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
             lines.append(f"{key}: {{{pairs}}}{notes.get(key, '')}")
     lines += _listed("left_out", file.left_out, "", notes.get("left_out", ""))
     if file.table:
-        lines.append(f"table: {_quoted(file.table)}")
+        lines.append(f"table: {_quoted(file.table)}{notes.get('splits', '')}")
     if file.columns:
         pairs = ", ".join(f"{_key(role)}: {_quoted(name)}" for role, name in file.columns.items())
         lines.append(f"columns: {{{pairs}}}")

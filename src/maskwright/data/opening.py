@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from maskwright.core.description import FILE_NAME, FOLDER_LAYOUTS, ClassSpec, Da
 from maskwright.core.edits import with_edits
 from maskwright.core.findings import Severity
 from maskwright.core.listing import refuse_same_names
-from maskwright.core.mask_files import Inverted, MaskEncoding
+from maskwright.core.mask_files import Encoding, Inverted, MaskEncoding
 from maskwright.core.masks import overlay, png_bytes
 from maskwright.core.palette import to_hex
 from maskwright.core.regions import Drawing, Region
@@ -31,8 +31,8 @@ from maskwright.data import layouts
 from maskwright.data.formats import FORMATS
 from maskwright.data.formats.recognised import recognised
 from maskwright.data.formats.source import IGNORE_NAMES, AnnotationSet, Item, Label, background_of, nested, note
-from maskwright.data.layouts import TABLE, Detection
-from maskwright.errors import ConfigError, DataError, MaskwrightError
+from maskwright.data.layouts import NOTHING_SAID, TABLE, Answers, Detection
+from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
 
 
 def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
@@ -128,8 +128,7 @@ def detect(
     images: str | None = None,
     masks: str | None = None,
     format: str | None = None,
-    inverted: Inverted | None = None,
-    variable: str | None = None,
+    answers: Answers = NOTHING_SAID,
 ) -> Detection:
     """What the folder `root` is, with the reasons; see `load_dataset` and `maskwright.data.layouts.detect`."""
     if not root.is_dir():
@@ -142,22 +141,15 @@ def detect(
         described = _describe(root, *named, images)
         if described.pairs:  # else only its folders are called so
             return _with_background(described)
-    return _with_background(_folders(root, images, masks, format, inverted, variable))
+    return _with_background(_folders(root, images, masks, format, answers))
 
 
-def _folders(
-    root: Path,
-    images: str | None,
-    masks: str | None,
-    format: str | None,
-    inverted: Inverted | None,
-    variable: str | None,
-) -> Detection:
+def _folders(root: Path, images: str | None, masks: str | None, format: str | None, answers: Answers) -> Detection:
     """A folder of image and mask files, unless annotations of a format label more of its images."""
     found: Detection | None = None
     problem: MaskwrightError | None = None
     try:
-        found = layouts.detect(root, images, masks, inverted, variable)
+        found = layouts.detect(root, images, masks, answers)
     except (DataError, ConfigError) as error:
         problem = error
     asked = format is not None or masks is not None
@@ -451,6 +443,8 @@ def init(
     format: str | None = None,
     inverted: Inverted | None = None,
     variable: str | None = None,
+    encoding: Encoding | None = None,
+    levels: Sequence[int] = (),
     preview: str | Path | None = None,
 ) -> InitResult:
     """Detects what the folder `data` is and writes `dataset.yaml` there, or into the folder `out`, which then refers to
@@ -459,7 +453,8 @@ def init(
 
     `images` and `masks` are folders inside `data`, or words of the paths, where more than one set of files would do;
     `inverted` (`stored` or `shown`) says which values count in masks with white as 0, `variable` names the array in
-    `.mat` masks. `preview` is a PNG to draw three images with their masks into.
+    `.mat` masks, `encoding` (`index`, `objects`, `colour`) chooses where values may be several things, `levels` are the
+    grey values of the classes from the first on. `preview` is a PNG to draw three images with their masks into.
 
     An existing `dataset.yaml` is never overwritten: ConfigError, unless
     options are given that only repeat what it says. Then nothing is written. ConfigError too where two readings are
@@ -479,7 +474,10 @@ def init(
         ):
             return InitResult(target, Detection(description, {"layout": f"{target} says so"}), written=False)
         raise ConfigError(f"{target}: already there and never overwritten; edit it, or move it away to detect again")
-    detection = detect(folder, images, masks, format, inverted, variable)
+    answers = Answers(inverted, variable, encoding, tuple(levels))
+    if any(not 0 <= level <= MAX_ID for level in levels) or len(set(levels)) < len(levels) or len(levels) == 1:
+        raise ConfigError(f"{argument('levels')}: give at least two different grey values of 0 to {MAX_ID}")
+    detection = detect(folder, images, masks, format, answers)
     root = "." if out is None or Path(out).resolve() == folder.resolve() else str(folder.resolve())
     atomic_write_text(target, render(detection.file, detection.reasons, root))
     if preview is not None:

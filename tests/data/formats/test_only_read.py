@@ -26,7 +26,7 @@ def test_a_good_folder_is_told_and_converts_exactly(name: str, tmp_path: Path) -
     before = fingerprint(folder)
     told = [form for form, row in FORMATS.items() if row.detect and row.detect(folder)]
     # A more general format may tell it too, behind it.
-    assert told[0] == name and {*told[1:]} <= {"coco", "cvat_images"}
+    assert told[0] == name and {*told[1:]} <= {"coco", "cvat_images", "label_studio"}
     certificate = convert(folder, out, to="index", progress=False)
     assert certificate.exact and len(certificate.samples) == 4 and not certificate.lost and not certificate.left_out
     found = load_dataset(out)

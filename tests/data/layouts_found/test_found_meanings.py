@@ -174,7 +174,7 @@ def test_palettes_of_another_order_are_a_question(tmp_path: Path) -> None:
 
     masks(png(save), 3)(tree)
     with pytest.raises(
-        ConfigError, match=r"palettes of the masks differ: #1414C8 is 1 and 2; write `encoding: index` or"
+        ConfigError, match=r"palettes of the masks differ: #1414C8 is 1 and 2; choose with `encoding` index or"
     ):
         init(tree.root, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from maskwright.core.image_files import holds_images
 from maskwright.data.formats.contents import candidates, ends_of
+from maskwright.errors import argument
 
 
 @dataclass(frozen=True)
@@ -167,5 +168,7 @@ def recognised(root: Path) -> str | None:
                 said = f"{root}: {path.relative_to(root).as_posix()} is {row.name}"
                 if row.format is None:
                     return f"{said}, which is not read; {row.fix}"
-                return f"{said}, but not quite as expected; read it with `--format {row.format}`, or {row.fix}"
+                return (
+                    f"{said}, but not quite as expected; read it with {argument('format')} {row.format}, or {row.fix}"
+                )
     return None

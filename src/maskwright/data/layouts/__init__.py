@@ -11,6 +11,6 @@ detection  all of it together
 """
 
 from maskwright.data.layouts.detection import detect, pairs_of
-from maskwright.data.layouts.found import TABLE, Detection
+from maskwright.data.layouts.found import NOTHING_SAID, TABLE, Answers, Detection
 
-__all__ = ["TABLE", "Detection", "detect", "pairs_of"]
+__all__ = ["NOTHING_SAID", "TABLE", "Answers", "Detection", "detect", "pairs_of"]

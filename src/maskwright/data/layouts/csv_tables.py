@@ -12,10 +12,9 @@ from maskwright.base.storage import confine
 from maskwright.core.description import DatasetFile, ImagesSpec
 from maskwright.core.folder_names import SPLIT_NAMES
 from maskwright.core.image_files import listed_in
-from maskwright.core.mask_files import Inverted
 from maskwright.data.layouts.encodings import meaning_of
 from maskwright.data.layouts.files import Tree
-from maskwright.data.layouts.found import Detection
+from maskwright.data.layouts.found import NOTHING_SAID, Answers, Detection
 from maskwright.data.layouts.tables import class_tables
 from maskwright.errors import DataError
 
@@ -29,8 +28,7 @@ def by_table(
     columns: dict[str, str],
     images: str | None = None,
     masks: str | None = None,
-    inverted: Inverted | None = None,
-    variable: str | None = None,
+    answers: Answers = NOTHING_SAID,
 ) -> Detection | None:
     """What the table `name` in the folder pairs; `columns` says what those of `image`, `mask` and `split` are called.
     None where it has others."""
@@ -46,7 +44,7 @@ def by_table(
     groups: dict[str, list[str]] = defaultdict(list)
     for path in files:
         groups[path.rpartition("/")[0] + PurePosixPath(path).suffix.lower()].append(path)
-    meaning = meaning_of(root, list(groups.values()), class_tables(root), inverted=inverted, variable=variable)
+    meaning = meaning_of(root, list(groups.values()), class_tables(root), answers=answers)
     reasons = {
         "layout": f"{name} pairs images with masks",
         "images": f"where {name} finds them",
@@ -77,7 +75,7 @@ def by_table(
     )
 
 
-def by_any_table(tree: Tree, inverted: Inverted | None, variable: str | None) -> Detection | None:
+def by_any_table(tree: Tree, answers: Answers) -> Detection | None:
     """What a CSV in the folder itself pairs: one column names images, another one masks, perhaps a third the splits."""
     images = [file.path for file in tree.files if file.role != "mask"]
     masks = [file.path for file in tree.files if file.role != "image"]
@@ -97,7 +95,7 @@ def by_any_table(tree: Tree, inverted: Inverted | None, variable: str | None) ->
             if head not in columns.values() and words <= SPLIT_NAMES.keys():
                 columns["split"] = head
                 break
-        return by_table(tree, path.name, columns, None, None, inverted, variable)
+        return by_table(tree, path.name, columns, None, None, answers)
     return None
 
 

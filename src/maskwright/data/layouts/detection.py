@@ -6,13 +6,14 @@ import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from maskwright.base.texts import plural
 from maskwright.core.classes import IGNORE_ID
 from maskwright.core.description import ClassSpec, DatasetFile, ImagesSpec, MasksSpec
-from maskwright.core.mask_files import Inverted, array_names
+from maskwright.core.mask_files import array_names
 from maskwright.core.palette import colour_of, to_hex
 from maskwright.core.pattern_listing import Sorted, pair_files, sort_files
 from maskwright.core.patterns import Pattern, literal, nfc
@@ -20,7 +21,7 @@ from maskwright.core.sample import read_header
 from maskwright.data.layouts.csv_tables import by_any_table, by_table
 from maskwright.data.layouts.encodings import meaning_of
 from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, File, Tree, kinds, look
-from maskwright.data.layouts.found import TABLE, Detection
+from maskwright.data.layouts.found import NOTHING_SAID, TABLE, Answers, Detection
 from maskwright.data.layouts.fragments import fragments
 from maskwright.data.layouts.lists import lists_of
 from maskwright.data.layouts.pairing import Pairing, Rule
@@ -36,16 +37,12 @@ _ROTATED = 1000  # images whose orientation is looked at
 
 
 def detect(
-    root: Path,
-    images: str | None = None,
-    masks: str | None = None,
-    inverted: Inverted | None = None,
-    variable: str | None = None,
+    root: Path, images: str | None = None, masks: str | None = None, answers: Answers = NOTHING_SAID
 ) -> Detection:
     """Detects layout, splits, mask encoding and classes of the folder `root`.
 
-    `images` and `masks` name folders or words of paths, where more than one set of files would do; `inverted` and
-    `variable` are as in `MaskEncoding`. Raises DataError when no images are found, ConfigError when a choice has to be
+    `images` and `masks` name folders or words of paths, where more than one set of files would do; `answers` says what
+    values mean. Raises DataError when no images are found, ConfigError when a choice has to be
     made by the user.
     """
     if not root.is_dir():
@@ -54,16 +51,16 @@ def detect(
         if wanted is not None and not any(True for _ in root.iterdir()):
             raise ConfigError(f"{argument(role)} {wanted}: {root} is empty")
     tree = look(root)
-    if (root / TABLE).is_file() and (found := by_table(tree, TABLE, {}, images, masks, inverted, variable)):
+    if (root / TABLE).is_file() and (found := by_table(tree, TABLE, {}, images, masks, answers)):
         return found
-    return _Detector(tree, images, masks, inverted, variable).run()
+    return _Detector(tree, images, masks, answers).run()
 
 
 def pairs_of(root: Path) -> list[tuple[str, str, str]]:
     """A row (image, mask, split) for each image in `root`, as paths inside it; empty where nothing is known."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds the images and masks")
-    detector = _Detector(look(root), None, None, None, None)
+    detector = _Detector(look(root), None, None, NOTHING_SAID)
     if not detector.images:
         detector._refuse()
     rules = Pairing(detector.tree, detector.images, detector.masks).rules()
@@ -73,16 +70,13 @@ def pairs_of(root: Path) -> list[tuple[str, str, str]]:
 
 
 class _Detector:
-    def __init__(
-        self, tree: Tree, images: str | None, masks: str | None, inverted: Inverted | None, variable: str | None
-    ) -> None:
+    def __init__(self, tree: Tree, images: str | None, masks: str | None, answers: Answers) -> None:
         self.tree, self.root = tree, tree.root
         self.wanted = {"images": images, "masks": masks}
-        self.inverted, self.variable = inverted, variable
         self.reasons: dict[str, str] = {}
         self.left_out: list[str] = []
         self.images, self.masks = self._roles()
-        self.variable = variable or self._variable()
+        self.answers = answers if answers.variable else replace(answers, variable=self._variable())
 
     def run(self) -> Detection:
         if not self.images and not self.masks:
@@ -91,7 +85,7 @@ class _Detector:
         sets = mask_sets(pairing.rules(), pairing.splits) if self.images else []
         if not sets:
             return self._without_masks()
-        choice, facts = choose(self.root, sets, self.variable)
+        choice, facts = choose(self.root, sets, self.answers.variable)
         for name, why in choice.dropped.items():
             self.left_out.append(f"{name}: {why}")
         if len(choice.sets) > 1:
@@ -99,7 +93,7 @@ class _Detector:
         found = self._described(choice.sets[0], facts[choice.sets[0].name], choice.dropped, pairing)
         if found.pairs < min(len(self.images), len(self.masks)) and not any(self.wanted.values()):
             # A table that pairs more files says what belongs together; names may be alike by chance.
-            table = by_any_table(self.tree, self.inverted, self.variable)
+            table = by_any_table(self.tree, self.answers)
             if table is not None and table.pairs > found.pairs:
                 return table
         return found
@@ -314,10 +308,10 @@ class _Detector:
         for masks in chosen.pairs.values():
             for mask in masks:
                 groups[endings[mask]].append(mask)
-        if facts.instances is None and not self.wanted["masks"]:
+        if facts.instances is None and self.answers.encoding is None:
             raise ConfigError(
-                f"{self.root}: the values in {chosen.name} may be classes or numbers of objects; write `encoding: "
-                "index` or `encoding: objects` under `masks` in dataset.yaml"
+                f"{self.root}: the values in {chosen.name} may be classes or numbers of objects; choose with "
+                f"{argument('encoding')} index or {argument('encoding')} objects"
             )
         return meaning_of(
             self.root,
@@ -325,8 +319,7 @@ class _Detector:
             class_tables(self.root),
             instances=bool(facts.instances),
             channels=class_channels(self.root, facts) if not facts.instances else "rgb",
-            inverted=self.inverted,
-            variable=self.variable,
+            answers=self.answers,
         )
 
     def _parts(
@@ -376,7 +369,7 @@ class _Detector:
                 f"{self.root}: {kinds(self.masks)} look like masks, and there are no images of them; give the folder "
                 f"that holds both, or name the images with {argument('images')}"
             )
-        if found := by_any_table(self.tree, self.inverted, self.variable):
+        if found := by_any_table(self.tree, self.answers):
             return found
         if self.masks and (self.wanted["masks"] or len(self.masks) >= 3):
             raise self._unpaired()

@@ -14,10 +14,10 @@ import numpy as np
 
 from maskwright.base.texts import counted
 from maskwright.core.classes import IGNORE_ID, MAX_CLASSES, free_ignore_id
-from maskwright.core.description import FILE_NAME, ClassSpec, MasksSpec
-from maskwright.core.mask_files import Inverted
+from maskwright.core.description import ClassSpec, MasksSpec
 from maskwright.core.palette import Colour, colour_of, to_hex
 from maskwright.data.layouts.colours import of_colours
+from maskwright.data.layouts.found import NOTHING_SAID, Answers
 from maskwright.data.layouts.tables import ClassTable
 from maskwright.data.layouts.values import IGNORE_NAMES, SPECK, STRAY, Meaning, ValueCounts, add_file
 from maskwright.errors import ConfigError, argument
@@ -35,8 +35,7 @@ def meaning_of(
     *,
     instances: bool = False,
     channels: str = "rgb",
-    inverted: Inverted | None = None,
-    variable: str | None = None,
+    answers: Answers = NOTHING_SAID,
 ) -> Meaning:
     """What the values in masks mean: `groups` are their paths by kind, each of which is looked into.
 
@@ -48,28 +47,38 @@ def meaning_of(
         number = max(8, round(_READ * len(group) / max(total, 1)))
         step = max(1, len(group) // number)
         for path in group[::step][:number]:
-            add_file(root / path, seen, inverted, variable, channels)
+            add_file(root / path, seen, answers, channels)
     where = f"seen in {seen.files} of {total} masks"
     if not seen.grey and not seen.colours:
         return _unknown(tables)
-    if seen.inverted and inverted is None:
+    if seen.inverted and answers.inverted is None:
         dark = float(np.mean(seen.shown_dark))
         raise ConfigError(
             f"{root}: {counted(seen.inverted, 'mask{ stores|s store}')} white as 0, so two readings are possible: the "
             f"values as stored ({1 - dark:.1%} of the pixels are 0) or as shown ({dark:.1%} are 0); choose with "
             f"{argument('inverted')} stored or {argument('inverted')} shown"
         )
-    if instances:
+    if answers.levels and not seen.colours:
+        levels = {level: i for i, level in enumerate(answers.levels)}
+        found = _levels(seen, levels, tables, {"encoding": f"levels as given ({where})"}, None)
+    elif answers.encoding == "objects" or (instances and answers.encoding is None):
         found = _objects(seen, where)
+    elif answers.encoding == "index" and not seen.colours and not seen.lossy:
+        found = _ids(root, seen, tables, where)
     else:
         found = (of_colours if seen.colours else _of_grey)(root, seen, tables, where)
-    if inverted:
-        found.masks = found.masks.model_copy(update={"inverted": inverted})
+    if answers.encoding is not None and found.masks.encoding != answers.encoding:
+        raise ConfigError(
+            f"{root}: the masks cannot be read as {answers.encoding}, as their values are {found.masks.encoding}; "
+            f"leave {argument('encoding')} out"
+        )
+    if answers.inverted:
+        found.masks = found.masks.model_copy(update={"inverted": answers.inverted})
     if channels != "rgb":
         found.masks = found.masks.model_copy(update={"channels": channels})
         found.reasons["channels"] = "the other channel numbers the objects of a class"
-    if variable:
-        found.masks = found.masks.model_copy(update={"variable": variable})
+    if answers.variable:
+        found.masks = found.masks.model_copy(update={"variable": answers.variable})
     return found
 
 
@@ -80,7 +89,7 @@ def _unknown(tables: Sequence[ClassTable]) -> Meaning:
 
 
 def _of_grey(root: Path, seen: ValueCounts, tables: Sequence[ClassTable], where: str) -> Meaning:
-    grey, total = seen.grey, seen.grey.total()
+    grey = seen.grey
     values = sorted(grey)
     kinds = {values_of - {0} for values_of in seen.sets}
     if len(kinds - {frozenset()}) > 1 and kinds <= {frozenset(), frozenset({1}), frozenset({255})}:
@@ -98,14 +107,21 @@ def _of_grey(root: Path, seen: ValueCounts, tables: Sequence[ClassTable], where:
     if seen.lossy:
         raise ConfigError(
             f"{root}: {counted(seen.lossy, 'mask{ is|s are}')} JPEG with {len(values)} grey values and no clear "
-            f"levels; write `encoding: levels` with your levels in {FILE_NAME}"
+            f"levels; give them with {argument('levels')}"
         )
     if len(values) > 24 and values[-1] <= 255 and (np.mean(seen.flat) < 0.85 or seen.between > 0.5 * _rare(grey)):
         raise ConfigError(
             f"{root}: the masks hold {len(values)} grey values and no clear levels, as after resizing with "
-            f"interpolation; write `encoding: levels` with your levels in {FILE_NAME}, or resize the masks again "
-            "without interpolation"
+            f"interpolation; give the levels with {argument('levels')}, or resize the masks again without interpolation"
         )
+    _refuse_other_palettes(root, seen)
+    return _ids(root, seen, tables, where)
+
+
+def _ids(root: Path, seen: ValueCounts, tables: Sequence[ClassTable], where: str) -> Meaning:
+    """The values are class ids."""
+    grey, total = seen.grey, seen.grey.total()
+    values = sorted(grey)
     stray = [v for v in values if grey[v] < STRAY * total and seen.specks.get(v, SPECK + 1) <= SPECK]
     ids = [v for v in values if v not in stray]
     unsure = []
@@ -131,7 +147,6 @@ def _of_grey(root: Path, seen: ValueCounts, tables: Sequence[ClassTable], where:
                 f"{IGNORE_ID}; it is taken for pixels that do not count, and may be a class there"
             )
     unsure += _families(seen)
-    _refuse_other_palettes(root, seen)
     classes, known = _named(ids, tables, reasons)
     shown = {leaf.id: leaf for leaf in classes}
     for value, shades in seen.palette.items():
@@ -187,8 +202,8 @@ def _refuse_other_palettes(root: Path, seen: ValueCounts) -> None:
         if len(values) > 1 and all(len(seen.palette[value]) > 1 for value in values):
             listed = " and ".join(map(str, sorted(values)))
             raise ConfigError(
-                f"{root}: the palettes of the masks differ: #{shade:06X} is {listed}; write `encoding: index` or "
-                f"`encoding: colour` under `masks` in {FILE_NAME}, as the indices or the colours are the classes"
+                f"{root}: the palettes of the masks differ: #{shade:06X} is {listed}; choose with "
+                f"{argument('encoding')} index or {argument('encoding')} colour, as either may be the class"
             )
 
 

@@ -5,8 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from maskwright.core.description import DatasetFile
+from maskwright.core.mask_files import Encoding, Inverted
 
 TABLE = "labels.csv"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the user says of the values in masks, where they could mean several things: `inverted` and `variable` as in
+    `MaskEncoding`; `encoding`, for values that may be classes, numbers of objects or places in a palette; `levels`, the
+    grey values of the classes from the first on."""
+
+    inverted: Inverted | None = None
+    variable: str | None = None
+    encoding: Encoding | None = None
+    levels: tuple[int, ...] = ()
+
+
+NOTHING_SAID = Answers()
 
 
 @dataclass(frozen=True)

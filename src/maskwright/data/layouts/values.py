@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.description import ClassSpec, MasksSpec
-from maskwright.core.mask_files import ARRAY_SUFFIXES, Inverted, is_inverted, read_array, refuse_ambiguous
+from maskwright.core.mask_files import ARRAY_SUFFIXES, is_inverted, read_array, refuse_ambiguous
 from maskwright.core.sample import integer_pixels, is_lossy, open_image
+from maskwright.data.layouts.found import Answers
 from maskwright.errors import DataError
 
 # The share of the pixels below which a value is no class, where it lies about in specks of so many pixels.
@@ -59,21 +60,23 @@ class ValueCounts:
     shown_dark: list[float] = field(default_factory=list)
 
 
-def add_file(path: Path, seen: ValueCounts, inverted: Inverted | None, variable: str | None, channels: str) -> None:
+def add_file(path: Path, seen: ValueCounts, answers: Answers, channels: str) -> None:
     """Counts the values of one mask; one that cannot be read is counted as such."""
     try:
         if path.suffix.lower() in ARRAY_SUFFIXES:
-            pixels, palette, is_grey = read_array(path, variable), None, False
+            pixels, palette, is_grey = read_array(path, answers.variable), None, False
             is_grey = pixels.ndim == 2
             rgb = pixels
         else:
             with open_image(path, page=0) as image:
                 turned = is_inverted(image) and image.format != "PPM"
-                refuse_ambiguous(image, path, "levels", inverted or "shown")
+                refuse_ambiguous(image, path, "levels", answers.inverted or "shown")
                 seen.lossy += is_lossy(image)
                 seen.inverted += turned
                 palette = image.getpalette("RGB") if image.mode == "P" else None
                 one = image.mode in ("1", "L", "P", "F") or image.mode.startswith("I")
+                if image.mode == "P" and answers.encoding in ("colour", "levels"):
+                    one, palette = False, None  # what is shown counts, and not the places in the palette
                 if image.mode.startswith("I"):
                     rgb = integer_pixels(image, path)
                 elif image.mode == "F":
@@ -85,7 +88,7 @@ def add_file(path: Path, seen: ValueCounts, inverted: Inverted | None, variable:
                     rgb = np.asarray(image).astype(np.uint8, copy=False)
                     if turned:
                         seen.shown_dark.append(float((rgb == 0).mean()))
-                        if inverted == "stored":
+                        if answers.inverted == "stored":
                             rgb = (1 if image.mode == "1" else 255) - rgb
                 else:
                     rgb = np.asarray(image.convert("RGB"))
