@@ -86,6 +86,7 @@ def test_packed_images_and_masks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"no gzip", gzip.compress(encoded(LABELS, "PNG"))[:60], gzip.compress(b"text"), b"\x1f\x8b\x08" + bytes(9)],
+    ids=["empty", "no gzip", "cut off", "no image", "header alone"],  # gzip writes the time into the bytes
 )
 def test_packed_files_that_are_broken(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DataError, match=r"a\.png\.gz: (cannot be decoded|not a readable image)"):

@@ -150,9 +150,7 @@ class _Detector:
         others = [text for name in dropped for text in name.split(", ")]
         splits = pairing.splits if any("{split}" in text for text in image_patterns) else {}
         left_out = self._left_out(image_patterns, mask_patterns, others, splits)
-        used = {split: words for split, words in splits.items() if self._occurs(split, image_patterns, splits)}
-        if len(used) < len(splits):
-            splits = used
+        splits = {split: words for split, words in splits.items() if self._occurs(split, image_patterns, splits)}
         sorted_files = self._sorted(image_patterns, mask_patterns, left_out, splits)
         pairs = pair_files(sorted_files)
         labelled = {image for image, masks in pairs.masks.items() if masks}
@@ -199,7 +197,7 @@ class _Detector:
         if chosen.slot != "class":
             masks = [found[0][0] for found in pairs.masks.values() if found]
             meaning.unsure += fragments(self.root, masks, file)
-        file = self._usual(file, labelled, pairs.masks)
+        file = self._usual(file, pairs.masks)
         self._say_strange(sorted_files.strange)
         return Detection(
             file,
@@ -274,9 +272,7 @@ class _Detector:
             self.reasons["exif"] = f"the masks of {votes[decided]} of {votes.total()} rotated images fit this"
         return decided
 
-    def _usual(
-        self, file: DatasetFile, labelled: set[str], pairs: dict[str, list[tuple[str, Pattern, Any]]]
-    ) -> DatasetFile:
+    def _usual(self, file: DatasetFile, pairs: dict[str, list[tuple[str, Pattern, Any]]]) -> DatasetFile:
         """The layout as two folders with the same names, where that describes the same pairs."""
         found = two_folders(file)
         if found is None:
