@@ -72,7 +72,7 @@ def test_each_row_is_found_by_its_content(words: str, tmp_path: Path) -> None:
     put(tmp_path, name, content)
     line = recognised(tmp_path)
     assert line is not None and line.startswith(f"{tmp_path}: {name} is {words}") and line.isprintable()
-    assert re.search(r", which is not read; \w|, but not quite as expected; read it with `--format \w+`, or \w", line)
+    assert re.search(r", which is not read; \w|, but not quite as expected; read it with `format` \w+, or \w", line)
 
 
 def test_every_row_has_a_file() -> None:
