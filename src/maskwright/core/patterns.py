@@ -100,17 +100,22 @@ class Pattern:
         """What `path` says; None where it does not fit, or names two splits. `path` is in the Unicode form NFC.
         DataError where the slots are so many that this cannot be told in a short time."""
         if self._is_simple:
-            found = self._regex.fullmatch(path)
-            texts = found.groupdict() if found else None
+            texts: Mapping[str, str] | re.Match[str] | None = self._regex.fullmatch(path)
         else:
             texts = self._search(path)
         if texts is None:
             return None
-        splits = {self._split_of[text.lower()] for name, text in texts.items() if name.startswith("split_")}
+        of_splits, of_slots = self._groups
+        splits = {self._split_of[texts[name].lower()] for name in of_splits}
         if len(splits) > 1:
             return None
-        slots = {name.removeprefix("slot_"): text for name, text in texts.items() if name.startswith("slot_")}
-        return Match(next(iter(splits), None), slots)
+        return Match(next(iter(splits), None), {slot: texts[name] for name, slot in of_slots})
+
+    @cached_property
+    def _groups(self) -> tuple[list[str], list[tuple[str, str]]]:
+        """The groups of `_regex`: of splits, and of slots with the names of these."""
+        splits = [f"split_{number}" for number, (kind, _) in enumerate(self._parts) if kind == SPLIT]
+        return splits, [(f"slot_{text}", text) for kind, text in self._parts if kind == "slot"]
 
     def _search(self, path: str) -> dict[str, str] | None:
         """What `_regex` finds, with the same order of trials, but none of them twice."""

@@ -21,16 +21,15 @@ _KNOWN = 100_000  # runs whose tokens are kept
 @dataclass(frozen=True, slots=True)
 class Token:
     """A piece of a path. `value` is what is compared: words in lower case, numbers without zeros in front, the split of
-    a word that names one. `split` is then that split."""
+    a word that names one. `split` is then that split. `is_word`: it is no sign."""
 
     text: str
     value: str
     split: str | None = None
+    is_word: bool = field(init=False)
 
-    @property
-    def is_word(self) -> bool:
-        """Whether it is no sign."""
-        return self.text[0].isalnum()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_word", self.text[0].isalnum())  # asked for more often than all else
 
 
 @dataclass(frozen=True)
