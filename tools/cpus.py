@@ -51,6 +51,7 @@ SETTINGS = {
             "ATEN_CPU_CAPABILITY": "default",
             "OPENBLAS_CORETYPE": "Nehalem",
             "OPENCV_IPP": "disabled",
+            "OPENCV_LOG_LEVEL": "ERROR",  # it warns of the line above
         },
         one_core=True,
     ),
