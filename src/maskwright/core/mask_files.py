@@ -193,7 +193,7 @@ def _pixels(image: Image.Image, path: Path, encoding: MaskEncoding) -> npt.NDArr
         grey = np.asarray(image.convert("L") if image.mode == "1" and not bit else image).astype(np.uint8, copy=False)
         return (1 if bit else 255) - grey if turned else grey
     if encoding.kind == "objects":
-        return _packed(np.asarray(image.convert("RGB")))
+        return packed_colours(np.asarray(image.convert("RGB")))
     if encoding.kind == "levels" and is_lossy(image):
         return np.asarray(image.convert("L"))  # chroma noise of the compression
     return _grey_of(image.convert("RGB") if image.mode == "P" else image, path)
@@ -216,10 +216,12 @@ def _decoded(pixels: npt.NDArray[Any], path: Path, encoding: MaskEncoding, class
     if encoding.kind == "colour":
         if pixels.ndim != 3:
             raise DataError(f"{path}: grey values where class colours are expected; set `encoding: index`")
-        if pixels.max() > 255 or (pixels.shape[2] == 4 and pixels[..., 3].min() < 255):
+        if (pixels.dtype != np.uint8 and pixels.max() > 255) or (pixels.shape[2] == 4 and pixels[..., 3].min() < 255):
             raise DataError(f"{path}: colours beyond 255, or with alpha, have no agreed meaning; save it as 8-bit RGB")
-        kept = np.array([channel in encoding.channels for channel in "rgb"], np.uint8)
-        return _by_colour(pixels[..., :3] * kept, path, classes, encoding)
+        rgb = pixels[..., :3]
+        if encoding.channels != "rgb":
+            rgb = rgb * np.array([channel in encoding.channels for channel in "rgb"], np.uint8)
+        return _by_colour(rgb, path, classes, encoding)
     if pixels.ndim != 2:
         raise DataError(
             f"{path}: a colour mask where class ids are expected; set `encoding: colour` under `masks` in dataset.yaml"
@@ -244,7 +246,7 @@ def _by_level(grey: npt.NDArray[Any], path: Path, encoding: MaskEncoding, ignore
 
 
 def _by_colour(rgb: npt.NDArray[Any], path: Path, classes: ClassTree, encoding: MaskEncoding) -> MaskPixels:
-    packed = _packed(rgb).reshape(-1)
+    packed = packed_colours(rgb).reshape(-1)
     palette, values = classes.colours.astype(np.int32), classes.ids
     if encoding.ignore_colour is not None:
         palette, values = np.append(palette, [encoding.ignore_colour], 0).astype(np.int32), [*values, classes.ignore]
@@ -280,7 +282,7 @@ def _with_others(
     return MaskPixels(ids, count)
 
 
-def _packed(rgb: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+def packed_colours(rgb: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
     """(H, W) of (H, W, 3) uint8: red, green and blue in one number."""
     channels = rgb.astype(np.int32)
     found: npt.NDArray[np.int32] = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]

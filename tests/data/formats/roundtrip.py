@@ -71,3 +71,10 @@ def masks(classes: ClassTree = CLASSES, side: int = 12, ignore: bool = True) -> 
         return mask
 
     return draw()
+
+
+def drawn(folder: Path) -> np.ndarray:
+    """Class names (H, W) of the only sample."""
+    dataset = load_dataset(folder)
+    assert len(dataset) == 1
+    return named(dataset.read(dataset[0])[1], dataset.classes)

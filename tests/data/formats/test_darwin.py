@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.formats.roundtrip import named
+from data.formats.roundtrip import drawn
 from helpers import write
 from maskwright.data.formats import darwin
 from maskwright.data.opening import detect, load_dataset
@@ -44,13 +44,6 @@ def make(folder: Path, data: dict[str, Any], image: str = "images/a.png") -> Pat
     path.write_text(json.dumps(data))
     write(folder / image, np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     return folder
-
-
-def drawn(folder: Path) -> np.ndarray:
-    """Class names (H, W) of the only sample."""
-    dataset = load_dataset(folder)
-    assert len(dataset) == 1
-    return named(dataset.read(dataset[0])[1], dataset.classes)
 
 
 BOX = {"x": 2, "y": 1, "w": 4, "h": 4}

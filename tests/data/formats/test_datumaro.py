@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from data.formats.roundtrip import named
+from data.formats.roundtrip import drawn
 from helpers import write
 from maskwright.data.formats import datumaro
 from maskwright.data.opening import detect, load_dataset
@@ -47,13 +47,6 @@ def make(folder: Path, *items: Any, subset: str = "default", images: tuple[str, 
     for name in images or (f"images/{subset}/a.png",):
         write(folder / name, np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     return folder
-
-
-def drawn(folder: Path) -> np.ndarray:
-    """Class names (H, W) of the only sample."""
-    dataset = load_dataset(folder)
-    assert len(dataset) == 1
-    return named(dataset.read(dataset[0])[1], dataset.classes)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools itself

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.formats.roundtrip import named
+from data.formats.roundtrip import drawn
 from helpers import write
 from maskwright.data.opening import detect, load_dataset
 
@@ -41,13 +41,6 @@ def make(folder: Path, *layers: str, xml: str = "Annotations/a b.xml", image: st
     )
     write(folder / image, np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     return folder
-
-
-def drawn(folder: Path) -> np.ndarray:
-    """Class names (H, W) of the only sample."""
-    dataset = load_dataset(folder)
-    assert len(dataset) == 1
-    return named(dataset.read(dataset[0])[1], dataset.classes)
 
 
 def test_layers_are_classes_and_later_ones_lie_on_top(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data.formats.roundtrip import named
+from data.formats.roundtrip import drawn, named
 from helpers import write
 from maskwright.core.dataset import Dataset
 from maskwright.data.formats import label_studio
@@ -152,13 +152,6 @@ def make(folder: Path, *tasks: dict[str, Any], images: tuple[str, ...] = ("image
     for name in images:
         write(folder / name, np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     return folder
-
-
-def drawn(folder: Path) -> np.ndarray:
-    """Class names (H, W) of the only sample."""
-    dataset = load_dataset(folder)
-    assert len(dataset) == 1
-    return named(dataset.read(dataset[0])[1], dataset.classes)
 
 
 def codes(dataset: Dataset) -> list[str]:

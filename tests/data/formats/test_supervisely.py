@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.formats.roundtrip import named
+from data.formats.roundtrip import drawn
 from helpers import encoded, write
 from maskwright.data.formats import supervisely
 from maskwright.data.opening import detect, load_dataset
@@ -41,13 +41,6 @@ def make(folder: Path, *things: Any, place: str = "ds", name: str = "a.png", **m
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data))
     return folder
-
-
-def drawn(folder: Path) -> np.ndarray:
-    """Class names (H, W) of the only sample."""
-    dataset = load_dataset(folder)
-    assert len(dataset) == 1
-    return named(dataset.read(dataset[0])[1], dataset.classes)
 
 
 def lines(mask: np.ndarray) -> list[str]:

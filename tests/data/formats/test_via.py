@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.formats.roundtrip import named
+from data.formats.roundtrip import drawn, named
 from helpers import write
 from maskwright.data.formats import via
 from maskwright.data.opening import detect, load_dataset
@@ -38,13 +38,6 @@ def make(folder: Path, data: Any, images: tuple[str, ...] = ("a.png",), file: st
     for name in images:
         write(folder / name, np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     return folder
-
-
-def drawn(folder: Path) -> np.ndarray:
-    """Class names (H, W) of the only sample."""
-    dataset = load_dataset(folder)
-    assert len(dataset) == 1
-    return named(dataset.read(dataset[0])[1], dataset.classes)
 
 
 def drawn_of(folder: Path, name: str) -> np.ndarray:

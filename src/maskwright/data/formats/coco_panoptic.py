@@ -28,6 +28,7 @@ from maskwright.core.listing import confine_found
 from maskwright.data.formats.coco import candidates
 from maskwright.data.formats.coco_images import ImageFiles, known_split, last_of, split_of, stem_below, tail_of
 from maskwright.data.formats.coco_values import colour_from, is_tree, key_of, text_of, whole
+from maskwright.data.formats.contents import ends_of
 from maskwright.data.formats.deferred import Segments
 from maskwright.data.formats.source import AnnotationSet, Item, Kinds, Label, Mark, Occurrences, notes_on, takeable
 from maskwright.errors import DataError
@@ -88,7 +89,7 @@ def detect(root: Path) -> str | None:
     """Why `root` holds panoptic annotations: a JSON file with segments, and one of its PNG files."""
     files: ImageFiles | None = None
     for path in islice(candidates(root), 32):
-        text = _ends(path)
+        text = ends_of(path, _ENDS)
         if b'"segments_info"' not in text and not (b'"isthing"' in text and path.name.startswith("panoptic")):
             continue
         files = files or ImageFiles(root, None)
@@ -96,16 +97,6 @@ def detect(root: Path) -> str | None:
         if any(files.find(name, _places(root, path), True) for name in names[:50] + names[-50:]):
             return f"{path.relative_to(root).as_posix()} holds panoptic segments, and its PNG files are there"
     return None
-
-
-def _ends(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(_ENDS)
-            stream.seek(max(_ENDS, path.stat().st_size - _ENDS))
-            return start + stream.read(_ENDS)
-    except OSError:
-        return b""
 
 
 def _places(root: Path, path: Path) -> list[str]:
@@ -124,7 +115,7 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
     reader = _Reader(root, images)
     files = [place] if place.is_file() else list(candidates(place))
     for path in files:
-        if annotations or b'"segments_info"' in _ends(path) or path.name.startswith("panoptic"):
+        if annotations or b'"segments_info"' in ends_of(path, _ENDS) or path.name.startswith("panoptic"):
             reader.add(path)
         else:
             reader.seen.setdefault("other", []).append(path.relative_to(root).as_posix())

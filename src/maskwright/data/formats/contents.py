@@ -78,13 +78,13 @@ def _counts(name: str) -> bool:
     return not name.startswith(".") and name != "__MACOSX"
 
 
-def ends_of(path: Path) -> bytes:
-    """The beginning and the end of a file, a line break between them; empty when it cannot be read."""
+def ends_of(path: Path, size: int = _ENDS) -> bytes:
+    """`size` bytes from each end of a file, a line break between them; empty when it cannot be read."""
     try:
         with path.open("rb") as stream:
-            start = stream.read(_ENDS)
-            stream.seek(max(len(start), path.stat().st_size - _ENDS))
-            return start + b"\n" + stream.read(_ENDS)
+            start = stream.read(size)
+            stream.seek(max(len(start), path.stat().st_size - size))
+            return start + b"\n" + stream.read(size)
     except OSError:
         return b""
 

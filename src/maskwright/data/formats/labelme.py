@@ -41,6 +41,7 @@ from maskwright.core.polygons import MAX_COORDINATE, Ring, box_ring, ellipse_rin
 from maskwright.core.regions import Polygon, Runs, Shape
 from maskwright.core.rle import MAX_SIDE, encode_box
 from maskwright.core.sample import silence_pillow
+from maskwright.data.formats.contents import ends_of
 from maskwright.data.formats.labelme_images import find_elsewhere, image_of, inside_of
 from maskwright.data.formats.labelme_writer import BACKGROUND, LabelMeWriter
 from maskwright.data.formats.source import AnnotationSet, Item, Kinds, Label, Mark, Occurrences, notes_on, takeable
@@ -342,19 +343,8 @@ def detect(root: Path) -> str | None:
         except OSError:
             continue
         for path in files[:5]:
-            ends = _ends(path)
+            ends = ends_of(path)
             if b'"shapes"' in ends and any(key in ends for key in (b'"imagePath"', b'"imageHeight"', b'"points"')):
                 return f"{path.relative_to(root).as_posix()} holds shapes as LabelMe does"
         folders += below[: max(0, 100 - len(folders))]
     return None
-
-
-def _ends(path: Path, size: int = 8 << 10) -> bytes:
-    """The beginning and the end of a file: what is between may be an image."""
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(size)
-            stream.seek(max(size, path.stat().st_size - size))
-            return start + stream.read(size)
-    except OSError:
-        return b""

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from maskwright.core.image_files import paths_below
-from maskwright.core.mask_files import ARRAY_SUFFIXES, is_inverted
+from maskwright.core.mask_files import ARRAY_SUFFIXES, packed_colours
 from maskwright.core.patterns import nfc
 from maskwright.core.sample import PACKED, open_image
 from maskwright.data.layouts.words import SplitWords, Token, split_words, tokens
@@ -135,7 +136,6 @@ class File:
     bands: int = 1
     pages: int = 1
     index: bool = False
-    inverted: bool = False
     role: Role = "unsure"
 
     @property
@@ -146,28 +146,20 @@ class File:
 
 @dataclass
 class Tree:
-    """A folder as looked at: its files by role, in natural order of their paths, and the words of its splits."""
+    """A folder as looked at: its files with their roles, in natural order of paths, and the words of its splits."""
 
     root: Path
     words: SplitWords
-    files: list[File] = field(default_factory=list)
-    links: list[Path] = field(default_factory=list)
-
-    def of(self, *roles: Role) -> list[File]:
-        """The files of some roles."""
-        return [file for file in self.files if file.role in roles]
+    files: list[File]
 
 
-def look(root: Path, folders: Sequence[str] = ()) -> Tree:
-    """Lists the files below `root` (with `folders`: of these alone) and tells what they are."""
-    links: list[Path] = []
-    paths = paths_below(root, links)
-    if folders:
-        paths = [path for path in paths if any(f == "." or path.startswith(f.rstrip("/") + "/") for f in folders)]
+def look(root: Path) -> Tree:
+    """Lists the files below `root` and finds out what they are."""
+    paths = paths_below(root)
     folders_of = {path.rpartition("/")[0] for path in paths}
     names = {os.path.splitext(path.rpartition("/")[2])[0] for path in paths[:2000]}
     words = split_words({part for folder in folders_of for part in folder.split("/")} | names)
-    tree = Tree(root, words, [_file(path, words) for path in paths], links)
+    tree = Tree(root, words, [_file(path, words) for path in paths])
     settle_splits(tree.files)
     series = _series(tree.files)
     # Of many files, the headers of some tell enough.
@@ -269,15 +261,11 @@ def _look_at_header(root: Path, file: File) -> None:
         file.role = "unreadable"
 
 
-def _note(file: File, image: object) -> None:
-    from PIL import Image
-
-    assert isinstance(image, Image.Image)
+def _note(file: File, image: Image.Image) -> None:
     file.size = (image.height, image.width)
     file.bands = len(image.getbands())
     file.pages = getattr(image, "n_frames", 1) if image.format in ("TIFF", "GIF") else 1
     file.index = image.mode in ("1", "P")
-    file.inverted = is_inverted(image) and image.format != "PPM"
 
 
 def _pixels(root: Path, file: File) -> npt.NDArray[np.int64] | None:
@@ -285,19 +273,23 @@ def _pixels(root: Path, file: File) -> npt.NDArray[np.int64] | None:
     try:
         with open_image(root / file.path, page=0) as image:
             _note(file, image)
-            return _packed(
-                np.asarray(
-                    image if image.mode in ("1", "L", "P", "F") or image.mode.startswith("I") else image.convert("RGB")
-                )
-            )
+            pixels = plain_pixels(image)
     except MaskwrightError:
         return None
+    top, left = max(0, (pixels.shape[0] - _CROP) // 2), max(0, (pixels.shape[1] - _CROP) // 2)
+    return in_one_number(pixels[top : top + _CROP, left : left + _CROP])
 
 
-def _packed(array: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
-    top, left = max(0, (array.shape[0] - _CROP) // 2), max(0, (array.shape[1] - _CROP) // 2)
-    crop = np.nan_to_num(array[top : top + _CROP, left : left + _CROP].astype(np.float64)).astype(np.int64)
-    return crop if crop.ndim == 2 else crop[..., 0] << 16 | crop[..., 1] << 8 | crop[..., 2]
+def plain_pixels(image: Image.Image) -> npt.NDArray[Any]:
+    """(H, W) of an opened file with one channel: grey, or indices of a palette; else (H, W, 3) RGB."""
+    one = image.mode in ("1", "L", "P", "F") or image.mode.startswith("I")
+    return np.asarray(image if one else image.convert("RGB"))
+
+
+def in_one_number(pixels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """(H, W) of (H, W) or of (H, W, 3): grey or indices as they are, red, green and blue in one number."""
+    whole = np.nan_to_num(pixels.astype(np.float64)).astype(np.int64) if pixels.dtype.kind == "f" else pixels
+    return (whole if whole.ndim == 2 else packed_colours(whole)).astype(np.int64)
 
 
 def role_of(pixels: npt.NDArray[np.int64], index: bool = False) -> Role:

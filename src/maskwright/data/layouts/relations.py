@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from maskwright.core.mask_files import ARRAY_SUFFIXES, read_array
 from maskwright.core.sample import open_image, read_image
+from maskwright.data.layouts.files import in_one_number, plain_pixels
 from maskwright.data.layouts.pairing import Rule
 from maskwright.errors import MaskwrightError
 
@@ -89,18 +90,16 @@ def read_values(path: Path, variable: str | None = None) -> Values | None:
             array: npt.NDArray[Any] = read_array(path, variable)
         else:
             with open_image(path, page=0) as image:
-                plain = image.mode in ("1", "L", "P", "F") or image.mode.startswith("I")
-                array = np.asarray(image if plain else image.convert("RGB"))
+                array = plain_pixels(image)
     except MaskwrightError:
         return None
     step = max(1, max(array.shape[:2]) // _SIDE)
-    array = np.nan_to_num(array[::step, ::step].astype(np.float64)).astype(np.int64)
+    values = in_one_number(array[::step, ::step])
     if array.ndim == 3:
-        array = array[..., 0] << 16 | array[..., 1] << 8 | array[..., 2]
-        red = array >> 16
-        if (array == red * 0x010101).all() or (array == red << 16).all():  # grey, or numbers in one channel
-            array = red
-    return array
+        red = values >> 16
+        if (values == red * 0x010101).all() or (values == red << 16).all():  # grey, or numbers in one channel
+            return red
+    return values
 
 
 def are_instances(root: Path, facts: SetFacts) -> bool | None:

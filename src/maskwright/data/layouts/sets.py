@@ -289,7 +289,7 @@ def choose(root: Path, sets: Sequence[MaskSet], variable: str | None = None) -> 
             drop(one, "marks single points")
     for one in choice.sets:
         facts[one.name].instances = are_instances(root, facts[one.name]) if one.slot is None else False
-    for a in sorted(choice.sets, key=lambda one: (facts[one.name].instances is not True, one.name), reverse=False):
+    for a in sorted(choice.sets, key=lambda one: (facts[one.name].instances is not True, one.name)):
         for b in list(choice.sets):
             if a is not b and a in choice.sets and b in choice.sets:
                 why = adds_nothing(root, facts[a.name], facts[b.name])

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from maskwright.core.description import ClassSpec, MasksSpec
 from maskwright.core.mask_files import ARRAY_SUFFIXES, is_inverted, read_array, refuse_ambiguous
 from maskwright.core.sample import integer_pixels, is_lossy, open_image
+from maskwright.data.layouts.files import in_one_number
 from maskwright.data.layouts.found import Answers
 from maskwright.errors import DataError
 
@@ -103,9 +104,8 @@ def add_file(path: Path, seen: ValueCounts, answers: Answers, channels: str) -> 
     else:
         rgb = rgb[..., :3] * np.array([channel in channels for channel in "rgb"], np.uint8)
         same = (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 0] == rgb[..., 2]).all()
-        packed = rgb[..., 0].astype(np.int64) << 16 | rgb[..., 1].astype(np.int64) << 8 | rgb[..., 2]
         if not same:
-            count_values(packed, seen.colours, seen)
+            count_values(in_one_number(rgb), seen.colours, seen)
             return
         grey = rgb[..., 0]
     values = count_values(grey.astype(np.int64), seen.grey, seen)
