@@ -19,7 +19,8 @@ from maskwright.core.sample import IMAGE_SUFFIXES, PACKED
 
 def images_below(folder: Path, links: list[Path] | None = None) -> list[Path]:
     """The image files in `folder` and in the folders below it; links to folders are added to `links`."""
-    return sorted(_walk(folder, links), key=natural)
+    found = [path for path, name in _files(folder, links) if _is_name(name) and os.path.isfile(path)]
+    return [Path(path) for path in sorted(found, key=lambda path: natural_text(path.replace(os.sep, "/")))]
 
 
 def paths_below(folder: Path, links: list[Path] | None = None) -> list[str]:
@@ -68,7 +69,3 @@ def _files(folder: Path, links: list[Path] | None) -> Iterator[tuple[str, str]]:
         if links is not None:
             links += [path for name in folders if (path := Path(place, name)).is_symlink()]
         yield from ((os.path.join(place, name), name) for name in files)
-
-
-def _walk(folder: Path, links: list[Path] | None) -> Iterator[Path]:
-    return (Path(path) for path, name in _files(folder, links) if _is_name(name) and os.path.isfile(path))

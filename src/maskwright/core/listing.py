@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -97,9 +98,12 @@ def confine_found(root: Path, path: Path) -> Path:
     return _with_text_name(path)
 
 
+# Control characters, and undecodable bytes, which are read as surrogates.
+_NO_TEXT = re.compile("[\x00-\x1f\ud800-\udfff]")
+
+
 def _with_text_name(path: Path) -> Path:
-    # Undecodable bytes of a name are read as surrogates.
-    if any(character < " " or "\ud800" <= character <= "\udfff" for character in str(path)):
+    if _NO_TEXT.search(str(path)):
         raise DataError(f"{str(path)!a}: the name holds control characters or is not UTF-8; rename the file")
     return path
 
