@@ -63,7 +63,7 @@ def make_dataset(
     if layout == "table":
         (folder / "labels.csv").write_text("\n".join(rows) + "\n")
     if describe:
-        from maskwright.data.opening import init
+        from maskwright.data.init import init
 
         init(folder)
     return folder

@@ -14,7 +14,8 @@ from maskwright.core.classes import ClassInfo, ClassTree
 from maskwright.core.masks import differences, overlay
 from maskwright.data.auditing import audit
 from maskwright.data.convert import convert
-from maskwright.data.opening import init, load_dataset
+from maskwright.data.init import init
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
 from maskwright.evaluation.explaining import explain
 from maskwright.labels.deciding.simulating import SuspectedError, planted_mask

@@ -137,6 +137,16 @@ def test_text_output_and_reasons(tmp_path, capsys):
     assert code == 0 and json.loads(out)
 
 
+def test_init_by_options_that_exclude_each_other_or_are_no_numbers(tmp_path, capsys):
+    data = make_dataset(tmp_path / "data")
+    code, _, err = run(capsys, "init", data, "--table", "--masks", "labels")
+    assert code == 2 and "leave --masks out" in err and not (data / "labels.csv").exists()
+    code, _, err = run(capsys, "init", data, "--levels", "0,x")
+    assert code == 2 and "no list of grey values" in err
+    code, _, err = run(capsys, "init", data, "--levels", "0,255", "--encoding", "index")
+    assert code == 2 and "--encoding" in err and not (data / "dataset.yaml").exists()
+
+
 def test_the_range_test_is_drawn_beside_the_config(tmp_path, capsys):
     data = make_dataset(tmp_path / "data", size=(32, 32))
     code, out, _ = run(capsys, "plan", data, "-o", tmp_path / "run.yaml", "--weights", "none", "--lr-find", "--json")
@@ -272,7 +282,7 @@ def test_unexpected_errors_are_one_line_without_debug(tmp_path, monkeypatch, cap
     def fail(*_, **__):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("maskwright.data.opening.init", fail)
+    monkeypatch.setattr("maskwright.data.init.init", fail)
     code, _, err = run(capsys, "init", tmp_path)
     assert code == 1 and len(err.splitlines()) == 1 and "--debug" in err
     code, _, err = run(capsys, "--debug", "init", tmp_path)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from maskwright.data.auditing import AuditResult as AuditResult
     from maskwright.data.certificate import Certificate as Certificate
     from maskwright.data.convert import convert as convert
-    from maskwright.data.opening import init as init
+    from maskwright.data.init import init as init
+    from maskwright.data.init import labels_table as labels_table
     from maskwright.data.opening import load_dataset as load_dataset
     from maskwright.data.splitting.split import SplitResult as SplitResult
     from maskwright.data.splitting.split import split as split
@@ -83,9 +84,10 @@ _VERBS = {
     "edits": "core.edits",
     "evaluate": "evaluation.scoring.evaluate",
     "explain": "verbs.explain",
-    "init": "data.opening",
+    "init": "data.init",
     "load": "inference.predict",
     "load_config": "config",
+    "labels_table": "data.init",
     "load_dataset": "data.opening",
     "load_study": "studies.matrix",
     "plan": "verbs.plan",

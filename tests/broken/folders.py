@@ -15,7 +15,7 @@ from broken.tools import TOOLS
 from helpers import Pixels, draw_pair, encoded, make_dataset, write
 from maskwright.data.convert import CERTIFICATE, convert
 from maskwright.data.formats import FORMATS
-from maskwright.data.opening import init
+from maskwright.data.init import init
 
 SIZE = (48, 64)
 NAMES = ("background", "class_1", "class_2")

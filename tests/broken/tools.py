@@ -18,7 +18,7 @@ from PIL import Image
 from helpers import draw_pair, write
 from maskwright.core.polygons import outlines
 from maskwright.core.rle import encode_counts, pack_counts
-from maskwright.data.opening import init
+from maskwright.data.init import init
 
 SIZE = (48, 64)
 NAMES = ("background", "class_1", "class_2")

@@ -12,7 +12,8 @@ from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.data.convert import CERTIFICATE, convert
 from maskwright.data.formats import FORMATS
-from maskwright.data.opening import init, load_dataset
+from maskwright.data.init import init
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
 
 WRITTEN = [name for name, row in FORMATS.items() if row.write]

@@ -15,8 +15,9 @@ from maskwright.base import strictyaml
 from maskwright.core.dataset import DatasetFile
 from maskwright.core.description import render
 from maskwright.data import opening
+from maskwright.data.init import init
 from maskwright.data.layouts import detect
-from maskwright.data.opening import init, load_dataset
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, SetupError
 
 Mask = npt.NDArray[np.uint8]

@@ -13,7 +13,8 @@ from helpers import make_dataset, write
 from maskwright.core.regions import Polygon
 from maskwright.data.formats import FORMATS
 from maskwright.data.formats.source import AnnotationSet, Item, Label, Mark
-from maskwright.data.opening import detect, folder_of, init, load_dataset
+from maskwright.data.init import init
+from maskwright.data.opening import detect, folder_of, load_dataset
 from maskwright.errors import ConfigError, DataError
 
 SQUARE = Polygon((np.array([[1, 1], [4, 1], [4, 4], [1, 4]], float),))

@@ -12,7 +12,8 @@ from maskwright.base.display import Result
 from maskwright.core.edits import edits
 from maskwright.data.auditing import audit
 from maskwright.data.convert import convert
-from maskwright.data.opening import init, load_dataset
+from maskwright.data.init import init
+from maskwright.data.opening import load_dataset
 from maskwright.data.splitting.split import split
 from maskwright.errors import ConfigError
 

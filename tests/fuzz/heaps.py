@@ -26,7 +26,8 @@ import numpy as np
 from PIL import Image
 
 from helpers import draw_pair, encoded
-from maskwright.data.opening import init, labels_table, load_dataset
+from maskwright.data.init import init, labels_table
+from maskwright.data.opening import load_dataset
 from maskwright.errors import MaskwrightError
 
 _SECONDS = 20.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -56,24 +56,26 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Detect the layout or annotation format of DIR and write dataset.yaml, with the reasons."""
-    from maskwright.data.opening import init, labels_table
+    from maskwright.data.init import init, labels_table
 
+    options: dict[str, Any] = {
+        "out": out,
+        "images": images,
+        "masks": masks,
+        "format": format,
+        "inverted": inverted,
+        "variable": variable,
+        "encoding": encoding,
+        "levels": _numbers(levels),
+        "preview": preview,
+    }
     if table:
+        if given := next((name for name, value in options.items() if value), None):
+            raise typer.BadParameter(f"writes labels.csv alone; leave --{given} out", param_hint="--table")
         file = labels_table(folder)
         show({"file": str(file)}, as_json, lambda: f"written: {file}; fill in the masks, then run init again")
         return
-    result = init(
-        folder,
-        out=out,
-        images=images,
-        masks=masks,
-        format=format,
-        inverted=inverted,
-        variable=variable,
-        encoding=encoding,
-        levels=_numbers(levels),
-        preview=preview,
-    )
+    result = init(folder, **options)
     show(result.to_dict(), as_json, result.human)
 
 

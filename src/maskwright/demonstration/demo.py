@@ -13,7 +13,7 @@ from maskwright.base.storage import require_absent
 from maskwright.base.systems import require_posix
 from maskwright.config import seconds_of
 from maskwright.data.auditing import audit
-from maskwright.data.opening import init
+from maskwright.data.init import init
 from maskwright.demonstration.generator import generate
 from maskwright.errors import ConfigError, argument
 from maskwright.evaluation.scoring.evaluate import evaluate

@@ -16,7 +16,8 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.sample import open_image
 from maskwright.data.formats import deferred
 from maskwright.data.formats.coco_panoptic import detect, read
-from maskwright.data.opening import init, load_dataset
+from maskwright.data.init import init
+from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
 
 CATEGORIES: list[dict[str, Any]] = [

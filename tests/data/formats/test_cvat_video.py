@@ -15,7 +15,8 @@ from helpers import write
 from maskwright.core.dataset import Dataset
 from maskwright.core.polygons import box_ring, ellipse_ring, rasterise
 from maskwright.data.formats.cvat_video import detect, read
-from maskwright.data.opening import init, load_dataset
+from maskwright.data.init import init
+from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
 
 SIZE = (40, 60)

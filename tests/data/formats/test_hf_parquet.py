@@ -15,7 +15,8 @@ from helpers import draw_pair, encoded, palette_image, write
 from maskwright.cli import main
 from maskwright.data.convert import convert
 from maskwright.data.formats.hf_parquet import detect, pictures_unpacked
-from maskwright.data.opening import init, load_dataset
+from maskwright.data.init import init
+from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError, SetupError
 
 pyarrow = pytest.importorskip("pyarrow")

@@ -11,7 +11,8 @@ from data.formats.roundtrip import named
 from helpers import write
 from maskwright.core.dataset import Dataset
 from maskwright.data.formats.labelme_xml import detect, read
-from maskwright.data.opening import init, load_dataset
+from maskwright.data.init import init
+from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
 
 SQUARE = [(2, 1), (6, 1), (6, 4), (2, 4)]

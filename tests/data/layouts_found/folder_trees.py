@@ -15,7 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from helpers import LOOKS, Pixels, write
-from maskwright.data.opening import InitResult, init, load_dataset
+from maskwright.data.init import InitResult, init
+from maskwright.data.opening import load_dataset
 
 IGNORED = 60000  # of the truth: a pixel that does not count
 SIZE = (48, 64)

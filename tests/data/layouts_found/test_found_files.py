@@ -20,8 +20,9 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.edits import add_edits, mask_edit
 from maskwright.data.auditing import audit
 from maskwright.data.convert import convert
+from maskwright.data.init import init, labels_table
 from maskwright.data.layouts.files import role_of
-from maskwright.data.opening import init, labels_table, load_dataset
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, MaskwrightError
 
 

@@ -14,7 +14,8 @@ from folder_trees import IGNORED, Build, Tree, colours_of, differences, read_bac
 from PIL import Image
 
 from helpers import Pixels, encoded, palette_image
-from maskwright.data.opening import init, load_dataset
+from maskwright.data.init import init
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, MaskwrightError
 
 ROWS: dict[str, Build] = {}

@@ -11,7 +11,7 @@ import pytest
 from folder_trees import Build, Tree, read_back
 from PIL import Image
 
-from maskwright.data.opening import init
+from maskwright.data.init import init
 
 ROWS: dict[str, Build] = {}
 

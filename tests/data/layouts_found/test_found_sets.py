@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from folder_trees import Build, Tree, colours_of, differences, read_back
 
-from maskwright.data.opening import init, load_dataset
+from maskwright.data.init import init
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
 
 ROWS: dict[str, Build] = {}

@@ -58,7 +58,9 @@ def meaning_of(
             f"values as stored ({1 - dark:.1%} of the pixels are 0) or as shown ({dark:.1%} are 0); choose with "
             f"{argument('inverted')} stored or {argument('inverted')} shown"
         )
-    if answers.levels and not seen.colours:
+    if answers.levels and seen.colours:
+        raise ConfigError(f"{root}: the masks hold colours and no grey values; leave {argument('levels')} out")
+    if answers.levels:
         levels = {level: i for i, level in enumerate(answers.levels)}
         found = _levels(seen, levels, tables, {"encoding": f"levels as given ({where})"}, None)
     elif answers.encoding == "objects" or (instances and answers.encoding is None):

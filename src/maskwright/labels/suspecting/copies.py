@@ -11,7 +11,8 @@ from maskwright.base.storage import atomic_write_text, confine, dump_json, stage
 from maskwright.core.description import FILE_NAME
 from maskwright.core.edits import FOLDER, add_edits, home_of, journal_of, mask_edit, read_batches
 from maskwright.core.masks import Mask
-from maskwright.data.opening import init, load_dataset
+from maskwright.data.init import init
+from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
 
 
