@@ -50,9 +50,8 @@ def test_places_in_a_palette_or_the_colours_that_it_shows(tmp_path: Path) -> Non
         init(tmp_path / "data", out=tmp_path / "none")
     stored = read(opened(tmp_path / "data", tmp_path / "index", encoding="index"))
     swapped = np.array([0, 2, 1])
-    assert all(
-        (ids == (swapped[label] if i % 2 else label)).all() for i, (ids, label) in enumerate(zip(stored, labels))
-    )
+    wanted = [swapped[label] if i % 2 else label for i, label in enumerate(labels)]
+    assert all((ids == label).all() for ids, label in zip(stored, wanted, strict=True))
     shown = opened(tmp_path / "data", tmp_path / "colour", encoding="colour")
     colours = [shown.classes.colours[shown.read_mask(sample)] for sample in shown.samples]
     assert all((found == SHADES[label]).all() for found, label in zip(colours, labels, strict=True))

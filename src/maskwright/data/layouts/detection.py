@@ -20,12 +20,13 @@ from maskwright.core.patterns import Pattern, literal, nfc
 from maskwright.core.sample import read_header
 from maskwright.data.layouts.csv_tables import by_any_table, by_table
 from maskwright.data.layouts.encodings import meaning_of
-from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, File, Tree, kinds, look
+from maskwright.data.layouts.files import MASK_WORDS, Tree, kinds, look
 from maskwright.data.layouts.found import NOTHING_SAID, TABLE, Answers, Detection
 from maskwright.data.layouts.fragments import fragments
 from maskwright.data.layouts.lists import lists_of
-from maskwright.data.layouts.pairing import Pairing, Rule
+from maskwright.data.layouts.pairing import Pairing, plain_patterns
 from maskwright.data.layouts.relations import MaskSet, SetFacts, class_channels
+from maskwright.data.layouts.roles import chosen_files, images_and_masks, is_called_mask
 from maskwright.data.layouts.sets import choose, mask_sets, several
 from maskwright.data.layouts.tables import class_tables
 from maskwright.data.layouts.usual import folders_of, other_files, same_pairs, two_folders
@@ -75,7 +76,7 @@ class _Detector:
         self.wanted = {"images": images, "masks": masks}
         self.reasons: dict[str, str] = {}
         self.left_out: list[str] = []
-        self.images, self.masks = self._roles()
+        self.images, self.masks = images_and_masks(tree, self.wanted)
         self.answers = answers if answers.variable else replace(answers, variable=self._variable())
 
     def run(self) -> Detection:
@@ -98,34 +99,6 @@ class _Detector:
                 return table
         return found
 
-    # --- roles ---
-
-    def _roles(self) -> tuple[list[File], list[File]]:
-        images, masks = [], []
-        own = {role: _chosen(self.tree, role, wanted) for role, wanted in self.wanted.items()}
-        same = self.wanted["images"] == self.wanted["masks"]
-        for file in self.tree.files:
-            role = file.role
-            if role == "unreadable":
-                role = "mask" if file.words & MASK_WORDS else "image"
-            if role == "unsure":
-                role = "mask" if file.words & MASK_WORDS and not {*_stem_words(file)} & IMAGE_WORDS else "image"
-            in_images = own["images"] is None or file.path in own["images"]
-            in_masks = own["masks"] is None or file.path in own["masks"]
-            if own["masks"] is not None and in_masks and not same and not (own["images"] is not None and in_images):
-                role = "mask"
-            if own["images"] is not None and in_images and not same and not (own["masks"] is not None and in_masks):
-                role = "image"
-            if role == "image" and in_images:
-                images.append(file)
-            elif role == "mask" and in_masks:
-                masks.append(file)
-        if not images:  # drawings, as even as masks: their names have to do
-            images = [file for file in masks if file.words & IMAGE_WORDS and not file.words & MASK_WORDS]
-            called = {file.path for file in images}
-            masks = [file for file in masks if file.path not in called]
-        return images, masks
-
     def _variable(self) -> str | None:
         """The array of `.mat` masks: the only one, or the only one called after masks."""
         file = next((file for file in self.masks if file.ending.lower() == ".mat"), None)
@@ -144,7 +117,7 @@ class _Detector:
     # --- the file ---
 
     def _described(self, chosen: MaskSet, facts: SetFacts, dropped: Iterable[str], pairing: Pairing) -> Detection:
-        rules = [_plain(rule, self.images, pairing.splits) for rule in chosen.rules]
+        rules = [plain_patterns(rule, self.images, pairing.splits) for rule in chosen.rules]
         image_patterns = list(dict.fromkeys(image for image, _ in rules))
         mask_patterns = list(dict.fromkeys(mask for _, mask in rules))
         others = [text for name in dropped for text in name.split(", ")]
@@ -352,7 +325,7 @@ class _Detector:
 
     def _refuse(self) -> None:
         for role, wanted in self.wanted.items():
-            if wanted is not None and not _chosen(self.tree, role, wanted):
+            if wanted is not None and not chosen_files(self.tree, role, wanted):
                 raise ConfigError(f"{argument(role)} {wanted}: no image file there")
         raise DataError(
             f"{self.root}: no images found among its files ({other_files(self.root)}); give the folder that holds them"
@@ -369,7 +342,7 @@ class _Detector:
             return found
         if self.masks and (self.wanted["masks"] or len(self.masks) >= 3):
             raise self._unpaired()
-        called = [file for file in self.images if _is_called_mask(file)]
+        called = [file for file in self.images if is_called_mask(file)]
         if self.wanted["masks"] is not None or (
             len(called) >= max(2, 0.2 * len(self.images)) and len(called) < len(self.images)
         ):
@@ -415,50 +388,3 @@ class _Detector:
         if strange:
             by_path = {file.path: file for file in self.tree.files}
             self.left_out.append(f"{kinds(by_path[path] for path in strange)}: match no pattern")
-
-
-def _is_called_mask(file: File) -> bool:
-    folders = {word.value for word in file.tokens[: len(file.tokens) - len(file.stem)] if word.is_word}
-    stem = {*_stem_words(file)}
-    return bool((folders & MASK_WORDS and not folders & IMAGE_WORDS) or (stem & MASK_WORDS and not stem & IMAGE_WORDS))
-
-
-def _stem_words(file: File) -> Iterable[str]:
-    return (token.value for token in file.stem if token.is_word)
-
-
-def _chosen(tree: Tree, role: str, wanted: str | None) -> set[str] | None:
-    """The files that an option names: those in a folder, or whose path holds the words of it in their order."""
-    if wanted is None:
-        return None
-    text = nfc(wanted).strip("/") or "."
-    if (tree.root / text).is_dir() or text == ".":
-        found = {
-            file.path for file in tree.files if text == "." or nfc(file.path).startswith(text.removeprefix("./") + "/")
-        }
-    else:
-        found = {file.path for file in tree.files if text.lower() in nfc(file.path).lower()}
-        if not found:
-            folders = ", ".join(sorted({file.path.split("/")[0] for file in tree.files if "/" in file.path})) or "none"
-            raise ConfigError(
-                f"{argument(role)} {wanted}: no such folder in {tree.root}, and no path holds it; it holds {folders}"
-            )
-    return found
-
-
-def _plain(rule: Rule, images: Sequence[File], splits: dict[str, str]) -> tuple[str, str]:
-    """The patterns of a rule with slots that are always the same written out, and the others numbered from 1."""
-    pattern = Pattern(rule.image, splits)
-    matches = [match for file in images if (match := pattern.match(nfc(file.path)))]
-    image, mask = rule.image, rule.mask
-    for slot in pattern.slots:
-        texts = {match.slots[slot] for match in matches}
-        if len(texts) == 1 and len(matches) > 1:
-            text = literal(next(iter(texts)))
-            image, mask = image.replace(f"{{{slot}}}", text), mask.replace(f"{{{slot}}}", text)
-    numbers = {old: str(i) for i, old in enumerate(dict.fromkeys(re.findall(r"\{([0-9]+)\}", image)), 1)}
-
-    def renamed(found: re.Match[str]) -> str:
-        return f"{{{numbers.get(found[1], found[1])}}}"
-
-    return re.sub(r"\{([0-9]+)\}", renamed, image), re.sub(r"\{([0-9]+)\}", renamed, mask)

@@ -387,3 +387,21 @@ def _text(found: Sequence[Token], names: dict[int, str]) -> str:
             parts.append("*" if name == "*" else "{" + name + "}")
             last = name
     return "".join(parts)
+
+
+def plain_patterns(rule: Rule, images: Sequence[File], splits: dict[str, str]) -> tuple[str, str]:
+    """The patterns of a rule with slots that are always the same written out, and the others numbered from 1."""
+    pattern = Pattern(rule.image, splits)
+    matches = [match for file in images if (match := pattern.match(nfc(file.path)))]
+    image, mask = rule.image, rule.mask
+    for slot in pattern.slots:
+        texts = {match.slots[slot] for match in matches}
+        if len(texts) == 1 and len(matches) > 1:
+            text = literal(next(iter(texts)))
+            image, mask = image.replace(f"{{{slot}}}", text), mask.replace(f"{{{slot}}}", text)
+    numbers = {old: str(i) for i, old in enumerate(dict.fromkeys(re.findall(r"\{([0-9]+)\}", image)), 1)}
+
+    def renamed(found: re.Match[str]) -> str:
+        return f"{{{numbers.get(found[1], found[1])}}}"
+
+    return re.sub(r"\{([0-9]+)\}", renamed, image), re.sub(r"\{([0-9]+)\}", renamed, mask)
