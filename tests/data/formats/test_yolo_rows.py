@@ -10,7 +10,6 @@ import pytest
 from helpers import write
 from maskwright.core.classes import IGNORE
 from maskwright.data.formats import yolo
-from maskwright.data.formats.source import Coverage
 from maskwright.data.opening import load_dataset
 
 NAMES = "names: [cat, dog]\n"
@@ -124,11 +123,8 @@ def test_a_picture_among_the_text_files_hides_no_polygons(tmp_path, yaml) -> Non
     write(folder / "labels/labels_preview.jpg", np.zeros((50, 60, 3), np.uint8))
     write(folder / "labels.jpg", np.zeros((50, 60, 3), np.uint8))
     assert yolo.detect_polygons(folder)
-    assert yolo.coverage(folder) == Coverage(3, 3)
     source = yolo.read(folder, None, None)
     assert [len(item.marks) for item in source.items] == [1, 1, 1] and source.notes == []
     write(folder / "images/d.png", np.zeros((4, 4, 3), np.uint8))
-    assert yolo.coverage(folder) == Coverage(3, 4)
-    assert yolo.coverage(folder, most=2).images == 2
     dataset = load_dataset(folder, "yolo_seg")
     assert sum(sample.labelled for sample in dataset.samples) == 3

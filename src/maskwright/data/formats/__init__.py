@@ -33,7 +33,7 @@ from maskwright.data.formats import (
     voc,
     yolo,
 )
-from maskwright.data.formats.source import AnnotationSet, Coverage, WriteOptions, Writer
+from maskwright.data.formats.source import AnnotationSet, WriteOptions, Writer
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,6 @@ class Format:
     `detect(folder)` gives the reason why a folder is in this format, or None. `read(folder, annotations, images)`
     takes the annotation file or folder, and the folder of images, inside `folder` where the user named them.
     `masks` says that it stores masks as images, so that a folder of its kind is not taken for a plain one.
-    `coverage(folder)` looks how many of the images of a detected folder are labelled, without reading regions.
     """
 
     meaning: str
@@ -51,7 +50,6 @@ class Format:
     read: Callable[[Path, str | None, str | None], AnnotationSet] | None = None
     detect: Callable[[Path], str | None] | None = None
     masks: bool = False
-    coverage: Callable[[Path], Coverage] | None = None
 
 
 FORMATS: dict[str, Format] = {
@@ -118,18 +116,6 @@ FORMATS: dict[str, Format] = {
         hf_parquet.read,
         hf_parquet.detect,
     ),
-    "yolo_seg": Format(
-        "YOLO polygons: one text file an image",
-        yolo.PolygonWriter,
-        yolo.read,
-        yolo.detect_polygons,
-        coverage=yolo.coverage,
-    ),
-    "yolo": Format(
-        "YOLO boxes: one text file an image; shapes are lost",
-        yolo.BoxWriter,
-        yolo.read,
-        yolo.detect_boxes,
-        coverage=yolo.coverage,
-    ),
+    "yolo_seg": Format("YOLO polygons: one text file an image", yolo.PolygonWriter, yolo.read, yolo.detect_polygons),
+    "yolo": Format("YOLO boxes: one text file an image; shapes are lost", yolo.BoxWriter, yolo.read, yolo.detect_boxes),
 }

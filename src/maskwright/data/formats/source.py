@@ -54,14 +54,6 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
-    """How many of the `images` that were looked at are `labelled` in a format, background included."""
-
-    labelled: int
-    images: int
-
-
-@dataclass(frozen=True, slots=True)
 class Mark:
     """A shape with the name of its class. Marks of a higher `order` lie on top; `weak` ones are boxes around an
     object, not its outline."""

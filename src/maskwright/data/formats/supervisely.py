@@ -54,10 +54,6 @@ def _is_annotation(ends: bytes) -> bool:
     return all(word in ends for word in _SIZE) and b'"shapes"' not in ends
 
 
-def _is_meta(ends: bytes) -> bool:
-    return b'"classes"' in ends and b'"title"' in ends and b'"shape"' in ends
-
-
 def detect(root: Path) -> str | None:
     """The reason: JSON files of objects in a folder called `ann`."""
     found = first_like(root, (".json",), _is_annotation)

@@ -34,17 +34,16 @@ from maskwright.base.storage import confine
 from maskwright.base.texts import plural
 from maskwright.core.classes import MAX_CLASSES
 from maskwright.core.findings import Severity
-from maskwright.core.image_files import images_below
 from maskwright.core.polygons import box_ring
 from maskwright.core.regions import Polygon
 from maskwright.core.sample import read_header
 from maskwright.data.formats import yolo_lists as lists
-from maskwright.data.formats.source import AnnotationSet, Coverage, Item, Kinds, Label, Mark, Occurrences, notes_on
+from maskwright.data.formats.source import AnnotationSet, Item, Kinds, Label, Mark, Occurrences, notes_on
 from maskwright.data.formats.yolo_rows import FAR, Row, Rows, numbers_of, row_of, rows_of, settle
 from maskwright.data.formats.yolo_writer import BoxWriter, PolygonWriter
 from maskwright.errors import DataError
 
-__all__ = ["BoxWriter", "PolygonWriter", "coverage", "detect_boxes", "detect_polygons", "read"]
+__all__ = ["BoxWriter", "PolygonWriter", "detect_boxes", "detect_polygons", "read"]
 
 _INFO, _WARNING = Severity.INFO, Severity.WARNING
 # What reading finds: code, severity, what was seen, what to do. One note each, however often it is seen.
@@ -211,19 +210,6 @@ def read(root: Path, annotations: str | None, images: str | None) -> AnnotationS
         names = lists.names_near(root, [text for *_, text in entries if text]) or {}
     seen["same"] = [name for name, count in Counter(names.values()).items() if count > 1]
     return _source(root, entries, names, listing.keypoints, seen)
-
-
-def coverage(root: Path, most: int = 2000) -> Coverage:
-    """How many images have a text file, of up to `most` that are spread evenly. Pictures outside the folders of images
-    count only with one, so a preview among the text files changes nothing. DataError for lists that are no text."""
-    listing, texts = _listing(root, root, lists.yaml_of(root) or lists.darknet_of(root), {})
-    images = images_below(root) if listing.images is None else [image for _, image in listing.images]
-    some = [(image, texts.of(image)) for image in images[:: -(-len(images) // most) or 1]]
-    labelled = sum(text is not None for _, text in some)
-    bare = sum(
-        text is None and (listing.images is not None or lists.in_image_folder(root, image)) for image, text in some
-    )
-    return Coverage(labelled, labelled + bare)
 
 
 def _listing(root: Path, image_root: Path, place: Path | None, seen: Occurrences) -> tuple[lists.Listing, lists.Texts]:

@@ -63,15 +63,7 @@ def by_table(
         ignore=meaning.ignore,
     )
     return Detection(
-        file,
-        reasons | meaning.reasons,
-        bool(files),
-        len(rows),
-        len(files),
-        (),
-        tuple(meaning.unsure),
-        meaning.exact,
-        meaning.shares,
+        file, reasons | meaning.reasons, len(rows), len(files), (), tuple(meaning.unsure), meaning.exact, meaning.shares
     )
 
 

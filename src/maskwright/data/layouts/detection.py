@@ -175,7 +175,6 @@ class _Detector:
         return Detection(
             file,
             self.reasons,
-            True,
             count,
             len(labelled),
             tuple(self.left_out),
@@ -372,7 +371,7 @@ class _Detector:
             classes=meaning.classes,
             ignore=meaning.ignore,
         )
-        return Detection(file, self.reasons, bool(self.masks), len(files), 0, (), tuple(meaning.unsure))
+        return Detection(file, self.reasons, len(files), 0, (), tuple(meaning.unsure))
 
     def _unpaired(self) -> ConfigError:
         first = ", ".join(PurePosixPath(file.path).as_posix() for file in self.images[:3])

@@ -27,15 +27,13 @@ NOTHING_SAID = Answers()
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found, and why: `reasons` maps a key of `dataset.yaml` to one sentence. `has_masks`: mask files are
-    there. `pairs` counts the images with masks and `images` all; `left_out` says what is not read and why, `unsure`
-    what was taken for something and might be something else. `exact` is the share of the mask pixels that have the very
-    value of a class, `shares` that of each class by id, as seen in a sample of the masks. `annotations` is the set that
-    was read for it, where there is one."""
+    """What was found, and why: `reasons` maps a key of `dataset.yaml` to one sentence. `pairs` counts the images with
+    masks and `images` all; `left_out` says what is not read and why, `unsure` what was taken for something and might be
+    something else. `exact` is the share of the mask pixels that have the very value of a class, `shares` that of each
+    class by id, as seen in a sample of the masks. `annotations` is the set that was read for it, where there is one."""
 
     file: DatasetFile
     reasons: dict[str, str]
-    has_masks: bool = False
     images: int = 0
     pairs: int = 0
     left_out: tuple[str, ...] = ()

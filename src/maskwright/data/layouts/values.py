@@ -51,7 +51,6 @@ class ValueCounts:
     palette: dict[int, Counter[int]] = field(default_factory=dict)
     specks: dict[int, int] = field(default_factory=dict)
     files: int = 0
-    unreadable: int = 0
     lossy: int = 0
     one_channel: int = 0
     inverted: int = 0
@@ -95,8 +94,7 @@ def add_file(path: Path, seen: ValueCounts, answers: Answers, channels: str) -> 
                     rgb = np.asarray(image.convert("RGB"))
                 is_grey = one
     except DataError:
-        seen.unreadable += 1
-        return
+        return  # the reasons say how many were read, and the audit names the others
     seen.files += 1
     if is_grey:
         grey = rgb
