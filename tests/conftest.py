@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+from helpers import THREADS
 
 settings.register_profile(
     "maskwright",
@@ -21,10 +22,9 @@ settings.load_profile("maskwright")
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    """Threads that wait for busy cores make steps of milliseconds take seconds. Needs no torch where none is used.
-    `make test-cpus` asks for more, since several threads add in another order."""
+    """Needs no torch where none is used."""
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(int(os.environ.get("MASKWRIGHT_TEST_THREADS", "1")))
+        sys.modules["torch"].set_num_threads(THREADS)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 
+# Threads that wait for busy cores make steps of milliseconds take seconds: tests have one. `make test-cpus` asks for
+# more, since several threads add in another order.
+THREADS = int(os.environ.get("MASKWRIGHT_TEST_THREADS", "1"))
 # What each class looks like in the images that `draw_pair` makes.
 LOOKS = np.array([(60, 70, 60), (200, 60, 50), (50, 80, 210), (220, 200, 60), (60, 200, 90)], np.uint8)
 # Folders of images and masks by layout.

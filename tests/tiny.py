@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers import draw_pair, write
+from helpers import THREADS, draw_pair, write
 from maskwright.config import RunConfig
 from maskwright.modeling.augment import AUGMENTATIONS
 
@@ -44,13 +44,16 @@ def write_dataset(
 def config(
     root: Path, *, train: Mapping[str, Any] | None = None, model: Mapping[str, Any] | None = None, **sections: Any
 ) -> RunConfig:
-    """A config for 10 iterations of a UNet of a few hundred weights; `train` and `model` change single values."""
+    """A config for 10 iterations of a UNet of a few hundred weights; `train` and `model` change single values. As many
+    threads as the tests run with: two trainings that each measure how many are best may choose otherwise, and then
+    differ in the last bits."""
     length = {
         "iterations": 10,
         "batch_size": 4,
         "evaluate_every": 5,
         "precision": "float32",
         "channels_last": True,
+        "threads": THREADS,
         **(train or {}),
     }
     return RunConfig.model_validate(
