@@ -165,7 +165,10 @@ def decided(monkeypatch):
 
 def settings_of(data, **changes):
     return config(
-        data, train={"iterations": 25, "evaluate_every": 7, **changes}, optimizer={"lr": 0.01}, model={"dropout": 0.2}
+        data,
+        train={"iterations": 25, "evaluate_every": 7, "threads": None, **changes},
+        optimizer={"lr": 0.01},
+        model={"dropout": 0.2},
     )
 
 
