@@ -183,7 +183,7 @@ def test_the_size_of_the_model_is_stated(tmp_path):
     ],
 )
 def test_any_model_can_be_asked_for(tmp_path, monkeypatch, model, encoder, expected):
-    monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
+    monkeypatch.setattr("maskwright.modeling.models.weights.find", lambda info: None)
     monkeypatch.setattr("maskwright.training.plan.measure_model", lambda *_: None)
     planned = plan(make_dataset(tmp_path / "data", images=4), model=model, encoder=encoder)
     text, config = planned.text, planned.config
@@ -217,7 +217,7 @@ def test_weights_given_as_a_file(tmp_path):
 
 
 def test_weights_that_are_not_here_become_none_with_the_reason(monkeypatch):
-    monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
+    monkeypatch.setattr("maskwright.modeling.models.weights.find", lambda info: None)
     found = choose_weights("resnet18", None, False)
     assert found.value == "none" and "not on this machine" in found.reason
     with pytest.raises(SetupError, match="`download`"):
@@ -226,7 +226,7 @@ def test_weights_that_are_not_here_become_none_with_the_reason(monkeypatch):
 
 def test_download_is_only_on_request(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
+    monkeypatch.setattr("maskwright.modeling.models.weights.find", lambda info: None)
     monkeypatch.setattr("maskwright.modeling.models.weights.download", lambda info: asked.append(info.name))
     assert choose_weights("resnet18", None, False).value == "none" and not asked
     assert choose_weights("resnet18", None, True).value == "imagenet" and asked == ["resnet18"]

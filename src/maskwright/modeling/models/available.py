@@ -14,9 +14,9 @@ from maskwright.modeling.models.weights import ENCODER, cached, encoder_info, hu
 
 @dataclass(frozen=True)
 class WeightsRow:
-    """ImageNet weights of one encoder from one source, a package or the hub: its learnt numbers (`parameters`, without
-    the classifier), the bytes of the file (None where that is not known), its licence and origin. `state` is `installed`,
-    `damaged` or `not installed`; `command` brings what is not usable, and is empty where nothing needs to be done."""
+    """ImageNet weights of one encoder from one source, a package or the hub: how many numbers the encoder has
+    (`parameters`, without the classifier), the bytes of the file (None where that is not known), licence and origin.
+    `state` is `installed`, `damaged` or `not installed`; `command` brings what is not usable, else it is empty."""
 
     encoder: str
     parameters: int

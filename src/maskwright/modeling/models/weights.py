@@ -174,11 +174,11 @@ def encoder_named_by(path: Path) -> str:
 def hub_encoders() -> list[str]:
     """Encoders of which the cache of the hub has a repository, by name."""
     import timm
-    from huggingface_hub import CacheNotFound, scan_cache_dir
+    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
     from segmentation_models_pytorch.encoders import encoders
 
     try:
-        there = {repo.repo_id for repo in scan_cache_dir().repos}
+        there = {repo.repo_id for repo in scan_cache_dir(constants.HF_HUB_CACHE).repos}
     except CacheNotFound:
         return []
     names = []
