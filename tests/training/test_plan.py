@@ -224,6 +224,49 @@ def test_weights_that_are_not_here_become_none_with_the_reason(monkeypatch):
         choose_weights("resnet18", "imagenet", False)
 
 
+@pytest.mark.parametrize(
+    ("here", "encoder", "expected"),
+    [
+        (["tu-mobilenetv2_100", "tu-tf_efficientnet_lite0"], None, "tu-tf_efficientnet_lite0"),
+        (["tu-tf_efficientnet_lite2", "tu-mobilenetv2_100"], None, "tu-mobilenetv2_100"),
+        (["tu-tf_efficientnet_lite2"], None, "tu-tf_efficientnet_lite2"),
+        (["tu-tf_efficientnet_lite0", "resnet18"], "resnet18", "resnet18"),
+        (["tu-tf_efficientnet_lite0"], "resnet18", None),
+        (["tu-resnet152"], None, None),  # of any size, so never by itself
+    ],
+)
+def test_a_pretrained_encoder_that_is_here_is_taken_before_none(tmp_path, monkeypatch, here, encoder, expected):
+    from maskwright.modeling.models import weights as available
+
+    file = tmp_path / "w.safetensors"
+    monkeypatch.setattr(
+        available,
+        "find",
+        lambda info: available.Found(info, "package", "the package p 1", file) if info.name in here else None,
+    )
+    monkeypatch.setattr(available, "check_encoder", lambda found: None)
+    data = make_dataset(tmp_path / "data", images=4)
+    planned = plan(data, encoder=encoder)
+    model = planned.config.model
+    assert (model.encoder, model.weights) == ((expected, "imagenet") if expected else (encoder, "none"))
+    reason = f"ImageNet weights of {expected}, from the package p 1; licence: " if expected else "not on this machine; "
+    assert reason in planned.text
+    assert plan(data, encoder=encoder, weights="none").config.model.weights == "none"
+    if encoder is None:
+        assert plan(data, model="FPN").config.model.encoder == (expected or "tu-mobilenetv2_100")
+
+
+def test_weights_that_are_here_and_cannot_be_used_are_said_when_it_is_planned(tmp_path, monkeypatch):
+    from maskwright.modeling.models import weights as available
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors")
+    monkeypatch.setattr(
+        available, "find", lambda info: available.Found(info, "hub cache", "the cached x", tmp_path / "w.safetensors")
+    )
+    with pytest.raises(SetupError, match="these are not weights of tu-tf_efficientnet_lite0"):
+        choose_weights(None, None, False)
+
+
 def test_download_is_only_on_request(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr("maskwright.modeling.models.weights.find", lambda info: None)
