@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -25,6 +26,14 @@ def one_thread() -> None:
     """Needs no torch where none is used."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(THREADS)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Converted weights are kept here and not in the user's cache, in processes that tests start too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MASKWRIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ VERBS = [
     "sync",
     "report",
     "plot",
+    "weights",
     "doctor",
     "demo",
 ]

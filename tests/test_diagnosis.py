@@ -23,6 +23,7 @@ from maskwright.base import limits
 from maskwright.base.storage import dump_json
 from maskwright.base.workers import available_cores, worker_count
 from maskwright.diagnosis import EXAMINATIONS, Probe, Requirement, doctor, requirements
+from maskwright.modeling.models.packaged import PACKAGED, Packaged
 
 GIB = 1 << 30
 
@@ -170,6 +171,7 @@ def test_missing_and_old_libraries_name_the_extra(monkeypatch: pytest.MonkeyPatc
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(util, "find_spec", lambda name: None)
+    monkeypatch.setattr(Packaged, "version", lambda row: None)
     assert row_of("device") == Probe("device", "unknown without torch", "missing", "pip install maskwright[train]")
     assert row_of("pretrained weights").value == "none"
     assert "--download" in row_of("pretrained weights").fix
@@ -210,6 +212,10 @@ def test_pretrained_weights(monkeypatch: pytest.MonkeyPatch, found: list[str] | 
     hub = SimpleNamespace(scan_cache_dir=scan, CacheNotFound=CacheNotFound)
     monkeypatch.setattr(util, "find_spec", lambda name: object())
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    monkeypatch.setattr(Packaged, "version", lambda row: "1.0" if row == PACKAGED[0] else None)
+    named = row_of("pretrained weights")
+    assert named.value.startswith(f"package {PACKAGED[0].package}") and not named.fix
+    monkeypatch.setattr(Packaged, "version", lambda row: None)
     row = row_of("pretrained weights")
     assert row.status == "ok"
     assert row.value == ("smp-hub/resnet34.imagenet, timm/resnet18.a1_in1k" if found else "none")

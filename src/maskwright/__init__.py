@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from maskwright.labels.deciding.results import Decision as Decision
     from maskwright.labels.suspecting.applying import apply_proposals as apply_proposals
     from maskwright.labels.suspecting.results import SuspectsResult as SuspectsResult
+    from maskwright.modeling.models.available import WeightsTable as WeightsTable
+    from maskwright.modeling.models.available import weights as weights
     from maskwright.modeling.models.segmenter import Segmenter as Segmenter
     from maskwright.reporting import report as report
     from maskwright.reporting.plots import Plots as Plots
@@ -103,6 +105,7 @@ _VERBS = {
     "suspects": "verbs.suspects",
     "sync": "training.tracking.delivery.sync",
     "train": "training.train",
+    "weights": "modeling.models.available",
 }
 # What verbs take and return, and what they raise.
 _NOUNS = {
@@ -136,6 +139,7 @@ _NOUNS = {
     "StudyStatus": "studies.status",
     "SuspectsResult": "labels.suspecting.results",
     "SyncResult": "training.tracking.delivery.sync",
+    "WeightsTable": "modeling.models.available",
 }
 _HOMES = _VERBS | _NOUNS
 __all__ = ["__version__", *sorted(_HOMES)]

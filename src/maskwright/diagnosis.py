@@ -15,6 +15,7 @@ import tomllib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata, util
 from pathlib import Path
@@ -30,6 +31,7 @@ from maskwright.core.findings import Finding, summarise
 from maskwright.errors import argument
 from maskwright.evaluation.guarding import UNLEARNT, guard
 from maskwright.evaluation.scoring.evaluation import newest
+from maskwright.modeling.models.packaged import PACKAGED
 from maskwright.run import Run
 from maskwright.training.doctor import examine, sentences
 
@@ -192,18 +194,19 @@ def _numbers(version: str) -> list[int]:
 
 
 def _weights() -> Iterator[Probe]:
-    how = "`maskwright plan DIR --download` fetches those of the encoder; a .safetensors file will do as well"
-    if util.find_spec("huggingface_hub") is None:
-        yield Probe("pretrained weights", "none", fix=how)
-        return
-    from huggingface_hub import CacheNotFound, scan_cache_dir
+    packages = [f"package {row.package}" for row in PACKAGED if row.version()]
+    names: list[str] = []
+    if util.find_spec("huggingface_hub") is not None:
+        from huggingface_hub import CacheNotFound, scan_cache_dir
 
-    try:
-        names = sorted(repo.repo_id for repo in scan_cache_dir().repos)
-    except CacheNotFound:
-        names = []
-    encoders = [name for name in names if name.startswith(("timm/", "smp-hub/"))]
-    yield Probe("pretrained weights", ", ".join(encoders) or "none", fix="" if encoders else how)
+        with suppress(CacheNotFound):
+            names = sorted(repo.repo_id for repo in scan_cache_dir().repos)
+    found = [*packages, *(name for name in names if name.startswith(("timm/", "smp-hub/")))]
+    how = (
+        f"`{PACKAGED[0].command}`; `maskwright plan DIR --download` fetches those of another encoder, and a "
+        ".safetensors file will do as well"
+    )
+    yield Probe("pretrained weights", ", ".join(found) or "none", fix="" if found else how)
 
 
 # --- processor and device --------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ def test_the_size_of_the_model_is_stated(tmp_path):
     ],
 )
 def test_any_model_can_be_asked_for(tmp_path, monkeypatch, model, encoder, expected):
-    monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
+    monkeypatch.setattr("maskwright.modeling.models.weights.find", lambda info: None)
     monkeypatch.setattr("maskwright.training.plan.measure_model", lambda *_: None)
     planned = plan(make_dataset(tmp_path / "data", images=4), model=model, encoder=encoder)
     text, config = planned.text, planned.config
@@ -217,16 +217,59 @@ def test_weights_given_as_a_file(tmp_path):
 
 
 def test_weights_that_are_not_here_become_none_with_the_reason(monkeypatch):
-    monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
+    monkeypatch.setattr("maskwright.modeling.models.weights.find", lambda info: None)
     found = choose_weights("resnet18", None, False)
     assert found.value == "none" and "not on this machine" in found.reason
     with pytest.raises(SetupError, match="`download`"):
         choose_weights("resnet18", "imagenet", False)
 
 
+@pytest.mark.parametrize(
+    ("here", "encoder", "expected"),
+    [
+        (["tu-mobilenetv2_100", "tu-tf_efficientnet_lite0"], None, "tu-tf_efficientnet_lite0"),
+        (["tu-tf_efficientnet_lite2", "tu-mobilenetv2_100"], None, "tu-mobilenetv2_100"),
+        (["tu-tf_efficientnet_lite2"], None, "tu-tf_efficientnet_lite2"),
+        (["tu-tf_efficientnet_lite0", "resnet18"], "resnet18", "resnet18"),
+        (["tu-tf_efficientnet_lite0"], "resnet18", None),
+        (["tu-resnet152"], None, None),  # of any size, so never by itself
+    ],
+)
+def test_a_pretrained_encoder_that_is_here_is_taken_before_none(tmp_path, monkeypatch, here, encoder, expected):
+    from maskwright.modeling.models import weights as available
+
+    file = tmp_path / "w.safetensors"
+    monkeypatch.setattr(
+        available,
+        "find",
+        lambda info: available.Found(info, "package", "the package p 1", file) if info.name in here else None,
+    )
+    monkeypatch.setattr(available, "check_encoder", lambda found: None)
+    data = make_dataset(tmp_path / "data", images=4)
+    planned = plan(data, encoder=encoder)
+    model = planned.config.model
+    assert (model.encoder, model.weights) == ((expected, "imagenet") if expected else (encoder, "none"))
+    reason = f"ImageNet weights of {expected}, from the package p 1; licence: " if expected else "not on this machine; "
+    assert reason in planned.text
+    assert plan(data, encoder=encoder, weights="none").config.model.weights == "none"
+    if encoder is None:
+        assert plan(data, model="FPN").config.model.encoder == (expected or "tu-mobilenetv2_100")
+
+
+def test_weights_that_are_here_and_cannot_be_used_are_said_when_it_is_planned(tmp_path, monkeypatch):
+    from maskwright.modeling.models import weights as available
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors")
+    monkeypatch.setattr(
+        available, "find", lambda info: available.Found(info, "hub cache", "the cached x", tmp_path / "w.safetensors")
+    )
+    with pytest.raises(SetupError, match="these are not weights of tu-tf_efficientnet_lite0"):
+        choose_weights(None, None, False)
+
+
 def test_download_is_only_on_request(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr("maskwright.modeling.models.weights.cached", lambda info: None)
+    monkeypatch.setattr("maskwright.modeling.models.weights.find", lambda info: None)
     monkeypatch.setattr("maskwright.modeling.models.weights.download", lambda info: asked.append(info.name))
     assert choose_weights("resnet18", None, False).value == "none" and not asked
     assert choose_weights("resnet18", None, True).value == "imagenet" and asked == ["resnet18"]

@@ -82,6 +82,7 @@ VERBS = (
     models.sync,
     results.report,
     results.plot,
+    models.weights,
     models.doctor,
     demo,
 )

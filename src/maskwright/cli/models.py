@@ -21,7 +21,8 @@ def plan(
         bool,
         typer.Option(
             "--download",
-            help="Fetch the encoder's ImageNet weights into the cache. The only command that uses the network.",
+            help="Fetch the encoder's ImageNet weights into the cache if they are missing. The only command that uses "
+            "the network.",
         ),
     ] = False,
     lr_find: Annotated[
@@ -150,6 +151,15 @@ def sync(
     show(result.to_dict(), as_json, result.human)
     if not result.complete:
         raise typer.Exit(SetupError.exit_code)
+
+
+def weights(as_json: Json = False) -> None:
+    """List the pretrained weights of encoders that are on this machine, and how to get others. Fetches nothing."""
+    need_torch()
+    from maskwright.modeling.models.available import weights
+
+    result = weights()
+    show(result.to_dict(), as_json, result.human)
 
 
 def doctor(

@@ -23,7 +23,7 @@ from maskwright.modeling.models.weights import resolve
 from maskwright.modeling.optim.build import Groups, build_optimizer
 from maskwright.training.distributed.processes import ALONE
 from maskwright.training.loader import Batches
-from maskwright.training.prepare import groups_of, prepare, training_splits
+from maskwright.training.prepare import groups_of, prepare, training_splits, with_statistics
 from maskwright.training.step import fast_arithmetic, train_step
 
 STEPS, LOWEST, HIGHEST = 100, 1e-6, 10.0
@@ -116,6 +116,6 @@ def find_rate(config: RunConfig) -> RangeTest:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     splits = training_splits(dataset, config.data.holdout, config.seed)
     with torch.random.fork_rng([device] if device == "cuda" else []):
-        prepared = prepare(config, dataset, splits, weights, device, ALONE)
+        prepared = prepare(with_statistics(config, weights), dataset, splits, weights, device, ALONE)
     prepared.segmenter.precision = "bfloat16" if config.train.precision == "bfloat16" else "float32"
     return range_test(prepared.segmenter, prepared.criterion, prepared.batches, groups_of(config), config.seed)

@@ -20,7 +20,7 @@ from maskwright.errors import ConfigError, argument
 from maskwright.modeling import models
 from maskwright.training.planning.fingerprint import fingerprint
 from maskwright.training.planning.text import render, rewritten
-from maskwright.training.planning.weights import ENCODER, Weights, choose_weights
+from maskwright.training.planning.weights import Weights, choose_weights
 
 if TYPE_CHECKING:
     from maskwright.modeling.models.size import Size
@@ -95,9 +95,10 @@ def plan(
     """A commented `run.yaml` for a dataset; written to `out` if given.
 
     `budget` is the training's wall time. `model` is a row of the model table, `encoder` what it goes over; left out,
-    both are chosen. `weights` is `imagenet`, `none` or a .safetensors file; left out,
-    the best that is available here is taken. `lr_find` sets the learning rate by a range test of the planned
-    training, which takes 100 steps and changes nothing else. Never overwrites a file.
+    both are chosen. `weights` is `imagenet`, `none` or a .safetensors file; left out, ImageNet weights are taken if
+    this machine has those of the encoder or, where none is named, of a small one. `download` fetches them if they are
+    missing. `lr_find` sets the learning rate by a range test of the planned training, which takes 100 steps and changes
+    nothing else. Never overwrites a file.
     """
     if out is not None and Path(out).exists():
         raise ConfigError(f"{out}: already exists and is never overwritten; choose another file")
@@ -113,8 +114,8 @@ def plan(
     dataset.require_contrast()
     found = fingerprint(dataset)
     if model is None or models.takes_encoder(model):
-        usual = _ENCODERS.get(model, ENCODER) if model and weights in (None, "none", "imagenet") else None
-        chosen = choose_weights(encoder or usual, weights, download)
+        usual = _ENCODERS.get(model or "") if weights in (None, "none", "imagenet") else None
+        chosen = choose_weights(encoder or usual, weights, download, needed=model is not None)
     elif encoder or weights not in (None, "none"):
         raise ConfigError(
             f"{argument('model')} {model}: has no separate encoder and no pretrained weights; leave "

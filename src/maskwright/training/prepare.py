@@ -21,7 +21,7 @@ from maskwright.modeling.losses.build import build_loss
 from maskwright.modeling.models import takes_encoder
 from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, with_selector
-from maskwright.modeling.models.weights import encoder_info
+from maskwright.modeling.models.weights import Found, encoder_info
 from maskwright.modeling.optim.build import Groups, PartRates
 from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.image_cache import Decoded
@@ -98,7 +98,7 @@ def prepare(
     config: RunConfig,
     dataset: Dataset,
     splits: tuple[list[Sample], list[Sample]],
-    weights: Path | None,
+    weights: Found | None,
     device: str,
     processes: Processes,
     decoded: Decoded | None = None,
@@ -135,6 +135,14 @@ def prepare(
         batches.trust.require_pixels(lambda index: train[index][1])
     criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
     return Prepared(dataset, segmenter, criterion, batches, validation, processes)
+
+
+def with_statistics(config: RunConfig, weights: Found | None) -> RunConfig:
+    """The config with the mean and std of its encoder's weights, where it names none itself."""
+    if weights is None:
+        return config
+    named = {"mean": config.data.mean or list(weights.info.mean), "std": config.data.std or list(weights.info.std)}
+    return config.model_copy(update={"data": config.data.model_copy(update=named)})
 
 
 def geometry_of(config: RunConfig) -> Geometry:

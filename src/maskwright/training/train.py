@@ -18,7 +18,7 @@ from maskwright.config import RefitConfig, RunConfig, ThreadsConfig, rebase
 from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError, SetupError
 from maskwright.modeling import augment
-from maskwright.modeling.models.weights import encoder_info, resolve
+from maskwright.modeling.models.weights import Found, resolve
 from maskwright.modeling.optim.build import Schedule
 from maskwright.run import Run
 from maskwright.training.distributed.agreement import agreed, agreed_version, require_shareable
@@ -29,7 +29,16 @@ from maskwright.training.length import Budget, Refit
 from maskwright.training.loop import FitSettings, fit
 from maskwright.training.measuring import choose_step, iterations_of
 from maskwright.training.precision import StepChoice
-from maskwright.training.prepare import Prepared, geometry_of, groups_of, named_splits, prepare, settle, training_splits
+from maskwright.training.prepare import (
+    Prepared,
+    geometry_of,
+    groups_of,
+    named_splits,
+    prepare,
+    settle,
+    training_splits,
+    with_statistics,
+)
 from maskwright.training.run_start import resolved_config, run_info, size_of, write_start
 from maskwright.training.step import fast_arithmetic
 from maskwright.training.threads import ThreadChange, Watch
@@ -99,7 +108,8 @@ def _train(
     named: tuple[Sequence[str], Sequence[str]] | None,
 ) -> Run:
     began = time.monotonic()
-    path, folder, weights = Path(), Path(), None
+    path, folder = Path(), Path()
+    weights: Found | None = None
     given: RunConfig | None = None
     with processes.together():
         if processes.first:
@@ -117,9 +127,10 @@ def _train(
             require_absent(path)
             say(f"run folder: {path}")
             weights = resolve(config.model.encoder, config.model.weights) if config.model.encoder else None
-            if config.model.encoder and weights:
-                say(f"encoder weights: {weights}; licence: {encoder_info(config.model.encoder).licence}")
-    path = processes.share(path)
+            if weights:
+                say(f"encoder weights: {weights}")
+            config = with_statistics(config, weights)  # only the first process looks for weights
+    path, config = processes.share((path, config))
     version, hashes = agreed_version(dataset, processes, path.parent)
     with processes.together():
         splits = named_splits(dataset, *named) if named else training_splits(dataset, config.data.holdout, config.seed)
@@ -143,6 +154,7 @@ def _train(
                 info
                 | ({"budget": budget.stored} if budget else {})
                 | ({"trust": trust.version} if trust else {})
+                | ({"encoder_weights": weights.to_dict()} if weights else {})
                 | ({"watch": Watch(choice.most, choice.step_seconds).stored} if watched else {}),
                 {
                     name: {sample.name: sample.image_hash(hashes) for sample in samples}

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from maskwright.errors import ConfigError, SetupError
 from maskwright.modeling.models.build import ModelSpec, build_model
-from maskwright.modeling.models.weights import cached, download, encoder_info, load_encoder, resolve
+from maskwright.modeling.models.weights import Found, cached, download, encoder_info, load_encoder, resolve
 
 Tensors = dict[str, torch.Tensor]
 
@@ -42,6 +42,12 @@ def store(folder: Path, tensors: Tensors) -> Path:
     path = folder / "weights.safetensors"
     save_file(tensors, path)
     return path
+
+
+def given(encoder: str, path: Path) -> Found:
+    found = resolve(encoder, str(path))
+    assert found is not None
+    return found
 
 
 @pytest.fixture
@@ -73,7 +79,7 @@ def into_cache(cache: Path, repository: str, tensors: Tensors, revision: str | N
 def test_every_tensor_of_the_encoder_comes_from_the_file(tmp_path: Path, encoder: str) -> None:
     tensors = native_weights() if encoder == "resnet18" else timm_weights(encoder.removeprefix("tu-"))
     torch.manual_seed(0)
-    model = build_model(ModelSpec("Unet", 2, encoder), store(tmp_path, tensors))
+    model = build_model(ModelSpec("Unet", 2, encoder), given(encoder, store(tmp_path, tensors)))
     by_name = {key.replace("_", "."): value for key, value in tensors.items()}
     state = model.encoder.state_dict()  # type: ignore[union-attr,operator]
     assert len(state) > 20
@@ -91,7 +97,8 @@ def test_every_tensor_of_the_encoder_comes_from_the_file(tmp_path: Path, encoder
 def test_the_encoder_computes_what_the_network_does(tmp_path: Path, name: str) -> None:
     torch.manual_seed(2)
     network = timm.create_model(name).eval()
-    model = build_model(ModelSpec("Unet", 2, f"tu-{name}"), store(tmp_path, network.state_dict())).eval().double()
+    file = given(f"tu-{name}", store(tmp_path, network.state_dict()))
+    model = build_model(ModelSpec("Unet", 2, f"tu-{name}"), file).eval().double()
     network, images = network.double(), torch.randn(1, 3, 64, 64).double()
     with torch.inference_mode():
         torch.testing.assert_close(model.encoder(images)[-1], network.forward_features(images))  # type: ignore[operator]
@@ -121,19 +128,19 @@ def test_what_does_not_fit_is_refused_and_nothing_is_loaded(tmp_path: Path, chan
     model = build_model(ModelSpec("FPN", 2, "tu-resnet18"))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(SetupError, match=what) as raised:
-        load_encoder(model.encoder, "tu-resnet18", path)
+        load_encoder(model.encoder, given("tu-resnet18", path))
     assert raised.value.exit_code == 4
     assert str(raised.value).startswith(f"{path}: these are not weights of tu-resnet18")
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     with pytest.raises(SetupError):
-        build_model(ModelSpec("FPN", 2, "tu-resnet18"), path)
+        build_model(ModelSpec("FPN", 2, "tu-resnet18"), given("tu-resnet18", path))
 
 
 class TestResolve:
     def test_none_and_a_file(self, tmp_path: Path) -> None:
         path = store(tmp_path, {"a": torch.zeros(1)})
         assert resolve("resnet18", "none") is None
-        assert resolve("resnet18", str(path)) == path
+        assert given("resnet18", path).path == path and "not stated" not in str(given("tu-resnet18", path))
 
     @pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.bin", "w.ckpt", "imagenett", ""])
     def test_files_that_can_run_code_are_refused(self, tmp_path: Path, name: str) -> None:
@@ -150,7 +157,7 @@ class TestResolve:
         path = tmp_path / "w.safetensors"
         path.write_bytes(content)
         with pytest.raises(SetupError, match="not a readable safetensors file") as raised:
-            build_model(ModelSpec("Unet", 2, "resnet18"), path)
+            build_model(ModelSpec("Unet", 2, "resnet18"), given("resnet18", path))
         assert "\n" not in str(raised.value)
 
     @pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet18", "tu-convnext_atto"])
@@ -165,8 +172,10 @@ class TestResolve:
         assert info.repository
         tensors = native_weights() if encoder == "resnet18" else timm_weights(encoder.removeprefix("tu-"))
         path = into_cache(cache, info.repository, tensors, info.revision)
-        assert cached(info) == path == resolve(encoder, "imagenet")
-        state = build_model(ModelSpec("FPN", 2, encoder), path).encoder.state_dict()  # type: ignore[union-attr,operator]
+        found = cached(info)
+        assert found is not None and found == resolve(encoder, "imagenet")
+        assert found.path == path and (found.info, found.kind) == (info, "hub cache") and info.repository in str(found)
+        state = build_model(ModelSpec("FPN", 2, encoder), found).encoder.state_dict()  # type: ignore[union-attr,operator]
         first = next(key for key in state if key.endswith("weight"))
         assert torch.equal(state[first], next(value for key, value in tensors.items() if key.endswith("weight")))
 
@@ -193,9 +202,8 @@ def test_real_weights() -> None:
     if not data:
         pytest.skip("MASKWRIGHT_REAL_DATA is not set: the real weights beside it were not read")
     path = Path(data).parent / "weights" / "mobilenetv2_100.safetensors"
-    assert resolve("tu-mobilenetv2_100", str(path)) == path
-    model = build_model(ModelSpec("Unet", 2, "tu-mobilenetv2_100"), path)
+    model = build_model(ModelSpec("Unet", 2, "tu-mobilenetv2_100"), given("tu-mobilenetv2_100", path))
     tensors = load_file(path)
     assert torch.equal(model.encoder.model.conv_stem.weight, tensors["conv_stem.weight"])  # type: ignore[union-attr]
     with pytest.raises(SetupError):
-        build_model(ModelSpec("Unet", 2, "resnet18"), path)
+        build_model(ModelSpec("Unet", 2, "resnet18"), given("resnet18", path))

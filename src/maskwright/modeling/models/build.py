@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -12,7 +11,7 @@ from torch import nn
 from maskwright.base.strictyaml import did_you_mean
 from maskwright.errors import ConfigError
 from maskwright.modeling.models import MODELS, load, takes_encoder
-from maskwright.modeling.models.weights import encoder_info, load_encoder
+from maskwright.modeling.models.weights import Found, encoder_info, load_encoder
 
 # Without it a vision transformer takes images of one size only.
 _FIXED = {"DPT": {"dynamic_img_size": True}}
@@ -33,7 +32,7 @@ class ModelSpec:
         return asdict(self)
 
 
-def build_model(spec: ModelSpec, weights: Path | None = None) -> nn.Module:
+def build_model(spec: ModelSpec, weights: Found | None = None) -> nn.Module:
     """Builds the model with random initialisation (from torch's generator), then loads the encoder's `weights`.
 
     Logits of the model are (N, K, H, W) for images (N, C, H, W); see `Segmenter` for any size. Raises
@@ -53,7 +52,7 @@ def build_model(spec: ModelSpec, weights: Path | None = None) -> nn.Module:
             f"model: {spec.name}{over} cannot be built: {error}; correct `model.args` or the encoder"
         ) from None
     if weights is not None:
-        load_encoder(model.encoder, spec.encoder or "", weights)
+        load_encoder(model.encoder, weights)
     return model
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from maskwright.core.dataset import Dataset
+from maskwright.modeling.models.weights import ENCODERS
 from maskwright.training.planning.fingerprint import Fingerprint, model_size
-from maskwright.training.planning.weights import ENCODER, Weights
+from maskwright.training.planning.weights import Weights
 
 # Pixels that one image may have at the model's size, so that a CPU sees each image often enough in minutes.
 CPU_PIXELS, CPU_PIXELS_FROM_SCRATCH, GPU_PIXELS = 52_000, 26_000, 512 * 512
@@ -105,7 +106,8 @@ def _model_lines(weights: Weights, model: str | None) -> list[str]:
         ]
     return [
         f"  name: {model or 'Unet'}" + ("  # asked for" if model else ""),
-        f"  encoder: {weights.encoder}" + ("  # small and fast enough for a CPU" if weights.encoder == ENCODER else ""),
+        f"  encoder: {weights.encoder}"
+        + ("  # small and fast enough for a CPU" if weights.encoder in ENCODERS else ""),
         f"  weights: {json.dumps(weights.value)}  # {weights.reason}",
         *["  args: {decoder_channels: [128, 64, 32, 24, 16]}  # half the usual decoder: more steps in the same time"]
         * (model in (None, "Unet")),

