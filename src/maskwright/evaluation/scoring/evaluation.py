@@ -252,6 +252,7 @@ class Evaluation:
             Training.of(run) if run else None,
             self.origin,
             speed_of(run) if run else None,
+            tuple((row.name, row.predicted_pixels) for row in self.scores.classes if row.recall == 0),
         )
 
     def to_frame(self) -> Any:
