@@ -9,7 +9,8 @@ import re
 import numpy as np
 import pytest
 
-from maskwright import doctor
+from helpers import write
+from maskwright import doctor, evaluate
 from maskwright.cli import main
 from maskwright.core.class_facts import ClassFacts
 from maskwright.errors import DataError
@@ -195,6 +196,46 @@ def test_a_real_run_is_examined_by_command_and_python(data, tmp_path, capsys):
     assert ended.value.code == 0 and told["findings"][0]["code"] == "train.rate_high"
     assert told["summary"]["by_severity"]["error"] == 1
     assert doctor().findings is None
+
+
+@pytest.fixture(scope="module")
+def lopsided(tmp_path_factory):
+    """`dot` has two pixels in each image, `ship` is in validation and test images only, `moon` in training images."""
+    root = tmp_path_factory.mktemp("lopsided")
+    for split, count in (("train", 8), ("val", 4), ("test", 3)):
+        for index in range(count):
+            rng = np.random.default_rng([len(split), index])
+            mask = np.zeros((32, 32), np.uint8)
+            mask[16:] = 1
+            mask[rng.integers(2, 12), rng.integers(2, 28) + np.arange(2)] = 2
+            mask[20:28, 4:20] = 4 if split == "train" else 3
+            image = np.where(mask == 2, 0, mask) * 60 + rng.integers(0, 30, mask.shape)
+            write(root / f"images/{split}/{index}.png", image.astype(np.uint8))
+            write(root / f"masks/{split}/{index}.png", mask)
+    names = enumerate(("sky", "sea", "dot", "ship", "moon"))
+    (root / "dataset.yaml").write_text(
+        "layout: split_folders\nimages: {folder: images}\nmasks: {folder: masks}\n"
+        "splits: {train: train, val: val, test: test}\nclasses:\n"
+        + "".join(f"  - {{id: {i}, name: {name}}}\n" for i, name in names)
+        + "ignore: 255\n"
+    )
+    return root
+
+
+def test_classes_that_cannot_be_found_are_said_at_the_end_by_the_doctor_and_of_the_numbers(lopsided, tmp_path, capsys):
+    run = train(config(lopsided, train={"iterations": 20, "evaluate_every": 10}), out=tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "warning: 1 class is not found at all: 'dot' (validation IoU 0 in the best checkpoint)" in said
+    assert "warning: 1 class has no training pixel: 'ship': there is nothing to learn it from" in said
+    assert "info: 1 class has no validation pixel: 'moon': nothing tells how well it is learnt" in said
+    assert run.training_classes()["dot"] == ClassFacts(16, 16 / (8 * 1024), 8, 2.0, 1.0)
+    codes = {finding.code: finding for finding in doctor(run).findings}
+    assert {"train.class_missed", "train.class_untrained", "train.class_unvalidated"} <= {*codes}
+    assert "'dot' is 1 px wide at the model's size" in codes["train.class_missed"].fix
+    told = {finding.code: finding for finding in evaluate(run, split="test").findings}
+    assert "'dot'" in told["number.class_missed"].message and "IoU 0" in told["number.class_missed"].message
+    assert told["number.class_untrained"].evidence["classes"] == ["ship"]
+    assert "'dot' is 1 px wide" in told["number.class_missed"].fix
 
 
 def test_a_loss_that_is_not_finite_names_the_files_until_it_is_mended(data, tmp_path):
