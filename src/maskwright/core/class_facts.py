@@ -104,6 +104,8 @@ def _stretches(mask: Mask) -> npt.NDArray[np.int32]:
 # Below these: a network that halves the image a few times hardly sees it; its errors weigh next to nothing in a mean
 # over pixels; most batches do not have it; it cannot be learnt from its examples.
 NARROW, SMALL, SELDOM, FEW = 3.0, 0.01, 0.3, 10
+# An IoU below which a class counts as not found: a few lucky pixels are none.
+MISSED = 0.01
 
 
 def remedies(names: Sequence[str], facts: Sequence[ClassFacts], images: int, config: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from maskwright.base import strictyaml
 from maskwright.base.texts import counted, listing
-from maskwright.core.class_facts import ClassFacts
+from maskwright.core.class_facts import MISSED, ClassFacts
 from maskwright.core.findings import Check, Finding, Observation, Severity, run_checks
 from maskwright.evaluation.guarding.missed import nothing_to_learn, untrained, what_helps
 from maskwright.run import Run
@@ -265,16 +265,18 @@ def loader_bound(course: Course) -> Iterator[Observation]:
 
 
 def class_missed(course: Course) -> Iterator[Observation]:
-    """Classes of which no validation pixel is found, although they were there to be learnt."""
+    """Classes that are not found in validation, although they were there to be learnt."""
     if course.kept is None:
         return
     nothing = untrained(course.facts)
-    missed = [course.classes[i] for i in np.flatnonzero(course.kept == 0).tolist() if course.classes[i] not in nothing]
+    missed = [
+        course.classes[i] for i in np.flatnonzero(course.kept < MISSED).tolist() if course.classes[i] not in nothing
+    ]
     causes = () if course.short else (rate_too_high, rate_too_low)
     if missed and not any(any(look(course)) for look in (*causes, collapse)):
         yield Observation(
-            counted(len(missed), "class{|es} {is|are} not found at all: ")
-            + f"{listing(map(repr, missed), 12)} (validation IoU 0 in the best checkpoint)",
+            counted(len(missed), "class{|es} {is|are} not found: ")
+            + f"{listing(map(repr, missed), 12)} (validation IoU below {MISSED:g} in the best checkpoint)",
             what_helps(missed, course.facts, course.images, course.config),
             evidence={"classes": missed},
         )
@@ -304,7 +306,7 @@ def class_unvalidated(course: Course) -> Iterator[Observation]:
 NOT_FINITE, LOADER = "train.not_finite", "train.loader"
 # Of these a short log tells, too.
 _OF_CLASSES: dict[str, Check[Course]] = {
-    "train.class_missed": Check(Severity.WARNING, "no validation pixel of a class is found", class_missed),
+    "train.class_missed": Check(Severity.WARNING, "a class is not found in validation (IoU below 0.01)", class_missed),
     "train.class_untrained": Check(Severity.WARNING, "a class has no training pixel", class_untrained),
     "train.class_unvalidated": Check(Severity.INFO, "a class has no validation pixel", class_unvalidated),
 }

@@ -94,7 +94,7 @@ def test_missed_classes_are_told_apart_by_whether_they_are_predicted():
     )
     (one,) = guard([number])
     assert one.message == (
-        "1 class is never predicted: 'pole'; 1 class is predicted, but nowhere correctly: 'sign' (IoU 0)"
+        "1 class is never predicted: 'pole'; 1 class is predicted, but hardly anywhere correctly: 'sign' (IoU below 0.01)"
     )
     assert "'pole' is 2 px wide" in one.fix and "'sign' is in 9 of 50" in one.fix
     assert one.evidence == {"runs": ["run-a"], "never": ["pole"], "classes": ["pole", "sign"]}

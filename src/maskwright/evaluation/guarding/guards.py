@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskwright.base.texts import counted, listing, percent, plural
+from maskwright.core.class_facts import MISSED
 from maskwright.core.findings import Observation
 from maskwright.evaluation.guarding.missed import Remark, nothing_to_learn, untrained, what_helps
 from maskwright.evaluation.guarding.number import Number, Training
@@ -101,7 +102,7 @@ def absent_class(number: Number) -> Iterator[Remark]:
 
 
 def class_missed(number: Number) -> Iterator[Remark]:
-    """Classes whose IoU is 0 although they were there to be learnt."""
+    """Classes that are not found although they were there to be learnt."""
     training = number.training or Training()
     missed = {name: predicted for name, predicted in number.missed if name not in untrained(training.classes)}
     if not missed or any(trivial(number)):
@@ -110,11 +111,11 @@ def class_missed(number: Number) -> Iterator[Remark]:
     wrong = [repr(name) for name, predicted in missed.items() if predicted]
     said = [
         counted(len(names), "class{|es} {is|are} ") + f"{how}: {listing(names, 12)}"
-        for names, how in ((never, "never predicted"), (wrong, "predicted, but nowhere correctly"))
+        for names, how in ((never, "never predicted"), (wrong, "predicted, but hardly anywhere correctly"))
         if names
     ]
     yield (
-        "; ".join(said) + " (IoU 0)",
+        "; ".join(said) + f" (IoU below {MISSED:g})",
         what_helps(list(missed), training.classes, len(training.train), training.config),
         {"never": [name for name, predicted in missed.items() if not predicted], "classes": list(missed)},
     )

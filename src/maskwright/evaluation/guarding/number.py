@@ -91,7 +91,7 @@ class Number:
     """The scores of one model on one split. `name` is what findings call it. `images` are the sample names, None where
     they are not known; `classes` are (name, true pixels); `scores` and `trivial` map aAcc, mAcc, mIoU and mDice to
     what the model and the best trivial prediction reach; `version` is that of the dataset that was scored on; `missed`
-    are (name, predicted pixels) of the classes with true pixels of which none is found."""
+    are (name, predicted pixels) of the classes with true pixels that are not found (IoU below `MISSED`)."""
 
     name: str
     split: str
