@@ -38,6 +38,7 @@ from maskwright.base.storage import (
     require_format,
 )
 from maskwright.config import RunConfig
+from maskwright.core.class_facts import ClassFacts
 from maskwright.errors import DataError
 
 if TYPE_CHECKING:
@@ -241,6 +242,13 @@ class Run:
             info.get("budget", {}).get("seconds"),
         ]
         return hashlib.sha256(dump_json(facts).encode()).hexdigest()[:16]
+
+    def training_classes(self) -> dict[str, ClassFacts]:
+        """What the training masks held of each class by its name, at the model's size; empty for a run from before this
+        was stored."""
+        info = self.info()
+        facts = map(ClassFacts.from_dict, info.get("training_classes", []))
+        return dict(zip((leaf["name"] for leaf in info["classes"]["leaves"]), facts, strict=False))
 
     def config(self) -> RunConfig:
         """The resolved config, whose paths are absolute. Its arguments were checked when the run began."""

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskwright.core.class_weights import effective_number, inverse_frequency, median_frequency
+from maskwright.core.class_weights import (
+    effective_number,
+    inverse_frequency,
+    inverse_root,
+    median_frequency,
+    repeat_factors,
+)
 
 counts = st.lists(st.integers(0, 10**12), min_size=1, max_size=30)
 
@@ -75,10 +81,24 @@ def test_it_lies_between_equal_weights_and_inverse_frequency() -> None:
     assert mild[3] / mild[0] < strong[3] / strong[0]
 
 
-@pytest.mark.parametrize("weigh", [inverse_frequency, effective_number, lambda n: median_frequency(n, n)])
+@pytest.mark.parametrize("weigh", [inverse_frequency, effective_number, inverse_root, lambda n: median_frequency(n, n)])
 def test_without_pixels_all_weights_are_one(weigh) -> None:
     np.testing.assert_array_equal(weigh(np.zeros(3, np.int64)), 1)
     assert weigh(np.array([0, 5, 5])).tolist() == [1, 1, 1]
+
+
+def test_inverse_root_is_bounded() -> None:
+    found = inverse_root(np.array([10_000, 400, 0, 1]))
+    expected = np.array([0.01, 0.05, 0.1])  # 1/100, 1/20, and ten times the first where 1 would be
+    np.testing.assert_allclose(found[[0, 1, 3]], expected / expected.mean(), rtol=1e-6)
+    assert found[2] == 1 and found.dtype == np.float32
+
+
+def test_repeat_factors_by_hand() -> None:
+    counts = np.array([[5, 0, 0], [5, 1, 0], [5, 0, 9], [5, 2, 0]])
+    assert repeat_factors(counts, 0.5) == pytest.approx([1, 1, np.sqrt(2), 1])
+    assert repeat_factors(counts, 1.0) == pytest.approx([1, np.sqrt(2), 2, np.sqrt(2)])
+    assert repeat_factors(np.zeros((2, 3), np.int64), 0.5).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("beta", [-0.1, 1.0, 2.0, float("nan")])

@@ -22,7 +22,7 @@ from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError
 from maskwright.modeling.augment import AUGMENTATIONS, Pipeline
 from maskwright.training import loader
-from maskwright.training.loader import Batches, DecodedSamples, batch_indices, stream
+from maskwright.training.loader import Batches, DecodedSamples, Factors, batch_indices, stream
 
 SIZE = (24, 32)
 PIPELINE = Pipeline([AUGMENTATIONS[name](p=0.5) for name in AUGMENTATIONS])
@@ -63,6 +63,30 @@ class TestOrder:
     def test_epochs_and_seeds_differ(self) -> None:
         orders = [[i for _, i in batch_indices(seed, epoch, 30, 30)] for seed in (0, 1) for epoch in (0, 1)]
         assert len({tuple(order) for order in orders}) == 4
+
+    @given(st.integers(0, 99), st.lists(st.floats(1, 5), min_size=1, max_size=30), st.integers(0, 5))
+    def test_with_factors_an_epoch_has_each_sample_by_its_share(
+        self, seed: int, values: list[float], epoch: int
+    ) -> None:
+        count, factors = len(values), Factors(np.array(values))
+        places = batch_indices(seed, epoch, count, count, factors)
+        times = Counter(i for _, i in places)
+        for i, value in enumerate(values):
+            share = value / sum(values) * count
+            assert np.floor(share - 1e-6) <= times[i] <= np.ceil(share + 1e-6)
+        # Never the same draw of the augmentation twice, and the first one is that of the epoch.
+        assert len({*places}) == count and all(view % (1 << 32) == epoch for view, _ in places)
+        assert {(epoch, i) for i in times} <= {*places}
+
+    def test_in_the_long_run_the_shares_are_exact(self) -> None:
+        factors = Factors(np.array([1.0, 1.0, 1.0, 2.5]))
+        drawn = Counter(i for step in range(3000) for _, i in batch_indices(7, step, 4, 4, factors))
+        assert [drawn[i] / 12000 for i in range(4)] == pytest.approx([2 / 11, 2 / 11, 2 / 11, 5 / 11], abs=0.01)
+
+    def test_equal_factors_are_a_permutation(self) -> None:
+        for epoch in range(20):
+            places = batch_indices(3, epoch, 17, 17, Factors(np.full(17, 1.7)))
+            assert sorted(places) == [(epoch, i) for i in range(17)]
 
     def test_a_batch_larger_than_the_dataset(self) -> None:
         places = batch_indices(0, 0, 7, 3)
@@ -114,6 +138,20 @@ class TestBatches:
         for step in range(4):
             for k, tensor in enumerate(whole[step]):
                 assert torch.equal(tensor[0::2], parts[0][step][k]) and torch.equal(tensor[1::2], parts[1][step][k])
+
+    def test_a_sample_that_comes_again_is_augmented_in_another_way(self, dataset: Dataset) -> None:
+        batches = batches_of(dataset)
+        batches.factors = Factors(np.where(np.arange(10) == 4, 30.0, 1.0))
+        parts = [batches_of(dataset, rank=rank, world_size=2) for rank in range(2)]
+        for part in parts:
+            part.factors = batches.factors
+        images = []
+        for step in range(3):
+            names = batches.names(step)
+            whole = batches[step]
+            assert torch.equal(whole[0][0::2], parts[0][step][0]) and torch.equal(whole[1][1::2], parts[1][step][1])
+            images += [image for name, image in zip(names, whole[0], strict=True) if name == dataset.samples[4].name]
+        assert len(images) > 5 and not any(torch.equal(images[0], other) for other in images[1:])
 
 
 @pytest.mark.usefixtures("opencv_threads")

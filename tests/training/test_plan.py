@@ -52,6 +52,47 @@ def test_fingerprint_against_plain_counting(tmp_path):
     assert (found.height, found.width) == (48, 64) and not found.grey
 
 
+def test_a_class_in_few_of_many_images_is_not_missed(tmp_path):
+    """Of 300 images one has it, which is not among 200 evenly spread ones."""
+    for index in range(300):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[:16] = 1
+        mask[4:6, 4:6] = 2 if index == 2 else 1
+        write(tmp_path / "images" / f"{index:03d}.png", mask * 100)
+        write(tmp_path / "masks" / f"{index:03d}.png", mask)
+    few = np.unique(np.linspace(0, 299, 200).astype(int))
+    assert 2 not in few
+    (tmp_path / "classes.txt").write_text("a\nb\nc\n")
+    found = fingerprint(load_dataset(tmp_path))
+    assert found.read == 300 and found.classes[2].images == 1 and found.classes[2].width == 2
+
+
+def rare_set(folder, share):
+    for index in range(24):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[32:] = 1
+        mask[: round(64 * 64 * share / 2), 5 + index : 7 + index] = 2
+        write(folder / "img" / ("val" if index > 19 else "train") / f"{index:02d}.png", mask * 90)
+        write(folder / "labels" / ("val" if index > 19 else "train") / f"{index:02d}.png", mask)
+    (folder / "classes.txt").write_text("sky\nroad\npole\nship\n")
+    return folder
+
+
+def test_rare_classes_are_weighed_and_said(tmp_path):
+    planned = plan(rare_set(tmp_path / "data", 0.008), weights="none")
+    weights = planned.config.loss[0].class_weights
+    assert len(weights) == 4 and weights[2] == pytest.approx(max(weights)) and weights[3] == 1
+    assert 5 < weights[2] / weights[1] <= 10
+    assert planned.config.loss[1].class_weights == "none"
+    assert "# 1 rare class, each less than 1 % of the pixels: 'pole' (0.8 %, in 20 of 20 images" in planned.text
+    assert "'pole' is 2.0 px wide" in planned.text and "# Not in the training masks: 'ship'." in planned.text
+
+
+def test_nothing_changes_where_no_class_is_rare(tmp_path):
+    planned = plan(rare_set(tmp_path / "data", 0.03), weights="none")
+    assert planned.config.loss[0].class_weights == "none" and "rare class" not in planned.text
+
+
 def one_sided(folder, axis):
     for index in range(12):
         mask = np.zeros((32, 32), np.uint8)

@@ -48,6 +48,7 @@ def settings(data):
         model={"dropout": 0.2},
         augment=EVERY_AUGMENTATION,
         optimizer={"lr": 0.01},
+        data={"root": str(data), "image_size": [32, 32], "repeat_rare": 1.0},
     )
 
 

@@ -15,7 +15,8 @@ from maskwright.training.tracking import trackers
 
 Weight = Annotated[float, Field(gt=0)]
 ClassWeights = (
-    Literal["none", "inverse_frequency", "median_frequency", "effective_number"] | list[Weight | list[Weight]]
+    Literal["none", "inverse_frequency", "median_frequency", "effective_number", "inverse_root"]
+    | list[Weight | list[Weight]]
 )
 Positive = Annotated[int, Field(gt=0)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -71,6 +72,13 @@ class DataConfig(StrictModel):
     holdout: float = Field(0.2, gt=0, lt=1, description="share of train used for validation when there is no val split")
     mean: Triple | None = Field(None, description="channel means, 0..1; the encoder's own when left out")
     std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = None
+    repeat_rare: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="images with a class that fewer than this share of the training images have are drawn more often; "
+        "all equally often if left out",
+    )
     trust: TrustConfig | None = Field(
         None, description="doubtful pixels count less in training; all count equally if left out"
     )

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+# Of the weights of `inverse_root`: more makes a rare class be seen where it is not.
+MOST_RATIO = 10.0
+
 
 def class_weights(
     kind: str | Sequence[Any], pixels: npt.NDArray[np.int64], image_pixels: npt.NDArray[np.int64]
@@ -22,6 +25,8 @@ def class_weights(
         return median_frequency(pixels, image_pixels)
     if kind == "effective_number":
         return effective_number(pixels)
+    if kind == "inverse_root":
+        return inverse_root(pixels)
     if any(isinstance(weight, list | tuple) for weight in kind):
         raise ValueError(
             "lists of weights are for the levels of a class tree; add `levels`, or give one number for each class"
@@ -79,6 +84,30 @@ def effective_number(pixels: npt.NDArray[np.int64], beta: float | None = None) -
     decay = np.log1p(-alone) if alone < 1 else -np.inf
     weights[present] = -1.0 / np.expm1(pixels[present] * decay)
     return _mean_one(weights)
+
+
+def inverse_root(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """(K,) pixel counts to weights proportional to 1 / sqrt(count), at most `MOST_RATIO` times the smallest, with mean
+    1 over the classes that occur.
+
+    Milder than the inverse frequency, whose weights of some thousand drown all other classes where one is very rare.
+    A class without pixels gets weight 1.
+    """
+    counts = pixels.astype(np.float64)
+    weights = np.divide(1.0, np.sqrt(counts), out=np.zeros_like(counts), where=counts > 0)
+    least = weights[weights > 0].min(initial=np.inf)
+    return _mean_one(np.minimum(weights, MOST_RATIO * least))
+
+
+def repeat_factors(counts: npt.NDArray[np.int64], below: float) -> npt.NDArray[np.float64]:
+    """(M,) how often each of M images is drawn, from the pixels (M, K) of each class in it: the greatest of its
+    classes' max(1, sqrt(below / f)), with f the share of images that have the class: so 1 where no class of the
+    image is in fewer than the share `below` (0..1) of all. (Gupta et al. 2019, LVIS.)
+    """
+    there = counts > 0
+    share = np.maximum(there.mean(0), 1 / len(counts))
+    factors = np.maximum(np.sqrt(below / share), 1)
+    return np.asarray(np.where(there, factors, 1.0).max(1))
 
 
 def _mean_one(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

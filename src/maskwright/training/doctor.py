@@ -9,14 +9,18 @@ that is far too high also ends in one class, or in a plateau.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base import strictyaml
+from maskwright.base.texts import counted, listing
+from maskwright.core.class_facts import MISSED, ClassFacts
 from maskwright.core.findings import Check, Finding, Observation, Severity, run_checks
+from maskwright.evaluation.guarding.missed import nothing_to_learn, untrained, what_helps
 from maskwright.run import Run
 
 Floats = npt.NDArray[np.float64]
@@ -24,6 +28,8 @@ Floats = npt.NDArray[np.float64]
 _RECORDS, _EVALUATIONS = 8, 3
 # The share of a loss's fall that comes in the second half, below which it has come to rest.
 _LATE = 0.1
+# A best validation mIoU that is higher than that of the first half by more is no chance.
+_RISE = 0.005
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,9 @@ class Course:
     ends, `loss` (R,) the mean since the record before, `peak` (R,) the largest of a single batch, `lr` (R,). Of V
     evaluations: `evaluated` (V,) iterations, `val_loss` (V,), `miou` (V,) and `ious` (V, K), NaN for a class without
     pixels. `waited` is the share of the time that went into waiting for batches, NaN when it was not taken.
-    `per_epoch` is the iterations of an epoch.
+    `per_epoch` is the iterations of an epoch. `finished`: whether training has ended. `facts` of the classes in the
+    masks of the training `images`, by name, the `config` (run.yaml), and the `validated` pixels (K,) of each class,
+    None where not known.
     """
 
     start: float
@@ -49,6 +57,11 @@ class Course:
     classes: Sequence[str]
     waited: float
     per_epoch: float
+    finished: bool = False
+    facts: Mapping[str, ClassFacts] = field(default_factory=dict)
+    images: int = 0
+    config: Mapping[str, Any] = field(default_factory=dict)
+    validated: Sequence[int] | None = None
 
     @classmethod
     def of(cls, run: Run) -> Course:
@@ -77,7 +90,26 @@ class Course:
             names,
             sum(row["waited"] for row in times) / busy if busy else float("nan"),
             steps[-1]["iteration"] / epochs if epochs else float("nan"),
+            run.finished is not None,
+            run.training_classes(),
+            len(info.get("splits", {}).get("train", ())),
+            strictyaml.read(run.config_file).data,
+            info.get("validation_pixels"),
         )
+
+    @property
+    def short(self) -> bool:
+        """Whether the log is too short to tell of a course."""
+        return len(self.loss) < _RECORDS or len(self.val_loss) < _EVALUATIONS
+
+    @property
+    def kept(self) -> Floats | None:
+        """(K,) the IoU of each class in the best evaluation, NaN for a class without a validation pixel; None while it
+        is too early to say that something is missed."""
+        if not len(self.miou) or not (self.finished or len(self.miou) >= _EVALUATIONS):
+            return None
+        row = self.ious[int(np.nan_to_num(self.miou).argmax())]
+        return row if self.validated is None else np.where(np.array(self.validated) > 0, row, np.nan)
 
     def when(self, iteration: float) -> str:
         """An iteration in words."""
@@ -153,18 +185,23 @@ def rate_too_low(course: Course) -> Iterator[Observation]:
 
 
 def plateau(course: Course) -> Iterator[Observation]:
-    """Nothing gets better over the second half, though the loss is still high and the rate is not."""
+    """Hardly anything gets better over the second half, though the loss is still high and the rate is not. Where the
+    last evaluation is the best of all by more than chance, training goes on to learn."""
     if len(course.miou) < 4:
         return
     loss = _smooth(course.loss, 5)
     start, middle, end = course.start, _level(loss, 0.4, 0.6), _level(loss, 0.9, 1)
     half = len(course.miou) // 2
-    better = float(np.max(course.miou[half:]) - np.max(course.miou[:half]))
-    if end > 0.25 * start and middle - end < _LATE * max(start - end, 0.2 * start) and better < 0.02:
-        since = course.evaluated[int(np.argmax(course.miou))]
+    best = float(np.max(course.miou))
+    better = best - float(np.max(course.miou[:half]))
+    rising = int(np.argmax(course.miou)) == len(course.miou) - 1 and better > _RISE
+    if end > 0.25 * start and middle - end < _LATE * max(start - end, 0.2 * start) and better < 0.02 and not rising:
+        # Not where the best one is, which a lucky evaluation may be, but from where on little was gained.
+        first = int(np.argmax(course.miou > best - 0.02))
+        since, gained = course.evaluated[first], best - float(course.miou[first])
         yield Observation(
-            f"nothing has got better since {course.when(since)}: the training loss stays at {end:.3g} "
-            f"(it began at {start:.3g}) and the best validation mIoU at {np.max(course.miou):.3f}",
+            f"hardly anything has got better since {course.when(since)}: the training loss stays at {end:.3g} "
+            f"(it began at {start:.3g}), and the best validation mIoU is {best:.3f}, only {gained:.3f} more than then",
             "check that masks belong to their images (`maskwright audit --overlays`), raise optimizer.lr, or "
             "take a larger model or image_size",
             evidence={"first": start, "middle": middle, "last": end},
@@ -227,7 +264,52 @@ def loader_bound(course: Course) -> Iterator[Observation]:
         )
 
 
+def class_missed(course: Course) -> Iterator[Observation]:
+    """Classes that are not found in validation, although they were there to be learnt."""
+    if course.kept is None:
+        return
+    nothing = untrained(course.facts)
+    missed = [
+        course.classes[i] for i in np.flatnonzero(course.kept < MISSED).tolist() if course.classes[i] not in nothing
+    ]
+    causes = () if course.short else (rate_too_high, rate_too_low)
+    if missed and not any(any(look(course)) for look in (*causes, collapse)):
+        yield Observation(
+            counted(len(missed), "class{|es} {is|are} not found: ")
+            + f"{listing(map(repr, missed), 12)} (validation IoU below {MISSED:g} in the best checkpoint)",
+            what_helps(missed, course.facts, course.images, course.config),
+            evidence={"classes": missed},
+        )
+
+
+def class_untrained(course: Course) -> Iterator[Observation]:
+    """Classes without a training pixel."""
+    if names := untrained(course.facts):
+        message, fix, evidence = nothing_to_learn(names)
+        yield Observation(message, fix, evidence=evidence)
+
+
+def class_unvalidated(course: Course) -> Iterator[Observation]:
+    """Classes without a counted validation pixel."""
+    if course.kept is None:
+        return
+    if names := [course.classes[i] for i in np.flatnonzero(np.isnan(course.kept)).tolist()]:
+        yield Observation(
+            counted(len(names), "class{|es} {has|have} no validation pixel: ")
+            + f"{listing(map(repr, names), 12)}: nothing tells how well {'it is' if len(names) == 1 else 'they are'} "
+            "learnt",
+            "move images that show them into the validation split (`maskwright split`)",
+            evidence={"classes": names},
+        )
+
+
 NOT_FINITE, LOADER = "train.not_finite", "train.loader"
+# Of these a short log tells, too.
+_OF_CLASSES: dict[str, Check[Course]] = {
+    "train.class_missed": Check(Severity.WARNING, "a class is not found in validation (IoU below 0.01)", class_missed),
+    "train.class_untrained": Check(Severity.WARNING, "a class has no training pixel", class_untrained),
+    "train.class_unvalidated": Check(Severity.INFO, "a class has no validation pixel", class_unvalidated),
+}
 # Likely causes before consequences.
 SYMPTOMS: dict[str, Check[Course]] = {
     "train.rate_high": Check(Severity.ERROR, "the learning rate is too high", rate_too_high),
@@ -243,6 +325,7 @@ SYMPTOMS: dict[str, Check[Course]] = {
         Severity.WARNING, "the loss of one batch is far above those around it", spike, consequence=True
     ),
     LOADER: Check(Severity.WARNING, "the model waits for its data", loader_bound),
+    **_OF_CLASSES,
 }
 
 
@@ -257,9 +340,9 @@ def examine(run: Run) -> list[Finding]:
 
 
 def diagnose(course: Course) -> list[Finding]:
-    """What the course of a run tells, the likely cause first; of a short log only whether loading is slow."""
-    short = len(course.loss) < _RECORDS or len(course.val_loss) < _EVALUATIONS
-    table = {LOADER: SYMPTOMS[LOADER]} if short else SYMPTOMS
+    """What the course of a run tells, the likely cause first; of a short log only whether loading is slow and
+    which classes are not found."""
+    table = {LOADER: SYMPTOMS[LOADER], **_OF_CLASSES} if course.short else SYMPTOMS
     return [finding for finding, _ in run_checks(table, course)]
 
 

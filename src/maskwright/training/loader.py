@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -27,6 +28,8 @@ from maskwright.training.trust import Trust
 
 # Decoded images are kept in memory while they take at most this share of what is free.
 CACHE_SHARE = 0.25
+# More than any number of an epoch.
+_AGAIN = 1 << 32
 
 
 class DecodedSamples:
@@ -62,37 +65,68 @@ class DecodedSamples:
                 self._cache[index] = pair
         return pair
 
-    def fill(self, progress: Callable[[int, int], None] | None = None) -> npt.NDArray[np.int64]:
+    def fill(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        look: Callable[[npt.NDArray[np.uint8]], None] | None = None,
+    ) -> npt.NDArray[np.int64]:
         """Reads everything once, which checks every file; returns the (M, 256) int64 counts of mask values of each
-        of the M samples."""
+        of the M samples. `look` is shown each mask (H, W)."""
         counts = np.zeros((len(self), 256), np.int64)
         for index in range(len(self)):
-            counts[index] = np.bincount(self[index][1].reshape(-1), minlength=256)
+            mask = self[index][1]
+            counts[index] = np.bincount(mask.reshape(-1), minlength=256)
+            if look:
+                look(mask)
             if progress:
                 progress(index + 1, len(self))
         return counts
 
 
-def batch_indices(seed: int, step: int, batch_size: int, samples: int) -> list[tuple[int, int]]:
-    """(epoch, sample index) of each place in the batch of `step`.
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """How often each of M samples is drawn, `values` (M,) above 0; only their ratios matter."""
+
+    values: npt.NDArray[np.float64]
+
+
+def batch_indices(
+    seed: int, step: int, batch_size: int, samples: int, factors: Factors | None = None
+) -> list[tuple[int, int]]:
+    """(view, sample index) of each place in the batch of `step`. The view is the epoch; of a sample that comes again
+    in the same epoch, another number, so that it is augmented in another way.
 
     The training order is one endless stream, a fresh permutation of all samples per epoch, cut into
-    batches of exactly `batch_size`: no short batch, and every sample equally often.
+    batches of exactly `batch_size`: no short batch, and every sample equally often. With `factors` an epoch has as many
+    places, and a sample has its share of them, rounded up or down by chance.
     """
     places = range(step * batch_size, (step + 1) * batch_size)
-    return [(place // samples, int(_order(seed, place // samples, samples)[place % samples])) for place in places]
+    epochs = [(_order(seed, place // samples, samples, factors), place % samples) for place in places]
+    return [(int(views[at]), int(order[at])) for (views, order), at in epochs]
 
 
 @lru_cache(2)
-def _order(seed: int, epoch: int, samples: int) -> npt.NDArray[np.int64]:
-    return np.random.default_rng((seed, 0, epoch)).permutation(samples)
+def _order(
+    seed: int, epoch: int, samples: int, factors: Factors | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    rng = np.random.default_rng((seed, 0, epoch))
+    order = rng.permutation(samples)
+    if factors is None:
+        return np.full(samples, epoch), order
+    # Marks at equal distances on a line on which each sample takes up its share.
+    ends = factors.values[order].cumsum()
+    marks = (np.arange(samples) + rng.random()) * (ends[-1] / samples)
+    chosen = np.minimum(np.searchsorted(ends, marks, side="right"), samples - 1)
+    again = np.arange(samples) - np.searchsorted(chosen, chosen)
+    mixed = rng.permutation(samples)
+    return epoch + again[mixed] * _AGAIN, order[chosen[mixed]]
 
 
 class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Item i is the whole batch of step i: images (N, 3, H, W) uint8 channels-last, targets (N, H, W) uint8.
 
     `rank` and `world_size` take every world_size-th place of it for one of several processes. `trust` says which
-    pixels count.
+    pixels count. `factors`, where it is set, says how often each sample is drawn.
     """
 
     def __init__(
@@ -108,26 +142,28 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
     ) -> None:
         self.source, self.augmentation, self.batch_size, self.seed = source, augmentation, batch_size, seed
         self.rank, self.world_size, self.trust = rank, world_size, trust
+        self.factors: Factors | None = None
         self.map: Callable[..., Iterable[Pair]] = map
 
     def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        places = batch_indices(self.seed, step, self.batch_size, len(self.source))[self.rank :: self.world_size]
+        places = self._places(step)[self.rank :: self.world_size]
         images, masks = zip(*self.map(self.pair, *zip(*places, strict=True)), strict=True)
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(np.stack(masks))
 
-    def pair(self, epoch: int, index: int) -> Pair:
-        """The sample `index` as it is seen in `epoch`: image (H, W, 3) and mask (H, W), uint8."""
+    def _places(self, step: int) -> list[tuple[int, int]]:
+        return batch_indices(self.seed, step, self.batch_size, len(self.source), self.factors)
+
+    def pair(self, view: int, index: int) -> Pair:
+        """The sample `index` as it is seen in a `view`, which is the number of an epoch (see `batch_indices`): image
+        (H, W, 3) and mask (H, W), uint8."""
         image, mask = self.source[index]
         if self.trust:
-            mask = self.trust.mask(mask, epoch, index)
-        return self.augmentation(image, mask, np.random.default_rng((self.seed, 1, epoch, index)))
+            mask = self.trust.mask(mask, view, index)
+        return self.augmentation(image, mask, np.random.default_rng((self.seed, 1, view, index)))
 
     def names(self, step: int) -> list[str]:
         """The samples in the batch of `step`."""
-        return [
-            self.source.samples[index].name
-            for _, index in batch_indices(self.seed, step, self.batch_size, len(self.source))
-        ]
+        return [self.source.samples[index].name for _, index in self._places(step)]
 
 
 def stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -12,6 +12,8 @@ from torch import nn
 
 from maskwright.base.progress import progress
 from maskwright.config import AugmentTerm, RunConfig, load_config, with_pipelines
+from maskwright.core.class_facts import ClassFacts, ClassSurvey
+from maskwright.core.class_weights import repeat_factors
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Sample
@@ -25,7 +27,7 @@ from maskwright.modeling.models.weights import Found, encoder_info
 from maskwright.modeling.optim.build import Groups, PartRates
 from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.image_cache import Decoded
-from maskwright.training.loader import Batches, DecodedSamples
+from maskwright.training.loader import Batches, DecodedSamples, Factors
 from maskwright.training.trust import Trust
 
 
@@ -84,7 +86,8 @@ def named_splits(
 
 @dataclass
 class Prepared:
-    """Everything that `fit` needs, built from a config."""
+    """Everything that `fit` needs, built from a config; what the training masks hold of each class, and the pixels
+    (K,) of each in the validation masks, at the model's size."""
 
     dataset: Dataset
     segmenter: Segmenter
@@ -92,6 +95,8 @@ class Prepared:
     batches: Batches
     validation: DecodedSamples
     processes: Processes
+    training_classes: list[ClassFacts]
+    validation_pixels: list[int]
 
 
 def prepare(
@@ -126,15 +131,19 @@ def prepare(
     )
     batches = batches_of(config, train, processes)
     with progress("reading", len(train) + len(validation)) as advance:
-        counts = train.fill(lambda done, _: advance(done))
-        validation.fill(lambda done, _: advance(len(train) + done))
+        survey = ClassSurvey(len(dataset.classes))
+        counts = train.fill(lambda done, _: advance(done), survey.add)
+        judged = validation.fill(lambda done, _: advance(len(train) + done))
     counts = counts[:, : len(dataset.classes)]
     if not counts.any():
         raise DataError(f"{dataset.root}: no training pixel has a class (all are ignored); check the masks")
     if batches.trust:
         batches.trust.require_pixels(lambda index: train[index][1])
+    if config.data.repeat_rare:
+        batches.factors = Factors(repeat_factors(counts, config.data.repeat_rare))
     criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
-    return Prepared(dataset, segmenter, criterion, batches, validation, processes)
+    judged_pixels = judged[:, : len(dataset.classes)].sum(0).tolist()
+    return Prepared(dataset, segmenter, criterion, batches, validation, processes, survey.facts(), judged_pixels)
 
 
 def with_statistics(config: RunConfig, weights: Found | None) -> RunConfig:

@@ -152,6 +152,10 @@ def _train(
             watched = choice.most > 1 and config.train.compile == "none"  # a copy of the model is not compiled
             run.write_info(
                 info
+                | {
+                    "training_classes": [facts.to_dict() for facts in prepared.training_classes],
+                    "validation_pixels": prepared.validation_pixels,
+                }
                 | ({"budget": budget.stored} if budget else {})
                 | ({"trust": trust.version} if trust else {})
                 | ({"encoder_weights": weights.to_dict()} if weights else {})

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from maskwright.core.class_facts import ClassFacts
 from maskwright.core.findings import Severity
 from maskwright.evaluation.guarding import GUARDS, guard
 from maskwright.evaluation.guarding.number import Number, Origin, Training
@@ -54,6 +55,11 @@ TRAPS = {
     "number.unfinished": [[trained(finished=False)]],
     "number.few_images": [[replace(CLEAN, images=IMAGES[:19])], [replace(CLEAN, images=IMAGES[:2])]],
     "number.absent_class": [[replace(CLEAN, classes=(("ground", 5000), ("tree", 0)))]],
+    "number.class_missed": [
+        [replace(CLEAN, missed=(("tree", 0),))],
+        [replace(CLEAN, missed=(("tree", 30),)), replace(OTHER, missed=(("tree", 30),))],
+    ],
+    "number.class_untrained": [[replace(trained(classes={"tree": ClassFacts(0, 0.0, 0)}), missed=(("tree", 0),))]],
     "number.version": [[replace(CLEAN, version="v2")]],
     "number.other_version": [[CLEAN, OTHER, replace(OTHER, name="c", version="v2", training=None)]],
     "number.other_tree": [[made(same_tree=False)]],
@@ -76,6 +82,22 @@ def test_every_trap_is_seen(code):
         found = {finding.code: finding for finding in guard(numbers)}
         assert set(found) <= {code, "number.unknown_training"} and found[code].severity == GUARDS[code].severity
         assert found[code].message and found[code].fix and found[code].evidence["runs"]
+
+
+def test_missed_classes_are_told_apart_by_whether_they_are_predicted():
+    number = replace(
+        trained(
+            train=frozenset(map(str, range(50))),
+            classes={"pole": ClassFacts(300, 0.003, 40, 80.0, 2.0), "sign": ClassFacts(900, 0.02, 9, 90.0, 9.0)},
+        ),
+        missed=(("pole", 0), ("sign", 17)),
+    )
+    (one,) = guard([number])
+    assert one.message == (
+        "1 class is never predicted: 'pole'; 1 class is predicted, but hardly anywhere correctly: 'sign' (IoU below 0.01)"
+    )
+    assert "'pole' is 2 px wide" in one.fix and "'sign' is in 9 of 50" in one.fix
+    assert one.evidence == {"runs": ["run-a"], "never": ["pole"], "classes": ["pole", "sign"]}
 
 
 def test_no_alarm_on_clean_numbers():

@@ -8,7 +8,7 @@ import pytest
 
 from maskwright.core.classes import IGNORE
 from maskwright.modeling.augment import Pipeline
-from maskwright.modeling.augment.geometric import HorizontalFlip, RandomRotate90, Rotate, Transpose
+from maskwright.modeling.augment.geometric import ClassCrop, HorizontalFlip, RandomRotate90, Rotate, Transpose
 
 SQUARES = [(64, 64), (33, 33), (1, 1)]
 OBLONG = [(60, 80), (61, 80), (80, 61), (60, 81), (5, 90)]
@@ -101,3 +101,46 @@ def test_rotation_is_that_of_opencv() -> None:
 def test_settings_are_checked(limit: float) -> None:
     with pytest.raises(ValueError):
         Rotate(limit=limit)
+
+
+class TestClassCrop:
+    def test_a_pixel_of_a_random_class_is_in_it(self) -> None:
+        """A class of three pixels is in half of the crops; of a crop at random places in about one of 14."""
+        mask = np.zeros((60, 80), np.uint8)
+        mask[40, 10:13] = 1
+        image = np.repeat(mask[..., None] * np.uint8(200), 3, 2)
+        crop = Pipeline([ClassCrop(1, (0.25, 0.25))])
+        seen = [(crop(image, mask, np.random.default_rng(seed))[1] == 1).any() for seed in range(200)]
+        assert 0.45 < np.mean(seen) < 0.7
+
+    def test_after_other_geometry_it_still_aims_at_the_class(self) -> None:
+        mask = np.zeros((60, 80), np.uint8)
+        mask[5:9, 70:76] = 1
+        mask[mask == 0] = IGNORE
+        image = np.zeros((60, 80, 3), np.uint8)
+        crop = Pipeline([HorizontalFlip(1), ClassCrop(1, (0.3, 0.3))])
+        for seed in range(50):
+            assert (crop(image, mask, np.random.default_rng(seed))[1] == 1).any()
+
+    def test_it_is_never_outside_and_enlarges_what_it_takes(self, rng: np.random.Generator) -> None:
+        size = (30, 40)
+        mask = rng.integers(0, 4, size, np.uint8)
+        for _ in range(50):
+            matrix = ClassCrop(1, (0.3, 0.9)).matrix_for(mask, np.eye(3), rng)
+            assert matrix is not None
+            corners = np.linalg.inv(matrix) @ np.array([[-0.5, size[1] - 0.5], [-0.5, size[0] - 0.5], [1, 1]])
+            (x0, x1), (y0, y1), _ = corners + 0.5
+            assert -1e-6 <= x0 < x1 <= size[1] + 1e-6 and -1e-6 <= y0 < y1 <= size[0] + 1e-6
+            assert 0.3 - 1e-6 <= (x1 - x0) / size[1] <= 0.9 + 1e-6
+            assert (x1 - x0) / size[1] == pytest.approx((y1 - y0) / size[0])
+
+    def test_without_a_counted_pixel_nothing_happens(self, rng: np.random.Generator) -> None:
+        image, mask = rng.integers(0, 256, (9, 9, 3), np.uint8), np.full((9, 9), IGNORE, np.uint8)
+        changed, labels = Pipeline([ClassCrop(1)])(image, mask, rng)
+        np.testing.assert_array_equal(changed, image)
+        np.testing.assert_array_equal(labels, mask)
+
+    @pytest.mark.parametrize("scale", [(0.0, 0.5), (0.6, 0.5), (0.5, 1.1)])
+    def test_scales_that_are_none(self, scale: tuple[float, float]) -> None:
+        with pytest.raises(ValueError, match="scale must be"):
+            ClassCrop(1, scale)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from loss_cases import batch
 
-from maskwright.core.class_weights import effective_number, inverse_frequency, median_frequency
+from maskwright.core.class_weights import effective_number, inverse_frequency, inverse_root, median_frequency
 from maskwright.core.classes import IGNORE
 from maskwright.errors import ConfigError
 from maskwright.modeling.losses import LOSSES
@@ -38,6 +38,7 @@ def test_a_weighted_sum() -> None:
     ("kind", "weights"),
     [
         ("inverse_frequency", inverse_frequency(PIXELS)),
+        ("inverse_root", inverse_root(PIXELS)),
         ("effective_number", effective_number(PIXELS)),
         ("median_frequency", median_frequency(PIXELS, np.array([1000, 500, 500, 0]))),
     ],

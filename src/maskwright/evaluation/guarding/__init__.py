@@ -41,6 +41,8 @@ GUARDS: dict[str, Check[Case]] = {
     "number.absent_class": Check(
         WARNING, "a class does not occur in the ground-truth masks", each(guards.absent_class)
     ),
+    "number.class_missed": Check(WARNING, "a class is not found (IoU below 0.01)", each(guards.class_missed)),
+    "number.class_untrained": Check(WARNING, "a class had no training pixel", each(guards.class_untrained)),
     "number.version": Check(WARNING, "the dataset has changed since training", each(guards.version)),
     "number.other_version": Check(
         WARNING, "scores on different versions of a dataset are compared", guards.other_version

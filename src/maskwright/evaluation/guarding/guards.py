@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from dataclasses import dataclass
 from typing import Any
 
-from maskwright.base.texts import listing, percent, plural
+from maskwright.base.texts import counted, listing, percent, plural
+from maskwright.core.class_facts import MISSED
 from maskwright.core.findings import Observation
-from maskwright.evaluation.guarding.number import Number
+from maskwright.evaluation.guarding.missed import Remark, nothing_to_learn, untrained, what_helps
+from maskwright.evaluation.guarding.number import Number, Training
 
 _FEW = 20  # images
 _FASTER, _SAME = 1.1, 1.05
@@ -36,10 +38,6 @@ def observed(
 ) -> Observation:
     """What was observed of the numbers called `names`, what to do, and the numbers behind it."""
     return Observation(message, fix, split=case.split, evidence={"runs": list(names), **(evidence or {})})
-
-
-# What a guard of single numbers says of one: message, fix and evidence.
-Remark = tuple[str, str, dict[str, Any]]
 
 
 def each(look: Callable[[Number], Iterator[Remark]]) -> Callable[[Case], Iterator[Observation]]:
@@ -101,6 +99,33 @@ def absent_class(number: Number) -> Iterator[Remark]:
                 "add images that show it, or leave it out of what you report",
                 {"class": name},
             )
+
+
+def class_missed(number: Number) -> Iterator[Remark]:
+    """Classes that are not found although they were there to be learnt."""
+    training = number.training or Training()
+    missed = {name: predicted for name, predicted in number.missed if name not in untrained(training.classes)}
+    if not missed or any(trivial(number)):
+        return
+    never = [repr(name) for name, predicted in missed.items() if not predicted]
+    wrong = [repr(name) for name, predicted in missed.items() if predicted]
+    said = [
+        counted(len(names), "class{|es} {is|are} ") + f"{how}: {listing(names, 12)}"
+        for names, how in ((never, "never predicted"), (wrong, "predicted, but hardly anywhere correctly"))
+        if names
+    ]
+    yield (
+        "; ".join(said) + f" (IoU below {MISSED:g})",
+        what_helps(list(missed), training.classes, len(training.train), training.config),
+        {"never": [name for name, predicted in missed.items() if not predicted], "classes": list(missed)},
+    )
+
+
+def class_untrained(number: Number) -> Iterator[Remark]:
+    """Classes that are in the truth, and of which the training had no pixel."""
+    names = untrained(number.training.classes) if number.training else []
+    if names := [name for name, pixels in number.classes if pixels and name in names]:
+        yield nothing_to_learn(names)
 
 
 def trivial(number: Number) -> Iterator[Remark]:

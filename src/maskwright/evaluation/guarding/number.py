@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maskwright.base import strictyaml
+from maskwright.core.class_facts import ClassFacts
 from maskwright.core.dataset import Dataset
 from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset
@@ -57,13 +59,16 @@ class Origin:
 @dataclass(frozen=True)
 class Training:
     """The training behind a number: the names of its `train` and `val` samples, the `version` of its dataset, whether
-    it has `finished`, and the iteration of its `best` checkpoint by the validation score; None where not known."""
+    it has `finished`, and the iteration of its `best` checkpoint by the validation score; None where not known.
+    `classes` is what its masks held of each class, by name, empty where not known, and `config` its run.yaml."""
 
     train: frozenset[str] = frozenset()
     val: frozenset[str] = frozenset()
     version: str | None = None
     finished: bool = True
     best: int | None = None
+    classes: Mapping[str, ClassFacts] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: Run) -> Training:
@@ -76,6 +81,8 @@ class Training:
             info["dataset"]["version"],
             run.finished is not None,
             best_iteration(run),
+            run.training_classes(),
+            strictyaml.read(run.config_file).data,
         )
 
 
@@ -83,7 +90,8 @@ class Training:
 class Number:
     """The scores of one model on one split. `name` is what findings call it. `images` are the sample names, None where
     they are not known; `classes` are (name, true pixels); `scores` and `trivial` map aAcc, mAcc, mIoU and mDice to
-    what the model and the best trivial prediction reach; `version` is that of the dataset that was scored on."""
+    what the model and the best trivial prediction reach; `version` is that of the dataset that was scored on; `missed`
+    are (name, predicted pixels) of the classes with true pixels that are not found (IoU below `MISSED`)."""
 
     name: str
     split: str
@@ -95,6 +103,7 @@ class Number:
     training: Training | None = None
     origin: Origin = field(default_factory=Origin)
     speed: Speed | None = None
+    missed: tuple[tuple[str, int], ...] = ()
 
 
 def best_iteration(run: Run) -> int | None:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from maskwright.base.display import data_frame
 from maskwright.base.storage import Journal, read_json
 from maskwright.base.texts import plural
+from maskwright.core.class_facts import MISSED
 from maskwright.core.classes import Selector
 from maskwright.core.findings import Finding
 from maskwright.errors import DataError
@@ -252,6 +253,9 @@ class Evaluation:
             Training.of(run) if run else None,
             self.origin,
             speed_of(run) if run else None,
+            tuple(
+                (row.name, row.predicted_pixels) for row in self.scores.classes if row.true_pixels and row.iou < MISSED
+            ),
         )
 
     def to_frame(self) -> Any:

@@ -24,6 +24,7 @@ AUGMENTATIONS: dict[str, type[Transform]] = {
     "VerticalFlip": geometric.VerticalFlip,
     "Affine": geometric.Affine,
     "RandomSizedCrop": geometric.RandomSizedCrop,
+    "ClassCrop": geometric.ClassCrop,
     "Rotate": geometric.Rotate,
     "RandomRotate90": geometric.RandomRotate90,
     "Transpose": geometric.Transpose,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.modeling.augment.pipeline import Matrix, Size, Transform
+from maskwright.core.classes import IGNORE
+from maskwright.modeling.augment.pipeline import Matrix, Pixels, Size, Transform, require_order
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,34 @@ class RandomSizedCrop(Transform):
         share = rng.uniform(*self.scale)
         crop = np.minimum(np.array([share * stretch, share / stretch]), 1) * (size[1], size[0])
         corner = rng.uniform(0, 1, 2) * ((size[1], size[0]) - crop)
-        factor = np.array([size[1], size[0]]) / crop
-        # Pixel centres: x' + 0.5 = (x + 0.5 - corner) * factor
-        result = np.diag([*factor, 1.0])
-        result[:2, 2] = (0.5 - corner) * factor - 0.5
-        return result
+        return _cropped(corner, crop, size)
+
+
+@dataclass(frozen=True)
+class ClassCrop(Transform):
+    """A random part, `scale` of the height and width (uniform), enlarged to the full size, that has a pixel of a
+    random class: each that is in the mask is as likely as the others, and so is each of its pixels."""
+
+    scale: tuple[float, float] = (0.5, 1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_order(0, 1, scale=self.scale)
+        if not self.scale[0]:
+            raise ValueError(f"scale must be above 0 (given {self.scale})")
+
+    def matrix_for(self, mask: Pixels, before: Matrix, rng: np.random.Generator) -> Matrix | None:
+        """See `Transform.matrix_for`. None where every pixel is ignored."""
+        present = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=IGNORE + 1)[:IGNORE])
+        if not len(present):
+            return None
+        places = np.flatnonzero(mask.reshape(-1) == rng.choice(present))
+        y, x = divmod(int(rng.choice(places)), mask.shape[1])
+        size = np.array([mask.shape[1], mask.shape[0]])
+        crop = rng.uniform(*self.scale) * size
+        point = (before @ (x, y, 1.0))[:2] + 0.5
+        corner = np.clip(point - rng.uniform(0, 1, 2) * crop, 0, size - crop)
+        return _cropped(corner, crop, (mask.shape[0], mask.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -120,6 +144,15 @@ class Transpose(Transform):
     def matrix(self, size: Size, rng: np.random.Generator) -> Matrix:
         """See `Transform.matrix`."""
         return _about_the_middle(np.array([[0, 1], [1, 0]]), size)
+
+
+def _cropped(corner: npt.NDArray[np.floating], crop: npt.NDArray[np.floating], size: Size) -> Matrix:
+    """The map that enlarges a part, from `corner` (x, y) and of the size `crop` (width, height), to the full size."""
+    factor = np.array([size[1], size[0]]) / crop
+    # Pixel centres: x' + 0.5 = (x + 0.5 - corner) * factor
+    result = np.diag([*factor, 1.0])
+    result[:2, 2] = (0.5 - corner) * factor - 0.5
+    return result
 
 
 def _about_the_middle(linear: npt.NDArray[np.number], size: Size) -> Matrix:

@@ -77,7 +77,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Transform:
-    """One random change, applied with probability `p`. A transform overrides one of the three methods."""
+    """One random change, applied with probability `p`. A transform overrides one of the methods."""
 
     p: float = 0.5
 
@@ -92,6 +92,10 @@ class Transform:
     def matrix(self, size: Size, rng: np.random.Generator) -> Matrix | None:
         """A (3, 3) map of source to output pixel coordinates (x, y, 1) for `size` = (H, W), or None."""
         return None
+
+    def matrix_for(self, mask: Pixels, before: Matrix, rng: np.random.Generator) -> Matrix | None:
+        """As `matrix`, for a transform that also looks at the `mask` (H, W) and at the map `before` it."""
+        return self.matrix((mask.shape[0], mask.shape[1]), rng)
 
     def field(self, size: Size, rng: np.random.Generator) -> Floats | None:
         """(2, H, W) float32: how far beside itself, in pixels (x, y), each output pixel is taken from; or None."""
@@ -122,7 +126,7 @@ class Pipeline:
         total = np.eye(3)
         displacement: Floats | None = None
         for transform in acting:
-            matrix = transform.matrix(size, rng)
+            matrix = transform.matrix_for(mask, total, rng)
             if matrix is not None:
                 total = matrix @ total
             field = transform.field(size, rng)

@@ -9,6 +9,7 @@ from typing import Any
 from maskwright.core.dataset import Dataset
 from maskwright.modeling.models.weights import ENCODERS
 from maskwright.training.planning.fingerprint import Fingerprint, model_size
+from maskwright.training.planning.rare import about_classes, entropy_term
 from maskwright.training.planning.weights import Weights
 
 # Pixels that one image may have at the model's size, so that a CPU sees each image often enough in minutes.
@@ -34,6 +35,7 @@ def render(
         f"# Planned by maskwright for {dataset.name}: {found.train} training and {found.validation} validation images "
         f"of about {found.width}x{found.height}, {len(dataset.classes)} classes.",
         "# Every value can be changed; `maskwright plan --schema` prints a JSON Schema for editors.",
+        *about_classes(dataset.classes.names, found, (height, width)),
         "seed: 0",
         "data:",
         f"  root: {json.dumps(root)}",
@@ -56,7 +58,7 @@ def render(
         "model:",
         *_model_lines(weights, model),
         "loss:",
-        "  - {name: ce, weight: 1.0}",
+        entropy_term(found),
         f"  - {{name: dice, weight: 1.0}}  # looks at each class alone: {dataset.classes.names[rare]!r} is only "
         f"{100 * found.shares[rare]:.2g} % of the pixels",
     ]
