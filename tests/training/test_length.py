@@ -15,8 +15,9 @@ from maskwright.modeling.optim.build import Schedule
 from maskwright.run import Run
 from maskwright.training import length as module
 from maskwright.training import loop, measuring
-from maskwright.training.length import Budget, Length, Refit, fitted, needed, spacing
+from maskwright.training.length import Budget, Length, Refit, Speed, spacing
 from maskwright.training.precision import StepChoice
+from maskwright.training.progressive import FULL_SIZE, Progressive
 from maskwright.training.train import resume, train
 from tiny import config, write_dataset
 
@@ -49,19 +50,19 @@ def simulate(monkeypatch, tmp_path):
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
 
-    def simulate(seconds, told, step, evaluation=lambda _: 2.0, every=None):
+    def simulate(seconds, told, step, evaluation=lambda _: 2.0, every=None, progressive=FULL_SIZE):
         began = clock.now
         budget = Budget(seconds, evaluation(0.0), every, began)
-        first = fitted(0, budget.left, told, evaluation(0.0), every)
-        length = Length(first, every or spacing(first), (), budget)
+        first = Speed(told, evaluation(0.0), every, progressive).fitted(0, budget.left)
+        length = Length(first, every or spacing(first), (), budget, progressive=progressive)
         length.go_to(0, Run(tmp_path))
         done = evaluations = 0
         factors = []
         while done < length.iterations:
             factors.append(length.factor(Schedule("poly", 0, {"power": 1.0}), done))
-            clock.now += step(clock.now - began)
+            clock.now += step(clock.now - began) * (progressive.cost if length.small(done) else 1)
             done += 1
-            if done % length.evaluate_every == 0 or done == length.iterations:
+            if done == length.next_evaluation(done - 1):
                 took = evaluation(clock.now - began)
                 clock.now += took
                 length.evaluated(took)
@@ -108,6 +109,14 @@ def test_a_restless_machine(simulate):
     assert abs(simulate(300, 0.3, lambda now: 0.3 * (3 if now // 15 % 3 == 0 else 1)).error) < 0.05
 
 
+@pytest.mark.parametrize("cost", [0.2, 0.5, 1.0])
+def test_a_budget_with_small_steps_is_met(simulate, cost):
+    for change in (1.0, 2.5, 0.4):
+        progressive = Progressive(0.7, 0.5, cost)
+        end = simulate(300, 0.3, lambda now, change=change: 0.3 * (change if now > 60 else 1), progressive=progressive)
+        assert abs(end.error) < 0.05 and end.evaluations in (1, 2, 3, 4)
+
+
 def test_evaluations_that_turn_out_dear(simulate):
     end = simulate(300, 0.3, lambda _: 0.3, lambda now: 4.0 if now else 1.0)
     assert abs(end.error) < 0.05 and end.evaluations in (7, 8, 9)
@@ -121,14 +130,15 @@ def test_needed_counts_evaluations_as_the_loop_does():
             for every in (1, 3, 8, 100, None):
                 apart = every or spacing(iterations)
                 done = sum(n % apart == 0 or n == iterations for n in range(step + 1, iterations + 1))
-                assert needed(step, iterations, 2.0, 5.0, every) == 2.0 * (iterations - step) + 5.0 * done
+                assert Speed(2.0, 5.0, every).needed(step, iterations) == 2.0 * (iterations - step) + 5.0 * done
 
 
 def test_fitted_is_the_longest_that_fits():
     for every in (3, 10, None):
         for seconds in range(-5, 90, 4):
-            best = max((n for n in range(7, 200) if needed(7, n, 1.0, 2.5, every) <= seconds), default=7)
-            assert fitted(7, seconds, 1.0, 2.5, every) == pytest.approx(best, abs=0 if every else 1)
+            speed = Speed(1.0, 2.5, every)
+            best = max((n for n in range(7, 200) if speed.needed(7, n) <= seconds), default=7)
+            assert speed.fitted(7, seconds) == pytest.approx(best, abs=0 if every else 1)
 
 
 def test_the_schedule_goes_on_from_where_it_is():

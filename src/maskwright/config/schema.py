@@ -243,6 +243,13 @@ class ThreadsConfig(StrictModel):
     threads: Positive
 
 
+class ProgressiveConfig(StrictModel):
+    """The first part of a training is made with smaller images."""
+
+    until: float = Field(0.7, gt=0, lt=1, description="share of the iterations")
+    scale: float = Field(0.5, ge=0.25, lt=1, description="of the sides of data.image_size, in multiples of 32")
+
+
 LENGTHS = ("iterations", "epochs", "budget")
 
 
@@ -259,6 +266,9 @@ class TrainConfig(StrictModel):
         default_factory=list, description="what became of `threads` while it trained; written by the run"
     )
     batch_size: Positive = 8
+    progressive: ProgressiveConfig | None = Field(
+        None, description="progressive resizing: smaller images at first, whose steps are cheap; not evaluated then"
+    )
     evaluate_every: Positive | None = Field(None, description="iterations; an eighth of the run when left out")
     early_stopping: Positive | None = Field(None, description="evaluations without a better val mIoU")
     ema: float | None = Field(0.99, gt=0, lt=1, description="decay of the average of the weights")

@@ -20,6 +20,7 @@ from maskwright.modeling.optim.build import Schedule
 from maskwright.modeling.optim.schedules import warm_up
 from maskwright.run import Run
 from maskwright.training.distributed.processes import ALONE, Processes
+from maskwright.training.progressive import FULL_SIZE, Progressive
 
 EVALUATIONS = 8
 # Of a budget: what is kept for the last checkpoint, and the miss of the end that is accepted; of the time that is left:
@@ -84,20 +85,27 @@ def spacing(iterations: int) -> int:
     return max(1, math.ceil(iterations / EVALUATIONS))
 
 
-def needed(step: int, iterations: int, step_seconds: float, evaluation_seconds: float, every: int | None) -> float:
-    """Seconds from `step` to the end after `iterations`, where evaluations are `every` apart (None: `spacing`)."""
-    apart = every or spacing(iterations)
-    evaluations = (iterations - 1) // apart - step // apart + 1
-    return (iterations - step) * step_seconds + evaluations * evaluation_seconds
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of a full step and of an evaluation; evaluations are `every` iterations apart (None: `spacing`)."""
 
+    step: float
+    evaluation: float
+    every: int | None = None
+    progressive: Progressive = FULL_SIZE
 
-def fitted(step: int, seconds: float, step_seconds: float, evaluation_seconds: float, every: int | None) -> int:
-    """The length that ends `seconds` after `step` at these speeds; `step` itself when there is no time for more."""
-    lengths = range(step, step + max(0, int(seconds / step_seconds)) + 1)
-    fitting = bisect_right(
-        lengths, seconds, key=lambda iterations: needed(step, iterations, step_seconds, evaluation_seconds, every)
-    )
-    return lengths[max(0, fitting - 1)]
+    def needed(self, step: int, iterations: int, done: float = 0.0) -> float:
+        """Seconds from `step` to the end after `iterations`, where the share `done` of the schedule lies behind."""
+        apart, left = self.every or spacing(iterations), iterations - step
+        first = step + math.floor(self.progressive.small_steps(done, left))
+        evaluations = (iterations - 1) // apart - first // apart + 1
+        return self.progressive.full_steps(done, left) * self.step + evaluations * self.evaluation
+
+    def fitted(self, step: int, seconds: float, done: float = 0.0) -> int:
+        """The length that ends `seconds` after `step`; `step` itself when there is no time for more."""
+        lengths = range(step, step + max(0, int(seconds / (self.step * self.progressive.cost))) + 1)
+        fitting = bisect_right(lengths, seconds, key=lambda iterations: self.needed(step, iterations, done))
+        return lengths[max(0, fitting - 1)]
 
 
 class Length:
@@ -110,7 +118,9 @@ class Length:
         refits: Sequence[Refit] = (),
         budget: Budget | None = None,
         processes: Processes = ALONE,
+        progressive: Progressive = FULL_SIZE,
     ) -> None:
+        self._progressive = progressive
         self.iterations, self.evaluate_every, self.refits = iterations, evaluate_every, list[Refit]()
         self._first, self._known, self._budget = iterations, {refit.iteration: refit for refit in refits}, budget
         self._processes = processes
@@ -140,12 +150,22 @@ class Length:
             self._next = max(self._next, evaluation)
 
     def next_evaluation(self, step: int) -> int:
-        """The first iteration after `step` that is evaluated."""
-        return min(self.iterations, (step // self.evaluate_every + 1) * self.evaluate_every)
+        """The first iteration after `step` that is evaluated: none before small steps end."""
+        following = (step // self.evaluate_every + 1) * self.evaluate_every
+        while following < self.iterations and self.small(following):
+            following += self.evaluate_every
+        return min(self.iterations, following)
+
+    def small(self, step: int) -> bool:
+        """Whether the step after so many has smaller images."""
+        return self._done(step) < self._progressive.until
 
     def factor(self, schedule: Schedule, step: int) -> float:
         """The factor on the base learning rate at `step`. The warm-up is that of the first length."""
-        return schedule.shape(self._at(step), self.iterations) * warm_up(step, self._first, schedule.warmup)
+        place = (
+            self._progressive.worked(self._done(step)) * self.iterations if self._progressive.until else self._at(step)
+        )
+        return schedule.shape(place, self.iterations) * warm_up(step, self._first, schedule.warmup)
 
     def refit(self, step: int) -> Refit | None:
         """The refit after `step` iterations and their evaluation, if there is one: known from before, or found now by
@@ -177,9 +197,13 @@ class Length:
         stretch = (self.iterations - self._position) / (self.iterations - self._start)
         return self._position + (step - self._start) * stretch
 
+    def _done(self, step: int) -> float:
+        """The share of the schedule that lies behind at `step`."""
+        return self._at(step) / self.iterations
+
     def _apply(self, refit: Refit) -> None:
         # The share of the schedule that is done stays what it is.
-        self._position = self._at(refit.iteration) / self.iterations * refit.iterations
+        self._position = self._done(refit.iteration) * refit.iterations
         self._start, self.iterations, self.evaluate_every = refit.iteration, refit.iterations, refit.evaluate_every
         self.refits.append(refit)
 
@@ -189,15 +213,18 @@ class Length:
 
     def _measured(self, step: int, budget: Budget) -> Refit | None:
         """What the clock of the first process says."""
-        recent = (time.monotonic() - self._since - self._paused) / (step - self._from)
+        made = sum(self._progressive.cost if self.small(index) else 1 for index in range(self._from, step))
+        recent = (time.monotonic() - self._since - self._paused) / made
         # Half new, half old: a busy moment counts less, a lasting change soon counts in full.
         self._step_seconds = recent if self._step_seconds is None else (self._step_seconds + recent) / 2
-        speeds = self._step_seconds, self._evaluation_seconds, budget.evaluate_every
-        left = budget.left
+        speed = Speed(self._step_seconds, self._evaluation_seconds, budget.evaluate_every, self._progressive)
+        left, done = budget.left, self._done(step)
         accepted = max(_TOLERANCE * budget.seconds, _EARLY_TOLERANCE * left)
-        if abs(left - needed(step, self.iterations, *speeds)) <= accepted:
+        if abs(left - speed.needed(step, self.iterations, done)) <= accepted:
             return None
-        iterations = max(step + 1, fitted(step, left, *speeds))  # the end is evaluated, and this step may not have been
+        iterations = max(
+            step + 1, speed.fitted(step, left, done)
+        )  # the end is evaluated, and this step may not have been
         if iterations == self.iterations:
             return None
         return Refit(step, iterations, budget.evaluate_every or spacing(iterations))

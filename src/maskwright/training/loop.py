@@ -31,6 +31,7 @@ from maskwright.training.doctor import examine, sentences
 from maskwright.training.ema import Average
 from maskwright.training.length import Budget, Length, Refit
 from maskwright.training.loader import Batches, DecodedSamples, Waits, stream
+from maskwright.training.progressive import FULL_SIZE, Progressive
 from maskwright.training.step import train_step
 from maskwright.training.threads import ThreadChange, Threads, Watch, time_threads
 from maskwright.training.validation import validate
@@ -58,6 +59,7 @@ class FitSettings:
     budget: Budget | None = None
     thread_changes: tuple[ThreadChange, ...] = ()
     watch: Watch | None = None
+    progressive: Progressive = FULL_SIZE
     state_every_seconds: float = _STATE_EVERY_SECONDS
 
 
@@ -97,7 +99,10 @@ def _fit(
     if processes.first:
         run.stopped_file.unlink(missing_ok=True)
         run.metrics.truncate(state.log_bytes)
-    length = Length(settings.iterations, settings.evaluate_every, settings.refits, settings.budget, processes)
+    progressive = settings.progressive
+    length = Length(
+        settings.iterations, settings.evaluate_every, settings.refits, settings.budget, processes, progressive
+    )
     length.go_to(state.step, run)
     threads = Threads(settings.thread_changes, settings.watch, processes)
     threads.go_to(state.step, length.iterations, length.next_evaluation(state.step), run)
@@ -227,13 +232,13 @@ def _fit(
             # Dropout: a function of (seed, step, process).
             torch.manual_seed(settings.seed * 1_000_003 + state.step + (processes.rank << 52))
             model.train()
-            start = time.perf_counter()
-            pending.append(step_once(images, targets))
-            threads.stepped(time.perf_counter() - start)
+            start, small = time.perf_counter(), length.small(state.step)
+            pending.append(step_once(*(progressive.resized(images, targets) if small else (images, targets))))
+            threads.stepped((time.perf_counter() - start) / (progressive.cost if small else 1))
             if average:
                 average.update(model, state.step)
             state.step += 1
-            due = state.step % length.evaluate_every == 0 or state.step == length.iterations
+            due = state.step == length.next_evaluation(state.step - 1)
             if due or len(pending) == _LOG_EVERY:
                 log_losses()
                 log_time(

@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
+
+import torch
 
 from maskwright.base.progress import say
 from maskwright.config import RunConfig, seconds_of
 from maskwright.errors import ConfigError
 from maskwright.run import Run
 from maskwright.training.ema import Average
-from maskwright.training.length import Budget, fitted
-from maskwright.training.precision import StepChoice, Wanted, choose
+from maskwright.training.length import Budget, Speed
+from maskwright.training.precision import StepChoice, Trials, Wanted, Way, choose
 from maskwright.training.prepare import Prepared, groups_of
+from maskwright.training.progressive import Progressive
+from maskwright.training.rounds import typical
 from maskwright.training.run_start import write_start
 from maskwright.training.validation import validate
 
@@ -26,25 +31,46 @@ def choose_step(config: RunConfig, prepared: Prepared) -> StepChoice:
     """The fastest way to make a step, which the model takes from now on."""
     train = config.train
     wanted = Wanted(train.precision, None if train.channels_last == "auto" else train.channels_last, train.threads)
+    images, targets = prepared.batches[0]
     try:
         choice = choose(
             prepared.segmenter,
             prepared.criterion,
-            *prepared.batches[0],
+            images,
+            targets,
             groups_of(config),
             wanted,
             prepared.processes,
             _measuring(config, prepared),
         )
+        choice.apply(prepared.segmenter)
+        if train.progressive:
+            choice = replace(choice, small_cost=_small_cost(config, prepared, choice, images, targets))
     except (RuntimeError, ValueError) as error:  # torch's words for shapes that do not fit, and for lack of memory
         reason = str(error).splitlines()[0]
         raise ConfigError(
             f"model: {config.model.name} cannot make a step with these images ({reason}); change "
-            "data.image_size, train.batch_size, or the model"
+            "data.image_size, train.batch_size, train.progressive, or the model"
         ) from None
-    choice.apply(prepared.segmenter)
-    say(f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms per training step")
+    small = f"; {choice.small_cost:.0%} of it with smaller images" if train.progressive else ""
+    say(
+        f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms per training step{small}"
+    )
     return choice
+
+
+def _small_cost(
+    config: RunConfig, prepared: Prepared, choice: StepChoice, images: torch.Tensor, targets: torch.Tensor
+) -> float:
+    """The time of a step of progressive resizing with smaller images over that of a full one."""
+    small = Progressive.of(config.train.progressive).resized(images, targets)
+    way = Way(choice.precision, choice.channels_last, choice.threads)
+    trials = Trials(prepared.segmenter, prepared.criterion, *small, groups_of(config), prepared.processes)
+    trials(way)  # the first one only warms up
+    # A disturbed measurement must not turn the length around: smaller images are never slower, and hardly faster than
+    # by their pixels.
+    least = small[1].numel() / targets.numel() / 2
+    return min(1.0, max(least, typical(trials(way)) / choice.step_seconds))
 
 
 def _measuring(config: RunConfig, prepared: Prepared) -> Callable[[float], float]:
@@ -91,7 +117,8 @@ def iterations_of(
     batch = _seconds(lambda index: prepared.batches[index])
     step = max(step, batch / workers) if workers else step + batch
     budget = Budget(seconds_of(train.budget), evaluation, train.evaluate_every, began)
-    iterations = fitted(0, budget.left, step, evaluation, train.evaluate_every)
+    progressive = Progressive.of(train.progressive, choice.small_cost)
+    iterations = Speed(step, evaluation, train.evaluate_every, progressive).fitted(0, budget.left)
     if iterations < 1:
         raise ConfigError(
             f"train.budget: {train.budget} is too short: a step takes {step:.2f} s and an evaluation "

@@ -57,7 +57,8 @@ class Way:
 class StepChoice:
     """What was taken, the typical seconds of one step with it, the reason, and the seconds of all tried: the fastest
     steps of each precision and layout, and the typical steps of each number of threads. `most` are the threads that
-    there could be, where the config does not fix them."""
+    there could be, where the config does not fix them; `small_cost` the time of a step with smaller images
+    (progressive resizing) over that of a full one."""
 
     precision: str
     step_seconds: float
@@ -66,6 +67,7 @@ class StepChoice:
     channels_last: bool = True
     threads: int = field(default_factory=torch.get_num_threads)
     most: int = 1
+    small_cost: float = 1.0
 
     def apply(self, segmenter: Segmenter) -> None:
         """Lets the model work in this way from now on."""

@@ -39,6 +39,7 @@ from maskwright.training.prepare import (
     training_splits,
     with_statistics,
 )
+from maskwright.training.progressive import Progressive
 from maskwright.training.run_start import resolved_config, run_info, size_of, write_start
 from maskwright.training.step import fast_arithmetic
 from maskwright.training.threads import ThreadChange, Watch
@@ -159,6 +160,7 @@ def _train(
                 | ({"budget": budget.stored} if budget else {})
                 | ({"trust": trust.version} if trust else {})
                 | ({"encoder_weights": weights.to_dict()} if weights else {})
+                | ({"small_step_cost": choice.small_cost} if config.train.progressive else {})
                 | ({"watch": Watch(choice.most, choice.step_seconds).stored} if watched else {}),
                 {
                     name: {sample.name: sample.image_hash(hashes) for sample in samples}
@@ -213,6 +215,10 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
         budget,
         tuple(ThreadChange(**change.model_dump()) for change in train_config.thread_changes),
         processes.share(Watch.of(run) if processes.first else None),
+        Progressive.of(
+            train_config.progressive,
+            processes.share(run.info().get("small_step_cost", 1.0) if processes.first else 1.0),
+        ),
     )
     if cuda := prepared.segmenter.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
