@@ -7,7 +7,7 @@ import torch
 
 from maskwright.errors import Interrupted
 from maskwright.run import Run
-from maskwright.training import loop, measuring
+from maskwright.training import loop, measuring, precision
 from maskwright.training import threads as module
 from maskwright.training.precision import StepChoice
 from maskwright.training.rounds import Found
@@ -232,7 +232,8 @@ def test_a_stopped_run_takes_its_threads_from_the_log(data, tmp_path, decided, m
     assert artifacts(train(run.path / "config.yaml", out=tmp_path / "again")) == artifacts(run)
 
 
-def test_threads_that_the_config_fixes_are_not_watched(data, tmp_path):
+def test_threads_that_the_config_fixes_are_not_watched(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "usable_threads", lambda _: 2)  # also where there is one core
     run = train(settings_of(data, threads=1, iterations=1), out=tmp_path / "fixed")
     assert "watch" not in run.info()
     run = train(settings_of(data, iterations=1), out=tmp_path / "free")

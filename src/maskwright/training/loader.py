@@ -186,8 +186,11 @@ def stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[tu
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_leave_signals,
     )
-    with pool or nullcontext():
-        yield from loader
+    try:
+        with pool or nullcontext():
+            yield from loader
+    finally:
+        batches.map = map  # they may still be asked for a batch
 
 
 def _leave_signals(_: int) -> None:
