@@ -29,7 +29,7 @@ FILES = {
     "segformer": "segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py",
     "unet": "unet/unet-s5-d16_fcn_4xb4-ce-1.0-dice-3.0-40k_chase-db1-128x128.py",
 }
-# Batch size, warm-up as a share of the training, power of the decay, lowest rate; but SegFormer's batch as in the files.
+# Batch size, warm-up as a share of the training, power of the decay, lowest rate.
 SCHEDULES = {"segformer": (8, 1500 / 160000, 1.0, 0.0), "unet": (4, 0.0, 0.9, 1e-4)}
 
 
@@ -149,7 +149,7 @@ def configured(job: Job) -> Config:
     config.train_cfg = {"type": "IterBasedTrainLoop", "max_iters": sys.maxsize, "val_interval": sys.maxsize}
     config.param_scheduler = None  # the clock sets the rates
     config.default_hooks.checkpoint = None  # the best weights are kept in memory
-    config.default_hooks.visualization = None
+    del config.default_hooks.visualization
     config.vis_backends = config.visualizer.vis_backends = []
     config.work_dir = str(job.work / "run")
     config.randomness = {"seed": job.seed}

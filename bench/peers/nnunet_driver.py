@@ -1,9 +1,7 @@
-"""nnU-Net v2 with its 2D plan on the CPU: network, patch, augmentations, loss and optimizer are its own. What differs,
-as its default is 1,000 epochs on a GPU:
+"""nnU-Net v2 with its 2D plan on the CPU: network, patch, batch, augmentations, loss and optimizer are its own.
 
-- batch 8 where the plan asks for more, which is a number for the memory of a GPU;
-- there are 10 epochs, and each ends by the clock, so that the rate falls over the budget; validation steps are a fifth
-  of the training steps, as they are by default; the last weights are used, as by default.
+Its default is 1,000 epochs of 250 steps. Here there are 10, and each ends by the clock, so that the rate falls over the
+budget. As by default, validation steps are a fifth of the training steps, and the last weights are used.
 """
 
 from __future__ import annotations
@@ -20,15 +18,17 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from PIL import Image
 
-DATASET, BATCH, EPOCHS = "Dataset001_Peers", 8, 10
+DATASET, EPOCHS = "Dataset001_Peers", 10
 JOB = Job.read()
 
 
 class Timed(nnUNetTrainer):
     """Epochs end by the clock."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device
+    ) -> None:  # it looks for these names
+        super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs, self.steps = EPOCHS, 0
         self.disable_checkpointing = True  # the last weights are in memory
 
@@ -88,17 +88,13 @@ def main() -> None:
     extract_fingerprints([1], num_processes=JOB.threads)
     plans_name = plan_experiments([1])
     folder = JOB.work / "preprocessed" / DATASET
-    plans_file = folder / f"{plans_name}.json"
-    plans = json.loads(plans_file.read_text("utf-8"))
-    planned = plans["configurations"]["2d"]["batch_size"]
-    plans["configurations"]["2d"]["batch_size"] = min(planned, BATCH)
-    plans_file.write_text(json.dumps(plans), "utf-8")
+    plans = json.loads((folder / f"{plans_name}.json").read_text("utf-8"))
     preprocess([1], plans_name, configurations=["2d"], num_processes=[JOB.threads])
     splits = [{split: [path.stem for path in JOB.images(split)] for split in ("train", "val")}]
     (folder / "splits_final.json").write_text(json.dumps(splits), "utf-8")
     trainer = Timed(plans | {"continue_training": False}, "2d", 0, description, torch.device("cpu"))
     trainer.run_training()
-    JOB.facts |= {"planned_batch_size": planned, "patch": plans["configurations"]["2d"]["patch_size"]}
+    JOB.facts |= {"patch": plans["configurations"]["2d"]["patch_size"]}
     predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
     trainer.set_deep_supervision_enabled(False)
     trainer.network.eval()
