@@ -197,10 +197,11 @@ def surroundings(work: Path, threads: int) -> dict[str, str]:
 
 
 def run_entry(entry: Entry, python: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """Runs a driver and returns its result. RuntimeError with the reason when it fails. A run that is there is taken."""
+    """Runs a driver and returns its result; the run of an equal job that is there is taken. RuntimeError with the
+    reason when it fails."""
     work = Path(job["work"])
-    result, log = work / "result.json", work / "log.txt"
-    if not result.is_file():
+    done, result, log = work / "done.json", work / "result.json", work / "log.txt"
+    if not done.is_file() or read_json(work / "job.json") != json.loads(json.dumps(job)):
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         atomic_write_json(work / "job.json", job)
@@ -219,9 +220,8 @@ def run_entry(entry: Entry, python: Path, job: dict[str, Any]) -> dict[str, Any]
                 raise RuntimeError(f"not done after {error.timeout:.0f} s") from None
         if code or not result.is_file():
             raise RuntimeError(f"exit {code}: {last_line(log.read_text('utf-8', 'replace'))}")
-        facts = read_json(result) | {"load_before": load, "wall_seconds": time.monotonic() - began}
-        atomic_write_json(result, facts)
-    return dict(read_json(result))
+        atomic_write_json(done, read_json(result) | {"load_before": load, "wall_seconds": time.monotonic() - began})
+    return dict(read_json(done))
 
 
 def counted(predictions: Sequence[Path], dataset: Dataset) -> Counts:
