@@ -10,9 +10,10 @@ environment of its own, which `uv` makes in `OUT/environments` at the first call
 the torch of this Python. Entries run one after another. One that fails is a row with its reason.
 
 The written masks are scored by `maskwright evaluate`. mIoU is that of the counts of all seeds together, its 95 %
-interval a bootstrap over the test images; `to ours` is the difference to `ours` in the same resamples. Where there is
-no val split, 2 training images are taken for it, the same for all entries; test images that are also training images,
-byte for byte, are left out. Scores depend on the weights that a tool can start from: that column belongs to the result.
+interval a bootstrap over the test images; `to ours` is the difference to `ours` in the same resamples. Images are drawn
+again, seeds are not: look at the scores by seed, too. Where there is no val split, 2 training images are taken for it,
+the same for all entries; test images that are also training images, byte for byte, are left out. Scores depend on the
+weights that a tool can start from: that column belongs to the result.
 
 With `--out`, a second call goes on with the runs that are there; what failed is tried again. The table goes to stderr,
 JSON to stdout and to `OUT/DATA-BUDGET/result.json`.
