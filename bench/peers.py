@@ -28,11 +28,13 @@ import math
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -208,17 +210,21 @@ def run_entry(entry: Entry, python: Path, job: dict[str, Any]) -> dict[str, Any]
         atomic_write_json(work / "job.json", job)
         load, began = os.getloadavg()[0], time.monotonic()
         with log.open("w", encoding="utf-8") as output:
+            process = subprocess.Popen(
+                [python, DRIVERS / entry.driver, work / "job.json"],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | surroundings(work, job["threads"]),
+                start_new_session=True,
+            )
             try:
-                code = subprocess.run(
-                    [python, DRIVERS / entry.driver, work / "job.json"],
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env=os.environ | surroundings(work, job["threads"]),
-                    timeout=job["budget"] * 2 + SPARE,
-                    check=False,
-                ).returncode
+                code = process.wait(job["budget"] * 2 + SPARE)
             except subprocess.TimeoutExpired as error:
                 raise RuntimeError(f"not done after {error.timeout:.0f} s") from None
+            finally:  # with all processes that load its data: the next entry is to be alone
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
         if code or not result.is_file():
             raise RuntimeError(f"exit {code}: {last_line(log.read_text('utf-8', 'replace'))}")
         atomic_write_json(done, read_json(result) | {"load_before": load, "wall_seconds": time.monotonic() - began})
