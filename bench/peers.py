@@ -337,6 +337,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "maskwright-peers")
     given = parser.parse_args()
     allowed = sorted(os.sched_getaffinity(0))[: given.threads]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that no entry is left running
     os.sched_setaffinity(0, allowed)  # holds for every entry, whatever number of threads it takes
     # Absolute, but not resolved: the environment of a Python is where its link lies.
     out = given.out.absolute() / f"{given.data}-{given.budget:g}"
