@@ -52,7 +52,7 @@ def _options(
 
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the data, the run and the report.")] = Path("demo"),
-    budget: Annotated[str, typer.Option("--budget", help="Wall time of the training.")] = "200s",
+    budget: Annotated[str, typer.Option("--budget", help="Wall time of the training.")] = "155s",
     as_json: Json = False,
 ) -> None:
     """Generate a dataset and run the whole line on it, in a few minutes."""

@@ -55,7 +55,7 @@ class Demo:
         )
 
 
-def demo(out: str | Path = "demo", *, budget: str = "200s", images: int = 200) -> Demo:
+def demo(out: str | Path = "demo", *, budget: str = "155s", images: int = 200) -> Demo:
     """Generates a dataset (two animals, `images` pictures of 256x256, 15 masks planted wrong) and runs init,
     audit, suspects, plan, train, evaluate, predict and report on it. `out` must not exist; `budget` is the wall time of
     all training: two fifths for the search for wrong masks, the rest for the model.
