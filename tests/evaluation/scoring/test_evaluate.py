@@ -414,7 +414,12 @@ def test_a_dataset_that_was_moved_is_the_one_that_was_trained_on(own, tmp_path, 
     if gone:
         shutil.rmtree(data_of(own))
     codes = {
-        split: [f.code for f in evaluate(own, split=split, data=moved).findings] for split in ("train", "val", "test")
+        split: [f.code for f in evaluate(own, split=split, data=moved).findings if f.code != "number.class_missed"]
+        for split in (
+            "train",
+            "val",
+            "test",
+        )  # whether so short a training finds both classes is no matter of this test
     }
     assert codes == {
         "train": ["number.trained_on", "number.few_images"],

@@ -137,7 +137,7 @@ def test_a_training_that_is_stopped_says_how_to_go_on(data, monkeypatch):
 
 def test_the_first_training_measures_and_the_others_do_as_much(data, monkeypatch):
     lengths, budgets, train = iter([3, 99]), [], training.train_part
-    monkeypatch.setattr(measuring, "fitted", lambda *_: next(lengths))
+    monkeypatch.setattr(measuring.Speed, "fitted", lambda *_: next(lengths))
     monkeypatch.setattr(Length, "refit", lambda *_: None)
     monkeypatch.setattr(
         training, "train_part", lambda config, **named: budgets.append(config.train.budget) or train(config, **named)

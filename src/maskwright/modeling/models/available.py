@@ -64,7 +64,7 @@ class WeightsTable(Result):
             [
                 *lines,
                 "",
-                "Other encoders: `maskwright plan DIR --encoder NAME --download`, or --weights FILE.safetensors",
+                "Other encoders: `maskwright plan DIR --encoder NAME --download`, or a .safetensors file of your own",
             ]
         )
 

@@ -121,7 +121,8 @@ def read_packaged(row: Packaged, path: Path) -> dict[str, Tensor]:
         from safetensors.torch import save
 
         with suppress(SetupError, OSError):  # the cache only saves time: what was read is used from memory
-            atomic_write_bytes(kept, save(tensors, {"sha256": _digest(tensors), "licence": row.licence}))
+            # One key: the order of several would not be the same in every file.
+            atomic_write_bytes(kept, save(tensors, {"sha256": _digest(tensors)}))
     return tensors
 
 

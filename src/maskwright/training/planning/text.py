@@ -122,7 +122,7 @@ def _model_lines(weights: Weights, model: str | None, device: str) -> list[str]:
         f"  encoder: {weights.encoder}"
         + ("  # small and fast enough for a CPU" if weights.encoder in ENCODERS else ""),
         f"  weights: {json.dumps(weights.value)}  # {weights.reason}",
-        *[f"  args: {_ARGUMENTS[name]}"] * (name in _ARGUMENTS),
+        *[f"  args: {text}" for text in [_ARGUMENTS.get(name)] if text],
     ]
 
 
