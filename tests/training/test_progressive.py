@@ -15,7 +15,6 @@ from maskwright.run import Run
 from maskwright.training import loop
 from maskwright.training.length import Length, Refit, Speed, spacing
 from maskwright.training.loader import Batches
-from maskwright.training.plan import plan
 from maskwright.training.progressive import Progressive
 from maskwright.training.train import resume, train
 from tiny import config, write_dataset
@@ -158,8 +157,3 @@ def test_a_model_that_takes_no_smaller_images_is_refused_before_the_run(data, tm
     with pytest.raises(ConfigError, match=r"needs images of 64 x 96.*train\.progressive"):
         train(settings_of(data), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_what_a_plan_says(data):
-    planned = plan(data)
-    assert planned.config.train.progressive is None  # the images are too small for smaller ones

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import zip_longest
 
 
@@ -46,16 +46,17 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of rows, the head first: the first column to the left, the others to the right; without columns that are
-    empty below the head. Rows may end early."""
-    columns = [column for column in zip_longest(*rows, fillvalue="") if any(column[1:])]
+def table(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
+    """Lines of rows, the head first: the columns `left` (from 0) to the left, the others to the right; without columns
+    that are empty below the head. Rows may end early."""
+    filled = {place: column for place, column in enumerate(zip_longest(*rows, fillvalue="")) if any(column[1:])}
+    columns = [*filled.values()]
     widths = [max(map(len, column)) for column in columns]
     return [
         "  "
         + "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, cell, width in zip(filled, cells, widths, strict=True)
         ).rstrip()
         for cells in zip(*columns, strict=True)
     ]

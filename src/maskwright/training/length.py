@@ -162,9 +162,9 @@ class Length:
 
     def factor(self, schedule: Schedule, step: int) -> float:
         """The factor on the base learning rate at `step`. The warm-up is that of the first length."""
-        place = (
-            self._progressive.worked(self._done(step)) * self.iterations if self._progressive.until else self._at(step)
-        )
+        place = self._at(step)
+        if self._progressive.until:
+            place = self._progressive.worked(place / self.iterations) * self.iterations
         return schedule.shape(place, self.iterations) * warm_up(step, self._first, schedule.warmup)
 
     def refit(self, step: int) -> Refit | None:
@@ -222,9 +222,8 @@ class Length:
         accepted = max(_TOLERANCE * budget.seconds, _EARLY_TOLERANCE * left)
         if abs(left - speed.needed(step, self.iterations, done)) <= accepted:
             return None
-        iterations = max(
-            step + 1, speed.fitted(step, left, done)
-        )  # the end is evaluated, and this step may not have been
+        # One more at least: the end is evaluated, and this step may not have been.
+        iterations = max(step + 1, speed.fitted(step, left, done))
         if iterations == self.iterations:
             return None
         return Refit(step, iterations, budget.evaluate_every or spacing(iterations))

@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 
 from maskwright.base.progress import say
+from maskwright.base.texts import percent
 from maskwright.config import RunConfig, seconds_of
 from maskwright.errors import ConfigError
 from maskwright.run import Run
@@ -52,7 +53,7 @@ def choose_step(config: RunConfig, prepared: Prepared) -> StepChoice:
             f"model: {config.model.name} cannot make a step with these images ({reason}); change "
             "data.image_size, train.batch_size, train.progressive, or the model"
         ) from None
-    small = f"; {choice.small_cost:.0%} of it with smaller images" if train.progressive else ""
+    small = f"; {percent(choice.small_cost)} of it with smaller images" if train.progressive else ""
     say(
         f"precision: {choice.precision} ({choice.reason}); {choice.step_seconds * 1000:.0f} ms per training step{small}"
     )

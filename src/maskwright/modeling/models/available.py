@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from maskwright.base.display import Result
+from maskwright.base.texts import table
 from maskwright.errors import SetupError
 from maskwright.modeling.models.packaged import PACKAGED, Packaged
 from maskwright.modeling.models.weights import ENCODER, cached, encoder_info, hub_encoders
@@ -45,7 +46,7 @@ class WeightsTable(Result):
 
     def human(self) -> str:
         """As text for a terminal."""
-        table = [("encoder", "parameters", "size", "licence", "source", "state")] + [
+        rows = [
             (
                 row.encoder,
                 f"{row.parameters / 1e6:.1f} M",
@@ -56,17 +57,9 @@ class WeightsTable(Result):
             )
             for row in self.rows
         ]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
-        ]
-        return "\n".join(
-            [
-                *lines,
-                "",
-                "Other encoders: `maskwright plan DIR --encoder NAME --download`, or a .safetensors file of your own",
-            ]
-        )
+        lines = table([("encoder", "parameters", "size", "licence", "source", "state"), *rows], left={0, 3, 4, 5})
+        others = "Other encoders: `maskwright plan DIR --encoder NAME --download`, or a .safetensors file of your own"
+        return "\n".join([*lines, "", others])
 
 
 def weights() -> WeightsTable:

@@ -117,12 +117,13 @@ def _model_lines(weights: Weights, model: str | None, device: str) -> list[str]:
             "  args: {channels: [16, 32, 64, 128], bottleneck: 128}  # trains faster from scratch than a deep encoder",
         ]
     name = model or ("FPN" if device == "cpu" else "Unet")
+    arguments = [f"  args: {_ARGUMENTS[name]}"] if name in _ARGUMENTS else []
     return [
         f"  name: {name}  # {'asked for' if model else _WHY[name]}",
         f"  encoder: {weights.encoder}"
         + ("  # small and fast enough for a CPU" if weights.encoder in ENCODERS else ""),
         f"  weights: {json.dumps(weights.value)}  # {weights.reason}",
-        *[f"  args: {text}" for text in [_ARGUMENTS.get(name)] if text],
+        *arguments,
     ]
 
 
