@@ -3,7 +3,7 @@
     python bench/recipe.py --data DIR [--weights FILE] [--budget 300s] [--seeds 0 1] [--out FOLDER] WAY ...
 
 A WAY is `NAME` or `NAME: KEY=VALUE KEY=VALUE ...`, where the settings are those of `maskwright train --set`, without
-spaces in a value: "half size first: train.progressive={until:0.7,scale:0.5}". Ways are trained one after another, in
+spaces in a value: "half size first: train.progressive.until=0.7". Ways are trained one after another, in
 the order given for each seed, so nothing else should use the machine. mIoU and IoU by class are those of the validation
 split at the last evaluation, since the best of several flatters short distances between them. With `--out`, runs are
 kept there, and a second call goes on with them. The table goes to stderr, JSON to stdout.
