@@ -27,6 +27,7 @@ from maskwright.errors import ConfigError, DataError, LockedError, SetupError, a
 
 STAGING_PREFIX = ".partial-"
 _FOLDERS_FLUSH = hasattr(os, "O_DIRECTORY")  # not on Windows, which also flushes only what is open for writing
+_MOST_SHOWN = 200  # characters of a path in a message
 _FLUSHERS = 8  # threads: a disk takes many small files together nearly as fast as one
 # A file that cannot be written for these reasons is a matter of the machine, not of the user's data.
 _DISK_ERRORS = {
@@ -334,12 +335,14 @@ def _read_start(descriptor: int) -> bytes:
 def confine(root: Path, relative: str, source: str) -> Path:
     """Resolves a path that came from a file (`source`) and refuses it when it leaves `root`.
 
-    Absolute paths, drive letters, `..`, NUL bytes and symbolic links that point outside are refused
-    with a DataError. Backslashes are taken as separators, as Windows tools write them.
+    Absolute paths, drive letters, `..`, NUL bytes, symbolic links that point outside and names that the system cannot
+    have (too long, or not to be written in its encoding) are refused with a DataError, so that the path can be asked
+    for without another error. Backslashes are taken as separators, as Windows tools write them.
     """
 
     def refuse(why: str) -> DataError:
-        return DataError(f"{source}: the path {relative!r} {why}; only paths inside {root} are read")
+        shown = relative if len(relative) <= _MOST_SHOWN else relative[:_MOST_SHOWN] + "..."
+        return DataError(f"{source}: the path {shown!r} {why}; only paths inside {root} are read")
 
     if not relative or "\0" in relative:
         raise refuse("is empty or holds a NUL byte")
@@ -349,6 +352,13 @@ def confine(root: Path, relative: str, source: str) -> Path:
     if ".." in windows.parts:
         raise refuse("points to a parent folder")
     path = root.joinpath(*windows.parts)
+    try:
+        path.lstat()
+    except ValueError:
+        raise refuse("holds characters that no file name has") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise refuse("is longer than a file name can be") from None
     if not is_inside(root, path):
         raise refuse("leads outside through a symbolic link")
     return path

@@ -242,8 +242,8 @@ def _tell(root: Path, series: list[File], headers: int | None) -> None:
 
 
 def _look_at(root: Path, file: File) -> Role:
-    if file.ending.lower() in ARRAY_SUFFIXES:
-        file.role = "mask"  # nothing else is kept so
+    if is_array(file):
+        file.role = "mask"  # nothing else is read of arrays
         return file.role
     pixels = _pixels(root, file)
     file.role = "unreadable" if pixels is None else role_of(pixels, file.index)
@@ -251,7 +251,7 @@ def _look_at(root: Path, file: File) -> Role:
 
 
 def _look_at_header(root: Path, file: File) -> None:
-    if file.ending.lower() in ARRAY_SUFFIXES:
+    if is_array(file):
         file.role = "mask"
         return
     try:
@@ -325,6 +325,11 @@ def _near_levels(values: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -
     near = grey & ((middle <= 8) | (middle >= 247))
     both = counts[near & (middle >= 247)].sum() and counts[near & (middle <= 8)].sum()
     return bool(both) and float(counts[near].sum() / counts.sum()) >= 0.9
+
+
+def is_array(file: File) -> bool:
+    """Whether a file holds an array, which can be a mask and no image."""
+    return file.ending.lower() in ARRAY_SUFFIXES
 
 
 def kinds(files: Iterable[File]) -> str:

@@ -36,15 +36,12 @@ def fragments(root: Path, paths: Sequence[str], file: DatasetFile) -> list[str]:
         except MaskwrightError:
             continue
         read += 1
-        around = _neighbours(ids)
         for id_ in np.unique(ids).tolist():
             where = ids == id_
             parts = cc3d.connected_components(where, connectivity=4)
             areas.setdefault(id_, []).extend(np.bincount(parts.reshape(-1))[1:].tolist())
-            others = np.where(around == id_, -1, around)[:, where]
-            low = np.where(others < 0, np.iinfo(np.int64).max, others).min(0)
             found = between.setdefault(id_, [0, 0])
-            found[0] += int((others.max(0) > low).sum())
+            found[0] += _touching_two_others(ids, id_, where)
             found[1] += int(where.sum())
     names = {leaf.id: leaf.name for leaf in classes.leaves}
     return [
@@ -58,9 +55,14 @@ def fragments(root: Path, paths: Sequence[str], file: DatasetFile) -> list[str]:
     ]
 
 
-def _neighbours(ids: Ids) -> Ids:
-    """(24, H, W): the ids in the 5 x 5 pixels around each; -1 outside."""
-    padded = np.pad(ids, 2, constant_values=-1)
+def _touching_two_others(ids: Ids, id_: int, where: npt.NDArray[np.bool_]) -> int:
+    """How many pixels of `where` (H, W) have two classes other than `id_` in the 5 x 5 pixels around them."""
+    padded = np.pad(ids, 2, constant_values=id_)  # what lies outside is no other class
     height, width = ids.shape
-    places = [(y, x) for y in range(5) for x in range(5) if (y, x) != (2, 2)]
-    return np.stack([padded[y : y + height, x : x + width] for y, x in places])
+    most = np.iinfo(np.int64).max
+    low, high = np.full(np.count_nonzero(where), most), np.full(np.count_nonzero(where), -most)
+    for y, x in np.ndindex(5, 5):  # one after another: all at once would hold the mask 24 times
+        near = padded[y : y + height, x : x + width][where]
+        low = np.minimum(low, np.where(near == id_, most, near))
+        high = np.maximum(high, np.where(near == id_, -most, near))
+    return int((high > low).sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from maskwright.core.patterns import nfc
-from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, File, Tree
+from maskwright.data.layouts.files import IMAGE_WORDS, MASK_WORDS, File, Tree, is_array
 from maskwright.errors import ConfigError, argument
 
 
@@ -26,12 +26,14 @@ def images_and_masks(tree: Tree, wanted: Mapping[str, str | None]) -> tuple[list
             role = "mask"
         if own["images"] is not None and in_images and not same and not (own["masks"] is not None and in_masks):
             role = "image"
-        if role == "image" and in_images:
+        if role == "image" and in_images and not is_array(file):
             images.append(file)
         elif role == "mask" and in_masks:
             masks.append(file)
     if not images:  # drawings, as even as masks: their names have to do
-        images = [file for file in masks if file.words & IMAGE_WORDS and not file.words & MASK_WORDS]
+        images = [
+            file for file in masks if file.words & IMAGE_WORDS and not file.words & MASK_WORDS and not is_array(file)
+        ]
         called = {file.path for file in images}
         masks = [file for file in masks if file.path not in called]
     return images, masks

@@ -138,7 +138,7 @@ def test_training_and_delivery_killed_then_resumed(data, tmp_path):
     )
     code = (
         f"import sys; sys.path[:0] = [{str(Path(__file__).parents[3])!r}]\n"
-        "import json; from pathlib import Path; from maskwright import trackers; from maskwright.training.tracking.delivery import spool\n"
+        "import json; from pathlib import Path; from maskwright.training.tracking import trackers; from maskwright.training.tracking.delivery import spool\n"
         "from maskwright.config import RunConfig; from maskwright.training import train, loop\n"
         f"trackers.TRACKERS.update({ROWS!r}); spool.COMMAND = {COMMAND!r}\n"
         "start = spool.start\n"
