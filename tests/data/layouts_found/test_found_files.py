@@ -3,6 +3,7 @@ asks, says and draws."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -377,3 +378,22 @@ def test_the_question_of_classes_or_objects_writes_nothing(tmp_path: Path) -> No
         assert "may be classes or numbers of objects" in str(error) and not (tmp_path / "out").exists()
     else:
         assert load_yaml(tmp_path / "out")["masks"]["encoding"] == "objects", result.human()  # type: ignore[index]
+
+
+@pytest.mark.parametrize("images", [None, "images"])
+def test_arrays_are_never_images(tmp_path, images):
+    (tmp_path / "images").mkdir()
+    np.save(tmp_path / "images" / "a.npy", np.zeros((9, 9), np.uint8))
+    with pytest.raises(MaskwrightError, match=r"1 \.npy"):
+        init(tmp_path, images=images, preview=None)
+    assert not (tmp_path / "dataset.yaml").exists()
+
+
+def test_a_table_that_names_a_file_with_too_long_a_name(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("a", "b", "c"):
+        Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "images" / f"{name}.png")
+    rows = "".join(f"images/{name}.png,{'m' * 300}.png\n" for name in ("a", "b", "c"))
+    (tmp_path / "labels.csv").write_text("image,mask\n" + rows)
+    with contextlib.suppress(MaskwrightError):  # an error in one line, or a description without masks
+        init(tmp_path, preview=None)
