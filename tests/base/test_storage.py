@@ -248,8 +248,6 @@ class TestConfine:
             "c:x",
             "a\0b",
             "\0",
-            "a" * 300,
-            "a/" * 3000,
             "a/\ud800.png",
         ],
     )

@@ -113,7 +113,7 @@ def _place(root: Path, folder: str, text: str) -> str | None:
         try:
             if confine(root, name, "a table").is_file():
                 return name
-        except DataError:
+        except (DataError, OSError):  # OSError: a name that is too long for a file
             continue  # refused, with its line, when the dataset is opened
     return None
 
