@@ -249,6 +249,8 @@ class TestConfine:
             "a\0b",
             "\0",
             "a/\ud800.png",
+            "a" * 300,
+            "a/" * 3000,
         ],
     )
     def test_refuses(self, tmp_path: Path, path: str) -> None:

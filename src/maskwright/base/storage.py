@@ -335,9 +335,9 @@ def _read_start(descriptor: int) -> bytes:
 def confine(root: Path, relative: str, source: str) -> Path:
     """Resolves a path that came from a file (`source`) and refuses it when it leaves `root`.
 
-    Absolute paths, drive letters, `..`, NUL bytes, symbolic links that point outside and characters that no file name
-    has are refused with a DataError. Backslashes are taken as separators, as Windows tools write them. The path may be
-    too long for a file: who asks whether it is there catches OSError.
+    Absolute paths, drive letters, `..`, NUL bytes, symbolic links that point outside and names that no file can
+    have (too long, or not to be encoded) are refused with a DataError. Backslashes are taken as separators, as Windows
+    tools write them.
     """
 
     def refuse(why: str) -> DataError:
@@ -356,8 +356,9 @@ def confine(root: Path, relative: str, source: str) -> Path:
         path.lstat()
     except ValueError:
         raise refuse("holds characters that no file name has") from None
-    except OSError:
-        pass  # it need not be there
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # whoever asked next whether it is there would fail
+            raise refuse("is longer than a file name can be") from None
     if not is_inside(root, path):
         raise refuse("leads outside through a symbolic link")
     return path

@@ -174,9 +174,4 @@ def from_table(file: DatasetFile, root: Path) -> Listing:
 def _table_path(root: Path, folder: str, text: str, where: str) -> Path:
     """A table names files relative to their folder, or to the dataset."""
     inside = confine(root, f"{folder}/{text}" if folder else text, where)
-    try:
-        return _with_text_name(
-            inside if inside.exists() or not (direct := confine(root, text, where)).exists() else direct
-        )
-    except OSError as error:
-        raise DataError(f"{where}: {text[:200]!r} cannot be a file ({error.strerror}); correct the name") from None
+    return _with_text_name(inside if inside.exists() or not (direct := confine(root, text, where)).exists() else direct)

@@ -397,3 +397,10 @@ def test_a_table_that_names_a_file_with_too_long_a_name(tmp_path):
     (tmp_path / "labels.csv").write_text("image,mask\n" + rows)
     with contextlib.suppress(MaskwrightError):  # an error in one line, or a description without masks
         init(tmp_path, preview=None)
+    (tmp_path / "dataset.yaml").write_text(
+        "layout: table\ntable: labels.csv\nimages: {folder: images}\nmasks: {encoding: index}\n"
+        "classes: [{id: 0, name: a}, {id: 1, name: b}]\n"
+    )
+    with pytest.raises(DataError, match=r"labels\.csv.*longer than a file name can be") as refused:
+        load_dataset(tmp_path)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 700

@@ -50,7 +50,8 @@ class ImageFinder:
     def find(self, name: str, folders: Sequence[str]) -> Path | None:
         """The file called `name`, with or without its ending, in the first of `folders` that has it; else the only
         one anywhere whose path ends like that. DataError for paths that lead outside."""
-        confine(self.folder, name, "the name of an image")
+        # A name that is too long for a file is that of an image that is not there.
+        confine(self.folder, "/".join(part[:60] for part in name.split("/")), "the name of an image")
         stem = nfc(without_ending(name))
         places = [f"{nfc(folder)}/{stem}" if folder else stem for folder in folders]
         elsewhere = [

@@ -113,7 +113,7 @@ def _place(root: Path, folder: str, text: str) -> str | None:
         try:
             if confine(root, name, "a table").is_file():
                 return name
-        except (DataError, OSError):  # OSError: a name that is too long for a file
+        except DataError:
             continue  # refused, with its line, when the dataset is opened
     return None
 
