@@ -355,10 +355,10 @@ def confine(root: Path, relative: str, source: str) -> Path:
     try:
         path.lstat()
     except ValueError:
-        raise refuse("holds characters that no file name has") from None
+        raise refuse("is an impossible name, with characters that no file name has") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:  # whoever asked next whether it is there would fail
-            raise refuse("is longer than a file name can be") from None
+            raise refuse("is an impossible name, longer than a file name can be") from None
     if not is_inside(root, path):
         raise refuse("leads outside through a symbolic link")
     return path
