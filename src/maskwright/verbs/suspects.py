@@ -138,6 +138,7 @@ def suspects(
             tested,
             [compare_labels(predicted, labels, name) for labels, name in sets],
             predicted.geometry.keep_ratio,
+            found.outlines,
         )
         atomic_write_json(work / FILE, result.to_dict())
         # Before the folder is final: what is killed while it is drawn resumes by the same call, like everything else.
@@ -178,7 +179,7 @@ def fold_facts(predicted: OutOfFold) -> list[FoldFacts]:
 
 
 def _notes(predicted: OutOfFold, found: Judged) -> list[str]:
-    notes = list(predicted.left_out)
+    notes = [sentence for outline in found.outlines for sentence in outline.sentences()] + predicted.left_out
     if len(predicted.samples) < _FEW:
         notes.append(
             f"only {plural(len(predicted.samples), 'sample')}: the models have learnt from few images, so check "

@@ -25,6 +25,7 @@ from maskwright.labels.suspecting.candidates import Candidate, feature_rows, of_
 from maskwright.labels.suspecting.detector import Detector
 from maskwright.labels.suspecting.evidence import Evidence, evidence_reader
 from maskwright.labels.suspecting.folds import OutOfFold
+from maskwright.labels.suspecting.outlines import Outline, Profile, outlines, profile
 from maskwright.labels.suspecting.planting import KINDS
 from maskwright.labels.suspecting.proposals import at_size, redraw, snapping_gain, worth_snapping
 from maskwright.labels.suspecting.results import LIKELY, Suspect, SuspectSample
@@ -39,12 +40,13 @@ _SAME = 0.5  # share of the pixels in doubt that two candidates have in common t
 @dataclass(frozen=True)
 class Judged:
     """The suspects and samples of a dataset, worst first; `snapped`: whether proposals follow the images' edges;
-    `wrong`: the estimated share of candidates that are wrong."""
+    `wrong`: the estimated share of candidates that are wrong; `outlines`: what all masks have in common."""
 
     suspects: list[Suspect]
     samples: list[SuspectSample]
     snapped: bool
     wrong: float
+    outlines: list[Outline]
 
 
 def judge(predicted: OutOfFold, detector: Detector, background: int | None, folder: Path) -> Judged:
@@ -52,13 +54,20 @@ def judge(predicted: OutOfFold, detector: Detector, background: int | None, fold
     into `folder`."""
     evidence_of, samples = evidence_reader(predicted), predicted.samples
 
-    def measure(sample: Sample) -> npt.NDArray[np.float32]:
-        return feature_rows(evidence_of(sample).candidates(background))
+    classes = predicted.dataset.classes
+
+    def measure(sample: Sample) -> tuple[npt.NDArray[np.float32], Profile]:
+        evidence = evidence_of(sample)
+        return feature_rows(evidence.candidates(background)), profile(
+            evidence.image, evidence.mask, len(classes), background
+        )
 
     rows: list[npt.NDArray[np.float32]] = []
+    profiles: list[Profile] = []
     with progress("judging", len(samples)) as advance:
-        for one in in_order(measure, samples, worker_count()):
-            rows.append(one)
+        for features, one in in_order(measure, samples, worker_count()):
+            rows.append(features)
+            profiles.append(one)
             advance(len(rows))
     said = detector.judge([sample.name for sample in samples], rows)
     share = share_wrong(1 - np.concatenate([one[:, 0] for one in said]))
@@ -86,7 +95,7 @@ def judge(predicted: OutOfFold, detector: Detector, background: int | None, fold
             advance(len(ranked))
     suspects.sort(key=lambda one: (-one.score, one.sample, one.region))
     ranked.sort(key=lambda one: (-one.score, -one.error_share, one.sample))
-    return Judged(suspects, ranked, snapped, share)
+    return Judged(suspects, ranked, snapped, share, outlines(profiles, classes.names))
 
 
 def share_wrong(chances: Doubles) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from maskwright.base.display import Result, data_frame
 from maskwright.core.classes import ClassTree
 from maskwright.core.findings import Finding, Severity, summarise
+from maskwright.labels.suspecting.outlines import Outline
 from maskwright.labels.suspecting.planting import KINDS
 from maskwright.labels.suspecting.text import suspects_text
 
@@ -115,7 +116,7 @@ class SuspectsResult(Result):
     """Suspects and samples, worst first. `root` is the dataset as it was given, `version` its content version; `folder`
     holds `suspects.json`, `index.html`, `probabilities/`, `proposals/`, `changes/` and `trust/`; `notes` say what the
     numbers do not; with `keep_ratio` the probabilities have the aspect ratio of their images and are padded at the
-    bottom and right (see `Geometry`)."""
+    bottom and right (see `Geometry`). `outlines`: where the images' edges lie beside those of the masks, by class."""
 
     name: str
     root: Path
@@ -129,6 +130,7 @@ class SuspectsResult(Result):
     self_test: dict[str, Any] | None = None
     label_sets: list[dict[str, Any]] = field(default_factory=list)
     keep_ratio: bool = False
+    outlines: list[Outline] = field(default_factory=list)
 
     @property
     def page(self) -> Path:
@@ -182,6 +184,7 @@ class SuspectsResult(Result):
             "self_test": self.self_test,
             "label_sets": self.label_sets,
             "keep_ratio": self.keep_ratio,
+            "outlines": [asdict(one) for one in self.outlines],
         }
 
     @classmethod
@@ -217,4 +220,5 @@ class SuspectsResult(Result):
             data["self_test"],
             data["label_sets"],
             data.get("keep_ratio", False),
+            [Outline(**row) for row in data.get("outlines", [])],
         )
