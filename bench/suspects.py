@@ -38,7 +38,7 @@ from maskwright.labels.suspecting.folds import OutOfFold, predict_samples, train
 from maskwright.labels.suspecting.judging import judge
 from maskwright.labels.suspecting.selftest import measured, plant_copy, ranking_scores
 from maskwright.modeling.models.segmenter import load_segmenter
-from maskwright.verbs.suspects import Settings, fold_facts, search, small_config
+from maskwright.verbs.suspects import Settings, search, small_config
 
 DATA = Path(os.environ.get("MASKWRIGHT_REAL_DATA", "../shared/data"))
 
@@ -55,7 +55,7 @@ def planted(name: str, seed: int, work: Path, options: argparse.Namespace) -> di
         "cleanlab": by_cleanlab(predicted, kinds),
         "in_sample": in_sample(copy, settings, folder, predicted, kinds),
         "kind_told": kinds_right(found.suspects, errors),
-        "folds": [fold.mIoU for fold in fold_facts(predicted)],
+        "folds": [fold.mIoU for fold in predicted.facts],
         "snapped": found.snapped,
         "wrong": found.wrong,
         "called": called(found, errors),
@@ -165,7 +165,7 @@ def faces(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "data": "faces",
         "seconds": seconds,
-        "folds": [fold.mIoU for fold in fold_facts(predicted)],
+        "folds": [fold.mIoU for fold in predicted.facts],
         "snapped": found.snapped,
         "suspects": len(found.suspects),
         "masks_with_one": len(numbers),
@@ -210,7 +210,7 @@ def demo(work: Path, options: argparse.Namespace) -> dict[str, Any]:
         "data": "demo",
         "seconds": time.monotonic() - began,
         "planted": len(wrong),
-        "folds": [fold.mIoU for fold in fold_facts(predicted)],
+        "folds": [fold.mIoU for fold in predicted.facts],
         "found": {str(k): len(wrong & {*order[:k]}) for k in (15, 30)},
         "softmin": {str(k): len(wrong & {*plain[:k]}) for k in (15, 30)},
     }

@@ -24,7 +24,7 @@ from maskwright.labels.suspecting.evidence import evidence_reader
 from maskwright.labels.suspecting.folds import OutOfFold, predict_out_of_fold
 from maskwright.labels.suspecting.judging import Judged, judge
 from maskwright.labels.suspecting.labelsets import compare_labels, require_same
-from maskwright.labels.suspecting.results import FoldFacts, SuspectsResult
+from maskwright.labels.suspecting.results import SuspectsResult
 from maskwright.labels.suspecting.selftest import self_test as test_itself
 from maskwright.labels.suspecting.stored import FILE
 from maskwright.reporting.page import PAGE
@@ -133,7 +133,7 @@ def suspects(
             version,
             found.suspects,
             found.samples,
-            fold_facts(predicted),
+            predicted.facts,
             _notes(predicted, found),
             tested,
             [compare_labels(predicted, labels, name) for labels, name in sets],
@@ -167,15 +167,6 @@ def small_config(data: str | Path, budget: str, weights: str | None, overrides: 
             max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in (height, width)
         ]
     return config.model_copy(update={"data": config.data.model_copy(update=changed), "trackers": []})
-
-
-def fold_facts(predicted: OutOfFold) -> list[FoldFacts]:
-    """How the trainings went."""
-    facts = []
-    for run in predicted.runs:
-        ended = run.finished or {}
-        facts.append(FoldFacts(len(run.info()["splits"]["train"]), ended["iterations"], ended["best_val_mIoU"]))
-    return facts
 
 
 def _notes(predicted: OutOfFold, found: Judged) -> list[str]:

@@ -105,13 +105,15 @@ def test_a_missing_or_strange_file_is_named(tmp_path, content):
 
 def test_each_model_has_not_seen_what_it_predicts(whole):
     names = read_json(whole.folder / "folds.json")["names"]
-    assert len(whole.runs) == 3 and len(whole.samples) == 11
-    for part, run in zip(names, whole.runs, strict=True):
+    runs = [Run(whole.folder / f"fold-{number}") for number in (1, 2, 3)]
+    assert len(whole.facts) == 3 and len(whole.samples) == 11
+    for part, run, facts in zip(names, runs, whole.facts, strict=True):
         splits = run.info()["splits"]
         assert sorted(splits["val"]) == sorted(part)
         assert not {*splits["train"]} & {*part} and len(splits["train"]) + len(part) == 11
         assert run.finished["iterations"] == run.finished["best_iteration"] == 4  # no label has chosen it
-    assert len({run.config().seed for run in whole.runs}) == 3
+        assert (facts.images, facts.iterations, facts.mIoU) == (11 - len(part), 4, run.finished["best_val_mIoU"])
+    assert len({run.config().seed for run in runs}) == 3
     for sample in whole.samples:
         levels = read_grey(whole.folder / "probabilities" / f"{sample.name}.png")
         found = whole.read(sample)

@@ -5,7 +5,9 @@ trained on all others, and predicts it. What is said of an image is kept as one 
 with their number, and work that was stopped is resumed.
 
     FOLDER/folds.json               the fold of each sample, and why others are left out
-    FOLDER/fold-1/ …                the trainings, as run folders
+    FOLDER/fold-1/ …                whole trainings, as run folders
+    FOLDER/fold-1.json …            trainings over one frozen encoder, in a few numbers
+    FOLDER/features/                what that encoder says of the images (see `frozen`)
     FOLDER/probabilities/NAME.png   (K h, w) 8-bit grey: the probabilities of the K classes one below the other, at the
                                     model's size (h, w), 255 for 1
 """
@@ -13,7 +15,7 @@ with their number, and work that was stopped is resumed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +33,14 @@ from maskwright.core.masks import grey_png
 from maskwright.core.sample import Sample
 from maskwright.data.splitting import propose
 from maskwright.errors import DataError, Interrupted, argument
+from maskwright.evaluation.metrics import confusion_matrix, mIoU
 from maskwright.labels.suspecting.trainings import NEVER, train_one_of
+from maskwright.modeling.models import takes_encoder
 from maskwright.run import Run
 
 Floats = npt.NDArray[np.float32]
 _BATCH = 16
+_MORE_THAN_MAPS = {"DPT"}  # whose encoder says more to the decoder than maps
 
 
 @dataclass(frozen=True)
@@ -62,14 +67,24 @@ def divide_into_folds(dataset: Dataset, folds: int, seed: int) -> Folds:
 
 
 @dataclass(frozen=True)
+class FoldFacts:
+    """A training: its images, iterations, and the mIoU of what it says about the labels that it has not seen."""
+
+    images: int
+    iterations: int
+    mIoU: float
+
+
+@dataclass(frozen=True)
 class OutOfFold:
-    """The out-of-fold probabilities in a folder. `geometry` is the way of images and masks to the model's size."""
+    """The out-of-fold probabilities in a folder. `geometry` is the way of images and masks to the model's size; `facts`
+    are those of the trainings."""
 
     folder: Path
     dataset: Dataset
     samples: list[Sample]
     geometry: Geometry
-    runs: list[Run]
+    facts: list[FoldFacts]
     left_out: list[str]
 
     def read(self, sample: Sample) -> Floats:
@@ -104,41 +119,87 @@ def _file(folder: Path, name: str) -> Path:
 def predict_out_of_fold(
     dataset: Dataset, config: RunConfig, folder: Path, *, folds: int, seed: int, seconds: float | None
 ) -> OutOfFold:
-    """Trains and predicts what is not in `folder` yet. With `seconds` the first training has an equal part of that wall
-    time, else the length that `config` says; the others make as many iterations in the same way, so that all models can
-    be compared.
+    """Trains and predicts what is not in `folder` yet. A decoder over a pretrained encoder is trained alone, over
+    features that are computed once; any other model is trained as a whole for each fold. All trainings make as many
+    iterations, so that their models can be compared: as many as `config` says or, with `seconds`, as fit into that wall
+    time, as it is measured first.
 
     Raises Interrupted when it is stopped, with all that was done kept.
     """
-    from maskwright.modeling.models.segmenter import load_segmenter
-
     table = folder / "folds.json"
     if not table.exists():
         parts = divide_into_folds(dataset, folds, seed)
         atomic_write_json(table, {"names": parts.names, "left_out": parts.left_out})
     stored = read_json(table)
     names = stored["names"]
+    usable = {name for part in names for name in part}
+    samples = [sample for sample in dataset.samples if sample.name in usable]
+    predict = _over_one_encoder if shares_encoder(config) else _by_whole_trainings
+    facts = predict(dataset, samples, config, folder, names, seconds)
+    size = config.data.image_size
+    geometry = Geometry((size[0], size[1]), config.data.keep_ratio, config.data.resample)
+    return OutOfFold(folder, dataset, samples, geometry, facts, stored["left_out"])
+
+
+def shares_encoder(config: RunConfig) -> bool:
+    """Whether the model is a decoder over the maps of a pretrained encoder, so that all folds can share that."""
+    model = config.model
+    return takes_encoder(model.name) and model.name not in _MORE_THAN_MAPS and model.weights != "none"
+
+
+def _over_one_encoder(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    config: RunConfig,
+    folder: Path,
+    names: Sequence[Sequence[str]],
+    seconds: float | None,
+) -> list[FoldFacts]:
+    from maskwright.labels.suspecting.frozen import FrozenFolds
+
+    files = [folder / f"fold-{number}.json" for number in range(1, len(names) + 1)]
+    steps = next((read_json(file)["iterations"] for file in files if file.exists()), None)
+    frozen: FrozenFolds | None = None
+    for number, (own, file) in enumerate(zip(names, files, strict=True)):
+        if not file.exists() or not all(_file(folder, name).exists() for name in own):
+            frozen = frozen or FrozenFolds(dataset, samples, config, folder)
+            say(f"fold {number + 1} of {len(names)}")
+            others = [name for place, part in enumerate(names) if place != number for name in part]
+            steps = steps or frozen.length(seconds, len(names))
+            model = frozen.train(others, config.seed + number, steps)
+            counts = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
+            for name, (probabilities, mask) in zip(own, frozen.predict(model, own), strict=True):
+                counts += confusion_matrix(mask, probabilities.argmax(0).astype(np.uint8), len(dataset.classes))
+                write_probabilities(folder, name, probabilities)
+            atomic_write_json(file, asdict(FoldFacts(len(others), steps, float(mIoU(counts)))))
+    return [FoldFacts(**read_json(file)) for file in files]
+
+
+def _by_whole_trainings(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    config: RunConfig,
+    folder: Path,
+    names: Sequence[Sequence[str]],
+    seconds: float | None,
+) -> list[FoldFacts]:
+    from maskwright.modeling.models.segmenter import load_segmenter
+
     runs: list[Run] = []
     for number in range(len(names)):
         own, part = (_like(runs[0]), None) if runs else (config, seconds / len(names) if seconds else None)
         run = train_fold(own, dataset, names, number, folder / f"fold-{number + 1}", part)
-        held_out = [sample for sample in dataset.samples if sample.name in set(names[number])]
-        missing = [sample for sample in held_out if not _file(folder, sample.name).exists()]
+        held_out = {*names[number]}
+        missing = [one for one in samples if one.name in held_out and not _file(folder, one.name).exists()]
         if missing:
             segmenter = load_segmenter(run.best, run.info()["device"])
             predict_samples(dataset, missing, segmenter, folder, f"fold {number + 1} of {len(names)}")
         runs.append(run)
-    usable = {name for part in names for name in part}
-    size = config.data.image_size
-    geometry = Geometry((size[0], size[1]), config.data.keep_ratio, config.data.resample)
-    return OutOfFold(
-        folder,
-        dataset,
-        [sample for sample in dataset.samples if sample.name in usable],
-        geometry,
-        runs,
-        stored["left_out"],
-    )
+    ended = [run.finished or {} for run in runs]
+    return [
+        FoldFacts(len(run.info()["splits"]["train"]), one["iterations"], one["best_val_mIoU"])
+        for run, one in zip(runs, ended, strict=True)
+    ]
 
 
 def _like(first: Run) -> RunConfig:

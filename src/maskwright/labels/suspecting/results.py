@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from maskwright.base.display import Result, data_frame
 from maskwright.core.classes import ClassTree
 from maskwright.core.findings import Finding, Severity, summarise
+from maskwright.labels.suspecting.folds import FoldFacts
 from maskwright.labels.suspecting.outlines import Outline
 from maskwright.labels.suspecting.planting import KINDS
 from maskwright.labels.suspecting.text import suspects_text
@@ -100,15 +101,6 @@ class SuspectSample:
     score: float
     error_share: float
     suspects: int
-
-
-@dataclass(frozen=True)
-class FoldFacts:
-    """A training: its images, iterations, and the mIoU of what it says about the labels that it has not seen."""
-
-    images: int
-    iterations: int
-    mIoU: float
 
 
 @dataclass(frozen=True, repr=False)
