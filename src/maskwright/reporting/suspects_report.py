@@ -22,7 +22,7 @@ from maskwright.core.sample import Sample, read_image
 from maskwright.errors import DataError, MaskwrightError
 from maskwright.labels.suspecting.folds import read_probabilities
 from maskwright.labels.suspecting.planting import KINDS
-from maskwright.labels.suspecting.results import FIXES, Suspect, SuspectSample, SuspectsResult
+from maskwright.labels.suspecting.results import Suspect, SuspectSample, SuspectsResult
 from maskwright.labels.suspecting.text import commands, self_test_facts
 from maskwright.reporting.page import class_rows, write_page
 from maskwright.reporting.pictures import (
@@ -82,7 +82,6 @@ def write_sheet(result: SuspectsResult, dataset: Dataset, folder: Path, page: Pa
             "classes": class_rows(result.classes),
             "kinds": _kinds(result.suspects),
             "meanings": KINDS,
-            "fixes": FIXES,
             "found": len(found),
             "facts": self_test_facts(result.self_test or {}),
             "cards": cards,
@@ -138,7 +137,8 @@ def _card(
         return SuspectCard(rank, row, [(suspect, None) for suspect in shown], more, [], problems)
     image, label = pair
     prediction = found(lambda: _prediction(folder, name, label.shape, len(classes), result.keep_ratio))
-    proposal = found(lambda: _proposal(folder, name, label.shape, classes))
+    proposed = any(suspect.number for suspect in suspects)
+    proposal = found(lambda: _proposal(folder, name, label.shape, classes)) if proposed else None
     trust = found(lambda: read_image(confine(folder / "trust", f"{name}.png", str(folder))))
     small = shrink(image)
     views = [

@@ -139,6 +139,7 @@ def suspects(
             [compare_labels(predicted, labels, name) for labels, name in sets],
             predicted.geometry.keep_ratio,
             found.outlines,
+            found.redrawing,
         )
         atomic_write_json(work / FILE, result.to_dict())
         # Before the folder is final: what is killed while it is drawn resumes by the same call, like everything else.
@@ -176,6 +177,7 @@ def _notes(predicted: OutOfFold, found: Judged) -> list[str]:
             f"only {plural(len(predicted.samples), 'sample')}: the models have learnt from few images, so check "
             "yourself what they report"
         )
+    notes.append(found.redrawing.sentence())
     notes.append(
         "proposals follow the edges of the images: measured on this dataset, this makes them better"
         if found.snapped

@@ -11,7 +11,7 @@ Labels as they are hold errors too. So it is learnt twice: the second time witho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,14 @@ import numpy.typing as npt
 
 from maskwright.base.progress import progress
 from maskwright.base.workers import in_order, worker_count
+from maskwright.core.masks import Mask
 from maskwright.core.sample import Sample
-from maskwright.labels.suspecting.candidates import FEATURES, candidates
+from maskwright.labels.suspecting.candidates import FEATURES, Candidate, candidates
 from maskwright.labels.suspecting.evidence import Evidence
 from maskwright.labels.suspecting.planting import KINDS, Thing, plant, things
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 _FOLDS = 4
 _MOST_IMAGES = 400  # that are learnt from
 # More errors are planted in an image until there are so many in all.
@@ -39,11 +41,12 @@ _DONORS = 60
 
 @dataclass(frozen=True)
 class Examples:
-    """Candidates of one image: features (M, F), and of each the place of its kind in `KINDS` + 1, or 0 for a label as
-    it is."""
+    """Candidates of one image: features (M, F); of each the place of its kind in `KINDS` + 1, or 0 for a label as it
+    is, and `gains` (M,): by how much of its pixels fewer are wrong when it is redrawn as it is predicted."""
 
     features: Floats
     kinds: npt.NDArray[np.int64]
+    gains: Floats
 
 
 def examples(
@@ -51,8 +54,10 @@ def examples(
 ) -> Examples:
     """The candidates of the label as it is and of `copies` planted errors of each kind."""
     rng = np.random.default_rng(seed)
-    rows = [candidate.features for candidate in evidence.candidates(background)]
-    kinds = [0] * len(rows)
+    predicted = evidence.probabilities.argmax(0)
+    own = evidence.candidates(background)
+    rows = [candidate.features for candidate in own]
+    kinds, gains = [0] * len(rows), [gain(candidate, evidence.label, evidence.label, predicted) for candidate in own]
     for place, kind in enumerate([*KINDS] * copies):
         drawn = plant(evidence.label, kind, rng, len(evidence.probabilities), background, donors)
         if drawn is None:
@@ -63,33 +68,78 @@ def examples(
             if np.count_nonzero(changed[candidate.window] & candidate.inside) >= _HIT * planted:
                 rows.append(candidate.features)
                 kinds.append(1 + place % len(KINDS))
-    return Examples(np.array(rows, np.float32).reshape(-1, len(FEATURES)), np.array(kinds, np.int64))
+                gains.append(gain(candidate, evidence.label, drawn, predicted))
+    features = np.array(rows, np.float32).reshape(-1, len(FEATURES))
+    return Examples(features, np.array(kinds, np.int64), np.array(gains, np.float32))
+
+
+def gain(candidate: Candidate, truth: Mask, label: Mask, predicted: npt.NDArray[np.int64]) -> float:
+    """By how much of its pixels fewer are wrong in the prediction than in the label; each (H, W) class indices."""
+    where = candidate.window
+    wrong = [np.count_nonzero((one[where] != truth[where]) & candidate.differing) for one in (label, predicted)]
+    return float(wrong[0] - wrong[1]) / float(np.count_nonzero(candidate.inside))
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What the detector says of M errors planted in images that it has not learnt from: features (M, F), how likely
+    they are wrong where half are `chances` (M,), and the gain of redrawing them, as it expects it and as it is (M,)."""
+
+    features: Floats
+    chances: Doubles
+    expected: Doubles
+    gains: Doubles
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Classifiers for candidates by part of the images, each learnt without it; `parts` is that of each sample."""
+    """By part of the images, classifiers for candidates and a regression for the gain of redrawing those that are
+    wrong, each learnt without the part; `parts` is that of each sample. `planted` tells how good they are."""
 
     classifiers: Sequence[Sequence[Any]]
+    regressions: Sequence[Any]
     parts: dict[str, int]
+    planted: Planted
 
-    def judge(self, samples: Sequence[str], features: Sequence[Floats]) -> list[npt.NDArray[np.float64]]:
+    def judge(self, samples: Sequence[str], features: Sequence[Floats]) -> list[Doubles]:
         """Features (M, F) of the candidates of each image to probabilities (M, 1 + kinds), first that of a right label,
         by classifiers that have not seen the image. Not to be called in a forked process: their threads do not survive
         the fork."""
-        said = [np.zeros((len(one), 1 + len(KINDS))) for one in features]
-        of = [self.parts.get(name, 0) for name in samples]
-        for part, classifiers in enumerate(self.classifiers):
-            places = [place for place, own in enumerate(of) if own == part and len(features[place])]
-            if not places:
-                continue
-            together = np.concatenate([features[place] for place in places])
-            found = np.zeros((len(together), 1 + len(KINDS)))
-            for classifier in classifiers:
-                found[:, classifier.classes_] += classifier.predict_proba(together) / VOTERS
-            for place, one in zip(places, np.split(found, np.cumsum([len(features[p]) for p in places])), strict=False):
-                said[place] = one
-        return said
+        return _by_part([self.parts.get(name, 0) for name in samples], features, self.classifiers, _chances)
+
+    def gains(self, samples: Sequence[str], features: Sequence[Floats]) -> list[Doubles]:
+        """As `judge`, the expected gain (M,) of redrawing each candidate as it is predicted, if it is wrong."""
+        return _by_part([self.parts.get(name, 0) for name in samples], features, self.regressions, _gains)
+
+
+def _by_part(
+    parts: Sequence[int] | npt.NDArray[np.int64],
+    features: Sequence[Floats],
+    models: Sequence[Any],
+    ask: Callable[[Any, Floats], Doubles],
+) -> list[Doubles]:
+    """What the model of each image's part says of its rows."""
+    said = [ask(models[0], one[:0]) for one in features]
+    for part, model in enumerate(models):
+        places = [place for place, own in enumerate(parts) if own == part and len(features[place])]
+        if not places:
+            continue
+        found = ask(model, np.concatenate([features[place] for place in places]))
+        for place, one in zip(places, np.split(found, np.cumsum([len(features[p]) for p in places])), strict=False):
+            said[place] = one
+    return said
+
+
+def _chances(classifiers: Sequence[Any], features: Floats) -> Doubles:
+    found = np.zeros((len(features), 1 + len(KINDS)))
+    if len(features):
+        for classifier in classifiers:
+            found[:, classifier.classes_] += classifier.predict_proba(features) / VOTERS
+    return found
+
+
+def _gains(regression: Any, features: Floats) -> Doubles:
+    return np.asarray(regression.predict(features) if len(features) else np.zeros(0), np.float64)
 
 
 def learn(
@@ -114,11 +164,40 @@ def learn(
             found.append(one)
             advance(len(found))
     part = rng.permutation(len(chosen)) % min(_FOLDS, len(chosen))
+    own, wrong = ([one.features[(one.kinds > 0) == which] for one in found] for which in (False, True))
+    first = fit_classifiers(found, part, np.zeros(len(found), np.bool_))
+    worst = np.array([(1 - one[:, 0]).max(initial=0.0) for one in _by_part(part, own, first, _chances)])
+    aside = worst > np.quantile(worst, 1 - _SET_ASIDE)
+    classifiers, regressions = fit_classifiers(found, part, aside), fit_regressions(found, part, aside)
+    planted = Planted(
+        np.concatenate(wrong),
+        1 - np.concatenate(_by_part(part, wrong, classifiers, _chances))[:, 0],
+        np.concatenate(_by_part(part, wrong, regressions, _gains)),
+        np.concatenate([one.gains[one.kinds > 0] for one in found]).astype(np.float64),
+    )
     parts = {sample.name: int(place) for sample, place in zip(chosen, part, strict=True)}
-    first = Detector(fit_classifiers(found, part, np.zeros(len(found), np.bool_)), parts)
-    said = first.judge([sample.name for sample in chosen], [one.features[one.kinds == 0] for one in found])
-    worst = np.array([(1 - one[:, 0]).max(initial=0.0) for one in said])
-    return Detector(fit_classifiers(found, part, worst > np.quantile(worst, 1 - _SET_ASIDE)), parts)
+    return Detector(classifiers, regressions, parts, planted)
+
+
+def _others(
+    found: Sequence[Examples], part: npt.NDArray[np.int64], aside: npt.NDArray[np.bool_]
+) -> Iterator[Sequence[Examples]]:
+    """For each part the examples of the others, without the images that are set aside."""
+    for place in range(int(part.max()) + 1):
+        yield [one for one, own, left in zip(found, part, aside, strict=True) if own != place and not left]
+
+
+def fit_regressions(found: Sequence[Examples], part: npt.NDArray[np.int64], aside: npt.NDArray[np.bool_]) -> list[Any]:
+    """For each part, a regression that has learnt from the planted errors of the others what redrawing them gains."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    regressions = []
+    for used in _others(found, part, aside):
+        features, gains = (
+            np.concatenate([getattr(one, what)[one.kinds > 0] for one in used]) for what in ("features", "gains")
+        )
+        regressions.append(HistGradientBoostingRegressor(**TREES, random_state=0).fit(features, gains))
+    return regressions
 
 
 def fit_classifiers(
@@ -128,8 +207,7 @@ def fit_classifiers(
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     classifiers = []
-    for place in range(int(part.max()) + 1):
-        used = [one for one, own, left in zip(found, part, aside, strict=True) if own != place and not left]
+    for used in _others(found, part, aside):
         features = np.concatenate([one.features for one in used])
         kind = np.concatenate([one.kinds for one in used])
         # Half of the weight is that of right labels, so that the probabilities are those where half are wrong.

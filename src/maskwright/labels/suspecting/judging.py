@@ -21,17 +21,18 @@ from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import grey_png, mask_png
 from maskwright.core.sample import Sample
-from maskwright.labels.suspecting.candidates import Candidate, feature_rows, of_label
-from maskwright.labels.suspecting.detector import Detector
+from maskwright.labels.suspecting.candidates import FEATURES, Candidate, feature_rows, of_label
+from maskwright.labels.suspecting.detector import Detector, Planted
 from maskwright.labels.suspecting.evidence import Evidence, evidence_reader
 from maskwright.labels.suspecting.folds import OutOfFold
 from maskwright.labels.suspecting.outlines import Outline, Profile, outlines, profile
 from maskwright.labels.suspecting.planting import KINDS
 from maskwright.labels.suspecting.proposals import at_size, redraw, snapping_gain, worth_snapping
-from maskwright.labels.suspecting.results import LIKELY, Suspect, SuspectSample
+from maskwright.labels.suspecting.results import LIKELY, Redrawing, Suspect, SuspectSample
 
 Doubles = npt.NDArray[np.float64]
 _ROUNDS = 100
+_IOU = [*FEATURES].index("iou")
 _MEASURED = 60  # samples that tell whether snapping helps
 _MOST = 255  # suspects of one sample
 _SAME = 0.5  # share of the pixels in doubt that two candidates have in common to be one suspect
@@ -40,13 +41,15 @@ _SAME = 0.5  # share of the pixels in doubt that two candidates have in common t
 @dataclass(frozen=True)
 class Judged:
     """The suspects and samples of a dataset, worst first; `snapped`: whether proposals follow the images' edges;
-    `wrong`: the estimated share of candidates that are wrong; `outlines`: what all masks have in common."""
+    `wrong`: the estimated share of candidates that are wrong; `outlines`: what all masks have in common; `redrawing`:
+    what proposals would have done to planted errors."""
 
     suspects: list[Suspect]
     samples: list[SuspectSample]
     snapped: bool
     wrong: float
     outlines: list[Outline]
+    redrawing: Redrawing
 
 
 def judge(predicted: OutOfFold, detector: Detector, background: int | None, folder: Path) -> Judged:
@@ -72,6 +75,12 @@ def judge(predicted: OutOfFold, detector: Detector, background: int | None, fold
     said = detector.judge([sample.name for sample in samples], rows)
     share = share_wrong(1 - np.concatenate([one[:, 0] for one in said]))
     scores = [at_share(1 - one[:, 0], share) for one in said]
+    gains = detector.gains([sample.name for sample in samples], rows)
+    redrawing = measured_redrawing(detector.planted, share)
+    worth = [
+        expected_gain(score, gain, one) if redrawing.helps else np.full(len(score), -1.0)
+        for score, gain, one in zip(scores, gains, rows, strict=True)
+    ]
     clean = [sample for sample, one in zip(samples, scores, strict=True) if len(one) and one.max() < LIKELY]
     snapped = _snapping_helps(evidence_of, clean)
 
@@ -82,6 +91,7 @@ def judge(predicted: OutOfFold, detector: Detector, background: int | None, fold
             background,
             scores[place],
             said[place][:, 1:],
+            worth[place] > 0,
             snapped,
             folder,
         )
@@ -95,7 +105,7 @@ def judge(predicted: OutOfFold, detector: Detector, background: int | None, fold
             advance(len(ranked))
     suspects.sort(key=lambda one: (-one.score, one.sample, one.region))
     ranked.sort(key=lambda one: (-one.score, -one.error_share, one.sample))
-    return Judged(suspects, ranked, snapped, share, outlines(profiles, classes.names))
+    return Judged(suspects, ranked, snapped, share, outlines(profiles, classes.names), redrawing)
 
 
 def share_wrong(chances: Doubles) -> float:
@@ -110,6 +120,26 @@ def at_share(chances: Doubles, share: float) -> Doubles:
     """Probabilities (N,) that hold where half are wrong, as they are where `share` is."""
     wrong, right = chances * share, (1 - chances) * (1 - share)
     return np.asarray(wrong / np.maximum(wrong + right, 1e-12))
+
+
+def expected_gain(scores: Doubles, gains: Doubles, features: npt.NDArray[np.float32]) -> Doubles:
+    """By how much of their pixels fewer are wrong if candidates (M,) are redrawn as predicted: scores, how likely they
+    are wrong; gains, what is expected if they are. In those that are right, all pixels that differ become wrong."""
+    return np.asarray(scores * gains - (1 - scores) * (1 - features[:, _IOU]))
+
+
+def measured_redrawing(planted: Planted, share: float) -> Redrawing:
+    """What proposals do to planted errors that would be called suspects where `share` of the candidates are wrong."""
+    scores = at_share(planted.chances, share)
+    offered = (scores >= LIKELY) & (expected_gain(scores, planted.expected, planted.features) > 0)
+    gains = planted.gains[offered]
+    if len(gains) < 2:
+        return Redrawing(len(scores), len(gains), 0.0, 0.0, 0.0, 0.0)
+    error = float(gains.std(ddof=1) / np.sqrt(len(gains)))
+    mean = float(gains.mean())
+    return Redrawing(
+        len(scores), len(gains), mean, mean - 2 * error, float((gains > 0).mean()), float((gains < 0).mean())
+    )
 
 
 def _snapping_helps(evidence_of: Callable[[Sample], Evidence], samples: Sequence[Sample]) -> bool:
@@ -128,11 +158,12 @@ def judge_sample(
     background: int | None,
     scores: Doubles,
     kinds: Doubles,
+    redrawn: npt.NDArray[np.bool_],
     snapped: bool,
     folder: Path,
 ) -> tuple[list[Suspect], SuspectSample]:
     """The suspects of a sample, with their proposals in `folder`, and how wrong it is as a whole. scores (M,), kinds
-    (M, kinds): of the candidates of the evidence."""
+    (M, kinds), and whether they are `redrawn` (M,): of the candidates of the evidence."""
     sample, found = evidence.sample, evidence.candidates(background)
     trust = np.rint(255 * (1 - _doubt(evidence, found, scores))).astype(np.uint8)
     atomic_write_bytes(folder / "trust" / f"{sample.name}.png", grey_png(trust))
@@ -141,7 +172,11 @@ def judge_sample(
     if chosen:
         large = at_size(evidence.probabilities, evidence.mask.shape, evidence.image if snapped else None)
         suspects = _propose(
-            dataset, evidence, large, [(found[place], float(scores[place]), kinds[place]) for place in chosen], folder
+            dataset,
+            evidence,
+            large,
+            [(found[place], float(scores[place]), kinds[place], bool(redrawn[place])) for place in chosen],
+            folder,
         )
     return suspects, SuspectSample(
         sample.name, sample.split, float(scores.max(initial=0.0)), _unlikely(evidence), len(suspects)
@@ -181,20 +216,23 @@ def _propose(
     dataset: Dataset,
     evidence: Evidence,
     large: npt.NDArray[np.float32],
-    chosen: Sequence[tuple[Candidate, float, Doubles]],
+    chosen: Sequence[tuple[Candidate, float, Doubles, bool]],
     folder: Path,
 ) -> list[Suspect]:
-    """Suspects with their proposals; `changes` of the image holds the number of the suspect that changes a pixel."""
+    """Suspects, with their proposals where they are to be redrawn; `changes` of the image holds the number of the
+    suspect that changes a pixel."""
     sample, mask = evidence.sample, evidence.mask
     names, predicted = dataset.classes.names, large.argmax(0).astype(np.uint8)
     proposal, changes = mask.copy(), np.zeros(mask.shape, np.uint8)
     suspects: list[Suspect] = []
-    for candidate, score, kinds in chosen[:_MOST]:
+    number = 0
+    for candidate, score, kinds, redrawn in chosen[:_MOST]:
         changed = redraw(mask, predicted, candidate, evidence.label.shape) & (changes == 0)
         if not changed.any():
             continue
-        proposal[changed] = predicted[changed]
-        changes[changed] = len(suspects) + 1
+        if redrawn:
+            number += 1
+            proposal[changed], changes[changed] = predicted[changed], number
         rows, columns = (np.flatnonzero(changed.any(axis)) for axis in (1, 0))
         labelled, proposed = (int(np.bincount(one[changed]).argmax()) for one in (mask, predicted))
         sure = float(np.clip(large.max(0)[changed], 0, 1).mean())
@@ -203,7 +241,7 @@ def _propose(
             Suspect(
                 sample.name,
                 sample.split,
-                len(suspects) + 1,
+                number if redrawn else 0,
                 round(score, 4),
                 max(shares, key=shares.__getitem__),
                 shares,
@@ -211,10 +249,10 @@ def _propose(
                 names[labelled],
                 names[proposed],
                 int(np.count_nonzero(changed)),
-                round(score * sure, 4),
+                round(score * sure, 4) if redrawn else 0.0,
             )
         )
-    if suspects:
+    if number:
         atomic_write_bytes(folder / "proposals" / f"{sample.name}.png", mask_png(proposal, dataset.classes))
         atomic_write_bytes(folder / "changes" / f"{sample.name}.png", grey_png(changes))
     return suspects

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from maskwright.base.display import Result, data_frame
+from maskwright.base.texts import percent
 from maskwright.core.classes import ClassTree
 from maskwright.core.findings import Finding, Severity, summarise
 from maskwright.labels.suspecting.folds import FoldFacts
@@ -21,23 +22,24 @@ if TYPE_CHECKING:
 # From here on a region is a suspect, and a warning.
 LIKELY, SURE = 0.5, 0.9
 FIXES = {
-    "missing": "label it, or accept the proposal",
-    "hallucinated": "erase it, or accept the proposal",
-    "swollen": "draw it smaller, or accept the proposal",
-    "shrunk": "draw it larger, or accept the proposal",
-    "shifted": "move it, or accept the proposal",
-    "wrong_class": "give it the other class, or accept the proposal",
-    "coarse_blob": "draw its outline, or accept the proposal",
+    "missing": "label it",
+    "hallucinated": "erase it",
+    "swollen": "draw it smaller",
+    "shrunk": "draw it larger",
+    "shifted": "move it",
+    "wrong_class": "give it the other class",
+    "coarse_blob": "draw its outline",
 }
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A region whose label is likely wrong; `number` is its place in its sample, from 1.
+    """A region whose label is likely wrong; `number` is that of its proposal in its sample, from 1, or 0 for none.
 
     `score` is how likely, 0..1; `kinds` are the shares of it by kind, `kind` the most likely. `region` is (x, y, width,
     height) in pixels of the stored image; `labelled` and `proposed` are the classes that most pixels in doubt have and
-    would get; `error_pixels` estimates how many pixels are wrong. `confidence` is that of the proposal, 0..1.
+    would get; `error_pixels` estimates how many pixels are wrong. `confidence` is that of the proposal, 0..1. There is
+    none where redrawing the region as it is predicted is not expected to put more pixels right than wrong.
     """
 
     sample: str
@@ -51,6 +53,11 @@ class Suspect:
     proposed: str
     error_pixels: int
     confidence: float
+
+    @property
+    def fix(self) -> str:
+        """What to do about it."""
+        return FIXES[self.kind] + ", or accept the proposal" * (self.number > 0)
 
     def finding(self) -> Finding:
         """In the shared form; the evidence holds the rest."""
@@ -68,7 +75,7 @@ class Suspect:
         }
         severity = Severity.WARNING if self.score >= SURE else Severity.INFO
         return Finding(
-            f"label.{self.kind}", severity, message, FIXES[self.kind], self.sample, self.split, self.region, evidence
+            f"label.{self.kind}", severity, message, self.fix, self.sample, self.split, self.region, evidence
         )
 
     def row(self) -> dict[str, object]:
@@ -103,12 +110,45 @@ class SuspectSample:
     suspects: int
 
 
+@dataclass(frozen=True)
+class Redrawing:
+    """What proposals do to `planted` errors in images that the detector has not learnt from: how many of them would be
+    `offered` one; of these the mean `gain`, the share of a region's pixels that is put right less that which is put
+    wrong, and what it is at least (`low`, by two standard errors); the shares that are better and worse for it."""
+
+    planted: int
+    offered: int
+    gain: float
+    low: float
+    better: float
+    worse: float
+
+    @property
+    def helps(self) -> bool:
+        """Whether proposals are worth making."""
+        return self.low > 0
+
+    def sentence(self) -> str:
+        """For people."""
+        if not self.helps:
+            return (
+                "there are no proposals: tried on planted errors in this dataset, redrawing what is predicted does not "
+                "help"
+            )
+        return (
+            f"proposals were tried on {self.offered:,} errors planted in this dataset: {percent(self.better)} are "
+            f"better and {percent(self.worse)} worse for it, and of the pixels of a region {percent(self.gain)} more "
+            "are right"
+        )
+
+
 @dataclass(frozen=True, repr=False)
 class SuspectsResult(Result):
     """Suspects and samples, worst first. `root` is the dataset as it was given, `version` its content version; `folder`
     holds `suspects.json`, `index.html`, `probabilities/`, `proposals/`, `changes/` and `trust/`; `notes` say what the
     numbers do not; with `keep_ratio` the probabilities have the aspect ratio of their images and are padded at the
-    bottom and right (see `Geometry`). `outlines`: where the images' edges lie beside those of the masks, by class."""
+    bottom and right (see `Geometry`). `outlines`: where the images' edges lie beside those of the masks, by
+    class; `redrawing`: how good proposals are."""
 
     name: str
     root: Path
@@ -123,6 +163,7 @@ class SuspectsResult(Result):
     label_sets: list[dict[str, Any]] = field(default_factory=list)
     keep_ratio: bool = False
     outlines: list[Outline] = field(default_factory=list)
+    redrawing: Redrawing | None = None
 
     @property
     def page(self) -> Path:
@@ -177,6 +218,7 @@ class SuspectsResult(Result):
             "label_sets": self.label_sets,
             "keep_ratio": self.keep_ratio,
             "outlines": [asdict(one) for one in self.outlines],
+            "redrawing": asdict(self.redrawing) if self.redrawing else None,
         }
 
     @classmethod
@@ -213,4 +255,5 @@ class SuspectsResult(Result):
             data["label_sets"],
             data.get("keep_ratio", False),
             [Outline(**row) for row in data.get("outlines", [])],
+            Redrawing(**data["redrawing"]) if data.get("redrawing") else None,
         )
