@@ -28,16 +28,18 @@ Status = Literal["keep", "exclude", "suspect"]
 Provenance = Literal["hand", "box", "model"]
 Exif = Literal["apply", "ignore"]
 
+# What Pillow's decoders of these formats call their files.
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".gif"}
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
+    | {".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".gif"}
 )
 # Endings of compressed files, behind the ending of what is in them.
 PACKED = ".gz"
 # The only decoders that run, by Pillow's names.
-DECODERS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
+DECODERS = ("PNG", "JPEG", "JPEG2000", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 _ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 # MPO is what phones write: a JPEG with previews behind it, which are left alone.
-_LOSSY = frozenset({"JPEG", "MPO", "WEBP"})
+_LOSSY = frozenset({"JPEG", "MPO", "JPEG2000", "WEBP"})
 _UNPACKED = 1 << 30  # bytes of a compressed file
 _ORIENTATION = 0x0112  # the EXIF tag
 # What Pillow's plug-ins raise for damaged files.
