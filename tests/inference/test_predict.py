@@ -166,7 +166,7 @@ def found_in(given, out="/nowhere/out"):
 
 def test_files_lists_and_globs(images):
     a, b = images / "a.png", images / "deep/b.png"
-    assert found_in([a, str(b)]) == {"a": a, "b": b}
+    assert list(found_in([b, str(a), images]).items())[:3] == [("b", b), ("a", a), ("d.v2", images / "d.v2.png")]
     assert found_in([str(images / "**/*.png")]) == {
         "a": a,
         "b": b,
@@ -559,6 +559,37 @@ def test_the_result_is_a_line_and_a_table(model, images, tmp_path, monkeypatch):
         found.to_pandas()
 
 
+def test_lack_of_memory_names_the_image(model, images, tmp_path, monkeypatch):
+    """What torch says when the memory of a machine does not suffice; what was predicted before stays."""
+
+    def lacking(self, probabilities, size):
+        if size == SIZES["deep/b"]:
+            raise RuntimeError(
+                "[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            )
+        return level_maps(self, probabilities, size)
+
+    level_maps = Segmenter.level_maps
+    monkeypatch.setattr(Segmenter, "level_maps", lacking)
+    with pytest.raises(SetupError, match=r"deep/b\.png: not enough memory to predict an image of 61x17"):
+        predict(model, images, out=tmp_path / "out")
+    monkeypatch.setattr(Segmenter, "level_maps", level_maps)
+    assert predict(model, images, out=tmp_path / "out").kept == 2
+
+
+def test_large_images_are_not_all_held_at_once(model, images, tmp_path, monkeypatch):
+    label, together = Segmenter.label_levels, []
+    monkeypatch.setattr(
+        Segmenter, "label_levels", lambda self, some: (together.append(len(some)), label(self, some))[1]
+    )
+    whole = predict(model, images, out=tmp_path / "whole")
+    monkeypatch.setattr(module, "MOST_BYTES", 40 * 24 * 3)
+    parts = predict(model, images, out=tmp_path / "parts")
+    assert together == [4, 1, 1, 1, 1]
+    for row in whole.rows:
+        assert (parts.folder / row["mask"]).read_bytes() == (whole.folder / row["mask"]).read_bytes()
+
+
 @pytest.fixture
 def many(tmp_path, rng):
     for number in range(40):
@@ -636,15 +667,16 @@ def test_a_skipped_file_is_not_read_again_unless_it_changed(model, images, tmp_p
 
 
 def test_a_folder_in_use_is_refused(model, images, tmp_path, monkeypatch):
-    label = Segmenter.label
+    label, met = Segmenter.label_levels, []
 
     def meanwhile(self, batch):
+        met.append(len(batch))
         with pytest.raises(LockedError, match=f"pid {os.getpid()}"):
             predict(model, [images], out=tmp_path / "out")
         return label(self, batch)
 
-    monkeypatch.setattr(Segmenter, "label", meanwhile)
-    assert len(predict(model, [images], out=tmp_path / "out").rows) == 4
+    monkeypatch.setattr(Segmenter, "label_levels", meanwhile)
+    assert len(predict(model, [images], out=tmp_path / "out").rows) == 4 == sum(met)
 
 
 @pytest.mark.parametrize("exif", ["apply", "ignore"])

@@ -113,7 +113,7 @@ def find_images(inputs: str | Path | Sequence[str | Path], out: Path) -> Inputs:
             raise ConfigError(
                 f"{item}: no image found there{f' ({why})' if why else ''}; give a file, a folder or a glob in quotes"
             )
-        images = named | images
+        images |= {source: image for source, image in named.items() if source not in images}
         left_out += here
     return Inputs([*images.values()], left_out)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -27,13 +30,16 @@ from maskwright.core.arrays import is_arrays
 from maskwright.core.classes import Level, Selector
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
 from maskwright.core.sample import read_image
-from maskwright.errors import ConfigError, DataError, argument
+from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.inference.book import Book, identity
 from maskwright.inference.inputs import Image, find_images
 from maskwright.modeling.models.segmenter import Segmenter, load_segmenter, with_selector
 from maskwright.run import Run
 
 BATCH = 8
+# Of images that are held at once, before the last one.
+MOST_BYTES = 1 << 26
+_NO_MEMORY = re.compile("(out of|not enough|insufficient|allocate) memory", re.IGNORECASE)
 
 
 @dataclass(frozen=True, repr=False)
@@ -293,34 +299,70 @@ def predict_chunk(
     segmenter: Segmenter, folder: Path, images: Mapping[str, Image], above: Sequence[Level]
 ) -> Iterator[dict[str, Any]]:
     """Predicts some images at once and writes their files; yields the record of each image, read or not."""
-    readable = []
+    readable: list[_Read] = []
     for name, image in images.items():
         row = identity(image)
         try:
             readable.append((name, row, read_image(image.file, segmenter.preprocessing.exif)))
         except DataError as error:
             yield row | {"reason": str(error)}
-    if not readable:
-        return
-    found = segmenter.label_levels([pixels for _, _, pixels in readable])
-    for (name, row, pixels), maps in zip(readable, found, strict=True):
-        mask, overlay_file = maps[-1], folder / "overlays" / f"{name}.jpg"
-        levels = [f"levels/{level.number}/{name}.png" for level in above]
-        for file, level, level_mask in zip(levels, above, maps, strict=False):
-            atomic_write_bytes(folder / file, mask_png(level_mask, level.classes), durable=False)
-        atomic_write_bytes(folder / _mask_name(name), mask_png(mask, segmenter.classes), durable=False)
-        atomic_write_bytes(
-            overlay_file,
-            jpeg_bytes(overlay(pixels, mask, segmenter.classes.colours, background=segmenter.classes.background)),
-            durable=False,
-        )
-        counts = class_pixels(mask, len(segmenter.classes))
-        yield {
-            **row,
-            "mask": _mask_name(name),
-            "overlay": overlay_file.relative_to(folder).as_posix(),
-            "height": mask.shape[0],
-            "width": mask.shape[1],
-            "pixels": dict(zip(segmenter.classes.names, np.asarray(counts[:-1]).tolist(), strict=True)),
-            **({"levels": levels} if levels else {}),
-        }
+        if sum(pixels.size for _, _, pixels in readable) >= MOST_BYTES:
+            yield from _predicted(segmenter, folder, readable, above)
+            readable = []
+    yield from _predicted(segmenter, folder, readable, above)
+
+
+# The name of its masks, what is known of it, and its pixels.
+_Read = tuple[str, dict[str, Any], npt.NDArray[np.uint8]]
+
+
+def _predicted(
+    segmenter: Segmenter, folder: Path, images: Sequence[_Read], above: Sequence[Level]
+) -> Iterator[dict[str, Any]]:
+    found = segmenter.label_levels([pixels for _, _, pixels in images])
+    for name, row, pixels in images:
+        with _memory_errors(row["image"], pixels.shape):
+            maps = next(found)
+            yield row | _write(segmenter, folder, name, pixels, maps, above)
+
+
+def _write(
+    segmenter: Segmenter,
+    folder: Path,
+    name: str,
+    pixels: npt.NDArray[np.uint8],
+    maps: Sequence[npt.NDArray[np.uint8]],
+    above: Sequence[Level],
+) -> dict[str, Any]:
+    """Writes the masks and the overlay of one image; what its record says of them."""
+    classes, mask = segmenter.classes, maps[-1]
+    overlay_file = f"overlays/{name}.jpg"
+    levels = [f"levels/{level.number}/{name}.png" for level in above]
+    for file, level, level_mask in zip(levels, above, maps, strict=False):
+        atomic_write_bytes(folder / file, mask_png(level_mask, level.classes), durable=False)
+    atomic_write_bytes(folder / _mask_name(name), mask_png(mask, classes), durable=False)
+    drawn = overlay(pixels, mask, classes.colours, background=classes.background)
+    atomic_write_bytes(folder / overlay_file, jpeg_bytes(drawn), durable=False)
+    counts = class_pixels(mask, len(classes))
+    return {
+        "mask": _mask_name(name),
+        "overlay": overlay_file,
+        "height": mask.shape[0],
+        "width": mask.shape[1],
+        "pixels": dict(zip(classes.names, np.asarray(counts[:-1]).tolist(), strict=True)),
+        **({"levels": levels} if levels else {}),
+    }
+
+
+@contextmanager
+def _memory_errors(image: str, shape: tuple[int, ...]) -> Iterator[None]:
+    """A SetupError with the name of the image where memory does not suffice, which torch and OpenCV say in words."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, cv2.error) as error:
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+            raise
+        raise SetupError(
+            f"{image}: not enough memory to predict an image of {shape[1]}x{shape[0]}; end other programs, cut the "
+            "image into parts, or take a machine with more memory"
+        ) from error

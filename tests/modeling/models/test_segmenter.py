@@ -94,6 +94,19 @@ def test_one_image_or_a_list_grey_or_colour() -> None:
         model.label(["a.png"])  # type: ignore[list-item]
 
 
+def test_what_comes_out_of_the_model_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model with many classes fewer images go through it together; their labels are the same."""
+    segmenter, images = small(), [np.random.default_rng(i).integers(0, 256, (20, 30, 3), np.uint8) for i in range(5)]
+    expected = segmenter.label(images)
+    sizes: list[int] = []
+    probabilities = segmenter.probabilities
+    monkeypatch.setattr(segmenter, "probabilities", lambda batch: (sizes.append(len(batch)), probabilities(batch))[1])
+    monkeypatch.setattr("maskwright.modeling.models.segmenter._LOGITS", 2 * 16 * 24 * 2 + 1)
+    for found, mask in zip(segmenter.label(images), expected, strict=True):
+        np.testing.assert_array_equal(found, mask)
+    assert sizes == [2, 2, 1]
+
+
 def test_flip_average() -> None:
     segmenter, plain = small(flip_average=True), small()
     for one in (segmenter, plain):
