@@ -154,7 +154,8 @@ def test_arrays_give_arrays(model, images, tmp_path):
             predict(model, one, **wrong)
     with pytest.raises(ConfigError, match="files are predicted into a folder"):
         predict(model, images)
-    with pytest.raises(DataError, match="image 1: is a str"):
+    np.testing.assert_array_equal(predict(model, Image.fromarray(one)), predict(model, one))
+    with pytest.raises(DataError, match=r"a\.png: no such file"):
         predict(model, [one, "a.png"])
     assert not (tmp_path / "out").exists()
 

@@ -16,8 +16,9 @@ from typing import Annotated
 import typer
 
 from maskwright import __version__
+from maskwright.base.extras import require_train
 from maskwright.cli import data, models, quality, results
-from maskwright.cli.shared import Json, need_torch, show
+from maskwright.cli.shared import Json, show
 from maskwright.errors import MaskwrightError, speak_options
 
 # Typer brings its own copy of click; this is the one public way to the base of its usage errors.
@@ -56,7 +57,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Generate a dataset and run the whole line on it, in a few minutes."""
-    need_torch()
+    require_train()
     from maskwright.demonstration.demo import demo
 
     result = demo(out, budget=budget)

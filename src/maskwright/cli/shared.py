@@ -48,15 +48,3 @@ def fail(findings: Iterable[Finding], fail_on: str) -> None:
 
     if fail_on != "never" and any(finding.severity >= Severity[fail_on.upper()] for finding in findings):
         raise typer.Exit(1)
-
-
-def need_torch() -> None:
-    """SetupError where the extra `train` is not installed."""
-    import importlib.util
-
-    needed = ("torch", "segmentation_models_pytorch", "safetensors", "sklearn")
-    missing = [name for name in needed if not importlib.util.find_spec(name)]
-    if missing:
-        from maskwright.errors import SetupError
-
-        raise SetupError(f"this verb needs {', '.join(missing)}: not installed; `pip install maskwright[train]`")

@@ -20,7 +20,7 @@ from typing import Any, Self
 from maskwright.base.storage import Journal, flush
 from maskwright.core.hashes import file_hash, file_state, settled_state
 from maskwright.errors import DataError
-from maskwright.inference.inputs import ROWS, Image
+from maskwright.inference.inputs import ROWS, ImageFile
 
 # Images, and seconds, after which what was written is brought to the disk and into the journal: what a kill costs at
 # most. Public, so that tests can make them small.
@@ -28,7 +28,7 @@ DURABLE, DURABLE_SECONDS = 64, 10.0
 Row = dict[str, Any]
 
 
-def identity(image: Image) -> Row:
+def identity(image: ImageFile) -> Row:
     """What a row says of an image so that it is known again; taken before its pixels are read, so that no change goes
     unseen."""
     return {
@@ -56,7 +56,7 @@ class Book:
         self._waiting: list[Row] = []
         self._since = time.monotonic()
 
-    def todo(self, named: Mapping[str, Image]) -> dict[str, Image]:
+    def todo(self, named: Mapping[str, ImageFile]) -> dict[str, ImageFile]:
         """Those of the images, by the names of their masks, that have no prediction, or one of another content, or were
         skipped and have changed. What is stale in the folder is removed."""
         todo, changed = {}, False
@@ -82,9 +82,9 @@ class Book:
                 (self.folder / file).unlink(missing_ok=True)
         return todo
 
-    def named(self, images: Iterable[Image]) -> dict[str, Image]:
+    def named(self, images: Iterable[ImageFile]) -> dict[str, ImageFile]:
         """Each image with the name of its masks. One that was predicted before keeps the name it had; where several
-        would have the same, each gets its ending into it, or folders above it (`Image.names`).
+        would have the same, each gets its ending into it, or folders above it (`ImageFile.names`).
 
         The names do not depend on which of the images were predicted before a stop. Names that differ in upper and
         lower case only are the same, as they are for some file systems.
@@ -94,7 +94,7 @@ class Book:
         before: dict[str, set[str]] = {}
         for name, row in self._rows.items():
             before.setdefault(row.get("source", row["image"]), set()).add(name)
-        kept: dict[str, Image] = {}
+        kept: dict[str, ImageFile] = {}
         taken = set()
         new = []
         for image in images:
@@ -131,7 +131,7 @@ class Book:
         given = {image: name for name, image in kept.items()} | chosen
         return {given[image]: image for image in images}
 
-    def _is_of(self, name: str, image: Image, sources: set[str]) -> bool:
+    def _is_of(self, name: str, image: ImageFile, sources: set[str]) -> bool:
         """Whether the row of this name belongs to the image, though its path was another one."""
         row = self._rows.get(name)
         if row is None or (source := row.get("source", row["image"])) in sources:
@@ -199,7 +199,7 @@ def _folders(names: Iterable[str]) -> set[str]:
     return {_key(folder) for folder in {str(folder) for name in names for folder in PurePosixPath(name).parents}}
 
 
-def _same(image: Image, row: Mapping[str, Any]) -> bool:
+def _same(image: ImageFile, row: Mapping[str, Any]) -> bool:
     """Whether the file has the content that the row was made of."""
     state = file_state(image.file)
     if state is not None and row.get("source") == image.source and row.get("state") == state:

@@ -26,7 +26,7 @@ ROWS = "predictions.jsonl"
 
 
 @dataclass(frozen=True)
-class Image:
+class ImageFile:
     """One image: the `file` as it was given, the `source`, which is the same for every spelling of its folder, and the
     `name` that its masks get, unless another image has it."""
 
@@ -50,7 +50,7 @@ class Image:
 class Inputs:
     """The `images`, each once, and what was `left_out` of what was given: `file` and `reason`."""
 
-    images: list[Image] = field(default_factory=list)
+    images: list[ImageFile] = field(default_factory=list)
     left_out: list[dict[str, str]] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -94,7 +94,7 @@ def find_images(inputs: str | Path | Sequence[str | Path], out: Path) -> Inputs:
     one of the inputs has no image.
     """
     output = _Output(out)
-    images: dict[str, Image] = {}
+    images: dict[str, ImageFile] = {}
     left_out: list[dict[str, str]] = []
     for item in map(str, [inputs] if isinstance(inputs, (str, Path)) else inputs):
         files, passed = _look(item, output)
@@ -106,7 +106,7 @@ def find_images(inputs: str | Path | Sequence[str | Path], out: Path) -> Inputs:
             elif not _is_text(source):
                 passed.append((path, "its name is not UTF-8; rename it"))
             else:
-                named[source] = Image(path, source, name.with_suffix("").as_posix())
+                named[source] = ImageFile(path, source, name.with_suffix("").as_posix())
         here = [{"file": one_line(str(path)), "reason": reason} for path, reason in passed]
         if not named:
             why = "; ".join(Inputs(left_out=here).lines())

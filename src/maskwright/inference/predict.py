@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 
 from maskwright.base.display import data_frame
 from maskwright.base.progress import progress, say
@@ -26,13 +27,13 @@ from maskwright.base.storage import (
     require_absent,
 )
 from maskwright.base.texts import listing, plural
-from maskwright.core.arrays import is_arrays
+from maskwright.core.arrays import holds_pixels
 from maskwright.core.classes import Level, Selector
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
 from maskwright.core.sample import read_image
 from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.inference.book import Book, identity
-from maskwright.inference.inputs import Image, find_images
+from maskwright.inference.inputs import ImageFile, find_images
 from maskwright.modeling.models.segmenter import Segmenter, load_segmenter, with_selector
 from maskwright.run import Run
 
@@ -111,7 +112,7 @@ def load(model: str | Path | Run, *, device: str = "cpu") -> Segmenter:
     return load_segmenter(model_file(model), device)
 
 
-Array = npt.NDArray[Any]
+Array = npt.NDArray[Any] | Image.Image
 
 
 @overload
@@ -159,19 +160,20 @@ def predict(
     selector: Selector | None = None,
     device: str | None = None,
 ) -> Predictions | npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
-    """Masks for images: of files into the folder `out`, of numpy arrays as arrays.
+    """Masks for images: of files into the folder `out`, of numpy arrays and images of Pillow as arrays.
 
-    `model` is a run, its folder, or a model file. Arrays are given without `out` and `levels`: an image (H, W) grey or
-    (H, W, C), with C = 1, 3 (RGB) or 4 (RGBA, whose alpha is left out), of uint8, uint16 or floats from 0 to 1, gives
-    one mask (H, W) uint8 of class indices; a list of images of any sizes, or an array (N, H, W, C), a list of masks.
+    `model` is a run, its folder, or a model file. Arrays are given without `out` and `levels`: an image of Pillow, or
+    an array (H, W) grey or (H, W, C), with C = 1, 3 (RGB) or 4 (RGBA, whose alpha is left out), of uint8, uint16 or
+    floats from 0 to 1, gives one mask (H, W) uint8 of class indices; a list of images of any sizes, or an array
+    (N, H, W, C), a list of masks. `load(model).label` also takes paths.
     Files need `out`: see `predict_files`. Raises ConfigError where the two are mixed, DataError for an array that is
     no image.
     """
-    if is_arrays(images):
+    if holds_pixels(images):
         if out is not None or levels:
             raise ConfigError("images: arrays are predicted into arrays; leave out and levels out, or give files")
         segmenter = load_segmenter(model_file(model), device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return with_selector(segmenter, selector).label(images)  # type: ignore[arg-type]
+        return with_selector(segmenter, selector).label(images)
     if out is None:
         raise ConfigError("out: files are predicted into a folder; name it, or give arrays")
     return predict_files(
@@ -251,7 +253,7 @@ def predict_files(
     return result
 
 
-def _say_names(named: Mapping[str, Image]) -> None:
+def _say_names(named: Mapping[str, ImageFile]) -> None:
     """Says which masks have more than the name of their image, because another image has the same."""
     longer = [f"{image.file} -> {_mask_name(name)}" for name, image in named.items() if name != image.name]
     if longer:
@@ -289,14 +291,14 @@ def _mask_name(name: str) -> str:
     return f"masks/{name}.png"
 
 
-def _chunks(images: Mapping[str, Image]) -> Iterator[dict[str, Image]]:
+def _chunks(images: Mapping[str, ImageFile]) -> Iterator[dict[str, ImageFile]]:
     items = list(images.items())
     for start in range(0, len(items), BATCH):
         yield dict(items[start : start + BATCH])
 
 
 def predict_chunk(
-    segmenter: Segmenter, folder: Path, images: Mapping[str, Image], above: Sequence[Level]
+    segmenter: Segmenter, folder: Path, images: Mapping[str, ImageFile], above: Sequence[Level]
 ) -> Iterator[dict[str, Any]]:
     """Predicts some images at once and writes their files; yields the record of each image, read or not."""
     readable: list[_Read] = []

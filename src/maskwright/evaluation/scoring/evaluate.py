@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright import __version__
+from maskwright.base.extras import require_train
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import dump_json, next_free, numbered, staged_folder
 from maskwright.core.classes import IGNORE, Selector
@@ -135,6 +136,7 @@ def _evaluate_run(
     calibration: bool,
     again: bool,
 ) -> Evaluation:
+    require_train("evaluate with a run")
     import torch
 
     from maskwright.inference.predict import model_file

@@ -7,8 +7,9 @@ version as JSON, so that the model is rebuilt from it and nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -21,7 +22,7 @@ from torch import nn
 
 from maskwright import __version__
 from maskwright.base.storage import atomic_write_bytes
-from maskwright.core.arrays import as_images
+from maskwright.core.arrays import Given, as_images
 from maskwright.core.classes import SELECTORS, ClassTree, Selector
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Exif
@@ -138,31 +139,32 @@ class Segmenter:
         for probabilities, image in zip(self.small_probabilities(images), images, strict=True):
             yield self.at_size(probabilities, image.shape[:2])
 
-    def label_levels(self, images: Sequence[npt.NDArray[np.uint8]]) -> Iterator[list[npt.NDArray[np.uint8]]]:
+    def label_levels(self, images: Iterable[npt.NDArray[np.uint8]]) -> Iterator[list[npt.NDArray[np.uint8]]]:
         """Images (H, W, 3) uint8 of any sizes to the indices (H, W) uint8 of each level at the same sizes, top first,
         one image after the other."""
         height, width = self.preprocessing.geometry.size
         together = max(1, min(_BATCH, _LOGITS // (len(self.classes) * height * width)))
-        for start in range(0, len(images), together):
-            some = images[start : start + together]
+        left = iter(images)
+        while some := [*islice(left, together)]:
             for probabilities, image in zip(self.small_probabilities(some), some, strict=True):
                 yield self.level_maps(probabilities, image.shape[:2])
 
     @overload
-    def label(self, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]: ...
+    def label(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
+        self, images: Given
+    ) -> npt.NDArray[np.uint8]: ...
 
     @overload
-    def label(self, images: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.uint8]]: ...
+    def label(self, images: Sequence[Given]) -> list[npt.NDArray[np.uint8]]: ...
 
-    def label(
-        self, images: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
-    ) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
+    def label(self, images: Given | Sequence[Given]) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
         """An image to class indices (H, W) uint8 at its own size, or a list of images of any sizes to a list of them.
 
-        An image is (H, W) grey or (H, W, C), with C = 1, 3 (RGB) or 4 (RGBA, whose alpha is left out), of uint8, uint16
-        or floats from 0 to 1. An array (N, H, W, C) is a list. DataError for anything else.
+        An image is the path of a file, an image of Pillow, or an array: (H, W) grey or (H, W, C), with C = 1, 3 (RGB)
+        or 4 (RGBA, whose alpha is left out), of uint8, uint16 or floats from 0 to 1. An array (N, H, W, C) is a list.
+        DataError for anything else.
         """
-        pixels, alone = as_images(images)
+        pixels, alone = as_images(images, self.preprocessing.exif)
         found = [maps[-1] for maps in self.label_levels(pixels)]
         return found[0] if alone else found
 
