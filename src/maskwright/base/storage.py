@@ -174,9 +174,9 @@ def jsonable(value: Any) -> Any:
     return value
 
 
-def dump_json(value: Any, indent: int | None = None) -> str:
+def dump_json(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
     """Strict JSON text of `value`; see `jsonable`."""
-    return json.dumps(jsonable(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps(jsonable(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def atomic_write_json(path: Path, value: Any) -> None:

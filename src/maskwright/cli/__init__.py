@@ -5,13 +5,14 @@ Results go to stdout (`--json`: one JSON document), everything else to stderr.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -101,8 +102,17 @@ def wait_politely(environment: MutableMapping[str, str]) -> None:
         environment["GOMP_SPINCOUNT"] = "10000"
 
 
+def print_anything(*streams: TextIO | None) -> None:
+    """Lets texts that the encoding of a terminal, file or pipe does not hold be printed as escapes (\\xe9), not as an
+    error: names of classes and files are in any language."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits with the code of the contract (see `maskwright.errors`)."""
+    print_anything(sys.stdout, sys.stderr)
     warnings.filterwarnings("ignore")  # libraries' notes are not for users; findings and errors are ours to say
     wait_politely(os.environ)
     before = speak_options(True)
