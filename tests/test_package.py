@@ -66,3 +66,39 @@ def test_import_and_dir_load_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "segmentation_models_pytorch", "safetensors", "sklearn", "timm", "torchvision"):
+    sys.modules[name] = None
+import maskwright
+from maskwright import Run, SetupError
+for verb, call in {
+    "train": lambda: maskwright.train("run.yaml"),
+    "resume": lambda: maskwright.resume("run"),
+    "predict": lambda: maskwright.predict("run", "photos", out="out"),
+    "load": lambda: maskwright.load("run"),
+    "Segmenter": lambda: maskwright.Segmenter,
+    "preview": lambda: maskwright.preview("run.yaml"),
+    "demo": lambda: maskwright.demo("demo"),
+    "evaluate": lambda: maskwright.evaluate(Run("run")),
+    "suspects": lambda: maskwright.suspects("data"),
+    "decide": lambda: maskwright.decide("data"),
+    "study": lambda: maskwright.study("study.yaml"),
+    "weights": lambda: maskwright.weights(),
+    "a range test": lambda: maskwright.plan("data", lr_find=True),
+}.items():
+    try:
+        call()
+    except SetupError as error:
+        text = str(error)
+        assert text.startswith(verb) and text.endswith("not installed; `pip install maskwright[train]`"), text
+        assert error.__suppress_context__ or error.__context__ is None, verb
+        continue
+    raise AssertionError(verb)
+"""
+
+
+def test_a_missing_extra_is_one_line_in_python_too(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", WITHOUT_TORCH], check=True, cwd=tmp_path, timeout=60)

@@ -148,7 +148,16 @@ __all__ = ["__version__", *sorted(_HOMES)]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'maskwright' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"maskwright.{_HOMES[name]}"), name)
+    try:
+        home = importlib.import_module(f"maskwright.{_HOMES[name]}")
+    except ModuleNotFoundError as error:
+        lacking = error
+    else:
+        return getattr(home, name)
+    from maskwright.base.extras import require_train
+
+    require_train(name)
+    raise lacking
 
 
 def __dir__() -> list[str]:

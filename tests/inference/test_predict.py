@@ -16,11 +16,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from helpers import draw_pair, fingerprint, write
+from maskwright.base.storage import Journal
 from maskwright.core.classes import ClassTree
 from maskwright.core.geometry import Geometry
 from maskwright.errors import ConfigError, DataError, LockedError, SetupError
+from maskwright.inference import book, inputs
 from maskwright.inference import predict as module
-from maskwright.inference.predict import find_images, load, predict
+from maskwright.inference.predict import load, predict
 from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, read_tensors
 from maskwright.run import Run
@@ -80,7 +82,8 @@ def test_a_folder_is_predicted_by_names_at_any_size(model, images, tmp_path):
     assert seen == set(IDS)
     lines = (result.folder / "predictions.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == result.rows
-    assert result.to_dict() == {"folder": str(tmp_path / "out"), "predictions": result.rows, "skipped": []}
+    nothing = {"skipped": [], "left_out": [], "kept": 0}
+    assert result.to_dict() == {"folder": str(tmp_path / "out"), "predictions": result.rows, **nothing}
 
 
 def test_ids_above_a_byte_are_kept(images, tmp_path):
@@ -151,37 +154,36 @@ def test_arrays_give_arrays(model, images, tmp_path):
             predict(model, one, **wrong)
     with pytest.raises(ConfigError, match="files are predicted into a folder"):
         predict(model, images)
-    with pytest.raises(DataError, match="image 1: is a str"):
+    np.testing.assert_array_equal(predict(model, Image.fromarray(one)), predict(model, one))
+    with pytest.raises(DataError, match=r"a\.png: no such file"):
         predict(model, [one, "a.png"])
     assert not (tmp_path / "out").exists()
 
 
+def found_in(given, out="/nowhere/out"):
+    """Name -> file of what is found."""
+    return {image.name: image.file for image in inputs.find_images(given, Path(out)).images}
+
+
 def test_files_lists_and_globs(images):
     a, b = images / "a.png", images / "deep/b.png"
-    assert find_images([a, str(b)]) == {"a": a, "b": b}
-    assert find_images([str(images / "**/*.png")]) == {
+    assert list(found_in([b, str(a), images]).items())[:3] == [("b", b), ("a", a), ("d.v2", images / "d.v2.png")]
+    assert found_in([str(images / "**/*.png")]) == {
         "a": a,
         "b": b,
         "c": images / "deep/er/c.png",
         "d.v2": images / "d.v2.png",
     }
-    assert find_images([images, a])["a"] == a
-    assert find_images(str(a)) == find_images(a) == {"a": a}
-    assert list(find_images([images])) == sorted(SIZES)
+    assert found_in([images, a])["a"] == a
+    assert found_in(str(a)) == found_in(a) == {"a": a}
+    assert list(found_in([images])) == sorted(SIZES)
 
 
 def test_nothing_found_is_said(images):
     for nothing in (images / "gone.png", images / "*.tif", images.parent / "run.yaml"):
         with pytest.raises(ConfigError, match="no image found there; give a file, a folder or a glob") as caught:
-            find_images([images, nothing])
+            found_in([images, nothing])
         assert str(caught.value).startswith(f"{nothing}: ")
-
-
-def test_two_images_with_one_name_are_refused(images, rng, model, tmp_path):
-    write(images / "a.jpg", draw_pair(rng)[0])
-    with pytest.raises(ConfigError, match=r"a\.png: would get the same output name as .*a\.jpg"):
-        predict(model, [images], out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 def test_bad_files_are_skipped_and_listed(model, images, tmp_path, capsys):
@@ -225,13 +227,265 @@ def test_predictions_of_another_model_are_refused(model, images, tmp_path):
     assert fingerprint(tmp_path / "out") == before
 
 
-def test_a_mask_is_not_replaced_by_that_of_another_image(model, images, tmp_path):
-    predict(model, [images / "a.png"], out=tmp_path / "out")
-    shutil.copytree(images, tmp_path / "others")
-    before = fingerprint(tmp_path / "out")
-    with pytest.raises(ConfigError, match="holds the mask of another image with this name"):
-        predict(model, [tmp_path / "others/a.png"], out=tmp_path / "out")
-    assert fingerprint(tmp_path / "out") == before
+def masks_of(result):
+    """Where the masks of the images are, of which all files are there."""
+    assert all((result.folder / row[kind]).is_file() for row in result.rows for kind in ("mask", "overlay"))
+    return {Path(row["source"]).relative_to(result.folder.parent).as_posix(): row["mask"] for row in result.rows}
+
+
+class TestWhatTheFolderHolds:
+    """Known by the content of the images, not by their paths."""
+
+    @pytest.fixture
+    def photos(self, tmp_path, rng):
+        for name in ("a", "b"):
+            write(tmp_path / f"photos/{name}.png", draw_pair(rng, (24, 24))[0])
+        return tmp_path / "photos"
+
+    @pytest.fixture
+    def read(self, monkeypatch):
+        """The names of the images that were read for their pixels."""
+        seen, real = [], module.read_image
+        monkeypatch.setattr(module, "read_image", lambda path, exif: (seen.append(path.name), real(path, exif))[1])
+        return seen
+
+    def test_another_image_of_the_same_name_is_predicted(self, model, photos, tmp_path, rng, read):
+        first = predict(model, [photos], out=tmp_path / "out")
+        kept = (tmp_path / "out/masks/b.png").stat().st_mtime_ns
+        write(photos / "a.png", draw_pair(rng, (30, 40))[0])
+        read.clear()
+        second = predict(model, [photos], out=tmp_path / "out")
+        assert read == ["a.png"] and len(second.rows) == 2 and second.kept == 1
+        assert pixels(tmp_path / "out/masks/a.png").shape == (30, 40)
+        assert (tmp_path / "out/masks/b.png").stat().st_mtime_ns == kept
+        assert second.human() == f"2 masks (1 there already); output folder: {tmp_path / 'out'}"
+        assert Journal(tmp_path / "out/predictions.jsonl").read() == second.rows
+        assert {row["hash"] for row in second.rows} != {row["hash"] for row in first.rows}
+
+    def test_the_same_size_and_time_hide_no_change(self, model, photos, tmp_path, read):
+        predict(model, [photos], out=tmp_path / "out")
+        path = photos / "a.png"
+        before, data = path.stat(), path.read_bytes()
+        other = np.ascontiguousarray(255 - pixels(path))
+        Image.fromarray(other).save(path, "BMP")
+        predict(model, [photos], out=tmp_path / "out")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        path.write_bytes(path.read_bytes()[:-1] + b"x")  # as large as before
+        read.clear()
+        assert predict(model, [photos], out=tmp_path / "out").kept == 1 and read == ["a.png"]
+        path.write_bytes(data)
+        os.utime(photos / "b.png")  # touched, but the same
+        read.clear()
+        assert predict(model, [photos], out=tmp_path / "out").kept == 1 and read == ["a.png"]
+
+    def test_what_is_stale_does_not_stay_when_the_new_image_cannot_be_read(self, model, photos, tmp_path):
+        predict(model, [photos], out=tmp_path / "out")
+        (photos / "a.png").write_bytes(b"no image")
+        result = predict(model, [photos], out=tmp_path / "out")
+        assert masks_of(result) == {"photos/b.png": "masks/b.png"} and len(result.skipped) == 1
+        assert not (tmp_path / "out/masks/a.png").exists() and not (tmp_path / "out/overlays/a.jpg").exists()
+
+    def test_a_mask_that_was_deleted_is_made_again(self, model, photos, tmp_path, read):
+        predict(model, [photos], out=tmp_path / "out")
+        (tmp_path / "out/overlays/b.jpg").unlink()
+        read.clear()
+        assert len(masks_of(predict(model, [photos], out=tmp_path / "out"))) == 2 and read == ["b.png"]
+
+    def test_a_folder_in_another_spelling_is_the_same(self, model, photos, tmp_path, monkeypatch, read):
+        predict(model, [photos], out=tmp_path / "out")
+        (tmp_path / "link").symlink_to(photos, target_is_directory=True)
+        monkeypatch.chdir(tmp_path)
+        for spelling in ("photos", "./photos/", "photos/../photos", tmp_path / "link", "link/*.png", photos / "a.png"):
+            result = predict(model, spelling, out="out")
+            assert result.kept == len(result.rows) == 2, spelling
+            assert masks_of(replace(result, folder=tmp_path / "out")) == {
+                "photos/a.png": "masks/a.png",
+                "photos/b.png": "masks/b.png",
+            }
+        assert sorted(read) == ["a.png", "b.png"]
+
+    def test_a_folder_that_was_moved_is_the_same(self, model, photos, tmp_path, read):
+        (photos / "bad.png").write_bytes(b"no image")
+        predict(model, [photos], out=tmp_path / "out")
+        photos.rename(tmp_path / "moved")
+        read.clear()
+        result = predict(model, [tmp_path / "moved"], out=tmp_path / "out")
+        assert masks_of(result) == {"moved/a.png": "masks/a.png", "moved/b.png": "masks/b.png"}
+        assert result.rows[0]["image"] == str(tmp_path / "moved/a.png")
+        assert read == ["bad.png"] and [row["image"] for row in result.skipped] == [str(tmp_path / "moved/bad.png")]
+
+    def test_a_mask_is_not_replaced_by_that_of_another_image(self, model, photos, tmp_path, rng, capsys):
+        predict(model, [photos], out=tmp_path / "out")
+        before = fingerprint(tmp_path / "out/masks")
+        write(tmp_path / "others/a.png", draw_pair(rng, (20, 20))[0])
+        result = predict(model, [tmp_path / "others"], out=tmp_path / "out")
+        assert masks_of(result)["others/a.png"] == "masks/a.png.png" and len(result.rows) == 3
+        assert before.items() <= fingerprint(tmp_path / "out/masks").items()
+        said = capsys.readouterr().err
+        assert f"other names where several images have the same, 1 mask: {tmp_path / 'others/a.png'} -> masks/" in said
+
+
+class TestTheSameName:
+    """Images that would get the same output all get one of their own."""
+
+    @pytest.fixture
+    def put(self, tmp_path, rng):
+        def put(*names):
+            for name in names:
+                path = tmp_path / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                form = {".jpg": "JPEG", ".bmp": "BMP"}.get(path.suffix.lower(), "PNG")
+                Image.fromarray(draw_pair(rng, (16, 16))[0]).save(path, form)
+
+        return put
+
+    def test_endings_tell_images_of_a_folder_apart(self, model, put, tmp_path):
+        put("in/a.jpg", "in/a.png", "in/a.png.bmp", "in/b.png")
+        result = predict(model, tmp_path / "in", out=tmp_path / "out")
+        assert masks_of(result) == {
+            "in/a.jpg": "masks/a.jpg.png",
+            "in/a.png": "masks/in/a.png",  # a.png is what a.png.bmp would be
+            "in/a.png.bmp": "masks/a.png.bmp.png",
+            "in/b.png": "masks/b.png",
+        }
+        again = predict(model, tmp_path / "in", out=tmp_path / "out")
+        assert again.kept == 4 and masks_of(again) == masks_of(result)
+
+    def test_folders_tell_images_of_several_apart(self, model, put, tmp_path):
+        put("x/a.png", "x/a.jpg", "y/a.png", "y/only.png")
+        for given in ([tmp_path / "x", tmp_path / "y"], str(tmp_path / "[xy]/*")):
+            out = tmp_path / f"out{isinstance(given, str)}"
+            assert masks_of(predict(model, given, out=out)) == {
+                "x/a.jpg": "masks/a.jpg.png",
+                "x/a.png": "masks/x/a.png",
+                "y/a.png": "masks/y/a.png",
+                "y/only.png": "masks/only.png",
+            }
+
+    def test_one_that_comes_later_leaves_the_first_its_name(self, model, put, tmp_path):
+        put("in/a.jpg")
+        predict(model, tmp_path / "in", out=tmp_path / "out")
+        put("in/a.png")
+        result = predict(model, tmp_path / "in", out=tmp_path / "out")
+        assert result.kept == 1
+        assert masks_of(result) == {"in/a.jpg": "masks/a.png", "in/a.png": "masks/a.png.png"}
+
+    def test_an_interruption_changes_no_name(self, model, put, tmp_path, monkeypatch):
+        put("x/a.png", "x/a.jpg", "y/a.png", "y/a.jpg", "y/b.jpg", "y/b.png")
+        given = [tmp_path / "x", tmp_path / "y"]
+        whole = masks_of(predict(model, given, out=tmp_path / "whole"))
+        assert len(set(whole.values())) == 6
+        monkeypatch.setattr(module, "BATCH", 1)
+        chunk = module.predict_chunk
+        for stop in range(1, 6):
+            calls = iter(range(stop + 1))
+
+            def stopped(*args, calls=calls, stop=stop):
+                if next(calls) == stop:
+                    raise KeyboardInterrupt
+                return chunk(*args)
+
+            monkeypatch.setattr(module, "predict_chunk", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                predict(model, given, out=tmp_path / f"stopped{stop}")
+            monkeypatch.setattr(module, "predict_chunk", chunk)
+            assert masks_of(predict(model, given, out=tmp_path / f"stopped{stop}")) == whole
+
+    def test_upper_case_alone_is_no_difference_where_the_files_may_be_copied_to(self, put, tmp_path):
+        put("in/A.png", "in/a.jpg", "in/é.png", "in/e\u0301.jpg")
+        names = book.Book(tmp_path / "out").named(inputs.find_images(tmp_path / "in", tmp_path / "out").images)
+        assert sorted(names) == sorted(["A.png", "a.jpg", "é.png", "e\u0301.jpg"])
+
+    def test_a_mask_stands_where_no_folder_is_needed(self, model, put, tmp_path):
+        put("in/a.jpg", "in/a.png/b.png")
+        assert masks_of(predict(model, tmp_path / "in", out=tmp_path / "out")) == {
+            "in/a.jpg": "masks/a.jpg.png",
+            "in/a.png/b.png": "masks/a.png/b.png",
+        }
+        assert masks_of(predict(model, tmp_path / "in/a.jpg", out=tmp_path / "two")) == {"in/a.jpg": "masks/a.png"}
+        assert masks_of(predict(model, tmp_path / "in", out=tmp_path / "two")) == {
+            "in/a.jpg": "masks/a.png",
+            "in/a.png/b.png": "masks/in/a.png/b.png",
+        }
+
+
+class TestWhatIsLeftOut:
+    def test_output_is_never_input(self, model, images, tmp_path):
+        out = images / "pred"
+        first = predict(model, images, out=out)
+        segmenter_of(seed=1).save(tmp_path / "other.safetensors")
+        predict(tmp_path / "other.safetensors", images, out=images / "deep/other")
+        (images / "run").mkdir()
+        (images / "run/run.json").write_text("{}")
+        write(images / "run/samples.png", np.zeros((4, 4), np.uint8))
+        expected = {
+            str(images / "pred"): "is the output folder",
+            str(images / "deep/other"): "is a folder of predictions",
+            str(images / "run"): "is a run",
+        }
+        second = predict(model, images, out=out)
+        assert second.rows == first.rows or masks_of(second) == masks_of(first)
+        assert {row["file"]: row["reason"] for row in second.left_out} == expected
+        assert second.human() == f"4 masks (4 there already), 3 left out; output folder: {out}"
+        third = predict(model, str(images / "**/*.png"), out=out)
+        assert len(third.rows) == 4 and len(third.left_out) == 9  # two masks of each folder of two, and one picture
+        for own in (out, out / "masks", out / "masks/a.png", str(out / "masks/*.png")):
+            with pytest.raises(ConfigError, match=r"no image found there \(left out .* output folder\)"):
+                predict(model, own, out=out)
+        assert len(predict(model, images / "deep/other/masks", out=tmp_path / "of masks").rows) == 4  # asked for
+
+    def test_every_file_that_is_not_predicted_is_counted(self, model, tmp_path, rng, capsys):
+        folder = tmp_path / "in"
+        picture = Image.fromarray(draw_pair(rng, (24, 24))[0])
+        forms = {"jfif": "JPEG", "gif": "GIF", "jp2": "JPEG2000", "JPG": "JPEG", "pnm": "PPM", "mpo": "MPO"}
+        folder.mkdir()
+        for ending, form in forms.items():
+            picture.save(folder / f"{ending}.{ending}", form)
+        (folder / "broken.png").write_bytes(b"no image")
+        for name in ("one.txt", "two.txt", "three.heic", "none", ".DS_Store"):
+            (folder / name).write_bytes(b"")
+        (folder / "linked").symlink_to(tmp_path, target_is_directory=True)
+        (folder / "gone.png").symlink_to(tmp_path / "gone.png")
+        result = predict(model, folder, out=tmp_path / "out")
+        assert set(masks_of(result)) == {f"in/{ending}.{ending}" for ending in forms}
+        assert [Path(row["image"]).name for row in result.skipped] == ["broken.png"]
+        assert {Path(row["file"]).name: row["reason"] for row in result.left_out} == {
+            "one.txt": ".txt is no ending of an image that is read",
+            "two.txt": ".txt is no ending of an image that is read",
+            "three.heic": ".heic is no ending of an image that is read",
+            "none": "has no ending of an image",
+            ".DS_Store": "is hidden",
+            "linked": "is a link to a folder; name it to have what is in it",
+            "gone.png": "is not a file",
+        }
+        assert result.human().startswith("6 masks, 1 file skipped, 7 left out; ")
+        said = capsys.readouterr().err
+        assert f"left out 2: {folder / 'one.txt'}, {folder / 'two.txt'}: .txt is no ending of an image" in said
+        with pytest.raises(ConfigError, match=r"no image found there \(left out 1: .*none: has no ending"):
+            found_in(only(tmp_path, "none"))
+
+    def test_a_name_that_no_text_can_hold_is_left_out(self, model, images, tmp_path):
+        bad = os.fsdecode(b"caf\xe9.png")
+        shutil.copy(images / "a.png", images / bad)
+        result = predict(model, images, out=tmp_path / "out")
+        assert len(result.rows) == 4 and [row["reason"] for row in result.left_out] == [
+            "its name is not UTF-8; rename it"
+        ]
+        json.dumps(result.to_dict()).encode()
+
+    def test_a_folder_in_a_glob_is_counted(self, images):
+        found = inputs.find_images(str(images / "*"), Path("/nowhere/out"))
+        assert [image.name for image in found.images] == ["a", "d.v2"]
+        assert found.left_out == [
+            {"file": str(images / "deep"), "reason": "is a folder; name it to have what is in it"}
+        ]
+
+
+def only(folder, name):
+    """A folder with one empty file."""
+    (folder / "only").mkdir()
+    (folder / "only" / name).write_bytes(b"")
+    return folder / "only"
 
 
 KILLED = """
@@ -239,10 +493,11 @@ import itertools, os, sys
 from pathlib import Path
 import torch
 from kills import die_at
+from maskwright.inference import book
 from maskwright.inference import predict as module
 
 torch.set_num_threads(1)
-module.BATCH = module.DURABLE = 2
+module.BATCH = book.DURABLE = 2
 model, images, out = sys.argv[1:]
 for count in itertools.count(1, 4):
     pid = os.fork()
@@ -257,6 +512,11 @@ for count in itertools.count(1, 4):
 """
 
 
+def without_state(rows):
+    """What depends on when the images were written is left out."""
+    return [{key: value for key, value in row.items() if key != "state"} for row in rows]
+
+
 def test_a_killed_prediction_is_continued(model, images, tmp_path):
     """Processes die at their n-th operation on files, in the middle of writes; the next one does the rest only."""
     whole = predict(model, [images], out=tmp_path / "whole")
@@ -269,12 +529,13 @@ def test_a_killed_prediction_is_continued(model, images, tmp_path):
     )
     finished = []
     for out in (tmp_path / "killed").iterdir():
-        rows = module.Journal(out / "predictions.jsonl").read()
+        rows = Journal(out / "predictions.jsonl").read()
         finished.append(len(rows))
         before = {row["mask"]: (out / row["mask"]).stat().st_mtime_ns for row in rows}
         result = predict(model, [images], out=out)
-        assert result.rows[: len(rows)] == rows
-        assert result.rows == module.Journal(out / "predictions.jsonl").read() == whole.rows
+        assert without_state(result.rows[: len(rows)]) == without_state(rows)
+        assert result.rows == Journal(out / "predictions.jsonl").read()
+        assert without_state(result.rows) == without_state(whole.rows)
         for row in whole.rows:
             for kind in ("mask", "overlay"):
                 assert (out / row[kind]).read_bytes() == (whole.folder / row[kind]).read_bytes()
@@ -299,6 +560,37 @@ def test_the_result_is_a_line_and_a_table(model, images, tmp_path, monkeypatch):
         found.to_pandas()
 
 
+def test_lack_of_memory_names_the_image(model, images, tmp_path, monkeypatch):
+    """What torch says when the memory of a machine does not suffice; what was predicted before stays."""
+
+    def lacking(self, probabilities, size):
+        if size == SIZES["deep/b"]:
+            raise RuntimeError(
+                "[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            )
+        return level_maps(self, probabilities, size)
+
+    level_maps = Segmenter.level_maps
+    monkeypatch.setattr(Segmenter, "level_maps", lacking)
+    with pytest.raises(SetupError, match=r"deep/b\.png: not enough memory to predict an image of 61x17"):
+        predict(model, images, out=tmp_path / "out")
+    monkeypatch.setattr(Segmenter, "level_maps", level_maps)
+    assert predict(model, images, out=tmp_path / "out").kept == 2
+
+
+def test_large_images_are_not_all_held_at_once(model, images, tmp_path, monkeypatch):
+    label, together = Segmenter.label_levels, []
+    monkeypatch.setattr(
+        Segmenter, "label_levels", lambda self, some: (together.append(len(some)), label(self, some))[1]
+    )
+    whole = predict(model, images, out=tmp_path / "whole")
+    monkeypatch.setattr(module, "MOST_BYTES", 40 * 24 * 3)
+    parts = predict(model, images, out=tmp_path / "parts")
+    assert together == [4, 1, 1, 1, 1]
+    for row in whole.rows:
+        assert (parts.folder / row["mask"]).read_bytes() == (whole.folder / row["mask"]).read_bytes()
+
+
 @pytest.fixture
 def many(tmp_path, rng):
     for number in range(40):
@@ -315,7 +607,7 @@ def flushed(monkeypatch):
     def noting(descriptor):
         path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
         root = next((folder for folder in (path, *path.parents) if (folder / "model.json").exists()), None)
-        seen.append((path, module.Journal(root / "predictions.jsonl").read() if root else []))
+        seen.append((path, Journal(root / "predictions.jsonl").read() if root else []))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noting)
@@ -323,8 +615,8 @@ def flushed(monkeypatch):
 
 
 def test_files_are_flushed_in_batches_and_before_their_records(model, many, tmp_path, monkeypatch, flushed):
-    monkeypatch.setattr(module, "DURABLE", 16)
-    monkeypatch.setattr(module, "DURABLE_SECONDS", float("inf"))
+    monkeypatch.setattr(book, "DURABLE", 16)
+    monkeypatch.setattr(book, "DURABLE_SECONDS", float("inf"))
     out = predict(model, [many], out=tmp_path / "out").folder
     for place, (_, rows) in enumerate(flushed):
         before = {path for path, _ in flushed[:place]}
@@ -350,7 +642,7 @@ def test_a_stopped_prediction_keeps_what_was_done(model, many, tmp_path, monkeyp
     monkeypatch.setattr(module, "predict_chunk", stopped)
     with pytest.raises(KeyboardInterrupt):
         predict(model, [many], out=tmp_path / "out")
-    assert len(module.Journal(tmp_path / "out/predictions.jsonl").read()) == 16
+    assert len(Journal(tmp_path / "out/predictions.jsonl").read()) == 16
     monkeypatch.setattr(module, "predict_chunk", chunk)
     assert len(predict(model, [many], out=tmp_path / "out").rows) == 40
 
@@ -376,15 +668,16 @@ def test_a_skipped_file_is_not_read_again_unless_it_changed(model, images, tmp_p
 
 
 def test_a_folder_in_use_is_refused(model, images, tmp_path, monkeypatch):
-    label = Segmenter.label
+    label, met = Segmenter.label_levels, []
 
     def meanwhile(self, batch):
+        met.append(len(batch))
         with pytest.raises(LockedError, match=f"pid {os.getpid()}"):
             predict(model, [images], out=tmp_path / "out")
         return label(self, batch)
 
-    monkeypatch.setattr(Segmenter, "label", meanwhile)
-    assert len(predict(model, [images], out=tmp_path / "out").rows) == 4
+    monkeypatch.setattr(Segmenter, "label_levels", meanwhile)
+    assert len(predict(model, [images], out=tmp_path / "out").rows) == 4 == sum(met)
 
 
 @pytest.mark.parametrize("exif", ["apply", "ignore"])

@@ -174,9 +174,9 @@ def jsonable(value: Any) -> Any:
     return value
 
 
-def dump_json(value: Any, indent: int | None = None) -> str:
+def dump_json(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
     """Strict JSON text of `value`; see `jsonable`."""
-    return json.dumps(jsonable(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps(jsonable(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def atomic_write_json(path: Path, value: Any) -> None:
@@ -372,6 +372,10 @@ def is_inside(root: Path, path: Path) -> bool:
         return False
 
 
+def _json_lines(records: Iterable[dict[str, Any]]) -> bytes:
+    return "".join(dump_json(record) + "\n" for record in records).encode()
+
+
 class Journal:
     """An append-only file of one JSON object per line, written so that a crash costs at most its last line."""
 
@@ -396,7 +400,7 @@ class Journal:
         """Adds records, dropping a torn last line first; `durable` waits for the disk."""
         if not records:
             return
-        lines = "".join(dump_json(record) + "\n" for record in records).encode()
+        lines = _json_lines(records)
         with disk_errors(self.path):
             new = not self.path.exists()
             _make_folder(self.path.parent)
@@ -408,6 +412,10 @@ class Journal:
                     os.fsync(stream.fileno())
             if new and durable:
                 _flush_folder(self.path.parent)
+
+    def replace(self, records: Iterable[dict[str, Any]]) -> None:
+        """These records instead of all that were there, atomically."""
+        atomic_write_bytes(self.path, _json_lines(records))
 
     @staticmethod
     def _drop_torn_line(stream: BinaryIO) -> None:

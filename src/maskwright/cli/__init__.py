@@ -5,19 +5,21 @@ Results go to stdout (`--json`: one JSON document), everything else to stderr.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from maskwright import __version__
+from maskwright.base.extras import require_train
 from maskwright.cli import data, models, quality, results
-from maskwright.cli.shared import Json, need_torch, show
+from maskwright.cli.shared import Json, show
 from maskwright.errors import MaskwrightError, speak_options
 
 # Typer brings its own copy of click; this is the one public way to the base of its usage errors.
@@ -56,7 +58,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Generate a dataset and run the whole line on it, in a few minutes."""
-    need_torch()
+    require_train()
     from maskwright.demonstration.demo import demo
 
     result = demo(out, budget=budget)
@@ -100,8 +102,17 @@ def wait_politely(environment: MutableMapping[str, str]) -> None:
         environment["GOMP_SPINCOUNT"] = "10000"
 
 
+def print_anything(*streams: TextIO | None) -> None:
+    """Lets texts that the encoding of a terminal, file or pipe does not hold be printed as escapes (\\xe9), not as an
+    error: names of classes and files are in any language."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits with the code of the contract (see `maskwright.errors`)."""
+    print_anything(sys.stdout, sys.stderr)
     warnings.filterwarnings("ignore")  # libraries' notes are not for users; findings and errors are ours to say
     wait_politely(os.environ)
     before = speak_options(True)

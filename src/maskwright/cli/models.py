@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from maskwright.cli.shared import Json, Out, RunDir, Set, need_torch, show
+from maskwright.base.extras import require_train
+from maskwright.cli.shared import Json, Out, RunDir, Set, show
 
 
 def plan(
@@ -40,8 +41,6 @@ def plan(
         return
     if folder is None:
         raise typer.BadParameter("DIR is missing")
-    if lr_find:
-        need_torch()
     from maskwright.verbs.plan import plan
 
     result = plan(
@@ -72,7 +71,7 @@ def train(
 ) -> None:
     """Train a model; the run folder is printed first and last. With several processes or hosts: `torchrun
     --nproc-per-node N -m maskwright train run.yaml`."""
-    need_torch()
+    require_train()
     if preview or preview_count is not None:
         from maskwright.reporting.preview import preview as draw
 
@@ -87,7 +86,7 @@ def train(
 
 def resume(run: RunDir, as_json: Json = False) -> None:
     """Resume a run that was stopped or killed."""
-    need_torch()
+    require_train()
     from maskwright.training.train import resume
 
     finished = resume(run)
@@ -129,7 +128,6 @@ def study(
         status = study_status(folder)
         show(status.to_dict(), as_json, status.human)
         return
-    need_torch()
     from maskwright.studies.study import study
 
     status = study(file, workers=workers, out=out, retry=retry)
@@ -155,7 +153,6 @@ def sync(
 
 def weights(as_json: Json = False) -> None:
     """List the pretrained weights of encoders that are on this machine, and how to get others. Fetches nothing."""
-    need_torch()
     from maskwright.modeling.models.available import weights
 
     result = weights()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskwright.base.texts import plural
-from maskwright.cli.shared import Dir, FailOn, Json, Out, Set, fail, need_torch, show
+from maskwright.cli.shared import Dir, FailOn, Json, Out, Set, fail, show
 
 if TYPE_CHECKING:
     from maskwright.core.edits import Batch
@@ -61,7 +61,6 @@ def suspects(
         return
     if min_confidence is not None:
         raise typer.BadParameter("--min-confidence chooses proposals to apply; give --apply with it")
-    need_torch()
     from maskwright.verbs.suspects import suspects
 
     result = suspects(
@@ -114,7 +113,6 @@ def decide(
     as_json: Json = False,
 ) -> None:
     """Estimate whether to keep, exclude or repair suspect samples; the same command resumes what was stopped."""
-    need_torch()
     from maskwright.verbs.decide import decide
 
     result = decide(

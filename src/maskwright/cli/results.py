@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from maskwright.cli.shared import Json, RunDir, Selector, need_torch, show
+from maskwright.base.extras import require_train
+from maskwright.cli.shared import Json, RunDir, Selector, show
 
 
 def evaluate(
@@ -32,10 +33,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a run, or masks that any tool has made, on a split, with intervals and trivial baselines."""
-    from maskwright.evaluation.scoring.evaluate import evaluate, is_mask_folder
+    from maskwright.evaluation.scoring.evaluate import evaluate
 
-    if not is_mask_folder(run):
-        need_torch()
     result = evaluate(
         run,
         split=split,
@@ -108,7 +107,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict masks for images; the same command resumes what was stopped."""
-    need_torch()
+    require_train()
     from maskwright.inference.predict import predict
 
     result = predict(model, images, out=out, levels=levels, selector=selector)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -36,10 +38,16 @@ def show(value: Any, as_json: bool, human: Callable[[], str]) -> None:
     if not speaks():
         return
     if as_json:
-        print(dump_json(value, indent=2))
+        # JSON is UTF-8; a stream of another encoding gets it in ASCII, which both are.
+        print(dump_json(value, indent=2, ascii_only=not is_utf8(sys.stdout)))
     elif text := human():
         # Names in files may hold what steers a terminal.
         print("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text))
+
+
+def is_utf8(stream: TextIO) -> bool:
+    """Whether what is written to a stream of text becomes UTF-8."""
+    return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name == "utf-8"
 
 
 def fail(findings: Iterable[Finding], fail_on: str) -> None:
@@ -48,15 +56,3 @@ def fail(findings: Iterable[Finding], fail_on: str) -> None:
 
     if fail_on != "never" and any(finding.severity >= Severity[fail_on.upper()] for finding in findings):
         raise typer.Exit(1)
-
-
-def need_torch() -> None:
-    """SetupError where the extra `train` is not installed."""
-    import importlib.util
-
-    needed = ("torch", "segmentation_models_pytorch", "safetensors", "sklearn")
-    missing = [name for name in needed if not importlib.util.find_spec(name)]
-    if missing:
-        from maskwright.errors import SetupError
-
-        raise SetupError(f"this verb needs {', '.join(missing)}: not installed; `pip install maskwright[train]`")

@@ -1,47 +1,59 @@
-"""Arrays that a Python caller hands over as images, in the form that a model takes."""
+"""What a Python caller hands over as images, in the form that a model takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from maskwright.core.masks import Pixels
+from maskwright.core.sample import Exif, opened_pixels, read_image
 from maskwright.errors import DataError
 
+Given = str | Path | Image.Image | npt.NDArray[Any]
 TAKEN = (
-    "give a numpy array (H, W) or (H, W, C) with 1, 3 or 4 channels, of uint8, uint16 or floats from 0 to 1, or a "
-    "list of them"
+    "give the path of an image file, a PIL image, or a numpy array (H, W) or (H, W, C) with 1, 3 or 4 channels, of "
+    "uint8, uint16 or floats from 0 to 1, or a list of them"
 )
 
 
-def is_arrays(images: Any) -> bool:
-    """Whether it is an array or a sequence that begins with one, and not names of files."""
-    return isinstance(images, np.ndarray) or (
-        isinstance(images, Sequence) and not isinstance(images, str) and any(isinstance(i, np.ndarray) for i in images)
+def holds_pixels(images: Any) -> bool:
+    """Whether it is an array or an image of Pillow, or a sequence with one, and not only names of files."""
+    pixels = (np.ndarray, Image.Image)
+    return isinstance(images, pixels) or (
+        isinstance(images, Sequence) and not isinstance(images, str) and any(isinstance(one, pixels) for one in images)
     )
 
 
-def as_images(images: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]) -> tuple[list[Pixels], bool]:
-    """Each image as (H, W, 3) uint8, and whether a single one was given, (H, W) or (H, W, C).
+def as_images(images: Given | Sequence[Given], exif: Exif = "apply") -> tuple[Iterator[Pixels], bool]:
+    """Each image as (H, W, 3) uint8, one after the other, and whether a single one was given: a path, an image of
+    Pillow, or an array (H, W) or (H, W, C).
 
-    Grey becomes three equal channels and a fourth channel (alpha) is left out. uint16 is divided by 256, as when
-    files are read; floats from 0 to 1 are multiplied by 255 and rounded.
-    Raises DataError that says in one line what is taken.
+    Grey becomes three equal channels and a fourth channel (alpha) is left out. uint16 is divided by 256; floats from 0
+    to 1 are multiplied by 255 and rounded. Files and images of Pillow are read as `read_image` does, by `exif`.
+    Raises DataError that says in one line what is taken, for an image when its turn comes.
     """
-    if isinstance(images, np.ndarray) and images.ndim in (2, 3):
-        return [_as_image(images, "the image")], True
+    if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim in (2, 3)):
+        return iter([_as_image(images, "the image", exif)]), True
     if not isinstance(images, (np.ndarray, list, tuple)) or (isinstance(images, np.ndarray) and images.ndim != 4):
         found = f"an array of shape {images.shape}" if isinstance(images, np.ndarray) else f"a {type(images).__name__}"
         raise DataError(f"images: {found} is not what a model labels; {TAKEN}")
-    return [_as_image(image, f"image {number}") for number, image in enumerate(images)], False
+    return (_as_image(image, f"image {number}", exif) for number, image in enumerate(images)), False
 
 
-def _as_image(image: Any, what: str) -> Pixels:
+def _as_image(image: Any, what: str, exif: Exif) -> Pixels:
+    if isinstance(image, (str, Path)):
+        if Path(image).is_dir():
+            raise DataError(f"{image}: is a folder; give its files, or let `predict` write masks for it (`out`)")
+        return read_image(Path(image), exif)
+    if isinstance(image, Image.Image):
+        return opened_pixels(image, what, exif)
     if not isinstance(image, np.ndarray):
-        raise DataError(f"{what}: is a {type(image).__name__}; {TAKEN} (files are for `predict`)")
+        raise DataError(f"{what}: is a {type(image).__name__}; {TAKEN}")
     if image.ndim not in (2, 3) or not image.size or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         hint = ", channels last" if image.ndim == 3 and image.shape[0] in (1, 3, 4) else ""
         raise DataError(f"{what}: has the shape {image.shape}; {TAKEN}{hint}")

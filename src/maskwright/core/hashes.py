@@ -62,17 +62,17 @@ def file_hashes(paths: Iterable[Path], home: Path | None = None, spare: Path | N
     found: dict[Path, str] = {}
     read = 0
     for path in dict.fromkeys(paths):
-        state = _state(path)
+        state = file_state(path)
         held = (cache.get(_key(path, base)) for cache, base in caches)
         row = next((row for row in held if row is not None and row[:3] == state), None)
         if row is not None:
             found[path], rows[path] = row[3], row
             continue
-        now = time.time_ns()
+        settled = settled_state(path)
         found[path] = file_hash(path)
         # Of a file that was written while it was read, the state before is kept, which is not that of later.
-        if state is not None and state[1] < now - _SETTLED_NS:
-            rows[path] = [*state, found[path]]
+        if settled is not None:
+            rows[path] = [*settled, found[path]]
             read += 1
     if read:
         _write(places, rows)
@@ -95,7 +95,7 @@ def _key(path: Path, base: Path | None) -> str:
         return os.path.abspath(path)
 
 
-def _state(path: Path) -> list[int] | None:
+def file_state(path: Path) -> list[int] | None:
     """What changes when a file is written; None where it is not there. The time of the last change of the inode tells
     of files of one size and time that were exchanged."""
     try:
@@ -103,6 +103,13 @@ def _state(path: Path) -> list[int] | None:
     except OSError:
         return None
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def settled_state(path: Path) -> list[int] | None:
+    """`file_state`, taken before the file is read; None too where it was written so lately that it may be written again
+    and look the same."""
+    state = file_state(path)
+    return state if state is not None and state[1] < time.time_ns() - _SETTLED_NS else None
 
 
 def _read(place: Path) -> dict[str, list[Any]]:

@@ -3,12 +3,13 @@
 An image file is told by its ending. Hidden files and folders (a name that begins with a dot), and the shadow files of
 macOS in `__MACOSX`, are left out. Links to
 files count as files; links to folders are not entered. Names are in natural order: `2.png` comes before `10.png`.
+`sorted_out` says what was passed over, and why.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +22,40 @@ def images_below(folder: Path, links: list[Path] | None = None) -> list[Path]:
     """The image files in `folder` and in the folders below it; links to folders are added to `links`."""
     found = [path for path, name in _files(folder, links) if _is_name(name) and os.path.isfile(path)]
     return [Path(path) for path in sorted(found, key=lambda path: natural_text(path.replace(os.sep, "/")))]
+
+
+def sorted_out(
+    folder: Path, closed: Callable[[Path], str] = lambda folder: ""
+) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """As `images_below`, with every file and folder that is passed over, and the reason. `closed` gives the reason why
+    a folder is not entered, if there is one."""
+    images: list[Path] = []
+    passed: list[tuple[Path, str]] = []
+    failed: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=failed.append):
+        for name in [*folders]:
+            path = Path(place, name)
+            hidden = "is hidden" if _is_hidden(name) else ""
+            linked = "is a link to a folder; name it to have what is in it" if path.is_symlink() else ""
+            if reason := hidden or linked or closed(path):
+                folders.remove(name)
+                passed.append((path, reason))
+        for name in files:
+            path = Path(place, name)
+            if reason := _why_no_image(path):
+                passed.append((path, reason))
+            else:
+                images.append(path)
+    passed += [(Path(os.fsdecode(error.filename)), "cannot be listed") for error in failed]
+    return sorted(images, key=natural), sorted(passed, key=lambda found: natural(found[0]))
+
+
+def _why_no_image(path: Path) -> str:
+    if _is_name(path.name):
+        return "" if path.is_file() else "is not a file"
+    if _is_hidden(path.name):
+        return "is hidden"
+    return f"{path.suffix} is no ending of an image that is read" if path.suffix else "has no ending of an image"
 
 
 def paths_below(folder: Path, links: list[Path] | None = None) -> list[str]:
@@ -59,13 +94,17 @@ def _may_be_mask(name: str) -> bool:
     return _is_name(stem if ending.lower() == PACKED else name) or ending.lower() in ARRAY_SUFFIXES
 
 
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def _is_name(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def _files(folder: Path, links: list[Path] | None) -> Iterator[tuple[str, str]]:
     for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        folders[:] = [name for name in folders if not _is_hidden(name)]
         if links is not None:
             links += [path for name in folders if (path := Path(place, name)).is_symlink()]
         yield from ((os.path.join(place, name), name) for name in files)

@@ -46,8 +46,8 @@ def overlay(
     width = max(1, round(min(mask.shape) / 400))
     edge = boundary(mask, width) & shown
     result[edge] = table[mask[edge]]
-    rows, columns = np.indices(mask.shape)
-    hatch = (mask == IGNORE) & ((rows + columns) % 8 < 2)
+    rows, columns = (np.arange(length, dtype=np.uint32).astype(np.uint8) for length in mask.shape)
+    hatch = (mask == IGNORE) & (np.add.outer(rows, columns) % 8 < 2)  # 256 is a multiple of 8
     result[hatch] = 255
     return np.asarray(result, np.uint8)
 

@@ -28,16 +28,18 @@ Status = Literal["keep", "exclude", "suspect"]
 Provenance = Literal["hand", "box", "model"]
 Exif = Literal["apply", "ignore"]
 
+# What Pillow's decoders of these formats call their files.
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".gif"}
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
+    | {".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".gif"}
 )
 # Endings of compressed files, behind the ending of what is in them.
 PACKED = ".gz"
 # The only decoders that run, by Pillow's names.
-DECODERS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
+DECODERS = ("PNG", "JPEG", "JPEG2000", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 _ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 # MPO is what phones write: a JPEG with previews behind it, which are left alone.
-_LOSSY = frozenset({"JPEG", "MPO", "WEBP"})
+_LOSSY = frozenset({"JPEG", "MPO", "JPEG2000", "WEBP"})
 _UNPACKED = 1 << 30  # bytes of a compressed file
 _ORIENTATION = 0x0112  # the EXIF tag
 # What Pillow's plug-ins raise for damaged files.
@@ -257,19 +259,34 @@ def read_image(
     EXIF orientation is applied or ignored as the dataset says. Float images are refused.
     """
     with open_image(path, tell, page) as image:
-        if image.mode.startswith("I"):
-            grey = integer_pixels(image, path)
-            array = np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
-            return array if exif == "ignore" else _orient(array, header_of(image).orientation)
-        if image.mode == "F":
-            raise DataError(f"{path}: float pixels have no agreed range; save it as 8- or 16-bit")
-        image.load()  # a TIFF's own orientation is gone then, and a PNG's may lie behind its pixels
-        # Each step copies all pixels, which for a photograph takes as long as decoding it: only where it has to be.
-        upright = ImageOps.exif_transpose(image) if exif == "apply" and image.getexif().get(_ORIENTATION) else image
-        return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+        return _rgb_pixels(image, str(path), exif)
 
 
-def integer_pixels(image: Image.Image, path: Path) -> npt.NDArray[np.uint16]:
+def opened_pixels(image: Image.Image, what: str, exif: Exif = "apply") -> npt.NDArray[np.uint8]:
+    """As `read_image`, of an image that somebody else has opened or made; `what` names it in a DataError."""
+    try:
+        return _rgb_pixels(image, what, exif)
+    except DataError:
+        raise
+    except _DECODER_ERRORS as error:
+        raise DataError(f"{what}: cannot be decoded ({error}); open it again") from None
+
+
+def _rgb_pixels(image: Image.Image, what: str, exif: Exif) -> npt.NDArray[np.uint8]:
+    """The pixels of an opened image, as `read_image` says."""
+    if image.mode.startswith("I"):
+        grey = integer_pixels(image, what)
+        array = np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        return array if exif == "ignore" else _orient(array, header_of(image).orientation)
+    if image.mode == "F":
+        raise DataError(f"{what}: float pixels have no agreed range; save it as 8- or 16-bit")
+    image.load()  # a TIFF's own orientation is gone then, and a PNG's may lie behind its pixels
+    # Each step copies all pixels, which for a photograph takes as long as decoding it: only where it has to be.
+    upright = ImageOps.exif_transpose(image) if exif == "apply" and image.getexif().get(_ORIENTATION) else image
+    return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+
+
+def integer_pixels(image: Image.Image, path: Path | str) -> npt.NDArray[np.uint16]:
     """(H, W) uint16 of an image with integer pixels of 16 or 32 bits. DataError for values beyond 16 bits."""
     pixels = np.asarray(image)
     if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from maskwright.base.extras import require_train
 from maskwright.base.progress import say
 from maskwright.base.stopping import graceful
 from maskwright.base.storage import STAGING_PREFIX, exclusive_lock
@@ -34,6 +35,7 @@ def study(file: str | Path, *, workers: int = 1, out: str | Path | None = None, 
     the result tells them. Raises Interrupted on Ctrl-C or SIGTERM, with the state of every run saved, LockedError
     when another process works on the study, ConfigError, DataError and SetupError for what is found before.
     """
+    require_train("study")
     require_posix("study")
     if workers < 1:
         raise ConfigError(f"{argument('workers')}: {workers} given; at least 1 is needed")

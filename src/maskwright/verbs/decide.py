@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from maskwright import __version__
+from maskwright.base.extras import require_train
 from maskwright.base.progress import say
 from maskwright.base.storage import atomic_write_json, next_free, require_absent
 from maskwright.base.systems import require_posix
@@ -70,6 +71,7 @@ def decide(
     Raises DataError when there are no suspects of this version of the dataset, and for fewer than 12 other samples;
     ConfigError for arguments out of range and a budget that is too short; Interrupted when it is stopped.
     """
+    require_train("decide")
     require_posix("decide")
     asked = DecideSettings(folder_of(data, "decide"), repeats, _seconds(budget), weights, overrides, seed)
     for name, value, right in (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from maskwright.base.extras import require_train
 from maskwright.base.storage import require_absent
 from maskwright.core.dataset import Dataset
 from maskwright.reporting.lr_curve import draw_rates
@@ -30,6 +31,8 @@ def plan(
     `lr_find` sets the learning rate by a range test, which is drawn beside `out`, as NAME.lr-find.svg (`picture` of the
     result). For all else see `training.plan.plan`. Raises ConfigError when one of the files exists.
     """
+    if lr_find:
+        require_train("a range test")
     picture = require_absent(Path(out).with_suffix(".lr-find.svg")) if out is not None and lr_find else None
     result = planned(
         data,

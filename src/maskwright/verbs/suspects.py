@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright import __version__
+from maskwright.base.extras import require_train
 from maskwright.base.progress import say
 from maskwright.base.storage import atomic_write_json, next_free, require_absent
 from maskwright.base.systems import require_posix
@@ -78,6 +79,7 @@ def suspects(
     change, with the page `index.html`. The same call resumes what was stopped, from `out.unfinished`. Raises
     ConfigError and DataError for what cannot be used.
     """
+    require_train("suspects")
     require_posix("suspects")
     source = folder_of(data, "suspects")
     home = home_of(source)

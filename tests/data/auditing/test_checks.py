@@ -458,7 +458,7 @@ def test_unreadable_files_speak_with_the_readers_words(clean: Path) -> None:
     PLANTS["mask.unreadable"](clean)
     finding = one(clean)
     assert str(clean / "labels/val/002.png") in finding.message
-    assert finding.message.endswith("not a readable image (PNG, JPEG, BMP, TIFF, WEBP, PPM, GIF)")
+    assert finding.message.endswith("not a readable image (PNG, JPEG, JPEG2000, BMP, TIFF, WEBP, PPM, GIF)")
     assert finding.fix == "save it again or remove it"
 
 

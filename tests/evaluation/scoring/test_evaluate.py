@@ -330,7 +330,7 @@ def test_the_same_inputs_return_the_evaluation_that_is_there(own, monkeypatch, c
         made[name] = evaluate(own, **options)
         for where in (own, own.path):
             with monkeypatch.context() as patch:
-                patch.setattr(Segmenter, "own_probabilities", None)  # nothing is predicted
+                patch.setattr(Segmenter, "small_probabilities", None)  # nothing is predicted
                 found = evaluate(where, **options)
             assert found.folder == made[name].folder and found.to_dict() == made[name].to_dict()
             assert json.loads(dump_json(found.to_dict())) == json.loads((found.folder / "scores.json").read_text())
@@ -469,7 +469,7 @@ def test_an_absent_class_is_noted_and_not_counted(own):
 
 def test_a_model_that_is_no_better_than_one_class_is_noted(own, monkeypatch, result):
     assert not any("no better than" in note for note in result.notes)
-    monkeypatch.setattr(Segmenter, "select", lambda _, probabilities: [np.zeros(probabilities.shape[1:], np.uint8)] * 2)
+    monkeypatch.setattr(Segmenter, "level_maps", lambda _, probabilities, size: [np.zeros(size, np.uint8)] * 2)
     assert any("mIoU is no better than predicting one class everywhere" in note for note in evaluate(own).notes)
 
 

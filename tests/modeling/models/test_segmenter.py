@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -79,7 +80,7 @@ def test_labels_lie_where_the_objects_are(size: tuple[int, int], keep_ratio: boo
     assert found.max() < IGNORE
 
 
-def test_one_image_or_a_list_grey_or_colour() -> None:
+def test_one_image_or_a_list_in_every_form(tmp_path: Path) -> None:
     image = np.zeros((40, 60, 3), np.uint8)
     image[:, :30, 0], image[:, 30:, 2] = 255, 255
     model = red_or_blue(Geometry((48, 64), False, "bilinear"))
@@ -90,8 +91,30 @@ def test_one_image_or_a_list_grey_or_colour() -> None:
     many = model.label([image] * 9 + [image[..., 0]])  # more than go through the model at once
     assert len(many) == 10 and many[-1].shape == (40, 60) and all((mask == expected).all() for mask in many[:-1])
     assert model.label([]) == []
-    with pytest.raises(DataError, match="give a numpy array"):
-        model.label(["a.png"])  # type: ignore[list-item]
+    Image.fromarray(image).save(tmp_path / "a.png")
+    for alone in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(image)):
+        np.testing.assert_array_equal(model.label(alone), expected)
+    for mask in model.label([image, tmp_path / "a.png", Image.fromarray(image)]):
+        np.testing.assert_array_equal(mask, expected)
+    with pytest.raises(
+        DataError, match="image 0: is a Tensor; give the path of an image file, a PIL image, or a numpy"
+    ):
+        model.label([torch.zeros(3, 4, 4)])  # type: ignore[list-item]
+    with pytest.raises(DataError, match=r"b\.png: no such file"):
+        model.label("b.png")
+
+
+def test_what_comes_out_of_the_model_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model with many classes fewer images go through it together; their labels are the same."""
+    segmenter, images = small(), [np.random.default_rng(i).integers(0, 256, (20, 30, 3), np.uint8) for i in range(5)]
+    expected = segmenter.label(images)
+    sizes: list[int] = []
+    probabilities = segmenter.probabilities
+    monkeypatch.setattr(segmenter, "probabilities", lambda batch: (sizes.append(len(batch)), probabilities(batch))[1])
+    monkeypatch.setattr("maskwright.modeling.models.segmenter._LOGITS", 2 * 16 * 24 * 2 + 1)
+    for found, mask in zip(segmenter.label(images), expected, strict=True):
+        np.testing.assert_array_equal(found, mask)
+    assert sizes == [2, 2, 1]
 
 
 def test_flip_average() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright import __version__
+from maskwright.base.extras import require_train
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import dump_json, next_free, numbered, staged_folder
 from maskwright.core.classes import IGNORE, Selector
@@ -135,6 +136,7 @@ def _evaluate_run(
     calibration: bool,
     again: bool,
 ) -> Evaluation:
+    require_train("evaluate with a run")
     import torch
 
     from maskwright.inference.predict import model_file
@@ -161,15 +163,16 @@ def _evaluate_run(
         for start in range(0, len(samples), batch):
             chosen = samples[start : start + batch]
             pairs = [dataset.read(sample) for sample in chosen]
-            found = segmenter.own_probabilities([image for image, _ in pairs])
-            for sample, (_, truth), probabilities in zip(chosen, pairs, found, strict=True):
-                levels = segmenter.select(probabilities)
+            found = segmenter.small_probabilities([image for image, _ in pairs])
+            for sample, (image, truth), probabilities in zip(chosen, pairs, found, strict=True):
+                size = image.shape[:2]
+                levels = segmenter.level_maps(probabilities, size)
                 yield PredictedSample(
                     sample,
                     truth,
                     levels,
                     mask_png(levels[-1], classes),
-                    probabilities.cpu().numpy() if calibration else None,
+                    segmenter.at_size(probabilities, size).cpu().numpy() if calibration else None,
                 )
 
     tally = Tally(classes, implied=segmenter.coherent, tolerance=tolerance)
@@ -293,6 +296,7 @@ def _evaluate(scoring: Scoring, predictions: Iterator[PredictedSample], tally: T
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(one.png)
                 advance(done)
+                del one  # or its probabilities would stay while those of the next are made
         counted = tally.counted
         result = evaluation_of(folder, split, names, counted, scoring.version, scoring.selector)
         result = scoring.completed(result, inputs)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from maskwright.base.display import Result
+from maskwright.base.extras import require_train
 from maskwright.base.texts import table
 from maskwright.errors import SetupError
 from maskwright.modeling.models.packaged import PACKAGED, Packaged
@@ -64,7 +65,8 @@ class WeightsTable(Result):
 
 def weights() -> WeightsTable:
     """Which ImageNet weights of encoders are on this machine, in packages and in the cache of the hub, and how to get
-    others. Files are checked; nothing is fetched or written."""
+    others. Files are checked; nothing is fetched or written. SetupError without the extra `train`."""
+    require_train("weights")
     return WeightsTable([*map(_package_row, PACKAGED), *_hub_rows()])
 
 

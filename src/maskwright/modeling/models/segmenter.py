@@ -7,8 +7,9 @@ version as JSON, so that the model is rebuilt from it and nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -18,23 +19,22 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
-from torch.nn import functional
 
 from maskwright import __version__
 from maskwright.base.storage import atomic_write_bytes
-from maskwright.core.arrays import as_images
+from maskwright.core.arrays import Given, as_images
 from maskwright.core.classes import SELECTORS, ClassTree, Selector
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Exif
 from maskwright.errors import ConfigError, DataError
 from maskwright.modeling.models.blocks import cropped, pad_to_multiple
 from maskwright.modeling.models.build import ModelSpec, build_model, size_multiple
-from maskwright.modeling.models.selectors import select
+from maskwright.modeling.models.selectors import enlarged, resized, select
 
 FORMAT = "maskwright-model-1"
 # A single header key: the order of several would not be the same in every file.
 HEADER = "maskwright"
-_BATCH = 8  # images that go through the model together
+_BATCH, _LOGITS = 8, 1 << 26  # images that go through the model together, and numbers that come out of it
 AUTOCAST = {"bfloat16": torch.bfloat16, "float32": None}
 
 
@@ -114,50 +114,58 @@ class Segmenter:
 
     def level_maps(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> list[npt.NDArray[np.uint8]]:
         """(K, H, W) at the model's size to indices (h, w) uint8 at an image's own `size`, padding cut off: one map for
-        each level of the classes by `selector`, top first. The last one is that of the leaves."""
-        return self.select(self._at_size(probabilities, size))
+        each level of the classes by `selector`, top first. The last one is that of the leaves.
 
-    def _at_size(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+        Probabilities at the image's own size are made class by class where all of them would take much memory.
+        """
+        return select(enlarged(self._inner(probabilities, size), size), self.classes.levels, self.selector)
+
+    def at_size(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+        """(K, H, W) at the model's size to (K, h, w) at an image's own `size`, padding cut off."""
+        return resized(self._inner(probabilities, size), size)
+
+    def _inner(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
         height, width = self.preprocessing.geometry.inner((size[0], size[1]))
-        return functional.interpolate(probabilities[None, :, :height, :width], size, mode="bilinear")[0]
+        return probabilities[:, :height, :width]
+
+    def small_probabilities(self, images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+        """Images (H, W, 3) uint8 of any sizes to probabilities (N, K, h, w) float32 at the model's size."""
+        batch = np.stack([self.preprocessing.geometry.image(image) for image in images])
+        return self.probabilities(torch.from_numpy(batch).permute(0, 3, 1, 2))
 
     def own_probabilities(self, images: Sequence[npt.NDArray[np.uint8]]) -> Iterator[torch.Tensor]:
         """Images (H, W, 3) uint8 of any sizes to their probabilities (K, H, W) float32 at the same sizes, one after
         the other."""
-        resized = [self.preprocessing.geometry.image(image) for image in images]
-        batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
-        for probabilities, image in zip(self.probabilities(batch), images, strict=True):
-            yield self._at_size(probabilities, image.shape[:2])
+        for probabilities, image in zip(self.small_probabilities(images), images, strict=True):
+            yield self.at_size(probabilities, image.shape[:2])
 
-    def select(self, probabilities: torch.Tensor) -> list[npt.NDArray[np.uint8]]:
-        """Probabilities (K, H, W) to the indices (H, W) uint8 of each level by `selector`, top first."""
-        return select(probabilities, self.classes.levels, self.selector)
-
-    def label_levels(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[list[npt.NDArray[np.uint8]]]:
-        """Images (H, W, 3) uint8 of any sizes to the indices (H, W) uint8 of each level at the same sizes, top
-        first."""
-        return [self.select(probabilities) for probabilities in self.own_probabilities(images)]
-
-    @overload
-    def label(self, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]: ...
+    def label_levels(self, images: Iterable[npt.NDArray[np.uint8]]) -> Iterator[list[npt.NDArray[np.uint8]]]:
+        """Images (H, W, 3) uint8 of any sizes to the indices (H, W) uint8 of each level at the same sizes, top first,
+        one image after the other."""
+        height, width = self.preprocessing.geometry.size
+        together = max(1, min(_BATCH, _LOGITS // (len(self.classes) * height * width)))
+        left = iter(images)
+        while some := [*islice(left, together)]:
+            for probabilities, image in zip(self.small_probabilities(some), some, strict=True):
+                yield self.level_maps(probabilities, image.shape[:2])
 
     @overload
-    def label(self, images: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.uint8]]: ...
+    def label(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
+        self, images: Given
+    ) -> npt.NDArray[np.uint8]: ...
 
-    def label(
-        self, images: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
-    ) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
+    @overload
+    def label(self, images: Sequence[Given]) -> list[npt.NDArray[np.uint8]]: ...
+
+    def label(self, images: Given | Sequence[Given]) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
         """An image to class indices (H, W) uint8 at its own size, or a list of images of any sizes to a list of them.
 
-        An image is (H, W) grey or (H, W, C), with C = 1, 3 (RGB) or 4 (RGBA, whose alpha is left out), of uint8, uint16
-        or floats from 0 to 1. An array (N, H, W, C) is a list. DataError for anything else.
+        An image is the path of a file, an image of Pillow, or an array: (H, W) grey or (H, W, C), with C = 1, 3 (RGB)
+        or 4 (RGBA, whose alpha is left out), of uint8, uint16 or floats from 0 to 1. An array (N, H, W, C) is a list.
+        DataError for anything else.
         """
-        pixels, alone = as_images(images)
-        found = [
-            maps[-1]
-            for start in range(0, len(pixels), _BATCH)
-            for maps in self.label_levels(pixels[start : start + _BATCH])
-        ]
+        pixels, alone = as_images(images, self.preprocessing.exif)
+        found = [maps[-1] for maps in self.label_levels(pixels)]
         return found[0] if alone else found
 
     def header(self) -> dict[str, Any]:
