@@ -93,6 +93,15 @@ def test_nothing_changes_where_no_class_is_rare(tmp_path):
     assert planned.config.loss[0].class_weights == "none" and "rare class" not in planned.text
 
 
+def test_a_class_that_no_mask_has_is_no_reason_for_dice(tmp_path):
+    root = write_dataset(tmp_path / "data", {"train": 4}, ids=(0, 1))
+    text = (root / "dataset.yaml").read_text().replace("ignore:", "  - {id: 9, name: nowhere}\nignore:")
+    (root / "dataset.yaml").write_text(text)
+    planned = plan(root, weights="none").text
+    assert "'class_1' is only" in planned and "'nowhere' is only" not in planned
+    assert "# Not in the training masks: 'nowhere'." in planned
+
+
 def one_sided(folder, axis):
     for index in range(12):
         mask = np.zeros((32, 32), np.uint8)

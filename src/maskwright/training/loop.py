@@ -188,10 +188,9 @@ def _fit(
         if not math.isfinite(loss):  # the weights have run away in the last step
             raise refuse("the validation loss", state.step - 1)
         result = scores(confusions[-1], segmenter.classes.names, segmenter.classes.ids)
-        miou = result.mIoU if math.isfinite(result.mIoU) else 0.0
-        better = state.best_miou is None or miou > state.best_miou
+        better = state.best_miou is None or result.mIoU > state.best_miou
         if better:
-            state.best_miou, state.best_step, state.evaluations_since_best = miou, state.step, 0
+            state.best_miou, state.best_step, state.evaluations_since_best = result.mIoU, state.step, 0
             if processes.first:
                 judged.save(run.best)
         else:

@@ -137,12 +137,17 @@ def prepare(
     counts = counts[:, : len(dataset.classes)]
     if not counts.any():
         raise DataError(f"{dataset.root}: no training pixel has a class (all are ignored); check the masks")
+    judged_pixels = judged[:, : len(dataset.classes)].sum(0).tolist()
+    if not any(judged_pixels):
+        raise DataError(
+            f"{dataset.root}: no validation pixel has a class (all are ignored), so nothing could choose the "
+            "checkpoint; check the masks, or make other splits (`maskwright split`)"
+        )
     if batches.trust:
         batches.trust.require_pixels(lambda index: train[index][1])
     if config.data.repeat_rare:
         batches.factors = Factors(repeat_factors(counts, config.data.repeat_rare))
     criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
-    judged_pixels = judged[:, : len(dataset.classes)].sum(0).tolist()
     return Prepared(dataset, segmenter, criterion, batches, validation, processes, survey.facts(), judged_pixels)
 
 

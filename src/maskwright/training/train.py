@@ -40,7 +40,7 @@ from maskwright.training.prepare import (
     with_statistics,
 )
 from maskwright.training.progressive import Progressive
-from maskwright.training.run_start import resolved_config, run_info, size_of, write_start
+from maskwright.training.run_start import resolved_config, run_info, say_what_cannot_be_told, size_of, write_start
 from maskwright.training.step import fast_arithmetic
 from maskwright.training.threads import ThreadChange, Watch
 from maskwright.training.tracking.delivery.spool import deliveries
@@ -172,6 +172,8 @@ def _train(
         f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations, "
         f"batch size {config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs"
     )
+    if processes.first:
+        say_what_cannot_be_told(prepared)
     with _locked(path, processes):
         return _finish(Run(path), resolved, prepared, time.monotonic() - began)
 
