@@ -332,8 +332,9 @@ def _read_start(descriptor: int) -> bytes:
     return os.read(descriptor, 32)
 
 
-def confine(root: Path, relative: str, source: str) -> Path:
-    """Resolves a path that came from a file (`source`) and refuses it when it leaves `root`.
+def confine(root: Path, relative: str, source: str, follow: bool = False) -> Path:
+    """Resolves a path that came from a file (`source`) and refuses it when it leaves `root`; with `follow`, symbolic
+    links may lead outside.
 
     Absolute paths, drive letters, `..`, NUL bytes, symbolic links that point outside and names that no file can
     have (too long, or not to be encoded) are refused with a DataError. Backslashes are taken as separators, as Windows
@@ -359,7 +360,7 @@ def confine(root: Path, relative: str, source: str) -> Path:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:  # whoever asked next whether it is there would fail
             raise refuse("is an impossible name, longer than a file name can be") from None
-    if not is_inside(root, path):
+    if not follow and not is_inside(root, path):
         raise refuse("leads outside through a symbolic link")
     return path
 

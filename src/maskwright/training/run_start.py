@@ -63,6 +63,7 @@ def run_info(
         "dataset": {"name": dataset.name, "root": str(dataset.root.resolve()), "version": version},
         "splits": {"train": [s.name for s in splits[0]], "val": [s.name for s in splits[1]]},
         "classes": dataset.classes.to_dict(),
+        "reading": dataset.reading(),
         "device": device,
         "processes": processes.size,
         "threads": choice.threads,
