@@ -29,6 +29,7 @@ from maskwright.training.checkpoint import load_state, save_state
 from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.doctor import examine, sentences
 from maskwright.training.ema import Average
+from maskwright.training.guest import seed_torch
 from maskwright.training.length import Budget, Length, Refit
 from maskwright.training.loader import Batches, DecodedSamples, Waits, stream
 from maskwright.training.progressive import FULL_SIZE, Progressive
@@ -229,7 +230,7 @@ def _fit(
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
             # Dropout: a function of (seed, step, process).
-            torch.manual_seed(settings.seed * 1_000_003 + state.step + (processes.rank << 52))
+            seed_torch(settings.seed * 1_000_003 + state.step + (processes.rank << 52), segmenter.device)
             model.train()
             start, small = time.perf_counter(), length.small(state.step)
             pending.append(step_once(*(progressive.resized(images, targets) if small else (images, targets))))

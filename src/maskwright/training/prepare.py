@@ -26,6 +26,7 @@ from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, with_
 from maskwright.modeling.models.weights import Found, encoder_info
 from maskwright.modeling.optim.build import Groups, PartRates
 from maskwright.training.distributed.processes import ALONE, Processes
+from maskwright.training.guest import seed_torch
 from maskwright.training.image_cache import Decoded
 from maskwright.training.loader import Batches, DecodedSamples, Factors
 from maskwright.training.trust import Trust
@@ -112,7 +113,7 @@ def prepare(
     cannot be used, ConfigError for settings that do not fit together."""
     model = config.model
     spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args)
-    torch.manual_seed(config.seed)
+    seed_torch(config.seed, torch.device(device))
     network = build_model(spec, weights).to(device).to(memory_format=torch.channels_last)
     if config.data.mean and config.data.std:
         mean, std = config.data.mean, config.data.std

@@ -24,6 +24,7 @@ from maskwright.run import Run
 from maskwright.training.distributed.agreement import agreed, agreed_version, require_shareable
 from maskwright.training.distributed.processes import Processes, joined
 from maskwright.training.doctor import examine, sentences
+from maskwright.training.guest import as_a_guest
 from maskwright.training.image_cache import Decoded, decoded_folder
 from maskwright.training.length import Budget, Refit
 from maskwright.training.loop import FitSettings, fit
@@ -41,7 +42,6 @@ from maskwright.training.prepare import (
 )
 from maskwright.training.progressive import Progressive
 from maskwright.training.run_start import resolved_config, run_info, say_what_cannot_be_told, size_of, write_start
-from maskwright.training.step import fast_arithmetic
 from maskwright.training.threads import ThreadChange, Watch
 from maskwright.training.tracking.delivery.spool import deliveries
 from maskwright.training.tracking.trackers import require
@@ -75,7 +75,7 @@ def train(
     return train_part(config, out=out, overrides=overrides, device=device, augmentation=augmentation)
 
 
-@fast_arithmetic()
+@as_a_guest()
 def train_part(
     config: RunConfig | str | Path,
     *,
@@ -272,7 +272,7 @@ def resume(run: str | Path | Run, *, data: str | Path | None = None) -> Run:
     return resume_part(run, data=data)
 
 
-@fast_arithmetic()
+@as_a_guest()
 def resume_part(run: str | Path | Run, *, data: str | Path | None = None, decoded: str | Path | None = None) -> Run:
     """`resume` as a part of other work; `decoded` is that of `train_part`."""
     run = run if isinstance(run, Run) else Run(Path(run))
