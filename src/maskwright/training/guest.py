@@ -30,7 +30,7 @@ def as_a_guest() -> Iterator[None]:
             "after the other, or in processes of their own (`maskwright study --workers`)"
         )
     threads, drawn, numpy = cv2.getNumThreads(), random.getstate(), np.random.get_state()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     try:
         with torch.random.fork_rng(devices), fast_arithmetic():
             yield

@@ -31,7 +31,7 @@ from maskwright.training.doctor import examine, sentences
 from maskwright.training.ema import Average
 from maskwright.training.guest import seed_torch
 from maskwright.training.length import Budget, Length, Refit
-from maskwright.training.loader import Batches, DecodedSamples, Waits, stream
+from maskwright.training.loader import Batches, DecodedSamples, Waits, lost_processes, stream
 from maskwright.training.progressive import FULL_SIZE, Progressive
 from maskwright.training.step import train_step
 from maskwright.training.threads import ThreadChange, Threads, Watch, time_threads
@@ -76,9 +76,11 @@ def fit(
     """Trains from the state in `run` to the end; returns how it ended. Several processes train as one: the first one
     writes, and the others need no folder of the run.
 
-    Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite.
+    Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite, SetupError when a
+    loader process was killed.
     """
-    with graceful() as stop:  # from the start: torch swallows a KeyboardInterrupt while it loads a tensor
+    # Signals are caught from the start: torch swallows a KeyboardInterrupt while it loads a tensor.
+    with lost_processes(run.path), graceful() as stop:
         return _fit(run, settings, segmenter, criterion, batches, validation, processes, stop)
 
 
