@@ -241,6 +241,14 @@ def test_any_model_can_be_asked_for(tmp_path, monkeypatch, model, encoder, expec
     assert ("NVIDIA Source Code License" in text) == (model == "Segformer")
 
 
+def test_an_encoder_of_one_size_is_said_with_the_size(tmp_path):
+    root = write_dataset(tmp_path / "data", {"train": 2})
+    encoder = "tu-swin_tiny_patch4_window7_224"
+    said = r"model: FPN does not take images of 32 x 32 \(.*224.*\); .*`--set data.image_size=\[224,224\]`\)"
+    with pytest.raises(ConfigError, match=said):
+        plan(root, model="FPN", encoder=encoder, weights="none")
+
+
 def test_what_does_not_go_with_the_model_is_refused(tmp_path):
     data = make_dataset(tmp_path / "data", images=4)
     with pytest.raises(ConfigError, match="`model`: 'Segnet' is not known; did you mean 'SegNet'"):

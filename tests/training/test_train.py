@@ -323,6 +323,7 @@ def test_a_dataset_of_one_class_is_refused(tmp_path):
     [
         ({"name": "PSPNet", "encoder": "tu-mobilenetv3_small_050"}, "more than 1 value per channel"),
         ({"name": "UNet", "args": {"channels": [4] * 5, "bottleneck": 4, "norm": "instance"}}, "more than 1 spatial"),
+        ({"name": "FPN", "encoder": "tu-swin_tiny_patch4_window7_224"}, "Input height .* doesn't match model .224"),
     ],
 )
 def test_a_model_that_cannot_make_a_step_is_a_config_error(data, tmp_path, settings, reason):
