@@ -259,7 +259,9 @@ class TestSource:
         source = DecodedSamples(dataset, dataset.samples, Geometry(SIZE))
         reads = []
         read = Dataset.read
-        monkeypatch.setattr(Dataset, "read", lambda self, sample: (reads.append(sample.name), read(self, sample))[1])
+        monkeypatch.setattr(
+            Dataset, "read", lambda self, sample, *tell: (reads.append(sample.name), read(self, sample, *tell))[1]
+        )
         first = [source[i] for i in range(10)]
         again = [source[i] for i in range(10)]
         kept = min(room, 10)

@@ -153,9 +153,9 @@ class Dataset(Display):
         """(H, W) uint8 class indices with `IGNORE`. DataError for unknown ids."""
         return self.classes.to_indices(self.read_mask_pixels(sample).ids, f"{sample.label_file}")
 
-    def read(self, sample: Sample) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Image (H, W, 3) and mask (H, W). DataError when their sizes differ."""
-        image, mask = self.read_image(sample), self.read_mask(sample)
+    def read(self, sample: Sample, tell: Tell | None = None) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Image (H, W, 3) and mask (H, W); `tell` is shown the opened image. DataError when their sizes differ."""
+        image, mask = self.read_image(sample, tell), self.read_mask(sample)
         if image.shape[:2] != mask.shape:
             sizes = f"is {mask.shape[1]}x{mask.shape[0]} but the image {sample.image.name} is {image.shape[1]}x"
             raise DataError(f"{sample.label_file}: {sizes}{image.shape[0]}; draw it again or exclude the sample")

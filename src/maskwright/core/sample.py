@@ -194,12 +194,13 @@ def is_lossy(image: Image.Image) -> bool:
 def dropped_channel(image: Image.Image) -> Literal["", "alpha", "band"]:
     """What an opened file holds behind grey or red, green and blue, and `read_image` drops: an alpha channel, or bands
     of a TIFF that are said to be of no agreed kind."""
-    if image.mode in _ALPHA:
+    if image.mode in _ALPHA or "transparency" in image.info:  # the latter as a colour, or in a palette
         return "alpha"
     tile: Any = (
         image.tile[0].args if image.format == "TIFF" and isinstance(image, ImageFile.ImageFile) and image.tile else ""
     )
-    return "band" if str(tile if isinstance(tile, str) else tile[0]).startswith("RGBX") else ""
+    # Pillow's name for how pixels are stored has an X for each band that it passes over.
+    return "band" if "X" in str(tile if isinstance(tile, str) else tile[0]) else ""
 
 
 def _lossless_webp(stream: BinaryIO) -> bool:

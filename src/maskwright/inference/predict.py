@@ -6,6 +6,7 @@ import glob
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from maskwright.base.texts import plural
 from maskwright.core.arrays import is_arrays
 from maskwright.core.classes import Level, Selector
 from maskwright.core.image_files import images_below
+from maskwright.core.left_out import Opened, sentence
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
 from maskwright.core.sample import read_image
 from maskwright.errors import ConfigError, DataError, argument
@@ -65,7 +67,7 @@ class Predictions:
         SetupError without pandas."""
         return data_frame(
             [
-                {key: value for key, value in row.items() if key not in ("pixels", "levels")}
+                {key: value for key, value in row.items() if key not in ("pixels", "levels", "left_out")}
                 | {f"pixels/{name}": count for name, count in row["pixels"].items()}
                 for row in self.rows
             ]
@@ -251,6 +253,8 @@ def predict_files(
         result = book.result()
     for skipped in result.skipped:
         say(f"skipped {skipped['reason']}")
+    if said := sentence(Counter(kind for row in result.rows for kind in row.get("left_out", ())), len(result.rows)):
+        say(f"warning: {said}")
     if not result.rows:
         raise DataError(f"{folder}: none of the {len(found)} images could be read; see the lines above")
     say(result.human())
@@ -385,13 +389,14 @@ def predict_chunk(
     for name, path in zip(names, paths, strict=True):
         state = _state(path)  # before it is read, so that no change goes unseen
         try:
-            readable.append((name, path, read_image(path, segmenter.preprocessing.exif)))
+            opened = Opened()
+            readable.append((name, path, read_image(path, segmenter.preprocessing.exif, opened), opened.kinds()))
         except DataError as error:
             yield {"image": str(path), "reason": str(error), "state": state}
     if not readable:
         return
-    found = segmenter.label_levels([image for _, _, image in readable])
-    for (name, path, image), maps in zip(readable, found, strict=True):
+    found = segmenter.label_levels([image for _, _, image, _ in readable])
+    for (name, path, image, left_out), maps in zip(readable, found, strict=True):
         mask, overlay_file = maps[-1], folder / "overlays" / f"{name}.jpg"
         levels = [f"levels/{level.number}/{name}.png" for level in above]
         for file, level, level_mask in zip(levels, above, maps, strict=False):
@@ -411,4 +416,5 @@ def predict_chunk(
             "width": mask.shape[1],
             "pixels": dict(zip(segmenter.classes.names, np.asarray(counts[:-1]).tolist(), strict=True)),
             **({"levels": levels} if levels else {}),
+            **({"left_out": left_out} if left_out else {}),
         }

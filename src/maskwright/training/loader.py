@@ -26,7 +26,7 @@ from maskwright.base.limits import memory_left
 from maskwright.base.progress import say
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
-from maskwright.core.sample import Sample
+from maskwright.core.sample import Sample, Tell
 from maskwright.errors import SetupError
 from maskwright.modeling.augment import Augmentation, Pipeline
 from maskwright.training.image_cache import Decoded, Pair, decode
@@ -63,11 +63,14 @@ class DecodedSamples:
 
     def __getitem__(self, index: int) -> Pair:
         """Image (H, W, 3) uint8 and mask (H, W) uint8 at the geometry's size."""
+        return self._pair(index)
+
+    def _pair(self, index: int, tell: Tell | None = None) -> Pair:
         if self._decoded and (found := self._decoded.pair(self.samples[index])):
             return found
         pair = self._cache.get(index)
         if pair is None:
-            pair = decode(self.dataset, self.geometry, self.samples[index])
+            pair = decode(self.dataset, self.geometry, self.samples[index], tell)
             if len(self._cache) < self.room:
                 self._cache[index] = pair
         return pair
@@ -76,12 +79,13 @@ class DecodedSamples:
         self,
         progress: Callable[[int, int], None] | None = None,
         look: Callable[[npt.NDArray[np.uint8]], None] | None = None,
+        tell: Tell | None = None,
     ) -> npt.NDArray[np.int64]:
         """Reads everything once, which checks every file; returns the (M, 256) int64 counts of mask values of each
-        of the M samples. `look` is shown each mask (H, W)."""
+        of the M samples. `look` is shown each mask (H, W), `tell` each image file that is opened."""
         counts = np.zeros((len(self), 256), np.int64)
         for index in range(len(self)):
-            mask = self[index][1]
+            mask = self._pair(index, tell)[1]
             counts[index] = np.bincount(mask.reshape(-1), minlength=256)
             if look:
                 look(mask)
@@ -238,7 +242,9 @@ class _Sent(TorchDataset[Any]):
     def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor] | _Piped:
         images, targets = self._batches[step]
         try:
-            return images.share_memory_(), targets.share_memory_()
+            for part in (images, targets):
+                part.share_memory_()  # type: ignore[no-untyped-call]
+            return images, targets
         except (RuntimeError, OSError):  # full, or too many open files
             return _Piped(images.permute(0, 2, 3, 1).numpy(), targets.numpy())
 

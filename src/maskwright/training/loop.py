@@ -76,8 +76,8 @@ def fit(
     """Trains from the state in `run` to the end; returns how it ended. Several processes train as one: the first one
     writes, and the others need no folder of the run.
 
-    Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite, SetupError when a
-    loader process was killed.
+    Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite, SetupError when
+    a loader process was killed.
     """
     # Signals are caught from the start: torch swallows a KeyboardInterrupt while it loads a tensor.
     with lost_processes(run.path), graceful() as stop:

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from maskwright.base.progress import progress
+from maskwright.base.progress import progress, say
 from maskwright.config import AugmentTerm, RunConfig, load_config, with_pipelines
 from maskwright.core.class_facts import ClassFacts, ClassSurvey
 from maskwright.core.class_weights import repeat_factors
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
+from maskwright.core.left_out import LeftOut
 from maskwright.core.sample import Sample
 from maskwright.errors import ConfigError, DataError
 from maskwright.modeling import augment
@@ -132,9 +133,11 @@ def prepare(
     )
     batches = batches_of(config, train, processes)
     with progress("reading", len(train) + len(validation)) as advance:
-        survey = ClassSurvey(len(dataset.classes))
-        counts = train.fill(lambda done, _: advance(done), survey.add)
-        judged = validation.fill(lambda done, _: advance(len(train) + done))
+        survey, left_out = ClassSurvey(len(dataset.classes)), LeftOut()
+        counts = train.fill(lambda done, _: advance(done), survey.add, left_out)
+        judged = validation.fill(lambda done, _: advance(len(train) + done), tell=left_out)
+    if processes.first and (said := left_out.sentence()):
+        say(f"warning: {said}")
     counts = counts[:, : len(dataset.classes)]
     if not counts.any():
         raise DataError(f"{dataset.root}: no training pixel has a class (all are ignored); check the masks")
