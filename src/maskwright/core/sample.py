@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -110,8 +111,11 @@ Tell = Callable[[Image.Image, BinaryIO], None]
 
 
 def silence_pillow() -> None:
-    """Pillow warns of odd metadata, and of sizes that are refused here."""
+    """Pillow warns of odd metadata, and of sizes and bands that are refused here."""
     silence(r"PIL\.")
+    logger = logging.getLogger("PIL")
+    if not logger.handlers:  # else Python prints what nobody listens to
+        logger.addHandler(logging.NullHandler())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import torch
 from maskwright.errors import LockedError
 from maskwright.training.step import fast_arithmetic
 
-_ALONE = threading.Lock()
+_ALONE = threading.RLock()
 
 
 @contextmanager

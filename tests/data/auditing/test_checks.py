@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable
@@ -776,15 +777,19 @@ def test_transparency_of_a_palette_or_a_colour_is_alpha_too(clean: Path) -> None
     assert "1 of them has transparent pixels" in finding.message
 
 
-def test_a_tiff_of_bands_without_colours_is_refused_by_their_number(clean: Path) -> None:
+def test_a_tiff_of_bands_without_colours_is_refused_by_their_number(
+    clean: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tifffile = pytest.importorskip("tifffile")
     path = clean / "img/train/000.png"
     path.unlink()
     tifffile.imwrite(
         path.with_suffix(".tif"), np.zeros((48, 64, 7), np.uint8), photometric="minisblack", planarconfig="contig"
     )
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a program that listens to no log
     finding = one(clean)
     assert finding.code == "image.unreadable" and "a TIFF of 7 bands" in finding.message
+    assert "samples per pixel" not in capfd.readouterr().err
 
 
 # --- masks that cannot be used -----------------------------------------------------------------------------
