@@ -266,6 +266,9 @@ def test_limits_of_control_groups_version_2(group: Path) -> None:
     put(group / "mount", memory__max=f"{4 * GIB}\n")
     assert limits.cpu_limit() == 1.5
     assert limits.memory_limit() == GIB
+    assert limits.memory_left() <= psutil.virtual_memory().total  # what is used is not known
+    put(group / "mount/a", memory__current=f"{GIB - 500}\n", memory__stat="anon 1\ninactive_file 300\n")
+    assert limits.memory_left() == 800
     assert row_of("memory").status == "warning"
     assert "limited to 1.0 GiB" in row_of("memory").value
 

@@ -25,7 +25,7 @@ import psutil
 
 from maskwright import __version__
 from maskwright.base.display import Result
-from maskwright.base.limits import cpu_limit, memory_limit
+from maskwright.base.limits import cpu_limit, memory_left, memory_limit
 from maskwright.base.workers import usable_cores
 from maskwright.core.findings import Finding, summarise
 from maskwright.errors import argument
@@ -272,7 +272,7 @@ def _memory() -> Iterator[Probe]:
     value = f"{_gib(memory.total)} in all, {_gib(memory.available)} free"
     if limit < memory.total:
         value += f", limited to {_gib(limit)} by a control group"
-    low = min(memory.available, limit) < _MIN_MEMORY
+    low = min(memory_left(), limit) < _MIN_MEMORY
     yield Probe(
         "memory",
         value,

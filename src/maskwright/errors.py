@@ -70,7 +70,7 @@ class SetupError(MaskwrightError):
 
 
 class LockedError(MaskwrightError):
-    """Another process owns the folder; its pid is in the message."""
+    """Another process owns the folder; its pid is in the message. Or another thread of this process trains."""
 
     exit_code = 5
 

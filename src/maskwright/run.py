@@ -3,6 +3,7 @@
 RUN/config.yaml            the resolved config: training it again gives the same model
 RUN/run.json               format, dataset version, splits, environment; written once
 RUN/images.json            the hashes of the image files that training and validation used; written once
+RUN/masks.json             the same of their masks; written once
 RUN/metrics.jsonl          losses, learning rates and validation scores; the same bytes for the same run
 RUN/timing.jsonl           wall-clock facts of the same steps
 RUN/checkpoints/           best.safetensors (a model file), last.safetensors (the whole training state)
@@ -209,20 +210,36 @@ class Run:
         require_format(self.info_file, "run", info.get("format", 1), FORMAT)
         return info
 
-    def write_info(self, info: Mapping[str, Any], images: Mapping[str, Mapping[str, str]]) -> None:
-        """Writes `run.json`, and `images.json`: of `train` and `val`, the hash of each sample's image file."""
+    def write_info(
+        self,
+        info: Mapping[str, Any],
+        images: Mapping[str, Mapping[str, str]],
+        masks: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Writes `run.json`, `images.json`: of `train` and `val`, the hash of each sample's image file, and
+        `masks.json`: the content of each one's mask (see `Dataset.mask_content`)."""
         atomic_write_json(self.path / "images.json", images)
+        if masks is not None:
+            atomic_write_json(self.path / "masks.json", masks)
         atomic_write_json(self.info_file, {"format": FORMAT, **info})
 
     def images(self) -> dict[str, dict[str, str]] | None:
         """`images.json`: of `train` and `val`, the hash of each sample's image file; None in runs of format 1."""
-        file = self.path / "images.json"
+        return self._by_split("images.json")
+
+    def masks(self) -> dict[str, dict[str, Any]] | None:
+        """`masks.json`: of `train` and `val`, the content of each sample's mask; None in runs from before it was
+        stored."""
+        return self._by_split("masks.json")
+
+    def _by_split(self, name: str) -> dict[str, dict[str, Any]] | None:
+        file = self.path / name
         if not file.exists():
             return None
-        images = read_json(file)
-        if not (isinstance(images, dict) and all(isinstance(images.get(split), dict) for split in ("train", "val"))):
+        found = read_json(file)
+        if not (isinstance(found, dict) and all(isinstance(found.get(split), dict) for split in ("train", "val"))):
             raise DataError(f"{file}: is not what `train` writes; restore it, or delete it")
-        return images
+        return found
 
     def recipe(self) -> str:
         """A hash that is equal in runs that differ in nothing but the seed and what a machine settles for itself: by

@@ -55,11 +55,19 @@ class TestAtomicWrite:
         path = tmp_path / "file"
         atomic_write_bytes(path, b"old")
         monkeypatch.setattr(storage.os, call, failing(failure))
-        with pytest.raises(SetupError, match=r"file: .*; free some space") as raised:
+        with pytest.raises(SetupError, match=r"file: .*; (free some space|check the disk)") as raised:
             atomic_write_bytes(path, b"new")
         assert raised.value.exit_code == 4
         assert path.read_bytes() == b"old"
         assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+    @pytest.mark.parametrize("failure", [errno.EROFS, errno.EACCES, errno.EPERM])
+    def test_where_nothing_may_be_written_no_space_is_asked_for(self, tmp_path, monkeypatch, failure) -> None:
+        monkeypatch.setattr(storage.os, "replace", failing(failure))
+        with pytest.raises(
+            SetupError, match=r"file: (the file system is read-only|no permission .*); make it writable"
+        ):
+            atomic_write_bytes(tmp_path / "file", b"new")
 
     @pytest.mark.parametrize("call", ["replace", "fsync"])
     def test_an_interruption_leaves_the_old_content_and_nothing_else(self, tmp_path, monkeypatch, call) -> None:

@@ -654,7 +654,7 @@ def test_a_skipped_file_is_not_read_again_unless_it_changed(model, images, tmp_p
     first = predict(model, [images], out=tmp_path / "out")
     assert len(first.skipped) == 2
     read, seen = module.read_image, []
-    monkeypatch.setattr(module, "read_image", lambda path, exif: (seen.append(path), read(path, exif))[1])
+    monkeypatch.setattr(module, "read_image", lambda path, *more: (seen.append(path), read(path, *more))[1])
     second = predict(model, [images], out=tmp_path / "out")
     assert seen == [] and second.skipped == first.skipped and second.rows == first.rows
     (images / "a.png").write_bytes(good)

@@ -77,6 +77,7 @@ ILL = {
     ),
     "train.spike": course(peak=np.where(np.arange(RECORDS) == 40, 3.0, course().peak)),
     "train.loader": course(waited=0.6),
+    "train.unjudged": course(miou=np.full(12, np.nan), ious=np.full((12, 2), np.nan), validated=[0, 0]),
     "train.class_missed": three(facts=FACTS, images=20),
     "train.class_untrained": three(facts=FACTS | {"wire": ClassFacts(0, 0.0, 0)}),
     "train.class_unvalidated": three(validated=[900, 500, 0]),
@@ -225,6 +226,9 @@ def lopsided(tmp_path_factory):
 def test_classes_that_cannot_be_found_are_said_at_the_end_by_the_doctor_and_of_the_numbers(lopsided, tmp_path, capsys):
     run = train(config(lopsided, train={"iterations": 20, "evaluate_every": 10}), out=tmp_path / "run")
     said = capsys.readouterr().err
+    before = said[: said.index("trained 20 iterations")]
+    assert "warning: 1 class has no training pixel: 'ship'" in before
+    assert "info: 1 class has no validation pixel: 'moon'" in before
     assert re.search(
         r"warning: \d class(es are| is) not found: .*'dot'.* \(validation IoU below 0.01 in the best", said
     )

@@ -32,7 +32,9 @@ def dataset(tmp_path: Path) -> Dataset:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     read = Dataset.read
-    monkeypatch.setattr(Dataset, "read", lambda self, sample: (found.append(sample.name), read(self, sample))[1])
+    monkeypatch.setattr(
+        Dataset, "read", lambda self, sample, *tell: (found.append(sample.name), read(self, sample, *tell))[1]
+    )
     return found
 
 

@@ -3,6 +3,10 @@ of loader processes."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,13 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import make_dataset
+from maskwright.base import limits
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.data.opening import load_dataset
-from maskwright.errors import DataError
+from maskwright.errors import DataError, SetupError
 from maskwright.modeling.augment import AUGMENTATIONS, Pipeline
 from maskwright.training import loader
-from maskwright.training.loader import Batches, DecodedSamples, Factors, batch_indices, stream
+from maskwright.training.loader import Batches, DecodedSamples, Factors, batch_indices, lost_processes, stream
 
 SIZE = (24, 32)
 PIPELINE = Pipeline([AUGMENTATIONS[name](p=0.5) for name in AUGMENTATIONS])
@@ -188,6 +193,44 @@ class TestStream:
         batches = batches_of(dataset)
         assert all(same(batch, batches[6 + i]) for i, batch in enumerate(stream(batches, 6, 10, 2)))
 
+    def test_without_shared_memory_batches_come_through_pipes(self, dataset, monkeypatch, capsys) -> None:
+        def full(_: torch.Tensor) -> None:
+            raise RuntimeError("unable to allocate shared memory(shm) for file: No space left on device (28)")
+
+        monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+        batches = batches_of(dataset)
+        found = list(stream(batches, 0, 5, 2))
+        assert len(found) == 5 and all(same(batch, batches[step]) for step, batch in enumerate(found))
+        assert all(a.stride() == b.stride() for a, b in zip(found[0], batches[0], strict=True))
+        said = capsys.readouterr().err
+        assert said.count("batches come through pipes") == 1 and "--shm-size=2g" in said
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are spawned")
+    def test_processes_are_forked_whatever_the_program_uses(self, dataset) -> None:
+        before = multiprocessing.get_start_method()
+        batches = batches_of(dataset)
+        batches.source.unsendable = lambda: None
+        multiprocessing.set_start_method("spawn", force=True)
+        try:
+            assert len(list(stream(batches, 0, 3, 1))) == 3
+        finally:
+            multiprocessing.set_start_method(before, force=True)
+
+    def test_a_loader_process_that_is_killed_ends_the_training_in_one_line(
+        self, dataset, monkeypatch, tmp_path
+    ) -> None:
+        parent, pair = os.getpid(), Batches.pair
+
+        def killed(self: Batches, view: int, index: int) -> object:
+            if os.getpid() != parent:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return pair(self, view, index)
+
+        monkeypatch.setattr(Batches, "pair", killed)
+        told = pytest.raises(SetupError, match=r"run: a loader process was ended .*; free some and resume with")
+        with told, lost_processes(tmp_path / "run"):
+            list(stream(batches_of(dataset), 0, 3, 1))
+
 
 class TestSource:
     def test_pairs_at_the_size_of_the_geometry(self, dataset: Dataset) -> None:
@@ -207,14 +250,18 @@ class TestSource:
 
     @pytest.mark.parametrize("room", [0, 3, 100])
     def test_memory_is_capped(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+        monkeypatch.setattr(limits, "CGROUPS", Path("/nowhere"))
+
         class Memory:
             available = int(room * 4 * SIZE[0] * SIZE[1] / loader.CACHE_SHARE) + 8
 
-        monkeypatch.setattr(loader.psutil, "virtual_memory", Memory)
+        monkeypatch.setattr(limits.psutil, "virtual_memory", Memory)
         source = DecodedSamples(dataset, dataset.samples, Geometry(SIZE))
         reads = []
         read = Dataset.read
-        monkeypatch.setattr(Dataset, "read", lambda self, sample: (reads.append(sample.name), read(self, sample))[1])
+        monkeypatch.setattr(
+            Dataset, "read", lambda self, sample, *tell: (reads.append(sample.name), read(self, sample, *tell))[1]
+        )
         first = [source[i] for i in range(10)]
         again = [source[i] for i in range(10)]
         kept = min(room, 10)

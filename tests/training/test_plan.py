@@ -93,6 +93,15 @@ def test_nothing_changes_where_no_class_is_rare(tmp_path):
     assert planned.config.loss[0].class_weights == "none" and "rare class" not in planned.text
 
 
+def test_a_class_that_no_mask_has_is_no_reason_for_dice(tmp_path):
+    root = write_dataset(tmp_path / "data", {"train": 4}, ids=(0, 1))
+    text = (root / "dataset.yaml").read_text().replace("ignore:", "  - {id: 9, name: nowhere}\nignore:")
+    (root / "dataset.yaml").write_text(text)
+    planned = plan(root, weights="none").text
+    assert "'class_1' is only" in planned and "'nowhere' is only" not in planned
+    assert "# Not in the training masks: 'nowhere'." in planned
+
+
 def one_sided(folder, axis):
     for index in range(12):
         mask = np.zeros((32, 32), np.uint8)
@@ -230,6 +239,14 @@ def test_any_model_can_be_asked_for(tmp_path, monkeypatch, model, encoder, expec
     text, config = planned.text, planned.config
     assert (config.model.name, config.model.encoder, config.model.weights) == (model, expected, "none")
     assert ("NVIDIA Source Code License" in text) == (model == "Segformer")
+
+
+def test_an_encoder_of_one_size_is_said_with_the_size(tmp_path):
+    root = write_dataset(tmp_path / "data", {"train": 2})
+    encoder = "tu-swin_tiny_patch4_window7_224"
+    said = r"model: FPN does not take images of 32 x 32 \(.*224.*\); .*`--set data.image_size=\[224,224\]`\)"
+    with pytest.raises(ConfigError, match=said):
+        plan(root, model="FPN", encoder=encoder, weights="none")
 
 
 def test_what_does_not_go_with_the_model_is_refused(tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from maskwright.base.storage import atomic_write_json, exclusive_lock
+from maskwright.core.edits import Edit, add_edits
 from maskwright.errors import DataError, Interrupted, LockedError, SetupError
 from maskwright.modeling.models.segmenter import read_tensors
 from maskwright.run import Run
@@ -37,7 +38,7 @@ def snapshot(run):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("resume") / "data", {"train": 6, "val": 2})
+    return write_dataset(tmp_path_factory.mktemp("resume") / "data", {"train": 6, "val": 2, "test": 1})
 
 
 @pytest.fixture(scope="module")
@@ -309,21 +310,67 @@ def test_a_training_run_is_locked(settings, tmp_path, monkeypatch):
     assert len(refused) == 1
 
 
-@pytest.mark.parametrize("change", ["mask", "image", "class"])
-def test_a_changed_dataset_is_refused(settings, data, tmp_path, monkeypatch, change):
-    root = Path(shutil.copytree(data, tmp_path / "data"))
-    copied = settings.model_copy(update={"data": settings.data.model_copy(update={"root": str(root)})})
-    run, _ = interrupted(copied, tmp_path / "run", monkeypatch)
-    before = snapshot(run)
-    if change == "class":
-        file = root / "dataset.yaml"
-        file.write_text(file.read_text().replace("class_1", "other"))
+def copied(settings, data, folder):
+    root = Path(shutil.copytree(data, folder))
+    return root, settings.model_copy(update={"data": settings.data.model_copy(update={"root": str(root)})})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("mask", "the mask of 'train/train_00' differs"),
+        ("image", "the image of 'train/train_00' differs"),
+        ("gone", "'val/val_01' is gone"),
+        ("ids", r"the class ids differ \(was \[0, 1\], is \[1, 0\]\)"),
+        ("excluded", "'train/train_00' is excluded now"),
+        ("old", ""),
+    ],
+)
+def test_a_changed_dataset_is_refused(settings, data, tmp_path, monkeypatch, change, said):
+    root, own = copied(settings, data, tmp_path / "data")
+    run, _ = interrupted(own, tmp_path / "run", monkeypatch)
+    file = root / "dataset.yaml"
+    if change == "ids":
+        swapped = file.read_text().replace("id: 1,", "id: 2,").replace("id: 0,", "id: 1,").replace("id: 2,", "id: 0,")
+        file.write_text(swapped)
+    elif change == "gone":
+        (root / "images/val/val_01.png").unlink()
+    elif change == "excluded":
+        add_edits(root, [Edit("status", "train/train_00", "exclude")], "test")
+    elif change == "old":  # a run from before its masks were stored: a colour is a change
+        (run.path / "masks.json").unlink()
+        file.write_text(file.read_text().replace("name: class_1", "name: class_1, colour: '#123456'"))
     else:
         files = sorted((root / f"{change}s" / "train").iterdir())
         shutil.copy(files[1], files[0])
-    with pytest.raises(DataError, match=r"data: has changed since .*; restore it, or train a new run"):
+    before = snapshot(run)
+    with pytest.raises(DataError, match=rf"data: has changed since [^:]*(: )?{said}.*; restore it, or train a new run"):
         resume(run)
     assert snapshot(run) == before
+
+
+@pytest.mark.parametrize("change", ["colour", "name", "test image", "test mask", "moved"])
+def test_what_is_not_trained_on_may_change(settings, data, whole, tmp_path, monkeypatch, change, capsys):
+    root, own = copied(settings, data, tmp_path / "data")
+    run, _ = interrupted(own, tmp_path / "run", monkeypatch)
+    file, place = root / "dataset.yaml", None
+    if change == "colour":
+        file.write_text(file.read_text().replace("name: class_1", "name: class_1, colour: '#123456'"))
+    elif change == "name":
+        file.write_text(file.read_text().replace("class_1", "lesion"))
+    elif change == "test image":
+        for kind in ("images", "masks"):
+            shutil.copy(root / kind / "train/train_01.png", root / kind / "test/more.png")
+    elif change == "test mask":
+        shutil.copy(root / "masks/train/train_01.png", root / "masks/test/test_00.png")
+    else:
+        place = root.rename(tmp_path / "elsewhere")
+        with pytest.raises(DataError, match=r"the dataset of .*run is not there; put it back, or say where .*`data`"):
+            resume(run)
+    resumed = resume(run, data=place)
+    assert artifacts(resumed) == artifacts(whole)
+    assert ("but nothing that it trains on" in capsys.readouterr().err) == (change != "moved")
+    assert resumed.config().data.root == str(place or root)
 
 
 def test_a_run_from_a_gpu_is_refused_without_one(whole, tmp_path, monkeypatch):

@@ -12,14 +12,17 @@ from safetensors.torch import save_file
 
 from helpers import write
 from maskwright.config import RunConfig
+from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.evaluation.scoring.evaluate import evaluate
 from maskwright.modeling.models.segmenter import load_segmenter, read_tensors
 from maskwright.run import Run
 from maskwright.training import loop, measuring, prepare
 from maskwright.training import train as training
+from maskwright.training.loader import DecodedSamples
 from maskwright.training.precision import StepChoice
 from maskwright.training.train import train
+from maskwright.training.validation import validate
 from tiny import EVERY_AUGMENTATION, config, write_dataset
 
 
@@ -320,6 +323,7 @@ def test_a_dataset_of_one_class_is_refused(tmp_path):
     [
         ({"name": "PSPNet", "encoder": "tu-mobilenetv3_small_050"}, "more than 1 value per channel"),
         ({"name": "UNet", "args": {"channels": [4] * 5, "bottleneck": 4, "norm": "instance"}}, "more than 1 spatial"),
+        ({"name": "FPN", "encoder": "tu-swin_tiny_patch4_window7_224"}, "Input height .* doesn't match model .224"),
     ],
 )
 def test_a_model_that_cannot_make_a_step_is_a_config_error(data, tmp_path, settings, reason):
@@ -343,6 +347,29 @@ def test_a_dataset_that_is_all_ignored_is_refused(own_data, tmp_path):
     with pytest.raises(DataError, match="no training pixel has a class"):
         train(config(own_data), out=tmp_path / "run")
     assert nothing_written(tmp_path / "run")
+
+
+def test_a_validation_without_a_counted_pixel_is_refused(own_data, tmp_path):
+    for path in (own_data / "masks/val").iterdir():
+        write(path, np.full((32, 32), 255, np.uint8))
+    with pytest.raises(DataError, match=r"no validation pixel has a class .*; check the masks"):
+        train(config(own_data), out=tmp_path / "run")
+    assert nothing_written(tmp_path / "run")
+
+
+def test_the_validation_loss_is_the_mean_over_counted_pixels_whatever_the_batch_size(own_data, easy):
+    write(own_data / "masks/val/val_01.png", np.full((32, 32), 255, np.uint8))
+    mask = np.array(Image.open(own_data / "masks/val/val_02.png"))
+    mask[:20] = 255
+    write(own_data / "masks/val/val_02.png", mask)
+    dataset, segmenter = load_dataset(own_data), load_segmenter(easy.best)
+    samples = DecodedSamples(dataset, dataset.splits["val"], segmenter.preprocessing.geometry)
+    images, masks = zip(*(samples[i] for i in range(len(samples))), strict=True)
+    logits = segmenter.logits(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)).detach()
+    entropy = torch.nn.CrossEntropyLoss(ignore_index=255)
+    wanted = float(entropy(logits, torch.from_numpy(np.stack(masks)).long()))
+    for size in (1, 2, 3):
+        assert validate(segmenter, samples, entropy, size)[1] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_a_flat_dataset_keeps_a_share_for_validation(tmp_path):

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 # Pillow's own limit against decompression bombs, which it checks before it decodes; sizes in annotation files may be
 # anything too.
 MAX_PIXELS = 89_478_485
@@ -45,6 +47,22 @@ def memory_limit() -> float:
         for word in _words(folder / name)
     ]
     return min([float(word) for word in words if word.isdigit()], default=math.inf)
+
+
+def memory_left() -> float:
+    """Bytes that this process can still take: what the machine has free, or less where control groups leave less. Pages
+    of files that a group has read count as free, as they do for the machine."""
+    left = float(psutil.virtual_memory().available)
+    for folder in _groups("memory"):
+        for most, used, cached in (
+            ("memory.max", "memory.current", "inactive_file"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            limit, taken = _words(folder / most), _words(folder / used)
+            if limit and taken and limit[0].isdigit() and taken[0].isdigit():
+                pages = dict(line.split() for line in _lines(folder / "memory.stat") if len(line.split()) == 2)
+                left = min(left, float(limit[0]) - float(taken[0]) + float(pages.get(cached, 0)))
+    return max(0.0, left)
 
 
 def _words(file: Path) -> list[str]:

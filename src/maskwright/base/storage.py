@@ -29,18 +29,22 @@ STAGING_PREFIX = ".partial-"
 _FOLDERS_FLUSH = hasattr(os, "O_DIRECTORY")  # not on Windows, which also flushes only what is open for writing
 _MOST_SHOWN = 200  # characters of a path in a message
 _FLUSHERS = 8  # threads: a disk takes many small files together nearly as fast as one
-# A file that cannot be written for these reasons is a matter of the machine, not of the user's data.
+_SPACE = "free some space or choose another place"
+_RIGHTS = "make it writable, or copy its folder to a place where you may write, and work there"
+_OTHER = "choose another place"
+# A file that cannot be written for these reasons is a matter of the machine, not of the user's data: what it is, and
+# what to do.
 _DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "no permission to write here",
-    errno.EPERM: "no permission to write here",
-    errno.EIO: "the disk reports an error",
-    errno.EEXIST: "a file stands where a folder is needed",
-    errno.ENOTDIR: "a file stands where a folder is needed",
-    errno.EISDIR: "a folder stands where a file is needed",
-    errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOSPC: ("the disk is full", _SPACE),
+    errno.EDQUOT: ("the disk quota is used up", _SPACE),
+    errno.EROFS: ("the file system is read-only", _RIGHTS),
+    errno.EACCES: ("no permission to write here", _RIGHTS),
+    errno.EPERM: ("no permission to write here", _RIGHTS),
+    errno.EIO: ("the disk reports an error", "check the disk, or choose another place"),
+    errno.EEXIST: ("a file stands where a folder is needed", _OTHER),
+    errno.ENOTDIR: ("a file stands where a folder is needed", _OTHER),
+    errno.EISDIR: ("a folder stands where a file is needed", _OTHER),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
 }
 
 
@@ -52,7 +56,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        raise SetupError(f"{path}: {_DISK_ERRORS[error.errno]}; free some space or choose another place") from error
+        raise SetupError(f"{path}: {'; '.join(_DISK_ERRORS[error.errno])}") from error
 
 
 def _flush_one(path: Path, flags: int) -> None:
@@ -332,8 +336,9 @@ def _read_start(descriptor: int) -> bytes:
     return os.read(descriptor, 32)
 
 
-def confine(root: Path, relative: str, source: str) -> Path:
-    """Resolves a path that came from a file (`source`) and refuses it when it leaves `root`.
+def confine(root: Path, relative: str, source: str, follow: bool = False) -> Path:
+    """Resolves a path that came from a file (`source`) and refuses it when it leaves `root`; with `follow`, symbolic
+    links may lead outside.
 
     Absolute paths, drive letters, `..`, NUL bytes, symbolic links that point outside and names that no file can
     have (too long, or not to be encoded) are refused with a DataError. Backslashes are taken as separators, as Windows
@@ -359,7 +364,7 @@ def confine(root: Path, relative: str, source: str) -> Path:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:  # whoever asked next whether it is there would fail
             raise refuse("is an impossible name, longer than a file name can be") from None
-    if not is_inside(root, path):
+    if not follow and not is_inside(root, path):
         raise refuse("leads outside through a symbolic link")
     return path
 

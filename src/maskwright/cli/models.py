@@ -84,12 +84,16 @@ def train(
     show({"run": str(run.path), **(run.finished or {})}, as_json, lambda: f"next: maskwright evaluate {run.path}")
 
 
-def resume(run: RunDir, as_json: Json = False) -> None:
+def resume(
+    run: RunDir,
+    data: Annotated[Path | None, typer.Option("--data", help="Where its dataset lies now, if it was moved.")] = None,
+    as_json: Json = False,
+) -> None:
     """Resume a run that was stopped or killed."""
     require_train()
     from maskwright.training.train import resume
 
-    finished = resume(run)
+    finished = resume(run, data=data)
     show({"run": str(finished.path), **(finished.finished or {})}, as_json, lambda: f"next: maskwright evaluate {run}")
 
 

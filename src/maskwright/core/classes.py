@@ -218,6 +218,11 @@ class ClassTree:
         """The levels from the top to the leaves; one for a flat list."""
         return tuple(_levels(self))
 
+    @property
+    def structure(self) -> list[list[int]]:
+        """The tree without its names: of each level, from the top, the class of each leaf."""
+        return [list(level.class_of) for level in self.levels]
+
     def to_dict(self, *, role: bool = True) -> dict[str, Any]:
         """For checkpoints and reports; `from_dict` reads it back. `background` is there where somebody said it, unless
         the `role` is left out, as in what identifies the content of masks."""

@@ -153,9 +153,9 @@ class Dataset(Display):
         """(H, W) uint8 class indices with `IGNORE`. DataError for unknown ids."""
         return self.classes.to_indices(self.read_mask_pixels(sample).ids, f"{sample.label_file}")
 
-    def read(self, sample: Sample) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Image (H, W, 3) and mask (H, W). DataError when their sizes differ."""
-        image, mask = self.read_image(sample), self.read_mask(sample)
+    def read(self, sample: Sample, tell: Tell | None = None) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Image (H, W, 3) and mask (H, W); `tell` is shown the opened image. DataError when their sizes differ."""
+        image, mask = self.read_image(sample, tell), self.read_mask(sample)
         if image.shape[:2] != mask.shape:
             sizes = f"is {mask.shape[1]}x{mask.shape[0]} but the image {sample.image.name} is {image.shape[1]}x"
             raise DataError(f"{sample.label_file}: {sizes}{image.shape[0]}; draw it again or exclude the sample")
@@ -167,6 +167,35 @@ class Dataset(Display):
         read."""
         files = [file for sample in self.samples for file in (*sample.mask_files, sample.image)]
         return file_hashes(files, self.home, spare)
+
+    def mask_content(self, sample: Sample, hashes: Mapping[Path, str]) -> Any:
+        """What decides about the pixels of a sample's mask, for JSON: the hash of its file, the ids and hashes of its
+        parts, the digest of its drawing, or None. Of files that are not in `hashes` the hash is taken anew."""
+        found = [hashes.get(file) or file_hash(file) for file in sample.mask_files]
+        if sample.parts:
+            return [[part.id, one] for part, one in zip(sample.parts, found, strict=True)]
+        return found[0] if found else sample.drawing.digest() if sample.drawing else None
+
+    def reading(self) -> dict[str, Any]:
+        """What decides how files become pixels and classes, for JSON; the names of classes do not, and their colours
+        only where masks are stored in them."""
+        encoding = self.encoding
+        return {
+            "class ids": self.classes.ids,
+            "ignore id": self.classes.ignore,
+            "class tree": self.classes.structure,
+            "class colours": self.classes.colours.tolist() if encoding.kind == "colour" else None,
+            "encoding of masks": [
+                encoding.kind,
+                sorted(map(list, encoding.levels.items())),
+                list(encoding.ignore_colour) if encoding.ignore_colour else None,
+                encoding.others,
+                encoding.inverted,
+                encoding.variable,
+                encoding.channels,
+            ],
+            "EXIF rotation": self.exif,
+        }
 
     def version(self, known: Mapping[Path, str] | None = None) -> str:
         """Content hash (BLAKE2b, 32 hex digits) of classes, encoding, splits, statuses and every file's bytes.
@@ -186,11 +215,7 @@ class Dataset(Display):
         digest.update(dump_json(head).encode())
         for sample in self.samples:
             image = hashes.get(sample.image) or file_hash(sample.image)
-            mask: Any = [hashes.get(file) or file_hash(file) for file in sample.mask_files]
-            if sample.parts:
-                mask = [[part.id, found] for part, found in zip(sample.parts, mask, strict=True)]
-            else:
-                mask = mask[0] if mask else sample.drawing.digest() if sample.drawing else None
+            mask = self.mask_content(sample, hashes)
             record = [sample.name, sample.split, sample.status, sample.provenance, image, mask]
             if sample.page is not None:
                 record.append(sample.page)
@@ -236,7 +261,7 @@ def _left_out(listing: Listing) -> Iterator[Finding]:
             listing.links,
             "folder",
             "not entered, because of symbolic links",
-            "copy their files into the dataset",
+            f"copy their files into the dataset, or set `links: follow` in {FILE_NAME}",
         ),
     ):
         if paths:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import yaml
 from pydantic import Field
@@ -70,6 +71,9 @@ class DatasetFile(strictyaml.StrictModel):
     layout: str = Field(
         description="split_folders, flat, table, patterns, or an annotation format: coco, cvat_images, …"
     )
+    links: Literal["refuse", "follow"] = Field(
+        default="refuse", description="symbolic links that lead out of the dataset, of its image and mask files"
+    )
     images: ImagesSpec = ImagesSpec()
     annotations: str | None = Field(default=None, description="their file or folder, where there are several")
     boxes: BoxRule = BoxRule()
@@ -96,6 +100,11 @@ class DatasetFile(strictyaml.StrictModel):
             "`ClassTree`"
         ),
     )
+
+    @property
+    def follow(self) -> bool:
+        """Whether links may lead outside."""
+        return self.links == "follow"
 
     @property
     def background_id(self) -> int | None:
@@ -165,6 +174,7 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
         "# A Maskwright dataset. Edit the class names; ids are the values in the masks.",
         f"root: {_quoted(root)}",
         f"layout: {file.layout}{notes.get('layout', '')}",
+        *([f"links: follow{notes.get('links', '')}"] if file.follow else []),
         f"images:{notes.get('images', '')}",
         *_listed("files", file.images.files, "  "),
         *([] if file.images.files else [f"  folder: {_quoted(file.images.folder)}"]),

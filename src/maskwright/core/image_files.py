@@ -1,9 +1,9 @@
 """The one finder of image files: what counts as one, in which order they come, and what is passed over.
 
 An image file is told by its ending. Hidden files and folders (a name that begins with a dot), and the shadow files of
-macOS in `__MACOSX`, are left out. Links to
-files count as files; links to folders are not entered. Names are in natural order: `2.png` comes before `10.png`.
-`sorted_out` says what was passed over, and why.
+macOS in `__MACOSX`, are left out. Links to files count as files; links to folders are not entered, or where it is asked
+for only those that lead elsewhere. Names are in natural order: `2.png` comes before `10.png`. `sorted_out` says what
+was passed over, and why.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from maskwright.core.mask_files import ARRAY_SUFFIXES
 from maskwright.core.sample import IMAGE_SUFFIXES, PACKED
 
 
-def images_below(folder: Path, links: list[Path] | None = None) -> list[Path]:
-    """The image files in `folder` and in the folders below it; links to folders are added to `links`."""
-    found = [path for path, name in _files(folder, links) if _is_name(name) and os.path.isfile(path)]
+def images_below(folder: Path, links: list[Path] | None = None, follow: bool = False) -> list[Path]:
+    """The image files in `folder` and in the folders below it; links to folders that are not entered are added to
+    `links`. With `follow` those that lead out of `folder` are entered, each target once."""
+    found = [path for path, name in _files(folder, links, follow) if _is_name(name) and os.path.isfile(path)]
     return [Path(path) for path in sorted(found, key=lambda path: natural_text(path.replace(os.sep, "/")))]
 
 
@@ -58,11 +59,13 @@ def _why_no_image(path: Path) -> str:
     return f"{path.suffix} is no ending of an image that is read" if path.suffix else "has no ending of an image"
 
 
-def paths_below(folder: Path, links: list[Path] | None = None) -> list[str]:
+def paths_below(folder: Path, links: list[Path] | None = None, follow: bool = False) -> list[str]:
     """As `images_below`, as paths inside `folder` with `/`, and with arrays (`.npy`, `.mat`), which may be masks, and
     compressed images (`.gz`)."""
     start = len(os.path.join(folder, ""))
-    found = [path[start:] for path, name in _files(folder, links) if _may_be_mask(name) and os.path.isfile(path)]
+    found = [
+        path[start:] for path, name in _files(folder, links, follow) if _may_be_mask(name) and os.path.isfile(path)
+    ]
     return sorted((path.replace(os.sep, "/") for path in found), key=natural_text)
 
 
@@ -102,9 +105,38 @@ def _is_name(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def _files(folder: Path, links: list[Path] | None) -> Iterator[tuple[str, str]]:
+def links_outside(folder: Path) -> list[Path]:
+    """The links to folders and to image files below `folder` that lead out of it to something that is there."""
+    home, found = os.path.realpath(folder), []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not _is_hidden(name)]
-        if links is not None:
-            links += [path for name in folders if (path := Path(place, name)).is_symlink()]
+        for name in (*folders, *filter(_may_be_mask, files)):
+            path = os.path.join(place, name)
+            if os.path.islink(path) and os.path.exists(path) and not _within(home, os.path.realpath(path)):
+                found.append(Path(path))
+    return found
+
+
+def _files(folder: Path, links: list[Path] | None, follow: bool = False) -> Iterator[tuple[str, str]]:
+    entered = [os.path.realpath(folder)]
+    for place, folders, files in os.walk(folder, followlinks=follow):
+        kept = []
+        for name in folders:
+            if _is_hidden(name):
+                continue
+            path = os.path.join(place, name)
+            if os.path.islink(path):
+                real = os.path.realpath(path)
+                # What holds a folder that was entered, or lies in one, would be listed twice or without end.
+                if not follow or any(_within(one, real) or _within(real, one) for one in entered):
+                    if links is not None:
+                        links.append(Path(path))
+                    continue
+                entered.append(real)
+            kept.append(name)
+        folders[:] = kept
         yield from ((os.path.join(place, name), name) for name in files)
+
+
+def _within(folder: str, path: str) -> bool:
+    return path == folder or path.startswith(os.path.join(folder, ""))

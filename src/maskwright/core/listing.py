@@ -35,33 +35,34 @@ class Listing:
 
 def from_folders(file: DatasetFile, root: Path) -> Listing:
     """Images and masks of the same name in two folders, with a folder for each split or without."""
-    image_root = confine(root, file.images.folder, FILE_NAME)
-    mask_root = confine(root, file.masks.folder, FILE_NAME) if file.masks.folder else None
+    follow = file.follow
+    image_root = confine(root, file.images.folder, FILE_NAME, follow)
+    mask_root = confine(root, file.masks.folder, FILE_NAME, follow) if file.masks.folder else None
     # A flat layout is one split without a name, whose folder is the image folder itself.
     folders = file.splits if file.layout == "split_folders" else {"": "."}
     samples: list[Sample] = []
     orphans: list[Path] = []
     links: list[Path] = []
     for split, folder in folders.items():
-        images = confine(image_root, folder, FILE_NAME)
+        images = confine(image_root, folder, FILE_NAME, follow)
         if not images.is_dir():
             raise DataError(f"{images}: no such folder; correct `splits` in {FILE_NAME}")
         masks: dict[str, Path] = {}
-        if mask_root is not None and (mask_folder := confine(mask_root, folder, FILE_NAME)).is_dir():
-            for path in images_below(mask_folder, links):
+        if mask_root is not None and (mask_folder := confine(mask_root, folder, FILE_NAME, follow)).is_dir():
+            for path in images_below(mask_folder, links, follow):
                 key = path.relative_to(mask_folder).with_suffix("").as_posix()
                 if key in masks:
                     raise DataError(f"{path}: another mask has the same name ({masks[key].name}); keep one of them")
-                masks[key] = confine_found(root, path)
+                masks[key] = confine_found(root, path, follow)
         used = set()
-        for path in images_below(images, links):
+        for path in images_below(images, links, follow):
             key = path.relative_to(images).with_suffix("").as_posix()
             match = next((key + ending for ending in MASK_ENDINGS if key + ending in masks), None)
             used.add(match)
             samples.append(
                 Sample(
                     f"{split}/{key}" if split else key,
-                    confine_found(root, path),
+                    confine_found(root, path, follow),
                     masks[match] if match else None,
                     split or None,
                 )
@@ -91,10 +92,14 @@ def _beside(image_root: Path, folders: Iterable[str], mask_root: Path | None) ->
 _is_inside = lru_cache(1024)(is_inside)
 
 
-def confine_found(root: Path, path: Path) -> Path:
-    """Refuses a listed file that leads outside `root` through a symbolic link, or whose name is no text."""
-    if path != root and not (_is_inside(root, path.parent) and (not path.is_symlink() or is_inside(root, path))):
-        raise DataError(f"{path}: leads outside {root} through a symbolic link; copy the file into the dataset")
+def confine_found(root: Path, path: Path, follow: bool | None = None) -> Path:
+    """Refuses a listed file that leads outside `root` through a symbolic link, or whose name is no text. `follow` is
+    what `links` in dataset.yaml says of such links, None for files that it is not about."""
+    if follow or path == root:
+        return _with_text_name(path)
+    if not (_is_inside(root, path.parent) and (not path.is_symlink() or is_inside(root, path))):
+        other = "" if follow is None else f", or set `links: follow` in {FILE_NAME} if the link is yours"
+        raise DataError(f"{path}: leads outside {root} through a symbolic link; copy the file into the dataset{other}")
     return _with_text_name(path)
 
 
@@ -149,8 +154,9 @@ def from_table(file: DatasetFile, root: Path) -> Listing:
             ):
                 if value not in allowed:
                     raise DataError(f"{where}: {column} {value!r} is not known; use one of {', '.join(allowed)}")
-            image = _table_path(root, file.images.folder, cell["image"], where)
-            mask = _table_path(root, file.masks.folder or "", cell["mask"], where) if cell["mask"] else None
+            image = _table_path(root, file.images.folder, cell["image"], where, file.follow)
+            masks = file.masks.folder or ""
+            mask = _table_path(root, masks, cell["mask"], where, file.follow) if cell["mask"] else None
             samples.append(
                 Sample(
                     Path(cell["image"]).with_suffix("").as_posix(),
@@ -164,14 +170,17 @@ def from_table(file: DatasetFile, root: Path) -> Listing:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a UTF-8 table ({error}); save it as CSV") from None
     links: list[Path] = []
-    images = confine(root, file.images.folder, FILE_NAME)
+    images = confine(root, file.images.folder, FILE_NAME, file.follow)
     used = {sample.image for sample in samples}
     # The folder of the dataset itself may hold any image.
-    unlisted = [] if images == root else [found for found in images_below(images, links) if found not in used]
+    below = [] if images == root else images_below(images, links, file.follow)
+    unlisted = [found for found in below if found not in used]
     return Listing(samples, [], unlisted, f"not in {path.name}", links)
 
 
-def _table_path(root: Path, folder: str, text: str, where: str) -> Path:
+def _table_path(root: Path, folder: str, text: str, where: str, follow: bool) -> Path:
     """A table names files relative to their folder, or to the dataset."""
-    inside = confine(root, f"{folder}/{text}" if folder else text, where)
-    return _with_text_name(inside if inside.exists() or not (direct := confine(root, text, where)).exists() else direct)
+    inside = confine(root, f"{folder}/{text}" if folder else text, where, follow)
+    if not inside.exists() and (direct := confine(root, text, where, follow)).exists():
+        inside = direct
+    return _with_text_name(inside)

@@ -116,18 +116,18 @@ def compiled(file: DatasetFile) -> tuple[list[Pattern], list[Pattern], list[Patt
 def from_patterns(file: DatasetFile, root: Path) -> Listing:
     """The samples that the patterns of `file` describe under `root`."""
     links: list[Path] = []
-    files = sort_files(paths_below(root, links), *compiled(file))
+    files = sort_files(paths_below(root, links, file.follow), *compiled(file))
     pairs = pair_files(files)
     notes: list[Finding] = []
     names = _names(files)
     samples = []
     for path, match in files.images.items():
-        image = confine_found(root, confine(root, path, FILE_NAME))
+        image = confine_found(root, confine(root, path, FILE_NAME, file.follow), file.follow)
         sample = Sample(names[path], image, split=match.split)
         samples += _with_masks(sample, pairs.masks[path], file, root, notes)
     if file.lists:
         samples = _with_lists(samples, file, root, files, notes)
-    orphans = [confine_found(root, root / path) for path in pairs.orphans]
+    orphans = [confine_found(root, root / path, file.follow) for path in pairs.orphans]
     return Listing(samples, orphans, [root / path for path in files.strange], "in no pattern", links, notes)
 
 
@@ -163,9 +163,10 @@ def _with_masks(
                     )
                 )
                 continue
-            parts.append(MaskPart(confine_found(root, root / path), None if text is None else file.masks.parts[text]))
+            id_ = None if text is None else file.masks.parts[text]
+            parts.append(MaskPart(confine_found(root, root / path, file.follow), id_))
         return [replace(sample, parts=tuple(parts))]
-    mask = confine_found(root, root / masks[0][0]) if masks else None
+    mask = confine_found(root, root / masks[0][0], file.follow) if masks else None
     if not file.images.pages:
         return [replace(sample, mask=mask)]
     pages = read_pages(sample.image)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -112,8 +113,11 @@ Tell = Callable[[Image.Image, BinaryIO], None]
 
 
 def silence_pillow() -> None:
-    """Pillow warns of odd metadata, and of sizes that are refused here."""
+    """Pillow warns of odd metadata, and of sizes and bands that are refused here."""
     silence(r"PIL\.")
+    logger = logging.getLogger("PIL")
+    if not logger.handlers:  # else Python prints what nobody listens to
+        logger.addHandler(logging.NullHandler())
 
 
 @contextmanager
@@ -196,12 +200,13 @@ def is_lossy(image: Image.Image) -> bool:
 def dropped_channel(image: Image.Image) -> Literal["", "alpha", "band"]:
     """What an opened file holds behind grey or red, green and blue, and `read_image` drops: an alpha channel, or bands
     of a TIFF that are said to be of no agreed kind."""
-    if image.mode in _ALPHA:
+    if image.mode in _ALPHA or "transparency" in image.info:  # the latter as a colour, or in a palette
         return "alpha"
     tile: Any = (
         image.tile[0].args if image.format == "TIFF" and isinstance(image, ImageFile.ImageFile) and image.tile else ""
     )
-    return "band" if str(tile if isinstance(tile, str) else tile[0]).startswith("RGBX") else ""
+    # Pillow's name for how pixels are stored has an X for each band that it passes over.
+    return "band" if "X" in str(tile if isinstance(tile, str) else tile[0]) else ""
 
 
 def _lossless_webp(stream: BinaryIO) -> bool:

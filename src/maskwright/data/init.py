@@ -120,6 +120,8 @@ class InitResult(Result):
         )
         more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         rows.append(("classes", listed + more, self.reasons.get("classes", "")))
+        if file.follow:
+            rows.append(("links", "followed", self.reasons["links"]))
         width = max(len(role) for role, _, _ in rows)
         for role, what, why in rows:
             yield f"  {role.ljust(width)}  {what}" + (f"  ({why})" if why else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from maskwright.data.formats import FORMATS
 from maskwright.data.formats.recognised import recognised
 from maskwright.data.formats.source import IGNORE_NAMES, AnnotationSet, Item, Label, background_of, nested, note
 from maskwright.data.layouts import NOTHING_SAID, Answers, Detection
-from maskwright.errors import ConfigError, DataError, MaskwrightError
+from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
 
 
 def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
@@ -37,6 +38,11 @@ def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
     file = path if path.is_file() else path / FILE_NAME
     if not file.exists():
         found = detect(path, format=format)
+        if found.file.follow:
+            raise DataError(
+                f"{path}: images or masks lead outside through a symbolic link; if the links are yours, run "
+                f"`maskwright init {shlex.quote(str(path))}`, which writes that they are followed, else copy the files"
+            )
         source = found.annotations if isinstance(found.annotations, AnnotationSet) else None
         dataset = build_dataset(found.file, path, path.resolve().name, source)
         doubts = [
@@ -58,6 +64,16 @@ def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
         )
     except ConfigError as error:
         raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from None
+
+
+def load_dataset_of(run: Path, root: str | Path) -> Dataset:
+    """`load_dataset` of the dataset that the run in the folder `run` names. DataError with the way out where it is no
+    longer there."""
+    if not Path(root).exists():
+        raise DataError(
+            f"{root}: the dataset of {run} is not there; put it back, or say where it lies now ({argument('data')})"
+        )
+    return load_dataset(root)
 
 
 def folder_of(data: str | Path | Dataset, verb: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from maskwright.base.storage import (
 from maskwright.base.texts import listing, plural
 from maskwright.core.arrays import holds_pixels
 from maskwright.core.classes import Level, Selector
+from maskwright.core.left_out import Opened, sentence
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
 from maskwright.core.sample import read_image
 from maskwright.errors import ConfigError, DataError, SetupError, argument
@@ -76,7 +78,11 @@ class Predictions:
         SetupError without pandas."""
         return data_frame(
             [
-                {key: value for key, value in row.items() if key not in ("pixels", "levels", "source", "state")}
+                {
+                    key: value
+                    for key, value in row.items()
+                    if key not in ("pixels", "levels", "left_out", "source", "state")
+                }
                 | {f"pixels/{name}": count for name, count in row["pixels"].items()}
                 for row in self.rows
             ]
@@ -247,6 +253,8 @@ def predict_files(
         result = Predictions(folder, book.rows, book.skipped, found.left_out, kept)
     for skipped in result.skipped:
         say(f"skipped {skipped['reason']}")
+    if said := sentence(Counter(kind for row in result.rows for kind in row.get("left_out", ())), len(result.rows)):
+        say(f"warning: {said}")
     if not result.rows:
         raise DataError(f"{folder}: none of the {len(named)} images could be read; see the lines above")
     say(result.human())
@@ -305,7 +313,10 @@ def predict_chunk(
     for name, image in images.items():
         row = identity(image)
         try:
-            readable.append((name, row, read_image(image.file, segmenter.preprocessing.exif)))
+            opened = Opened()
+            pixels = read_image(image.file, segmenter.preprocessing.exif, opened)
+            left_out = {"left_out": kinds} if (kinds := opened.kinds()) else {}
+            readable.append((name, row | left_out, pixels))
         except DataError as error:
             yield row | {"reason": str(error)}
         if sum(pixels.size for _, _, pixels in readable) >= MOST_BYTES:

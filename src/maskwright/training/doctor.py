@@ -20,7 +20,7 @@ from maskwright.base import strictyaml
 from maskwright.base.texts import counted, listing
 from maskwright.core.class_facts import MISSED, ClassFacts
 from maskwright.core.findings import Check, Finding, Observation, Severity, run_checks
-from maskwright.evaluation.guarding.missed import nothing_to_learn, untrained, what_helps
+from maskwright.evaluation.guarding.missed import nothing_to_judge, nothing_to_learn, untrained, what_helps
 from maskwright.run import Run
 
 Floats = npt.NDArray[np.float64]
@@ -264,6 +264,15 @@ def loader_bound(course: Course) -> Iterator[Observation]:
         )
 
 
+def unjudged(course: Course) -> Iterator[Observation]:
+    """No evaluation has a score: runs from before such a training was refused."""
+    if len(course.miou) and np.isnan(course.miou).all():
+        yield Observation(
+            "no validation pixel counts (all are ignored): the checkpoint that is kept was chosen by no score",
+            "check the masks of the validation split (`maskwright audit`), then train again",
+        )
+
+
 def class_missed(course: Course) -> Iterator[Observation]:
     """Classes that are not found in validation, although they were there to be learnt."""
     if course.kept is None:
@@ -291,21 +300,17 @@ def class_untrained(course: Course) -> Iterator[Observation]:
 
 def class_unvalidated(course: Course) -> Iterator[Observation]:
     """Classes without a counted validation pixel."""
-    if course.kept is None:
+    if course.kept is None or any(unjudged(course)):
         return
     if names := [course.classes[i] for i in np.flatnonzero(np.isnan(course.kept)).tolist()]:
-        yield Observation(
-            counted(len(names), "class{|es} {has|have} no validation pixel: ")
-            + f"{listing(map(repr, names), 12)}: nothing tells how well {'it is' if len(names) == 1 else 'they are'} "
-            "learnt",
-            "move images that show them into the validation split (`maskwright split`)",
-            evidence={"classes": names},
-        )
+        message, fix, evidence = nothing_to_judge(names)
+        yield Observation(message, fix, evidence=evidence)
 
 
 NOT_FINITE, LOADER = "train.not_finite", "train.loader"
 # Of these a short log tells, too.
 _OF_CLASSES: dict[str, Check[Course]] = {
+    "train.unjudged": Check(Severity.ERROR, "no validation pixel counts", unjudged),
     "train.class_missed": Check(Severity.WARNING, "a class is not found in validation (IoU below 0.01)", class_missed),
     "train.class_untrained": Check(Severity.WARNING, "a class has no training pixel", class_untrained),
     "train.class_unvalidated": Check(Severity.INFO, "a class has no validation pixel", class_unvalidated),

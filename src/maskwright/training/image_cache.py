@@ -27,7 +27,7 @@ from maskwright.base.storage import atomic_write_json, dump_json, read_json, sta
 from maskwright.base.workers import in_order, worker_count
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
-from maskwright.core.sample import Sample
+from maskwright.core.sample import Sample, Tell
 from maskwright.errors import DataError
 
 Pair = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
@@ -95,7 +95,7 @@ def write_decoded(folder: Path, dataset: Dataset, samples: Sequence[Sample], geo
     return True
 
 
-def decode(dataset: Dataset, geometry: Geometry, sample: Sample) -> Pair:
-    """Image (H, W, 3) uint8 and mask (H, W) uint8 at the geometry's size."""
-    image, mask = dataset.read(sample)
+def decode(dataset: Dataset, geometry: Geometry, sample: Sample, tell: Tell | None = None) -> Pair:
+    """Image (H, W, 3) uint8 and mask (H, W) uint8 at the geometry's size; `tell` is shown the opened image."""
+    image, mask = dataset.read(sample, tell)
     return geometry.image(image), geometry.mask(mask)

@@ -3,29 +3,36 @@ changes nothing."""
 
 from __future__ import annotations
 
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import psutil
 import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from maskwright.base.limits import memory_left
+from maskwright.base.progress import say
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
-from maskwright.core.sample import Sample
+from maskwright.core.sample import Sample, Tell
+from maskwright.errors import SetupError
 from maskwright.modeling.augment import Augmentation, Pipeline
 from maskwright.training.image_cache import Decoded, Pair, decode
 from maskwright.training.trust import Trust
 
+T = TypeVar("T")
 # Decoded images are kept in memory while they take at most this share of what is free.
 CACHE_SHARE = 0.25
 # More than any number of an epoch.
@@ -48,7 +55,7 @@ class DecodedSamples:
         self.dataset, self.samples, self.geometry = dataset, list(samples), geometry
         self._decoded = decoded
         pixels = geometry.size[0] * geometry.size[1]
-        self.room = int(psutil.virtual_memory().available * CACHE_SHARE / processes) // (4 * pixels)
+        self.room = int(memory_left() * CACHE_SHARE / processes) // (4 * pixels)
         self._cache: dict[int, Pair] = {}
 
     def __len__(self) -> int:
@@ -56,11 +63,14 @@ class DecodedSamples:
 
     def __getitem__(self, index: int) -> Pair:
         """Image (H, W, 3) uint8 and mask (H, W) uint8 at the geometry's size."""
+        return self._pair(index)
+
+    def _pair(self, index: int, tell: Tell | None = None) -> Pair:
         if self._decoded and (found := self._decoded.pair(self.samples[index])):
             return found
         pair = self._cache.get(index)
         if pair is None:
-            pair = decode(self.dataset, self.geometry, self.samples[index])
+            pair = decode(self.dataset, self.geometry, self.samples[index], tell)
             if len(self._cache) < self.room:
                 self._cache[index] = pair
         return pair
@@ -69,12 +79,13 @@ class DecodedSamples:
         self,
         progress: Callable[[int, int], None] | None = None,
         look: Callable[[npt.NDArray[np.uint8]], None] | None = None,
+        tell: Tell | None = None,
     ) -> npt.NDArray[np.int64]:
         """Reads everything once, which checks every file; returns the (M, 256) int64 counts of mask values of each
-        of the M samples. `look` is shown each mask (H, W)."""
+        of the M samples. `look` is shown each mask (H, W), `tell` each image file that is opened."""
         counts = np.zeros((len(self), 256), np.int64)
         for index in range(len(self)):
-            mask = self[index][1]
+            mask = self._pair(index, tell)[1]
             counts[index] = np.bincount(mask.reshape(-1), minlength=256)
             if look:
                 look(mask)
@@ -177,20 +188,80 @@ def stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[tu
     if workers:
         # OpenCV's threads do not survive the fork, and a child that touches their number waits for ever.
         cv2.setNumThreads(0)
-    loader: DataLoader[tuple[torch.Tensor, torch.Tensor]] = DataLoader(
-        batches,
+    loader: DataLoader[Any] = DataLoader(
+        _Sent(batches) if workers else batches,
         batch_size=None,
         sampler=range(start, stop),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_leave_signals,
+        collate_fn=_as_it_is,
+        # Whatever the caller's program uses: a process that is spawned would import torch anew, and is sent all images.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
     )
+    piped = False
     try:
         with pool or nullcontext():
-            yield from loader
+            for batch in loader:
+                if isinstance(batch, _Piped):
+                    if not piped:
+                        say(
+                            "shared memory (/dev/shm) is too small for the loader processes: batches come through "
+                            "pipes, which is a little slower (docker: --shm-size=2g)"
+                        )
+                    piped, batch = True, batch.received()
+                yield batch
     finally:
         batches.map = map  # they may still be asked for a batch
+
+
+def _as_it_is(batch: T) -> T:
+    return batch
+
+
+@dataclass(frozen=True)
+class _Piped:
+    """A batch that is copied through a pipe: images (N, H, W, 3) and targets (N, H, W)."""
+
+    images: npt.NDArray[np.uint8]
+    targets: npt.NDArray[np.uint8]
+
+    def received(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.from_numpy(self.images).permute(0, 3, 1, 2), torch.from_numpy(self.targets)
+
+
+class _Sent(TorchDataset[Any]):
+    """Batches as a loader process hands them over: in shared memory, or through a pipe where there is no room. torch
+    would look for the room when nobody can be told any more that there is none, and the training would wait for ever.
+    """
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+
+    def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor] | _Piped:
+        images, targets = self._batches[step]
+        try:
+            for part in (images, targets):
+                part.share_memory_()  # type: ignore[no-untyped-call]
+            return images, targets
+        except (RuntimeError, OSError):  # full, or too many open files
+            return _Piped(images.permute(0, 2, 3, 1).numpy(), targets.numpy())
+
+
+@contextmanager
+def lost_processes(run: Path) -> Iterator[None]:
+    """SetupError with one line where a loader process of the training in the folder `run` was killed."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise SetupError(
+            f"{run}: a loader process was ended by the system ({str(error).splitlines()[0].rstrip('. ')}), most likely "
+            f"for lack of memory; free some and resume with `maskwright resume {shlex.quote(str(run))}`, or train with "
+            "a smaller train.workers"
+        ) from None
 
 
 def _leave_signals(_: int) -> None:

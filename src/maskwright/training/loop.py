@@ -29,8 +29,9 @@ from maskwright.training.checkpoint import load_state, save_state
 from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.doctor import examine, sentences
 from maskwright.training.ema import Average
+from maskwright.training.guest import seed_torch
 from maskwright.training.length import Budget, Length, Refit
-from maskwright.training.loader import Batches, DecodedSamples, Waits, stream
+from maskwright.training.loader import Batches, DecodedSamples, Waits, lost_processes, stream
 from maskwright.training.progressive import FULL_SIZE, Progressive
 from maskwright.training.step import train_step
 from maskwright.training.threads import ThreadChange, Threads, Watch, time_threads
@@ -75,9 +76,11 @@ def fit(
     """Trains from the state in `run` to the end; returns how it ended. Several processes train as one: the first one
     writes, and the others need no folder of the run.
 
-    Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite.
+    Raises Interrupted on Ctrl-C or SIGTERM with the state saved, DataError when the loss is not finite, SetupError when
+    a loader process was killed.
     """
-    with graceful() as stop:  # from the start: torch swallows a KeyboardInterrupt while it loads a tensor
+    # Signals are caught from the start: torch swallows a KeyboardInterrupt while it loads a tensor.
+    with lost_processes(run.path), graceful() as stop:
         return _fit(run, settings, segmenter, criterion, batches, validation, processes, stop)
 
 
@@ -188,10 +191,9 @@ def _fit(
         if not math.isfinite(loss):  # the weights have run away in the last step
             raise refuse("the validation loss", state.step - 1)
         result = scores(confusions[-1], segmenter.classes.names, segmenter.classes.ids)
-        miou = result.mIoU if math.isfinite(result.mIoU) else 0.0
-        better = state.best_miou is None or miou > state.best_miou
+        better = state.best_miou is None or result.mIoU > state.best_miou
         if better:
-            state.best_miou, state.best_step, state.evaluations_since_best = miou, state.step, 0
+            state.best_miou, state.best_step, state.evaluations_since_best = result.mIoU, state.step, 0
             if processes.first:
                 judged.save(run.best)
         else:
@@ -230,7 +232,7 @@ def _fit(
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
             # Dropout: a function of (seed, step, process).
-            torch.manual_seed(settings.seed * 1_000_003 + state.step + (processes.rank << 52))
+            seed_torch(settings.seed * 1_000_003 + state.step + (processes.rank << 52), segmenter.device)
             model.train()
             start, small = time.perf_counter(), length.small(state.step)
             pending.append(step_once(*(progressive.resized(images, targets) if small else (images, targets))))

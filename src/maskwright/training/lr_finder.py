@@ -22,9 +22,10 @@ from maskwright.modeling.models.segmenter import Segmenter, with_model
 from maskwright.modeling.models.weights import resolve
 from maskwright.modeling.optim.build import Groups, build_optimizer
 from maskwright.training.distributed.processes import ALONE
+from maskwright.training.guest import as_a_guest, seed_torch
 from maskwright.training.loader import Batches
 from maskwright.training.prepare import groups_of, prepare, training_splits, with_statistics
-from maskwright.training.step import fast_arithmetic, train_step
+from maskwright.training.step import train_step
 
 STEPS, LOWEST, HIGHEST = 100, 1e-6, 10.0
 # Losses on each side that are averaged; a fall is the difference of the averages so far on both sides of a point.
@@ -72,7 +73,7 @@ def range_test(
             rate = lowest * (highest / lowest) ** (step / max(1, steps - 1))
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * rate / groups.lr
-            torch.manual_seed(seed * 1_000_003 + step)
+            seed_torch(seed * 1_000_003 + step, segmenter.device)
             loss = float(step_once(*batches[step]))
             if not math.isfinite(loss):
                 break
@@ -106,7 +107,7 @@ def suggestion(rates: Sequence[float], smoothed: Sequence[float]) -> tuple[float
     return float(f"{min(steepest, bound):.1e}"), f"lr by a range test: {why}"
 
 
-@fast_arithmetic()
+@as_a_guest()
 def find_rate(config: RunConfig) -> RangeTest:
     """The learning-rate range test of a training, with its model, data, batches, loss and optimiser; nothing is
     written. In float32 unless the config names a precision, since measuring one may choose another next time."""

@@ -13,6 +13,7 @@ from maskwright.base.progress import say
 from maskwright.base.texts import percent
 from maskwright.config import RunConfig, seconds_of
 from maskwright.errors import ConfigError
+from maskwright.modeling.models.build import SIZE_ERRORS, why_refused
 from maskwright.run import Run
 from maskwright.training.ema import Average
 from maskwright.training.length import Budget, Speed
@@ -47,11 +48,11 @@ def choose_step(config: RunConfig, prepared: Prepared) -> StepChoice:
         choice.apply(prepared.segmenter)
         if train.progressive:
             choice = replace(choice, small_cost=_small_cost(config, prepared, choice, images, targets))
-    except (RuntimeError, ValueError) as error:  # torch's words for shapes that do not fit, and for lack of memory
-        reason = str(error).splitlines()[0]
+    except SIZE_ERRORS as error:  # shapes that do not fit, or lack of memory
+        reason, remark = why_refused(error, config.model.encoder)
         raise ConfigError(
             f"model: {config.model.name} cannot make a step with these images ({reason}); change "
-            "data.image_size, train.batch_size, train.progressive, or the model"
+            f"data.image_size, train.batch_size, train.progressive, or the model{remark}"
         ) from None
     small = f"; {percent(choice.small_cost)} of it with smaller images" if train.progressive else ""
     say(

@@ -160,12 +160,20 @@ def measure_model(config: RunConfig, classes: int) -> Size | None:
         return None
     import torch
 
-    from maskwright.modeling.models.build import ModelSpec, build_model
+    from maskwright.modeling.models.build import SIZE_ERRORS, ModelSpec, build_model, why_refused
     from maskwright.modeling.models.size import measure
 
     with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator
         model = build_model(ModelSpec(config.model.name, classes, config.model.encoder, config.model.args))
-    return measure(model, config.data.image_size)
+    try:
+        return measure(model, config.data.image_size)
+    except SIZE_ERRORS as error:
+        height, width = config.data.image_size
+        reason, remark = why_refused(error, config.model.encoder)
+        raise ConfigError(
+            f"model: {config.model.name} does not take images of {height} x {width} ({reason}); change "
+            f"data.image_size or the encoder{remark}"
+        ) from None
 
 
 def _device() -> str:

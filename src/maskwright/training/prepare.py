@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from maskwright.base.progress import progress
+from maskwright.base.progress import progress, say
 from maskwright.config import AugmentTerm, RunConfig, load_config, with_pipelines
 from maskwright.core.class_facts import ClassFacts, ClassSurvey
 from maskwright.core.class_weights import repeat_factors
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
+from maskwright.core.left_out import LeftOut
 from maskwright.core.sample import Sample
 from maskwright.errors import ConfigError, DataError
 from maskwright.modeling import augment
@@ -26,6 +27,7 @@ from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, with_
 from maskwright.modeling.models.weights import Found, encoder_info
 from maskwright.modeling.optim.build import Groups, PartRates
 from maskwright.training.distributed.processes import ALONE, Processes
+from maskwright.training.guest import seed_torch
 from maskwright.training.image_cache import Decoded
 from maskwright.training.loader import Batches, DecodedSamples, Factors
 from maskwright.training.trust import Trust
@@ -112,7 +114,7 @@ def prepare(
     cannot be used, ConfigError for settings that do not fit together."""
     model = config.model
     spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args)
-    torch.manual_seed(config.seed)
+    seed_torch(config.seed, torch.device(device))
     network = build_model(spec, weights).to(device).to(memory_format=torch.channels_last)
     if config.data.mean and config.data.std:
         mean, std = config.data.mean, config.data.std
@@ -131,18 +133,25 @@ def prepare(
     )
     batches = batches_of(config, train, processes)
     with progress("reading", len(train) + len(validation)) as advance:
-        survey = ClassSurvey(len(dataset.classes))
-        counts = train.fill(lambda done, _: advance(done), survey.add)
-        judged = validation.fill(lambda done, _: advance(len(train) + done))
+        survey, left_out = ClassSurvey(len(dataset.classes)), LeftOut()
+        counts = train.fill(lambda done, _: advance(done), survey.add, left_out)
+        judged = validation.fill(lambda done, _: advance(len(train) + done), tell=left_out)
+    if processes.first and (said := left_out.sentence()):
+        say(f"warning: {said}")
     counts = counts[:, : len(dataset.classes)]
     if not counts.any():
         raise DataError(f"{dataset.root}: no training pixel has a class (all are ignored); check the masks")
+    judged_pixels = judged[:, : len(dataset.classes)].sum(0).tolist()
+    if not any(judged_pixels):
+        raise DataError(
+            f"{dataset.root}: no validation pixel has a class (all are ignored), so nothing could choose the "
+            "checkpoint; check the masks, or make other splits (`maskwright split`)"
+        )
     if batches.trust:
         batches.trust.require_pixels(lambda index: train[index][1])
     if config.data.repeat_rare:
         batches.factors = Factors(repeat_factors(counts, config.data.repeat_rare))
     criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
-    judged_pixels = judged[:, : len(dataset.classes)].sum(0).tolist()
     return Prepared(dataset, segmenter, criterion, batches, validation, processes, survey.facts(), judged_pixels)
 
 

@@ -12,7 +12,9 @@ from maskwright import __version__
 from maskwright.base.progress import say
 from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
+from maskwright.core.findings import Severity
 from maskwright.core.sample import Sample
+from maskwright.evaluation.guarding.missed import nothing_to_judge, nothing_to_learn, untrained
 from maskwright.modeling.models.segmenter import with_model
 from maskwright.modeling.models.size import kept_bytes, measure
 from maskwright.modeling.optim.build import build_optimizer
@@ -61,6 +63,7 @@ def run_info(
         "dataset": {"name": dataset.name, "root": str(dataset.root.resolve()), "version": version},
         "splits": {"train": [s.name for s in splits[0]], "val": [s.name for s in splits[1]]},
         "classes": dataset.classes.to_dict(),
+        "reading": dataset.reading(),
         "device": device,
         "processes": processes.size,
         "threads": choice.threads,
@@ -84,6 +87,21 @@ def size_of(prepared: Prepared, choice: StepChoice) -> dict[str, Any]:
     size = measure(segmenter.model, segmenter.preprocessing.geometry.size)
     say(f"model: {size}")
     return size.to_dict() | {"batch_size": len(images), "kept_bytes": kept, "step_seconds": choice.step_seconds}
+
+
+def say_what_cannot_be_told(prepared: Prepared) -> None:
+    """A line for classes without a training pixel, and one for those that validation cannot judge: what the doctor says
+    in the end is known before."""
+    names = prepared.dataset.classes.names
+    facts = dict(zip(names, prepared.training_classes, strict=True))
+    unseen = [name for name, pixels in zip(names, prepared.validation_pixels, strict=True) if not pixels]
+    for label, about, remark in (
+        (Severity.WARNING, untrained(facts), nothing_to_learn),
+        (Severity.INFO, unseen, nothing_to_judge),
+    ):
+        if about:
+            message, fix, _ = remark(about)
+            say(f"{label.label}: {message}; {fix}")
 
 
 def write_start(run: Run, config: RunConfig, prepared: Prepared) -> None:

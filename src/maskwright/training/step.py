@@ -63,16 +63,21 @@ def fast_arithmetic() -> Iterator[None]:
     fresh processes. On GPUs, float32 products may round to TF32 (10 bits of mantissa), and cuDNN tries which of its
     convolutions is fastest, since all batches have one size.
     """
-    threads = torch.get_num_threads()
+    threads, flushed = torch.get_num_threads(), _flushes()
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
     torch.set_flush_denormal(True)
     _set_gpu("high", True, True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(flushed)
         torch.set_num_threads(threads)
         _set_gpu(*before)
+
+
+def _flushes() -> bool:
+    """Whether numbers too small for full precision count as zero in this thread, which torch does not tell."""
+    return not bool(torch.tensor([torch.finfo(torch.float64).tiny], dtype=torch.float64).div(2).ne(0))
 
 
 def _set_gpu(products: str, convolutions: bool, benchmark: bool) -> None:

@@ -15,7 +15,7 @@ from maskwright.base.systems import require_posix
 from maskwright.base.texts import clock
 from maskwright.base.workers import available_cores
 from maskwright.config import RefitConfig, RunConfig, ThreadsConfig, rebase
-from maskwright.data.opening import load_dataset
+from maskwright.data.opening import load_dataset, load_dataset_of
 from maskwright.errors import DataError, SetupError
 from maskwright.modeling import augment
 from maskwright.modeling.models.weights import Found, resolve
@@ -24,6 +24,7 @@ from maskwright.run import Run
 from maskwright.training.distributed.agreement import agreed, agreed_version, require_shareable
 from maskwright.training.distributed.processes import Processes, joined
 from maskwright.training.doctor import examine, sentences
+from maskwright.training.guest import as_a_guest
 from maskwright.training.image_cache import Decoded, decoded_folder
 from maskwright.training.length import Budget, Refit
 from maskwright.training.loop import FitSettings, fit
@@ -40,11 +41,11 @@ from maskwright.training.prepare import (
     with_statistics,
 )
 from maskwright.training.progressive import Progressive
-from maskwright.training.run_start import resolved_config, run_info, size_of, write_start
-from maskwright.training.step import fast_arithmetic
+from maskwright.training.run_start import resolved_config, run_info, say_what_cannot_be_told, size_of, write_start
 from maskwright.training.threads import ThreadChange, Watch
 from maskwright.training.tracking.delivery.spool import deliveries
 from maskwright.training.tracking.trackers import require
+from maskwright.training.unchanged import Used, moved_to
 
 
 def _workers(config: RunConfig, device: str, processes: Processes) -> int:
@@ -74,7 +75,7 @@ def train(
     return train_part(config, out=out, overrides=overrides, device=device, augmentation=augmentation)
 
 
-@fast_arithmetic()
+@as_a_guest()
 def train_part(
     config: RunConfig | str | Path,
     *,
@@ -166,12 +167,18 @@ def _train(
                     name: {sample.name: sample.image_hash(hashes) for sample in samples}
                     for name, samples in zip(("train", "val"), splits, strict=True)
                 },
+                {
+                    name: {sample.name: dataset.mask_content(sample, hashes) for sample in samples}
+                    for name, samples in zip(("train", "val"), splits, strict=True)
+                },
             )
             write_start(run, resolved, prepared)
     say(
         f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations, "
         f"batch size {config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs"
     )
+    if processes.first:
+        say_what_cannot_be_told(prepared)
     with _locked(path, processes):
         return _finish(Run(path), resolved, prepared, time.monotonic() - began)
 
@@ -253,19 +260,20 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
     return run
 
 
-def resume(run: str | Path | Run) -> Run:
+def resume(run: str | Path | Run, *, data: str | Path | None = None) -> Run:
     """Resumes a run that was stopped or killed, and ends with the same weights and the same log as if
-    it never had been. Raises DataError when the dataset or the maps of `data.trust` have changed since; a finished run
-    is returned as it is.
+    it never had been. `data` is where its dataset lies now, if it was moved. Raises DataError when what it trains on or
+    validates with has changed since (ids, images, masks; not names, colours or other samples), or the maps of
+    `data.trust`; a finished run is returned as it is.
 
     Several processes continue as they began; another number of them trains the same model but for rounding and dropout.
     """
     require_posix("resume")
-    return resume_part(run)
+    return resume_part(run, data=data)
 
 
-@fast_arithmetic()
-def resume_part(run: str | Path | Run, *, decoded: str | Path | None = None) -> Run:
+@as_a_guest()
+def resume_part(run: str | Path | Run, *, data: str | Path | None = None, decoded: str | Path | None = None) -> Run:
     """`resume` as a part of other work; `decoded` is that of `train_part`."""
     run = run if isinstance(run, Run) else Run(Path(run))
     with joined("cuda" if torch.cuda.is_available() else "cpu") as processes, ExitStack() as stack:
@@ -277,7 +285,7 @@ def resume_part(run: str | Path | Run, *, decoded: str | Path | None = None) -> 
         if processes.share(finished):
             say(f"run folder: {run.path}: has finished already")
             return run
-        return _resume(run, processes, Path(decoded) if decoded else None)
+        return _resume(run, processes, Path(decoded) if decoded else None, Path(data) if data else None)
 
 
 def train_or_resume(
@@ -296,7 +304,7 @@ def train_or_resume(
     return run if run.finished else resume_part(run, decoded=decoded)
 
 
-def _resume(run: Run, processes: Processes, decoded: Path | None) -> Run:
+def _resume(run: Run, processes: Processes, decoded: Path | None, data: Path | None) -> Run:
     began = time.monotonic()
     found = None
     with processes.together():
@@ -305,10 +313,12 @@ def _resume(run: Run, processes: Processes, decoded: Path | None) -> Run:
                 # In these `evaluate`, or a delivery, may be at work.
                 if left_over.is_file() and not {run.evaluations_folder, run.trackers} & set(left_over.parents):
                     left_over.unlink()
-            found = run.config(), run.info()
+            found = run.config(), run.info(), Used.by(run)
+            if data is not None:
+                found = moved_to(found[0], data), *found[1:]
     found = processes.share(found)
     assert found
-    config, info = found
+    config, info, used = found
     if processes.size != info["processes"]:
         say(
             f"{run.path}: began with {info['processes']} processes and continues with {processes.size}: "
@@ -316,16 +326,21 @@ def _resume(run: Run, processes: Processes, decoded: Path | None) -> Run:
         )
     with processes.together():
         require_shareable(config, processes)
-        dataset = load_dataset(config.data.root)
-        version = dataset.version(dataset.file_hashes(run.path))
+        dataset = load_dataset_of(run.path, config.data.root)
+        hashes = dataset.file_hashes(run.path)
+        version = dataset.version(hashes)
         if version != info["dataset"]["version"]:
-            raise DataError(f"{config.data.root}: has changed since {run.path} began; restore it, or train a new run")
+            dataset = used.as_it_was(dataset, hashes, run)
+            if processes.first:
+                say(f"{config.data.root}: has changed since {run.path} began, but nothing that it trains on")
         if info["device"] == "cuda" and not torch.cuda.is_available():
             raise SetupError(f"{run.path}: began on a GPU, and there is none here; resume it where it began")
         splits = named_splits(dataset, info["splits"]["train"], info["splits"]["val"])
         prepared = prepare(config, dataset, splits, None, info["device"], processes, _decoded(decoded, config, version))
         if (trust := prepared.batches.trust) and trust.version != info.get("trust"):
             raise DataError(f"{trust.folder}: has changed since {run.path} began; restore it, or train a new run")
+        if data and processes.first:
+            run.write_config(config)  # later verbs look for the dataset there
     train = config.train
     assert train.precision != "auto" and train.channels_last != "auto" and train.threads
     StepChoice(train.precision, 0.0, "as it began", {}, train.channels_last, train.threads).apply(prepared.segmenter)

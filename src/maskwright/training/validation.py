@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from maskwright.base.storage import atomic_write_bytes
-from maskwright.core.classes import ClassTree
+from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.masks import differences, overlay, png_bytes
 from maskwright.evaluation.metrics import level_confusions
 from maskwright.modeling.models.segmenter import Segmenter
@@ -33,14 +33,15 @@ def validate(
     """(M, M) confusion counts of each level of the classes at the images' own sizes, top first (the last are the
     leaves' (K, K); a flat list has no others), and the mean loss at the model's size.
 
-    The loss is averaged over batches by their number of images; `flip_average` is left to the final evaluation,
-    to save time. `picture` gets a few samples as rows of image, truth, prediction, differences. Several processes take
-    batches in turn: all get what one would have found with the same weights.
+    The loss is averaged over batches by the pixels that count in them, so that ignored ones do not dilute it (NaN where
+    none counts); `flip_average` is left to the final evaluation, to save time. `picture` gets a few samples as rows of
+    image, truth, prediction, differences. Several processes take batches in turn: all get what one would have found
+    with the same weights.
     """
     classes = segmenter.classes
     confusions = [np.zeros((len(level), len(level)), np.int64) for level in classes.levels]
     starts = range(0, len(source), batch_size)
-    losses = np.zeros(len(starts))
+    losses, counted = np.zeros(len(starts)), np.zeros(len(starts), np.int64)
     rows: dict[int, npt.NDArray[np.uint8]] = {}
     shown = set(np.linspace(0, len(source) - 1, min(_PICTURED, len(source))).astype(int).tolist())
     segmenter.model.eval()
@@ -52,7 +53,9 @@ def validate(
         masks = torch.from_numpy(np.stack([mask for _, mask in pairs]))
         with torch.inference_mode():
             logits = segmenter.logits(images)
-            losses[number] = float(criterion(logits, masks.to(segmenter.device).long())) * len(pairs)
+            counted[number] = int((masks != IGNORE).sum())
+            if counted[number]:
+                losses[number] = float(criterion(logits, masks.to(segmenter.device).long())) * counted[number]
             found = logits.softmax(1)
         for i, scores in zip(chosen, found, strict=True):
             truth = source.dataset.read_mask(source.samples[i])
@@ -67,7 +70,8 @@ def validate(
         if processes.first:
             write_rows(picture, [everywhere[i] for i in sorted(everywhere)])
     # Added one after the other, whichever process has found them.
-    return [processes.total(counts) for counts in confusions], float(processes.total(losses).cumsum()[-1]) / len(source)
+    loss, pixels = float(processes.total(losses).cumsum()[-1]), int(processes.total(counted).sum())
+    return [processes.total(counts) for counts in confusions], loss / pixels if pixels else float("nan")
 
 
 def _row(

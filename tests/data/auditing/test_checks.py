@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable
@@ -752,15 +753,43 @@ def test_bands_of_a_tiff_are_told(clean: Path, bands: int) -> None:
     assert finding.code == "image.bands" and finding.message.startswith("images with more than three bands: 1 of 12")
 
 
-def test_a_tiff_of_bands_without_colours_is_refused_by_their_number(clean: Path) -> None:
+def test_a_second_band_of_grey_is_told(clean: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    path = clean / "img/train/000.png"
+    grey = read(path)[..., 0] if read(path).ndim == 3 else read(path)
+    path.unlink()
+    tifffile.imwrite(
+        path.with_suffix(".tif"),
+        np.dstack([grey, grey]),
+        photometric="minisblack",
+        planarconfig="contig",
+        extrasamples=["unspecified"],
+    )
+    finding = one(clean)
+    assert finding.code == "image.bands" and finding.message.startswith("grey images with a second band: 1 of 12")
+
+
+def test_transparency_of_a_palette_or_a_colour_is_alpha_too(clean: Path) -> None:
+    path = clean / "img/train/000.png"
+    image = Image.open(path).convert("RGB")
+    image.save(path, transparency=image.getpixel((0, 0)))
+    finding = next(found for found in audit(clean).findings if found.code == "image.alpha")
+    assert "1 of them has transparent pixels" in finding.message
+
+
+def test_a_tiff_of_bands_without_colours_is_refused_by_their_number(
+    clean: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tifffile = pytest.importorskip("tifffile")
     path = clean / "img/train/000.png"
     path.unlink()
     tifffile.imwrite(
         path.with_suffix(".tif"), np.zeros((48, 64, 7), np.uint8), photometric="minisblack", planarconfig="contig"
     )
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a program that listens to no log
     finding = one(clean)
     assert finding.code == "image.unreadable" and "a TIFF of 7 bands" in finding.message
+    assert "samples per pixel" not in capfd.readouterr().err
 
 
 # --- masks that cannot be used -----------------------------------------------------------------------------

@@ -504,6 +504,22 @@ def test_another_dataset_with_other_ids_of_the_same_classes(own, tmp_path):
     assert set(np.unique(pixels(found.folder / f"predictions/{found.names[0]}.png"))) <= {0, 8, 200}
 
 
+def test_classes_that_were_renamed_after_training_are_the_same(own, result, capsys):
+    file = data_of(own) / "dataset.yaml"
+    file.write_text(file.read_text().replace("tooth", "molar").replace("mouth", "jaw"))
+    info = own.info()
+    info["training_classes"][1] |= {"pixels": 0}
+    atomic_write_json(own.info_file, info)
+    found = evaluate(own)
+    said = capsys.readouterr().err
+    assert "classes have been renamed since training: 'tooth' is now 'molar'; their ids are the same" in said
+    assert found.scores.mIoU == result.scores.mIoU
+    assert [row.name for row in found.scores.classes] == ["background", "molar", "gum"]
+    codes = {finding.code: finding for finding in found.findings}
+    assert codes["number.class_untrained"].evidence["classes"] == ["molar"]
+    assert not any("tree" in code for code in codes)
+
+
 def test_another_dataset_with_other_classes_is_refused(own, tmp_path):
     other = write_dataset(tmp_path / "other", {"test": 2}, ids=IDS)
     before = fingerprint(own.path)
@@ -512,6 +528,11 @@ def test_another_dataset_with_other_classes_is_refused(own, tmp_path):
         match=r"classes \(class_0, class_7, class_200\) are not those of the run "
         r"\(background, tooth, gum\)",
     ):
+        evaluate(own, data=other)
+    # The same ids of another dataset may mean anything else.
+    file = other / "dataset.yaml"
+    file.write_text(file.read_text().replace("class_0", "background"))
+    with pytest.raises(DataError, match=r"classes \(background, class_7, class_200\) are not those of the run "):
         evaluate(own, data=other)
     assert fingerprint(own.path) == before
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
+from maskwright.core.left_out import Fourth
 from maskwright.data.auditing.objects import Flaw
 from maskwright.data.auditing.statistics import Size
 
 V = TypeVar("V")
 # A channel behind the colours: there is none; alpha that is opaque everywhere, or not; or values as of a picture.
-Fourth = Literal["none", "opaque", "transparent", "band"]
 
 
 class PixelStorage(NamedTuple):

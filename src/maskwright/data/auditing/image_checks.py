@@ -16,6 +16,7 @@ from maskwright.data.auditing.survey import Survey
 
 NOT_RGB = {"CMYK", "LAB", "HSV", "YCbCr"}
 ALPHA = {"RGBA", "LA", "PA", "RGBa", "La", "RGBX"}
+_GREY = {"L", "LA", "La", "P", "PA"}
 # Encoders halve the resolution five times.
 _TINY = 32
 # An image is unlike the rest when its pixels or its width by its height differ from the median by this factor, and
@@ -54,13 +55,20 @@ def image_depth(survey: Survey) -> Iterator[Observation]:
 
 
 def image_bands(survey: Survey) -> Iterator[Observation]:
-    """Images with a fourth band that shows something."""
-    return of_kind(
+    """Images with a band behind their colours that shows something."""
+    yield from of_kind(
         survey.images,
-        lambda image: image.fourth == "band",
+        lambda image: image.fourth == "band" and image.kind.mode not in _GREY,
         "images with more than three bands",
         "the first three are read as red, green and blue, and the rest is dropped",
         "if the fourth (infrared, say) matters more than one of the others, save it in its place",
+    )
+    yield from of_kind(
+        survey.images,
+        lambda image: image.fourth == "band" and image.kind.mode in _GREY,
+        "grey images with a second band",
+        "the first is read, and the rest is dropped",
+        "if the second matters, save both in one image as two of red, green and blue",
     )
 
 

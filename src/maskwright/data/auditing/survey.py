@@ -19,16 +19,17 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile
+from PIL import Image
 
 from maskwright.base.progress import Advance
 from maskwright.base.workers import chunk, in_order, worker_count
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.hashes import stream_hash
+from maskwright.core.left_out import Opened
 from maskwright.core.masks import Mask
-from maskwright.core.sample import Sample, dropped_channel, header_of
-from maskwright.data.auditing.facts import DRAWN, Fourth, ImageFacts, MaskFacts, PairFacts, PixelStorage, shared
+from maskwright.core.sample import Sample, header_of
+from maskwright.data.auditing.facts import DRAWN, ImageFacts, MaskFacts, PairFacts, PixelStorage, shared
 from maskwright.data.auditing.near_duplicates import Alike, alike, thumbnail
 from maskwright.data.auditing.objects import NONE, measure
 from maskwright.data.auditing.statistics import SPLITS, Counts, Size, Statistics, channel_sums
@@ -250,34 +251,21 @@ def _index_of_id(classes: ClassTree) -> Mask:
     return table
 
 
-class _File:
+class _File(Opened):
     """Learns about a file while it is opened to be decoded: how it stores its pixels, and the hash of its bytes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.kind, self.hash = DRAWN, b""
-        self._dropped = ""
-        self._image: Image.Image | None = None
 
     def __call__(self, image: Image.Image, stream: BinaryIO) -> None:
-        stored = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
-        deep = ";16" in str(stored) and not image.mode.startswith("I")
+        super().__call__(image, stream)
+        deep = self.deep and not image.mode.startswith("I")
         self.kind = shared(PixelStorage(image.mode, header_of(image).orientation, deep))
         position = stream.tell()
         stream.seek(0)
         self.hash = bytes.fromhex(stream_hash(stream))
         stream.seek(position)
-        self._dropped = dropped_channel(image)
-        self._image = image if self._dropped == "alpha" else None
-
-    def fourth(self) -> Fourth:
-        """What is in the channel behind the colours, once the file is decoded. Alpha is mostly nothing or everything;
-        where half of its values lie between, it is a band that shows something, such as infrared."""
-        if self._image is None:
-            return "band" if self._dropped else "none"
-        counts = self._image.getchannel("A").histogram()
-        if counts[255] == sum(counts):
-            return "opaque"
-        return "transparent" if 2 * (counts[0] + counts[255]) >= sum(counts) else "band"
 
 
 class _Strip:

@@ -13,7 +13,7 @@ from maskwright.core.description import DatasetFile, ImagesSpec
 from maskwright.core.folder_names import SPLIT_NAMES
 from maskwright.core.image_files import listed_in
 from maskwright.data.layouts.encodings import meaning_of
-from maskwright.data.layouts.files import Tree
+from maskwright.data.layouts.files import Tree, links_of
 from maskwright.data.layouts.found import NOTHING_SAID, Answers, Detection
 from maskwright.data.layouts.tables import class_tables
 from maskwright.errors import DataError
@@ -61,6 +61,7 @@ def by_table(
         masks=meaning.masks.model_copy(update={"folder": None if mask_folder == "." else mask_folder}),
         classes=meaning.classes,
         ignore=meaning.ignore,
+        links=links_of(root, reasons),
     )
     return Detection(
         file, reasons | meaning.reasons, len(rows), len(files), (), tuple(meaning.unsure), meaning.exact, meaning.shares

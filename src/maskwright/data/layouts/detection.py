@@ -20,7 +20,7 @@ from maskwright.core.patterns import Pattern, literal, nfc
 from maskwright.core.sample import read_header
 from maskwright.data.layouts.csv_tables import by_any_table, by_table
 from maskwright.data.layouts.encodings import meaning_of
-from maskwright.data.layouts.files import MASK_WORDS, Tree, kinds, look
+from maskwright.data.layouts.files import MASK_WORDS, Tree, kinds, links_of, look
 from maskwright.data.layouts.found import NOTHING_SAID, TABLE, Answers, Detection
 from maskwright.data.layouts.fragments import fragments
 from maskwright.data.layouts.lists import lists_of
@@ -164,6 +164,7 @@ class _Detector:
             left_out=left_out,
             classes=meaning.classes,
             ignore=meaning.ignore,
+            links=links_of(self.root, self.reasons),
         )
         self.reasons |= meaning.reasons
         self.reasons["layout"] = f"images and masks paired by their names ({plural(len(rules), 'rule')})"
@@ -370,6 +371,7 @@ class _Detector:
             splits=splits,
             classes=meaning.classes,
             ignore=meaning.ignore,
+            links=links_of(self.root, self.reasons),
         )
         return Detection(file, self.reasons, len(files), 0, (), tuple(meaning.unsure))
 

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from maskwright.core.image_files import paths_below
+from maskwright.base.texts import counted, listing
+from maskwright.core.image_files import links_outside, paths_below
 from maskwright.core.mask_files import ARRAY_SUFFIXES, packed_colours
 from maskwright.core.patterns import nfc
 from maskwright.core.sample import PACKED, open_image
@@ -153,9 +154,21 @@ class Tree:
     files: list[File]
 
 
+def links_of(root: Path, reasons: dict[str, str]) -> Literal["refuse", "follow"]:
+    """What `links` in dataset.yaml has to be for the files below `root`; why is added to `reasons`."""
+    if not (found := links_outside(root)):
+        return "refuse"
+    targets = [Path(os.path.realpath(path)) for path in found]
+    leads = sorted({str(path if path.is_dir() else path.parent) for path in targets})
+    reasons["links"] = (
+        f"{counted(len(found), 'link{|s} {leads|lead}')} to {listing(leads)}; remove this line if they are not yours"
+    )
+    return "follow"
+
+
 def look(root: Path) -> Tree:
     """Lists the files below `root` and finds out what they are."""
-    paths = paths_below(root)
+    paths = paths_below(root, follow=True)
     folders_of = {path.rpartition("/")[0] for path in paths}
     names = {os.path.splitext(path.rpartition("/")[2])[0] for path in paths[:2000]}
     words = split_words({part for folder in folders_of for part in folder.split("/")} | names)

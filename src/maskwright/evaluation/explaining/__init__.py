@@ -18,7 +18,7 @@ from maskwright.base.strictyaml import did_you_mean
 from maskwright.base.workers import in_order, worker_count
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
-from maskwright.data.opening import load_dataset
+from maskwright.data.opening import load_dataset_of
 from maskwright.errors import ConfigError, argument
 from maskwright.evaluation.explaining.evaluated import EvaluatedSamples, newest_evaluation
 from maskwright.evaluation.explaining.findings import findings_of
@@ -66,7 +66,7 @@ def explain(
         raise ConfigError(f"explain: top = {top}, tolerance = {tolerance}; give numbers of 0 or more")
     evaluation = newest_evaluation(run, split)
     given = data or run.config().data.root
-    dataset = given if isinstance(given, Dataset) else load_dataset(given)
+    dataset = given if isinstance(given, Dataset) else load_dataset_of(run.path, given)
     source = dataset.root if isinstance(given, Dataset) else Path(given)
     scored = EvaluatedSamples.of(evaluation, dataset)
     classes = scored.dataset.classes

@@ -28,6 +28,17 @@ def nothing_to_learn(names: Sequence[str]) -> Remark:
     )
 
 
+def nothing_to_judge(names: Sequence[str]) -> Remark:
+    """Of classes without a counted validation pixel."""
+    return (
+        counted(len(names), "class{|es} {has|have} no validation pixel: ")
+        + f"{listing(map(repr, names), 12)}: nothing tells how well {'it is' if len(names) == 1 else 'they are'} "
+        "learnt",
+        "move images that show them into the validation split (`maskwright split`)",
+        {"classes": list(names)},
+    )
+
+
 def what_helps(names: Sequence[str], facts: Mapping[str, ClassFacts], images: int, config: Mapping[str, Any]) -> str:
     """What may help the classes `names` that are not found, by the facts of `images` training masks and the run.yaml;
     where no facts are known, what helps in general."""

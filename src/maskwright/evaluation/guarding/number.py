@@ -71,9 +71,13 @@ class Training:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, run: Run) -> Training:
-        """That of a run."""
-        info = run.info()
+    def of(cls, run: Run, names: Mapping[int, str] | None = None) -> Training:
+        """That of a run; `names` are those that its classes have now by their ids, where some were renamed."""
+        info, names = run.info(), names or {}
+        now = {
+            leaf["name"]: leaf["name"] if leaf["name"] in names.values() else names.get(leaf["id"], leaf["name"])
+            for leaf in info["classes"]["leaves"]
+        }
         splits = info.get("splits", {})
         return cls(
             frozenset(splits.get("train", ())),
@@ -81,7 +85,7 @@ class Training:
             info["dataset"]["version"],
             run.finished is not None,
             best_iteration(run),
-            run.training_classes(),
+            {now[name]: facts for name, facts in run.training_classes().items()},
             strictyaml.read(run.config_file).data,
         )
 

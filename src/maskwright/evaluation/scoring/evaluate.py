@@ -24,7 +24,7 @@ from maskwright.core.hashes import file_hash
 from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.core.masks import Mask, mask_png
 from maskwright.core.sample import Sample
-from maskwright.data.opening import load_dataset
+from maskwright.data.opening import load_dataset, load_dataset_of
 from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
 from maskwright.evaluation.guarding import guard
 from maskwright.evaluation.guarding.number import Origin, origin_of, used_by
@@ -63,7 +63,8 @@ def evaluate(
     `RUN/evaluations/SPLIT-001`, or `FOLDER/evaluations/SPLIT-001`.
 
     `run` is a run, its folder, or a folder of masks. `data` is another dataset with the same classes, its folder or a
-    Dataset; the tree over them is that of the dataset. `selector` is how the
+    Dataset, or where the run's own lies now (classes of which may have been renamed); the tree over them is that of
+    the dataset. `selector` is how the
     levels of a tree are labelled, the run's own when left out. `boundary` asks for the measures of boundaries, as does
     a `tolerance` (pixels, or a share of the diagonal such as "0.75%"), `calibration` for those of probabilities.
 
@@ -145,17 +146,28 @@ def _evaluate_run(
     file = model_file(run)
     segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     config, info = run.config(), run.info()
-    dataset = opened(data or config.data.root)
+    dataset = opened(data) if data is not None else load_dataset_of(run.path, config.data.root)
     classes, trained = dataset.classes, segmenter.classes
-    if classes.names != trained.names:
-        raise DataError(
-            f"{dataset.root}: its classes ({', '.join(classes.names)}) are not those of the run "
-            f"({', '.join(trained.names)}); use the dataset.yaml that the run was trained with"
-        )
-    segmenter = with_selector(segmenter, selector, classes)
+    different = DataError(
+        f"{dataset.root}: its classes ({', '.join(classes.names)}) are not those of the run "
+        f"({', '.join(trained.names)}); use the dataset.yaml that the run was trained with"
+    )
+    if classes.names != trained.names and classes.ids != trained.ids:
+        raise different
     hashes = dataset.file_hashes(run.path)
     version = dataset.version(hashes)
     used = used_by(run, dataset, version, hashes)
+    if classes.names != trained.names:
+        # Of another dataset the same numbers may mean anything.
+        if not used.same_data:
+            raise different
+        new = zip(trained.names, classes.names, strict=True)
+        say(
+            f"{dataset.root}: classes have been renamed since training: "
+            + ", ".join(f"{before!r} is now {after!r}" for before, after in new if before != after)
+            + "; their ids are the same, and the new names are used"
+        )
+    segmenter = with_selector(segmenter, selector, classes)
     samples = samples_of(dataset, split, info["splits"] if used.same_data else {})
     batch = config.train.batch_size  # as in training, so that the scores of val are exactly those of the log
 
@@ -176,7 +188,7 @@ def _evaluate_run(
                 )
 
     tally = Tally(classes, implied=segmenter.coherent, tolerance=tolerance)
-    origin = origin_of(run, samples, used, hashes, same_tree=classes.parents == trained.parents)
+    origin = origin_of(run, samples, used, hashes, same_tree=classes.structure == trained.structure)
     made_of = [file_hash(file), run.finished is not None, segmenter.selector, calibration]
     return _evaluate(
         Scoring(run.evaluations_folder, split, samples, version, segmenter.selector, run, origin, made_of),

@@ -250,7 +250,7 @@ class Evaluation:
             {key: None if math.isnan(value := getattr(self.scores, key)) else value for key in self.intervals},
             {key: max(values) for key, values in known.items() if values},
             self.dataset_version,
-            Training.of(run) if run else None,
+            Training.of(run, {row.id: row.name for row in self.scores.classes}) if run else None,
             self.origin,
             speed_of(run) if run else None,
             tuple(

@@ -56,6 +56,21 @@ def build_model(spec: ModelSpec, weights: Found | None = None) -> nn.Module:
     return model
 
 
+# What models raise for images of a size that they do not take: torch's words, and assertions of libraries.
+SIZE_ERRORS = (RuntimeError, ValueError, AssertionError)
+
+
+def why_refused(error: Exception, encoder: str | None) -> tuple[str, str]:
+    """Of an error of `SIZE_ERRORS`: the reason in one line, and a remark on the size that its encoder was made for,
+    empty where that is not known. An assertion without words is our own, and raised again."""
+    if isinstance(error, AssertionError) and not str(error):
+        raise error
+    made_for = encoder_info(encoder).image_size if encoder else None
+    size = f"{made_for[0]}, {made_for[1]}" if made_for else ""
+    remark = f"; {encoder} was made for `data.image_size: [{size}]` (`--set data.image_size=[{size.replace(' ', '')}]`)"
+    return str(error).splitlines()[0].rstrip("."), remark if made_for else ""
+
+
 def size_multiple(model: nn.Module) -> int:
     """What heights and widths of the model's input have to be multiples of."""
     if not getattr(model, "requires_divisible_input_shape", False):

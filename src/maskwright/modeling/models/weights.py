@@ -28,7 +28,8 @@ _LICENCES = {"mit_b": "NVIDIA Source Code License for SegFormer, which allows no
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """What an encoder's library says about it. `mean` and `std` (RGB, 0..1) are those of its ImageNet weights."""
+    """What an encoder's library says about it. `mean` and `std` (RGB, 0..1) are those of its ImageNet weights,
+    `image_size` (height, width) is the only one that it takes as it is usually built, None where it takes others."""
 
     name: str
     mean: tuple[float, ...]
@@ -36,6 +37,7 @@ class EncoderInfo:
     repository: str | None
     revision: str | None
     licence: str
+    image_size: tuple[int, int] | None = None
 
 
 def encoder_info(encoder: str) -> EncoderInfo:
@@ -61,6 +63,7 @@ def encoder_info(encoder: str) -> EncoderInfo:
             cfg.hf_hub_id if cfg else None,
             None,
             (cfg.license if cfg else None) or "not stated",
+            (cfg.input_size[1], cfg.input_size[2]) if cfg and cfg.fixed_input_size else None,
         )
     from segmentation_models_pytorch.encoders import encoders
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from maskwright.core.dataset import Dataset
 from maskwright.modeling.models.weights import ENCODERS
 from maskwright.training.planning.fingerprint import Fingerprint, model_size
@@ -38,7 +40,7 @@ def render(
     """`run.yaml` with a reason for each choice."""
     most = GPU_PIXELS if device == "cuda" else CPU_PIXELS if weights.encoder else CPU_PIXELS_FROM_SCRATCH
     height, width = model_size(found, most)
-    rare = int(found.shares.argmin())
+    rare = int(np.where(found.shares > 0, found.shares, np.inf).argmin())  # of those that are there
     pretrained = weights.value != "none"
     few = found.validation == 0 and found.train < 60
     lines = [
