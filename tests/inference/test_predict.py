@@ -246,7 +246,7 @@ class TestWhatTheFolderHolds:
     def read(self, monkeypatch):
         """The names of the images that were read for their pixels."""
         seen, real = [], module.read_image
-        monkeypatch.setattr(module, "read_image", lambda path, exif: (seen.append(path.name), real(path, exif))[1])
+        monkeypatch.setattr(module, "read_image", lambda path, *given: (seen.append(path.name), real(path, *given))[1])
         return seen
 
     def test_another_image_of_the_same_name_is_predicted(self, model, photos, tmp_path, rng, read):
