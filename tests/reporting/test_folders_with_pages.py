@@ -24,7 +24,7 @@ from maskwright.evaluation.explaining.stored import read_explanation
 from maskwright.evaluation.metrics import Interval
 from maskwright.labels.deciding.estimating import WAYS, WayDifference
 from maskwright.labels.deciding.results import Decision, Question
-from maskwright.labels.suspecting.results import SuspectsResult
+from maskwright.labels.suspecting.results import Redrawing, SuspectsResult
 from maskwright.reporting import report
 from maskwright.reporting.decision_report import draw_decision
 from maskwright.verbs import audit as auditing
@@ -53,9 +53,15 @@ def home(tmp_path, monkeypatch):
     dataset = load_dataset(root)
     made = suspected([sample.name for sample in dataset.samples[:3]], [dataset.samples[3].name], dataset.classes)
     predicted = SimpleNamespace(
-        runs=[], left_out=[], samples=dataset.samples, geometry=SimpleNamespace(keep_ratio=True)
+        facts=[], left_out=[], samples=dataset.samples, geometry=SimpleNamespace(keep_ratio=True)
     )
-    found = SimpleNamespace(suspects=made.suspects, samples=made.samples, snapped=True)
+    found = SimpleNamespace(
+        suspects=made.suspects,
+        samples=made.samples,
+        snapped=True,
+        outlines=[],
+        redrawing=Redrawing(0, 0, 0.0, 0.0, 0.0, 0.0),
+    )
     monkeypatch.setattr(searching, "search", lambda *given: (predicted, found))
     monkeypatch.setattr(
         searching,

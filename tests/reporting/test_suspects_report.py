@@ -79,7 +79,7 @@ def test_every_kind_is_shown_with_what_it_means(made, tmp_path):
     assert {row[0][0]: row[4][0] for row in rows} == {
         kind.replace("_", " "): meaning for kind, meaning in KINDS.items()
     }
-    assert [value for _, values in rows[0][1:4] for value in values] == ["2", "2", "2007"]  # the first kind comes twice
+    assert [value for _, values in rows[0][1:4] for value in values] == ["1", "1", "1000"]
     for kind in KINDS:
         assert FIXES[kind][1:] in page.text
     assert "8of 9 samples suspect" in page.text

@@ -66,11 +66,11 @@ def write_sheet(result: SuspectsResult, dataset: Dataset, folder: Path, page: Pa
     of_sample: defaultdict[str, list[Suspect]] = defaultdict(list)
     for suspect in result.suspects:
         of_sample[suspect.sample].append(suspect)
-    found = [row for row in result.samples if row.suspects]
+    listed = result.listed
     samples = {sample.name: sample for sample in dataset.samples}
     cards: list[SuspectCard] = []
-    with progress("drawing", min(_CARDS, len(found))) as advance:
-        for rank, row in enumerate(found[:_CARDS], 1):
+    with progress("drawing", min(_CARDS, len(listed))) as advance:
+        for rank, row in enumerate(listed[:_CARDS], 1):
             cards.append(_card(rank, row, of_sample[row.sample], samples.get(row.sample), result, dataset, folder))
             advance(rank)
     drawn = {id(suspect) for card in cards for suspect, _ in card.regions}
@@ -82,7 +82,7 @@ def write_sheet(result: SuspectsResult, dataset: Dataset, folder: Path, page: Pa
             "classes": class_rows(result.classes),
             "kinds": _kinds(result.suspects),
             "meanings": KINDS,
-            "found": len(found),
+            "found": sum(row.suspects > 0 for row in listed),
             "facts": self_test_facts(result.self_test or {}),
             "cards": cards,
             "others": [suspect for suspect in result.suspects if id(suspect) not in drawn],

@@ -186,6 +186,7 @@ def _notes(predicted: OutOfFold, found: Judged) -> list[str]:
         else "proposals do not follow the edges of the images: measured on this dataset, this makes them no better"
     )
     notes.append(
-        "the detector has learnt from seven kinds of planted errors; errors of other kinds rank lower than they should"
+        "the detector has learnt from planted errors; those of other kinds rank by how little label and prediction "
+        "agree, which finds fewer of them"
     )
     return notes

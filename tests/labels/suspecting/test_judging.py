@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import ndimage, stats
 from sklearn.metrics import average_precision_score
 
@@ -20,7 +22,7 @@ from maskwright.labels.suspecting.candidates import FEATURES, candidates, softmi
 from maskwright.labels.suspecting.detector import Detector, Examples, Planted, learn
 from maskwright.labels.suspecting.evidence import evidence_reader
 from maskwright.labels.suspecting.folds import OutOfFold, write_probabilities
-from maskwright.labels.suspecting.judging import at_share, judge, share_wrong
+from maskwright.labels.suspecting.judging import at_share, judge, ranking, share_wrong
 from maskwright.labels.suspecting.planting import KINDS, plant
 from maskwright.labels.suspecting.proposals import at_size, redraw, snapping_gain, worth_snapping
 from maskwright.labels.suspecting.results import LIKELY
@@ -101,8 +103,8 @@ def test_at_share_is_the_rule_of_bayes(rng):
 
 def test_planted_errors_come_first(world):
     wrong = np.array([row.sample in world.planted for row in world.found.samples])
-    scores = np.array([row.score for row in world.found.samples])
-    assert len(world.planted) >= 9 and len(wrong) == IMAGES and (np.diff(scores) <= 0).all()
+    scores = -np.arange(IMAGES)
+    assert len(world.planted) >= 9 and len(wrong) == IMAGES
     evidence_of = evidence_reader(world.predicted)
     all_evidence = [evidence_of(sample) for sample in world.predicted.samples]
     baseline = average_precision_score(
@@ -111,6 +113,27 @@ def test_planted_errors_come_first(world):
     )
     assert average_precision_score(wrong, scores) > max(0.85, baseline + 0.1)
     assert world.found.wrong < 0.3
+
+
+def test_two_witnesses_rank_the_samples():
+    # Worst by score, then by agreement (which counts half), then by both.
+    assert ranking([0.1, 0.9, 0.2, 0.8], [0.9, 0.8, 0.1, 0.7]) == [1, 3, 2, 0]
+    scores, agreements = np.zeros(100), np.ones(100)
+    scores[:10], agreements[50] = np.linspace(1, 0.9, 10), 0.1  # one that the detector does not know
+    order = ranking(scores, agreements)
+    assert order[:11] == [0, 50, *range(1, 10)]
+    assert ranking([], []) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.3, 0.9]), st.sampled_from([0.2, 0.5, 1.0])), max_size=30))
+def test_what_both_find_worse_comes_first(rows):
+    order = ranking([score for score, _ in rows], [agreement for _, agreement in rows])
+    assert sorted(order) == [*range(len(rows))]
+    place = {row: number for number, row in enumerate(order)}
+    for a, (score, agreement) in enumerate(rows):
+        for b, (other_score, other_agreement) in enumerate(rows):
+            if score > other_score and agreement < other_agreement:
+                assert place[a] < place[b]
 
 
 def test_the_same_seed_says_the_same(world, monkeypatch):
@@ -142,7 +165,7 @@ def test_no_image_is_judged_by_what_has_learnt_from_it(world, monkeypatch):
         def predict_proba(self, features):
             numbers = features[:, 0]
             judging.extend(number not in self.seen and len(self.seen) > IMAGES / 2 for number in numbers.tolist())
-            return np.eye(8)[(numbers % 10 == 0).astype(int)]  # one image in ten looks wrong
+            return np.eye(1 + len(KINDS))[(numbers % 10 == 0).astype(int)]  # one image in ten looks wrong
 
     def numbered(evidence, donors, background, copies, seed):
         return Examples(np.full((4, len(FEATURES)), seed[-1], np.float32), np.array([0, 0, 1, 2]), np.zeros(4))

@@ -132,10 +132,27 @@ def test_two_classes_are_swapped(rng):
     assert (drawn == np.where(mask == IGNORE, IGNORE, 1 - mask)).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "patch"])
 @pytest.mark.parametrize("value", [0, IGNORE])
 def test_without_an_object_there_is_nothing_to_draw_wrong(rng, kind, value):
     assert plant(np.full((40, 40), value, np.uint8), kind, rng, 3) is None
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_patch_has_one_class_and_a_bounded_size(rng, classes):
+    mask = np.zeros((64, 80), np.uint8)
+    mask[20:44, 20:60], mask[:8] = 1, IGNORE
+    seen = set()
+    for _ in range(60):
+        drawn = plant(mask, "patch", rng, classes)
+        changed = drawn != mask
+        index = {*np.unique(drawn[changed]).tolist()}
+        assert len(index) == 1 and (drawn[mask == IGNORE] == IGNORE).all()
+        assert 30 <= changed.sum() <= 0.4 * mask.size  # stretched corners reach further than the radius
+        seen |= index
+    assert seen == {*range(classes)}
+    assert plant(np.full((40, 40), IGNORE, np.uint8), "patch", rng, 3) is None
+    assert plant(np.zeros((40, 40), np.uint8), "patch", rng, 2) is not None  # an empty mask can be wrong, too
 
 
 def test_a_donor_is_given_to_an_empty_mask(rng):

@@ -30,9 +30,9 @@ SETTINGS = [*TINY, "train.iterations=60"]
 def light():
     """A detector that learns little, in little time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detector, "LEAST_PLANTED", 1)
+        patch.setattr(detector, "LEAST_PLANTED", 400)
         patch.setattr(detector, "VOTERS", 1)
-        patch.setattr(detector, "TREES", detector.TREES | {"max_iter": 12, "max_bins": 8})
+        patch.setattr(detector, "TREES", detector.TREES | {"max_iter": 30, "max_bins": 32})
         yield
 
 
@@ -149,7 +149,7 @@ STAGES = {
     "the self-test's end": (selftest, "measured", 1),
     "proposals": (judging, "judge_sample", 5),
     "label sets": (labelsets, "preferred_label", 3),
-    "the end": (verb, "fold_facts", 1),
+    "the end": (verb, "_notes", 1),
 }
 
 

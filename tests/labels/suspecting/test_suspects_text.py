@@ -17,10 +17,23 @@ from suspected import LABEL_SETS, SELF_TEST, suspected
 def test_the_head_of_the_ranking_and_the_counts_by_kind():
     lines = suspected([f"s{place:02d}" for place in range(14)], ["fine"]).human().splitlines()
     assert lines[0] == "pets: 14 of 15 samples suspect, 14 regions"
-    assert lines[1].split() == ["sample", "score", "likely", "error", "wrong", "pixels", "suspect", "regions", "split"]
-    assert lines[2].split() == ["s00", "0.990", "missing", "6.2", "%", "1", "train"]
+    assert lines[1].split() == [
+        "sample",
+        "score",
+        "agreement",
+        "likely",
+        "error",
+        "wrong",
+        "pixels",
+        "suspect",
+        "regions",
+        "split",
+    ]
+    assert lines[2].split() == ["s00", "0.990", "1.000", "missing", "6.2", "%", "1", "train"]
     assert lines[11].startswith("  s09") and lines[12] == "  and 4 more"
-    assert lines[13] == "errors by kind: " + ", ".join(f"2 {kind.replace('_', ' ')}" for kind in KINDS)
+    assert lines[13] == "errors by kind: " + ", ".join(
+        f"{2 if place < 14 - len(KINDS) else 1} {kind.replace('_', ' ')}" for place, kind in enumerate(KINDS)
+    )
     assert "note: 2 samples are `left out`" in lines and "written: work (index.html" in lines[-2]
 
 
@@ -28,7 +41,7 @@ def test_the_kind_of_a_sample_is_that_of_its_most_likely_suspect():
     result = suspected(["a", "b"])
     worst = replace(result.suspects[1], sample="a", score=0.999)
     text = replace(result, suspects=[worst, *result.suspects]).human()
-    assert text.splitlines()[2].split()[:3] == ["a", "0.990", "hallucinated"]
+    assert text.splitlines()[2].split()[:4] == ["a", "0.990", "1.000", "hallucinated"]
 
 
 def test_the_commands_that_follow_can_be_copied():

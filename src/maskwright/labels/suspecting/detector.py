@@ -11,7 +11,7 @@ Labels as they are hold errors too. So it is learnt twice: the second time witho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,13 +133,17 @@ def _by_part(
 def _chances(classifiers: Sequence[Any], features: Floats) -> Doubles:
     found = np.zeros((len(features), 1 + len(KINDS)))
     if len(features):
-        for classifier in classifiers:
-            found[:, classifier.classes_] += classifier.predict_proba(features) / VOTERS
+        with one_thread():
+            for classifier in classifiers:
+                found[:, classifier.classes_] += classifier.predict_proba(features) / VOTERS
     return found
 
 
 def _gains(regression: Any, features: Floats) -> Doubles:
-    return np.asarray(regression.predict(features) if len(features) else np.zeros(0), np.float64)
+    if not len(features):
+        return np.zeros(0)
+    with one_thread():
+        return np.asarray(regression.predict(features), np.float64)
 
 
 def learn(
@@ -180,24 +184,25 @@ def learn(
 
 
 def _others(
-    found: Sequence[Examples], part: npt.NDArray[np.int64], aside: npt.NDArray[np.bool_]
-) -> Iterator[Sequence[Examples]]:
-    """For each part the examples of the others, without the images that are set aside."""
-    for place in range(int(part.max()) + 1):
-        yield [one for one, own, left in zip(found, part, aside, strict=True) if own != place and not left]
+    found: Sequence[Examples], part: npt.NDArray[np.int64], aside: npt.NDArray[np.bool_], place: int
+) -> Sequence[Examples]:
+    """The examples of all parts but one, without the images that are set aside."""
+    return [one for one, own, left in zip(found, part, aside, strict=True) if own != place and not left]
 
 
 def fit_regressions(found: Sequence[Examples], part: npt.NDArray[np.int64], aside: npt.NDArray[np.bool_]) -> list[Any]:
     """For each part, a regression that has learnt from the planted errors of the others what redrawing them gains."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    regressions = []
-    for used in _others(found, part, aside):
+    def fit(place: int) -> Any:
+        used = _others(found, part, aside, place)
         features, gains = (
             np.concatenate([getattr(one, what)[one.kinds > 0] for one in used]) for what in ("features", "gains")
         )
-        regressions.append(HistGradientBoostingRegressor(**TREES, random_state=0).fit(features, gains))
-    return regressions
+        with one_thread():
+            return HistGradientBoostingRegressor(**TREES, random_state=0).fit(features, gains)
+
+    return [fit(place) for place in range(int(part.max()) + 1)]
 
 
 def fit_classifiers(
@@ -206,8 +211,9 @@ def fit_classifiers(
     """For each part, classifiers that have learnt from the others, without the images that are set aside."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    classifiers = []
-    for used in _others(found, part, aside):
+    def fit(job: tuple[int, int]) -> Any:
+        place, voter = job
+        used = _others(found, part, aside, place)
         features = np.concatenate([one.features for one in used])
         kind = np.concatenate([one.kinds for one in used])
         # Half of the weight is that of right labels, so that the probabilities are those where half are wrong.
@@ -215,12 +221,23 @@ def fit_classifiers(
         shares = np.full(len(counts), 1 / max(1, int(np.count_nonzero(counts[1:]))))
         shares[0] = 1.0
         weight = (shares / np.maximum(counts, 1))[kind] * len(kind)
-        classifiers.append(
-            [
-                HistGradientBoostingClassifier(**TREES, random_state=voter).fit(
-                    features, kind, sample_weight=weight / weight.mean()
-                )
-                for voter in range(VOTERS)
-            ]
-        )
-    return classifiers
+        with one_thread():
+            return HistGradientBoostingClassifier(**TREES, random_state=voter).fit(
+                features, kind, sample_weight=weight / weight.mean()
+            )
+
+    jobs = [(place, voter) for place in range(int(part.max()) + 1) for voter in range(VOTERS)]
+    with progress("learning", len(jobs)) as advance:
+        fitted = []
+        for one in in_order(fit, jobs, worker_count()):
+            fitted.append(one)
+            advance(len(fitted))
+    return [fitted[start : start + VOTERS] for start in range(0, len(jobs), VOTERS)]
+
+
+def one_thread() -> Any:
+    """Threads of trees wait for each other at every split: beside another program two of them are five times slower
+    than one."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "openmp")

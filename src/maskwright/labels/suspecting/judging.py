@@ -21,7 +21,7 @@ from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import grey_png, mask_png
 from maskwright.core.sample import Sample
-from maskwright.labels.suspecting.candidates import FEATURES, Candidate, feature_rows, of_label
+from maskwright.labels.suspecting.candidates import FEATURES, Candidate, feature_rows, of_label, softmin
 from maskwright.labels.suspecting.detector import Detector, Planted
 from maskwright.labels.suspecting.evidence import Evidence, evidence_reader
 from maskwright.labels.suspecting.folds import OutOfFold
@@ -32,6 +32,7 @@ from maskwright.labels.suspecting.results import LIKELY, Redrawing, Suspect, Sus
 
 Doubles = npt.NDArray[np.float64]
 _ROUNDS = 100
+_AGREEMENT = 2.0
 _IOU = [*FEATURES].index("iou")
 _MEASURED = 60  # samples that tell whether snapping helps
 _MOST = 255  # suspects of one sample
@@ -104,8 +105,22 @@ def judge(predicted: OutOfFold, detector: Detector, background: int | None, fold
             ranked.append(row)
             advance(len(ranked))
     suspects.sort(key=lambda one: (-one.score, one.sample, one.region))
-    ranked.sort(key=lambda one: (-one.score, -one.error_share, one.sample))
+    order = ranking([row.score for row in ranked], [row.agreement for row in ranked])
+    ranked = [ranked[place] for place in order]
     return Judged(suspects, ranked, snapped, share, outlines(profiles, classes.names), redrawing)
+
+
+def ranking(scores: Sequence[float], agreements: Sequence[float]) -> list[int]:
+    """The places of samples, the most likely wrong first.
+
+    Two witnesses: the detector, which knows the kinds of errors that were planted, and the agreement of label and
+    prediction, which knows none. Each says for a sample which share of all samples look at least as wrong to it. The
+    smaller one counts (a weighted Bonferroni combination); that of the agreement twice, as it ranks less well.
+    """
+    score, agreement = np.array(scores, np.float64), np.array(agreements, np.float64)
+    shares = [1 - np.searchsorted(np.sort(one), one, side="left") / max(1, len(one)) for one in (score, -agreement)]
+    least = np.minimum(shares[0], _AGREEMENT * shares[1])
+    return [int(place) for place in np.lexsort((agreement, -score, shares[0] + shares[1], least))]
 
 
 def share_wrong(chances: Doubles) -> float:
@@ -179,7 +194,12 @@ def judge_sample(
             folder,
         )
     return suspects, SuspectSample(
-        sample.name, sample.split, float(scores.max(initial=0.0)), _unlikely(evidence), len(suspects)
+        sample.name,
+        sample.split,
+        float(scores.max(initial=0.0)),
+        _unlikely(evidence),
+        len(suspects),
+        softmin(evidence.label, evidence.probabilities),
     )
 
 

@@ -1,4 +1,5 @@
-"""Label errors made on purpose: one object of a mask is drawn wrong, in one of seven ways, by a known amount.
+"""Label errors made on purpose: one object of a mask is drawn wrong, in one of seven ways, by a known amount, or a
+patch of any shape has a wrong class.
 
 What a hurried annotator does. The planted masks teach the detector what an error looks like in this very dataset, and
 show in the self-test how well it finds them. An object is a connected region of a class other than the background.
@@ -27,12 +28,14 @@ KINDS: dict[str, str] = {
     "shifted": "an object is drawn next to its place",
     "wrong_class": "an object has the wrong class; with two classes, the two are swapped",
     "coarse_blob": "an object is drawn as a blob: an ellipse, a box or a few corners",
+    "patch": "a patch has the wrong class",
 }
 # IoU of the object drawn wrong with the right one, where its place is kept: less would not be believed, more not be
 # seen.
 IOU_RANGE = (0.35, 0.85)
 _LEAST_SHARE, _LEAST_PIXELS = 0.002, 30  # of the image, for an object that is worth a look
 _TRIES = 12
+_LARGEST_PATCH = 0.12  # of the image
 _HIDDEN = 0.3  # share of a hallucinated object that may lie on other objects or outside
 
 
@@ -82,6 +85,8 @@ def plant(
     found = things(mask, background)
     if kind == "hallucinated":
         return _hallucinated(mask, rng, [*donors, *found])
+    if kind == "patch":
+        return _patch(mask, rng, classes, background)
     if kind == "wrong_class" and classes == 2:
         return _kept_ignored(mask, np.where(mask == IGNORE, mask, 1 - mask)) if (mask == 1).any() else None
     if not found:
@@ -157,6 +162,36 @@ def _hallucinated(mask: Mask, rng: np.random.Generator, donors: Sequence[Thing])
             and below.max() >= (1 - _HIDDEN) * below.sum()
         ):
             return _kept_ignored(mask, np.where(free, donor.index, mask))
+    return None
+
+
+def _patch(mask: Mask, rng: np.random.Generator, classes: int, background: int | None) -> Mask | None:
+    """An uneven shape with straight or round outlines, in most cases on an object, gets another class. It stands for
+    errors that are none of the other kinds, and makes those easier to tell, too."""
+    height, width = mask.shape
+    least = max(_LEAST_PIXELS, _LEAST_SHARE * mask.size)
+    drawn_on = np.argwhere((mask != background) & (mask != IGNORE))
+    for _ in range(_TRIES):
+        radius = np.sqrt(mask.size / np.pi * np.exp(rng.uniform(np.log(1.5 * _LEAST_SHARE), np.log(_LARGEST_PATCH))))
+        if len(drawn_on) and rng.random() < 0.7:
+            y, x = drawn_on[int(rng.integers(len(drawn_on)))]
+        else:
+            y, x = rng.integers(height), rng.integers(width)
+        corners = int(rng.integers(5, 12))
+        angles, stretch = np.sort(rng.uniform(0, 2 * np.pi, corners)), np.exp(rng.uniform(-0.6, 0.6))
+        reach, turn = radius * rng.uniform(0.6, 1.5, corners), rng.uniform(0, np.pi)
+        across, down = reach * np.cos(angles) * stretch, reach * np.sin(angles) / stretch
+        points = np.stack(
+            [x + across * np.cos(turn) - down * np.sin(turn), y + across * np.sin(turn) + down * np.cos(turn)], 1
+        )
+        shape = np.zeros(mask.shape, np.float32)
+        cv2.fillPoly(shape, [np.rint(points).astype(np.int32)], 1.0)
+        if rng.random() < 0.5:
+            shape = np.asarray(cv2.GaussianBlur(shape, (0, 0), max(1.0, radius / 4)))
+        index = int(rng.integers(classes))
+        changed = (shape > 0.5) & (mask != index) & (mask != IGNORE)
+        if np.count_nonzero(changed) >= least:
+            return np.where(changed, index, mask).astype(np.uint8)
     return None
 
 

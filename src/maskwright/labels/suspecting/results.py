@@ -29,6 +29,7 @@ FIXES = {
     "shifted": "move it",
     "wrong_class": "give it the other class",
     "coarse_blob": "draw its outline",
+    "patch": "give it the right class",
 }
 
 
@@ -101,13 +102,15 @@ SUSPECT_COLUMNS = [
 @dataclass(frozen=True)
 class SuspectSample:
     """A sample: how likely a label in it is wrong, 0..1; the estimated share of its pixels that are; how many of its
-    regions are suspects."""
+    regions are suspects; how well label and prediction agree, 0..1 (`candidates.softmin`), which knows of no kinds of
+    errors."""
 
     sample: str
     split: str | None
     score: float
     error_share: float
     suspects: int
+    agreement: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,13 @@ class SuspectsResult(Result):
     keep_ratio: bool = False
     outlines: list[Outline] = field(default_factory=list)
     redrawing: Redrawing | None = None
+
+    @property
+    def listed(self) -> list[SuspectSample]:
+        """The samples from the first to the last with a suspect region. Those without one between them are there since
+        label and prediction agree so little."""
+        last = max((place for place, row in enumerate(self.samples, 1) if row.suspects), default=0)
+        return self.samples[:last]
 
     @property
     def page(self) -> Path:

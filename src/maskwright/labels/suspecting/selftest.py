@@ -18,9 +18,7 @@ from maskwright.data.opening import load_dataset
 from maskwright.errors import DataError, argument
 from maskwright.evaluation.metrics import confusion_matrix, mIoU
 from maskwright.labels.suspecting.applying import repaired
-from maskwright.labels.suspecting.candidates import softmin
 from maskwright.labels.suspecting.copies import planted_copy
-from maskwright.labels.suspecting.evidence import evidence_reader
 from maskwright.labels.suspecting.folds import OutOfFold
 from maskwright.labels.suspecting.judging import Judged
 from maskwright.labels.suspecting.planting import KINDS, plant, things
@@ -88,20 +86,16 @@ def plant_copy(data: Path, dataset: Dataset, background: int | None, seed: int, 
 def measured(dataset: Dataset, predicted: OutOfFold, found: Judged, planted: dict[str, str]) -> dict[str, Any]:
     """What `self_test` reports; `dataset` holds the labels without planted errors."""
     rows = {row.sample: row for row in found.samples}
+    place = {row.sample: number for number, row in enumerate(found.samples)}
     names = [sample.name for sample in predicted.samples]
     kinds = np.array([planted.get(name, "") for name in names])
-    evidence_of = evidence_reader(predicted)
-    agreement = []
-    for sample in predicted.samples:
-        evidence = evidence_of(sample)
-        agreement.append(-softmin(evidence.label, evidence.probabilities))
-    own = ranking_scores(np.array([rows[name].score for name in names]), kinds)
+    own = ranking_scores(-np.array([float(place[name]) for name in names]), kinds)
     for kind, values in own["kinds"].items():
         has = [rows[name].suspects > 0 for name, one in zip(names, kinds, strict=True) if one == kind]
         values["recalled"] = float(np.mean(has))
     return own | {
         "planted": len(planted),
-        "baselines": {"softmin": ranking_scores(np.array(agreement), kinds)},
+        "baselines": {"softmin": ranking_scores(-np.array([rows[name].agreement for name in names]), kinds)},
         **_repairs(dataset, predicted, found.suspects, planted),
         "sure": _repairs(dataset, predicted, [one for one in found.suspects if one.confidence >= SURE], planted),
     }
@@ -134,6 +128,8 @@ def _repairs(
     """What applying these proposals does to the masks."""
     numbers: dict[str, list[int]] = {}
     for one in suspects:
+        if not one.number:
+            continue
         numbers.setdefault(one.sample, []).append(one.number)
     truths = {sample.name: sample for sample in dataset.samples}
     pairs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}

@@ -19,17 +19,17 @@ _WHICH = {"this": "these labels", "other": "the others", "undecided": "neither"}
 
 def suspects_text(result: SuspectsResult) -> str:
     """The head of the ranking, counts by kind, the self-test, notes, where the rest is, and what to do next."""
-    found = [row for row in result.samples if row.suspects]
+    listed = result.listed
     lines = [_headline(result)]
-    if found:
+    if listed:
         kinds = {one.sample: one.kind for one in reversed(result.suspects)}  # of the most likely error in each
         lines += table(
             [
-                ["sample", "score", "likely error", "wrong pixels", "suspect regions", "split"],
-                *(_row(row, kinds.get(row.sample, "")) for row in found[:_SAMPLES]),
+                ["sample", "score", "agreement", "likely error", "wrong pixels", "suspect regions", "split"],
+                *(_row(row, kinds.get(row.sample, "none: low agreement")) for row in listed[:_SAMPLES]),
             ]
         )
-        lines += [f"  and {len(found) - _SAMPLES:,} more"] * (len(found) > _SAMPLES)
+        lines += [f"  and {len(listed) - _SAMPLES:,} more"] * (len(listed) > _SAMPLES)
         counts = Counter(_words(one.kind) for one in result.suspects).most_common()
         lines.append("errors by kind: " + ", ".join(f"{count:,} {kind}" for kind, count in counts))
     if result.self_test is not None:
@@ -42,7 +42,7 @@ def suspects_text(result: SuspectsResult) -> str:
         )
     lines += [f"note: {note}" for note in result.notes]
     lines.append(f"written: {result.folder} (index.html shows the most likely errors, suspects.json lists all)")
-    if found:
+    if any(one.number for one in result.suspects):
         apply, undo = commands(result)
         lines.append(f"next: open index.html; `{apply}` applies proposals of high confidence, `{undo}` undoes it")
     return "\n".join(map(one_line, lines))
@@ -121,6 +121,7 @@ def _row(row: SuspectSample, kind: str) -> list[str]:
     return [
         row.sample,
         f"{row.score:.3f}",
+        f"{row.agreement:.3f}",
         _words(kind),
         percent(row.error_share),
         f"{row.suspects:,}",
