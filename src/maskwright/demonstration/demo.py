@@ -23,8 +23,7 @@ from maskwright.training.plan import plan
 from maskwright.training.train import train
 from maskwright.verbs.suspects import suspects
 
-# Of the time for training; and so few folds that each of them has some of it.
-_SEARCH, _FOLDS = 0.4, 2
+_SEARCH = 0.4  # of the time for training
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,8 @@ def demo(out: str | Path = "demo", *, budget: str = "155s", images: int = 200) -
     except ValueError as error:
         raise ConfigError(f"{argument('budget')}: {error}") from None
     search, training = (f"{share * seconds:g}s" for share in (_SEARCH, 1 - _SEARCH))
-    _step("suspects", data, "--budget", search, "--folds", str(_FOLDS))
-    doubted = suspects(data, budget=search, folds=_FOLDS)
+    _step("suspects", data, "--budget", search)
+    doubted = suspects(data, budget=search)
     say(doubted.human())
     first = {row.sample for row in doubted.samples[: 2 * len(planted)]}
     _step("plan", data, "-o", config, "--budget", training)

@@ -135,7 +135,7 @@ def _chances(classifiers: Sequence[Any], features: Floats) -> Doubles:
     if len(features):
         with one_thread():
             for classifier in classifiers:
-                found[:, classifier.classes_] += classifier.predict_proba(features) / VOTERS
+                found[:, classifier.classes_] += classifier.predict_proba(features) / len(classifiers)
     return found
 
 
@@ -169,10 +169,11 @@ def learn(
             advance(len(found))
     part = rng.permutation(len(chosen)) % min(_FOLDS, len(chosen))
     own, wrong = ([one.features[(one.kinds > 0) == which] for one in found] for which in (False, True))
-    first = fit_classifiers(found, part, np.zeros(len(found), np.bool_))
+    first = fit_classifiers(found, part, np.zeros(len(found), np.bool_), 1)
     worst = np.array([(1 - one[:, 0]).max(initial=0.0) for one in _by_part(part, own, first, _chances)])
     aside = worst > np.quantile(worst, 1 - _SET_ASIDE)
-    classifiers, regressions = fit_classifiers(found, part, aside), fit_regressions(found, part, aside)
+    classifiers = fit_classifiers(found, part, aside, VOTERS)
+    regressions = fit_regressions(found, part, aside)
     planted = Planted(
         np.concatenate(wrong),
         1 - np.concatenate(_by_part(part, wrong, classifiers, _chances))[:, 0],
@@ -206,7 +207,7 @@ def fit_regressions(found: Sequence[Examples], part: npt.NDArray[np.int64], asid
 
 
 def fit_classifiers(
-    found: Sequence[Examples], part: npt.NDArray[np.int64], aside: npt.NDArray[np.bool_]
+    found: Sequence[Examples], part: npt.NDArray[np.int64], aside: npt.NDArray[np.bool_], voters: int
 ) -> list[list[Any]]:
     """For each part, classifiers that have learnt from the others, without the images that are set aside."""
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -226,13 +227,13 @@ def fit_classifiers(
                 features, kind, sample_weight=weight / weight.mean()
             )
 
-    jobs = [(place, voter) for place in range(int(part.max()) + 1) for voter in range(VOTERS)]
-    with progress("learning", len(jobs)) as advance:
+    jobs = [(place, voter) for place in range(int(part.max()) + 1) for voter in range(voters)]
+    with progress("learning", len(jobs), "classifiers") as advance:
         fitted = []
         for one in in_order(fit, jobs, worker_count()):
             fitted.append(one)
             advance(len(fitted))
-    return [fitted[start : start + VOTERS] for start in range(0, len(jobs), VOTERS)]
+    return [fitted[start : start + voters] for start in range(0, len(jobs), voters)]
 
 
 def one_thread() -> Any:

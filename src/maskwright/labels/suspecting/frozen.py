@@ -27,7 +27,7 @@ from torch import nn
 from maskwright.base.progress import progress
 from maskwright.base.stopping import graceful
 from maskwright.base.storage import atomic_write_json, read_json
-from maskwright.config import RunConfig
+from maskwright.config import RunConfig, seconds_of
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import Mask
 from maskwright.core.sample import Sample
@@ -101,11 +101,14 @@ class FrozenFolds:
 
     def length(self, seconds: float | None, folds: int) -> int:
         """How many steps each of the trainings makes: what the config says, or as many as fit for all to end in
-        `seconds`. ConfigError for too few."""
-        if self._config.train.iterations is not None:
-            return self._config.train.iterations
-        if seconds is None:
+        `seconds`, or each in the config's budget. ConfigError for too few."""
+        train = self._config.train
+        if train.iterations is not None:
+            return train.iterations
+        if train.epochs is not None:
             return in_epochs(self._config, self._prepared)
+        if seconds is None:
+            seconds = folds * seconds_of(train.budget or "")
         with fast_arithmetic():
             ends = [time.perf_counter() for _ in self._steps([*range(len(self._places))], 0, _TIMED)]
         step = median(np.diff(ends))

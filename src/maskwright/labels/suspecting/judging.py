@@ -33,6 +33,7 @@ from maskwright.labels.suspecting.results import LIKELY, Redrawing, Suspect, Sus
 Doubles = npt.NDArray[np.float64]
 _ROUNDS = 100
 _AGREEMENT = 2.0
+_WORTH = 0.1  # share of a region's pixels that a proposal is expected to put right, at least
 _IOU = [*FEATURES].index("iou")
 _MEASURED = 60  # samples that tell whether snapping helps
 _MOST = 255  # suspects of one sample
@@ -92,7 +93,7 @@ def judge(predicted: OutOfFold, detector: Detector, background: int | None, fold
             background,
             scores[place],
             said[place][:, 1:],
-            worth[place] > 0,
+            worth[place] > _WORTH,
             snapped,
             folder,
         )
@@ -146,7 +147,7 @@ def expected_gain(scores: Doubles, gains: Doubles, features: npt.NDArray[np.floa
 def measured_redrawing(planted: Planted, share: float) -> Redrawing:
     """What proposals do to planted errors that would be called suspects where `share` of the candidates are wrong."""
     scores = at_share(planted.chances, share)
-    offered = (scores >= LIKELY) & (expected_gain(scores, planted.expected, planted.features) > 0)
+    offered = (scores >= LIKELY) & (expected_gain(scores, planted.expected, planted.features) > _WORTH)
     gains = planted.gains[offered]
     if len(gains) < 2:
         return Redrawing(len(scores), len(gains), 0.0, 0.0, 0.0, 0.0)
