@@ -158,20 +158,21 @@ class TestLater:
         with pytest.raises(DataError, match="is a mask of the same image"):
             load_dataset(tmp_path / "out")
 
-    def test_a_link_out_of_the_folder_is_not_followed(self, tmp_path: Path) -> None:
+    def test_a_link_out_of_the_folder_is_followed_where_the_description_says_so(self, tmp_path: Path) -> None:
         tree = Tree(tmp_path / "data")
         suffixes(tree)
         tree.save("../outside.png", tree.scene().label)
         (tree.root / "p/000_ids.png").unlink()
         (tree.root / "p/000_ids.png").symlink_to(tmp_path / "outside.png")
-        try:
-            init(tree.root, out=tmp_path / "out")
-            dataset = load_dataset(tmp_path / "out")
-        except DataError as error:
-            assert "link" in str(error)
-            return
-        for sample in dataset.samples:
-            assert all(file.resolve().is_relative_to(tree.root.resolve()) for file in sample.mask_files)
+        init(tree.root, out=tmp_path / "out")
+        description = tmp_path / "out" / "dataset.yaml"
+        text = description.read_text()
+        assert "\nlinks: follow" in text  # `init` has said where they lead
+        files = [file for sample in load_dataset(tmp_path / "out").samples for file in sample.mask_files]
+        assert any(file.resolve() == tmp_path / "outside.png" for file in files)
+        description.write_text(text.replace("\nlinks: follow", "\nlinks: refuse"))
+        with pytest.raises(DataError, match="link"):
+            load_dataset(tmp_path / "out")
 
 
 class TestHostileDescriptions:

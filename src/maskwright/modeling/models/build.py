@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from maskwright.base.strictyaml import did_you_mean
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, argument
 from maskwright.modeling.models import MODELS, load, takes_encoder
 from maskwright.modeling.models.weights import Found, encoder_info, load_encoder
 
@@ -67,7 +67,8 @@ def why_refused(error: Exception, encoder: str | None) -> tuple[str, str]:
         raise error
     made_for = encoder_info(encoder).image_size if encoder else None
     size = f"{made_for[0]}, {made_for[1]}" if made_for else ""
-    remark = f"; {encoder} was made for `data.image_size: [{size}]` (`--set data.image_size=[{size.replace(' ', '')}]`)"
+    way = argument("overrides", "--set")
+    remark = f"; {encoder} was made for {size}: `data.image_size=[{size.replace(' ', '')}]` with {way}"
     return str(error).splitlines()[0].rstrip("."), remark if made_for else ""
 
 
