@@ -244,7 +244,7 @@ def test_any_model_can_be_asked_for(tmp_path, monkeypatch, model, encoder, expec
 def test_an_encoder_of_one_size_is_said_with_the_size(tmp_path):
     root = write_dataset(tmp_path / "data", {"train": 2})
     encoder = "tu-swin_tiny_patch4_window7_224"
-    said = r"model: FPN does not take images of 32 x 32 \(.*224.*\); .*`data.image_size=\[224,224\]` with `overrides`\)"
+    said = r"model: FPN does not take images of 32 x 32 \(.*224.*\); .*`data.image_size=\[224,224\]` with `overrides`"
     with pytest.raises(ConfigError, match=said):
         plan(root, model="FPN", encoder=encoder, weights="none")
 
