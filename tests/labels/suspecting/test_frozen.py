@@ -152,12 +152,18 @@ def test_stopped_work_goes_on_to_the_same(world, tmp_path, monkeypatch, whole, w
     assert stored(tmp_path) == stored(whole.folder) and again.facts == whole.facts
 
 
-def test_ctrl_c_ends_a_training(world, tmp_path, monkeypatch):
+def test_ctrl_c_ends_the_work(world, tmp_path, monkeypatch):
     from maskwright.base.stopping import Stop
 
     monkeypatch.setattr(Stop, "is_set", lambda _: True)
     with pytest.raises(Interrupted, match="the same command resumes it"):
         predict(world, tmp_path)
+
+
+def test_the_callers_random_numbers_are_left_alone(world, tmp_path):
+    states = [torch.get_rng_state(), np.random.get_state()[1].copy()]
+    predict(world, tmp_path)
+    assert torch.equal(torch.get_rng_state(), states[0]) and (np.random.get_state()[1] == states[1]).all()
 
 
 def test_what_is_there_is_not_made_again(world, whole, monkeypatch):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +133,21 @@ def predict_out_of_fold(
         atomic_write_json(table, {"names": parts.names, "left_out": parts.left_out})
     stored = read_json(table)
     names = stored["names"]
-    usable = {name for part in names for name in part}
-    samples = [sample for sample in dataset.samples if sample.name in usable]
     predict = _over_one_encoder if shares_encoder(config) else _by_whole_trainings
-    facts = predict(dataset, samples, config, folder, names, seconds)
+    facts = predict(dataset, config, folder, names, seconds)
     size = config.data.image_size
     geometry = Geometry((size[0], size[1]), config.data.keep_ratio, config.data.resample)
-    return OutOfFold(folder, dataset, samples, geometry, facts, stored["left_out"])
+    return OutOfFold(folder, dataset, _samples(dataset, [*chain(*names)]), geometry, facts, stored["left_out"])
+
+
+def _samples(dataset: Dataset, names: Sequence[str]) -> list[Sample]:
+    wanted = {*names}
+    return [sample for sample in dataset.samples if sample.name in wanted]
+
+
+def _others(names: Sequence[Sequence[str]], number: int) -> list[str]:
+    """The samples of all parts but the one with this number, from 0."""
+    return [name for place, part in enumerate(names) if place != number for name in part]
 
 
 def shares_encoder(config: RunConfig) -> bool:
@@ -148,12 +157,7 @@ def shares_encoder(config: RunConfig) -> bool:
 
 
 def _over_one_encoder(
-    dataset: Dataset,
-    samples: Sequence[Sample],
-    config: RunConfig,
-    folder: Path,
-    names: Sequence[Sequence[str]],
-    seconds: float | None,
+    dataset: Dataset, config: RunConfig, folder: Path, names: Sequence[Sequence[str]], seconds: float | None
 ) -> list[FoldFacts]:
     from maskwright.labels.suspecting.frozen import FrozenFolds
 
@@ -162,9 +166,9 @@ def _over_one_encoder(
     frozen: FrozenFolds | None = None
     for number, (own, file) in enumerate(zip(names, files, strict=True)):
         if not file.exists() or not all(_file(folder, name).exists() for name in own):
-            frozen = frozen or FrozenFolds(dataset, samples, config, folder)
+            frozen = frozen or FrozenFolds(dataset, _samples(dataset, [*chain(*names)]), config, folder)
             say(f"fold {number + 1} of {len(names)}")
-            others = [name for place, part in enumerate(names) if place != number for name in part]
+            others = _others(names, number)
             steps = steps or frozen.length(seconds, len(names))
             model = frozen.train(others, config.seed + number, steps)
             counts = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
@@ -176,12 +180,7 @@ def _over_one_encoder(
 
 
 def _by_whole_trainings(
-    dataset: Dataset,
-    samples: Sequence[Sample],
-    config: RunConfig,
-    folder: Path,
-    names: Sequence[Sequence[str]],
-    seconds: float | None,
+    dataset: Dataset, config: RunConfig, folder: Path, names: Sequence[Sequence[str]], seconds: float | None
 ) -> list[FoldFacts]:
     from maskwright.modeling.models.segmenter import load_segmenter
 
@@ -189,8 +188,7 @@ def _by_whole_trainings(
     for number in range(len(names)):
         own, part = (_like(runs[0]), None) if runs else (config, seconds / len(names) if seconds else None)
         run = train_fold(own, dataset, names, number, folder / f"fold-{number + 1}", part)
-        held_out = {*names[number]}
-        missing = [one for one in samples if one.name in held_out and not _file(folder, one.name).exists()]
+        missing = [one for one in _samples(dataset, names[number]) if not _file(folder, one.name).exists()]
         if missing:
             segmenter = load_segmenter(run.best, run.info()["device"])
             predict_samples(dataset, missing, segmenter, folder, f"fold {number + 1} of {len(names)}")
@@ -225,8 +223,7 @@ def train_fold(
     if seconds is not None:
         changed |= {"budget": f"{seconds:.2f}s", "iterations": None, "epochs": None}
     own = config.model_copy(update={"train": config.train.model_copy(update=changed), "seed": config.seed + number})
-    others = [name for place, part in enumerate(names) if place != number for name in part]
-    return train_one_of(len(names), argument("folds"), own, folder, (others, list(names[number])))
+    return train_one_of(len(names), argument("folds"), own, folder, (_others(names, number), list(names[number])))
 
 
 def predict_samples(dataset: Dataset, samples: Sequence[Sample], segmenter: object, folder: Path, what: str) -> None:

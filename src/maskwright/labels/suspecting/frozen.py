@@ -39,6 +39,7 @@ from maskwright.modeling.models.weights import resolve
 from maskwright.modeling.optim.build import Schedule, build_optimizer
 from maskwright.training.distributed.processes import ALONE
 from maskwright.training.ema import Average
+from maskwright.training.guest import as_a_guest, seed_torch
 from maskwright.training.loader import batch_indices
 from maskwright.training.measuring import in_epochs
 from maskwright.training.prepare import Prepared, groups_of, prepare
@@ -86,8 +87,9 @@ class _Features:
 
 class FrozenFolds:
     """Decoders for parts of `samples`. The features of all of them are computed first, into `folder`, unless they are
-    there. Raises Interrupted when it is stopped."""
+    there. Raises Interrupted when it is stopped, LockedError when another thread of this process trains."""
 
+    @as_a_guest()
     def __init__(self, dataset: Dataset, samples: Sequence[Sample], config: RunConfig, folder: Path) -> None:
         self._began = time.monotonic()
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -96,9 +98,10 @@ class FrozenFolds:
         self._prepared = prepare(config, dataset, (list(samples), [samples[0]]), weights, device, ALONE)
         self._config, self._folder = config, folder
         self._places = {sample.name: place for place, sample in enumerate(samples)}
-        with graceful() as stop, fast_arithmetic():
+        with graceful() as stop:
             self._features = _features(self._prepared, folder / "features", stop.is_set)
 
+    @as_a_guest()
     def length(self, seconds: float | None, folds: int) -> int:
         """How many steps each of the trainings makes: what the config says, or as many as fit for all to end in
         `seconds`, or each in the config's budget. ConfigError for too few."""
@@ -109,8 +112,7 @@ class FrozenFolds:
             return in_epochs(self._config, self._prepared)
         if seconds is None:
             seconds = folds * seconds_of(train.budget or "")
-        with fast_arithmetic():
-            ends = [time.perf_counter() for _ in self._steps([*range(len(self._places))], 0, _TIMED)]
+        ends = [time.perf_counter() for _ in self._steps([*range(len(self._places))], 0, _TIMED)]
         step = median(np.diff(ends))
         steps = int((seconds - (time.monotonic() - self._began)) / folds / step)
         if steps < _LEAST:
@@ -120,13 +122,14 @@ class FrozenFolds:
             )
         return min(steps, _MOST)
 
+    @as_a_guest()
     def train(self, names: Sequence[str], seed: int, steps: int) -> nn.Module:
         """A model that has learnt from the samples of these names, in so many steps."""
-        rows, steps_made = [self._places[name] for name in names], 0
-        with graceful() as stop, fast_arithmetic(), progress("training", steps, "iterations") as advance:
-            for average in self._steps(rows, seed, steps):
-                model, steps_made = average.model, steps_made + 1
-                advance(steps_made)
+        places = [self._places[name] for name in names]
+        with graceful() as stop, progress("training", steps, "iterations") as advance:
+            for step, average in enumerate(self._steps(places, seed, steps), 1):
+                model = average.model
+                advance(step)
                 if stop.is_set():
                     raise Interrupted(f"{self._folder}: stopped; the same command resumes it")
         return model
@@ -134,7 +137,7 @@ class FrozenFolds:
     def _steps(self, samples: Sequence[int], seed: int, steps: int) -> Iterator[Average]:
         """After each step the average of the weights."""
         segmenter, config, features = self._prepared.segmenter, self._config, self._features
-        torch.manual_seed(seed)
+        seed_torch(seed, segmenter.device)
         model = build_model(segmenter.spec)
         model.encoder = kept = _Kept(segmenter.model.encoder)
         model = model.to(segmenter.device).train()

@@ -32,7 +32,7 @@ from maskwright.labels.suspecting.results import LIKELY, Redrawing, Suspect, Sus
 
 Doubles = npt.NDArray[np.float64]
 _ROUNDS = 100
-_AGREEMENT = 2.0
+_AGREEMENT = 2.0  # the weight of its share in the ranking: see docs/decisions/0026
 _WORTH = 0.1  # share of a region's pixels that a proposal is expected to put right, at least
 _IOU = [*FEATURES].index("iou")
 _MEASURED = 60  # samples that tell whether snapping helps
@@ -57,9 +57,8 @@ class Judged:
 def judge(predicted: OutOfFold, detector: Detector, background: int | None, folder: Path) -> Judged:
     """Judges every sample; writes `proposals/` and `changes/` of those with a suspect and `trust/` of all
     into `folder`."""
-    evidence_of, samples = evidence_reader(predicted), predicted.samples
-
-    classes = predicted.dataset.classes
+    evidence_of, samples, classes = evidence_reader(predicted), predicted.samples, predicted.dataset.classes
+    names = [sample.name for sample in samples]
 
     def measure(sample: Sample) -> tuple[npt.NDArray[np.float32], Profile]:
         evidence = evidence_of(sample)
@@ -74,14 +73,13 @@ def judge(predicted: OutOfFold, detector: Detector, background: int | None, fold
             rows.append(features)
             profiles.append(one)
             advance(len(rows))
-    said = detector.judge([sample.name for sample in samples], rows)
+    said = detector.judge(names, rows)
     share = share_wrong(1 - np.concatenate([one[:, 0] for one in said]))
     scores = [at_share(1 - one[:, 0], share) for one in said]
-    gains = detector.gains([sample.name for sample in samples], rows)
     redrawing = measured_redrawing(detector.planted, share)
-    worth = [
-        expected_gain(score, gain, one) if redrawing.helps else np.full(len(score), -1.0)
-        for score, gain, one in zip(scores, gains, rows, strict=True)
+    redrawn = [
+        redrawing.helps & (expected_gain(score, gain, one) > _WORTH)
+        for score, gain, one in zip(scores, detector.gains(names, rows), rows, strict=True)
     ]
     clean = [sample for sample, one in zip(samples, scores, strict=True) if len(one) and one.max() < LIKELY]
     snapped = _snapping_helps(evidence_of, clean)
@@ -93,7 +91,7 @@ def judge(predicted: OutOfFold, detector: Detector, background: int | None, fold
             background,
             scores[place],
             said[place][:, 1:],
-            worth[place] > _WORTH,
+            redrawn[place],
             snapped,
             folder,
         )

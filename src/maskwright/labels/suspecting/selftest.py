@@ -128,9 +128,8 @@ def _repairs(
     """What applying these proposals does to the masks."""
     numbers: dict[str, list[int]] = {}
     for one in suspects:
-        if not one.number:
-            continue
-        numbers.setdefault(one.sample, []).append(one.number)
+        if one.number:
+            numbers.setdefault(one.sample, []).append(one.number)
     truths = {sample.name: sample for sample in dataset.samples}
     pairs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     for sample in predicted.samples:
