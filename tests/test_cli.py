@@ -33,6 +33,7 @@ VERBS = [
     "compare",
     "explain",
     "study",
+    "refine",
     "predict",
     "sync",
     "report",

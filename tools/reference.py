@@ -23,6 +23,8 @@ from maskwright.evaluation.explaining.kinds import KINDS
 from maskwright.evaluation.explaining.slices import AXES
 from maskwright.evaluation.guarding import GUARDS
 from maskwright.evaluation.metrics import MEASURES
+from maskwright.labels.refining.combining import COMBINATIONS
+from maskwright.labels.refining.config import RefineConfig
 from maskwright.labels.suspecting.candidates import FEATURES
 from maskwright.labels.suspecting.planting import KINDS as WRONG
 from maskwright.labels.suspecting.results import FIXES as REPAIRS
@@ -109,6 +111,10 @@ def render() -> str:
     for name, definition in schema["$defs"].items():
         lines += _keys(name, definition)
     lines += ["\n## Keys of study.yaml", *_keys("StudyConfig", StudyConfig.model_json_schema())]
+    rounds = RefineConfig.model_json_schema()
+    lines += ["\n## Keys of refine.yaml", *_keys("RefineConfig", rounds)]
+    for name, definition in rounds["$defs"].items():
+        lines += _keys(name, definition)
     lines += [
         "\n## Tables",
         *_models(),
@@ -127,6 +133,11 @@ def render() -> str:
     ]
     lines += ["\n### Selectors of class trees\n", "| name | how a pixel is labelled |", "|---|---|"]
     lines += [f"| `{name}` | {how} |" for name, how in SELECTORS.items()]
+    lines += ["\n### Combinations of `refine`\n", "| name | what | `least` |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | {row.what} | {f'{row.least:g}: {row.least_for}' if row.least else row.least_for} |"
+        for name, row in COMBINATIONS.items()
+    ]
     lines += ["\n### Formats\n", "| name | reads | writes | what |", "|---|---|---|---|"]
     lines += [
         f"| `{name}` | {_yes(row.read or row.write)} | {_yes(row.write)} | {row.meaning} |"

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from maskwright.inference.predict import load as load
     from maskwright.inference.predict import predict as predict
     from maskwright.labels.deciding.results import Decision as Decision
+    from maskwright.labels.refining.results import RefineResult as RefineResult
     from maskwright.labels.suspecting.applying import apply_proposals as apply_proposals
     from maskwright.labels.suspecting.results import SuspectsResult as SuspectsResult
     from maskwright.modeling.models.available import WeightsTable as WeightsTable
@@ -73,6 +74,9 @@ if TYPE_CHECKING:
     from maskwright.verbs.decide import decide as decide
     from maskwright.verbs.explain import explain as explain
     from maskwright.verbs.plan import plan as plan
+    from maskwright.verbs.plan_refine import RefinePlan as RefinePlan
+    from maskwright.verbs.plan_refine import plan_refine as plan_refine
+    from maskwright.verbs.refine import refine as refine
     from maskwright.verbs.suspects import suspects as suspects
 
 _VERBS = {
@@ -93,10 +97,12 @@ _VERBS = {
     "load_dataset": "data.opening",
     "load_study": "studies.matrix",
     "plan": "verbs.plan",
+    "plan_refine": "verbs.plan_refine",
     "plot": "reporting.plots",
     "predict": "inference.predict",
     "preview": "reporting.preview",
     "read_curves": "evaluation.curves.finding",
+    "refine": "verbs.refine",
     "report": "reporting",
     "resume": "training.train",
     "split": "data.splitting.split",
@@ -129,6 +135,8 @@ _NOUNS = {
     "MaskwrightError": "errors",
     "Plots": "reporting.plots",
     "Predictions": "inference.predict",
+    "RefinePlan": "verbs.plan_refine",
+    "RefineResult": "labels.refining.results",
     "Run": "run",
     "RunConfig": "config",
     "Sample": "core.sample",

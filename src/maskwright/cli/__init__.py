@@ -80,6 +80,7 @@ VERBS = (
     results.compare,
     results.explain,
     models.study,
+    quality.refine,
     results.predict,
     models.sync,
     results.report,

@@ -29,6 +29,17 @@ def plan(
     lr_find: Annotated[
         bool, typer.Option("--lr-find", help="Set the learning rate by a range test of 100 steps, drawn beside -o.")
     ] = False,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Write a refine.yaml instead, for rounds that make poor masks better.")
+    ] = False,
+    trusted: Annotated[
+        Path | None,
+        typer.Option("--trusted", help="With --refine: folder with baseline.txt and eval.txt; the newest of `split`."),
+    ] = None,
+    trusted_masks: Annotated[
+        Path | None,
+        typer.Option("--trusted-masks", help="With --refine: dataset with the good masks, if they are not in DIR."),
+    ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of run.yaml and stop.")] = False,
     changes: Set = None,
     as_json: Json = False,
@@ -41,6 +52,26 @@ def plan(
         return
     if folder is None:
         raise typer.BadParameter("DIR is missing")
+    if refine:
+        from maskwright.verbs.plan_refine import plan_refine
+
+        if download or lr_find:
+            raise typer.BadParameter("--refine plans rounds; leave --download and --lr-find out")
+        rounds = plan_refine(
+            folder,
+            out=out,
+            trusted=trusted,
+            trusted_masks=trusted_masks,
+            budget=budget,
+            model=model,
+            encoder=encoder,
+            weights=weights,
+            overrides=changes or (),
+        )
+        show(rounds.to_dict(), as_json, rounds.human)
+        return
+    if trusted is not None or trusted_masks is not None:
+        raise typer.BadParameter("--trusted and --trusted-masks are for rounds; give --refine with them")
     from maskwright.verbs.plan import plan
 
     result = plan(

@@ -128,3 +128,18 @@ def decide(
         out=out,
     )
     show(result.to_dict(), as_json, result.human)
+
+
+def refine(
+    config: Annotated[Path, typer.Argument(metavar="refine.yaml", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder; rounds/NAME beside the file when left out.")
+    ] = None,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Make poor masks (boxes, coarse ones) better in rounds, judged by a few good ones; the same command resumes."""
+    from maskwright.verbs.refine import refine
+
+    result = refine(config, out=out, overrides=changes or ())
+    show(result.to_dict(), as_json, result.human)

@@ -91,6 +91,7 @@ def plan(
     download: bool = False,
     overrides: Sequence[str] = (),
     lr_find: bool = False,
+    folder: Path | None = None,
 ) -> RunPlan:
     """A commented `run.yaml` for a dataset; written to `out` if given.
 
@@ -98,7 +99,8 @@ def plan(
     both are chosen. `weights` is `imagenet`, `none` or a .safetensors file; left out, ImageNet weights are taken if
     this machine has those of the encoder or, where none is named, of a small one. `download` fetches them if they are
     missing. `lr_find` sets the learning rate by a range test of the planned training, which takes 100 steps and changes
-    nothing else. Never overwrites a file.
+    nothing else. Relative paths in the text start from `folder`, by default that of `out`, or the working folder. Never
+    overwrites a file.
     """
     if out is not None and Path(out).exists():
         raise ConfigError(f"{out}: already exists and is never overwritten; choose another file")
@@ -123,7 +125,7 @@ def plan(
         )
     else:
         chosen = Weights("none", None, "asked for")
-    folder = Path(out).resolve().parent if out is not None else Path.cwd()
+    folder = folder or (Path(out).resolve().parent if out is not None else Path.cwd())
     place = (data.home or data.root) if isinstance(data, Dataset) else Path(data)
     root = os.path.relpath(place.resolve(), folder)
     if chosen.value not in ("none", "imagenet"):
