@@ -34,6 +34,7 @@ VERBS = [
     "explain",
     "study",
     "refine",
+    "next",
     "predict",
     "sync",
     "report",

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from maskwright.inference.predict import Predictions as Predictions
     from maskwright.inference.predict import load as load
     from maskwright.inference.predict import predict as predict
+    from maskwright.labels.choosing.results import NextResult as NextResult
     from maskwright.labels.deciding.results import Decision as Decision
     from maskwright.labels.refining.results import RefineResult as RefineResult
     from maskwright.labels.suspecting.applying import apply_proposals as apply_proposals
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from maskwright.verbs.audit import audit as audit
     from maskwright.verbs.decide import decide as decide
     from maskwright.verbs.explain import explain as explain
+    from maskwright.verbs.next import next as next
     from maskwright.verbs.plan import plan as plan
     from maskwright.verbs.plan_refine import RefinePlan as RefinePlan
     from maskwright.verbs.plan_refine import plan_refine as plan_refine
@@ -96,6 +98,7 @@ _VERBS = {
     "labels_table": "data.init",
     "load_dataset": "data.opening",
     "load_study": "studies.matrix",
+    "next": "verbs.next",
     "plan": "verbs.plan",
     "plan_refine": "verbs.plan_refine",
     "plot": "reporting.plots",
@@ -133,6 +136,7 @@ _NOUNS = {
     "LockedError": "errors",
     "LostError": "errors",
     "MaskwrightError": "errors",
+    "NextResult": "labels.choosing.results",
     "Plots": "reporting.plots",
     "Predictions": "inference.predict",
     "RefinePlan": "verbs.plan_refine",

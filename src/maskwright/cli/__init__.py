@@ -81,6 +81,7 @@ VERBS = (
     results.explain,
     models.study,
     quality.refine,
+    quality.next,
     results.predict,
     models.sync,
     results.report,

@@ -143,3 +143,21 @@ def refine(
 
     result = refine(config, out=out, overrides=changes or ())
     show(result.to_dict(), as_json, result.human)
+
+
+def next(
+    folder: Dir,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option("--run", help="A finished run: what it is unsure of counts, and it gives masks to begin with."),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many images.")] = 20,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Say which images without a mask are worth drawing next, and why."""
+    from maskwright.verbs.next import next as choose
+
+    result = choose(folder, runs=run or (), count=count, seed=seed, out=out)
+    show(result.to_dict(), as_json, result.human)

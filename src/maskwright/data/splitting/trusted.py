@@ -93,15 +93,15 @@ def pick(features: npt.NDArray[Any], class_pixels: npt.NDArray[Any], count: int,
             f"{pixels.shape}; give a row of each a sample"
         )
     rng = generator(seed)
-    points = _comparable(looks)
+    points = comparable(looks)
     held: Flags = pixels[:, pixels.any(axis=0)] > 0
     n, count = len(points), min(count, len(points))
     images = held.sum(axis=0)
     wanted = np.clip(np.round(count * np.sqrt(images / max(n, 1))), 1, images)
     order = rng.permutation(n)  # the seed's, because it decides where looks do not
     stood_for = points[order[:_SAMPLE]]
-    table = _distances(points, stood_for) if n <= _SAMPLE else None
-    among = _distances(stood_for, stood_for)
+    table = distances(points, stood_for) if n <= _SAMPLE else None
+    among = distances(stood_for, stood_for)
     cap = float(np.median(among[among > _SAME])) if (among > _SAME).any() else 0.0
     nearest = np.full(len(stood_for), cap)
     free, chosen = np.ones(n, bool), list[int]()
@@ -109,10 +109,10 @@ def pick(features: npt.NDArray[Any], class_pixels: npt.NDArray[Any], count: int,
         candidates = order[_candidates(held, free, held[chosen].sum(axis=0), wanted)[order]]
         if len(candidates) > _SAMPLE:
             candidates = rng.choice(candidates, _SAMPLE, replace=False)
-        distances = _distances(points[candidates], stood_for) if table is None else table[candidates]
-        left = np.minimum(distances, nearest).sum(axis=1)
+        apart = distances(points[candidates], stood_for) if table is None else table[candidates]
+        left = np.minimum(apart, nearest).sum(axis=1)
         best = int(np.round(left, 6).argmin())  # the last bits differ between processors
-        nearest = np.minimum(nearest, distances[best])
+        nearest = np.minimum(nearest, apart[best])
         chosen.append(int(candidates[best]))
         free[chosen[-1]] = False
     return chosen
@@ -144,7 +144,7 @@ def divide(
     return baseline, held_out
 
 
-def _comparable(looks: Floats) -> Floats:
+def comparable(looks: Floats) -> Floats:
     """Features (N, F) as differences from their median in units of the mean such difference (1.25 of them, which for a
     normal distribution is its standard deviation), limited so that no single one decides."""
     if not len(looks):
@@ -154,7 +154,7 @@ def _comparable(looks: Floats) -> Floats:
     return np.asarray(np.clip(away / np.where(spread > 0, spread, 1), -_FARTHEST, _FARTHEST))
 
 
-def _distances(a: Floats, b: Floats) -> Floats:
+def distances(a: Floats, b: Floats) -> Floats:
     """(A, B) Euclidean distances of the rows of (A, F) and (B, F)."""
     squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T)
     return np.asarray(np.sqrt(np.maximum(squares, 0)))
