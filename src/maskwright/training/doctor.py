@@ -322,7 +322,11 @@ def rare_windows(course: Course) -> Iterator[Observation]:
         f"{percent(crops['drawn'])} of the {crops['windows']:,} windows of an epoch are drawn around classes other "
         "than the largest: "
         + listing(
-            [f"{name!r} has {percent(seen)} of their pixels, {percent(had)} without" for name, had, seen in more], 6
+            [
+                f"{name!r} has {percent(seen)} of their pixels and {percent(had)} of those of the images"
+                for name, had, seen in more
+            ],
+            6,
         ),
         "this is data.crop.rare; lower it where these classes are predicted too often",
         evidence=dict(crops),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def test_windows_cover_every_pixel_and_overlap_enough(length: int, window: int, 
     places = starts(length, window, overlap)
     covered = {pixel for place in places for pixel in range(place, place + window)}
     assert covered == set(range(max(length, window)))
-    shared = [first + window - second for first, second in zip(places, places[1:], strict=False)]
+    shared = [first + window - second for first, second in pairwise(places)]
     assert all(np.floor(window * overlap) - 1 <= one < window for one in shared)  # places are rounded
 
 

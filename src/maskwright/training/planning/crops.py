@@ -11,7 +11,7 @@ from maskwright.training.planning.fingerprint import Fingerprint
 
 # A class that is thinner (in pixels, in the shrunk image) is lost: a network halves the image first, and then it is no
 # wider than one pixel. At the scale of the windows it keeps as many pixels as `_KEPT`, but no more than its own.
-_LOST, _KEPT = 2.0, 6.0
+_LOST, _KEPT = 2.0, 4.0
 # An image must be so many times the window, or a window would show hardly less than all of it; and have at most so many
 # windows, or epochs and evaluations would take too long.
 _LARGE, _MOST = 1.5, 64
