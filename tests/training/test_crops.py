@@ -28,6 +28,7 @@ from maskwright.run import Run
 from maskwright.training import loader
 from maskwright.training import train as module
 from maskwright.training.crops import Crops, seen
+from maskwright.training.image_cache import Decoded, write_decoded
 from maskwright.training.loader import Batches, DecodedSamples
 from maskwright.training.train import resume, train
 from maskwright.training.validation import validate
@@ -140,7 +141,7 @@ class TestBatches:
         batches = Batches(source, Pipeline([]), 8, 5)
         counts = source.fill()[:, :3]
         batches.crops = Crops((16, 24), 0.5, 5, np.array(source.sizes), counts)
-        assert source.sizes == [(40, 70), (10, 90), (12, 14), (33, 50)] and batches.epoch == 7 + 2 + 1 + 4
+        assert source.sizes == [(40, 70), (10, 90), (12, 14), (33, 50)] and batches.per_epoch == 7 + 2 + 1 + 4
         names = []
         for step in range(8):
             images, truth = (part.numpy() for part in batches[step])
@@ -158,6 +159,20 @@ class TestBatches:
         source.fill()
         kept = [*source._cache]
         assert kept == [0, 1, 2] and sum(a.nbytes + b.nbytes for a, b in source._cache.values()) <= source.room
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_images_of_many_sizes_lie_in_the_files_of_a_study(data: Path, tmp_path: Path, scale: float) -> None:
+    dataset, geometry = load_dataset(data), Geometry((32, 32), crop=Crop(scale))
+    assert write_decoded(tmp_path / "decoded", dataset, dataset.samples, geometry)
+    shared = DecodedSamples(dataset, dataset.samples, geometry, decoded=Decoded.open(tmp_path / "decoded"))
+    plain = DecodedSamples(dataset, dataset.samples, geometry)
+    for index, sample in enumerate(dataset.samples):
+        for given, wanted in zip(shared[index], plain[index], strict=True):
+            np.testing.assert_array_equal(given, wanted)
+        height, width = dataset.image_size(sample)
+        assert shared[index][1].shape == (round(height * scale), round(width * scale))
+    assert not shared._cache
 
 
 def artifacts(run: Run) -> list[bytes]:

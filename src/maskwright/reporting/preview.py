@@ -68,7 +68,7 @@ def preview(
 ) -> Preview:
     """Draws `images` training samples, at even distances through them, each resized and as the first four epochs
     will show it: the very draws of the training, as they follow from the seed. Above the image, below its mask on it;
-    hatched pixels do not count. Of windows of large images, the first one of each sample.
+    hatched pixels do not count. With `data.crop`, the first window of each.
 
     The other arguments are those of `train`; the pictures go to `out`, or to `previews/NAME-001` beside the config.
     Nothing is trained and no weights are needed. Raises MaskwrightError subclasses.

@@ -175,15 +175,15 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(np.stack(masks))
 
     @property
-    def epoch(self) -> int:
+    def per_epoch(self) -> int:
         """How many places an epoch has: one for each sample, or one for each of its windows."""
         return len(self.crops.owners) if self.crops else len(self.source)
 
     def _places(self, step: int) -> list[tuple[int, int]]:
-        return batch_indices(self.seed, step, self.batch_size, self.epoch, self.factors)
+        return batch_indices(self.seed, step, self.batch_size, self.per_epoch, self.factors)
 
     def pair(self, view: int, place: int) -> Pair:
-        """What is seen at a `place` of an epoch (see `epoch`) in a `view`, which is the number of an epoch (see
+        """What is seen at a `place` of an epoch (see `per_epoch`) in a `view`, which is the number of an epoch (see
         `batch_indices`): image (H, W, 3) and mask (H, W), uint8."""
         index = int(self.crops.owners[place]) if self.crops else place
         image, mask = self.source[index]

@@ -184,8 +184,8 @@ def _train(
             write_start(run, resolved, prepared)
     say(
         f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations, "
-        f"batch size {config.train.batch_size}, {_epochs(resolved, prepared.batches.epoch):.1f} epochs"
-        + (f" of {plural(prepared.batches.epoch, 'window')}" if prepared.seen else "")
+        f"batch size {config.train.batch_size}, {_epochs(resolved, prepared.batches.per_epoch):.1f} epochs"
+        + (f" of {plural(prepared.batches.per_epoch, 'window')}" if prepared.seen else "")
     )
     if processes.first:
         say_what_cannot_be_told(prepared)
