@@ -168,8 +168,8 @@ def test_images_of_many_sizes_lie_in_the_files_of_a_study(data: Path, tmp_path: 
     shared = DecodedSamples(dataset, dataset.samples, geometry, decoded=Decoded.open(tmp_path / "decoded"))
     plain = DecodedSamples(dataset, dataset.samples, geometry)
     for index, sample in enumerate(dataset.samples):
-        for given, wanted in zip(shared[index], plain[index], strict=True):
-            np.testing.assert_array_equal(given, wanted)
+        for found, wanted in zip(shared[index], plain[index], strict=True):
+            np.testing.assert_array_equal(found, wanted)
         height, width = dataset.image_size(sample)
         assert shared[index][1].shape == (round(height * scale), round(width * scale))
     assert not shared._cache
