@@ -5,8 +5,8 @@ python bench/rare.py [--data DIR] [--out DIR] [--ways plan,plain,...] [--seeds 0
                      [--threads 1] [--images 92] [--weights none] [--json]
 
 With --budget (seconds) the time is what is equal, as for a user; with --iterations the steps are, and other programs
-may run. `plan` is the plan as it is; `plain` is the plan without what it has for rare classes; the others add one
-thing or several to `plain`.
+may run. `plan` is the plan as it is, which trains on windows of the images; `whole` is the plan with whole images;
+`plain` is `whole` without what it has for rare classes; the others add one thing or several to `plain`.
 """
 
 from __future__ import annotations
@@ -163,10 +163,17 @@ Data = dict[str, Any]
 
 def plain(data: Data) -> Data:
     """Without anything for rare classes."""
+    data = whole(data)
     data["data"]["repeat_rare"] = None
     data["augment"] = [term for term in data["augment"] if term["name"] != "ClassCrop"]
     for term in data["loss"]:
         term["class_weights"] = "none"
+    return data
+
+
+def whole(data: Data) -> Data:
+    """Whole images in place of windows of them."""
+    data["data"]["crop"] = None
     return data
 
 
@@ -212,6 +219,7 @@ def enlarged(factor: float) -> Callable[[Data], Data]:
 
 WAYS: dict[str, list[Callable[[Data], Data]]] = {
     "plan": [],
+    "whole": [whole],
     "plain": [plain],
     "root": [plain, weighted("inverse_root")],
     "median": [plain, weighted("median_frequency")],

@@ -67,6 +67,8 @@ def test_what_helps_follows_from_the_facts() -> None:
     assert remedies(["car"], [common], 80, {}) == ["training for longer"]
     narrow = ClassFacts(900, 0.02, 70, 60.0, 1.0)
     assert remedies(["wire"], [narrow], 80, {})[0].startswith("a larger data.image_size ('wire' is 1 px wide")
+    windows = {"data": {"crop": {"scale": 0.5}}}
+    assert remedies(["wire"], [narrow], 80, windows)[0].startswith("a larger data.crop.scale ('wire' is 1 px wide")
     seldom = ClassFacts(900, 0.02, 12, 60.0, 9.0)
     assert remedies(["boat"], [seldom], 80, {}) == ["data.repeat_rare: 0.5", "training for longer"]
     assert remedies(["boat"], [seldom], 80, {"data": {"repeat_rare": 0.3}}) == ["training for longer"]

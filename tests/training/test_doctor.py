@@ -81,6 +81,9 @@ ILL = {
     "train.class_missed": three(facts=FACTS, images=20),
     "train.class_untrained": three(facts=FACTS | {"wire": ClassFacts(0, 0.0, 0)}),
     "train.class_unvalidated": three(validated=[900, 500, 0]),
+    "train.rare_windows": course(
+        crops={"windows": 1200, "drawn": 0.4, "natural": [0.998, 0.002], "seen": [0.97, 0.03]}
+    ),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from safetensors.torch import save_file
 
 from helpers import make_dataset, write
 from maskwright.config import load_config
+from maskwright.core.class_facts import ClassFacts
 from maskwright.data.auditing.symmetry import Mirror
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.size import measure
+from maskwright.training.planning.crops import choose_crop
 from maskwright.training.planning.fingerprint import Fingerprint, fingerprint, model_size
 from maskwright.training.planning.text import CPU_PIXELS
 from maskwright.training.planning.weights import choose_weights
@@ -371,3 +374,61 @@ def test_a_range_test_sets_the_learning_rate_and_nothing_else(tmp_path):
     assert changed == plain.config
     assert load_config(tmp_path / "run.yaml") == config
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run.lr-find.svg", "run.yaml"]
+
+
+def cracks(folder, width, size=(1500, 1500), images=6):
+    """Large images with two lines `width` pixels wide and a wide class."""
+    for index in range(images):
+        mask = np.zeros(size, np.uint8)
+        mask[: size[0] // 3] = 1
+        mask[300 + 40 * index : 300 + 40 * index + width] = 2
+        mask[:, 200 + 90 * index : 200 + 90 * index + width] = 2
+        mask[5:7, 5:7] = 3  # a speck, beside
+        mask[700:900, 700:900] = 3
+        write(folder / "images" / f"{index}.png", mask * 80)
+        write(folder / "masks" / f"{index}.png", mask)
+    (folder / "classes.txt").write_text("wall\nwindow\ncrack\nstain\n")
+    return folder
+
+
+def test_thin_cracks_in_large_images_are_seen_through_windows(tmp_path):
+    planned = plan(cracks(tmp_path / "data", 5), out=tmp_path / "run.yaml", weights="none")
+    crop = planned.config.data.crop
+    assert crop and (crop.scale, crop.overlap, crop.rare) == (0.8, 0.25, 0.5)
+    assert planned.config.data.image_size == [160, 160]
+    line = next(line for line in planned.text.splitlines() if "crop:" in line)
+    assert "whole images shrunk to 160x160 'crack' would be 0.5 px wide; at this scale 'crack' has 4.0 px" in line
+    assert "keep_ratio" not in planned.text and "px wide: where" not in planned.text
+    assert load_config(tmp_path / "run.yaml").data.crop == crop
+    whole = plan(tmp_path / "data", weights="none", overrides=["data.crop=null"])
+    assert whole.config.data.crop is None and whole.config.data.image_size == [160, 160]
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "scale"),
+    [
+        ((1500, 1500), 40.0, None),  # 4.3 px at 160 x 160
+        ((1500, 1500), 19.0, None),  # just 2 px there
+        ((1500, 1500), 16.0, 0.25),
+        ((1500, 1500), 2.0, 0.85),  # its own 2 px, but for the number of windows
+        ((400, 400), 4.0, 1.0),
+        ((200, 300), 2.0, 1.0),
+        ((170, 170), 1.0, None),  # hardly larger than a window
+        ((160, 160), 1.0, None),
+        ((6000, 8000), 12.0, 0.18),  # no more than 64 windows
+    ],
+)
+def test_windows_only_where_shrunk_images_would_lose_a_class(size, width, scale):
+    facts = [ClassFacts(900, 0.9, 5, 5000.0, 120.0), ClassFacts(100, 0.1, 5, 90.0, width)]
+    found = replace(some(*size), classes=facts)
+    chosen = choose_crop(["wall", "crack"], found, model_size(found, 26_000))
+    assert (chosen and chosen.scale) == scale
+    if chosen:
+        height, width_ = model_size(found, 26_000)
+        assert size[0] * size[1] * chosen.scale**2 <= 64.5 * height * width_
+
+
+def test_classes_without_pixels_or_widths_ask_for_nothing():
+    assert choose_crop([], some(1500, 1500), (160, 160)) is None
+    found = replace(some(1500, 1500), classes=[ClassFacts(9, 1.0, 1, 9.0, 90.0), ClassFacts(0, 0.0, 0)])
+    assert choose_crop(["wall", "nowhere"], found, (160, 160)) is None

@@ -59,7 +59,9 @@ def maps(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trusted(data: Path, folder: Path, geometry: Geometry | None = None, **more: Any) -> Trust:
     dataset = load_dataset(data)
-    return Trust(folder, dataset, dataset.splits["train"], geometry or Geometry(SIZE), **{"seed": 3, "room": 99} | more)
+    return Trust(
+        folder, dataset, dataset.splits["train"], geometry or Geometry(SIZE), **{"seed": 3, "room": 1 << 20} | more
+    )
 
 
 def settings(data: Path, trust: Any, **sections: Any) -> RunConfig:
@@ -190,7 +192,7 @@ class TestMasks:
     def test_memory_is_capped(self, data: Path, maps: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
         read: list[Path] = []
         monkeypatch.setattr(module, "read_grey", lambda path: (read.append(path), read_grey(path))[1])
-        found = trusted(data, maps, room=room)
+        found = trusted(data, maps, room=room * SIZE[0] * SIZE[1])
         for index in range(6):
             found.mask(np.zeros(SIZE, np.uint8), 0, index)
         assert len(read) == 12 - min(room, 6)

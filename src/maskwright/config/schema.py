@@ -62,11 +62,28 @@ class TrustConfig(StrictModel):
         return self
 
 
+class CropConfig(StrictModel):
+    """Windows of image_size in place of whole images; `true` alone takes all as it is here."""
+
+    scale: float = Field(1.0, gt=0, le=8, description="of the images' own size, the same for both sides")
+    overlap: float = Field(0.25, ge=0, le=0.75, description="share of their sides, of the tiles of a prediction")
+    rare: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the training windows that are drawn around a class that is not the largest",
+    )
+
+
 class DataConfig(StrictModel):
     """The images and how they come to the model."""
 
     root: str = Field(description="dataset folder, relative to this file")
     image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = Field(description="height, width")
+    crop: CropConfig | None = Field(
+        None,
+        description="train on windows of image_size and predict by tiles; if left out, whole images are resized to it",
+    )
     keep_ratio: bool = Field(False, description="pad with ignored pixels instead of stretching")
     resample: Literal["bilinear", "bicubic", "lanczos", "area"] = "lanczos"
     holdout: float = Field(0.2, gt=0, lt=1, description="share of train used for validation when there is no val split")
@@ -82,6 +99,17 @@ class DataConfig(StrictModel):
     trust: TrustConfig | None = Field(
         None, description="doubtful pixels count less in training; all count equally if left out"
     )
+
+    @field_validator("crop", mode="before")
+    @classmethod
+    def _as_it_is(cls, value: Any) -> Any:
+        return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _one_ratio(self) -> DataConfig:
+        if self.crop and self.keep_ratio:
+            raise ValueError("crop keeps the ratio by itself; leave keep_ratio out")
+        return self
 
     @field_validator("image_size", mode="before")
     @classmethod
@@ -323,6 +351,12 @@ class RunConfig(StrictModel):
     @classmethod
     def _short(cls, value: Any) -> Any:
         return by_name(value)
+
+    @model_validator(mode="after")
+    def _windows_as_they_are(self) -> RunConfig:
+        if self.data.crop and self.train.progressive:
+            raise ValueError("train.progressive makes small what data.crop keeps large; remove one of the two")
+        return self
 
     @field_validator("trackers")
     @classmethod

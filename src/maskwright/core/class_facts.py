@@ -116,7 +116,8 @@ def remedies(names: Sequence[str], facts: Sequence[ClassFacts], images: int, con
         (name, one.width) for name, one in zip(names, facts, strict=True) if one.width and one.width < NARROW
     ]:
         which = ", ".join(f"{name!r} is {width:.0f} px wide" for name, width in narrow[:3])
-        found.append(f"a larger data.image_size ({which} at the model's size)")
+        larger = "data.crop.scale" if config.get("data", {}).get("crop") else "data.image_size"
+        found.append(f"a larger {larger} ({which} at the model's size)")
     weighted = any(
         isinstance(term, Mapping) and term.get("class_weights", "none") != "none" for term in _terms(config.get("loss"))
     )

@@ -54,21 +54,38 @@ def pad_to(array: Pixels, size: tuple[int, int], fill: int) -> Pixels:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """Windows in place of whole images: an image is made `scale` times as high and as wide, and windows of the model's
+    size are cut from it. Those that cover it when it is predicted overlap by at least `overlap` of their sides."""
+
+    scale: float = 1.0
+    overlap: float = 0.25
+
+
+@dataclass(frozen=True)
 class Geometry:
-    """How any image comes to the size that the model sees. `size` is (height, width)."""
+    """How any image comes to the size that the model sees. `size` is (height, width); with `crop` it is that of the
+    windows, and images and masks are scaled but not cut here."""
 
     size: Size
     keep_ratio: bool = False
     resample: str = "lanczos"
+    crop: Crop | None = None
 
     def inner(self, size: Size) -> Size:
-        """The part of `self.size` that an image of `size` takes; the rest is padding."""
+        """The part of `self.size` that an image of `size` takes; the rest is padding. With `crop`, the size of the
+        scaled image."""
+        if self.crop:
+            return max(1, round(size[0] * self.crop.scale)), max(1, round(size[1] * self.crop.scale))
         return letterbox(size, self.size, self.keep_ratio)
 
     def image(self, image: Pixels) -> Pixels:
-        """(H, W, 3) to `size`; the padding of `keep_ratio` is black at the bottom and right."""
-        return pad_to(resize_image(image, self.inner(image.shape[:2]), self.resample), self.size, 0)
+        """(H, W, 3) to `size`; the padding of `keep_ratio` is black at the bottom and right. With `crop`, (h, w, 3)."""
+        return self._padded(resize_image(image, self.inner(image.shape[:2]), self.resample), 0)
 
     def mask(self, mask: Pixels) -> Pixels:
-        """(H, W) to `size` by nearest neighbour; the padding is `IGNORE`."""
-        return pad_to(resize_mask(mask, self.inner(mask.shape)), self.size, IGNORE)
+        """(H, W) to `size` by nearest neighbour; the padding is `IGNORE`. With `crop`, (h, w)."""
+        return self._padded(resize_mask(mask, self.inner(mask.shape)), IGNORE)
+
+    def _padded(self, array: Pixels, fill: int) -> Pixels:
+        return array if self.crop else pad_to(array, self.size, fill)

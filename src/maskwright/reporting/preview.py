@@ -16,13 +16,14 @@ from maskwright.base.progress import progress, say
 from maskwright.base.storage import next_free, require_absent, staged_folder
 from maskwright.base.texts import plural
 from maskwright.config import RunConfig
+from maskwright.core.geometry import Geometry
 from maskwright.core.masks import Mask, Pixels, overlay
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
 from maskwright.modeling import augment
 from maskwright.reporting.overlays import Colours, full_legend, safe_colours, shrink_mask, stack, write_text
 from maskwright.training.loader import DecodedSamples
-from maskwright.training.prepare import batches_of, geometry_of, settle, training_splits
+from maskwright.training.prepare import batches_of, crops_of, geometry_of, settle, training_splits
 
 _DRAWS, _ROWS = 4, 4
 _SMALLEST, _LARGEST = 160, 320  # of a tile's long side, in pixels; in between it has the model's own size
@@ -67,7 +68,7 @@ def preview(
 ) -> Preview:
     """Draws `images` training samples, at even distances through them, each resized and as the first four epochs
     will show it: the very draws of the training, as they follow from the seed. Above the image, below its mask on it;
-    hatched pixels do not count.
+    hatched pixels do not count. With `data.crop`, the first window of each.
 
     The other arguments are those of `train`; the pictures go to `out`, or to `previews/NAME-001` beside the config.
     Nothing is trained and no weights are needed. Raises MaskwrightError subclasses.
@@ -81,6 +82,11 @@ def preview(
     samples, _ = training_splits(dataset, settled.data.holdout, settled.seed)
     source = DecodedSamples(dataset, samples, geometry_of(settled))
     batches = batches_of(settled, source)
+    if settled.data.crop:
+        with progress("reading", len(samples)) as advance:
+            counts = source.fill(lambda done, _: advance(done))
+        batches.crops = crops_of(settled, source, counts[:, : len(dataset.classes)])
+    resized = Geometry(source.geometry.size, source.geometry.keep_ratio or settled.data.crop is not None)
     chosen = np.linspace(0, len(samples) - 1, min(images, len(samples))).round().astype(int).tolist()
     colours = safe_colours(dataset.classes)
     sheets: list[str] = []
@@ -88,7 +94,12 @@ def preview(
         for start in range(0, len(chosen), _ROWS):
             blocks = [_heads(settled.data.image_size)]
             for done, index in enumerate(chosen[start : start + _ROWS], start + 1):
-                pairs = [source[index], *(batches.pair(epoch, index) for epoch in range(_DRAWS))]
+                image, mask = source[index]
+                place = int(np.searchsorted(batches.crops.owners, index)) if batches.crops else index
+                pairs = [
+                    (resized.image(image), resized.mask(mask)),
+                    *(batches.pair(epoch, place) for epoch in range(_DRAWS)),
+                ]
                 blocks.append(sample_block(samples[index].name, pairs, colours, dataset.classes.background))
                 advance(done)
             sheets.append(f"preview-{len(sheets) + 1:03d}.png")

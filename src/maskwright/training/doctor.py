@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.base import strictyaml
-from maskwright.base.texts import counted, listing
+from maskwright.base.texts import counted, listing, percent
 from maskwright.core.class_facts import MISSED, ClassFacts
 from maskwright.core.findings import Check, Finding, Observation, Severity, run_checks
 from maskwright.evaluation.guarding.missed import nothing_to_judge, nothing_to_learn, untrained, what_helps
@@ -42,7 +42,7 @@ class Course:
     pixels. `waited` is the share of the time that went into waiting for batches, NaN when it was not taken.
     `per_epoch` is the iterations of an epoch. `finished`: whether training has ended. `facts` of the classes in the
     masks of the training `images`, by name, the `config` (run.yaml), and the `validated` pixels (K,) of each class,
-    None where not known.
+    None where not known. `crops`: what drawing windows changes (`training.crops.Seen`), where there are any.
     """
 
     start: float
@@ -62,6 +62,7 @@ class Course:
     images: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
     validated: Sequence[int] | None = None
+    crops: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, run: Run) -> Course:
@@ -95,6 +96,7 @@ class Course:
             len(info.get("splits", {}).get("train", ())),
             strictyaml.read(run.config_file).data,
             info.get("validation_pixels"),
+            info.get("crops"),
         )
 
     @property
@@ -307,6 +309,30 @@ def class_unvalidated(course: Course) -> Iterator[Observation]:
         yield Observation(message, fix, evidence=evidence)
 
 
+def rare_windows(course: Course) -> Iterator[Observation]:
+    """How much more often classes are seen than they are there, because windows are drawn around them."""
+    crops = course.crops
+    if not crops or not crops["drawn"]:
+        return
+    both = zip(course.classes, crops["natural"], crops["seen"], strict=True)
+    more = sorted((row for row in both if row[2] > row[1] > 0), key=lambda row: row[2] / row[1], reverse=True)
+    if not more:
+        return
+    yield Observation(
+        f"{percent(crops['drawn'])} of the {crops['windows']:,} windows of an epoch are drawn around classes other "
+        "than the largest: "
+        + listing(
+            [
+                f"{name!r} has {percent(seen)} of their pixels and {percent(had)} of those of the images"
+                for name, had, seen in more
+            ],
+            6,
+        ),
+        "this is data.crop.rare; lower it where these classes are predicted too often",
+        evidence=dict(crops),
+    )
+
+
 NOT_FINITE, LOADER = "train.not_finite", "train.loader"
 # Of these a short log tells, too.
 _OF_CLASSES: dict[str, Check[Course]] = {
@@ -314,6 +340,7 @@ _OF_CLASSES: dict[str, Check[Course]] = {
     "train.class_missed": Check(Severity.WARNING, "a class is not found in validation (IoU below 0.01)", class_missed),
     "train.class_untrained": Check(Severity.WARNING, "a class has no training pixel", class_untrained),
     "train.class_unvalidated": Check(Severity.INFO, "a class has no validation pixel", class_unvalidated),
+    "train.rare_windows": Check(Severity.INFO, "windows are drawn around rare classes", rare_windows),
 }
 # Likely causes before consequences.
 SYMPTOMS: dict[str, Check[Course]] = {

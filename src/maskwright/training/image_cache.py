@@ -1,8 +1,8 @@
 """Images and masks decoded and resized once, in files that several trainings map into their memory.
 
-    FOLDER/KEY/images.npy   (N, H, W, 3) uint8
-    FOLDER/KEY/masks.npy    (N, H, W) uint8
-    FOLDER/KEY/names.json   the samples in the order of the arrays
+    FOLDER/KEY/images.npy   (T, 3) uint8: the T pixels of all images, row by row and one image after the other
+    FOLDER/KEY/masks.npy    (T,) uint8: those of the masks
+    FOLDER/KEY/names.json   for each sample its first pixel, height and width
 
 KEY is a hash of all that the pixels depend on: the content of the dataset and its way to the model's size. So what
 lies there is what a training would decode itself, and a dataset that was changed has another KEY. The pages are the
@@ -12,6 +12,7 @@ system's: processes on one host share them, and where memory is short they are r
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -43,11 +44,11 @@ def decoded_folder(folder: Path, version: str, geometry: Geometry) -> Path:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Samples in files; `places` are their rows."""
+    """Samples in files; `places` are the first pixel, height and width of each."""
 
     images: npt.NDArray[np.uint8]
     masks: npt.NDArray[np.uint8]
-    places: dict[str, int]
+    places: dict[str, list[int]]
 
     @classmethod
     def open(cls, folder: Path) -> Decoded | None:
@@ -58,24 +59,31 @@ class Decoded:
             images, masks = (
                 np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("images", "masks")
             )
-            names = read_json(folder / "names.json")
+            places = read_json(folder / "names.json")
         except (OSError, ValueError, EOFError, DataError) as error:
             say(f"{folder}: cannot be used ({error}); the images are decoded again")
             return None
-        return cls(images, masks, {name: place for place, name in enumerate(names)})
+        return cls(images, masks, places)
 
     def pair(self, sample: Sample) -> Pair | None:
         """Image (H, W, 3) and mask (H, W), which cannot be written to; None for an unknown sample."""
         place = self.places.get(sample.name)
-        return None if place is None else (np.asarray(self.images[place]), np.asarray(self.masks[place]))
+        if place is None:
+            return None
+        first, height, width = place
+        own = slice(first, first + height * width)
+        return (
+            np.asarray(self.images[own]).reshape(height, width, -1),
+            np.asarray(self.masks[own]).reshape(height, width),
+        )
 
 
 def write_decoded(folder: Path, dataset: Dataset, samples: Sequence[Sample], geometry: Geometry) -> bool:
     """Decodes `samples` into the new `folder`, with all cores. False, and nothing written, where it would take more
     than a quarter of the free disk. Raises DataError for a file that cannot be read."""
-    height, width = geometry.size
     folder.parent.mkdir(parents=True, exist_ok=True)
-    needed = 4 * height * width * len(samples)
+    pixels = pixels_of(dataset, samples, geometry)
+    needed = 4 * pixels
     if needed > _SHARE * shutil.disk_usage(folder.parent).free:
         say(f"{folder}: {needed >> 20} MiB of decoded images are too much for this disk; each training decodes its own")
         return False
@@ -84,15 +92,25 @@ def write_decoded(folder: Path, dataset: Dataset, samples: Sequence[Sample], geo
         with open(staging / "images.npy", "wb") as images, open(staging / "masks.npy", "wb") as masks:
             for stream, rest in ((images, (3,)), (masks, ())):
                 np.lib.format.write_array_header_1_0(
-                    stream, {"descr": "|u1", "fortran_order": False, "shape": (len(samples), height, width, *rest)}
+                    stream, {"descr": "|u1", "fortran_order": False, "shape": (pixels, *rest)}
                 )
             pairs = in_order(partial(decode, dataset, geometry), samples, worker_count())
-            for done, (image, mask) in enumerate(pairs, 1):
+            places, first = {}, 0
+            for done, (sample, (image, mask)) in enumerate(zip(samples, pairs, strict=True), 1):
                 images.write(image.tobytes())
                 masks.write(mask.tobytes())
+                places[sample.name] = [first, *mask.shape]
+                first += mask.size
                 advance(done)
-        atomic_write_json(staging / "names.json", [sample.name for sample in samples])
+        atomic_write_json(staging / "names.json", places)
     return True
+
+
+def pixels_of(dataset: Dataset, samples: Sequence[Sample], geometry: Geometry) -> int:
+    """How many pixels the samples have together as `geometry` gives them, by the headers of their files."""
+    if not geometry.crop:
+        return geometry.size[0] * geometry.size[1] * len(samples)
+    return sum(math.prod(geometry.inner(dataset.image_size(sample))) for sample in samples)
 
 
 def decode(dataset: Dataset, geometry: Geometry, sample: Sample, tell: Tell | None = None) -> Pair:

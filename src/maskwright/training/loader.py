@@ -29,6 +29,7 @@ from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Sample, Tell
 from maskwright.errors import SetupError
 from maskwright.modeling.augment import Augmentation, Pipeline
+from maskwright.training.crops import WHOLE, Crops
 from maskwright.training.image_cache import Decoded, Pair, decode
 from maskwright.training.trust import Trust
 
@@ -39,9 +40,14 @@ CACHE_SHARE = 0.25
 _AGAIN = 1 << 32
 
 
+def room(processes: int = 1) -> int:
+    """Bytes that decoded samples may take in the memory of each of so many processes on this host."""
+    return int(memory_left() * CACHE_SHARE / processes)
+
+
 class DecodedSamples:
     """Samples decoded and resized, kept in memory as far as a quarter of the free memory reaches, which is divided
-    among so many `processes` that do the same on this host: `room` samples. What is in `decoded` is neither decoded nor
+    among so many `processes` that do the same on this host: `room` bytes. What is in `decoded` is neither decoded nor
     kept."""
 
     def __init__(
@@ -54,9 +60,10 @@ class DecodedSamples:
     ) -> None:
         self.dataset, self.samples, self.geometry = dataset, list(samples), geometry
         self._decoded = decoded
-        pixels = geometry.size[0] * geometry.size[1]
-        self.room = int(memory_left() * CACHE_SHARE / processes) // (4 * pixels)
+        self.room = room(processes)
         self._cache: dict[int, Pair] = {}
+        self._cached = 0
+        self.sizes: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -71,8 +78,10 @@ class DecodedSamples:
         pair = self._cache.get(index)
         if pair is None:
             pair = decode(self.dataset, self.geometry, self.samples[index], tell)
-            if len(self._cache) < self.room:
+            size = sum(part.nbytes for part in pair)
+            if self._cached + size <= self.room:
                 self._cache[index] = pair
+                self._cached += size
         return pair
 
     def fill(
@@ -82,11 +91,14 @@ class DecodedSamples:
         tell: Tell | None = None,
     ) -> npt.NDArray[np.int64]:
         """Reads everything once, which checks every file; returns the (M, 256) int64 counts of mask values of each
-        of the M samples. `look` is shown each mask (H, W), `tell` each image file that is opened."""
+        of the M samples, and notes their `sizes` (height, width). `look` is shown each mask (H, W), `tell` each image
+        file that is opened."""
         counts = np.zeros((len(self), 256), np.int64)
+        self.sizes = []
         for index in range(len(self)):
             mask = self._pair(index, tell)[1]
             counts[index] = np.bincount(mask.reshape(-1), minlength=256)
+            self.sizes.append((mask.shape[0], mask.shape[1]))
             if look:
                 look(mask)
             if progress:
@@ -137,7 +149,7 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Item i is the whole batch of step i: images (N, 3, H, W) uint8 channels-last, targets (N, H, W) uint8.
 
     `rank` and `world_size` take every world_size-th place of it for one of several processes. `trust` says which
-    pixels count. `factors`, where it is set, says how often each sample is drawn.
+    pixels count. `factors`, where it is set, says how often each sample is drawn; `crops`, which windows of it.
     """
 
     def __init__(
@@ -154,6 +166,7 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
         self.source, self.augmentation, self.batch_size, self.seed = source, augmentation, batch_size, seed
         self.rank, self.world_size, self.trust = rank, world_size, trust
         self.factors: Factors | None = None
+        self.crops: Crops | None = None
         self.map: Callable[..., Iterable[Pair]] = map
 
     def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -161,20 +174,31 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
         images, masks = zip(*self.map(self.pair, *zip(*places, strict=True)), strict=True)
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(np.stack(masks))
 
-    def _places(self, step: int) -> list[tuple[int, int]]:
-        return batch_indices(self.seed, step, self.batch_size, len(self.source), self.factors)
+    @property
+    def per_epoch(self) -> int:
+        """How many places an epoch has: one for each sample, or one for each of its windows."""
+        return len(self.crops.owners) if self.crops else len(self.source)
 
-    def pair(self, view: int, index: int) -> Pair:
-        """The sample `index` as it is seen in a `view`, which is the number of an epoch (see `batch_indices`): image
-        (H, W, 3) and mask (H, W), uint8."""
+    def _places(self, step: int) -> list[tuple[int, int]]:
+        return batch_indices(self.seed, step, self.batch_size, self.per_epoch, self.factors)
+
+    def pair(self, view: int, place: int) -> Pair:
+        """What is seen at a `place` of an epoch (see `per_epoch`) in a `view`, which is the number of an epoch (see
+        `batch_indices`): image (H, W, 3) and mask (H, W), uint8."""
+        index = int(self.crops.owners[place]) if self.crops else place
         image, mask = self.source[index]
+        window = self.crops.window(mask, view, place, index) if self.crops else WHOLE
+        image, mask = image[window], mask[window]
         if self.trust:
-            mask = self.trust.mask(mask, view, index)
-        return self.augmentation(image, mask, np.random.default_rng((self.seed, 1, view, index)))
+            mask = self.trust.mask(mask, view, index, window)
+        if self.crops:
+            image, mask = self.crops.padded(image, mask)
+        return self.augmentation(image, mask, np.random.default_rng((self.seed, 1, view, place)))
 
     def names(self, step: int) -> list[str]:
         """The samples in the batch of `step`."""
-        return [self.source.samples[index].name for _, index in self._places(step)]
+        places = [place for _, place in self._places(step)]
+        return [self.source.samples[int(self.crops.owners[at]) if self.crops else at].name for at in places]
 
 
 def stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

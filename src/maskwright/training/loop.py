@@ -175,7 +175,7 @@ def _fit(
             log(
                 {
                     "iteration": state.step,
-                    "epoch": round(state.step * settings.batch_size / len(batches.source), 3),
+                    "epoch": round(state.step * settings.batch_size / batches.per_epoch, 3),
                     "loss": sum(losses) / len(losses),
                     "loss_max": max(losses),
                     **({"loss_first": losses[0]} if state.step == len(losses) else {}),  # before anything was learnt

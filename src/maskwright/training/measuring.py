@@ -132,7 +132,7 @@ def iterations_of(
 def in_epochs(config: RunConfig, prepared: Prepared) -> int:
     """The iterations of the epochs that the config asks for."""
     assert config.train.epochs is not None
-    return max(1, math.ceil(config.train.epochs * len(prepared.batches.source) / config.train.batch_size))
+    return max(1, math.ceil(config.train.epochs * prepared.batches.per_epoch / config.train.batch_size))
 
 
 def _seconds(work: Callable[[int], object]) -> float:

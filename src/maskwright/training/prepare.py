@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -15,7 +16,7 @@ from maskwright.config import AugmentTerm, RunConfig, load_config, with_pipeline
 from maskwright.core.class_facts import ClassFacts, ClassSurvey
 from maskwright.core.class_weights import repeat_factors
 from maskwright.core.dataset import Dataset
-from maskwright.core.geometry import Geometry
+from maskwright.core.geometry import Crop, Geometry
 from maskwright.core.left_out import LeftOut
 from maskwright.core.sample import Sample
 from maskwright.errors import ConfigError, DataError
@@ -26,6 +27,7 @@ from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, with_selector
 from maskwright.modeling.models.weights import Found, encoder_info
 from maskwright.modeling.optim.build import Groups, PartRates
+from maskwright.training.crops import Crops, Seen, seen
 from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.guest import seed_torch
 from maskwright.training.image_cache import Decoded
@@ -89,7 +91,7 @@ def named_splits(
 @dataclass
 class Prepared:
     """Everything that `fit` needs, built from a config; what the training masks hold of each class, and the pixels
-    (K,) of each in the validation masks, at the model's size."""
+    (K,) of each in the validation masks, at the model's size; and what drawing windows changes, where there are any."""
 
     dataset: Dataset
     segmenter: Segmenter
@@ -99,6 +101,7 @@ class Prepared:
     processes: Processes
     training_classes: list[ClassFacts]
     validation_pixels: list[int]
+    seen: Seen | None = None
 
 
 def prepare(
@@ -149,10 +152,15 @@ def prepare(
         )
     if batches.trust:
         batches.trust.require_pixels(lambda index: train[index][1])
+    batches.crops = crops_of(config, train, counts)
     if config.data.repeat_rare:
-        batches.factors = Factors(repeat_factors(counts, config.data.repeat_rare))
+        factors = repeat_factors(counts, config.data.repeat_rare)
+        batches.factors = Factors(factors[batches.crops.owners] if batches.crops else factors)
     criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
-    return Prepared(dataset, segmenter, criterion, batches, validation, processes, survey.facts(), judged_pixels)
+    changed = seen(batches.crops, lambda index: train[index][1]) if batches.crops else None
+    return Prepared(
+        dataset, segmenter, criterion, batches, validation, processes, survey.facts(), judged_pixels, changed
+    )
 
 
 def with_statistics(config: RunConfig, weights: Found | None) -> RunConfig:
@@ -165,9 +173,17 @@ def with_statistics(config: RunConfig, weights: Found | None) -> RunConfig:
 
 def geometry_of(config: RunConfig) -> Geometry:
     """How images come to the model's size."""
-    return Geometry(
-        (config.data.image_size[0], config.data.image_size[1]), config.data.keep_ratio, config.data.resample
-    )
+    data = config.data
+    crop = Crop(data.crop.scale, data.crop.overlap) if data.crop else None
+    return Geometry((data.image_size[0], data.image_size[1]), data.keep_ratio, data.resample, crop)
+
+
+def crops_of(config: RunConfig, source: DecodedSamples, counts: npt.NDArray[np.int64]) -> Crops | None:
+    """The windows of a training on `source`, which has been read and has so many pixels (M, K) of each class; None for
+    whole images."""
+    if config.data.crop is None:
+        return None
+    return Crops(source.geometry.size, config.data.crop.rare, config.seed, np.array(source.sizes), counts)
 
 
 def batches_of(config: RunConfig, source: DecodedSamples, processes: Processes = ALONE) -> Batches:
@@ -182,7 +198,7 @@ def batches_of(config: RunConfig, source: DecodedSamples, processes: Processes =
             source.geometry,
             seed=config.seed,
             least=given.least,
-            room=source.room,
+            room=source.room // 4,  # a map has one number where image and mask have four
         )
         if (given := config.data.trust)
         else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,9 +13,11 @@ import torch
 from maskwright.base.progress import say
 from maskwright.base.storage import STAGING_PREFIX, exclusive_lock, next_free, require_absent, staged_folder
 from maskwright.base.systems import require_posix
-from maskwright.base.texts import clock
+from maskwright.base.texts import clock, plural
 from maskwright.base.workers import available_cores
 from maskwright.config import RefitConfig, RunConfig, ThreadsConfig, rebase
+from maskwright.core.dataset import Dataset
+from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset, load_dataset_of
 from maskwright.errors import DataError, SetupError
 from maskwright.modeling import augment
@@ -25,8 +28,9 @@ from maskwright.training.distributed.agreement import agreed, agreed_version, re
 from maskwright.training.distributed.processes import Processes, joined
 from maskwright.training.doctor import examine, sentences
 from maskwright.training.guest import as_a_guest
-from maskwright.training.image_cache import Decoded, decoded_folder
+from maskwright.training.image_cache import Decoded, decoded_folder, pixels_of, write_decoded
 from maskwright.training.length import Budget, Refit
+from maskwright.training.loader import room
 from maskwright.training.loop import FitSettings, fit
 from maskwright.training.measuring import choose_step, iterations_of
 from maskwright.training.precision import StepChoice
@@ -90,7 +94,7 @@ def train_part(
     which changes nothing but the time of reading; `splits` are the names of the samples to train on and to validate
     with, in place of the dataset's own splits."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with joined(device) as processes:
+    with joined(device) as processes, ExitStack() as held:
         return _train(
             lambda: settle(config, overrides, augmentation),
             Path(out) if out else None,
@@ -98,6 +102,7 @@ def train_part(
             processes,
             Path(decoded) if decoded else None,
             splits,
+            held,
         )
 
 
@@ -108,6 +113,7 @@ def _train(
     processes: Processes,
     decoded: Path | None,
     named: tuple[Sequence[str], Sequence[str]] | None,
+    held: ExitStack,
 ) -> Run:
     began = time.monotonic()
     path, folder = Path(), Path()
@@ -136,7 +142,9 @@ def _train(
     version, hashes = agreed_version(dataset, processes, path.parent)
     with processes.together():
         splits = named_splits(dataset, *named) if named else training_splits(dataset, config.data.holdout, config.seed)
-        prepared = prepare(config, dataset, splits, weights, device, processes, _decoded(decoded, config, version))
+    images = _decoded(decoded, config, dataset, splits, version, path, processes, held)
+    with processes.together():
+        prepared = prepare(config, dataset, splits, weights, device, processes, images)
     trust = prepared.batches.trust
     if trust:
         agreed(trust.folder, trust.version, processes)
@@ -160,6 +168,7 @@ def _train(
                 }
                 | ({"budget": budget.stored} if budget else {})
                 | ({"trust": trust.version} if trust else {})
+                | ({"crops": prepared.seen.to_dict()} if prepared.seen else {})
                 | ({"encoder_weights": weights.to_dict()} if weights else {})
                 | ({"small_step_cost": choice.small_cost} if config.train.progressive else {})
                 | ({"watch": Watch(choice.most, choice.step_seconds).stored} if watched else {}),
@@ -175,7 +184,8 @@ def _train(
             write_start(run, resolved, prepared)
     say(
         f"{len(splits[0])} training and {len(splits[1])} validation images, {resolved.train.iterations} iterations, "
-        f"batch size {config.train.batch_size}, {_epochs(resolved, len(splits[0])):.1f} epochs"
+        f"batch size {config.train.batch_size}, {_epochs(resolved, prepared.batches.per_epoch):.1f} epochs"
+        + (f" of {plural(prepared.batches.per_epoch, 'window')}" if prepared.seen else "")
     )
     if processes.first:
         say_what_cannot_be_told(prepared)
@@ -193,12 +203,34 @@ def _locked(path: Path, processes: Processes) -> Iterator[None]:
         yield
 
 
-def _decoded(folder: Path | None, config: RunConfig, version: str) -> Decoded | None:
-    return Decoded.open(decoded_folder(folder, version, geometry_of(config))) if folder else None
+def _decoded(
+    folder: Path | None,
+    config: RunConfig,
+    dataset: Dataset,
+    splits: tuple[list[Sample], list[Sample]],
+    version: str,
+    run: Path,
+    processes: Processes,
+    held: ExitStack,
+) -> Decoded | None:
+    """The images that lie decoded in `folder`. Without one, large images of which windows are cut, and which memory
+    does not hold, are decoded into a folder beside the run, which is deleted when `held` ends: a window would else cost
+    as much as its image."""
+    geometry = geometry_of(config)
+    if folder is None and geometry.crop:
+        folder = run.with_name(f"{run.name}.decoded")
+        with processes.together():
+            most = room(processes.local_size)
+            if processes.first and any(4 * pixels_of(dataset, samples, geometry) > most for samples in splits):
+                held.callback(shutil.rmtree, folder, ignore_errors=True)
+                own = decoded_folder(folder, version, geometry)  # there already, if a kill has left it
+                if not own.exists() and write_decoded(own, dataset, [*splits[0], *splits[1]], geometry):
+                    say(f"{folder}: holds the decoded images while this run trains")
+    return Decoded.open(decoded_folder(folder, version, geometry)) if folder else None
 
 
-def _epochs(config: RunConfig, samples: int) -> float:
-    return (config.train.iterations or 0) * config.train.batch_size / samples
+def _epochs(config: RunConfig, places: int) -> float:
+    return (config.train.iterations or 0) * config.train.batch_size / places
 
 
 def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: float) -> Run:
@@ -285,7 +317,7 @@ def resume_part(run: str | Path | Run, *, data: str | Path | None = None, decode
         if processes.share(finished):
             say(f"run folder: {run.path}: has finished already")
             return run
-        return _resume(run, processes, Path(decoded) if decoded else None, Path(data) if data else None)
+        return _resume(run, processes, Path(decoded) if decoded else None, Path(data) if data else None, stack)
 
 
 def train_or_resume(
@@ -304,7 +336,7 @@ def train_or_resume(
     return run if run.finished else resume_part(run, decoded=decoded)
 
 
-def _resume(run: Run, processes: Processes, decoded: Path | None, data: Path | None) -> Run:
+def _resume(run: Run, processes: Processes, decoded: Path | None, data: Path | None, held: ExitStack) -> Run:
     began = time.monotonic()
     found = None
     with processes.together():
@@ -336,7 +368,9 @@ def _resume(run: Run, processes: Processes, decoded: Path | None, data: Path | N
         if info["device"] == "cuda" and not torch.cuda.is_available():
             raise SetupError(f"{run.path}: began on a GPU, and there is none here; resume it where it began")
         splits = named_splits(dataset, info["splits"]["train"], info["splits"]["val"])
-        prepared = prepare(config, dataset, splits, None, info["device"], processes, _decoded(decoded, config, version))
+    images = _decoded(decoded, config, dataset, splits, version, run.path, processes, held)
+    with processes.together():
+        prepared = prepare(config, dataset, splits, None, info["device"], processes, images)
         if (trust := prepared.batches.trust) and trust.version != info.get("trust"):
             raise DataError(f"{trust.folder}: has changed since {run.path} began; restore it, or train a new run")
         if data and processes.first:

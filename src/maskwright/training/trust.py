@@ -30,14 +30,15 @@ from maskwright.core.mask_files import read_grey
 from maskwright.core.masks import Mask
 from maskwright.core.sample import Sample
 from maskwright.errors import DataError
+from maskwright.training.crops import WHOLE, Window
 
 
 class Trust:
     """The maps of `samples` in `folder`.
 
     With `least` (0..1), pixels trusted less are ignored. Without it, each is ignored in an epoch with the probability
-    1 - w, by draws that follow from (seed, epoch, sample) alone. Of at most `room` samples the maps are kept in memory,
-    at the model's size.
+    1 - w, by draws that follow from (seed, epoch, sample) alone. Maps are kept in memory, at the model's size, while
+    they take at most `room` bytes.
 
     All maps are read once. `version` is a hash of their bytes (BLAKE2b, 32 hex digits). Raises DataError when one is
     missing, lies outside the folder, or is no 8-bit grey PNG.
@@ -60,6 +61,7 @@ class Trust:
         self._lowest = 1 if least is None else int(np.count_nonzero(np.arange(256) / 255 < least))
         self._room = room
         self._kept: dict[int, Mask] = {}
+        self._taken = 0
         self._files = [confine(folder, f"{sample.name}.png", str(dataset.root)) for sample in samples]
         if missing := [file for file in self._files if not file.is_file()]:
             raise DataError(
@@ -84,20 +86,23 @@ class Trust:
         if found is None:
             # The place is that of the image: a map's own size need not have the same proportions.
             inner = self.geometry.inner(self.dataset.image_size(self.samples[index]))
-            found = pad_to(resize_mask(read_grey(self._files[index]), inner), self.geometry.size, 0)
-            if len(self._kept) < self._room:
+            found = resize_mask(read_grey(self._files[index]), inner)
+            if not self.geometry.crop:
+                found = pad_to(found, self.geometry.size, 0)
+            if self._taken + found.nbytes <= self._room:
                 self._kept[index] = found
+                self._taken += found.nbytes
         return found
 
-    def mask(self, mask: Mask, epoch: int, index: int) -> Mask:
+    def mask(self, mask: Mask, epoch: int, index: int, window: Window = WHOLE) -> Mask:
         """The mask (H, W) uint8 of the sample `index`, at the model's size, as it counts in `epoch`: a copy with more
-        pixels that are `IGNORE`."""
+        pixels that are `IGNORE`. Of a `window` the mask is that of the window."""
         needed: int | Mask = self._lowest
         if self.least is None:
             # Of the levels 1..255, all equally likely, w * 255 are no higher than a pixel's own.
             rng = np.random.default_rng((self.seed, 3, epoch, index))
             needed = rng.integers(1, 255, mask.shape, dtype=np.uint8, endpoint=True)
-        return np.where(self._map(index) >= needed, mask, np.uint8(IGNORE))
+        return np.where(self._map(index)[window] >= needed, mask, np.uint8(IGNORE))
 
     def require_pixels(self, mask: Callable[[int], Mask]) -> None:
         """DataError where no pixel can ever count in any `mask(index)`, (H, W) at the model's size."""

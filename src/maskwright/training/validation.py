@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -13,9 +13,11 @@ from torch import nn
 
 from maskwright.base.storage import atomic_write_bytes
 from maskwright.core.classes import IGNORE, ClassTree
-from maskwright.core.masks import differences, overlay, png_bytes
+from maskwright.core.geometry import pad_to
+from maskwright.core.masks import Mask, differences, overlay, png_bytes
 from maskwright.evaluation.metrics import level_confusions
 from maskwright.modeling.models.segmenter import Segmenter
+from maskwright.modeling.models.tiles import Place, blended, labels_of, parts
 from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.loader import DecodedSamples
 
@@ -34,9 +36,10 @@ def validate(
     leaves' (K, K); a flat list has no others), and the mean loss at the model's size.
 
     The loss is averaged over batches by the pixels that count in them, so that ignored ones do not dilute it (NaN where
-    none counts); `flip_average` is left to the final evaluation, to save time. `picture` gets a few samples as rows of
-    image, truth, prediction, differences. Several processes take batches in turn: all get what one would have found
-    with the same weights.
+    none counts); `flip_average` is left to the final evaluation, to save time. Large images are covered by tiles, of
+    which `batch_size` are a batch: the loss is that of tiles, the labels those of the blended image. `picture` gets a
+    few samples as rows of image, truth, prediction, differences. Several processes take batches in turn: all get what
+    one would have found with the same weights.
     """
     classes = segmenter.classes
     confusions = [np.zeros((len(level), len(level)), np.int64) for level in classes.levels]
@@ -48,30 +51,68 @@ def validate(
     for number in processes.own(range(len(starts))):
         start = starts[number]
         chosen = range(start, min(start + batch_size, len(source)))
-        pairs = [source[i] for i in chosen]
-        images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
-        masks = torch.from_numpy(np.stack([mask for _, mask in pairs]))
-        with torch.inference_mode():
-            logits = segmenter.logits(images)
-            counted[number] = int((masks != IGNORE).sum())
-            if counted[number]:
-                losses[number] = float(criterion(logits, masks.to(segmenter.device).long())) * counted[number]
-            found = logits.softmax(1)
-        for i, scores in zip(chosen, found, strict=True):
-            truth = source.dataset.read_mask(source.samples[i])
-            predicted = segmenter.level_maps(scores, truth.shape)
+        loss = _Loss(segmenter, criterion)
+        for i, (truth, predicted) in zip(chosen, _predicted(source, chosen, loss, batch_size), strict=True):
             counts = level_confusions(truth, predicted, classes, implied=segmenter.coherent)
             confusions = [sums + more for sums, more in zip(confusions, counts, strict=True)]
             if picture is not None and i in shown:
                 image = source.dataset.read_image(source.samples[i])
                 rows[i] = _row(image, truth, predicted[-1], classes)
+        losses[number], counted[number] = loss.sum, loss.pixels
     if picture is not None:
         everywhere = {i: row for part in processes.gather(rows) for i, row in part.items()}
         if processes.first:
             write_rows(picture, [everywhere[i] for i in sorted(everywhere)])
     # Added one after the other, whichever process has found them.
-    loss, pixels = float(processes.total(losses).cumsum()[-1]), int(processes.total(counted).sum())
-    return [processes.total(counts) for counts in confusions], loss / pixels if pixels else float("nan")
+    total, pixels = float(processes.total(losses).cumsum()[-1]), int(processes.total(counted).sum())
+    return [processes.total(counts) for counts in confusions], total / pixels if pixels else float("nan")
+
+
+class _Loss:
+    """Predicts batches, and adds up their losses by the `pixels` that count in them."""
+
+    def __init__(self, segmenter: Segmenter, criterion: nn.Module) -> None:
+        self.segmenter, self._criterion = segmenter, criterion
+        self.sum, self.pixels = 0.0, 0
+
+    @torch.inference_mode()
+    def probabilities(self, images: torch.Tensor, masks: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """Images (N, 3, H, W) uint8 with the masks (N, H, W) to probabilities (N, K, H, W)."""
+        logits = self.segmenter.logits(images)
+        if counted := int((masks != IGNORE).sum()):
+            truth = torch.from_numpy(masks).to(self.segmenter.device).long()
+            self.sum += float(self._criterion(logits, truth)) * counted
+            self.pixels += counted
+        return logits.softmax(1)
+
+
+def _predicted(
+    source: DecodedSamples, chosen: Sequence[int], loss: _Loss, batch_size: int
+) -> Iterator[tuple[Mask, list[Mask]]]:
+    """The truth and the labels of each level of the chosen samples, one after the other, at their own sizes."""
+    segmenter, geometry = loss.segmenter, source.geometry
+    height, width = geometry.size
+    if not geometry.crop:
+        pairs = [source[i] for i in chosen]
+        images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
+        found = loss.probabilities(images, np.stack([mask for _, mask in pairs]))
+        for i, scores in zip(chosen, found, strict=True):
+            truth = source.dataset.read_mask(source.samples[i])
+            yield truth, segmenter.level_maps(scores, truth.shape)
+        return
+    for i in chosen:
+        image, mask = source[i]
+        truth = mask if geometry.crop.scale == 1 else source.dataset.read_mask(source.samples[i])
+        labels = pad_to(mask, (max(height, mask.shape[0]), max(width, mask.shape[1])), IGNORE)
+
+        def predict(tiles: torch.Tensor, places: Sequence[Place], labels: Mask = labels) -> torch.Tensor:
+            return loss.probabilities(
+                tiles, np.stack([labels[top : top + height, left : left + width] for top, left in places])
+            )
+
+        blocks = blended(image, geometry, segmenter.together(batch_size), predict)
+        size = (truth.shape[0], truth.shape[1])
+        yield truth, labels_of(parts(blocks, mask.shape, size), size, segmenter.classes.levels, segmenter.selector)
 
 
 def _row(

@@ -160,11 +160,14 @@ def search(dataset: Dataset, settings: Settings, work: Path, seconds: float | No
 
 
 def small_config(data: str | Path, budget: str, weights: str | None, overrides: Sequence[str]) -> RunConfig:
-    """What `plan` plans, at a smaller size unless `overrides` name one."""
+    """What `plan` plans, at a smaller size unless `overrides` name one, and with whole images: how far label and
+    prediction agree is judged over an image. ConfigError where `overrides` ask for windows of them."""
     config = plan(data, budget=budget, weights=weights, overrides=overrides).config
+    if config.data.crop and any(override.startswith("data.crop") for override in overrides):
+        raise ConfigError("data.crop: labels are judged over whole images here; leave it out, or raise data.image_size")
     height, width = config.data.image_size
     scale = math.sqrt(_PIXELS / (height * width))
-    changed: dict[str, Any] = {"trust": None}
+    changed: dict[str, Any] = {"trust": None, "crop": None}
     if scale < 1 and not any(override.startswith("data.image_size=") for override in overrides):
         changed["image_size"] = [
             max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in (height, width)

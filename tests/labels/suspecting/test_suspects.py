@@ -19,7 +19,8 @@ from maskwright.labels.suspecting import detector, folds, judging, labelsets, se
 from maskwright.labels.suspecting.planting import KINDS
 from maskwright.labels.suspecting.stored import newest_suspects
 from maskwright.verbs import suspects as verb
-from maskwright.verbs.suspects import suspects
+from maskwright.verbs.plan import plan
+from maskwright.verbs.suspects import small_config, suspects
 from tiny import write_dataset
 
 IMAGES = 16
@@ -297,3 +298,18 @@ def test_other_labels_that_cannot_be_compared_are_refused_before_the_search(tmp_
 @pytest.mark.parametrize("given", [["--min-confidence", "0.5"], ["--apply", "--self-test"]])
 def test_options_that_would_do_nothing_are_refused(copied, capsys, given):
     assert run(capsys, "suspects", copied, *given)[0] == 2
+
+
+def test_whole_images_are_judged_where_plan_chooses_windows(tmp_path):
+    for index in range(4):
+        mask = np.zeros((600, 600), np.uint8)
+        mask[100 + 40 * index : 102 + 40 * index] = 1
+        write(tmp_path / f"images/{index}.png", mask * 200)
+        write(tmp_path / f"masks/{index}.png", mask)
+    (tmp_path / "classes.txt").write_text("wall\ncrack\n")
+    assert plan(tmp_path, weights="none").config.data.crop is not None
+    found = small_config(tmp_path, "1m", "none", []).data
+    assert found.crop is None and found.image_size == [128, 128]
+    assert small_config(tmp_path, "1m", "none", ["data.crop=null"]).data.crop is None
+    with pytest.raises(ConfigError, match=r"data\.crop: labels are judged over whole images here"):
+        small_config(tmp_path, "1m", "none", ["data.crop.scale=0.5"])

@@ -171,20 +171,20 @@ def _evaluate_run(
     samples = samples_of(dataset, split, info["splits"] if used.same_data else {})
     batch = config.train.batch_size  # as in training, so that the scores of val are exactly those of the log
 
+    together = 1 if segmenter.preprocessing.geometry.crop else batch  # of a large image, `batch` windows
+
     def predictions() -> Iterator[PredictedSample]:
-        for start in range(0, len(samples), batch):
-            chosen = samples[start : start + batch]
+        for start in range(0, len(samples), together):
+            chosen = samples[start : start + together]
             pairs = [dataset.read(sample) for sample in chosen]
-            found = segmenter.small_probabilities([image for image, _ in pairs])
-            for sample, (image, truth), probabilities in zip(chosen, pairs, found, strict=True):
-                size = image.shape[:2]
-                levels = segmenter.level_maps(probabilities, size)
+            found = segmenter.labelled([image for image, _ in pairs], batch, calibration)
+            for sample, (_, truth), (levels, probabilities) in zip(chosen, pairs, found, strict=True):
                 yield PredictedSample(
                     sample,
                     truth,
                     levels,
                     mask_png(levels[-1], classes),
-                    segmenter.at_size(probabilities, size).cpu().numpy() if calibration else None,
+                    None if probabilities is None else probabilities.cpu().numpy(),
                 )
 
     tally = Tally(classes, implied=segmenter.coherent, tolerance=tolerance)

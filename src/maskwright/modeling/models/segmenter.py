@@ -24,12 +24,13 @@ from maskwright import __version__
 from maskwright.base.storage import atomic_write_bytes
 from maskwright.core.arrays import Given, as_images
 from maskwright.core.classes import SELECTORS, ClassTree, Selector
-from maskwright.core.geometry import Geometry
+from maskwright.core.geometry import Crop, Geometry
 from maskwright.core.sample import Exif
 from maskwright.errors import ConfigError, DataError
 from maskwright.modeling.models.blocks import cropped, pad_to_multiple
 from maskwright.modeling.models.build import ModelSpec, build_model, size_multiple
-from maskwright.modeling.models.selectors import enlarged, resized, select
+from maskwright.modeling.models.selectors import enlarged, resized, select, whole
+from maskwright.modeling.models.tiles import Part, blended, joined, labels_of, parts
 
 FORMAT = "maskwright-model-1"
 # A single header key: the order of several would not be the same in every file.
@@ -47,6 +48,13 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     exif: Exif = "apply"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON. Whole images have no `crop`, as in files from before there were others."""
+        stored = asdict(self)
+        if self.geometry.crop is None:
+            del stored["geometry"]["crop"]
+        return stored
 
 
 @dataclass
@@ -136,18 +144,54 @@ class Segmenter:
     def own_probabilities(self, images: Sequence[npt.NDArray[np.uint8]]) -> Iterator[torch.Tensor]:
         """Images (H, W, 3) uint8 of any sizes to their probabilities (K, H, W) float32 at the same sizes, one after
         the other."""
+        if self.preprocessing.geometry.crop:
+            yield from (self._tiled_probabilities(image, _BATCH) for image in images)
+            return
         for probabilities, image in zip(self.small_probabilities(images), images, strict=True):
             yield self.at_size(probabilities, image.shape[:2])
+
+    def _tiled_probabilities(self, image: npt.NDArray[np.uint8], together: int) -> torch.Tensor:
+        return joined(self._parts(image, together), image.shape[:2], len(self.classes))
+
+    def _parts(self, image: npt.NDArray[np.uint8], together: int) -> Iterator[Part]:
+        geometry = self.preprocessing.geometry
+        scaled = geometry.image(image)
+        blocks = blended(scaled, geometry, self.together(together), lambda tiles, _: self.probabilities(tiles))
+        return parts(blocks, scaled.shape[:2], image.shape[:2])
+
+    def together(self, most: int = _BATCH) -> int:
+        """How many images of the model's size go through it at once: `most`, or fewer where that takes much memory."""
+        geometry = self.preprocessing.geometry
+        numbers = _LOGITS // 4 if geometry.crop else _LOGITS  # of a large image other tiles wait meanwhile
+        return max(1, min(most, numbers // (len(self.classes) * geometry.size[0] * geometry.size[1])))
+
+    def labelled(
+        self, images: Sequence[npt.NDArray[np.uint8]], together: int, probabilities: bool
+    ) -> Iterator[tuple[list[npt.NDArray[np.uint8]], torch.Tensor | None]]:
+        """As `label_levels`, one image after the other, with the probabilities (K, H, W) where they are asked for. All
+        images go through the model at once or, where it sees windows of them, `together` windows."""
+        if self.preprocessing.geometry.crop:
+            levels, selector = self.classes.levels, self.selector
+            for image in images:
+                if probabilities:
+                    found = self._tiled_probabilities(image, together)
+                    yield select(whole(found), levels, selector), found
+                else:
+                    yield labels_of(self._parts(image, together), image.shape[:2], levels, selector), None
+            return
+        for small, image in zip(self.small_probabilities(images), images, strict=True):
+            yield (
+                self.level_maps(small, image.shape[:2]),
+                self.at_size(small, image.shape[:2]) if probabilities else None,
+            )
 
     def label_levels(self, images: Iterable[npt.NDArray[np.uint8]]) -> Iterator[list[npt.NDArray[np.uint8]]]:
         """Images (H, W, 3) uint8 of any sizes to the indices (H, W) uint8 of each level at the same sizes, top first,
         one image after the other."""
-        height, width = self.preprocessing.geometry.size
-        together = max(1, min(_BATCH, _LOGITS // (len(self.classes) * height * width)))
         left = iter(images)
-        while some := [*islice(left, together)]:
-            for probabilities, image in zip(self.small_probabilities(some), some, strict=True):
-                yield self.level_maps(probabilities, image.shape[:2])
+        while some := [*islice(left, 1 if self.preprocessing.geometry.crop else self.together())]:
+            for maps, _ in self.labelled(some, _BATCH, False):
+                yield maps
 
     @overload
     def label(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
@@ -176,7 +220,7 @@ class Segmenter:
             "version": __version__,
             "model": self.spec.to_dict(),
             "classes": self.classes.to_dict(),
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": self.preprocessing.to_dict(),
             "precision": self.precision,
             "flip_average": self.flip_average,
         }
@@ -222,7 +266,9 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
             model = build_model(spec)
         model.load_state_dict(tensors)
         stored = header["preprocessing"]
-        geometry = Geometry(**(stored["geometry"] | {"size": tuple(stored["geometry"]["size"])}))
+        shape = stored["geometry"]
+        crop = Crop(**shape["crop"]) if shape.get("crop") else None
+        geometry = Geometry(**(shape | {"size": tuple(shape["size"]), "crop": crop}))
         preprocessing = Preprocessing(
             geometry, tuple(stored["mean"]), tuple(stored["std"]), stored.get("exif", "apply")
         )

@@ -18,15 +18,14 @@ def rare(found: Fingerprint) -> list[int]:
     return sorted(few, key=lambda i: found.classes[i].share)
 
 
-def about_classes(names: Sequence[str], found: Fingerprint, size: tuple[int, int]) -> list[str]:
-    """Comments: which classes are rare, which are narrow at the model's `size`, and which have no pixel at all."""
+def about_classes(names: Sequence[str], found: Fingerprint, scale: float) -> list[str]:
+    """Comments: which classes are rare, which are narrow at the model's `scale`, and which have no pixel at all."""
     lines = []
     if few := rare(found):
         lines.append(
             f"# {counted(len(few), 'rare class{|es}')}, each less than {100 * SMALL:.0f} % of the pixels: "
             + listing([_seen(names[i], found.classes[i], found) for i in few], 6)
         )
-    scale = min(size[0] / found.height, size[1] / found.width)
     thin = [(name, one.width * scale) for name, one in zip(names, found.classes, strict=False) if one.width]
     if thin := [(name, width) for name, width in thin if width < NARROW]:
         lines.append(

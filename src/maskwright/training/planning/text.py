@@ -10,6 +10,7 @@ import numpy as np
 
 from maskwright.core.dataset import Dataset
 from maskwright.modeling.models.weights import ENCODERS
+from maskwright.training.planning.crops import choose_crop
 from maskwright.training.planning.fingerprint import Fingerprint, model_size
 from maskwright.training.planning.rare import about_classes, entropy_term
 from maskwright.training.planning.weights import Weights
@@ -40,6 +41,8 @@ def render(
     """`run.yaml` with a reason for each choice."""
     most = GPU_PIXELS if device == "cuda" else CPU_PIXELS if weights.encoder else CPU_PIXELS_FROM_SCRATCH
     height, width = model_size(found, most)
+    names = dataset.classes.names
+    crop = choose_crop(names, found, (height, width))
     rare = int(np.where(found.shares > 0, found.shares, np.inf).argmin())  # of those that are there
     pretrained = weights.value != "none"
     few = found.validation == 0 and found.train < 60
@@ -47,18 +50,21 @@ def render(
         f"# Planned by maskwright for {dataset.name}: {found.train} training and {found.validation} validation images "
         f"of about {found.width}x{found.height}, {len(dataset.classes)} classes.",
         "# Every value can be changed; `maskwright plan --schema` prints a JSON Schema for editors.",
-        *about_classes(dataset.classes.names, found, (height, width)),
+        *about_classes(names, found, crop.scale if crop else min(height / found.height, width / found.width)),
         "seed: 0",
         "data:",
         f"  root: {json.dumps(root)}",
         f"  image_size: [{height}, {width}]  # height, width: "
         + (
-            "about the images' own size"
+            "of the windows that the model sees at once"
+            if crop
+            else "about the images' own size"
             if height * width >= found.height * found.width * 0.9
             else f"smaller than the images so that a {device.upper()} sees each one often enough"
         )
         + ", in multiples of 32",
-        "  keep_ratio: false  # a little stretching costs less than padding",
+        *([f"  crop: {{scale: {crop.scale:g}, overlap: 0.25, rare: 0.5}}  # {crop.reason}"] if crop else []),
+        *([] if crop else ["  keep_ratio: false  # a little stretching costs less than padding"]),
         "  resample: lanczos",
     ]
     if not found.validation:
