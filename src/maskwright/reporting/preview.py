@@ -88,7 +88,8 @@ def preview(
         for start in range(0, len(chosen), _ROWS):
             blocks = [_heads(settled.data.image_size)]
             for done, index in enumerate(chosen[start : start + _ROWS], start + 1):
-                pairs = [source[index], *(batches.pair(epoch, index) for epoch in range(_DRAWS))]
+                stored = [source[index], *(batches.pair(epoch, index) for epoch in range(_DRAWS))]
+                pairs = [(dataset.bands.picture(image), mask) for image, mask in stored]
                 blocks.append(sample_block(samples[index].name, pairs, colours, dataset.classes.background))
                 advance(done)
             sheets.append(f"preview-{len(sheets) + 1:03d}.png")

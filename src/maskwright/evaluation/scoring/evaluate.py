@@ -174,7 +174,7 @@ def _evaluate_run(
     def predictions() -> Iterator[PredictedSample]:
         for start in range(0, len(samples), batch):
             chosen = samples[start : start + batch]
-            pairs = [dataset.read(sample) for sample in chosen]
+            pairs = [dataset.read_stored(sample) for sample in chosen]
             found = segmenter.small_probabilities([image for image, _ in pairs])
             for sample, (image, truth), probabilities in zip(chosen, pairs, found, strict=True):
                 size = image.shape[:2]
