@@ -46,7 +46,12 @@ def twelve_bits(mask: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.ND
 def write_infrared(folder: Path, images: tuple[int, int, int] = (24, 8, 8), first: int = 0) -> Path:
     """4-band TIFFs with their masks, in split folders of train, val and test."""
     for split, name, mask, rng in _masks(folder, images, first):
-        write_tiff(folder / "images" / split / f"{name}.tif", near_infrared(mask, rng), photometric="rgb", extrasamples=["unspecified"])
+        write_tiff(
+            folder / "images" / split / f"{name}.tif",
+            near_infrared(mask, rng),
+            photometric="rgb",
+            extrasamples=["unspecified"],
+        )
     return folder
 
 

@@ -40,7 +40,10 @@ def test_what_the_description_says(text: str, bands: Bands) -> None:
         ("{bits: 16}", "images.bits: belongs to `channels`"),
         ("{show: [1]}", "images.show: belongs to `channels`"),
         ("{channels: 4, range: [0, 100]}", "images.range: is for `bits: 16`"),
-        ("{channels: 1, bits: 16, range: [9, 9]}", r"images.range: give two values of 0 to 65535 in order \(given \[9, 9"),
+        (
+            "{channels: 1, bits: 16, range: [9, 9]}",
+            r"images.range: give two values of 0 to 65535 in order \(given \[9, 9",
+        ),
         ("{channels: 1, bits: 16, range: [0, 65536]}", "images.range: give two values"),
         ("{channels: 4, show: [1, 2]}", "images.show: give one or three of the bands 1 to 4"),
         ("{channels: 4, show: [1, 2, 5]}", "images.show"),
@@ -60,7 +63,9 @@ def test_two_faults_are_told_at_once() -> None:
     assert len(caught.value.problems) == 2
 
 
-@pytest.mark.parametrize("bands", [RGB, Bands.of(4), Bands.of(2), Bands.of(1, 16, (3, 900)), Bands.of(6, 16, show=(6, 5, 4))])
+@pytest.mark.parametrize(
+    "bands", [RGB, Bands.of(4), Bands.of(2), Bands.of(1, 16, (3, 900)), Bands.of(6, 16, show=(6, 5, 4))]
+)
 def test_what_is_written_is_read_again(bands: Bands) -> None:
     file = strictyaml.validate(DatasetFile, strictyaml.parse(f"layout: flat\n{CLASSES}", "x"))
     text = render(file.model_copy(update={"images": ImagesSpec.with_bands(bands, folder="i")}), {})
@@ -90,7 +95,11 @@ def test_alpha_may_be_a_band_or_beside_them(held: tuple[int, int, bool]) -> None
 
 @pytest.mark.parametrize(
     ("held", "told"),
-    [((3, 8, False), "holds 3 bands of 8 bits, where 4 bands of 8 bits"), ((5, 8, False), "5 bands"), ((4, 16, False), "16 bits")],
+    [
+        ((3, 8, False), "holds 3 bands of 8 bits, where 4 bands of 8 bits"),
+        ((5, 8, False), "5 bands"),
+        ((4, 16, False), "16 bits"),
+    ],
 )
 def test_other_bands_are_refused(held: tuple[int, int, bool], told: str) -> None:
     with pytest.raises(DataError, match=f"x.tif: .*{told}.*dataset.yaml"):

@@ -111,7 +111,9 @@ def test_other_bands_are_refused_with_their_number(tmp_path: Path, bands: Bands)
     write_tiff(tmp_path / "a.tif", noise(4, np.uint8))
     cv2.imwrite(str(tmp_path / "b.png"), noise(4, np.uint8))
     for name in ("a.tif", "b.png"):
-        with pytest.raises(DataError, match=f"{name}: holds 4 bands of 8 bits, where {bands} are expected .*dataset.yaml"):
+        with pytest.raises(
+            DataError, match=f"{name}: holds 4 bands of 8 bits, where {bands} are expected .*dataset.yaml"
+        ):
             read_bands(tmp_path / name, bands)
 
 

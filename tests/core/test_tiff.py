@@ -24,7 +24,9 @@ def stored(pixels: np.ndarray, **options: Any) -> io.BytesIO:
 
 
 def noise(channels: int, dtype: type, size: tuple[int, int] = (37, 53)) -> np.ndarray:
-    return np.random.default_rng(channels).integers(0, np.iinfo(dtype).max, (*size, channels), endpoint=True).astype(dtype)
+    return (
+        np.random.default_rng(channels).integers(0, np.iinfo(dtype).max, (*size, channels), endpoint=True).astype(dtype)
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

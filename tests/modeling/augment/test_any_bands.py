@@ -22,14 +22,18 @@ def sample(bands: Bands) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.uint8]
     """Bands that differ, within the range."""
     image, mask = draw_pair(np.random.default_rng(2), SIZE, 3)
     low, high = bands.range
-    stack = [np.roll(image[..., band % 3].astype(float), band, 1) * (0.9 - 0.1 * band) for band in range(bands.channels)]
+    stack = [
+        np.roll(image[..., band % 3].astype(float), band, 1) * (0.9 - 0.1 * band) for band in range(bands.channels)
+    ]
     return (np.stack(stack, 2) * (high - low) / 255 + low).astype(bands.dtype), mask
 
 
 def through(name: str, bands: Bands, seed: int = 0) -> npt.NDArray[np.generic]:
     image, mask = sample(bands)
     before = image.copy()
-    found, labels = augment.build([{"name": name, "p": 1.0}], "reflect", bands)(image, mask, np.random.default_rng(seed))  # type: ignore[arg-type]
+    found, labels = augment.build([{"name": name, "p": 1.0}], "reflect", bands)(
+        image, mask, np.random.default_rng(seed)
+    )  # type: ignore[arg-type]
     assert found.dtype == bands.dtype and found.shape == image.shape and labels.shape == mask.shape
     assert found.flags.c_contiguous and np.array_equal(image, before)
     return found
@@ -54,12 +58,14 @@ def test_each_band_is_moved_as_if_it_were_alone(name: str, bands: Bands) -> None
     image, mask = sample(bands)
     found = through(name, bands)
     for band in range(bands.channels):
-        # OpenCV computes with other arithmetic for other numbers of channels: a step of a byte at most.
-        alone = Pipeline([AUGMENTATIONS[name](p=1)], "reflect", Bands.of(1, bands.bits, bands.range if bands.bits == 16 else None))
+        # OpenCV computes with other arithmetic for other numbers of channels: places are right to 1/32 of a pixel.
+        alone = Pipeline(
+            [AUGMENTATIONS[name](p=1)], "reflect", Bands.of(1, bands.bits, bands.range if bands.bits == 16 else None)
+        )
         one, _ = alone(np.ascontiguousarray(image[..., band : band + 1]), mask, np.random.default_rng(0))
         difference = np.abs(one[..., 0].astype(int) - found[..., band].astype(int))
-        assert difference.max() <= (1 if bands.bits == 8 else 1 + 4095 // 32), band
-        assert difference.mean() <= (0.5 if bands.bits == 8 else 8)
+        full = bands.range[1]
+        assert difference.max() <= 1 + full // 32 and difference.mean() <= full / 512, band
 
 
 @pytest.mark.parametrize("channels", COUNTS)

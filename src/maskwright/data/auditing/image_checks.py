@@ -57,7 +57,8 @@ def image_depth(survey: Survey) -> Iterator[Observation]:
         lambda image: image.kind.deep or image.kind.mode.startswith("I"),
         "images of 16 bits",
         "their values are divided by 256",
-        "if they use fewer bits (such as 12) they turn out nearly black: scale them to 8 bits yourself",
+        "if they use fewer bits (such as 12) they turn out nearly black: "
+        "to read all bits, write `channels` and `bits: 16` below `images` in dataset.yaml",
     )
 
 
@@ -68,14 +69,14 @@ def image_bands(survey: Survey) -> Iterator[Observation]:
         lambda image: image.fourth == "band" and image.kind.mode not in _GREY,
         "images with more than three bands",
         "the first three are read as red, green and blue, and the rest is dropped",
-        "if the fourth (infrared, say) matters more than one of the others, save it in its place",
+        "if the others (infrared, say) matter, write how many there are below `images` in dataset.yaml (`channels: 4`)",
     )
     yield from of_kind(
         _converted(survey),
         lambda image: image.fourth == "band" and image.kind.mode in _GREY,
         "grey images with a second band",
         "the first is read, and the rest is dropped",
-        "if the second matters, save both in one image as two of red, green and blue",
+        "if the second matters, write `channels: 2` below `images` in dataset.yaml",
     )
 
 

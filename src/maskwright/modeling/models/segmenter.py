@@ -98,8 +98,7 @@ class Segmenter:
         return floats.sub_(mean).div_(std)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) uint8 or uint16 at the model's size to logits (N, K, H, W) float32; of a float64 model, float64.
-        """
+        """Images (N, C, H, W) at the model's size to logits (N, K, H, W) float32 (of a float64 model, float64)."""
         return self.weighted_logits(images)[0][1]
 
     def weighted_logits(self, images: torch.Tensor) -> list[tuple[float, torch.Tensor]]:

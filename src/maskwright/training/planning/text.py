@@ -63,8 +63,8 @@ def render(
     ]
     if not dataset.bands.plain:
         lines.append(
-            f"  # images hold {dataset.bands}: their mean and std are measured when training starts, and all of them go "
-            "into the first layer"
+            f"  # images hold {dataset.bands}: their mean and std are measured when training starts, and all "
+            "of them go into the first layer"
         )
     if not found.validation:
         lines.append(
