@@ -72,6 +72,8 @@ def test_all_bands_and_bits_are_learnt_from_and_fewer_are_not_enough(run: Run, d
     described["images"] = {"folder": described["images"]["folder"]}
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain/dataset.yaml").write_text(yaml.safe_dump(described))
+    with pytest.raises(DataError, match="its images hold RGB, and those of the run "):
+        evaluate(run, data=tmp_path / "plain", split="test")
     as_rgb = train(settings(tmp_path / "plain"), out=tmp_path / "run")
     assert evaluate(as_rgb, split="test").scores.mIoU < 0.6
 
@@ -170,9 +172,8 @@ def test_pretrained_encoders_take_any_bands(data: Path, tmp_path: Path, weights:
 
 
 def test_a_band_that_shows_nothing_has_an_std_of_1(tmp_path: Path) -> None:
-    write_tiff(tmp_path / "images/a.tif", np.full((8, 8, 2), 51, np.uint8)) if (
-        tmp_path / "images"
-    ).mkdir() is None else None
+    (tmp_path / "images").mkdir()
+    write_tiff(tmp_path / "images/a.tif", np.full((8, 8, 2), 51, np.uint8))
     (tmp_path / "dataset.yaml").write_text(
         "layout: flat\nimages: {folder: images, channels: 2}\nclasses: [{id: 0, name: a}, {id: 1, name: b}]\n"
     )

@@ -321,7 +321,7 @@ def predict_chunk(
             readable.append((name, row | left_out, pixels))
         except DataError as error:
             yield row | {"reason": str(error)}
-        if sum(pixels.size for _, _, pixels in readable) >= MOST_BYTES:
+        if sum(pixels.nbytes for _, _, pixels in readable) >= MOST_BYTES:
             yield from _predicted(segmenter, folder, readable, above)
             readable = []
     yield from _predicted(segmenter, folder, readable, above)
