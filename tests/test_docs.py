@@ -16,6 +16,7 @@ from helpers import make_dataset
 from maskwright.base.strictyaml import Document
 from maskwright.cli import app, main
 from maskwright.config import check_document
+from maskwright.core.bands import Bands
 from maskwright.core.classes import SELECTORS
 from maskwright.core.description import ClassSpec, DatasetFile, ImagesSpec, MasksSpec
 from maskwright.data.auditing import CHECKS
@@ -169,6 +170,9 @@ def test_yaml_in_the_pages_is_valid(tmp_path):
         if "matrix" in data:
             (tmp_path / "run.yaml").write_text(yaml.safe_dump(base))
             assert len(check_study(Document("guide.md", data), tmp_path).entries) == 14
+            continue
+        if "images" in data:
+            assert ImagesSpec.model_validate(data["images"]).bands() == Bands(4, 16, (0, 4095), (4, 1, 2))
             continue
         if "classes" not in data:
             check_document(Document("guide.md", base | data), tmp_path)

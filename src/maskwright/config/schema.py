@@ -19,7 +19,6 @@ ClassWeights = (
     | list[Weight | list[Weight]]
 )
 Positive = Annotated[int, Field(gt=0)]
-Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 def by_name(value: Any) -> Any:
@@ -87,8 +86,12 @@ class DataConfig(StrictModel):
     keep_ratio: bool = Field(False, description="pad with ignored pixels instead of stretching")
     resample: Literal["bilinear", "bicubic", "lanczos", "area"] = "lanczos"
     holdout: float = Field(0.2, gt=0, lt=1, description="share of train used for validation when there is no val split")
-    mean: Triple | None = Field(None, description="channel means, 0..1; the encoder's own when left out")
-    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = None
+    mean: Annotated[list[float], Field(min_length=1)] | None = Field(
+        None,
+        description="channel means, 0..1; left out, the encoder's own, or those of the training images where these are "
+        "not 8-bit RGB",
+    )
+    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | None = None
     repeat_rare: float | None = Field(
         None,
         gt=0,

@@ -16,6 +16,7 @@ from maskwright.base.display import Display, data_frame
 from maskwright.base.storage import dump_json
 from maskwright.base.strictyaml import did_you_mean
 from maskwright.base.texts import plural
+from maskwright.core.bands import RGB, Bands, Stored
 from maskwright.core.classes import ClassTree
 from maskwright.core.description import FILE_NAME, DatasetFile
 from maskwright.core.findings import Finding, Severity
@@ -23,7 +24,7 @@ from maskwright.core.hashes import file_hash, file_hashes
 from maskwright.core.listing import Listing, from_folders, from_table, refuse_same_names
 from maskwright.core.mask_files import INDEX, MaskEncoding, MaskPixels, read_mask, read_parts
 from maskwright.core.pattern_listing import from_patterns
-from maskwright.core.sample import Exif, Sample, Tell, read_header, read_image
+from maskwright.core.sample import Exif, Sample, Tell, read_bands, read_header, read_image
 from maskwright.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Dataset(Display):
 
     `orphans` are mask files that belong to no image. `notes` are findings from the reading of annotation files:
     what was left out, and what was taken for what. `home` is the folder of `dataset.yaml` and of all that is ours, None
-    where there is no place for that.
+    where there is no place for that. `bands` is what every image holds.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Dataset(Display):
     orphans: tuple[Path, ...] = ()
     notes: tuple[Finding, ...] = ()
     home: Path | None = field(default=None, compare=False)
+    bands: Bands = RGB
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -121,8 +123,12 @@ class Dataset(Display):
             )
 
     def read_image(self, sample: Sample, tell: Tell | None = None) -> npt.NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB; `tell` is shown the opened file."""
-        return read_image(sample.image, self.exif, tell, sample.page)
+        """(H, W, 3) uint8 RGB to look at, of the shown bands; `tell` is shown the opened file."""
+        return read_image(sample.image, self.exif, tell, sample.page, self.bands)
+
+    def read_bands(self, sample: Sample, tell: Tell | None = None) -> Stored:
+        """(H, W, C) uint8 or uint16, all bands as a model is given them; `tell` is shown the opened file."""
+        return read_bands(sample.image, self.bands, self.exif, tell, sample.page)
 
     def read_mask_pixels(self, sample: Sample, tell: Tell | None = None) -> MaskPixels:
         """Class ids as stored, with the count of pixels that had to be moved to the nearest value; `tell` is shown the
@@ -146,7 +152,7 @@ class Dataset(Display):
 
     def image_size(self, sample: Sample) -> tuple[int, int]:
         """(height, width) of the image as read, told from its header."""
-        header = read_header(sample.image, sample.page)
+        header = read_header(sample.image, sample.page, self.bands)
         return header.size[::-1] if self.exif == "apply" and header.orientation >= 5 else header.size
 
     def read_mask(self, sample: Sample) -> npt.NDArray[np.uint8]:
@@ -154,8 +160,14 @@ class Dataset(Display):
         return self.classes.to_indices(self.read_mask_pixels(sample).ids, f"{sample.label_file}")
 
     def read(self, sample: Sample, tell: Tell | None = None) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Image (H, W, 3) and mask (H, W); `tell` is shown the opened image. DataError when their sizes differ."""
-        image, mask = self.read_image(sample, tell), self.read_mask(sample)
+        """Image (H, W, 3) to look at and mask (H, W); `tell` is shown the opened image. DataError when their sizes
+        differ."""
+        image, mask = self.read_stored(sample, tell)
+        return self.bands.picture(image), mask
+
+    def read_stored(self, sample: Sample, tell: Tell | None = None) -> tuple[Stored, npt.NDArray[np.uint8]]:
+        """As `read`, with all bands of the image (H, W, C) as a model is given them."""
+        image, mask = self.read_bands(sample, tell), self.read_mask(sample)
         if image.shape[:2] != mask.shape:
             sizes = f"is {mask.shape[1]}x{mask.shape[0]} but the image {sample.image.name} is {image.shape[1]}x"
             raise DataError(f"{sample.label_file}: {sizes}{image.shape[0]}; draw it again or exclude the sample")
@@ -195,7 +207,7 @@ class Dataset(Display):
                 encoding.channels,
             ],
             "EXIF rotation": self.exif,
-        }
+        } | ({} if self.bands.plain else {"image bands": self.bands.reading()})
 
     def version(self, known: Mapping[Path, str] | None = None) -> str:
         """Content hash (BLAKE2b, 32 hex digits) of classes, encoding, splits, statuses and every file's bytes.
@@ -212,6 +224,8 @@ class Dataset(Display):
         rest = [self.encoding.others, self.encoding.inverted, self.encoding.variable, self.encoding.channels]
         if rest != [None, None, None, "rgb"]:
             head += rest
+        if not self.bands.plain:
+            head.append(self.bands.reading())
         digest.update(dump_json(head).encode())
         for sample in self.samples:
             image = hashes.get(sample.image) or file_hash(sample.image)
@@ -241,6 +255,7 @@ def build(file: DatasetFile, root: Path, name: str) -> Dataset:
         file.images.exif,
         tuple(listing.orphans),
         (*_left_out(listing), *listing.notes),
+        bands=file.images.bands(),
     )
 
 

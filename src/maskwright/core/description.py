@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field
 
 from maskwright.base import strictyaml
+from maskwright.core.bands import RGB, Bands, Bits
 from maskwright.core.classes import BY_RULE, IGNORE_ID, MAX_ID, ClassInfo, ClassTree
 from maskwright.core.mask_files import Encoding, Inverted, MaskEncoding, Others
 from maskwright.core.palette import colour_of, from_hex
@@ -34,6 +35,47 @@ class ImagesSpec(strictyaml.StrictModel):
     exif: Exif = "apply"
     files: list[str] = Field(default_factory=list, description="patterns, with `layout: patterns`")
     pages: bool = Field(default=False, description="each page of a file is an image, with the same page of its mask")
+    channels: int | None = Field(
+        default=None, ge=1, le=256, description="bands of every image; left out, all are read as red, green and blue"
+    )
+    bits: Bits = Field(default=8, description="of a value: 8 or 16")
+    range: list[int] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=2,
+        description="of 16 bits, the values that mean black and white; [0, 65535] when left out",
+    )
+    show: list[int] = Field(
+        default_factory=list, description="the band that pictures show, or three as red, green and blue; from 1 on"
+    )
+
+    @classmethod
+    def with_bands(cls, bands: Bands, **given: Any) -> ImagesSpec:
+        """That says what every image holds, where it is not 8-bit RGB."""
+        if bands != RGB:
+            deep = {"range": list(bands.range)} if bands.bits == 16 else {}
+            shown = {"show": list(bands.show)} if bands.channels > 1 else {}
+            given |= deep | shown | {"channels": bands.channels, "bits": bands.bits}
+        return cls(**given)
+
+    def bands(self) -> Bands:
+        """What every image holds. Raises ConfigError for what does not fit together."""
+        if self.channels is None:
+            given = [key for key in ("bits", "range", "show") if key in self.model_fields_set]
+            if given:
+                raise ConfigError(f"images.{given[0]}: belongs to `channels`; give that too, such as `channels: 1`")
+            return RGB
+        problems = []
+        low, high = self.range or (0, (1 << self.bits) - 1)
+        if self.range and self.bits == 8:
+            problems.append("images.range: is for `bits: 16`; remove it")
+        elif not 0 <= low < high < 1 << self.bits:
+            problems.append(f"images.range: give two values of 0 to 65535 in order (given [{low}, {high}])")
+        if self.show and (len(self.show) not in (1, 3) or not {*self.show} <= {*range(1, self.channels + 1)}):
+            problems.append(f"images.show: give one or three of the bands 1 to {self.channels} (given {self.show})")
+        if problems:
+            raise ConfigError(problems)
+        return Bands.of(self.channels, self.bits, (low, high), tuple(self.show))
 
 
 class MasksSpec(strictyaml.StrictModel):
@@ -179,6 +221,7 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
         *_listed("files", file.images.files, "  "),
         *([] if file.images.files else [f"  folder: {_quoted(file.images.folder)}"]),
         *(["  pages: true"] if file.images.pages else []),
+        *_band_lines(file.images, notes.get("channels", "")),
         f"  exif: {file.images.exif}{notes.get('exif', '  # no image has an EXIF rotation; the usual choice')}",
     ]
     if file.annotations:
@@ -224,6 +267,16 @@ def render(file: DatasetFile, reasons: Mapping[str, str], root: str = ".") -> st
             f"{notes.get('background', '  # the class that stands for no object')}"
         )
     return "\n".join(lines) + "\n"
+
+
+def _band_lines(images: ImagesSpec, reason: str) -> Iterator[str]:
+    if images.channels is not None:
+        yield f"  channels: {images.channels}{reason}"
+        yield f"  bits: {images.bits}"
+        if images.range:
+            yield f"  range: [{images.range[0]}, {images.range[1]}]  # the values of black and white"
+        if images.show:
+            yield f"  show: {images.show}  # the bands that pictures show, from 1 on"
 
 
 def _listed(key: str, patterns: Sequence[str], indent: str, reason: str = "") -> list[str]:

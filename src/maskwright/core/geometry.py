@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from maskwright.core.bands import Stored
 from maskwright.core.classes import IGNORE
 
 Mask = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
+P = TypeVar("P", Pixels, Stored)
 
 # What each name means in Pillow; all are antialiased when they shrink.
 RESAMPLING = {
@@ -31,11 +34,20 @@ def letterbox(size: tuple[int, int], target: tuple[int, int], keep_ratio: bool) 
     return max(1, min(target[0], round(size[0] * scale))), max(1, min(target[1], round(size[1] * scale)))
 
 
-def resize_image(image: Pixels, size: tuple[int, int], resample: str) -> Pixels:
-    """(H, W, 3) uint8 to `size` = (height, width), antialiased when shrinking."""
+def resize_image(image: P, size: tuple[int, int], resample: str) -> P:
+    """(H, W, C) uint8 or uint16 to `size` = (height, width), antialiased when shrinking; each band as if alone."""
     if image.shape[:2] == size:
         return image
-    return np.asarray(Image.fromarray(image).resize(size[::-1], RESAMPLING[resample]))
+    method = RESAMPLING[resample]
+    if image.shape[2] == 3 and image.dtype == np.uint8:
+        return np.asarray(Image.fromarray(image).resize(size[::-1], method))
+    result = np.empty((*size, image.shape[2]), image.dtype)
+    for band in range(image.shape[2]):
+        # Pillow resizes bytes and float32, which holds 16 bits exactly.
+        one = image[..., band].astype(np.uint8 if image.dtype == np.uint8 else np.float32)
+        small = np.asarray(Image.fromarray(one).resize(size[::-1], method))
+        result[..., band] = small if one.dtype == np.uint8 else np.rint(small).clip(0, np.iinfo(np.uint16).max)
+    return result
 
 
 def resize_mask(mask: Mask, size: tuple[int, int]) -> Mask:
@@ -45,7 +57,7 @@ def resize_mask(mask: Mask, size: tuple[int, int]) -> Mask:
     return np.asarray(Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
 
 
-def pad_to(array: Pixels, size: tuple[int, int], fill: int) -> Pixels:
+def pad_to(array: P, size: tuple[int, int], fill: int) -> P:
     """Pads (H, W) or (H, W, C) at the bottom and right to `size` with `fill`."""
     bottom, right = size[0] - array.shape[0], size[1] - array.shape[1]
     if bottom == right == 0:
@@ -79,13 +91,13 @@ class Geometry:
             return max(1, round(size[0] * self.crop.scale)), max(1, round(size[1] * self.crop.scale))
         return letterbox(size, self.size, self.keep_ratio)
 
-    def image(self, image: Pixels) -> Pixels:
-        """(H, W, 3) to `size`; the padding of `keep_ratio` is black at the bottom and right. With `crop`, (h, w, 3)."""
+    def image(self, image: P) -> P:
+        """(H, W, C) to `size`; the padding of `keep_ratio` is black at the bottom and right. With `crop`, (h, w, C)."""
         return self._padded(resize_image(image, self.inner(image.shape[:2]), self.resample), 0)
 
     def mask(self, mask: Pixels) -> Pixels:
         """(H, W) to `size` by nearest neighbour; the padding is `IGNORE`. With `crop`, (h, w)."""
         return self._padded(resize_mask(mask, self.inner(mask.shape)), IGNORE)
 
-    def _padded(self, array: Pixels, fill: int) -> Pixels:
+    def _padded(self, array: P, fill: int) -> P:
         return array if self.crop else pad_to(array, self.size, fill)

@@ -20,7 +20,7 @@ _SAID: dict[Kind, str] = {
     "bands": "{has|have} further bands, which are dropped: grey, or the first three as red, green and blue, are read",
     "alpha": "{has|have} transparent pixels, whose alpha is dropped",
     "bits": "{is|are} of 16 bits, whose values are divided by 256",
-    "dark": "of these {is|are} nearly black then, with no value above 4,095: scale such images to 8 bits yourself",
+    "dark": "of these {is|are} nearly black then, with no value above 4,095: say `bits: 16` in dataset.yaml",
 }
 
 

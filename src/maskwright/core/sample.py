@@ -10,21 +10,25 @@ import io
 import logging
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.quiet import silence
+from maskwright.core import tiff
+from maskwright.core.bands import RGB, Bands, Stored
 from maskwright.core.regions import Drawing
 from maskwright.errors import DataError
 
+N = TypeVar("N", bound=np.generic)
 Status = Literal["keep", "exclude", "suspect"]
 Provenance = Literal["hand", "box", "model"]
 Exif = Literal["apply", "ignore"]
@@ -124,26 +128,32 @@ def silence_pillow() -> None:
 def open_image(path: Path, tell: Tell | None = None, page: int | None = None) -> Iterator[Image.Image]:
     """Opens an image file with the allow-listed decoders, at one of its pages where it has several. A file that ends in
     `.gz` is unpacked in memory. DataError for everything that cannot be read."""
-    try:
-        silence_pillow()
-        # From a path Pillow would map some TIFFs into memory without turning them as they ask.
-        with _stream(path) as stream, Image.open(stream, formats=DECODERS) as image:
+    # From a path Pillow would map some TIFFs into memory without turning them as they ask.
+    with _faults(path), _stream(path) as stream, Image.open(stream, formats=DECODERS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+        if page is not None and page < pages:
+            image.seek(page)
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-            if page is not None and page < pages:
-                image.seek(page)
-                if image.width * image.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError
-            elif page is not None or pages > 1:
-                raise DataError(
-                    f"{path}: holds {'fewer pages' if page is not None else 'several frames'}; save one image per file"
-                )
-            if image.format == "WEBP":
-                image.info["lossless"] = _lossless_webp(stream)
-            if tell:
-                tell(image, stream)
-            yield image
+        elif page is not None or pages > 1:
+            raise DataError(
+                f"{path}: holds {'fewer pages' if page is not None else 'several frames'}; save one image per file"
+            )
+        if image.format == "WEBP":
+            image.info["lossless"] = _lossless_webp(stream)
+        if tell:
+            tell(image, stream)
+        yield image
+
+
+@contextmanager
+def _faults(path: Path) -> Iterator[None]:
+    """DataError in place of whatever says that the file cannot be read."""
+    try:
+        silence_pillow()
+        yield
     except DataError:
         raise
     except FileNotFoundError:
@@ -155,7 +165,8 @@ def open_image(path: Path, tell: Tell | None = None, page: int | None = None) ->
     except UnidentifiedImageError:
         if (bands := _bands_of_tiff(path)) > 3:
             raise DataError(
-                f"{path}: a TIFF of {bands} bands, which no file of red, green and blue has; save three of them as RGB"
+                f"{path}: a TIFF of {bands} bands, which no file of red, green and blue has; save three as RGB, or "
+                f"say in dataset.yaml that images have them (`channels: {bands}`)"
             ) from None
         raise DataError(f"{path}: not a readable image ({', '.join(DECODERS)}); save it again or remove it") from None
     except _DECODER_ERRORS as error:
@@ -239,8 +250,13 @@ def read_pages(path: Path) -> int:
         return int(getattr(image, "n_frames", 1))
 
 
-def read_header(path: Path, page: int | None = None) -> ImageHeader:
-    """The header of an image file; no pixels are decoded."""
+def read_header(path: Path, page: int | None = None, bands: Bands = RGB) -> ImageHeader:
+    """The header of an image file with such `bands`; no pixels are decoded."""
+    if not bands.plain:
+        with _faults(path), _stream(path) as stream:
+            if pages := _tiff_pages(stream, path, page):
+                size = pages[0].size[::-1] if pages[0].orientation >= 5 else pages[0].size
+                return ImageHeader(size, "", "TIFF", 1)
     with open_image(path, page=page) as image:
         return header_of(image)
 
@@ -256,21 +272,127 @@ def header_of(image: Image.Image) -> ImageHeader:
 
 
 def read_image(
-    path: Path, exif: Exif = "apply", tell: Tell | None = None, page: int | None = None
+    path: Path, exif: Exif = "apply", tell: Tell | None = None, page: int | None = None, bands: Bands = RGB
 ) -> npt.NDArray[np.uint8]:
-    """Reads an image as (H, W, 3) uint8 RGB.
+    """Reads an image as (H, W, 3) uint8 RGB, to look at.
 
     Grey is repeated, alpha is dropped, CMYK is converted, 16-bit values are divided by 256, and the
-    EXIF orientation is applied or ignored as the dataset says. Float images are refused.
+    EXIF orientation is applied or ignored as the dataset says. Float images are refused. Where the dataset says that
+    its images hold other `bands`, these are read (see `read_bands`), and the shown ones are stretched by their range.
     """
+    return bands.picture(read_bands(path, bands, exif, tell, page))
+
+
+def read_bands(
+    path: Path, bands: Bands, exif: Exif = "apply", tell: Tell | None = None, page: int | None = None
+) -> Stored:
+    """Reads an image as (H, W, C) of `bands`, uint8 or uint16, as a model is given it: RGB as `read_image` says, else
+    the values as they are stored. DataError for a file that holds other bands; alpha may be one, or more than them."""
+    if bands.plain:
+        with open_image(path, tell, page) as image:
+            return _rgb_pixels(image, str(path), exif)
+    with _faults(path), _stream(path) as stream:
+        if pages := _tiff_pages(stream, path, page):
+            held = _held_by(pages)
+            bands.require(*held, str(path))
+            if tell:
+                stream.seek(0)
+                tell(Image.new("L" if held.bits == 8 else "I;16", (1, 1)), stream)
+            pixels = np.concatenate([tiff.decoded(stream, one) for one in pages], axis=2)
+            return _oriented(pixels[..., : bands.channels], pages[0].orientation)
     with open_image(path, tell, page) as image:
-        return _rgb_pixels(image, str(path), exif)
+        return _opened_bands(image, str(path), bands, exif)
 
 
-def opened_pixels(image: Image.Image, what: str, exif: Exif = "apply") -> npt.NDArray[np.uint8]:
-    """As `read_image`, of an image that somebody else has opened or made; `what` names it in a DataError."""
+class Held(NamedTuple):
+    """What a file stores: so many channels of so many bits, of which the last may be alpha."""
+
+    channels: int
+    bits: int
+    alpha: bool
+
+
+def read_held(path: Path, page: int | None = None) -> Held:
+    """What an image file stores; no pixels are decoded. DataError for what `read_bands` does not read."""
+    with _faults(path), _stream(path) as stream:
+        if pages := _tiff_pages(stream, path, page):
+            return _held_by(pages)
+    with open_image(path, page=page) as image:
+        return _held(image, str(path))
+
+
+@contextmanager
+def open_shown(path: Path) -> Iterator[Image.Image]:
+    """As `open_image`, at the first page; TIFFs with bands that it refuses as a picture of the first ones."""
+    with ExitStack() as stack:
+        try:
+            image = stack.enter_context(open_image(path, page=0))
+        except DataError as refused:
+            try:
+                held = read_held(path, 0)
+                bands = Bands.of(held.channels, 16 if held.bits == 16 else 8)
+                image = Image.fromarray(read_image(path, "ignore", page=0, bands=bands))
+            except DataError:
+                raise refused from None
+        yield image
+
+
+def _tiff_pages(stream: BinaryIO, path: Path, page: int | None) -> list[tiff.Page]:
+    """The pages that make up an image in a TIFF; none for other files."""
+    if stream.read(4) not in tiff.HEADS:
+        return []
+    return tiff.chosen(tiff.pages(stream, str(path)), page, str(path))
+
+
+def _held_by(pages: Sequence[tiff.Page]) -> Held:
+    return Held(sum(one.bands for one in pages), pages[0].bits, pages[0].alpha)
+
+
+def _stored_as(image: Image.Image) -> str:
+    """Pillow's name for how an opened file stores its pixels."""
+    return str(image.tile[0].args) if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+
+
+def _held(image: Image.Image, what: str) -> Held:
+    if image.mode == "F":
+        raise DataError(f"{what}: float pixels have no agreed range; save it as 8- or 16-bit")
+    if image.mode.startswith("I"):
+        return Held(1, 16, False)
+    channels = {"1": 1, "L": 1, "LA": 2, "RGBA": 4}.get(image.mode, 3)
+    return Held(channels, 16 if ";16" in _stored_as(image) else 8, channels in (2, 4))
+
+
+def _opened_bands(image: Image.Image, what: str, bands: Bands, exif: Exif) -> Stored:
+    """The pixels of an opened image, as `read_bands` says of `bands` that are not plain."""
+    held = _held(image, what)
+    bands.require(*held, what)
+    orientation = header_of(image).orientation if exif == "apply" else 1
+    if image.mode.startswith("I"):
+        pixels: Stored = integer_pixels(image, what)[..., None]
+    elif held.bits == 16:
+        pixels = _deep_colours(image, what)
+    else:
+        mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[held.channels]
+        array = np.asarray(image if image.mode == mode else image.convert(mode))
+        pixels = array if array.ndim == 3 else array[..., None]
+    return _oriented(pixels[..., : bands.channels], orientation)
+
+
+def _deep_colours(image: Image.Image, what: str) -> Stored:
+    """(H, W, C) uint16 of an opened PNG with several channels of 16 bits, which Pillow would reduce to 8."""
+    assert isinstance(image, ImageFile.ImageFile) and image.fp
+    image.fp.seek(0)
+    found = cv2.imdecode(np.frombuffer(image.fp.read(), np.uint8), cv2.IMREAD_UNCHANGED)  # EXIF is left alone
+    if found is None or found.dtype != np.uint16 or found.ndim != 3 or found.shape[2] not in (3, 4):
+        raise DataError(f"{what}: its 16-bit channels cannot be decoded; save it again or remove it")
+    order = [0, 3] if image.mode == "LA" else [2, 1, 0, 3][: found.shape[2]]  # BGR
+    return np.asarray(found[..., order], np.uint16)
+
+
+def opened_pixels(image: Image.Image, what: str, exif: Exif = "apply", bands: Bands = RGB) -> Stored:
+    """As `read_bands`, of an image that somebody else has opened or made; `what` names it in a DataError."""
     try:
-        return _rgb_pixels(image, what, exif)
+        return _rgb_pixels(image, what, exif) if bands.plain else _opened_bands(image, what, bands, exif)
     except DataError:
         raise
     except _DECODER_ERRORS as error:
@@ -282,7 +404,7 @@ def _rgb_pixels(image: Image.Image, what: str, exif: Exif) -> npt.NDArray[np.uin
     if image.mode.startswith("I"):
         grey = integer_pixels(image, what)
         array = np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
-        return array if exif == "ignore" else _orient(array, header_of(image).orientation)
+        return array if exif == "ignore" else _oriented(array, header_of(image).orientation)
     if image.mode == "F":
         raise DataError(f"{what}: float pixels have no agreed range; save it as 8- or 16-bit")
     image.load()  # a TIFF's own orientation is gone then, and a PNG's may lie behind its pixels
@@ -299,7 +421,7 @@ def integer_pixels(image: Image.Image, path: Path | str) -> npt.NDArray[np.uint1
     return pixels.astype(np.uint16)
 
 
-def _orient(array: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+def _oriented(array: npt.NDArray[N], orientation: int) -> npt.NDArray[N]:
     """The eight EXIF orientations (Exif 2.32, tag 0x0112) on (H, W, C)."""
     if orientation in (5, 6, 7, 8):
         array = np.swapaxes(array, 0, 1)

@@ -34,7 +34,7 @@ from maskwright.core.mask_files import INDEX, MaskPixels, is_inverted
 from maskwright.core.masks import png_bytes
 from maskwright.core.palette import to_hex
 from maskwright.core.regions import BoxRule
-from maskwright.core.sample import Sample, dropped_channel, header_of, open_image
+from maskwright.core.sample import Sample, dropped_channel, open_image
 from maskwright.data.certificate import NO_MASK, Certificate, Reading, SampleRecord
 from maskwright.data.formats import FORMATS
 from maskwright.data.formats.archives import pack, unpacked
@@ -84,7 +84,7 @@ def convert(
     with _opened(source, from_) as dataset:
         if boxes:
             dataset = _with_rule(dataset, boxes)
-        options = WriteOptions(tolerance, polygons, quality, dataset.exif)
+        options = WriteOptions(tolerance, polygons, quality, dataset.exif, dataset.bands)
         task = _Task(dataset, to, options, str(dataset.root if isinstance(source, Dataset) else source), str(out))
         # A zip file holds what the other tool expects and nothing else.
         with TemporaryDirectory(prefix=STAGING_PREFIX, dir=_parent(out)) if packed else staged_folder(out) as place:
@@ -202,7 +202,7 @@ class _Task:
         colour = encoding.ignore_colour
         file = DatasetFile(
             layout=self.to,
-            images=ImagesSpec(exif=self.dataset.exif),
+            images=ImagesSpec.with_bands(self.dataset.bands, exif=self.dataset.exif),
             classes=describe(classes),
             masks=MasksSpec(encoding=encoding.kind, ignore_colour=to_hex(colour) if colour else None),
             ignore=classes.ignore,
@@ -247,10 +247,10 @@ class _Task:
         read = self.dataset.read_mask_pixels(sample, look)
         mask = self.dataset.classes.to_indices(read.ids, f"{sample.label_file}")
         if sample.image.exists():
-            with open_image(sample.image, page=sample.page) as image:
-                channels.append(f"image {dropped_channel(image)}")
-                header = header_of(image)
-            size = header.size[::-1] if self.dataset.exif == "apply" and header.orientation >= 5 else header.size
+            if self.dataset.bands.plain:
+                with open_image(sample.image, page=sample.page) as image:
+                    channels.append(f"image {dropped_channel(image)}")
+            size = self.dataset.image_size(sample)
             if size != mask.shape:
                 raise DataError(
                     f"{sample.label_file}: is {mask.shape[1]}x{mask.shape[0]} but its image is "
@@ -282,6 +282,11 @@ class _Task:
             target.parent.mkdir(parents=True, exist_ok=True)
             if sample.image.exists() and image_suffix(sample) == sample.image.suffix.lower():
                 shutil.copyfile(sample.image, target)
+            elif sample.image.exists() and not self.dataset.bands.plain:
+                raise DataError(
+                    f"{sample.image}: is compressed or holds several images, and its {self.dataset.bands} would be "
+                    "lost in a PNG; save each image as a file of its own"
+                )
             elif sample.image.exists():  # a page of several, or a compressed file
                 target.write_bytes(png_bytes(self.dataset.read_image(sample)))
             else:

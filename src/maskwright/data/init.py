@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from maskwright.base.display import Result
 from maskwright.base.storage import atomic_write_bytes, atomic_write_text
 from maskwright.core.classes import MAX_ID
 from maskwright.core.dataset import Dataset
-from maskwright.core.description import FILE_NAME, FOLDER_LAYOUTS, DatasetFile, render
+from maskwright.core.description import FILE_NAME, FOLDER_LAYOUTS, DatasetFile, ImagesSpec, render
 from maskwright.core.mask_files import Encoding, Inverted
 from maskwright.core.masks import overlay, png_bytes
 from maskwright.data import layouts
+from maskwright.data.formats.source import AnnotationSet
 from maskwright.data.layouts import NOTHING_SAID, TABLE, Answers, Detection
+from maskwright.data.layouts.stored_bands import bands_of
 from maskwright.data.opening import build_dataset, description_of, detect, load_dataset, refuse_another_format
 from maskwright.errors import ConfigError, DataError, argument
 
@@ -95,6 +97,8 @@ class InitResult(Result):
         else:
             masks = []
             rows = [("images", f"{found.images}, {found.pairs} of them labelled", "")]
+        if "channels" in self.reasons:
+            rows.append(("bands", str(file.images.bands()), self.reasons["channels"]))
         if masks:
             rows.append(("masks", ", ".join(masks), self.reasons.get("masks", "")))
         elif "masks" in self.reasons:
@@ -177,7 +181,7 @@ def init(
                 atomic_write_bytes(Path(preview), _preview(load_dataset(target.parent)))
             return InitResult(target, Detection(description, {"layout": f"{target} says so"}), written=False)
         raise ConfigError(f"{target}: already there and never overwritten; edit it, or move it away to detect again")
-    detection = detect(folder, images, masks, format, answers)
+    detection = _with_bands(detect(folder, images, masks, format, answers), folder)
     given = next((name for name in ("inverted", "variable", "encoding", "levels") if getattr(answers, name)), None)
     if given and (detection.file.layout not in FOLDER_LAYOUTS or not detection.pairs):
         raise ConfigError(f"{argument(given)}: {folder} holds no mask files whose values it could settle; leave it out")
@@ -188,6 +192,22 @@ def init(
     if preview is not None:
         atomic_write_bytes(Path(preview), picture)
     return InitResult(target, detection, data=folder)
+
+
+def _with_bands(detection: Detection, folder: Path) -> Detection:
+    """With what the images hold, where that is not 8-bit grey or RGB."""
+    source = detection.annotations if isinstance(detection.annotations, AnnotationSet) else None
+    try:
+        found = bands_of(build_dataset(detection.file, folder, folder.name, source).samples)
+    except (ConfigError, DataError):
+        return detection  # whoever opens what is written is told
+    if found.doubt:
+        detection = replace(detection, unsure=(*detection.unsure, found.doubt))
+    if found.bands is None:
+        return detection
+    given = {key: getattr(detection.file.images, key) for key in ("folder", "exif", "files", "pages")}
+    file = detection.file.model_copy(update={"images": ImagesSpec.with_bands(found.bands, **given)})
+    return replace(detection, file=file, reasons=detection.reasons | {"channels": found.reason})
 
 
 def _preview(dataset: Dataset) -> bytes:

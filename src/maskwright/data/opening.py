@@ -323,6 +323,7 @@ def _dataset(source: AnnotationSet, file: DatasetFile, root: Path, name: str) ->
         encoding,
         file.images.exif,
         notes=tuple(notes),
+        bands=file.images.bands(),
     )
 
 

@@ -29,10 +29,11 @@ from maskwright.base.storage import (
 )
 from maskwright.base.texts import listing, plural
 from maskwright.core.arrays import holds_pixels
+from maskwright.core.bands import Stored
 from maskwright.core.classes import Level, Selector
 from maskwright.core.left_out import Opened, sentence
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
-from maskwright.core.sample import read_image
+from maskwright.core.sample import read_bands
 from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.inference.book import Book, identity
 from maskwright.inference.inputs import ImageFile, find_images
@@ -313,20 +314,21 @@ def predict_chunk(
     for name, image in images.items():
         row = identity(image)
         try:
-            opened = Opened()
-            pixels = read_image(image.file, segmenter.preprocessing.exif, opened)
-            left_out = {"left_out": kinds} if (kinds := opened.kinds()) else {}
+            opened, preprocessing = Opened(), segmenter.preprocessing
+            pixels = read_bands(image.file, preprocessing.bands, preprocessing.exif, opened)
+            kinds = opened.kinds() if preprocessing.bands.plain else []
+            left_out = {"left_out": kinds} if kinds else {}
             readable.append((name, row | left_out, pixels))
         except DataError as error:
             yield row | {"reason": str(error)}
-        if sum(pixels.size for _, _, pixels in readable) >= MOST_BYTES:
+        if sum(pixels.nbytes for _, _, pixels in readable) >= MOST_BYTES:
             yield from _predicted(segmenter, folder, readable, above)
             readable = []
     yield from _predicted(segmenter, folder, readable, above)
 
 
 # The name of its masks, what is known of it, and its pixels.
-_Read = tuple[str, dict[str, Any], npt.NDArray[np.uint8]]
+_Read = tuple[str, dict[str, Any], Stored]
 
 
 def _predicted(
@@ -343,7 +345,7 @@ def _write(
     segmenter: Segmenter,
     folder: Path,
     name: str,
-    pixels: npt.NDArray[np.uint8],
+    pixels: Stored,
     maps: Sequence[npt.NDArray[np.uint8]],
     above: Sequence[Level],
 ) -> dict[str, Any]:
@@ -354,7 +356,7 @@ def _write(
     for file, level, level_mask in zip(levels, above, maps, strict=False):
         atomic_write_bytes(folder / file, mask_png(level_mask, level.classes), durable=False)
     atomic_write_bytes(folder / _mask_name(name), mask_png(mask, classes), durable=False)
-    drawn = overlay(pixels, mask, classes.colours, background=classes.background)
+    drawn = overlay(segmenter.preprocessing.bands.picture(pixels), mask, classes.colours, background=classes.background)
     atomic_write_bytes(folder / overlay_file, jpeg_bytes(drawn), durable=False)
     counts = class_pixels(mask, len(classes))
     return {

@@ -103,6 +103,7 @@ def _draw(stored: dict[str, Any], source: Dataset | Path, page: Path, *, replace
     splits = dict(statistics["splits"])
     if len(splits) > 1:
         splits["all"] = statistics["total"]
+    bands = len(statistics["total"]["channels"]["mean"])
     tiles, problem = _contact_sheet(source, classes)
     heat = _heat(statistics.get("heat_maps"), classes)
     return write_page(
@@ -112,6 +113,7 @@ def _draw(stored: dict[str, Any], source: Dataset | Path, page: Path, *, replace
             **stored,
             "classes": class_rows(classes),
             "splits": splits,
+            "channels": ["red", "green", "blue"] if bands == 3 else [f"band {band}" for band in range(1, bands + 1)],
             "groups": _groups(list(map(Finding.from_dict, stored["findings"]))),
             "weights": _weights(statistics),
             "objects": statistics["total"]["objects"],

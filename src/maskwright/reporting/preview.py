@@ -96,10 +96,11 @@ def preview(
             for done, index in enumerate(chosen[start : start + _ROWS], start + 1):
                 image, mask = source[index]
                 place = int(np.searchsorted(batches.crops.owners, index)) if batches.crops else index
-                pairs = [
+                stored = [
                     (resized.image(image), resized.mask(mask)),
                     *(batches.pair(epoch, place) for epoch in range(_DRAWS)),
                 ]
+                pairs = [(dataset.bands.picture(image), mask) for image, mask in stored]
                 blocks.append(sample_block(samples[index].name, pairs, colours, dataset.classes.background))
                 advance(done)
             sheets.append(f"preview-{len(sheets) + 1:03d}.png")

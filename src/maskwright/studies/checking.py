@@ -68,7 +68,8 @@ def _build_model(config: RunConfig, dataset: Dataset) -> None:
 
     model = config.model
     weights = resolve(model.encoder, model.weights) if model.encoder else None
-    build_model(ModelSpec(model.name, len(dataset.classes), model.encoder, model.args), weights)
+    spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args, dataset.bands.channels)
+    build_model(spec, weights)
 
 
 def _build_loss(config: RunConfig, dataset: Dataset) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.core.bands import Stored
 from maskwright.core.classes import IGNORE
 from maskwright.core.geometry import Size, pad_to
 from maskwright.core.masks import Mask
@@ -71,7 +72,7 @@ class Crops:
         top, left = (min(max(0, at), most) for at, most in zip(wanted, room, strict=True))
         return slice(top, top + self.size[0]), slice(left, left + self.size[1])
 
-    def padded(self, image: npt.NDArray[np.uint8], mask: Mask) -> tuple[npt.NDArray[np.uint8], Mask]:
+    def padded(self, image: Stored, mask: Mask) -> tuple[Stored, Mask]:
         """A window's image (h, w, C) and mask (h, w) at its full size: black and ignored beyond a smaller image."""
         return pad_to(image, self.size, 0), pad_to(mask, self.size, IGNORE)
 

@@ -1,6 +1,6 @@
 """Images and masks decoded and resized once, in files that several trainings map into their memory.
 
-    FOLDER/KEY/images.npy   (T, 3) uint8: the T pixels of all images, row by row and one image after the other
+    FOLDER/KEY/images.npy   (T, C) uint8 or uint16: the T pixels of all images, row by row, one image after the other
     FOLDER/KEY/masks.npy    (T,) uint8: those of the masks
     FOLDER/KEY/names.json   for each sample its first pixel, height and width
 
@@ -26,12 +26,13 @@ from maskwright import __version__
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import atomic_write_json, dump_json, read_json, staged_folder
 from maskwright.base.workers import in_order, worker_count
+from maskwright.core.bands import Stored
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Sample, Tell
 from maskwright.errors import DataError
 
-Pair = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+Pair = tuple[Stored, npt.NDArray[np.uint8]]
 # Of the disk's free bytes, what the files may take.
 _SHARE = 0.25
 
@@ -46,7 +47,7 @@ def decoded_folder(folder: Path, version: str, geometry: Geometry) -> Path:
 class Decoded:
     """Samples in files; `places` are the first pixel, height and width of each."""
 
-    images: npt.NDArray[np.uint8]
+    images: Stored
     masks: npt.NDArray[np.uint8]
     places: dict[str, list[int]]
 
@@ -66,7 +67,7 @@ class Decoded:
         return cls(images, masks, places)
 
     def pair(self, sample: Sample) -> Pair | None:
-        """Image (H, W, 3) and mask (H, W), which cannot be written to; None for an unknown sample."""
+        """Image (H, W, C) and mask (H, W), which cannot be written to; None for an unknown sample."""
         place = self.places.get(sample.name)
         if place is None:
             return None
@@ -82,17 +83,17 @@ def write_decoded(folder: Path, dataset: Dataset, samples: Sequence[Sample], geo
     """Decodes `samples` into the new `folder`, with all cores. False, and nothing written, where it would take more
     than a quarter of the free disk. Raises DataError for a file that cannot be read."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    pixels = pixels_of(dataset, samples, geometry)
-    needed = 4 * pixels
+    pixels, kind = pixels_of(dataset, samples, geometry), dataset.bands.dtype
+    needed = (dataset.bands.channels * kind.itemsize + 1) * pixels
     if needed > _SHARE * shutil.disk_usage(folder.parent).free:
         say(f"{folder}: {needed >> 20} MiB of decoded images are too much for this disk; each training decodes its own")
         return False
     with staged_folder(folder) as staging, progress("decoding", len(samples)) as advance:
         # Written in a row and not through a map, where a full disk would kill the process.
         with open(staging / "images.npy", "wb") as images, open(staging / "masks.npy", "wb") as masks:
-            for stream, rest in ((images, (3,)), (masks, ())):
+            for stream, descr, rest in ((images, kind.str, (dataset.bands.channels,)), (masks, "|u1", ())):
                 np.lib.format.write_array_header_1_0(
-                    stream, {"descr": "|u1", "fortran_order": False, "shape": (pixels, *rest)}
+                    stream, {"descr": descr, "fortran_order": False, "shape": (pixels, *rest)}
                 )
             pairs = in_order(partial(decode, dataset, geometry), samples, worker_count())
             places, first = {}, 0
@@ -114,6 +115,7 @@ def pixels_of(dataset: Dataset, samples: Sequence[Sample], geometry: Geometry) -
 
 
 def decode(dataset: Dataset, geometry: Geometry, sample: Sample, tell: Tell | None = None) -> Pair:
-    """Image (H, W, 3) uint8 and mask (H, W) uint8 at the geometry's size; `tell` is shown the opened image."""
-    image, mask = dataset.read(sample, tell)
+    """Image (H, W, C), uint8 or uint16, and mask (H, W) uint8 at the geometry's size; `tell` is shown the opened
+    image."""
+    image, mask = dataset.read_stored(sample, tell)
     return geometry.image(image), geometry.mask(mask)

@@ -24,6 +24,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from maskwright.base.limits import memory_left
 from maskwright.base.progress import say
+from maskwright.core.bands import Stored
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Geometry
 from maskwright.core.sample import Sample, Tell
@@ -69,7 +70,7 @@ class DecodedSamples:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Pair:
-        """Image (H, W, 3) uint8 and mask (H, W) uint8 at the geometry's size."""
+        """Image (H, W, C), uint8 or uint16, and mask (H, W) uint8 at the geometry's size."""
         return self._pair(index)
 
     def _pair(self, index: int, tell: Tell | None = None) -> Pair:
@@ -146,7 +147,8 @@ def _order(
 
 
 class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Item i is the whole batch of step i: images (N, 3, H, W) uint8 channels-last, targets (N, H, W) uint8.
+    """Item i is the whole batch of step i: images (N, C, H, W) channels-last, uint8 or uint16 as the dataset's are, and
+    targets (N, H, W) uint8.
 
     `rank` and `world_size` take every world_size-th place of it for one of several processes. `trust` says which
     pixels count. `factors`, where it is set, says how often each sample is drawn; `crops`, which windows of it.
@@ -184,7 +186,7 @@ class Batches(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def pair(self, view: int, place: int) -> Pair:
         """What is seen at a `place` of an epoch (see `per_epoch`) in a `view`, which is the number of an epoch (see
-        `batch_indices`): image (H, W, 3) and mask (H, W), uint8."""
+        `batch_indices`): image (H, W, C) and mask (H, W)."""
         index = int(self.crops.owners[place]) if self.crops else place
         image, mask = self.source[index]
         window = self.crops.window(mask, view, place, index) if self.crops else WHOLE
@@ -246,9 +248,9 @@ def _as_it_is(batch: T) -> T:
 
 @dataclass(frozen=True)
 class _Piped:
-    """A batch that is copied through a pipe: images (N, H, W, 3) and targets (N, H, W)."""
+    """A batch that is copied through a pipe: images (N, H, W, C) and targets (N, H, W)."""
 
-    images: npt.NDArray[np.uint8]
+    images: Stored
     targets: npt.NDArray[np.uint8]
 
     def received(self) -> tuple[torch.Tensor, torch.Tensor]:

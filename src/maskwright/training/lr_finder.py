@@ -117,6 +117,6 @@ def find_rate(config: RunConfig) -> RangeTest:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     splits = training_splits(dataset, config.data.holdout, config.seed)
     with torch.random.fork_rng([device] if device == "cuda" else []):
-        prepared = prepare(with_statistics(config, weights), dataset, splits, weights, device, ALONE)
+        prepared = prepare(with_statistics(config, weights, dataset.bands), dataset, splits, weights, device, ALONE)
     prepared.segmenter.precision = "bfloat16" if config.train.precision == "bfloat16" else "float32"
     return range_test(prepared.segmenter, prepared.criterion, prepared.batches, groups_of(config), config.seed)

@@ -138,7 +138,7 @@ def plan(
         text = rewritten(text, document.data, dict.fromkeys(touched, f"with {argument('overrides', '--set')}"))
         document = strictyaml.parse(text, str(out or "run.yaml"))
     config = check_document(document, folder)
-    if size := measure_model(config, len(dataset.classes)):
+    if size := measure_model(config, len(dataset.classes), dataset.bands.channels):
         text = re.sub("^model:", f"# The model has {size}.\\nmodel:", text, count=1, flags=re.MULTILINE)
     tested = None
     if lr_find:
@@ -155,7 +155,7 @@ def plan(
     return RunPlan(text, rebase(config, folder), size, tested, Path(out) if out is not None else None)
 
 
-def measure_model(config: RunConfig, classes: int) -> Size | None:
+def measure_model(config: RunConfig, classes: int, channels: int = 3) -> Size | None:
     """The size of the config's model, built with random weights; None without torch. ConfigError when it cannot be
     built."""
     if importlib.util.find_spec("torch") is None:
@@ -166,9 +166,9 @@ def measure_model(config: RunConfig, classes: int) -> Size | None:
     from maskwright.modeling.models.size import measure
 
     with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator
-        model = build_model(ModelSpec(config.model.name, classes, config.model.encoder, config.model.args))
+        model = build_model(ModelSpec(config.model.name, classes, config.model.encoder, config.model.args, channels))
     try:
-        return measure(model, config.data.image_size)
+        return measure(model, config.data.image_size, channels)
     except SIZE_ERRORS as error:
         height, width = config.data.image_size
         reason, remark = why_refused(error, config.model.encoder)

@@ -89,7 +89,7 @@ def choose(
 ) -> StepChoice:
     """Times forward, backward and update on copies of the model; the model itself is not changed.
 
-    `images` (N, 3, H, W) uint8, `targets` (N, H, W) uint8. First the threads, on a CPU with several: half of them as
+    `images` (N, C, H, W), `targets` (N, H, W) uint8. First the threads, on a CPU with several: half of them as
     long as that is faster, by typical steps, since they should suit the machine as it is now. Then precision and
     layout, by the fastest steps, since they should be those of a quiet machine: channels-last unless channels-first
     is faster, and bfloat16 where it is at least 1.1 times as fast and its loss is finite. A processor that only

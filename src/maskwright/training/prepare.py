@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from maskwright.base.progress import progress, say
+from maskwright.base.texts import counted
 from maskwright.config import AugmentTerm, RunConfig, load_config, with_pipelines
+from maskwright.core.bands import Bands, channel_sums, mean_std
 from maskwright.core.class_facts import ClassFacts, ClassSurvey
 from maskwright.core.class_weights import repeat_factors
 from maskwright.core.dataset import Dataset
@@ -116,18 +118,27 @@ def prepare(
     """Builds all of it and reads every sample once, from `decoded` where it is there. Raises DataError for files that
     cannot be used, ConfigError for settings that do not fit together."""
     model = config.model
-    spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args)
+    spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args, dataset.bands.channels)
     seed_torch(config.seed, torch.device(device))
     network = build_model(spec, weights).to(device).to(memory_format=torch.channels_last)
     if config.data.mean and config.data.std:
         mean, std = config.data.mean, config.data.std
+    elif not dataset.bands.plain:
+        means, deviations = measured(dataset, splits[0])
+        mean, std = config.data.mean or means, config.data.std or deviations
     elif takes_encoder(model.name):
         info = encoder_info(model.encoder or "")
         mean, std = config.data.mean or list(info.mean), config.data.std or list(info.std)
     else:
         mean, std = config.data.mean or [0.5] * 3, config.data.std or [0.25] * 3
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != dataset.bands.channels:
+            raise ConfigError(
+                f"data.{name}: has {counted(len(values), 'value{|s}')}, and the images of {dataset.root} have "
+                f"{counted(dataset.bands.channels, 'band{|s}')}; give one for each, or leave it out"
+            )
     geometry = geometry_of(config)
-    preprocessing = Preprocessing(geometry, tuple(mean), tuple(std), dataset.exif)
+    preprocessing = Preprocessing(geometry, tuple(mean), tuple(std), dataset.exif, dataset.bands)
     segmenter = with_selector(
         Segmenter(network, spec, dataset.classes, preprocessing, flip_average=config.flip_average), config.selector
     )
@@ -139,7 +150,7 @@ def prepare(
         survey, left_out = ClassSurvey(len(dataset.classes)), LeftOut()
         counts = train.fill(lambda done, _: advance(done), survey.add, left_out)
         judged = validation.fill(lambda done, _: advance(len(train) + done), tell=left_out)
-    if processes.first and (said := left_out.sentence()):
+    if processes.first and dataset.bands.plain and (said := left_out.sentence()):
         say(f"warning: {said}")
     counts = counts[:, : len(dataset.classes)]
     if not counts.any():
@@ -163,9 +174,26 @@ def prepare(
     )
 
 
-def with_statistics(config: RunConfig, weights: Found | None) -> RunConfig:
-    """The config with the mean and std of its encoder's weights, where it names none itself."""
-    if weights is None:
+def measured(dataset: Dataset, samples: Sequence[Sample]) -> tuple[list[float], list[float]]:
+    """The mean and std of each band over all pixels of these images, 0..1 of the range, at their own size; an std of 1
+    for a band that shows nothing. Raises DataError for a file that cannot be read."""
+    sums, pixels = [[0] * dataset.bands.channels] * 2, 0
+    with progress("measuring bands", len(samples)) as advance:
+        for done, sample in enumerate(samples, 1):
+            image = dataset.read_bands(sample)
+            sums = [
+                [a + b for a, b in zip(*rows, strict=True)]
+                for rows in zip(sums, channel_sums(image).tolist(), strict=True)
+            ]
+            pixels += image.shape[0] * image.shape[1]
+            advance(done)
+    means, deviations = mean_std(sums[0], sums[1], pixels, dataset.bands.range)
+    return [round(value, 6) for value in means], [round(value, 6) or 1.0 for value in deviations]
+
+
+def with_statistics(config: RunConfig, weights: Found | None, bands: Bands) -> RunConfig:
+    """The config with the mean and std of its encoder's weights, where it names none itself and `bands` are plain."""
+    if weights is None or not bands.plain:
         return config
     named = {"mean": config.data.mean or list(weights.info.mean), "std": config.data.std or list(weights.info.std)}
     return config.model_copy(update={"data": config.data.model_copy(update=named)})
@@ -189,7 +217,7 @@ def crops_of(config: RunConfig, source: DecodedSamples, counts: npt.NDArray[np.i
 def batches_of(config: RunConfig, source: DecodedSamples, processes: Processes = ALONE) -> Batches:
     """The batches of a training on `source`, augmented; this process's share of each. DataError for maps of trust that
     cannot be used."""
-    augmentation = augment.build([term.model_dump() for term in config.augment], config.border)
+    augmentation = augment.build([term.model_dump() for term in config.augment], config.border, source.dataset.bands)
     trust = (
         Trust(
             Path(given.folder),

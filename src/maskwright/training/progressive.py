@@ -46,12 +46,12 @@ class Progressive:
         return (min(done, self.until) * pixels + max(0.0, done - self.until)) / (self.until * pixels + 1 - self.until)
 
     def resized(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (N, 3, H, W) uint8 and targets (N, H, W) uint8 for a small step: both sides are rounded to multiples
-        of 32, images averaged over what a pixel covers, targets by the nearest pixel."""
+        """Images (N, C, H, W), uint8 or uint16, and targets (N, H, W) uint8 for a small step: both sides are rounded to
+        multiples of 32, images averaged over what a pixel covers, targets by the nearest pixel."""
         height, width = (max(_MULTIPLE, round(v * self.scale / _MULTIPLE) * _MULTIPLE) for v in targets.shape[1:])
         smaller = functional.interpolate(images.float(), (height, width), mode="bilinear", antialias=True)
         nearest = functional.interpolate(targets[:, None], (height, width), mode="nearest-exact")[:, 0]
-        return smaller.round_().to(torch.uint8), nearest
+        return smaller.round_().to(images.dtype), nearest
 
 
 FULL_SIZE = Progressive()

@@ -84,7 +84,7 @@ def size_of(prepared: Prepared, choice: StepChoice) -> dict[str, Any]:
     kept = kept_bytes(
         segmenter.model, lambda model: step_loss(with_model(segmenter, model), prepared.criterion, images, targets)
     )
-    size = measure(segmenter.model, segmenter.preprocessing.geometry.size)
+    size = measure(segmenter.model, segmenter.preprocessing.geometry.size, segmenter.spec.in_channels)
     say(f"model: {size}")
     return size.to_dict() | {"batch_size": len(images), "kept_bytes": kept, "step_seconds": choice.step_seconds}
 

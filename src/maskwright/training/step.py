@@ -16,7 +16,7 @@ from maskwright.training.distributed.processes import ALONE, Processes
 def train_step(
     segmenter: Segmenter, criterion: nn.Module, optimizer: torch.optim.Optimizer, processes: Processes = ALONE
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """One optimisation step: images (N, 3, H, W) uint8 and targets (N, H, W) uint8 to the loss before it.
+    """One optimisation step: images (N, C, H, W) and targets (N, H, W) uint8 to the loss before it.
 
     Of several processes each is given its share of the batch; the loss is that of the whole batch, and so are the
     normalisation and the gradients.
@@ -40,7 +40,7 @@ def step_loss(
     targets: torch.Tensor,
     processes: Processes = ALONE,
 ) -> torch.Tensor:
-    """The loss of a batch, images (N, 3, H, W) and targets (N, H, W) uint8, summed over the model's heads with their
+    """The loss of a batch, images (N, C, H, W) and targets (N, H, W) uint8, summed over the model's heads with their
     weights; each process gives its share of the batch."""
     with WholeBatchNorm(processes) if processes.size > 1 else nullcontext():
         heads = segmenter.weighted_logits(images)

@@ -137,7 +137,7 @@ def _train(
             weights = resolve(config.model.encoder, config.model.weights) if config.model.encoder else None
             if weights:
                 say(f"encoder weights: {weights}")
-            config = with_statistics(config, weights)  # only the first process looks for weights
+            config = with_statistics(config, weights, dataset.bands)  # only the first process looks for weights
     path, config = processes.share((path, config))
     version, hashes = agreed_version(dataset, processes, path.parent)
     with processes.together():

@@ -48,7 +48,8 @@ class Used:
     def _differences(self, dataset: Dataset, hashes: Mapping[Path, str]) -> Iterator[str]:
         assert self.reading is not None and self.images is not None and self.masks is not None
         now = dataset.reading()
-        for key, value in self.reading.items():
+        # Of plain images, nothing is said of bands.
+        for key, value in ({"image bands": None} | dict(self.reading)).items():
             if now.get(key) != value:
                 yield f"the {key} {'differ' if key.endswith('s') else 'differs'} (was {value}, is {now.get(key)})"
         samples = {sample.name: sample for sample in dataset.samples}

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import rounding
+from maskwright.core.bands import Bands
 from maskwright.core.classes import IGNORE, ClassInfo, ClassTree
 from maskwright.core.geometry import Geometry
 from maskwright.errors import DataError
@@ -226,3 +227,25 @@ def test_damaged_files(tmp_path: Path, damage: str, what: str) -> None:
     with pytest.raises(DataError, match=what) as raised:
         load_segmenter(path)
     assert str(raised.value).startswith(str(path)) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("bands", [Bands.of(5), Bands.of(2, 16, (100, 4100)), Bands.of(1, 16)])
+def test_other_bands_are_normalised_by_their_range_and_kept_in_the_file(tmp_path: Path, bands: Bands) -> None:
+    torch.manual_seed(1)
+    rng, channels = np.random.default_rng(0), bands.channels
+    spec = ModelSpec("UNet", 2, None, {"channels": [4, 4], "bottleneck": 4}, channels)
+    mean, std = (tuple(rng.uniform(0.1, 0.9, channels).round(3).tolist()) for _ in range(2))
+    segmenter = Segmenter(build_model(spec), spec, TREE, Preprocessing(Geometry((16, 24)), mean, std, bands=bands))
+    segmenter.flip_average = True
+    pixels = rng.integers(0, 1 << bands.bits, (2, 16, 24, channels)).astype(bands.dtype)
+    floats = segmenter.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
+    low, high = bands.range
+    np.testing.assert_allclose(floats, ((pixels - float(low)) / (high - low) - mean) / std, rtol=1e-4, atol=1e-4)
+    segmenter.save(tmp_path / "m.safetensors")
+    again = load_segmenter(tmp_path / "m.safetensors")
+    assert (again.preprocessing, again.spec.in_channels) == (segmenter.preprocessing, channels)
+    assert np.array_equal(again.label(pixels[0]), segmenter.label(list(pixels))[0])
+
+
+def test_the_file_of_an_rgb_model_says_nothing_of_bands() -> None:
+    assert "bands" not in small().header()["preprocessing"]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from maskwright.errors import ConfigError, SetupError
 from maskwright.modeling.models.build import ModelSpec, build_model
-from maskwright.modeling.models.weights import Found, cached, download, encoder_info, load_encoder, resolve
+from maskwright.modeling.models.weights import Found, cached, download, encoder_info, load_encoder, resolve, widened
 
 Tensors = dict[str, torch.Tensor]
 
@@ -207,3 +207,39 @@ def test_real_weights() -> None:
     assert torch.equal(model.encoder.model.conv_stem.weight, tensors["conv_stem.weight"])  # type: ignore[union-attr]
     with pytest.raises(SetupError):
         build_model(ModelSpec("Unet", 2, "resnet18"), given("resnet18", path))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 7])
+def test_a_first_layer_is_widened_as_timm_and_the_decoders_library_do(channels: int) -> None:
+    """Their rules differ in nothing but the order of the same products and sums."""
+    from segmentation_models_pytorch.encoders._utils import patch_first_conv
+    from timm.models._manipulate import adapt_input_conv
+
+    weight = torch.randn(8, 3, 3, 3)
+    ours = widened(weight, channels)
+    torch.testing.assert_close(ours, adapt_input_conv(channels, weight.clone()))
+    layer = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3))
+    layer[0].weight.data = weight.clone()
+    patch_first_conv(layer, channels, pretrained=True)
+    torch.testing.assert_close(ours, layer[0].weight.data)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 6])
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto"])
+def test_pretrained_weights_serve_other_channels_as_in_timm(tmp_path: Path, name: str, channels: int) -> None:
+    torch.manual_seed(2)
+    network = timm.create_model(name)
+    file = given(f"tu-{name}", store(tmp_path, network.state_dict()))
+    model = build_model(ModelSpec("Unet", 2, f"tu-{name}", in_channels=channels), file).eval().double()
+    grey = torch.randn(1, 1, 64, 64).double()
+    with torch.inference_mode():
+        found = model.encoder(grey.expand(1, channels, -1, -1))[-1]  # type: ignore[operator]
+        wanted = network.eval().double().forward_features(grey.expand(1, 3, -1, -1))
+    if channels != 4:  # where red counts twice
+        torch.testing.assert_close(found, wanted)
+
+
+def test_weights_of_another_network_are_refused_for_other_channels_too(tmp_path: Path) -> None:
+    path = store(tmp_path, timm_weights("resnet18"))
+    with pytest.raises(SetupError, match="these are not weights of"):
+        build_model(ModelSpec("Unet", 2, "tu-resnet26", in_channels=4), given("tu-resnet26", path))

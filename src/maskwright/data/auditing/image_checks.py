@@ -11,6 +11,8 @@ import numpy as np
 
 from maskwright.base.texts import counted
 from maskwright.core.findings import Observation
+from maskwright.core.sample import Sample
+from maskwright.data.auditing.facts import ImageFacts
 from maskwright.data.auditing.observations import listed, of_kind, refused, wide
 from maskwright.data.auditing.survey import Survey
 
@@ -43,40 +45,47 @@ def image_palette(survey: Survey) -> Iterator[Observation]:
     )
 
 
+def _converted(survey: Survey) -> list[tuple[Sample, ImageFacts]]:
+    """The readable images, where they are converted to 8-bit RGB; none where all that they hold is read."""
+    return survey.images if survey.dataset.bands.plain else []
+
+
 def image_depth(survey: Survey) -> Iterator[Observation]:
-    """Images of 16 bits a channel."""
+    """Images of 16 bits a channel, where the dataset does not say so."""
     return of_kind(
-        survey.images,
+        _converted(survey),
         lambda image: image.kind.deep or image.kind.mode.startswith("I"),
         "images of 16 bits",
         "their values are divided by 256",
-        "if they use fewer bits (such as 12) they turn out nearly black: scale them to 8 bits yourself",
+        "if they use fewer bits (such as 12) they turn out nearly black: "
+        "to read all bits, write `channels` and `bits: 16` below `images` in dataset.yaml",
     )
 
 
 def image_bands(survey: Survey) -> Iterator[Observation]:
-    """Images with a band behind their colours that shows something."""
+    """Images with a band behind their colours that shows something, where the dataset does not say so."""
     yield from of_kind(
-        survey.images,
+        _converted(survey),
         lambda image: image.fourth == "band" and image.kind.mode not in _GREY,
         "images with more than three bands",
         "the first three are read as red, green and blue, and the rest is dropped",
-        "if the fourth (infrared, say) matters more than one of the others, save it in its place",
+        "if the others (infrared, say) matter, write how many there are below `images` in dataset.yaml (`channels: 4`)",
     )
     yield from of_kind(
-        survey.images,
+        _converted(survey),
         lambda image: image.fourth == "band" and image.kind.mode in _GREY,
         "grey images with a second band",
         "the first is read, and the rest is dropped",
-        "if the second matters, save both in one image as two of red, green and blue",
+        "if the second matters, write `channels: 2` below `images` in dataset.yaml",
     )
 
 
 def image_alpha(survey: Survey) -> Iterator[Observation]:
     """Images with an alpha channel."""
-    clear = sum(image.fourth == "transparent" for _, image in survey.images)
+    images = _converted(survey)
+    clear = sum(image.fourth == "transparent" for _, image in images)
     return of_kind(
-        survey.images,
+        images,
         lambda image: image.fourth in ("opaque", "transparent"),
         "images with an alpha channel",
         f"it is dropped; {counted(clear, 'of them {has|have} transparent pixels')}" if clear else "it is dropped",

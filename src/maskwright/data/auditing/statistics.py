@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.core import bands
+from maskwright.core.bands import RGB, Bands, Stored
 from maskwright.core.class_weights import effective_number, inverse_frequency, median_frequency
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.masks import Mask
@@ -30,15 +32,18 @@ SPLITS = ("train", "val", "test")
 # Object sizes are counted in quarter octaves: a median from them is right to a tenth.
 _BINS_PER_OCTAVE, _BINS = 4, 4 * 27
 _NEVER = 1 << 40
+_LOW = (1 << 32) - 1
 # Cells of a heat map in each direction, and the most points of a mask that are looked at in each.
 GRID, _POINTS = 32, 4
 
 
-def channel_sums(image: npt.NDArray[np.uint8]) -> Counts:
-    """(2, 3) int64: the sum of the values and of their squares, of each channel of an image (H, W, 3).
+def channel_sums(image: Stored) -> Counts:
+    """(2, C) int64: the sum of the values and of their squares, of each channel of an image (H, W, C).
 
-    OpenCV adds integers in float64; rounding gives them back exactly (for less than 2**33 pixels).
+    OpenCV adds the integers of three bytes in float64; rounding gives them back exactly (for less than 2**33 pixels).
     """
+    if image.shape[2] != 3 or image.dtype != np.uint8:
+        return bands.channel_sums(image)
     mean, deviation = cv2.meanStdDev(image)
     pairs = list(zip(mean.reshape(-1).tolist(), deviation.reshape(-1).tolist(), strict=True))
     pixels = image.shape[0] * image.shape[1]
@@ -117,8 +122,9 @@ class SplitStatistics:
 
     `images` could be read; `labelled` of them have a usable mask. Of those masks: `class_pixels` (K,) and
     `class_images` (K,) by class index, `image_pixels` (K,) the counted pixels of all images that have the class,
-    `ignored_pixels`, and `objects`. `sizes` counts (height, width); `channels` (2, 3) holds the sums of
-    `channel_sums` over `pixels` pixels.
+    `ignored_pixels`, and `objects`. `sizes` counts (height, width); `channels` (3, C) holds the sums of
+    `channel_sums` over `pixels` pixels, the squares as their lower 32 bits and the rest, so that they do not overflow;
+    `range` are the values of black and white.
     """
 
     class_pixels: Counts
@@ -129,21 +135,23 @@ class SplitStatistics:
     labelled: int = 0
     ignored_pixels: int = 0
     sizes: Counter[Size] = field(default_factory=Counter)
-    channels: Counts = field(default_factory=lambda: np.zeros((2, 3), np.int64))
+    channels: Counts = field(default_factory=lambda: np.zeros((3, 3), np.int64))
     pixels: int = 0
+    range: tuple[int, int] = RGB.range
 
     @classmethod
-    def none(cls, classes: int) -> SplitStatistics:
-        """Nothing counted yet."""
+    def none(cls, classes: int, held: Bands = RGB) -> SplitStatistics:
+        """Nothing counted yet, of images that hold such bands."""
         pixels, images, image_pixels = np.zeros((3, classes), np.int64)
-        return cls(pixels, images, image_pixels, ObjectCounts.none(classes))
+        channels = np.zeros((3, held.channels), np.int64)
+        return cls(pixels, images, image_pixels, ObjectCounts.none(classes), channels=channels, range=held.range)
 
     def add_image(self, size: Size, channels: Counts | None) -> None:
         """Counts an image of (height, width) with the sums of its channels, unless it was not decoded."""
         self.images += 1
         self.sizes[size] += 1
         if channels is not None:
-            self.channels += channels
+            self.channels += [channels[0], channels[1] & _LOW, channels[1] >> 32]
             self.pixels += size[0] * size[1]
 
     def add_masks(self, pixels: Counts) -> None:
@@ -185,13 +193,10 @@ class SplitStatistics:
 
     @property
     def mean_std(self) -> tuple[list[float], list[float]]:
-        """Channel means and standard deviations (RGB, 0..1) over all pixels of all images; NaN without any."""
-        means, deviations, n = [], [], self.pixels
-        # Python's integers do not overflow, and one division at the end loses nothing.
-        for first, second in self.channels.T.tolist():
-            means.append(first / (255 * n) if n else math.nan)
-            deviations.append(math.sqrt((n * second - first * first) / (n * n)) / 255 if n else math.nan)
-        return means, deviations
+        """Channel means and standard deviations (0..1 of the range) over all pixels of all images; NaN without any."""
+        sums, low, high = self.channels.tolist()
+        squares = [more * (1 << 32) + rest for rest, more in zip(low, high, strict=True)]
+        return bands.mean_std(sums, squares, self.pixels, (int(self.range[0]), int(self.range[1])))
 
     def extent(self, axis: int) -> dict[str, float]:
         """Least, median and largest height (axis 0) or width (axis 1) in pixels; empty without images."""
@@ -277,15 +282,15 @@ class Statistics:
     `heat` (K + 1, GRID, GRID) is the sum of `where_classes_lie` over the usable masks that `add_objects` saw.
     """
 
-    def __init__(self, classes: ClassTree, splits: Iterable[str]) -> None:
-        self.classes = classes
-        self.splits = {name: SplitStatistics.none(len(classes)) for name in splits}
+    def __init__(self, classes: ClassTree, splits: Iterable[str], held: Bands = RGB) -> None:
+        self.classes, self.bands = classes, held
+        self.splits = {name: SplitStatistics.none(len(classes), held) for name in splits}
         self.heat = np.zeros((len(classes) + 1, GRID, GRID), np.int64)
 
     @property
     def total(self) -> SplitStatistics:
         """The counts of all splits together."""
-        total = SplitStatistics.none(len(self.classes))
+        total = SplitStatistics.none(len(self.classes), self.bands)
         for part in self.splits.values():
             total.merge(part)
         return total

@@ -18,11 +18,11 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from maskwright.base.progress import Advance
 from maskwright.base.workers import chunk, in_order, worker_count
+from maskwright.core.bands import Stored
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.hashes import stream_hash
@@ -158,7 +158,8 @@ def survey(
     """
     samples = [sample for sample in dataset.samples if sample.status != "exclude"]
     names = {sample.split or "" for sample in samples}
-    statistics = Statistics(dataset.classes, [s for s in SPLITS if s in names] + sorted(names.difference(SPLITS)))
+    splits = [s for s in SPLITS if s in names] + sorted(names.difference(SPLITS))
+    statistics = Statistics(dataset.classes, splits, dataset.bands)
     workers = workers or worker_count()
     size = chunk(len(samples), workers)
     records: list[SurveyedSample] = []
@@ -192,7 +193,7 @@ def survey(
 def _look(dataset: Dataset, samples: Sequence[Sample]) -> tuple[list[PairFacts], Part]:
     """What a look at some samples tells, and their counts as `Statistics.merge` takes them."""
     table = _index_of_id(dataset.classes)
-    statistics = Statistics(dataset.classes, {sample.split or "": None for sample in samples})
+    statistics = Statistics(dataset.classes, {sample.split or "": None for sample in samples}, dataset.bands)
     facts: list[PairFacts] = []
     strip = _Strip(statistics)
     for sample in samples:
@@ -210,14 +211,15 @@ def _look(dataset: Dataset, samples: Sequence[Sample]) -> tuple[list[PairFacts],
 def _look_at_image(dataset: Dataset, sample: Sample, statistics: Statistics) -> ImageFacts | str:
     file = _File()
     try:
-        rgb = dataset.read_image(sample, file)
+        pixels = dataset.read_bands(sample, file)
     except DataError as error:
         return str(error)
-    size, sums = shared((rgb.shape[0], rgb.shape[1])), channel_sums(rgb)
+    size, sums = shared((pixels.shape[0], pixels.shape[1])), channel_sums(pixels)
     statistics.add(sample.split or "", size, sums, None)
     # Without spread in any channel; exact, for sums are integers.
     constant = all(size[0] * size[1] * second == first * first for first, second in sums.T.tolist())
-    return ImageFacts(file.kind, file.hash, size, _digest(rgb, sums), thumbnail(rgb), constant, file.fourth())
+    small = thumbnail(dataset.bands.picture(pixels))
+    return ImageFacts(file.kind, file.hash, size, _digest(pixels, sums), small, constant, file.fourth())
 
 
 def _look_at_mask(dataset: Dataset, sample: Sample, table: Mask) -> tuple[MaskFacts, Mask] | MaskFacts | str | None:
@@ -297,7 +299,7 @@ class _Strip:
         self.facts, self.masks = [], []
 
 
-def _digest(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], sums: Counts | None = None) -> bytes:
+def _digest(pixels: Stored, sums: Counts | None = None) -> bytes:
     """The same for equal pixels; for others of equal size and sums, by a chance of 1 in 2**32.
 
     A cryptographic hash of every pixel would take as long as decoding a large JPEG.

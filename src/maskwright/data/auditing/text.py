@@ -26,7 +26,7 @@ def audit_text(result: AuditResult) -> str:
     lines += table(_splits_table(result.statistics)) + table(_classes_table(result.statistics))
     mean, std = result.statistics.total.mean_std
     lines.append(
-        "  channels (RGB, 0..1): mean "
+        f"  channels ({result.statistics.bands}, 0..1): mean "
         + " ".join(f"{value:.3f}" for value in mean)
         + ", std "
         + " ".join(f"{value:.3f}" for value in std)

@@ -81,7 +81,8 @@ class Unfinished:
 
     def _begin(self) -> None:
         self._facts: list[PairFacts] = []
-        self._counts = Statistics(self.dataset.classes, [*dict.fromkeys(s.split or "" for s in self.dataset.samples)])
+        splits = [*dict.fromkeys(s.split or "" for s in self.dataset.samples)]
+        self._counts = Statistics(self.dataset.classes, splits, self.dataset.bands)
         self._since = time.monotonic()
 
 
@@ -95,6 +96,7 @@ def _key(dataset: Dataset) -> str:
                 dict(dataset.encoding.levels),
                 dataset.encoding.ignore_colour,
                 dataset.exif,
+                dataset.bands.to_dict(),
             ]
         ).encode()
     )

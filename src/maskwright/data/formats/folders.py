@@ -64,7 +64,7 @@ class _FolderWriter(ABC):
         file = DatasetFile(
             layout="table",
             table=TABLE,
-            images=ImagesSpec(folder=self._images or "images", exif=self.options.exif),
+            images=ImagesSpec.with_bands(self.options.bands, folder=self._images or "images", exif=self.options.exif),
             masks=MasksSpec(
                 folder="labels",
                 encoding=self.encoding.kind,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.base.texts import counted
+from maskwright.core.bands import RGB, Bands
 from maskwright.core.classes import ClassTree
 from maskwright.core.description import ClassSpec
 from maskwright.core.findings import Finding, Severity
@@ -138,12 +139,13 @@ def notes_on(kinds: Kinds, seen: Occurrences, general: Container[str] = ()) -> l
 class WriteOptions:
     """`tolerance`: how far a polygon may leave the outline of its mask, in pixels; 0 keeps every corner.
     `polygons`: outlines where the format could also hold exact masks. `quality`: of JPEG masks, 1..100. `exif`: as
-    `Dataset.exif`, for formats whose folder says it."""
+    `Dataset.exif`, and `bands` as `Dataset.bands`, for formats whose folder says it."""
 
     tolerance: float = 0.0
     polygons: bool = False
     quality: int = 95
     exif: Exif = "apply"
+    bands: Bands = RGB
 
 
 class Writer(Protocol):

@@ -21,7 +21,7 @@ from maskwright.base.texts import counted, listing
 from maskwright.core.image_files import links_outside, paths_below
 from maskwright.core.mask_files import ARRAY_SUFFIXES, packed_colours
 from maskwright.core.patterns import nfc
-from maskwright.core.sample import PACKED, open_image
+from maskwright.core.sample import PACKED, open_shown
 from maskwright.data.layouts.words import SplitWords, Token, split_words, tokens
 from maskwright.errors import MaskwrightError
 
@@ -268,7 +268,7 @@ def _look_at_header(root: Path, file: File) -> None:
         file.role = "mask"
         return
     try:
-        with open_image(root / file.path, page=0) as image:
+        with open_shown(root / file.path) as image:
             _note(file, image)
     except MaskwrightError:
         file.role = "unreadable"
@@ -284,7 +284,7 @@ def _note(file: File, image: Image.Image) -> None:
 def _pixels(root: Path, file: File) -> npt.NDArray[np.int64] | None:
     """(H, W) values of the middle of a file: grey or indices, or colours packed in one number."""
     try:
-        with open_image(root / file.path, page=0) as image:
+        with open_shown(root / file.path) as image:
             _note(file, image)
             pixels = plain_pixels(image)
     except MaskwrightError:

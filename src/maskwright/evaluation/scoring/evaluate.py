@@ -154,6 +154,12 @@ def _evaluate_run(
     )
     if classes.names != trained.names and classes.ids != trained.ids:
         raise different
+    bands = segmenter.preprocessing.bands
+    if (dataset.bands.channels, dataset.bands.bits) != (bands.channels, bands.bits):
+        raise DataError(
+            f"{dataset.root}: its images hold {dataset.bands}, and those of the run {bands}; describe them as those "
+            "(`images` in dataset.yaml), or give another dataset"
+        )
     hashes = dataset.file_hashes(run.path)
     version = dataset.version(hashes)
     used = used_by(run, dataset, version, hashes)
@@ -176,7 +182,7 @@ def _evaluate_run(
     def predictions() -> Iterator[PredictedSample]:
         for start in range(0, len(samples), together):
             chosen = samples[start : start + together]
-            pairs = [dataset.read(sample) for sample in chosen]
+            pairs = [dataset.read_stored(sample) for sample in chosen]
             found = segmenter.labelled([image for image, _ in pairs], batch, calibration)
             for sample, (_, truth), (levels, probabilities) in zip(chosen, pairs, found, strict=True):
                 yield PredictedSample(

@@ -245,6 +245,6 @@ def _probabilities(dataset: Dataset, samples: Sequence[Sample], segmenter: objec
     from maskwright.modeling.models.segmenter import Segmenter
 
     assert isinstance(segmenter, Segmenter)
-    images = [segmenter.preprocessing.geometry.image(dataset.read_image(sample)) for sample in samples]
+    images = [segmenter.preprocessing.geometry.image(dataset.read_bands(sample)) for sample in samples]
     batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     yield from segmenter.probabilities(batch).cpu().numpy()

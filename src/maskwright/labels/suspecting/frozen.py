@@ -40,6 +40,7 @@ from maskwright.modeling.optim.build import Schedule, build_optimizer
 from maskwright.training.distributed.processes import ALONE
 from maskwright.training.ema import Average
 from maskwright.training.guest import as_a_guest, seed_torch
+from maskwright.training.image_cache import Pair
 from maskwright.training.loader import batch_indices
 from maskwright.training.measuring import in_epochs
 from maskwright.training.prepare import Prepared, groups_of, prepare
@@ -152,9 +153,14 @@ class FrozenFolds:
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * schedule.factor(step, steps)
             masks = torch.from_numpy(features.masks[rows])
-            step_once(torch.zeros((len(rows), 3, *masks.shape[1:]), dtype=torch.uint8), masks)
+            step_once(self._blank(len(rows)), masks)
             average.update(model, step)
             yield average
+
+    def _blank(self, rows: int) -> torch.Tensor:
+        """(rows, C, H, W), in the place of images."""
+        channels = self._prepared.segmenter.spec.in_channels
+        return torch.zeros((rows, channels, *self._features.masks.shape[1:]), dtype=torch.uint8)
 
     def predict(self, model: nn.Module, names: Sequence[str]) -> Iterator[tuple[Floats, Mask]]:
         """Of each of these samples the probabilities (K, H, W) and the mask (H, W), at the model's size."""
@@ -167,8 +173,7 @@ class FrozenFolds:
                 rows = [self._places[name] * views + view for name in chosen]
                 model.encoder.said = self._features.maps(rows, segmenter.device)  # type: ignore[union-attr]
                 with torch.inference_mode(), fast_arithmetic():
-                    blank = torch.zeros((len(rows), 3, *self._features.masks.shape[1:]), dtype=torch.uint8)
-                    said.append(segmenter.logits(blank).softmax(1))
+                    said.append(segmenter.logits(self._blank(len(rows))).softmax(1))
             both = (said[0] + said[1].flip(3)) / 2 if mirrored else said[0]
             masks = self._features.masks[[self._places[name] * views for name in chosen]]
             yield from zip(both.cpu().numpy(), masks, strict=True)
@@ -191,7 +196,7 @@ def _features(prepared: Prepared, folder: Path, stopped: Callable[[], bool]) -> 
 def _write(prepared: Prepared, folder: Path, stopped: Callable[[], bool]) -> None:
     segmenter, source = prepared.segmenter, prepared.batches.source
     views = int(np.clip(_ALL_VIEWS // len(source), 2, _VIEWS))
-    rows = len(source) * views
+    rows, bands = len(source) * views, source.dataset.bands
     folder.mkdir(parents=True, exist_ok=True)
     height, width = segmenter.preprocessing.geometry.size
     masks = open_memmap(folder / "masks.npy", "w+", np.uint8, (rows, height, width))
@@ -201,7 +206,7 @@ def _write(prepared: Prepared, folder: Path, stopped: Callable[[], bool]) -> Non
     with progress("looking at the images", rows, "views") as advance:
         for start in range(0, rows, _BATCH):
             stop = min(start + _BATCH, rows)
-            images = np.empty((stop - start, height, width, 3), np.uint8)
+            images = np.empty((stop - start, height, width, bands.channels), bands.dtype)
             for row in range(start, stop):
                 images[row - start], masks[row] = _view(prepared, row % views, row // views)
             batch = torch.from_numpy(images).permute(0, 3, 1, 2)
@@ -224,7 +229,7 @@ def _write(prepared: Prepared, folder: Path, stopped: Callable[[], bool]) -> Non
     atomic_write_json(folder / "finished.json", {"views": views, "shapes": shapes, "read": sorted(levels)})
 
 
-def _view(prepared: Prepared, view: int, index: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def _view(prepared: Prepared, view: int, index: int) -> Pair:
     """View 0 is the sample as it is, 1 its mirror image where that is as natural; the others are augmented."""
     image, mask = prepared.batches.source[index]
     if view == 0:

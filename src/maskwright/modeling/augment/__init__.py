@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from maskwright.core.bands import RGB, Bands, Stored
+from maskwright.errors import ConfigError
 from maskwright.modeling.augment import degrading, geometric, passthrough, photometric, warps
 from maskwright.modeling.augment.passthrough import PASS_THROUGH, Compose
 from maskwright.modeling.augment.pipeline import Pipeline, Pixels, Transform
@@ -53,7 +55,7 @@ ELSEWHERE = {
     "ToTensorV2": "leave it out",
 }
 
-Augmentation = Callable[[Pixels, Pixels, np.random.Generator], tuple[Pixels, Pixels]]
+Augmentation = Callable[[Stored, Pixels, np.random.Generator], tuple[Stored, Pixels]]
 
 __all__ = [
     "AUGMENTATIONS",
@@ -83,8 +85,15 @@ def pass_through(file: str | None = None, pipeline: dict[str, Any] | None = None
     return passthrough.read(Path(file)) if file is not None else dict(pipeline or {})
 
 
-def build(entries: Sequence[Mapping[str, Any]], border: str = "reflect") -> Augmentation:
-    """What the entries of `augment` mean, `name` and arguments each. Raises ConfigError and SetupError."""
+def build(entries: Sequence[Mapping[str, Any]], border: str = "reflect", bands: Bands = RGB) -> Augmentation:
+    """What the entries of `augment` mean for images of such `bands`, `name` and arguments each. Raises ConfigError for
+    those that are for 8-bit RGB when it is not, and SetupError."""
+    refused = {name: None for entry in entries if not bands.plain and of_colours(name := entry["name"])}
+    if refused:
+        raise ConfigError(
+            f"augment: {', '.join(refused)} {'is' if len(refused) == 1 else 'are'} for 8-bit RGB, and these images "
+            f"hold {bands}; remove what is named ({', '.join(any_bands())} take any bands)"
+        )
     transforms = []
     for entry in entries:
         given: dict[str, Any] = {key: value for key, value in entry.items() if key != "name"}
@@ -92,4 +101,14 @@ def build(entries: Sequence[Mapping[str, Any]], border: str = "reflect") -> Augm
             return passthrough.PassThrough(pass_through(**given))
         tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
         transforms.append(AUGMENTATIONS[entry["name"]](**tuples))
-    return Pipeline(transforms, border)
+    return Pipeline(transforms, border, bands)
+
+
+def of_colours(name: str) -> bool:
+    """Whether an entry of `augment` is for 8-bit RGB only; a pipeline that is passed through may hold anything."""
+    return name == PASS_THROUGH or AUGMENTATIONS[name].colours
+
+
+def any_bands() -> list[str]:
+    """The rows of the table that change values, and not places, and take any bands."""
+    return [name for name, row in AUGMENTATIONS.items() if row.paint is not Transform.paint and not row.colours]

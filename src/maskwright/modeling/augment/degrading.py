@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
 
 from maskwright.core.classes import IGNORE
-from maskwright.modeling.augment.pipeline import Canvas, Transform, require_order, require_share
+from maskwright.modeling.augment.pipeline import Canvas, Transform, by_fours, require_order, require_share
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,14 @@ class GaussianBlur(Transform):
         """See `Transform.paint`."""
         sigma = rng.uniform(*self.sigma_limit)
         if sigma > 0:
-            canvas.put(np.asarray(cv2.GaussianBlur(canvas.bytes(), (0, 0), sigma), np.uint8))
+            canvas.put(by_fours(canvas.pixels(), lambda some: cv2.GaussianBlur(some, (0, 0), sigma)))
 
 
 @dataclass(frozen=True)
 class ImageCompression(Transform):
     """Saved as a JPEG of a quality in `quality_range` (1..100) and opened again."""
 
+    colours: ClassVar[bool] = True
     quality_range: tuple[int, int] = (40, 95)
 
     def __post_init__(self) -> None:
@@ -61,7 +62,7 @@ class ImageCompression(Transform):
     def paint(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """See `Transform.paint`."""
         quality = int(rng.integers(self.quality_range[0], self.quality_range[1] + 1))
-        bgr = cv2.cvtColor(canvas.bytes(), cv2.COLOR_RGB2BGR)
+        bgr = cv2.cvtColor(canvas.pixels(), cv2.COLOR_RGB2BGR)
         done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
         assert done  # uint8 arrays of three channels always encode
         canvas.put(np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8))
@@ -88,7 +89,7 @@ class CoarseDropout(Transform):
 
     def paint(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """See `Transform.paint`."""
-        image = canvas.bytes().copy()
+        image = canvas.pixels().copy()
         if self.fill_mask:
             canvas.mask = canvas.mask.copy()
         for _ in range(rng.integers(self.num_holes_range[0], self.num_holes_range[1] + 1)):
@@ -96,7 +97,7 @@ class CoarseDropout(Transform):
             sides = np.maximum(np.rint(shares * image.shape[:2]).astype(int), 1)
             top, left = rng.integers(0, np.array(image.shape[:2]) - sides + 1)
             hole = slice(top, top + sides[0]), slice(left, left + sides[1])
-            image[hole] = self.fill
+            image[hole] = canvas.level(self.fill)
             if self.fill_mask:
                 canvas.mask[hole] = IGNORE
         canvas.put(image)

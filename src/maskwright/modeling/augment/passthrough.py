@@ -24,6 +24,7 @@ import numpy as np
 from maskwright.base import strictyaml
 from maskwright.base.quiet import silence
 from maskwright.base.strictyaml import did_you_mean
+from maskwright.core.bands import Stored
 from maskwright.core.classes import IGNORE
 from maskwright.errors import ConfigError, SetupError
 from maskwright.modeling.augment.pipeline import Pixels
@@ -326,7 +327,7 @@ class PassThrough:
             raise ConfigError([f"augment: {PASS_THROUGH}: {problem}" for problem in found])
         self._compose = albumentations.Compose([_build(albumentations, data["transform"])])
 
-    def __call__(self, image: Pixels, mask: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    def __call__(self, image: Stored, mask: Pixels, rng: np.random.Generator) -> tuple[Stored, Pixels]:
         """Image (H, W, 3) uint8 and mask (H, W) uint8 to the same sizes. ConfigError when they come out as others."""
         self._compose.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
         try:

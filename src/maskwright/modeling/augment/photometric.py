@@ -1,9 +1,11 @@
-"""Photometric transforms: light, colour and contrast. Images are RGB, values 0..255; the mask is untouched."""
+"""Photometric transforms: light, colour and contrast. Values are 0..255, whatever is stored (see `Canvas`); those of
+`colours` take RGB. The mask is untouched."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -66,6 +68,7 @@ class RandomGamma(Tone):
 class RGBShift(Tone):
     """Each channel times its own factor within 1 ± `limit`: a change of the light's colour."""
 
+    colours: ClassVar[bool] = True
     limit: float = 0.07
 
     def __post_init__(self) -> None:
@@ -82,6 +85,7 @@ class HueSaturationValue(Transform):
     """Hue, saturation and value moved by up to so much: `hue_shift_limit` in steps of 2 degrees, as OpenCV counts
     them (0..180), the others of 255. Grey stays grey."""
 
+    colours: ClassVar[bool] = True
     hue_shift_limit: float = 20
     sat_shift_limit: float = 30
     val_shift_limit: float = 20
@@ -105,6 +109,7 @@ class PhotoMetricDistortion(Transform):
     the contrast at one of its two places. Brightness moves by up to `brightness_delta` of 255, contrast (about black)
     and saturation are multiplied by a factor in their range, hue moves by up to `hue_delta` of 180."""
 
+    colours: ClassVar[bool] = True
     p: float = 1.0
     brightness_delta: float = 32
     contrast_range: tuple[float, float] = (0.5, 1.5)
@@ -136,6 +141,7 @@ class CLAHE(Transform):
     """Contrast-limited adaptive histogram equalisation of the lightness (L of CIELAB), with a clip limit in
     `clip_limit`, in `tile_grid_size` (columns, rows) tiles."""
 
+    colours: ClassVar[bool] = True
     clip_limit: tuple[float, float] = (1.0, 4.0)
     tile_grid_size: tuple[int, int] = (8, 8)
 
@@ -148,7 +154,7 @@ class CLAHE(Transform):
     def paint(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """See `Transform.paint`."""
         equaliser = cv2.createCLAHE(rng.uniform(*self.clip_limit), self.tile_grid_size)
-        lab = cv2.cvtColor(canvas.bytes(), cv2.COLOR_RGB2LAB)
+        lab = cv2.cvtColor(canvas.pixels(), cv2.COLOR_RGB2LAB)
         lab[..., 0] = equaliser.apply(lab[..., 0])
         canvas.put(np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8))
 
@@ -157,5 +163,5 @@ def _change_hsv(canvas: Canvas, *tables: npt.NDArray[np.generic]) -> None:
     """Looks hue (0..179, a circle), saturation and value (0..255, clipped) up in tables (256,) of new values."""
     hue, saturation, value = (np.rint(table.astype(np.float64)) for table in tables)
     table = np.stack([hue % 180, np.clip(saturation, 0, 255), np.clip(value, 0, 255)], 1).astype(np.uint8)
-    hsv = cv2.LUT(cv2.cvtColor(canvas.bytes(), cv2.COLOR_RGB2HSV), table.reshape(256, 1, 3))
+    hsv = cv2.LUT(cv2.cvtColor(canvas.pixels(), cv2.COLOR_RGB2HSV), table.reshape(256, 1, 3))
     canvas.put(np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8))

@@ -52,7 +52,7 @@ def build_model(spec: ModelSpec, weights: Found | None = None) -> nn.Module:
             f"model: {spec.name}{over} cannot be built: {error}; correct `model.args` or the encoder"
         ) from None
     if weights is not None:
-        load_encoder(model.encoder, weights)
+        load_encoder(model.encoder, weights, spec.in_channels)
     return model
 
 

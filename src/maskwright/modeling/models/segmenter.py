@@ -23,6 +23,7 @@ from torch import nn
 from maskwright import __version__
 from maskwright.base.storage import atomic_write_bytes
 from maskwright.core.arrays import Given, as_images
+from maskwright.core.bands import RGB, Bands, Stored
 from maskwright.core.classes import SELECTORS, ClassTree, Selector
 from maskwright.core.geometry import Crop, Geometry
 from maskwright.core.sample import Exif
@@ -41,17 +42,20 @@ AUTOCAST = {"bfloat16": torch.bfloat16, "float32": None}
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From an image file to the model's input: whether its EXIF orientation is applied, the size, and `mean` and
-    `std` per channel, 0..1."""
+    """From an image file to the model's input: whether its EXIF orientation is applied, the size, `mean` and `std` per
+    channel, 0..1 of the range of its `bands`."""
 
     geometry: Geometry
     mean: tuple[float, ...]
     std: tuple[float, ...]
     exif: Exif = "apply"
+    bands: Bands = RGB
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON. Whole images have no `crop`, as in files from before there were others."""
+        """For model files. Plain bands and no crop are left out, as in files from before there were others."""
         stored = asdict(self)
+        if self.bands == RGB:
+            del stored["bands"]
         if self.geometry.crop is None:
             del stored["geometry"]["crop"]
         return stored
@@ -83,17 +87,21 @@ class Segmenter:
         return next(self.model.parameters()).device
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) uint8 to the model's own float type (float32, unless the model was made in another one) on its
-        device, in the layout that the model works with."""
+        """(N, C, H, W) uint8 or uint16 to the model's own float type (float32, unless the model was made in another
+        one) on its device, in the layout that the model works with."""
         device, dtype = self.device, next(self.model.parameters()).dtype
-        mean = torch.tensor(self.preprocessing.mean, device=device, dtype=dtype).view(1, 3, 1, 1) * 255
-        std = torch.tensor(self.preprocessing.std, device=device, dtype=dtype).view(1, 3, 1, 1) * 255
+        low, high = self.preprocessing.bands.range
+        mean, std = (
+            torch.tensor(values, device=device, dtype=dtype).view(1, -1, 1, 1) * (high - low)
+            for values in (self.preprocessing.mean, self.preprocessing.std)
+        )
+        mean += low
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         floats = images.to(device, non_blocking=True).to(dtype, memory_format=layout)
         return floats.sub_(mean).div_(std)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) uint8 at the model's size to logits (N, K, H, W) float32 (of a float64 model, float64)."""
+        """Images (N, C, H, W) at the model's size to logits (N, K, H, W) float32 (of a float64 model, float64)."""
         return self.weighted_logits(images)[0][1]
 
     def weighted_logits(self, images: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
@@ -116,7 +124,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) uint8 at the model's size to probabilities (N, K, H, W) float32."""
+        """(N, C, H, W) uint8 or uint16 at the model's size to probabilities (N, K, H, W) float32."""
         self.model.eval()
         return self.mirrored(images, self.logits(images).softmax(1))
 
@@ -136,13 +144,13 @@ class Segmenter:
         height, width = self.preprocessing.geometry.inner((size[0], size[1]))
         return probabilities[:, :height, :width]
 
-    def small_probabilities(self, images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
-        """Images (H, W, 3) uint8 of any sizes to probabilities (N, K, h, w) float32 at the model's size."""
+    def small_probabilities(self, images: Sequence[Stored]) -> torch.Tensor:
+        """Images (H, W, C) of any sizes to probabilities (N, K, h, w) float32 at the model's size."""
         batch = np.stack([self.preprocessing.geometry.image(image) for image in images])
         return self.probabilities(torch.from_numpy(batch).permute(0, 3, 1, 2))
 
-    def own_probabilities(self, images: Sequence[npt.NDArray[np.uint8]]) -> Iterator[torch.Tensor]:
-        """Images (H, W, 3) uint8 of any sizes to their probabilities (K, H, W) float32 at the same sizes, one after
+    def own_probabilities(self, images: Sequence[Stored]) -> Iterator[torch.Tensor]:
+        """Images (H, W, C) of any sizes to their probabilities (K, H, W) float32 at the same sizes, one after
         the other."""
         if self.preprocessing.geometry.crop:
             yield from (self._tiled_probabilities(image, _BATCH) for image in images)
@@ -150,10 +158,10 @@ class Segmenter:
         for probabilities, image in zip(self.small_probabilities(images), images, strict=True):
             yield self.at_size(probabilities, image.shape[:2])
 
-    def _tiled_probabilities(self, image: npt.NDArray[np.uint8], together: int) -> torch.Tensor:
+    def _tiled_probabilities(self, image: Stored, together: int) -> torch.Tensor:
         return joined(self._parts(image, together), image.shape[:2], len(self.classes))
 
-    def _parts(self, image: npt.NDArray[np.uint8], together: int) -> Iterator[Part]:
+    def _parts(self, image: Stored, together: int) -> Iterator[Part]:
         geometry = self.preprocessing.geometry
         scaled = geometry.image(image)
         blocks = blended(scaled, geometry, self.together(together), lambda tiles, _: self.probabilities(tiles))
@@ -166,7 +174,7 @@ class Segmenter:
         return max(1, min(most, numbers // (len(self.classes) * geometry.size[0] * geometry.size[1])))
 
     def labelled(
-        self, images: Sequence[npt.NDArray[np.uint8]], together: int, probabilities: bool
+        self, images: Sequence[Stored], together: int, probabilities: bool
     ) -> Iterator[tuple[list[npt.NDArray[np.uint8]], torch.Tensor | None]]:
         """As `label_levels`, one image after the other, with the probabilities (K, H, W) where they are asked for. All
         images go through the model at once or, where it sees windows of them, `together` windows."""
@@ -185,8 +193,8 @@ class Segmenter:
                 self.at_size(small, image.shape[:2]) if probabilities else None,
             )
 
-    def label_levels(self, images: Iterable[npt.NDArray[np.uint8]]) -> Iterator[list[npt.NDArray[np.uint8]]]:
-        """Images (H, W, 3) uint8 of any sizes to the indices (H, W) uint8 of each level at the same sizes, top first,
+    def label_levels(self, images: Iterable[Stored]) -> Iterator[list[npt.NDArray[np.uint8]]]:
+        """Images (H, W, C) of any sizes to the indices (H, W) uint8 of each level at the same sizes, top first,
         one image after the other."""
         left = iter(images)
         while some := [*islice(left, 1 if self.preprocessing.geometry.crop else self.together())]:
@@ -205,10 +213,11 @@ class Segmenter:
         """An image to class indices (H, W) uint8 at its own size, or a list of images of any sizes to a list of them.
 
         An image is the path of a file, an image of Pillow, or an array: (H, W) grey or (H, W, C), with C = 1, 3 (RGB)
-        or 4 (RGBA, whose alpha is left out), of uint8, uint16 or floats from 0 to 1. An array (N, H, W, C) is a list.
+        or 4 (RGBA, whose alpha is left out), of uint8, uint16 or floats from 0 to 1; for a model of other bands, with
+        these (`preprocessing.bands`), of their own dtype. An array (N, H, W, C) is a list.
         DataError for anything else.
         """
-        pixels, alone = as_images(images, self.preprocessing.exif)
+        pixels, alone = as_images(images, self.preprocessing.exif, self.preprocessing.bands)
         found = [maps[-1] for maps in self.label_levels(pixels)]
         return found[0] if alone else found
 
@@ -269,8 +278,9 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
         shape = stored["geometry"]
         crop = Crop(**shape["crop"]) if shape.get("crop") else None
         geometry = Geometry(**(shape | {"size": tuple(shape["size"]), "crop": crop}))
+        bands = Bands.from_dict(stored["bands"]) if "bands" in stored else RGB
         preprocessing = Preprocessing(
-            geometry, tuple(stored["mean"]), tuple(stored["std"]), stored.get("exif", "apply")
+            geometry, tuple(stored["mean"]), tuple(stored["std"]), stored.get("exif", "apply"), bands
         )
         classes, precision, flip_average = header["classes"], header["precision"], header["flip_average"]
         selector = header.get("selector", "leaf")

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from maskwright.core.bands import Stored
 from maskwright.core.classes import Level, Selector
-from maskwright.core.geometry import Geometry, Pixels, Size, pad_to
+from maskwright.core.geometry import Geometry, Size, pad_to
 from maskwright.modeling.models.selectors import Maps, select, whole
 
 Place = tuple[int, int]
@@ -56,12 +57,12 @@ class Block:
 
 
 def blended(
-    image: Pixels, geometry: Geometry, together: int, predict: Callable[[torch.Tensor, Sequence[Place]], torch.Tensor]
+    image: Stored, geometry: Geometry, together: int, predict: Callable[[torch.Tensor, Sequence[Place]], torch.Tensor]
 ) -> Iterator[Block]:
-    """The blocks of a scaled image (H, W, 3) uint8, row by row from the left, which cover it and do not overlap; where
+    """The blocks of a scaled image (H, W, C), row by row from the left, which cover it and do not overlap; where
     the image is smaller than a window, also the padding.
 
-    `predict` makes tiles (N, 3, h, w), of which there are at most `together`, and their places in the image to
+    `predict` makes tiles (N, C, h, w), of which there are at most `together`, and their places in the image to
     probabilities (N, K, h, w).
     """
     assert geometry.crop
@@ -104,7 +105,7 @@ def _overlaps(places: Sequence[int], window: int) -> list[int]:
 
 
 def _predicted(
-    image: Pixels,
+    image: Stored,
     window: Size,
     places: Sequence[Place],
     together: int,

@@ -249,9 +249,19 @@ def read_weights(path: Path) -> dict[str, Any]:
         raise SetupError(f"{path}: not a readable safetensors file ({error}); fetch it again") from None
 
 
-def load_encoder(encoder: Any, weights: Found) -> None:
-    """Loads weights into a model's encoder. Every tensor of the encoder must be among them with its shape;
-    tensors that only the classifier needs are left over.
+def widened(weight: Any, channels: int) -> Any:
+    """The weight (out, 3, ...) of a first layer for so many channels, as timm and segmentation_models_pytorch make it:
+    the filters of red, green and blue in turn, times 3 / `channels`; for one channel their sum. So grey images give
+    what they gave in three channels, or about that."""
+    if channels == 1:
+        return weight.sum(1, keepdim=True)
+    return weight[:, [channel % 3 for channel in range(channels)]] * (3 / channels)
+
+
+def load_encoder(encoder: Any, weights: Found, channels: int = 3) -> None:
+    """Loads weights into a model's encoder for images of so many channels. Every tensor of the encoder must be among
+    them with its shape, that of the first layer for three channels (see `widened`); tensors that only the classifier
+    needs are left over.
 
     Raises SetupError that names what does not fit; nothing is loaded by halves.
     """
@@ -261,6 +271,13 @@ def load_encoder(encoder: Any, weights: Found) -> None:
         # timm's feature extractors flatten containers: `stages.0.blocks` becomes `stages_0.blocks`.
         tensors |= {key.replace(".", "_", 1): value for key, value in tensors.items()}
     needed = {key: value for key, value in target.state_dict().items() if not key.endswith("num_batches_tracked")}
+    for key, value in needed.items() if channels != 3 else ():
+        if (
+            key in tensors
+            and value.ndim == tensors[key].ndim == 4
+            and ((value.shape[1], tensors[key].shape[1]) == (channels, 3))
+        ):
+            tensors[key] = widened(tensors[key], channels)
     missing = [key for key in needed if key not in tensors]
     shapes = [key for key, value in needed.items() if key in tensors and tensors[key].shape != value.shape]
     if missing or shapes:

@@ -53,7 +53,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
     positions = Positions(dataset.classes.names)
     survey = ClassSurvey(len(dataset.classes))
     grey = all(not np.ptp(dataset.read_image(train[i]), axis=2).any() for i in chosen[:: max(1, len(chosen) // 5)])
-    sizes = [read_header(train[i].image, train[i].page).size for i in chosen]
+    sizes = [read_header(train[i].image, train[i].page, dataset.bands).size for i in chosen]
     height, width = (int(v) for v in np.median(np.array(sizes), axis=0))
     more = _spread(len(train), min(_MOST, max(_READ, _PIXELS // (height * width))))
     few, read = {*chosen}, sorted({*chosen, *more})

@@ -67,6 +67,11 @@ def render(
         *([] if crop else ["  keep_ratio: false  # a little stretching costs less than padding"]),
         "  resample: lanczos",
     ]
+    if not dataset.bands.plain:
+        lines.append(
+            f"  # images hold {dataset.bands}: their mean and std are measured when training starts, and all "
+            "of them go into the first layer"
+        )
     if not found.validation:
         lines.append(
             f"  holdout: {0.1 if few else 0.2}  # there is no val split: this share of train chooses the checkpoint"
@@ -108,7 +113,11 @@ def render(
     lines += [
         "  - {name: Affine, p: 1.0, scale: [0.8, 1.25], rotate: 15, translate_percent: 0.06}",
         "  - {name: RandomBrightnessContrast, p: 1.0, brightness_limit: 0.14, contrast_limit: 0.2}",
-        "  # no RGBShift: the images are grey" if found.grey else "  - {name: RGBShift, p: 1.0, limit: 0.07}",
+        f"  # no change of colours: they are for RGB, and these images hold {dataset.bands}"
+        if not dataset.bands.plain
+        else "  # no RGBShift: the images are grey"
+        if found.grey
+        else "  - {name: RGBShift, p: 1.0, limit: 0.07}",
         "border: reflect  # rotated corners are mirrored, never taken for background",
     ]
     if found.mirrors[0].natural:
