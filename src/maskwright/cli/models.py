@@ -17,7 +17,9 @@ def plan(
     budget: Annotated[str, typer.Option("--budget", help="Wall time of the training: 90s, 5m, 1.5h.")] = "5m",
     model: Annotated[str | None, typer.Option("--model", help="UNet, SegNet, AttentionUNet, Segformer, …")] = None,
     encoder: Annotated[str | None, typer.Option("--encoder", help="resnet34, tu-mobilenetv2_100, …")] = None,
-    weights: Annotated[str | None, typer.Option("--weights", help="imagenet, none, or a .safetensors file.")] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="imagenet, none, a .safetensors file, or a run.")
+    ] = None,
     download: Annotated[
         bool,
         typer.Option(

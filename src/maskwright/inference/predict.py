@@ -14,7 +14,6 @@ from typing import Any, overload
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from maskwright.base.display import data_frame
@@ -36,6 +35,7 @@ from maskwright.core.sample import read_image
 from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.inference.book import Book, identity
 from maskwright.inference.inputs import ImageFile, find_images
+from maskwright.modeling.models.devices import device_of
 from maskwright.modeling.models.segmenter import Segmenter, load_segmenter, with_selector
 from maskwright.run import Run
 
@@ -115,7 +115,7 @@ def model_file(model: str | Path | Run) -> Path:
 
 def load(model: str | Path | Run, *, device: str = "cpu") -> Segmenter:
     """The model of a run (its best checkpoint) or of a model file, ready for `label`."""
-    return load_segmenter(model_file(model), device)
+    return load_segmenter(model_file(model), device_of(device))
 
 
 Array = npt.NDArray[Any] | Image.Image
@@ -178,7 +178,7 @@ def predict(
     if holds_pixels(images):
         if out is not None or levels:
             raise ConfigError("images: arrays are predicted into arrays; leave out and levels out, or give files")
-        segmenter = load_segmenter(model_file(model), device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        segmenter = load_segmenter(model_file(model), device_of(device))
         return with_selector(segmenter, selector).label(images)
     if out is None:
         raise ConfigError("out: files are predicted into a folder; name it, or give arrays")
@@ -225,7 +225,7 @@ def predict_files(
     file = model_file(model)
     folder = Path(out)
     found = find_images(images, folder)
-    segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    segmenter = load_segmenter(file, device_of(device))
     segmenter = with_selector(segmenter, selector)
     above = segmenter.classes.levels[:-1] if levels else ()
     if levels and not above:

@@ -22,11 +22,12 @@ from maskwright.errors import ConfigError, DataError
 from maskwright.modeling import augment
 from maskwright.modeling.losses.build import build_loss
 from maskwright.modeling.models import takes_encoder
-from maskwright.modeling.models.build import ModelSpec, build_model
+from maskwright.modeling.models.build import ModelSpec
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, with_selector
 from maskwright.modeling.models.weights import Found, encoder_info
 from maskwright.modeling.optim.build import Groups, PartRates
 from maskwright.training.distributed.processes import ALONE, Processes
+from maskwright.training.from_run import OfRun, Start, started
 from maskwright.training.guest import seed_torch
 from maskwright.training.image_cache import Decoded
 from maskwright.training.loader import Batches, DecodedSamples, Factors
@@ -89,7 +90,7 @@ def named_splits(
 @dataclass
 class Prepared:
     """Everything that `fit` needs, built from a config; what the training masks hold of each class, and the pixels
-    (K,) of each in the validation masks, at the model's size."""
+    (K,) of each in the validation masks, at the model's size; and what the model has of the run that it starts from."""
 
     dataset: Dataset
     segmenter: Segmenter
@@ -99,13 +100,14 @@ class Prepared:
     processes: Processes
     training_classes: list[ClassFacts]
     validation_pixels: list[int]
+    start: Start | None
 
 
 def prepare(
     config: RunConfig,
     dataset: Dataset,
     splits: tuple[list[Sample], list[Sample]],
-    weights: Found | None,
+    weights: Found | OfRun | None,
     device: str,
     processes: Processes,
     decoded: Decoded | None = None,
@@ -115,7 +117,10 @@ def prepare(
     model = config.model
     spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args)
     seed_torch(config.seed, torch.device(device))
-    network = build_model(spec, weights).to(device).to(memory_format=torch.channels_last)
+    built, start = started(spec, weights, dataset.classes)
+    if start:
+        say(str(start))
+    network = built.to(device).to(memory_format=torch.channels_last)
     if config.data.mean and config.data.std:
         mean, std = config.data.mean, config.data.std
     elif takes_encoder(model.name):
@@ -152,14 +157,17 @@ def prepare(
     if config.data.repeat_rare:
         batches.factors = Factors(repeat_factors(counts, config.data.repeat_rare))
     criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
-    return Prepared(dataset, segmenter, criterion, batches, validation, processes, survey.facts(), judged_pixels)
+    return Prepared(dataset, segmenter, criterion, batches, validation, processes, survey.facts(), judged_pixels, start)
 
 
-def with_statistics(config: RunConfig, weights: Found | None) -> RunConfig:
-    """The config with the mean and std of its encoder's weights, where it names none itself."""
+def with_statistics(config: RunConfig, weights: Found | OfRun | None) -> RunConfig:
+    """The config with the mean and std of its weights, where it names none itself, and with the hash of a run's."""
     if weights is None:
         return config
-    named = {"mean": config.data.mean or list(weights.info.mean), "std": config.data.std or list(weights.info.std)}
+    if isinstance(weights, OfRun):
+        model = config.model.model_copy(update={"weights_sha256": weights.sha256})
+        config = config.model_copy(update={"model": model})
+    named = {"mean": config.data.mean or list(weights.mean), "std": config.data.std or list(weights.std)}
     return config.model_copy(update={"data": config.data.model_copy(update=named)})
 
 

@@ -28,6 +28,7 @@ from maskwright.labels.suspecting.labelsets import compare_labels, require_same
 from maskwright.labels.suspecting.results import SuspectsResult
 from maskwright.labels.suspecting.selftest import self_test as test_itself
 from maskwright.labels.suspecting.stored import FILE
+from maskwright.labels.suspecting.trainings import refuse_run
 from maskwright.reporting.page import PAGE
 from maskwright.reporting.suspects_report import write_sheet
 from maskwright.training.plan import plan
@@ -161,7 +162,7 @@ def search(dataset: Dataset, settings: Settings, work: Path, seconds: float | No
 
 def small_config(data: str | Path, budget: str, weights: str | None, overrides: Sequence[str]) -> RunConfig:
     """What `plan` plans, at a smaller size unless `overrides` name one."""
-    config = plan(data, budget=budget, weights=weights, overrides=overrides).config
+    config = refuse_run(plan(data, budget=budget, weights=weights, overrides=overrides).config)
     height, width = config.data.image_size
     scale = math.sqrt(_PIXELS / (height * width))
     changed: dict[str, Any] = {"trust": None}

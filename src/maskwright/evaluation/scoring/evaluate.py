@@ -138,13 +138,12 @@ def _evaluate_run(
     again: bool,
 ) -> Evaluation:
     require_train("evaluate with a run")
-    import torch
-
     from maskwright.inference.predict import model_file
+    from maskwright.modeling.models.devices import device_of
     from maskwright.modeling.models.segmenter import load_segmenter, with_selector
 
     file = model_file(run)
-    segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    segmenter = load_segmenter(file, device_of(device))
     config, info = run.config(), run.info()
     dataset = opened(data) if data is not None else load_dataset_of(run.path, config.data.root)
     classes, trained = dataset.classes, segmenter.classes
