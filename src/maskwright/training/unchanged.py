@@ -1,5 +1,5 @@
-"""Whether a run can go on with a dataset as it is now, and where: only what it trains on and validates with has to be the
-same."""
+"""Whether a run can go on with a dataset as it is now, and where it does: only what it trains on and validates with
+has to be the same."""
 
 from __future__ import annotations
 

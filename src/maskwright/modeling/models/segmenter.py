@@ -7,8 +7,9 @@ version as JSON, so that the model is rebuilt from it and nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
@@ -29,7 +30,7 @@ from maskwright.core.sample import Exif
 from maskwright.errors import ConfigError, DataError
 from maskwright.modeling.models.blocks import cropped, pad_to_multiple
 from maskwright.modeling.models.build import ModelSpec, build_model, size_multiple
-from maskwright.modeling.models.selectors import enlarged, resized, select
+from maskwright.modeling.models.selectors import Maps, enlarged, resized, select
 
 FORMAT = "maskwright-model-1"
 # A single header key: the order of several would not be the same in every file.
@@ -142,12 +143,20 @@ class Segmenter:
     def label_levels(self, images: Iterable[npt.NDArray[np.uint8]]) -> Iterator[list[npt.NDArray[np.uint8]]]:
         """Images (H, W, 3) uint8 of any sizes to the indices (H, W) uint8 of each level at the same sizes, top first,
         one image after the other."""
+        return (levels for levels, _ in self.label_with_maps(images))
+
+    def label_with_maps(
+        self, images: Iterable[npt.NDArray[np.uint8]]
+    ) -> Iterator[tuple[list[npt.NDArray[np.uint8]], Callable[[], Maps]]]:
+        """As `label_levels`; with what makes the maps of the image, which give the probabilities (H, W) float32 of its
+        classes at its own size, one by one where all would be large."""
         height, width = self.preprocessing.geometry.size
         together = max(1, min(_BATCH, _LOGITS // (len(self.classes) * height * width)))
         left = iter(images)
         while some := [*islice(left, together)]:
             for probabilities, image in zip(self.small_probabilities(some), some, strict=True):
-                yield self.level_maps(probabilities, image.shape[:2])
+                size = image.shape[:2]
+                yield self.level_maps(probabilities, size), partial(enlarged, self._inner(probabilities, size), size)
 
     @overload
     def label(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
