@@ -257,8 +257,7 @@ class ProgressiveConfig(StrictModel):
     scale: float = Field(0.5, ge=0.25, lt=1, description="of the sides of data.image_size, in multiples of 32")
 
 
-# Of all classes together; of each class, and without one their mean.
-OVERALL = ("mIoU", "mDice", "mAcc", "aAcc", "loss")
+# Of a class, and without one the mean of all.
 OF_CLASSES = ("iou", "dice", "precision", "recall")
 _MEANS = {"iou": "mIoU", "dice": "mDice", "recall": "mAcc", "precision": "mean precision"}
 

@@ -125,8 +125,7 @@ def _instead(config: BestConfig, classes: ClassTree, level: Level) -> str:
     others = [one.number for one in classes.levels if config.class_ in one.classes.names]
     if others:
         return f" of level {level.number}; it is one of level {others[0]}: add `level: {others[0]}`"
-    name = config.class_ or ""
-    return did_you_mean(name, level.classes.names) or f" (known: {', '.join(level.classes.names)})"
+    return did_you_mean(config.class_ or "", level.classes.names)
 
 
 BY_MIOU = Best()
