@@ -41,7 +41,7 @@ FINISHED, FAILED = 0, 9
 class Fork:
     """What the pool uses of a Popen, as a fork of this process."""
 
-    def __init__(self, study: Study, name: str, slot: int) -> None:
+    def __init__(self, study: Study, name: str, slot: int, device: str) -> None:
         read, write = os.pipe()
         self.pid = os.fork()
         if not self.pid:
@@ -54,7 +54,7 @@ class Fork:
                 for descriptor, target in ((read, 0), (log, 1), (log, 2)):
                     os.dup2(descriptor, target)
                 os.closerange(3, 256)  # the ends of the others' pipes, which would hold them open
-                code = worker.main([str(study.path), name, str(slot)])
+                code = worker.main([str(study.path), name, str(slot), device])
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -89,7 +89,7 @@ def lead(file: Path, out: Path, workers: int, log: Path, prepare: Callable[[], N
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         pool.PAUSE = 0.01
-        pool.start = lambda study, name, slot, _: Fork(study, name, slot)  # type: ignore[assignment,return-value]
+        pool.start = lambda study, name, slot, _, device: Fork(study, name, slot, device)  # type: ignore[assignment,return-value]
         prepare()
         code = study(file, workers=workers, out=out).exit_code
     except (Interrupted, LockedError) as error:

@@ -579,9 +579,9 @@ def test_lack_of_memory_names_the_image(model, images, tmp_path, monkeypatch):
 
 
 def test_large_images_are_not_all_held_at_once(model, images, tmp_path, monkeypatch):
-    label, together = Segmenter.label_levels, []
+    label, together = Segmenter.label_with_maps, []
     monkeypatch.setattr(
-        Segmenter, "label_levels", lambda self, some: (together.append(len(some)), label(self, some))[1]
+        Segmenter, "label_with_maps", lambda self, some: (together.append(len(some)), label(self, some))[1]
     )
     whole = predict(model, images, out=tmp_path / "whole")
     monkeypatch.setattr(module, "MOST_BYTES", 40 * 24 * 3)
@@ -668,7 +668,7 @@ def test_a_skipped_file_is_not_read_again_unless_it_changed(model, images, tmp_p
 
 
 def test_a_folder_in_use_is_refused(model, images, tmp_path, monkeypatch):
-    label, met = Segmenter.label_levels, []
+    label, met = Segmenter.label_with_maps, []
 
     def meanwhile(self, batch):
         met.append(len(batch))
@@ -676,7 +676,7 @@ def test_a_folder_in_use_is_refused(model, images, tmp_path, monkeypatch):
             predict(model, [images], out=tmp_path / "out")
         return label(self, batch)
 
-    monkeypatch.setattr(Segmenter, "label_levels", meanwhile)
+    monkeypatch.setattr(Segmenter, "label_with_maps", meanwhile)
     assert len(predict(model, [images], out=tmp_path / "out").rows) == 4 == sum(met)
 
 

@@ -102,8 +102,8 @@ def test_tiles_can_be_looked_at(size: list[int], tile: tuple[int, int]) -> None:
 def test_no_weights_are_needed_and_nothing_is_trained(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "build_model", None)
-    monkeypatch.setattr(training, "resolve", None)
+    monkeypatch.setattr(prepare, "started", None)
+    monkeypatch.setattr(training, "start_of", None)
     settings = config(data)
     model = settings.model.model_copy(update={"name": "Unet", "encoder": "resnet34", "weights": "imagenet"})
     preview(settings.model_copy(update={"model": model}), out=tmp_path / "p", images=1)

@@ -55,10 +55,10 @@ class Here:
 
     started: list[str] = []
 
-    def __init__(self, study: Study, name: str, slot: int, threads: int) -> None:
+    def __init__(self, study: Study, name: str, slot: int, threads: int, device: str) -> None:
         self.started.append(name)
         self.stdin = io.BytesIO()
-        self._code = worker.outcome(study, name, slot)
+        self._code = worker.outcome(study, name, slot, device)
 
     def poll(self) -> int:
         return self._code

@@ -7,24 +7,19 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
+from kept import artifacts, stop_in_batch
 from maskwright.base.storage import atomic_write_json, exclusive_lock
 from maskwright.core.edits import Edit, add_edits
 from maskwright.errors import DataError, Interrupted, LockedError, SetupError
 from maskwright.modeling.models.segmenter import read_tensors
 from maskwright.run import Run
 from maskwright.training import loop
-from maskwright.training.loader import Batches
 from maskwright.training.train import resume, train
 from tiny import EVERY_AUGMENTATION, config, write_dataset
-
-
-def artifacts(run):
-    return {path.name: path.read_bytes() for path in (run.best, run.last, run.metrics.path)}
 
 
 def snapshot(run):
@@ -56,18 +51,6 @@ def settings(data):
 @pytest.fixture(scope="module")
 def whole(settings, tmp_path_factory):
     return train(settings, out=tmp_path_factory.mktemp("resume") / "run")
-
-
-def stop_in_batch(monkeypatch, step, number):
-    """Sends this process a signal while it makes the batch of `step`."""
-    make = Batches.__getitem__
-
-    def make_and_send(self, index):
-        if index == step and threading.current_thread() is threading.main_thread():
-            signal.raise_signal(number)
-        return make(self, index)
-
-    monkeypatch.setattr(Batches, "__getitem__", make_and_send)
 
 
 def interrupted(settings, out, monkeypatch, step=6, number=signal.SIGINT):
@@ -373,13 +356,18 @@ def test_what_is_not_trained_on_may_change(settings, data, whole, tmp_path, monk
     assert resumed.config().data.root == str(place or root)
 
 
-def test_a_run_from_a_gpu_is_refused_without_one(whole, tmp_path, monkeypatch):
+def test_a_run_from_a_gpu_goes_on_without_one(whole, tmp_path, monkeypatch, capsys):
     run = Run(shutil.copytree(whole.path, tmp_path / "run"))
     (run.path / "finished.json").unlink()
     atomic_write_json(run.info_file, run.info() | {"device": "cuda"})
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(SetupError, match="began on a GPU, and there is none here"):
-        resume(run)
+    ended = resume(run)
+    assert f"{run.path}: began on cuda and continues on cpu: the same training, but not the same bytes" in (
+        capsys.readouterr().err
+    )
+    assert ended.finished["iterations"] == 12
+    with pytest.raises(SetupError, match="`device` cuda: there is no GPU that torch can use here"):
+        resume(run, device="cuda")
 
 
 def half(path):

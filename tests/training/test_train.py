@@ -512,6 +512,6 @@ def test_the_public_arguments_are_those_of_a_user():
 
     arguments = inspect.signature(train).parameters
     assert [*arguments] == ["config", "out", "overrides", "device", "augmentation"]
-    assert [*inspect.signature(resume).parameters] == ["run", "data"]
+    assert [*inspect.signature(resume).parameters] == ["run", "data", "overrides", "out", "device"]
     for verb in (train, preview):
         assert inspect.signature(verb).parameters["augmentation"].annotation == "augment.Compose | None"

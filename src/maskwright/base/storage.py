@@ -141,12 +141,19 @@ def atomic_write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None
     Without `durable` that is so when the process dies, but not when the power is lost before `flush`, which waits
     for many files together.
     """
+    with atomic_stream(path, durable=durable) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def atomic_stream(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """`atomic_write_bytes` of what the block writes into the stream; what it has written is gone when it raises."""
     with disk_errors(path):
         _make_folder(path.parent) if durable else path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{STAGING_PREFIX}{os.getpid()}-{path.name}")
         try:
             with open(partial, "wb") as stream:
-                stream.write(data)
+                yield stream
                 if durable:
                     stream.flush()
                     os.fsync(stream.fileno())

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from maskwright.base.extras import require_train
-from maskwright.cli.shared import Json, Out, RunDir, Set, show
+from maskwright.cli.shared import Device, Json, Out, RunDir, Set, show
 
 
 def plan(
@@ -17,7 +17,9 @@ def plan(
     budget: Annotated[str, typer.Option("--budget", help="Wall time of the training: 90s, 5m, 1.5h.")] = "5m",
     model: Annotated[str | None, typer.Option("--model", help="UNet, SegNet, AttentionUNet, Segformer, …")] = None,
     encoder: Annotated[str | None, typer.Option("--encoder", help="resnet34, tu-mobilenetv2_100, …")] = None,
-    weights: Annotated[str | None, typer.Option("--weights", help="imagenet, none, or a .safetensors file.")] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="imagenet, none, a .safetensors file, or a run.")
+    ] = None,
     download: Annotated[
         bool,
         typer.Option(
@@ -42,6 +44,7 @@ def plan(
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of run.yaml and stop.")] = False,
     changes: Set = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Write a commented run.yaml with a reason for each choice."""
@@ -84,6 +87,7 @@ def plan(
         download=download,
         overrides=changes or (),
         lr_find=lr_find,
+        device=device,
     )
     show(result.to_dict(), as_json, result.human)
 
@@ -98,6 +102,7 @@ def train(
     preview_count: Annotated[
         int | None, typer.Option("--preview-count", min=1, help="A preview of so many images; 8 when left out.")
     ] = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Train a model; the run folder is printed first and last. With several processes or hosts: `torchrun
@@ -111,21 +116,31 @@ def train(
         return
     from maskwright.training.train import train
 
-    run = train(config, out=out, overrides=changes or ())
+    run = train(config, out=out, overrides=changes or (), device=device)
     show({"run": str(run.path), **(run.finished or {})}, as_json, lambda: f"next: maskwright evaluate {run.path}")
 
 
 def resume(
     run: RunDir,
     data: Annotated[Path | None, typer.Option("--data", help="Where its dataset lies now, if it was moved.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="a.b=c", help="Train a finished run for longer, as a new run: train.iterations=2000, …"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="With --set: folder of the new run; RUN-longer-001 when left out.")
+    ] = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Resume a run that was stopped or killed."""
+    """Resume a run that was stopped or killed, or train a finished one for longer (--set)."""
     require_train()
     from maskwright.training.train import resume
 
-    finished = resume(run, data=data)
-    show({"run": str(finished.path), **(finished.finished or {})}, as_json, lambda: f"next: maskwright evaluate {run}")
+    ended = resume(run, data=data, overrides=changes or (), out=out, device=device)
+    show({"run": str(ended.path), **(ended.finished or {})}, as_json, lambda: f"next: maskwright evaluate {ended.path}")
 
 
 def study(
@@ -146,6 +161,7 @@ def study(
         Path | None, typer.Option("--out", help="Folder; studies/NAME beside the file when left out.")
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Also try again what has failed.")] = False,
+    device: Device = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of study.yaml and stop.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -165,7 +181,7 @@ def study(
         return
     from maskwright.studies.study import study
 
-    status = study(file, workers=workers, out=out, retry=retry)
+    status = study(file, workers=workers, out=out, retry=retry, device=device)
     show(status.to_dict(), as_json, lambda: f"next: {status.next_command}" * bool(status.next_command))
     if status.exit_code:
         raise typer.Exit(status.exit_code)

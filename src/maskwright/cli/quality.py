@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskwright.base.texts import plural
-from maskwright.cli.shared import Dir, FailOn, Json, Out, Set, fail, show
+from maskwright.cli.shared import Device, Dir, FailOn, Json, Out, Set, fail, show
 
 if TYPE_CHECKING:
     from maskwright.core.edits import Batch
@@ -46,6 +46,7 @@ def suspects(
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
     fail_on: FailOn = "error",
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Rank masks and regions by how likely they are wrong, and propose repairs; the same command resumes."""
@@ -74,6 +75,7 @@ def suspects(
         others=others or (),
         self_test=self_test,
         overrides=changes or (),
+        device=device,
     )
     show(result.to_dict(), as_json, result.human)
     fail((suspect.finding() for suspect in result.suspects), fail_on)
@@ -110,6 +112,7 @@ def decide(
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
     out: Out = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Estimate whether to keep, exclude or repair suspect samples; the same command resumes what was stopped."""
@@ -126,6 +129,7 @@ def decide(
         overrides=changes or (),
         seed=seed,
         out=out,
+        device=device,
     )
     show(result.to_dict(), as_json, result.human)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from maskwright.base.extras import require_train
-from maskwright.cli.shared import Json, RunDir, Selector, show
+from maskwright.cli.shared import Device, Json, RunDir, Selector, show
 
 
 def evaluate(
@@ -30,6 +30,11 @@ def evaluate(
     again: Annotated[
         bool, typer.Option("--again", help="A new evaluation also where one of the same model, data and options is.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="New folder for the scores; in RUN/evaluations when left out. RUN is only read."),
+    ] = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Score a run, or masks that any tool has made, on a split, with intervals and trivial baselines."""
@@ -44,6 +49,8 @@ def evaluate(
         tolerance=tolerance,
         calibration=calibration,
         again=again,
+        out=out,
+        device=device,
     )
     show(result.to_dict(), as_json, result.human)
 
@@ -104,13 +111,24 @@ def predict(
         bool, typer.Option("--levels", help="Also write the masks of a class tree's levels: levels/1/, …")
     ] = False,
     selector: Selector = None,
+    probabilities: Annotated[
+        bool,
+        typer.Option(
+            "--probabilities",
+            help="Also write each class's probabilities: probabilities/NAME.npz; and how "
+            "sure the model is of each class: confidence.csv.",
+        ),
+    ] = False,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Predict masks for images; the same command resumes what was stopped."""
     require_train()
     from maskwright.inference.predict import predict
 
-    result = predict(model, images, out=out, levels=levels, selector=selector)
+    result = predict(
+        model, images, out=out, levels=levels, selector=selector, probabilities=probabilities, device=device
+    )
     show(result.to_dict(), as_json, lambda: "")
 
 

@@ -27,6 +27,10 @@ FailOn = Annotated[
     Literal["error", "warning", "info", "never"],
     typer.Option("--fail-on", help="Exit with 1 when a finding is at least this severe, with 0 else; never: always 0."),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."),
+]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
 
 

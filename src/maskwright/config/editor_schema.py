@@ -30,5 +30,6 @@ def json_schema() -> dict[str, Any]:
     ):
         definitions[definition]["properties"]["name"]["enum"] = names
         schema["properties"][section] = {"anyOf": [{"enum": names}, {"$ref": f"#/$defs/{definition}"}]}
+    definitions["TrainConfig"]["properties"]["best"]["anyOf"].append(definitions["BestConfig"]["properties"]["score"])
     definitions["DataConfig"]["properties"]["trust"]["anyOf"].append({"type": "string"})
     return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Maskwright run.yaml"}

@@ -29,6 +29,7 @@ EXCLUSIVE = (
     Exclusive("train", "threads", lambda threads: ("thread_changes",)),
     Exclusive("data.trust", "mode", lambda mode: ("least",) if mode == "weight" else ()),
     Exclusive("model", "name", _without_encoder),
+    Exclusive("model", "weights", lambda weights: ("weights_sha256",)),
     Exclusive("schedule", "name", lambda name: ("warmup",) if name == "one_cycle" else ()),
     Exclusive("augment.*", "file", lambda file: ("pipeline",)),
     Exclusive("augment.*", "pipeline", lambda pipeline: ("file",)),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_serializer, model_validator
 
 from maskwright.base.strictyaml import StrictModel, did_you_mean
 from maskwright.core.classes import Selector
@@ -133,7 +133,12 @@ class ModelConfig(StrictModel):
 
     name: str
     encoder: str | None = None
-    weights: str = Field("none", description="imagenet, none, or a .safetensors file relative to this file")
+    weights: str = Field(
+        "none", description="imagenet, none, or relative to this file a .safetensors file, or the folder of a run"
+    )
+    weights_sha256: str | None = Field(
+        None, description="of the checkpoint of the run that `weights` names; written by the run"
+    )
     args: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -142,9 +147,11 @@ class ModelConfig(StrictModel):
             raise ValueError(f"the model {self.name!r} is not known" + did_you_mean(self.name, models.MODELS))
         if models.takes_encoder(self.name) and not self.encoder:
             raise ValueError(f"{self.name} needs an encoder, such as resnet34 or tu-mobilenetv2_100")
-        if not models.takes_encoder(self.name) and (self.encoder or self.weights != "none"):
+        for_encoder = self.weights == "imagenet" or self.weights.endswith(".safetensors")
+        if not models.takes_encoder(self.name) and (self.encoder or for_encoder):
             raise ValueError(
-                f"{self.name} has no separate encoder and no pretrained weights; remove them, or take 'Unet'"
+                f"{self.name} has no separate encoder and no pretrained weights; remove them, take 'Unet', or start "
+                "from a run: its folder in `weights`"
             )
         return self
 
@@ -281,6 +288,61 @@ class ProgressiveConfig(StrictModel):
     scale: float = Field(0.5, ge=0.25, lt=1, description="of the sides of data.image_size, in multiples of 32")
 
 
+# Of a class, and without one the mean of all.
+OF_CLASSES = ("iou", "dice", "precision", "recall")
+_MEANS = {"iou": "mIoU", "dice": "mDice", "recall": "mAcc", "precision": "mean precision"}
+
+
+class BestConfig(StrictModel):
+    """The validation score that chooses the checkpoint; a text alone is the score."""
+
+    score: Literal["mIoU", "mDice", "mAcc", "aAcc", "loss", "iou", "dice", "precision", "recall"] = Field(
+        default="mIoU",
+        description="as in the scores of `evaluate`; the last four are of a class, or the mean of all; of the "
+        "loss the lowest is best",
+    )
+    class_: str | None = Field(
+        default=None, alias="class", description="the name of a class, for iou, dice, precision, recall"
+    )
+    level: Positive | None = Field(default=None, description="of a class tree, 1 is the top; the leaves when left out")
+    without_background: bool = Field(default=False, description="the mean of all classes but the background")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"score": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _together(self) -> BestConfig:
+        if self.class_ is not None and self.score not in OF_CLASSES:
+            raise ValueError(f"{self.score} is of all classes; of one there are {', '.join(OF_CLASSES)}")
+        if self.without_background and (self.class_ is not None or self.score in ("aAcc", "loss")):
+            raise ValueError("without_background is for means of classes; remove it, or take mIoU, mDice or mAcc")
+        if self.level is not None and self.score == "loss":
+            raise ValueError("the loss is of all levels; remove level")
+        return self
+
+    @model_serializer
+    def _plain(self) -> dict[str, Any]:
+        return {
+            "score": self.score,
+            "class": self.class_,
+            "level": self.level,
+            "without_background": self.without_background,
+        }
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Of the loss; of all others the highest is best."""
+        return self.score == "loss"
+
+    def __str__(self) -> str:
+        """`mIoU`, or `dice of 'crack' at level 2`."""
+        name = _MEANS.get(self.score, self.score) if self.class_ is None else f"{self.score} of {self.class_!r}"
+        level = f" at level {self.level}" if self.level else ""
+        return name + level + " without background" * self.without_background
+
+
 LENGTHS = ("iterations", "epochs", "budget")
 
 
@@ -301,7 +363,10 @@ class TrainConfig(StrictModel):
         None, description="progressive resizing: smaller images at first, whose steps are cheap; not evaluated then"
     )
     evaluate_every: Positive | None = Field(None, description="iterations; an eighth of the run when left out")
-    early_stopping: Positive | None = Field(None, description="evaluations without a better val mIoU")
+    best: BestConfig | None = Field(
+        None, description="the validation score that chooses the checkpoint and stops early; mIoU when left out"
+    )
+    early_stopping: Positive | None = Field(None, description="evaluations without a better val mIoU, or `best`")
     ema: float | None = Field(0.99, gt=0, lt=1, description="decay of the average of the weights")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: bool | Literal["auto"] = Field("auto", description="layout of images in memory; measured if auto")

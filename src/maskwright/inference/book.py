@@ -41,7 +41,8 @@ def identity(image: ImageFile) -> Row:
 
 def files_of(row: Row) -> list[str]:
     """The files of a row, in its folder."""
-    return [row["mask"], row["overlay"], *row.get("levels", ())]
+    probabilities = [row["probabilities"]] if "probabilities" in row else []
+    return [row["mask"], row["overlay"], *row.get("levels", ()), *probabilities]
 
 
 class Book:
@@ -192,7 +193,7 @@ def _key(name: str) -> str:
 
 
 def _outputs(names: Iterable[str]) -> set[str]:
-    return {_key(name + ending) for name in names for ending in (".png", ".jpg")}
+    return {_key(name + ending) for name in names for ending in (".png", ".jpg", ".npz")}
 
 
 def _folders(names: Iterable[str]) -> set[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +16,6 @@ from typing import Any, overload
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from maskwright.base.display import data_frame
@@ -23,6 +24,7 @@ from maskwright.base.storage import (
     STAGING_PREFIX,
     atomic_write_bytes,
     atomic_write_json,
+    atomic_write_text,
     exclusive_lock,
     read_json,
     require_absent,
@@ -37,6 +39,8 @@ from maskwright.core.sample import read_bands
 from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.inference.book import Book, identity
 from maskwright.inference.inputs import ImageFile, find_images
+from maskwright.inference.probabilities import form, write_probabilities
+from maskwright.modeling.models.devices import device_of
 from maskwright.modeling.models.segmenter import Segmenter, load_segmenter, with_selector
 from maskwright.run import Run
 
@@ -52,10 +56,11 @@ class Predictions:
     images could not be read.
 
     `rows` hold `image`, `mask`, `overlay`, `height`, `width` and `pixels` (name -> count), and where levels were asked
-    for `levels`, the files of the levels above the leaves, top first; also `source`, the image's absolute path, `hash`,
-    that of the image's file (BLAKE2b), and `state`, its size and times. `skipped` hold `image` and `reason`; `left_out`
-    hold `file` and `reason` of what else was given and is no image to predict. `kept` counts the predictions that were
-    there already.
+    for `levels`, the files of the levels above the leaves, top first; with probabilities, their file in
+    `probabilities`, and `confidence` (name -> the mean probability of the pixels given to the class, or None); also
+    `source`, the image's absolute path, `hash`, that of the image's file (BLAKE2b), and `state`, its size and times.
+    `skipped` hold `image` and `reason`; `left_out` hold `file` and `reason` of what else was given and is no image to
+    predict. `kept` counts the predictions that were there already.
     """
 
     folder: Path
@@ -82,9 +87,13 @@ class Predictions:
                 {
                     key: value
                     for key, value in row.items()
-                    if key not in ("pixels", "levels", "left_out", "source", "state")
+                    if key not in ("pixels", "confidence", "levels", "left_out", "source", "state")
                 }
-                | {f"pixels/{name}": count for name, count in row["pixels"].items()}
+                | {
+                    f"{key}/{name}": value
+                    for key in ("pixels", "confidence")
+                    for name, value in row.get(key, {}).items()
+                }
                 for row in self.rows
             ]
         )
@@ -116,7 +125,7 @@ def model_file(model: str | Path | Run) -> Path:
 
 def load(model: str | Path | Run, *, device: str = "cpu") -> Segmenter:
     """The model of a run (its best checkpoint) or of a model file, ready for `label`."""
-    return load_segmenter(model_file(model), device)
+    return load_segmenter(model_file(model), device_of(device))
 
 
 Array = npt.NDArray[Any] | Image.Image
@@ -130,6 +139,7 @@ def predict(
     out: None = None,
     levels: bool = False,
     selector: Selector | None = None,
+    probabilities: bool = False,
     device: str | None = None,
 ) -> npt.NDArray[np.uint8]: ...
 
@@ -142,6 +152,7 @@ def predict(
     out: None = None,
     levels: bool = False,
     selector: Selector | None = None,
+    probabilities: bool = False,
     device: str | None = None,
 ) -> list[npt.NDArray[np.uint8]]: ...
 
@@ -154,6 +165,7 @@ def predict(
     out: str | Path,
     levels: bool = False,
     selector: Selector | None = None,
+    probabilities: bool = False,
     device: str | None = None,
 ) -> Predictions: ...
 
@@ -165,6 +177,7 @@ def predict(
     out: str | Path | None = None,
     levels: bool = False,
     selector: Selector | None = None,
+    probabilities: bool = False,
     device: str | None = None,
 ) -> Predictions | npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
     """Masks for images: of files into the folder `out`, of numpy arrays and images of Pillow as arrays.
@@ -177,9 +190,11 @@ def predict(
     no image.
     """
     if holds_pixels(images):
-        if out is not None or levels:
-            raise ConfigError("images: arrays are predicted into arrays; leave out and levels out, or give files")
-        segmenter = load_segmenter(model_file(model), device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if out is not None or levels or probabilities:
+            raise ConfigError(
+                "images: arrays are predicted into arrays; leave out, levels and probabilities out, or give files"
+            )
+        segmenter = load_segmenter(model_file(model), device_of(device))
         return with_selector(segmenter, selector).label(images)
     if out is None:
         raise ConfigError("out: files are predicted into a folder; name it, or give arrays")
@@ -189,6 +204,7 @@ def predict(
         out=out,
         levels=levels,
         selector=selector,
+        probabilities=probabilities,
         device=device,
     )
 
@@ -200,6 +216,7 @@ def predict_files(
     out: str | Path,
     levels: bool = False,
     selector: Selector | None = None,
+    probabilities: bool = False,
     device: str | None = None,
 ) -> Predictions:
     """Predicts every image and writes `out/masks/NAME.png` (index PNG), `out/overlays/NAME.jpg` and
@@ -207,9 +224,12 @@ def predict_files(
 
     `model` is a run or a model file. With `levels`, the masks of the levels of its class tree above the leaves go to
     `out/levels/1/NAME.png`, …; `out/model.json` says what their ids are. `selector` is how levels are labelled, the
-    model's own when left out. Files that cannot be read are skipped and listed; of folders, what is no image, hidden, a
-    link to a folder or output of Maskwright is left out and listed. Where images have the same name without their
-    endings, these or the folders above become part of the names of their masks.
+    model's own when left out. With `probabilities`, those of every class go to `out/probabilities/NAME.npz` (see
+    `inference.probabilities`), and each row has `confidence`: how sure the model is of each class, the mean probability
+    of the pixels that the mask gives to it; `out/confidence.csv` has a row an image. Files that cannot be read are
+    skipped and listed; of folders, what is no image, hidden, a link to a folder or output of Maskwright is left out and
+    listed. Where images have the same name without their endings, these or the folders above become part of the names
+    of their masks.
 
     A folder that the same model was writing in the same way is continued; any other existing folder is refused. What it
     holds is known by the content of the images: an image that has changed is predicted again, one that was moved or
@@ -226,7 +246,7 @@ def predict_files(
     file = model_file(model)
     folder = Path(out)
     found = find_images(images, folder)
-    segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    segmenter = load_segmenter(file, device_of(device))
     segmenter = with_selector(segmenter, selector)
     above = segmenter.classes.levels[:-1] if levels else ()
     if levels and not above:
@@ -234,7 +254,7 @@ def predict_files(
             f"{argument('levels')}: the classes of this model are a flat list, and have no levels; leave it out"
         )
     say(f"output folder: {folder}")
-    _open(folder, file, segmenter, above)
+    _open(folder, file, segmenter, above, probabilities)
     for line in found.lines():
         say(line)
     with exclusive_lock(folder):
@@ -246,11 +266,13 @@ def predict_files(
         finished = len(named) - len(todo)
         with progress("predicting", len(named), done=finished) as advance, book:
             for chunk in _chunks(todo):
-                for row in predict_chunk(segmenter, folder, chunk, above):
+                for row in predict_chunk(segmenter, folder, chunk, above, probabilities):
                     book.add(row)
                 book.settle_if_due()
                 finished += len(chunk)
                 advance(finished)
+        if probabilities:
+            _write_confidence(folder, book.rows, segmenter.classes.names)
         result = Predictions(folder, book.rows, book.skipped, found.left_out, kept)
     for skipped in result.skipped:
         say(f"skipped {skipped['reason']}")
@@ -262,6 +284,16 @@ def predict_files(
     return result
 
 
+def _write_confidence(folder: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["image", "mask", *names])
+    for row in rows:
+        sure = (row["confidence"][name] for name in names)
+        table.writerow([row["image"], row["mask"], *("" if value is None else f"{value:.6f}" for value in sure)])
+    atomic_write_text(folder / "confidence.csv", text.getvalue())
+
+
 def _say_names(named: Mapping[str, ImageFile]) -> None:
     """Says which masks have more than the name of their image, because another image has the same."""
     longer = [f"{image.file} -> {_mask_name(name)}" for name, image in named.items() if name != image.name]
@@ -269,7 +301,7 @@ def _say_names(named: Mapping[str, ImageFile]) -> None:
         say(f"other names where several images have the same, {plural(len(longer), 'mask')}: {listing(longer)}")
 
 
-def _open(folder: Path, file: Path, segmenter: Segmenter, above: Sequence[Level]) -> None:
+def _open(folder: Path, file: Path, segmenter: Segmenter, above: Sequence[Level], probabilities: bool) -> None:
     """Makes the output folder, unless this very model has begun it in the same way. ConfigError for any other one."""
     with open(file, "rb") as stream:
         digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
@@ -279,11 +311,18 @@ def _open(folder: Path, file: Path, segmenter: Segmenter, above: Sequence[Level]
             "selector": segmenter.selector,
             "levels": [{"level": level.number, "classes": level.classes.to_dict()} for level in above],
         }
+    if probabilities:
+        facts["probabilities"] = form(segmenter.classes)
     marker = folder / "model.json"
     if marker.exists():
         found = read_json(marker)
         if found.get("hash") != digest:
             raise ConfigError(f"{folder}: holds predictions of another model; choose another {argument('out')}")
+        if probabilities != ("probabilities" in found):
+            raise ConfigError(
+                f"{folder}: holds predictions with{'out' * probabilities} {argument('probabilities')}; choose another "
+                f"{argument('out')}"
+            )
         if {key: found.get(key) for key in facts} != facts:
             raise ConfigError(
                 f"{folder}: holds predictions with another {argument('selector')} or {argument('levels')}; "
@@ -307,7 +346,11 @@ def _chunks(images: Mapping[str, ImageFile]) -> Iterator[dict[str, ImageFile]]:
 
 
 def predict_chunk(
-    segmenter: Segmenter, folder: Path, images: Mapping[str, ImageFile], above: Sequence[Level]
+    segmenter: Segmenter,
+    folder: Path,
+    images: Mapping[str, ImageFile],
+    above: Sequence[Level],
+    probabilities: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Predicts some images at once and writes their files; yields the record of each image, read or not."""
     readable: list[_Read] = []
@@ -322,9 +365,9 @@ def predict_chunk(
         except DataError as error:
             yield row | {"reason": str(error)}
         if sum(pixels.nbytes for _, _, pixels in readable) >= MOST_BYTES:
-            yield from _predicted(segmenter, folder, readable, above)
+            yield from _predicted(segmenter, folder, readable, above, probabilities)
             readable = []
-    yield from _predicted(segmenter, folder, readable, above)
+    yield from _predicted(segmenter, folder, readable, above, probabilities)
 
 
 # The name of its masks, what is known of it, and its pixels.
@@ -332,13 +375,18 @@ _Read = tuple[str, dict[str, Any], Stored]
 
 
 def _predicted(
-    segmenter: Segmenter, folder: Path, images: Sequence[_Read], above: Sequence[Level]
+    segmenter: Segmenter, folder: Path, images: Sequence[_Read], above: Sequence[Level], probabilities: bool
 ) -> Iterator[dict[str, Any]]:
-    found = segmenter.label_levels([pixels for _, _, pixels in images])
+    found = segmenter.label_with_maps([pixels for _, _, pixels in images])
     for name, row, pixels in images:
         with _memory_errors(row["image"], pixels.shape):
-            maps = next(found)
-            yield row | _write(segmenter, folder, name, pixels, maps, above)
+            levels, maps = next(found)
+            row |= _write(segmenter, folder, name, pixels, levels, above)
+            if probabilities:
+                file = f"probabilities/{name}.npz"
+                sure = write_probabilities(folder / file, maps(), levels[-1], segmenter.classes)
+                row |= {"probabilities": file, "confidence": sure}
+            yield row
 
 
 def _write(

@@ -16,6 +16,7 @@ from maskwright.core.sample import Sample, read_image
 from maskwright.data.auditing.statistics import Statistics
 from maskwright.data.opening import load_dataset
 from maskwright.errors import MaskwrightError
+from maskwright.evaluation.guarding.number import best_score
 from maskwright.reporting.evaluation_summary import best_and_worst, headline_rows, verdict
 from maskwright.reporting.page import class_rows, free_page, plural, write_page
 from maskwright.reporting.pictures import Picture, picture
@@ -56,6 +57,7 @@ def run_report(run: str | Path | Run, *, out: str | Path | None = None) -> Path:
         "data": _summary(dataset, info) if dataset else None,
         "data_notes": data_notes,
         "doctor": examine(run),
+        "chosen_by": best_score(config),
         "scored": scored,
         "best": best,
         "worst": worst,

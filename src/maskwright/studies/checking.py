@@ -39,6 +39,8 @@ def check_runs(entries: Sequence[StudyEntry]) -> dict[str, Dataset]:
     for config in _distinct(usable, lambda config: [config.data.root, [term.model_dump() for term in config.loss]]):
         with _collected(errors):
             _build_loss(config, datasets[config.data.root])
+        with _collected(errors):
+            _check_best(config, datasets[config.data.root])
     for config in _distinct(configs, lambda config: [term.model_dump() for term in config.trackers]):
         with _collected(errors):
             trackers.require({term.name: term.arguments for term in config.trackers})
@@ -63,13 +65,18 @@ def _collected(errors: list[MaskwrightError]) -> Iterator[None]:
 
 
 def _build_model(config: RunConfig, dataset: Dataset) -> None:
-    from maskwright.modeling.models.build import ModelSpec, build_model
-    from maskwright.modeling.models.weights import resolve
+    from maskwright.modeling.models.build import ModelSpec
+    from maskwright.training.from_run import start_of, started
 
     model = config.model
-    weights = resolve(model.encoder, model.weights) if model.encoder else None
     spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args, dataset.bands.channels)
-    build_model(spec, weights)
+    started(spec, start_of(model), dataset.classes)
+
+
+def _check_best(config: RunConfig, dataset: Dataset) -> None:
+    from maskwright.training.best import Best
+
+    Best.of(config.train.best, dataset.classes)
 
 
 def _build_loss(config: RunConfig, dataset: Dataset) -> None:

@@ -27,10 +27,11 @@ def run_all(
     stopping: Callable[[], bool],
     ended: Ended,
     tick: Callable[[], None],
+    device: str = "auto",
 ) -> None:
-    """Works on the runs `names` in this order, `workers` of them at a time with `threads` threads each, and tells
-    `ended` of each and how its process ended. Once `stopping` says so, the ones at work are asked to save their state
-    and are waited for. When this is left by an error they are killed, which loses a minute's work and no run."""
+    """Works on the runs `names` in this order, `workers` of them at a time with `threads` threads each on `device`, and
+    tells `ended` of each and how its process ended. Once `stopping` says so, the ones at work are asked to save their
+    state and are waited for. When this is left by an error they are killed, which loses a minute's work and no run."""
     waiting, at_work = deque(names), dict[int, tuple[str, Child]]()
     asked = False
     try:
@@ -42,7 +43,7 @@ def run_all(
             for slot in range(workers):
                 if slot not in at_work and waiting and not stopping():
                     name = waiting.popleft()
-                    at_work[slot] = name, start(study, name, slot, threads)
+                    at_work[slot] = name, start(study, name, slot, threads, device)
             for slot, (name, child) in [*at_work.items()]:
                 if (code := child.poll()) is not None:
                     _close(child)
@@ -57,12 +58,12 @@ def run_all(
             _close(child)
 
 
-def start(study: Study, name: str, slot: int, threads: int) -> Child:
+def start(study: Study, name: str, slot: int, threads: int, device: str = "auto") -> Child:
     """A process for one run, which ends when its standard input does. A session of its own keeps Ctrl-C from it, which
     this process answers for all."""
     with open(study.log(name), "ab") as log:
         return subprocess.Popen(
-            [*COMMAND, str(study.path.absolute()), name, str(slot)],
+            [*COMMAND, str(study.path.absolute()), name, str(slot), device],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -190,7 +190,7 @@ def _progress(run: Run) -> dict[str, Any]:
         "iteration": max((record["iteration"] for record in records), default=0),
         "seconds": seconds,
         "iterations": refits[-1] if refits else _length(run.config_file),
-        "best_val_mIoU": max(_values(records, "val_mIoU"), default=None),
+        "best_val_mIoU": next((row["val_mIoU"] for row in reversed(records) if row.get("best")), None),
     }
 
 

@@ -25,20 +25,26 @@ from maskwright.studies.status import StudyStatus, study_status
 _MEASURED = ("precision", "channels_last", "threads")  # keys of `train` that a training measures when left to it
 
 
-def study(file: str | Path, *, workers: int = 1, out: str | Path | None = None, retry: bool = False) -> StudyStatus:
+def study(
+    file: str | Path, *, workers: int = 1, out: str | Path | None = None, retry: bool = False, device: str | None = None
+) -> StudyStatus:
     """Trains and scores every run of the study that `file` describes, `workers` of them at a time.
 
     `file` is a `study.yaml`, or the folder of a study to resume. The study goes to `out`, or to `studies/NAME`
     beside the file. Where it is there already it is resumed: what has finished is kept, what was stopped is resumed
     exactly, what has failed is left alone unless `retry` is given, and runs that are new in the file are added. Every
     run's config, dataset, model and loss is checked before the first training. Runs that fail do not end the others;
-    the result tells them. Raises Interrupted on Ctrl-C or SIGTERM, with the state of every run saved, LockedError
+    the result tells them. `device` is that of `train` for all; of several GPUs `auto` and `cuda` give each worker
+    its own. Raises Interrupted on Ctrl-C or SIGTERM, with the state of every run saved, LockedError
     when another process works on the study, ConfigError, DataError and SetupError for what is found before.
     """
     require_train("study")
     require_posix("study")
     if workers < 1:
         raise ConfigError(f"{argument('workers')}: {workers} given; at least 1 is needed")
+    from maskwright.modeling.models.devices import device_of
+
+    device = device_of(device)
     source, path = _places(Path(file), out)
     matrix = load_study(source)
     datasets = check_runs(matrix.entries)
@@ -50,7 +56,7 @@ def study(file: str | Path, *, workers: int = 1, out: str | Path | None = None, 
         found.begin(matrix)
     with exclusive_lock(path):
         found.extend(matrix)
-        _work(found, matrix.entries, datasets, workers, retry)
+        _work(found, matrix.entries, datasets, workers, retry, device)
         status = study_status(path)
         if not status.exit_code:
             shutil.rmtree(found.decoded, ignore_errors=True)
@@ -75,7 +81,9 @@ def _places(file: Path, out: str | Path | None) -> tuple[Path, Path]:
     return Study.open(file).file, file
 
 
-def _work(study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Dataset], workers: int, retry: bool) -> None:
+def _work(
+    study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Dataset], workers: int, retry: bool, device: str
+) -> None:
     """Brings the runs that are left to an end."""
     import torch
 
@@ -111,7 +119,7 @@ def _work(study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Datas
     except KeyboardInterrupt:
         raise Interrupted(f"{study.path}: stopped before the first training; {go_on}") from None
     with graceful() as stop, shown_progress(lambda: study_status(study.path)) as tick:
-        run_all(study, [entry.name for entry in left], workers, threads, stop.is_set, ended, tick)
+        run_all(study, [entry.name for entry in left], workers, threads, stop.is_set, ended, tick, device)
         status = study_status(study.path)
         if stop.is_set() and status.states.keys() - {"finished", "failed"}:
             raise Interrupted(f"{study.path}: stopped, every run has saved its state ({status.summary()}); {go_on}")

@@ -1,4 +1,4 @@
-"""The process that brings one run of a study to its end: `python -m maskwright.studies.worker STUDY NAME SLOT`.
+"""The process that brings one run of a study to its end: `python -m maskwright.studies.worker STUDY NAME SLOT DEVICE`.
 
 It trains or resumes the run and scores it. When its standard input ends, because the study is stopped or the process
 that leads it has died, it saves the run's state and ends too. Why it failed it leaves in the study's folder, where only
@@ -27,18 +27,19 @@ from maskwright.studies.status import scored
 _PATIENCE = 60.0
 
 
-def work(study: Study, name: str, slot: int = 0) -> None:
+def work(study: Study, name: str, slot: int = 0, device: str = "auto") -> None:
     """Trains the run, or resumes it, and scores it where that is not done yet; `slot` numbers the processes that
     work at the same time. Raises what `train`, `resume` and `evaluate` raise, and LockedError."""
     import torch
 
     from maskwright.evaluation.scoring.evaluate import evaluate
+    from maskwright.modeling.models.devices import preferring
     from maskwright.training.train import train_or_resume
 
-    if torch.cuda.is_available():
+    if device in ("auto", "cuda") and torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())
     run = study.run(name)
-    with _alone(study, name):
+    with _alone(study, name), preferring(device):
         study.tidy(name)
         study.forgive(name)
         train_or_resume(study.run_config(name), out=run.path, decoded=study.decoded)
@@ -75,10 +76,10 @@ def _stop_with_input() -> None:
         time.sleep(_PATIENCE)
 
 
-def outcome(study: Study, name: str, slot: int = 0) -> int:
+def outcome(study: Study, name: str, slot: int = 0, device: str = "auto") -> int:
     """Works on a run, and returns the exit code instead of raising; what is the run's own fault is noted."""
     try:
-        work(study, name, slot)
+        work(study, name, slot, device)
     except (Interrupted, KeyboardInterrupt):
         return Interrupted.exit_code
     except LockedError as error:
@@ -100,7 +101,7 @@ def main(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until training takes it over
     threading.Thread(target=_stop_with_input, daemon=True).start()
-    return outcome(Study(Path(arguments[0])), arguments[1], int(arguments[2]))
+    return outcome(Study(Path(arguments[0])), arguments[1], int(arguments[2]), arguments[3])
 
 
 if __name__ == "__main__":

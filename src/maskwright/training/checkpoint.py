@@ -25,7 +25,8 @@ class Progress:
 
     step: int = 0
     log_bytes: int = 0
-    best_miou: float | None = None
+    best_miou: float | None = None  # of the best checkpoint
+    best_value: float | None = None  # of the score that has chosen it
     best_step: int = 0
     evaluations_since_best: int = 0
     pending_losses: list[float] = field(default_factory=list)
@@ -49,6 +50,8 @@ def save_state(
         for key, value in _state(model, average, optimizer).items()
     }
     header = {"format": FORMAT, **asdict(progress)}
+    if progress.best_value == progress.best_miou:  # chosen by mIoU, as all were before there was a choice
+        del header["best_value"]
     atomic_write_bytes(path, save(tensors, {HEADER: json.dumps(header, sort_keys=True)}))
 
 
@@ -77,7 +80,7 @@ def load_state(
             index, _, name = key.partition("/")
             state.setdefault(int(index), {})[name] = _laid_out_like(parameters[int(index)], value)
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-        return Progress(**header)
+        return Progress(**{"best_value": header.get("best_miou"), **header})
     except (RuntimeError, TypeError, ValueError, IndexError):
         raise processes.common(
             DataError(
@@ -85,6 +88,14 @@ def load_state(
                 "(the best checkpoint stays usable)"
             )
         ) from None
+
+
+def continued(path: Path, log_bytes: int) -> bytes:
+    """The state at `path` for a run that goes on from it, with a log of so many bytes: it may get better again."""
+    header, tensors = read_tensors(path)
+    require_format(path, "training state", header.get("format", 1), FORMAT)
+    header |= {"format": FORMAT, "log_bytes": log_bytes, "evaluations_since_best": 0}
+    return save(tensors, {HEADER: json.dumps(header, sort_keys=True)})
 
 
 def _laid_out_like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -21,6 +21,7 @@ from maskwright.base.texts import counted, listing, percent
 from maskwright.core.class_facts import MISSED, ClassFacts
 from maskwright.core.findings import Check, Finding, Observation, Severity, run_checks
 from maskwright.evaluation.guarding.missed import nothing_to_judge, nothing_to_learn, untrained, what_helps
+from maskwright.evaluation.guarding.number import best_score
 from maskwright.run import Run
 
 Floats = npt.NDArray[np.float64]
@@ -42,7 +43,8 @@ class Course:
     pixels. `waited` is the share of the time that went into waiting for batches, NaN when it was not taken.
     `per_epoch` is the iterations of an epoch. `finished`: whether training has ended. `facts` of the classes in the
     masks of the training `images`, by name, the `config` (run.yaml), and the `validated` pixels (K,) of each class,
-    None where not known. `crops`: what drawing windows changes (`training.crops.Seen`), where there are any.
+    None where not known. `chosen` is the place of the evaluation that the best checkpoint is from; None: that of the
+    highest mIoU. `crops`: what drawing windows changes (`training.crops.Seen`), where there are any.
     """
 
     start: float
@@ -62,6 +64,7 @@ class Course:
     images: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
     validated: Sequence[int] | None = None
+    chosen: int | None = None
     crops: Mapping[str, Any] | None = None
 
     @classmethod
@@ -96,6 +99,7 @@ class Course:
             len(info.get("splits", {}).get("train", ())),
             strictyaml.read(run.config_file).data,
             info.get("validation_pixels"),
+            max((i for i, row in enumerate(scores) if row.get("best")), default=None),
             info.get("crops"),
         )
 
@@ -110,8 +114,14 @@ class Course:
         is too early to say that something is missed."""
         if not len(self.miou) or not (self.finished or len(self.miou) >= _EVALUATIONS):
             return None
-        row = self.ious[int(np.nan_to_num(self.miou).argmax())]
+        row = self.ious[int(np.nan_to_num(self.miou).argmax()) if self.chosen is None else self.chosen]
         return row if self.validated is None else np.where(np.array(self.validated) > 0, row, np.nan)
+
+    @property
+    def checkpoint(self) -> str:
+        """The best checkpoint in words: with the score that has chosen it where that is not mIoU."""
+        by = best_score(self.config)
+        return "best checkpoint" + ("" if by == "mIoU" else f" (chosen by {by})")
 
     def when(self, iteration: float) -> str:
         """An iteration in words."""
@@ -227,7 +237,7 @@ def overfitting(course: Course) -> Iterator[Observation]:
     if end > 1.1 * least and fall > 0.1 and gained < 0.02:
         yield Observation(
             f"overfitting since {course.when(at)}: the validation loss rose from {least:.3g} to {end:.3g} while "
-            f"the training loss fell by {100 * fall:.0f} %; the best checkpoint is kept",
+            f"the training loss fell by {100 * fall:.0f} %; the {course.checkpoint} is kept",
             "add images or augmentation, set train.early_stopping, or take a smaller model",
             evidence={"since": at, "least": least, "last": end, "fall": fall},
         )
@@ -287,7 +297,7 @@ def class_missed(course: Course) -> Iterator[Observation]:
     if missed and not any(any(look(course)) for look in (*causes, collapse)):
         yield Observation(
             counted(len(missed), "class{|es} {is|are} not found: ")
-            + f"{listing(map(repr, missed), 12)} (validation IoU below {MISSED:g} in the best checkpoint)",
+            + f"{listing(map(repr, missed), 12)} (validation IoU below {MISSED:g} in the {course.checkpoint})",
             what_helps(missed, course.facts, course.images, course.config),
             evidence={"classes": missed},
         )

@@ -25,6 +25,7 @@ from maskwright.evaluation.metrics import mIoU, scores
 from maskwright.modeling.models.segmenter import Segmenter, with_model
 from maskwright.modeling.optim.build import Groups, Schedule, build_optimizer
 from maskwright.run import Run
+from maskwright.training.best import BY_MIOU, Best
 from maskwright.training.checkpoint import load_state, save_state
 from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.doctor import examine, sentences
@@ -61,6 +62,7 @@ class FitSettings:
     thread_changes: tuple[ThreadChange, ...] = ()
     watch: Watch | None = None
     progressive: Progressive = FULL_SIZE
+    best: Best = BY_MIOU
     state_every_seconds: float = _STATE_EVERY_SECONDS
 
 
@@ -191,9 +193,11 @@ def _fit(
         if not math.isfinite(loss):  # the weights have run away in the last step
             raise refuse("the validation loss", state.step - 1)
         result = scores(confusions[-1], segmenter.classes.names, segmenter.classes.ids)
-        better = state.best_miou is None or result.mIoU > state.best_miou
+        value = settings.best.value(confusions, loss)
+        better = settings.best.better(value, state.best_value)
         if better:
-            state.best_miou, state.best_step, state.evaluations_since_best = result.mIoU, state.step, 0
+            state.best_value, state.best_miou = value, result.mIoU
+            state.best_step, state.evaluations_since_best = state.step, 0
             if processes.first:
                 judged.save(run.best)
         else:
@@ -209,6 +213,7 @@ def _fit(
                 "val_mDice": result.mDice,
                 "val_iou": [c.iou for c in result.classes],
                 **levels,
+                **({} if settings.best.usual else {"val_best_score": value}),
                 "best": better,
             }
         )
@@ -260,7 +265,7 @@ def _fit(
             length.paused(time.monotonic() - start)
             advance(
                 state.step,
-                f"best val mIoU {state.best_miou:.4f}" if state.best_miou is not None else "",
+                f"best val {settings.best} {state.best_value:.4f}" if state.best_value is not None else "",
                 length.iterations,
             )
             stopping, old = processes.any(stop.is_set(), time.monotonic() - saved > settings.state_every_seconds)
@@ -279,9 +284,11 @@ def _fit(
     images_per_second = (state.step - first) * settings.batch_size / seconds if seconds else 0.0
     refits = {"refits": [asdict(refit) for refit in length.refits]} if length.refits else {}
     changes = {"thread_changes": [asdict(change) for change in threads.changes]} if threads.changes else {}
+    chosen = {} if settings.best.usual else {"best_score": str(settings.best), "best_value": state.best_value}
     return (
         refits
         | changes
+        | chosen
         | {
             "iterations": state.step,
             "early_stopped": state.step < length.iterations,

@@ -18,10 +18,11 @@ from torch import nn
 from maskwright.base.progress import progress
 from maskwright.config import RunConfig, with_pipelines
 from maskwright.data.opening import load_dataset
+from maskwright.modeling.models.devices import device_of
 from maskwright.modeling.models.segmenter import Segmenter, with_model
-from maskwright.modeling.models.weights import resolve
 from maskwright.modeling.optim.build import Groups, build_optimizer
 from maskwright.training.distributed.processes import ALONE
+from maskwright.training.from_run import start_of
 from maskwright.training.guest import as_a_guest, seed_torch
 from maskwright.training.loader import Batches
 from maskwright.training.prepare import groups_of, prepare, training_splits, with_statistics
@@ -108,15 +109,15 @@ def suggestion(rates: Sequence[float], smoothed: Sequence[float]) -> tuple[float
 
 
 @as_a_guest()
-def find_rate(config: RunConfig) -> RangeTest:
+def find_rate(config: RunConfig, device: str | None = None) -> RangeTest:
     """The learning-rate range test of a training, with its model, data, batches, loss and optimiser; nothing is
     written. In float32 unless the config names a precision, since measuring one may choose another next time."""
     config = with_pipelines(config)
     dataset = load_dataset(config.data.root)
-    weights = resolve(config.model.encoder, config.model.weights) if config.model.encoder else None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    weights = start_of(config.model)
+    device = device_of(device)
     splits = training_splits(dataset, config.data.holdout, config.seed)
-    with torch.random.fork_rng([device] if device == "cuda" else []):
+    with torch.random.fork_rng([device] if device.startswith("cuda") else []):
         prepared = prepare(with_statistics(config, weights, dataset.bands), dataset, splits, weights, device, ALONE)
     prepared.segmenter.precision = "bfloat16" if config.train.precision == "bfloat16" else "float32"
     return range_test(prepared.segmenter, prepared.criterion, prepared.batches, groups_of(config), config.seed)

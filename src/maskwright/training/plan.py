@@ -20,7 +20,7 @@ from maskwright.errors import ConfigError, argument
 from maskwright.modeling import models
 from maskwright.training.planning.fingerprint import fingerprint
 from maskwright.training.planning.text import render, rewritten
-from maskwright.training.planning.weights import Weights, choose_weights
+from maskwright.training.planning.weights import Weights, choose_weights, weights_of_run
 
 if TYPE_CHECKING:
     from maskwright.modeling.models.size import Size
@@ -92,15 +92,16 @@ def plan(
     overrides: Sequence[str] = (),
     lr_find: bool = False,
     folder: Path | None = None,
+    device: str | None = None,
 ) -> RunPlan:
     """A commented `run.yaml` for a dataset; written to `out` if given.
 
     `budget` is the training's wall time. `model` is a row of the model table, `encoder` what it goes over; left out,
-    both are chosen. `weights` is `imagenet`, `none` or a .safetensors file; left out, ImageNet weights are taken if
-    this machine has those of the encoder or, where none is named, of a small one. `download` fetches them if they are
-    missing. `lr_find` sets the learning rate by a range test of the planned training, which takes 100 steps and changes
-    nothing else. Relative paths in the text start from `folder`, by default that of `out`, or the working folder. Never
-    overwrites a file.
+    both are chosen. `weights` is `imagenet`, `none`, a .safetensors file, or the folder of a run, whose model is then
+    taken; left out, ImageNet weights are taken if this machine has those of the encoder or, where none is named, of a
+    small one. `download` fetches them if they are missing. `lr_find` sets the learning rate by a range test of the
+    planned training on `device`, which takes 100 steps and changes nothing else. Relative paths in the text start from
+    `folder`, by default that of `out`, or the working folder. Never overwrites a file.
     """
     if out is not None and Path(out).exists():
         raise ConfigError(f"{out}: already exists and is never overwritten; choose another file")
@@ -115,7 +116,9 @@ def plan(
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     dataset.require_contrast()
     found = fingerprint(dataset)
-    if model is None or models.takes_encoder(model):
+    if weights is not None and Path(weights).is_dir() and importlib.util.find_spec("torch"):
+        chosen = weights_of_run(weights, model, encoder)
+    elif model is None or models.takes_encoder(model):
         usual = _ENCODERS.get(model or "") if weights in (None, "none", "imagenet") else None
         chosen = choose_weights(encoder or usual, weights, download, needed=model is not None)
     elif encoder or weights not in (None, "none"):
@@ -130,7 +133,7 @@ def plan(
     root = os.path.relpath(place.resolve(), folder)
     if chosen.value not in ("none", "imagenet"):
         chosen = replace(chosen, value=os.path.relpath(Path(chosen.value).resolve(), folder))
-    text = render(dataset, found, chosen, root, budget, _device(), model)
+    text = render(dataset, found, chosen, root, budget, _device(device), model)
     document = strictyaml.parse(text, str(out or "run.yaml"))
     if overrides:
         strictyaml.apply_overrides(document, overrides, EXCLUSIVE)
@@ -144,7 +147,7 @@ def plan(
     if lr_find:
         from maskwright.training.lr_finder import find_rate
 
-        tested = find_rate(rebase(config, folder))
+        tested = find_rate(rebase(config, folder), device)
         rate = {"lr": tested.suggested or config.optimizer.lr}
         written = document.data["optimizer"]
         optimizer = ({"name": written} if isinstance(written, str) else written) | rate
@@ -178,9 +181,9 @@ def measure_model(config: RunConfig, classes: int, channels: int = 3) -> Size | 
         ) from None
 
 
-def _device() -> str:
+def _device(asked: str | None) -> str:
     if importlib.util.find_spec("torch") is None:
         return "cpu"
-    import torch
+    from maskwright.modeling.models.devices import device_of
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return device_of(asked).partition(":")[0]

@@ -25,12 +25,13 @@ from maskwright.errors import ConfigError, DataError
 from maskwright.modeling import augment
 from maskwright.modeling.losses.build import build_loss
 from maskwright.modeling.models import takes_encoder
-from maskwright.modeling.models.build import ModelSpec, build_model
+from maskwright.modeling.models.build import ModelSpec
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, with_selector
 from maskwright.modeling.models.weights import Found, encoder_info
 from maskwright.modeling.optim.build import Groups, PartRates
 from maskwright.training.crops import Crops, Seen, seen
 from maskwright.training.distributed.processes import ALONE, Processes
+from maskwright.training.from_run import OfRun, Start, started
 from maskwright.training.guest import seed_torch
 from maskwright.training.image_cache import Decoded
 from maskwright.training.loader import Batches, DecodedSamples, Factors
@@ -93,7 +94,8 @@ def named_splits(
 @dataclass
 class Prepared:
     """Everything that `fit` needs, built from a config; what the training masks hold of each class, and the pixels
-    (K,) of each in the validation masks, at the model's size; and what drawing windows changes, where there are any."""
+    (K,) of each in the validation masks, at the model's size; what the model has of the run that it starts from; and
+    what drawing windows changes, where there are any."""
 
     dataset: Dataset
     segmenter: Segmenter
@@ -103,6 +105,7 @@ class Prepared:
     processes: Processes
     training_classes: list[ClassFacts]
     validation_pixels: list[int]
+    start: Start | None
     seen: Seen | None = None
 
 
@@ -110,7 +113,7 @@ def prepare(
     config: RunConfig,
     dataset: Dataset,
     splits: tuple[list[Sample], list[Sample]],
-    weights: Found | None,
+    weights: Found | OfRun | None,
     device: str,
     processes: Processes,
     decoded: Decoded | None = None,
@@ -120,7 +123,10 @@ def prepare(
     model = config.model
     spec = ModelSpec(model.name, len(dataset.classes), model.encoder, model.args, dataset.bands.channels)
     seed_torch(config.seed, torch.device(device))
-    network = build_model(spec, weights).to(device).to(memory_format=torch.channels_last)
+    built, start = started(spec, weights, dataset.classes)
+    if start:
+        say(str(start))
+    network = built.to(device).to(memory_format=torch.channels_last)
     if config.data.mean and config.data.std:
         mean, std = config.data.mean, config.data.std
     elif not dataset.bands.plain:
@@ -170,7 +176,7 @@ def prepare(
     criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
     changed = seen(batches.crops, lambda index: train[index][1]) if batches.crops else None
     return Prepared(
-        dataset, segmenter, criterion, batches, validation, processes, survey.facts(), judged_pixels, changed
+        dataset, segmenter, criterion, batches, validation, processes, survey.facts(), judged_pixels, start, changed
     )
 
 
@@ -191,11 +197,15 @@ def measured(dataset: Dataset, samples: Sequence[Sample]) -> tuple[list[float], 
     return [round(value, 6) for value in means], [round(value, 6) or 1.0 for value in deviations]
 
 
-def with_statistics(config: RunConfig, weights: Found | None, bands: Bands) -> RunConfig:
-    """The config with the mean and std of its encoder's weights, where it names none itself and `bands` are plain."""
-    if weights is None or not bands.plain:
+def with_statistics(config: RunConfig, weights: Found | OfRun | None, bands: Bands) -> RunConfig:
+    """The config with the mean and std of its weights, where it names none itself and `bands` are plain or the weights
+    a run's, and with the hash of these."""
+    if weights is None or (isinstance(weights, Found) and not bands.plain):
         return config
-    named = {"mean": config.data.mean or list(weights.info.mean), "std": config.data.std or list(weights.info.std)}
+    if isinstance(weights, OfRun):
+        model = config.model.model_copy(update={"weights_sha256": weights.sha256})
+        config = config.model_copy(update={"model": model})
+    named = {"mean": config.data.mean or list(weights.mean), "std": config.data.std or list(weights.std)}
     return config.model_copy(update={"data": config.data.model_copy(update=named)})
 
 

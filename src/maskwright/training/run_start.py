@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +24,11 @@ from maskwright.run import Run
 from maskwright.training.checkpoint import Progress, save_state
 from maskwright.training.distributed.processes import Processes
 from maskwright.training.ema import Average
-from maskwright.training.length import spacing
+from maskwright.training.length import Budget, spacing
 from maskwright.training.precision import StepChoice
 from maskwright.training.prepare import Prepared, groups_of
 from maskwright.training.step import step_loss
+from maskwright.training.threads import Watch
 
 
 def resolved_config(
@@ -75,6 +78,36 @@ def run_info(
             "machine": platform.machine(),
         },
     }
+
+
+def write_info(
+    run: Run,
+    info: dict[str, Any],
+    config: RunConfig,
+    prepared: Prepared,
+    choice: StepChoice,
+    budget: Budget | None,
+    splits: tuple[Sequence[Sample], Sequence[Sample]],
+    hashes: Mapping[Path, str],
+) -> None:
+    """What is known of a new run, and the content of the files that it uses."""
+    dataset, trust = prepared.dataset, prepared.batches.trust
+    watched = choice.most > 1 and config.train.compile == "none"  # a copy of the model is not compiled
+    named = [*zip(("train", "val"), splits, strict=True)]
+    run.write_info(
+        info
+        | {
+            "training_classes": [facts.to_dict() for facts in prepared.training_classes],
+            "validation_pixels": prepared.validation_pixels,
+        }
+        | ({"budget": budget.stored} if budget else {})
+        | ({"trust": trust.version} if trust else {})
+        | ({"crops": prepared.seen.to_dict()} if prepared.seen else {})
+        | ({"small_step_cost": choice.small_cost} if config.train.progressive else {})
+        | ({"watch": Watch(choice.most, choice.step_seconds).stored} if watched else {}),
+        {name: {sample.name: sample.image_hash(hashes) for sample in samples} for name, samples in named},
+        {name: {sample.name: dataset.mask_content(sample, hashes) for sample in samples} for name, samples in named},
+    )
 
 
 def size_of(prepared: Prepared, choice: StepChoice) -> dict[str, Any]:

@@ -52,6 +52,8 @@ def synchronise(device: torch.device) -> None:
     """Waits for the device, so that a clock read next is honest."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 @contextmanager

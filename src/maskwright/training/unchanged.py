@@ -1,4 +1,5 @@
-"""Whether a run can go on with a dataset as it is now: only what it trains on and validates with has to be the same."""
+"""Whether a run can go on with a dataset as it is now, and where it does: only what it trains on and validates with
+has to be the same."""
 
 from __future__ import annotations
 
@@ -7,12 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from maskwright.base.progress import say
 from maskwright.base.texts import counted
 from maskwright.config import RunConfig, rebase
 from maskwright.core.classes import ClassTree
 from maskwright.core.dataset import Dataset
+from maskwright.data.opening import load_dataset_of
 from maskwright.errors import DataError
+from maskwright.modeling.models.devices import device_of, is_there
 from maskwright.run import Run
+from maskwright.training.distributed.agreement import require_shareable
+from maskwright.training.distributed.processes import Processes
 
 By = Mapping[str, Mapping[str, Any]]
 
@@ -69,3 +75,37 @@ class Used:
 def moved_to(config: RunConfig, data: Path) -> RunConfig:
     """The config of a run whose dataset lies in `data` now."""
     return rebase(config.model_copy(update={"data": config.data.model_copy(update={"root": str(data)})}), Path.cwd())
+
+
+def known(
+    run: Run, processes: Processes, data: Path | None
+) -> tuple[RunConfig, dict[str, Any], Dataset, Mapping[Path, str], str]:
+    """The config and `run.json` of a run, and its dataset with the hashes of its files and its version: as it was in
+    all that the run uses, wherever it lies now."""
+    found = None
+    with processes.together():
+        if processes.first:
+            found = run.config(), run.info(), Used.by(run)
+            if data is not None:
+                found = moved_to(found[0], data), *found[1:]
+    found = processes.share(found)
+    assert found
+    config, info, used = found
+    with processes.together():
+        require_shareable(config, processes)
+        dataset = load_dataset_of(run.path, config.data.root)
+        hashes = dataset.file_hashes(run.path)
+        version = dataset.version(hashes)
+        if version != info["dataset"]["version"]:
+            dataset = used.as_it_was(dataset, hashes, run)
+            if processes.first:
+                say(f"{config.data.root}: has changed since {run.path} began, but nothing that it trains on")
+    return config, info, dataset, hashes, version
+
+
+def device_for(run: Run, before: str, asked: str | None) -> str:
+    """Where a run that began on the device `before` goes on: there, unless another is asked for or it is gone."""
+    chosen = before if asked in (None, "auto") and is_there(before) else device_of(asked)
+    if chosen.partition(":")[0] != before.partition(":")[0]:
+        say(f"{run.path}: began on {before} and continues on {chosen}: the same training, but not the same bytes")
+    return chosen

@@ -58,6 +58,7 @@ def decide(
     overrides: Sequence[str] = (),
     seed: int = 0,
     out: str | Path | None = None,
+    device: str | None = None,
 ) -> Decision:
     """Estimates which way with the suspect samples of a dataset gives the best model.
 
@@ -67,12 +68,15 @@ def decide(
     iterations. Their config is that of `plan` with `weights` and `overrides`; where these name `train.iterations` and
     no budget, that is the length. The test split has no part in it. The result goes to `out`, or to
     `.maskwright/decision-001` of the dataset; the same call resumes what was stopped or killed.
+    `device` is where the models compute, as for `train`.
 
     Raises DataError when there are no suspects of this version of the dataset, and for fewer than 12 other samples;
     ConfigError for arguments out of range and a budget that is too short; Interrupted when it is stopped.
     """
     require_train("decide")
     require_posix("decide")
+    from maskwright.modeling.models.devices import preferring
+
     asked = DecideSettings(folder_of(data, "decide"), repeats, _seconds(budget), weights, overrides, seed)
     for name, value, right in (
         (argument("min_score"), min_score, 0 <= min_score <= 1),
@@ -122,7 +126,7 @@ def decide(
         "seed": seed,
     }
     say(f"decision: {target}")
-    with WorkFolder(work_folder_of(target), facts).held() as held:
+    with preferring(device), WorkFolder(work_folder_of(target), facts).held() as held:
         work = held.path
         models = [_wrongs(dataset, usable[name], found) for name, found in doubted.items()]
         trained = train_ways(asked, dataset, trusted, models, len(doubted) / len(usable), work)

@@ -121,8 +121,8 @@ def _looked_at(
         for done, sample in enumerate(samples, 1):
             if stop.is_set():
                 raise Interrupted("stopped; nothing was written")
-            image = dataset.read_image(sample)
-            looks.append(features(image))
+            image = dataset.read_bands(sample)
+            looks.append(features(dataset.bands.picture(image)))
             if segmenters and not sample.labelled:
                 doubts[sample.name] = doubt(segmenters, image)
             advance(done)

@@ -25,6 +25,7 @@ def plan(
     download: bool = False,
     overrides: Sequence[str] = (),
     lr_find: bool = False,
+    device: str | None = None,
 ) -> RunPlan:
     """A commented `run.yaml` for a dataset; written to `out` if given, which is never overwritten.
 
@@ -44,6 +45,7 @@ def plan(
         download=download,
         overrides=overrides,
         lr_find=lr_find,
+        device=device,
     )
     if picture is None or result.range_test is None:
         return result

@@ -28,6 +28,7 @@ from maskwright.labels.suspecting.labelsets import compare_labels, require_same
 from maskwright.labels.suspecting.results import SuspectsResult
 from maskwright.labels.suspecting.selftest import self_test as test_itself
 from maskwright.labels.suspecting.stored import FILE
+from maskwright.labels.suspecting.trainings import refuse_run
 from maskwright.reporting.page import PAGE
 from maskwright.reporting.suspects_report import write_sheet
 from maskwright.training.plan import plan
@@ -63,6 +64,7 @@ def suspects(
     others: Sequence[str | Path | Dataset] = (),
     self_test: bool = False,
     overrides: Sequence[str] = (),
+    device: str | None = None,
 ) -> SuspectsResult:
     """Ranks the labelled samples and regions of a dataset by how likely their label is wrong.
 
@@ -73,7 +75,7 @@ def suspects(
     every class is an object. `others` are further datasets with the same samples and other labels, which are compared.
     `data` is a folder, its `dataset.yaml`, or a Dataset that was loaded from one, whose folder is used.
     With `self_test` half of the budget is spent on a copy of the data with known errors, to measure how
-    well it works here.
+    well it works here. `device` is where the models compute, as for `train`.
 
     The result lies in the folder `out`, by default `.maskwright/suspects-NNN` of the dataset, whose files do not
     change, with the page `index.html`. The same call resumes what was stopped, from `out.unfinished`. Raises
@@ -81,6 +83,8 @@ def suspects(
     """
     require_train("suspects")
     require_posix("suspects")
+    from maskwright.modeling.models.devices import preferring
+
     source = folder_of(data, "suspects")
     home = home_of(source)
     folder = Path(out) if out is not None else next_free(home / FOLDER, "suspects")
@@ -97,7 +101,7 @@ def suspects(
     ]
     for labels, name in sets:
         require_same(dataset, labels, name)
-    config = small_config(source, budget, weights, overrides)
+    config = small_config(source, budget, weights, overrides, device)
     settings = Settings(config, folds, seed, dataset.classes.background_of(background))
     share = seconds / (2 if self_test else 1) if config.train.budget else None
     version = dataset.version()
@@ -112,7 +116,7 @@ def suspects(
         "seconds": seconds,
     }
     say(f"suspects folder: {folder}")
-    with WorkFolder(work_folder_of(folder), facts).held() as held:
+    with preferring(device), WorkFolder(work_folder_of(folder), facts).held() as held:
         work = held.path
         tested = (
             test_itself(
@@ -159,10 +163,12 @@ def search(dataset: Dataset, settings: Settings, work: Path, seconds: float | No
     return predicted, judge(predicted, detector, settings.background, work)
 
 
-def small_config(data: str | Path, budget: str, weights: str | None, overrides: Sequence[str]) -> RunConfig:
+def small_config(
+    data: str | Path, budget: str, weights: str | None, overrides: Sequence[str], device: str | None = None
+) -> RunConfig:
     """What `plan` plans, at a smaller size unless `overrides` name one, and with whole images: how far label and
     prediction agree is judged over an image. ConfigError where `overrides` ask for windows of them."""
-    config = plan(data, budget=budget, weights=weights, overrides=overrides).config
+    config = refuse_run(plan(data, budget=budget, weights=weights, overrides=overrides, device=device).config)
     if config.data.crop and any(override.startswith("data.crop") for override in overrides):
         raise ConfigError("data.crop: labels are judged over whole images here; leave it out, or raise data.image_size")
     height, width = config.data.image_size

@@ -63,6 +63,9 @@ TRAPS = {
     "number.version": [[replace(CLEAN, version="v2")]],
     "number.other_version": [[CLEAN, OTHER, replace(OTHER, name="c", version="v2", training=None)]],
     "number.other_tree": [[made(same_tree=False)]],
+    "number.other_choice": [
+        [CLEAN, OTHER, replace(trained(config={"train": {"best": {"score": "mDice"}}}), name="run-c")]
+    ],
     "number.loading": [[CLEAN, replace(OTHER, speed=Speed(5.0, 0.51, "cpu, 2"))]],
     "number.trivial_accuracy": [[replace(CLEAN, scores={"mIoU": 0.5, "aAcc": 0.85})]],
     "number.weak_truth": [[made(weak=3)]],

@@ -17,6 +17,7 @@ from maskwright.core.hashes import file_hash
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.metrics import MEASURES, BoundaryScores, Tolerance, boundary_scores
 from maskwright.evaluation.scoring.evaluate import evaluate
+from maskwright.evaluation.scoring.evaluation import Evaluation
 from maskwright.inference.predict import load, predict
 from maskwright.modeling.models.segmenter import Segmenter
 from maskwright.run import Run
@@ -396,6 +397,15 @@ def test_the_run_is_not_changed(own):
     after = fingerprint(own.path)
     assert {path: after[path] for path in before} == before
     assert all(path.startswith("evaluations") for path in set(after) - set(before))
+
+
+def test_with_out_nothing_is_written_into_the_run(own, result, tmp_path):
+    before = fingerprint(own.path)
+    found = evaluate(own, out=tmp_path / "scores")
+    assert fingerprint(own.path) == before and not (own.path / ".maskwright").exists()
+    assert found.folder == tmp_path / "scores" and found.scores == result.scores
+    assert Evaluation.load(tmp_path / "scores").scores == result.scores
+    assert found.origin == result.origin
 
 
 @pytest.mark.parametrize(

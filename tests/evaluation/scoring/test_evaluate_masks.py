@@ -156,3 +156,17 @@ def test_a_dataset_may_be_given_instead_of_its_folder(data, masks):
     found = evaluate(masks, data=load_dataset(data))
     assert found.scores == evaluate(masks, data=data, again=True).scores
     assert evaluate(masks, data=load_dataset(data)).folder.name == "test-002"  # the same inputs
+
+
+def test_with_out_nothing_is_written_into_the_folder_of_masks(data, masks, tmp_path, capsys):
+    usual = evaluate(masks, data=data)
+    shutil.rmtree(masks / "evaluations")
+    before = sorted(masks.rglob("*"))
+    found = evaluate(masks, data=data, out=tmp_path / "scores")
+    assert sorted(masks.rglob("*")) == before
+    assert found.folder == tmp_path / "scores" and found.scores == usual.scores
+    assert [finding.code for finding in found.findings] == [finding.code for finding in usual.findings]
+    assert evaluate(masks, data=data, out=tmp_path / "scores").folder == found.folder
+    assert "is there already" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="already exists and outputs are never overwritten"):
+        evaluate(masks, data=data, out=tmp_path / "scores", boundary=True)

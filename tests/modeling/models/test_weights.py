@@ -145,7 +145,7 @@ class TestResolve:
     @pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.bin", "w.ckpt", "imagenett", ""])
     def test_files_that_can_run_code_are_refused(self, tmp_path: Path, name: str) -> None:
         (tmp_path / (name or "x")).write_bytes(b"\x80\x04.")
-        with pytest.raises(ConfigError, match=r"not imagenet, none or a \.safetensors file"):
+        with pytest.raises(ConfigError, match=r"not imagenet, none, a \.safetensors file or the folder of a run"):
             resolve("resnet18", str(tmp_path / name))
 
     def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:

@@ -47,9 +47,10 @@ class Member:
 
     @cached_property
     def best_on_val(self) -> float | None:
-        """The best validation mIoU of its log."""
-        scores = [row["val_mIoU"] for row in self.run.metrics.read() if row.get("val_mIoU") is not None]
-        return max(scores) if scores else None
+        """The validation mIoU of its best checkpoint by its log; the highest where no row is marked as the best."""
+        rows = [row for row in self.run.metrics.read() if row.get("val_mIoU") is not None]
+        chosen = [row["val_mIoU"] for row in rows if row.get("best")]
+        return chosen[-1] if chosen else max((row["val_mIoU"] for row in rows), default=None)
 
 
 def members_of(runs: Sequence[Run], split: str) -> tuple[list[Member], list[Run]]:

@@ -48,6 +48,9 @@ GUARDS: dict[str, Check[Case]] = {
         WARNING, "scores on different versions of a dataset are compared", guards.other_version
     ),
     "number.other_tree": Check(WARNING, "the class tree is not that of the training", each(guards.other_tree)),
+    "number.other_choice": Check(
+        WARNING, "checkpoints that different scores have chosen are compared", guards.other_choice
+    ),
     "number.loading": Check(WARNING, "a run is faster only by less waiting for batches", guards.loading),
     "number.trivial_accuracy": Check(
         INFO, "pixel accuracy is no better than that of one class everywhere", each(guards.trivial_accuracy)

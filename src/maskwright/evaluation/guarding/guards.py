@@ -201,8 +201,9 @@ def selected_on(number: Number) -> Iterator[Remark]:
         seen = _used(number, number.origin.selected_on, number.training.val)
         if seen:
             where = "this split" if len(seen) == len(number.images) else f"{len(seen)} of these images"
+            by = "" if number.training.chosen_by == "mIoU" else f", by {number.training.chosen_by}"
             yield (
-                f"the checkpoint was chosen on {where}: its scores are optimistic",
+                f"the checkpoint was chosen on {where}{by}: its scores are optimistic",
                 "report the scores of a split that has chosen nothing, such as test",
                 {"count": len(seen), "samples": seen[:50]},
             )
@@ -344,6 +345,20 @@ def chosen_on_the_scored(case: Case) -> Iterator[Observation]:
             "choose on the validation split (`maskwright compare --select val`)",
             tuple(number.name for number in scored),
             {"optimism": case.optimism},
+        )
+
+
+def other_choice(case: Case) -> Iterator[Observation]:
+    """Checkpoints that different scores have chosen."""
+    odd, usual = _differing(case, lambda number: number.training and number.training.chosen_by)
+    for number in odd:
+        assert usual and usual.training and number.training
+        yield observed(
+            case,
+            f"the checkpoint of {number.name} was chosen by {number.training.chosen_by}, that of {usual.name} by "
+            f"{usual.training.chosen_by}: a part of their difference may come from that",
+            "train all with one `train.best`",
+            (number.name, usual.name),
         )
 
 

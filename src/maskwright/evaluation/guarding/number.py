@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.base import strictyaml
+from maskwright.config import BestConfig
 from maskwright.core.class_facts import ClassFacts
 from maskwright.core.dataset import Dataset
 from maskwright.core.sample import Sample
@@ -70,6 +71,11 @@ class Training:
     classes: Mapping[str, ClassFacts] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def chosen_by(self) -> str:
+        """The validation score that has chosen the checkpoint."""
+        return best_score(self.config)
+
     @classmethod
     def of(cls, run: Run, names: Mapping[int, str] | None = None) -> Training:
         """That of a run; `names` are those that its classes have now by their ids, where some were renamed."""
@@ -108,6 +114,11 @@ class Number:
     origin: Origin = field(default_factory=Origin)
     speed: Speed | None = None
     missed: tuple[tuple[str, int], ...] = ()
+
+
+def best_score(config: Mapping[str, Any]) -> str:
+    """The name of the validation score by which a config, as written by its run, chooses the checkpoint."""
+    return str(BestConfig.model_validate(config.get("train", {}).get("best") or {}))
 
 
 def best_iteration(run: Run) -> int | None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from maskwright import __version__
 from maskwright.base.extras import require_train
 from maskwright.base.progress import progress, say
-from maskwright.base.storage import dump_json, next_free, numbered, staged_folder
+from maskwright.base.storage import dump_json, next_free, numbered, require_absent, staged_folder
 from maskwright.core.classes import IGNORE, Selector
 from maskwright.core.dataset import Dataset
 from maskwright.core.hashes import file_hash
@@ -58,9 +58,11 @@ def evaluate(
     tolerance: str | float | None = None,
     calibration: bool = False,
     again: bool = False,
+    out: str | Path | None = None,
 ) -> Evaluation:
     """Scores a run's best checkpoint, or the masks in a folder, on a split; the result goes to
-    `RUN/evaluations/SPLIT-001`, or `FOLDER/evaluations/SPLIT-001`.
+    `RUN/evaluations/SPLIT-001`, or `FOLDER/evaluations/SPLIT-001`. With `out` it goes to that new folder, and nothing
+    is written into the run or the folder of masks, which may be read-only.
 
     `run` is a run, its folder, or a folder of masks. `data` is another dataset with the same classes, its folder or a
     Dataset, or where the run's own lies now (classes of which may have been renamed); the tree over them is that of
@@ -81,6 +83,7 @@ def evaluate(
     allowed = (
         None if tolerance is None and not boundary else Tolerance() if tolerance is None else Tolerance.parse(tolerance)
     )
+    target = None if out is None else Path(out)
     if not isinstance(run, Run) and is_mask_folder(run):
         if data is None:
             raise DataError(
@@ -92,10 +95,9 @@ def evaluate(
                 f"{run}: holds masks, which have neither probabilities nor levels of their own; leave "
                 f"{argument('selector')} and {argument('calibration')} out, or give a run"
             )
-        return _evaluate_masks(Path(run), opened(data), split, allowed, again)
-    return _evaluate_run(
-        run if isinstance(run, Run) else Run.open(run), data, split, selector, device, allowed, calibration, again
-    )
+        return _evaluate_masks(Path(run), opened(data), split, allowed, again, target)
+    found = run if isinstance(run, Run) else Run.open(run)
+    return _evaluate_run(found, data, split, selector, device, allowed, calibration, again, target)
 
 
 def opened(data: str | Path | Dataset) -> Dataset:
@@ -136,15 +138,15 @@ def _evaluate_run(
     tolerance: Tolerance | None,
     calibration: bool,
     again: bool,
+    target: Path | None,
 ) -> Evaluation:
     require_train("evaluate with a run")
-    import torch
-
     from maskwright.inference.predict import model_file
+    from maskwright.modeling.models.devices import device_of
     from maskwright.modeling.models.segmenter import load_segmenter, with_selector
 
     file = model_file(run)
-    segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    segmenter = load_segmenter(file, device_of(device))
     config, info = run.config(), run.info()
     dataset = opened(data) if data is not None else load_dataset_of(run.path, config.data.root)
     classes, trained = dataset.classes, segmenter.classes
@@ -160,7 +162,7 @@ def _evaluate_run(
             f"{dataset.root}: its images hold {dataset.bands}, and those of the run {bands}; describe them as those "
             "(`images` in dataset.yaml), or give another dataset"
         )
-    hashes = dataset.file_hashes(run.path)
+    hashes = dataset.file_hashes(None if target else run.path)
     version = dataset.version(hashes)
     used = used_by(run, dataset, version, hashes)
     if classes.names != trained.names:
@@ -197,14 +199,16 @@ def _evaluate_run(
     origin = origin_of(run, samples, used, hashes, same_tree=classes.structure == trained.structure)
     made_of = [file_hash(file), run.finished is not None, segmenter.selector, calibration]
     return _evaluate(
-        Scoring(run.evaluations_folder, split, samples, version, segmenter.selector, run, origin, made_of),
+        Scoring(run.evaluations_folder, split, samples, version, segmenter.selector, run, origin, made_of, target),
         predictions(),
         tally,
         again,
     )
 
 
-def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Tolerance | None, again: bool) -> Evaluation:
+def _evaluate_masks(
+    folder: Path, dataset: Dataset, split: str, tolerance: Tolerance | None, again: bool, target: Path | None
+) -> Evaluation:
     classes = dataset.classes
     everything = {"all": [sample.name for group in dataset.splits.values() for sample in group]}
     samples = samples_of(dataset, split, {} if split in dataset.splits else everything)
@@ -230,8 +234,9 @@ def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Toler
         folder / "evaluations",
         split,
         samples,
-        dataset.version(dataset.file_hashes(folder)),
+        dataset.version(dataset.file_hashes(None if target else folder)),
         made_of=[file_hash(file) for file in files],
+        target=target,
     )
     return _evaluate(scoring, predictions(), Tally(classes, tolerance=tolerance), again)
 
@@ -256,7 +261,7 @@ def _mask_files(folder: Path, samples: Sequence[Sample]) -> list[Path]:
 @dataclass(frozen=True)
 class Scoring:
     """What is scored: the `samples` of a split of a dataset of that `version`, by predictions that follow from what
-    `made_of` lists; `run` has made them, if it is known. The result goes to a new folder in `parent`."""
+    `made_of` lists; `run` has made them, if it is known. The result goes to a new folder in `parent`, or `target`."""
 
     parent: Path
     split: str
@@ -266,6 +271,14 @@ class Scoring:
     run: Run | None = None
     origin: Origin = field(default_factory=Origin)
     made_of: Sequence[object] = ()
+    target: Path | None = None
+
+    @property
+    def written(self) -> list[Path]:
+        """Where an evaluation may be that was made before, the newest first."""
+        if self.target:
+            return [self.target]
+        return [folder for _, _, folder in sorted(numbered(self.parent, self.split), reverse=True)]
 
     @property
     def names(self) -> list[str]:
@@ -304,7 +317,7 @@ def _evaluate(scoring: Scoring, predictions: Iterator[PredictedSample], tally: T
             "a new one"
         )
         return found
-    folder = next_free(scoring.parent, split)
+    folder = require_absent(scoring.target) if scoring.target else next_free(scoring.parent, split)
     say(f"evaluation folder: {folder}")
     with staged_folder(folder) as staging:
         with progress("evaluating", len(names)) as advance:
@@ -325,7 +338,7 @@ def _evaluate(scoring: Scoring, predictions: Iterator[PredictedSample], tally: T
 
 def _stored(scoring: Scoring, tolerance: Tolerance | None, inputs: str) -> Evaluation | None:
     """The newest whole evaluation of these inputs that there is."""
-    for _, _, folder in sorted(numbered(scoring.parent, scoring.split), reverse=True):
+    for folder in scoring.written:
         try:
             found = Evaluation.load(folder)
             if found.inputs == inputs and all(_prediction(folder, name).is_file() for name in scoring.names):

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from maskwright.core.masks import Pixels
+from maskwright.core.bands import Stored
 from maskwright.modeling.models.segmenter import Segmenter
 
 # The sides of a region, as a share of the image's.
@@ -35,11 +35,12 @@ class Doubt(NamedTuple):
     labels: npt.NDArray[np.uint8]
 
 
-def views(segmenter: Segmenter, image: Pixels) -> npt.NDArray[np.float32]:
-    """(V, K, h, w) probabilities of an image (H, W, 3) as it is, mirrored (and turned back), brighter and darker, at
+def views(segmenter: Segmenter, image: Stored) -> npt.NDArray[np.float32]:
+    """(V, K, h, w) probabilities of an image (H, W, C) as it is, mirrored (and turned back), brighter and darker, at
     the model's size."""
     small = segmenter.preprocessing.geometry.image(image)
-    lighter, darker = (np.clip(small * factor, 0, 255).astype(np.uint8) for factor in (_BRIGHTER, _DARKER))
+    most = np.iinfo(small.dtype).max
+    lighter, darker = (np.clip(small * factor, 0, most).astype(small.dtype) for factor in (_BRIGHTER, _DARKER))
     batch = np.stack([small, small[:, ::-1], lighter, darker])
     found = segmenter.probabilities(torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2)).cpu().numpy()
     found[1] = found[1, :, :, ::-1].copy()
@@ -47,7 +48,7 @@ def views(segmenter: Segmenter, image: Pixels) -> npt.NDArray[np.float32]:
     return np.asarray(found[:, :, :height, :width], np.float32)
 
 
-def doubt(segmenters: Sequence[Segmenter], image: Pixels) -> Doubt:
+def doubt(segmenters: Sequence[Segmenter], image: Stored) -> Doubt:
     """That of one image by all views of all segmenters, which have the same classes; maps of the others are brought to
     the size of the first one's."""
     found = [views(segmenter, image) for segmenter in segmenters]

@@ -185,7 +185,7 @@ class Rounds:
             for number, sample in enumerate(self.parts.poor, 1):
                 if stop.is_set():
                     raise Interrupted(f"{self.out}: stopped; the same command resumes it")
-                image, poor = self.dataset.read(sample)
+                image, poor = self.dataset.read_stored(sample)
                 (seen,) = segmenter.own_probabilities([image])
                 boxes = boxes_of(sample, poor, self.dataset.classes, self.background)
                 mask, fate = combine(

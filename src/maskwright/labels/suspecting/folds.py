@@ -182,6 +182,7 @@ def _over_one_encoder(
 def _by_whole_trainings(
     dataset: Dataset, config: RunConfig, folder: Path, names: Sequence[Sequence[str]], seconds: float | None
 ) -> list[FoldFacts]:
+    from maskwright.modeling.models.devices import device_of
     from maskwright.modeling.models.segmenter import load_segmenter
 
     runs: list[Run] = []
@@ -190,7 +191,7 @@ def _by_whole_trainings(
         run = train_fold(own, dataset, names, number, folder / f"fold-{number + 1}", part)
         missing = [one for one in _samples(dataset, names[number]) if not _file(folder, one.name).exists()]
         if missing:
-            segmenter = load_segmenter(run.best, run.info()["device"])
+            segmenter = load_segmenter(run.best, device_of(None))
             predict_samples(dataset, missing, segmenter, folder, f"fold {number + 1} of {len(names)}")
         runs.append(run)
     ended = [run.finished or {} for run in runs]

@@ -34,6 +34,7 @@ from maskwright.core.sample import Sample
 from maskwright.errors import ConfigError, Interrupted, argument
 from maskwright.modeling.models.blocks import pad_to_multiple
 from maskwright.modeling.models.build import build_model, size_multiple
+from maskwright.modeling.models.devices import device_of
 from maskwright.modeling.models.segmenter import with_model
 from maskwright.modeling.models.weights import resolve
 from maskwright.modeling.optim.build import Schedule, build_optimizer
@@ -93,7 +94,7 @@ class FrozenFolds:
     @as_a_guest()
     def __init__(self, dataset: Dataset, samples: Sequence[Sample], config: RunConfig, folder: Path) -> None:
         self._began = time.monotonic()
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device_of(None)
         weights = resolve(config.model.encoder or "", config.model.weights)
         # Nothing is validated on the way: one sample stands for the validation that belongs to a training.
         self._prepared = prepare(config, dataset, (list(samples), [samples[0]]), weights, device, ALONE)

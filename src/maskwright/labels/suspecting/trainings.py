@@ -14,6 +14,16 @@ from maskwright.run import Run
 NEVER = 10**9
 
 
+def refuse_run(config: RunConfig) -> RunConfig:
+    """The config, whose weights are no run's. ConfigError where they are."""
+    if Path(config.model.weights).is_dir():
+        raise ConfigError(
+            f"model.weights: {config.model.weights} is a run, which may have learnt these very labels with their "
+            "errors; take the weights of an encoder, or none"
+        )
+    return config
+
+
 def train_one_of(
     trainings: int, fewer: str, config: RunConfig, out: Path, splits: tuple[Sequence[str], Sequence[str]]
 ) -> Run:

@@ -60,7 +60,8 @@ class WeightsTable(Result):
         ]
         lines = table([("encoder", "parameters", "size", "licence", "source", "state"), *rows], left={0, 3, 4, 5})
         others = "Other encoders: `maskwright plan DIR --encoder NAME --download`, or a .safetensors file of your own"
-        return "\n".join([*lines, "", others])
+        own = "An own run: its folder in `model.weights`, or `maskwright plan DIR --weights RUN`, for any model"
+        return "\n".join([*lines, "", others, own])
 
 
 def weights() -> WeightsTable:

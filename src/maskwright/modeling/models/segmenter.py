@@ -7,8 +7,9 @@ version as JSON, so that the model is rebuilt from it and nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
@@ -30,7 +31,7 @@ from maskwright.core.sample import Exif
 from maskwright.errors import ConfigError, DataError
 from maskwright.modeling.models.blocks import cropped, pad_to_multiple
 from maskwright.modeling.models.build import ModelSpec, build_model, size_multiple
-from maskwright.modeling.models.selectors import enlarged, resized, select, whole
+from maskwright.modeling.models.selectors import Maps, enlarged, resized, select, whole
 from maskwright.modeling.models.tiles import Part, blended, joined, labels_of, parts
 
 FORMAT = "maskwright-model-1"
@@ -161,6 +162,9 @@ class Segmenter:
     def _tiled_probabilities(self, image: Stored, together: int) -> torch.Tensor:
         return joined(self._parts(image, together), image.shape[:2], len(self.classes))
 
+    def _tiled_maps(self, image: Stored) -> Maps:
+        return whole(self._tiled_probabilities(image, _BATCH))
+
     def _parts(self, image: Stored, together: int) -> Iterator[Part]:
         geometry = self.preprocessing.geometry
         scaled = geometry.image(image)
@@ -196,10 +200,24 @@ class Segmenter:
     def label_levels(self, images: Iterable[Stored]) -> Iterator[list[npt.NDArray[np.uint8]]]:
         """Images (H, W, C) of any sizes to the indices (H, W) uint8 of each level at the same sizes, top first,
         one image after the other."""
+        return (levels for levels, _ in self.label_with_maps(images))
+
+    def label_with_maps(
+        self, images: Iterable[Stored]
+    ) -> Iterator[tuple[list[npt.NDArray[np.uint8]], Callable[[], Maps]]]:
+        """As `label_levels`; with what makes the maps of the image, which give the probabilities (H, W) float32 of its
+        classes at its own size, one by one where all would be large. Of a model that sees windows of the image, they
+        are predicted again, all at once."""
+        if self.preprocessing.geometry.crop:
+            for image in images:
+                for maps, _ in self.labelled([image], _BATCH, False):
+                    yield maps, partial(self._tiled_maps, image)
+            return
         left = iter(images)
-        while some := [*islice(left, 1 if self.preprocessing.geometry.crop else self.together())]:
-            for maps, _ in self.labelled(some, _BATCH, False):
-                yield maps
+        while some := [*islice(left, self.together())]:
+            for probabilities, image in zip(self.small_probabilities(some), some, strict=True):
+                size = image.shape[:2]
+                yield self.level_maps(probabilities, size), partial(enlarged, self._inner(probabilities, size), size)
 
     @overload
     def label(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too

@@ -97,6 +97,16 @@ class Found:
     source: str
     path: Path
 
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """What images are normalised by."""
+        return self.info.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """What images are normalised by."""
+        return self.info.std
+
     def tensors(self) -> dict[str, Any]:
         """The tensors by name. SetupError when the file is damaged, or not what the table of packages says."""
         row = packaged(self.info.name) if self.kind == "package" else None
@@ -230,7 +240,7 @@ def resolve(encoder: str, weights: str) -> Found | None:
     path = Path(weights)
     if path.suffix != ".safetensors":
         raise ConfigError(
-            f"model.weights: {weights} is not imagenet, none or a .safetensors file; "
+            f"model.weights: {weights} is not imagenet, none, a .safetensors file or the folder of a run; "
             "other formats can run code when they are read, so convert it first"
         )
     if not path.is_file():

@@ -23,7 +23,7 @@ import torch
 from torch import distributed
 from torch.optim import Optimizer
 
-from maskwright.errors import LostError, MaskwrightError, SetupError
+from maskwright.errors import ConfigError, LostError, MaskwrightError, SetupError
 
 # How long a process waits for one that does not answer. One that has ended is noticed at once.
 PATIENCE = timedelta(minutes=10)
@@ -188,6 +188,8 @@ def joined(device: str) -> Iterator[Processes]:
         distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     try:
         with processes.together():
+            if device.startswith("cuda:"):
+                raise ConfigError(f"torchrun: each process has a GPU of its own; give the device cuda, not {device}")
             if device == "cuda":
                 if torch.cuda.device_count() < local_size:
                     raise SetupError(

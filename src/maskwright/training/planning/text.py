@@ -90,7 +90,11 @@ def render(
             f"  # the classes are a tree of {dataset.classes.depth} levels: `levels: equal` in a term counts "
             "its errors at each of them; whether that helps, only a comparison on your data can tell"
         )
-    if pretrained:
+    if weights.spec and not weights.encoder:
+        lines.append(
+            "optimizer: {name: adamw, lr: 1.0e-3, weight_decay: 0.01}  # half the rate of a start from random weights"
+        )
+    elif pretrained:
         lines.append(
             "optimizer: {name: adamw, lr: 6.0e-4, head_lr_mult: 3.33, weight_decay: 0.01}  "
             "# the pretrained encoder moves less than the new decoder"
@@ -126,6 +130,13 @@ def render(
 
 
 def _model_lines(weights: Weights, model: str | None, device: str) -> list[str]:
+    if spec := weights.spec:
+        return [
+            f"  name: {spec.name}  # that of the run",
+            *([f"  encoder: {spec.encoder}"] if spec.encoder else []),
+            f"  weights: {json.dumps(weights.value)}  # {weights.reason}",
+            *([f"  args: {json.dumps(spec.args)}  # those of the run"] if spec.args else []),
+        ]
     if weights.encoder is None and model not in (None, "UNet"):
         return [f"  name: {model}  # {weights.reason}"]
     if weights.encoder is None:

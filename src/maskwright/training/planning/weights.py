@@ -5,19 +5,38 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from maskwright.errors import SetupError, argument
+from maskwright.errors import ConfigError, SetupError, argument
 from maskwright.modeling.models.packaged import packaged
 from maskwright.modeling.models.weights import ENCODER, ENCODERS
+
+if TYPE_CHECKING:
+    from maskwright.modeling.models.build import ModelSpec
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What `model.weights` becomes, over which encoder (None: a model without one), and why."""
+    """What `model.weights` becomes, over which encoder (None: a model without one), and why. `spec` is the model of the
+    run that they are from, if they are from one."""
 
     value: str
     encoder: str | None
     reason: str
+    spec: ModelSpec | None = None
+
+
+def weights_of_run(run: str, model: str | None, encoder: str | None) -> Weights:
+    """Those of a run's folder, with its model. ConfigError when another model is asked for."""
+    from maskwright.training.from_run import OfRun
+
+    spec = OfRun.open(Path(run)).spec
+    if model not in (None, spec.name) or encoder not in (None, spec.encoder):
+        raise ConfigError(
+            f"{argument('weights')} {run}: the model is planned as that of the run; leave {argument('model')} and "
+            f"{argument('encoder')} out"
+        )
+    return Weights(run, spec.encoder, "those of an own run: what fits is taken over, and the log says it", spec)
 
 
 def choose_weights(encoder: str | None, weights: str | None, download: bool, *, needed: bool = False) -> Weights:
