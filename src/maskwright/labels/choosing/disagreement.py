@@ -37,14 +37,17 @@ class Doubt(NamedTuple):
 
 def views(segmenter: Segmenter, image: Stored) -> npt.NDArray[np.float32]:
     """(V, K, h, w) probabilities of an image (H, W, C) as it is, mirrored (and turned back), brighter and darker, at
-    the model's size."""
-    small = segmenter.preprocessing.geometry.image(image)
-    most = np.iinfo(small.dtype).max
+    the model's size; at the image's own where the model sees windows of it."""
+    geometry, most = segmenter.preprocessing.geometry, np.iinfo(image.dtype).max
+    small = image if geometry.crop else geometry.image(image)
     lighter, darker = (np.clip(small * factor, 0, most).astype(small.dtype) for factor in (_BRIGHTER, _DARKER))
-    batch = np.stack([small, small[:, ::-1], lighter, darker])
-    found = segmenter.probabilities(torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2)).cpu().numpy()
+    seen = [small, np.ascontiguousarray(small[:, ::-1]), lighter, darker]
+    if geometry.crop:
+        found = np.stack([one.numpy() for one in segmenter.own_probabilities(seen)])
+    else:
+        found = segmenter.probabilities(torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2)).cpu().numpy()
     found[1] = found[1, :, :, ::-1].copy()
-    height, width = segmenter.preprocessing.geometry.inner((image.shape[0], image.shape[1]))
+    height, width = found.shape[2:] if geometry.crop else geometry.inner((image.shape[0], image.shape[1]))
     return np.asarray(found[:, :, :height, :width], np.float32)
 
 
