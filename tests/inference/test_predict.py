@@ -245,8 +245,8 @@ class TestWhatTheFolderHolds:
     @pytest.fixture
     def read(self, monkeypatch):
         """The names of the images that were read for their pixels."""
-        seen, real = [], module.read_image
-        monkeypatch.setattr(module, "read_image", lambda path, *given: (seen.append(path.name), real(path, *given))[1])
+        seen, real = [], module.read_bands
+        monkeypatch.setattr(module, "read_bands", lambda path, *given: (seen.append(path.name), real(path, *given))[1])
         return seen
 
     def test_another_image_of_the_same_name_is_predicted(self, model, photos, tmp_path, rng, read):
@@ -653,8 +653,8 @@ def test_a_skipped_file_is_not_read_again_unless_it_changed(model, images, tmp_p
     (images / "deep/b.png").write_bytes(b"no image either")
     first = predict(model, [images], out=tmp_path / "out")
     assert len(first.skipped) == 2
-    read, seen = module.read_image, []
-    monkeypatch.setattr(module, "read_image", lambda path, *more: (seen.append(path), read(path, *more))[1])
+    read, seen = module.read_bands, []
+    monkeypatch.setattr(module, "read_bands", lambda path, *more: (seen.append(path), read(path, *more))[1])
     second = predict(model, [images], out=tmp_path / "out")
     assert seen == [] and second.skipped == first.skipped and second.rows == first.rows
     (images / "a.png").write_bytes(good)

@@ -31,9 +31,9 @@ def dataset(tmp_path: Path) -> Dataset:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
-    read = Dataset.read
+    read = Dataset.read_stored
     monkeypatch.setattr(
-        Dataset, "read", lambda self, sample, *tell: (found.append(sample.name), read(self, sample, *tell))[1]
+        Dataset, "read_stored", lambda self, sample, *tell: (found.append(sample.name), read(self, sample, *tell))[1]
     )
     return found
 

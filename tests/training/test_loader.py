@@ -258,9 +258,11 @@ class TestSource:
         monkeypatch.setattr(limits.psutil, "virtual_memory", Memory)
         source = DecodedSamples(dataset, dataset.samples, Geometry(SIZE))
         reads = []
-        read = Dataset.read
+        read = Dataset.read_stored
         monkeypatch.setattr(
-            Dataset, "read", lambda self, sample, *tell: (reads.append(sample.name), read(self, sample, *tell))[1]
+            Dataset,
+            "read_stored",
+            lambda self, sample, *tell: (reads.append(sample.name), read(self, sample, *tell))[1],
         )
         first = [source[i] for i in range(10)]
         again = [source[i] for i in range(10)]
