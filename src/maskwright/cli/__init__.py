@@ -81,6 +81,7 @@ VERBS = (
     results.explain,
     models.study,
     results.predict,
+    results.export,
     models.sync,
     results.report,
     results.plot,

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from maskwright.base.display import data_frame
+from maskwright.base.extras import require_train
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import (
     STAGING_PREFIX,
@@ -32,12 +32,16 @@ from maskwright.core.arrays import holds_pixels
 from maskwright.core.classes import Level, Selector
 from maskwright.core.left_out import Opened, sentence
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
+from maskwright.core.predictor import Predictor, with_selector
 from maskwright.core.sample import read_image
 from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.inference.book import Book, identity
+from maskwright.inference.exporting.exported import SUFFIX, ExportedModel
 from maskwright.inference.inputs import ImageFile, find_images
-from maskwright.modeling.models.segmenter import Segmenter, load_segmenter, with_selector
 from maskwright.run import Run
+
+if TYPE_CHECKING:
+    from maskwright.modeling.models.segmenter import Segmenter
 
 BATCH = 8
 # Of images that are held at once, before the last one.
@@ -105,7 +109,7 @@ class Predictions:
 def model_file(model: str | Path | Run) -> Path:
     """The model file that a run folder, a Run or a path to a model file means."""
     path = model.path if isinstance(model, Run) else Path(model)
-    if path.is_file():
+    if path.is_file() or (path.suffix == SUFFIX and not path.is_dir()):
         return path
     best = Run.open(path).best
     if not best.exists():
@@ -113,9 +117,28 @@ def model_file(model: str | Path | Run) -> Path:
     return best
 
 
-def load(model: str | Path | Run, *, device: str = "cpu") -> Segmenter:
-    """The model of a run (its best checkpoint) or of a model file, ready for `label`."""
-    return load_segmenter(model_file(model), device)
+def load(model: str | Path | Run, *, device: str = "cpu") -> Segmenter | ExportedModel:
+    """The model of a run (its best checkpoint), of a model file or of an exported model (`MODEL.onnx`, which needs no
+    torch), ready for `label`."""
+    _require_torch(model, "load")
+    return _loaded(model_file(model), device)
+
+
+def _require_torch(model: str | Path | Run, verb: str) -> None:
+    """SetupError where the model needs torch, and it is not installed."""
+    if isinstance(model, Run) or Path(model).suffix != SUFFIX:
+        require_train(f"{verb} with a run")
+
+
+def _loaded(file: Path, device: str | None) -> Segmenter | ExportedModel:
+    """The model of a file on a device, when left out on cuda where there is one."""
+    if file.suffix == SUFFIX:
+        return ExportedModel.open(file, device)
+    import torch
+
+    from maskwright.modeling.models.segmenter import load_segmenter
+
+    return load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 Array = npt.NDArray[Any] | Image.Image
@@ -168,18 +191,18 @@ def predict(
 ) -> Predictions | npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
     """Masks for images: of files into the folder `out`, of numpy arrays and images of Pillow as arrays.
 
-    `model` is a run, its folder, or a model file. Arrays are given without `out` and `levels`: an image of Pillow, or
-    an array (H, W) grey or (H, W, C), with C = 1, 3 (RGB) or 4 (RGBA, whose alpha is left out), of uint8, uint16 or
-    floats from 0 to 1, gives one mask (H, W) uint8 of class indices; a list of images of any sizes, or an array
-    (N, H, W, C), a list of masks. `load(model).label` also takes paths.
-    Files need `out`: see `predict_files`. Raises ConfigError where the two are mixed, DataError for an array that is
-    no image.
+    `model` is a run, its folder, a model file, or an exported model (`MODEL.onnx`), which needs no torch. Arrays are
+    given without `out` and `levels`: an image of Pillow, or an array (H, W) grey or (H, W, C), with C = 1, 3 (RGB) or 4
+    (RGBA, whose alpha is left out), of uint8, uint16 or floats from 0 to 1, gives one mask (H, W) uint8 of class
+    indices; a list of images of any sizes, or an array (N, H, W, C), a list of masks. `load(model).label` also takes
+    paths. Files need `out`: see `predict_files`. Raises ConfigError where the two are mixed, DataError for an array
+    that is no image.
     """
+    _require_torch(model, "predict")
     if holds_pixels(images):
         if out is not None or levels:
             raise ConfigError("images: arrays are predicted into arrays; leave out and levels out, or give files")
-        segmenter = load_segmenter(model_file(model), device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return with_selector(segmenter, selector).label(images)
+        return with_selector(_loaded(model_file(model), device), selector).label(images)
     if out is None:
         raise ConfigError("out: files are predicted into a folder; name it, or give arrays")
     return predict_files(
@@ -204,11 +227,11 @@ def predict_files(
     """Predicts every image and writes `out/masks/NAME.png` (index PNG), `out/overlays/NAME.jpg` and
     `out/predictions.jsonl`.
 
-    `model` is a run or a model file. With `levels`, the masks of the levels of its class tree above the leaves go to
-    `out/levels/1/NAME.png`, …; `out/model.json` says what their ids are. `selector` is how levels are labelled, the
-    model's own when left out. Files that cannot be read are skipped and listed; of folders, what is no image, hidden, a
-    link to a folder or output of Maskwright is left out and listed. Where images have the same name without their
-    endings, these or the folders above become part of the names of their masks.
+    `model` is a run, a model file or an exported model. With `levels`, the masks of the levels of its class tree above
+    the leaves go to `out/levels/1/NAME.png`, …; `out/model.json` says what their ids are. `selector` is how levels are
+    labelled, the model's own when left out. Files that cannot be read are skipped and listed; of folders, what is no
+    image, hidden, a link to a folder or output of Maskwright is left out and listed. Where images have the same name
+    without their endings, these or the folders above become part of the names of their masks.
 
     A folder that the same model was writing in the same way is continued; any other existing folder is refused. What it
     holds is known by the content of the images: an image that has changed is predicted again, one that was moved or
@@ -225,8 +248,7 @@ def predict_files(
     file = model_file(model)
     folder = Path(out)
     found = find_images(images, folder)
-    segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    segmenter = with_selector(segmenter, selector)
+    segmenter = with_selector(_loaded(file, device), selector)
     above = segmenter.classes.levels[:-1] if levels else ()
     if levels and not above:
         raise ConfigError(
@@ -268,7 +290,7 @@ def _say_names(named: Mapping[str, ImageFile]) -> None:
         say(f"other names where several images have the same, {plural(len(longer), 'mask')}: {listing(longer)}")
 
 
-def _open(folder: Path, file: Path, segmenter: Segmenter, above: Sequence[Level]) -> None:
+def _open(folder: Path, file: Path, segmenter: Predictor, above: Sequence[Level]) -> None:
     """Makes the output folder, unless this very model has begun it in the same way. ConfigError for any other one."""
     with open(file, "rb") as stream:
         digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
@@ -306,7 +328,7 @@ def _chunks(images: Mapping[str, ImageFile]) -> Iterator[dict[str, ImageFile]]:
 
 
 def predict_chunk(
-    segmenter: Segmenter, folder: Path, images: Mapping[str, ImageFile], above: Sequence[Level]
+    segmenter: Predictor, folder: Path, images: Mapping[str, ImageFile], above: Sequence[Level]
 ) -> Iterator[dict[str, Any]]:
     """Predicts some images at once and writes their files; yields the record of each image, read or not."""
     readable: list[_Read] = []
@@ -330,7 +352,7 @@ _Read = tuple[str, dict[str, Any], npt.NDArray[np.uint8]]
 
 
 def _predicted(
-    segmenter: Segmenter, folder: Path, images: Sequence[_Read], above: Sequence[Level]
+    segmenter: Predictor, folder: Path, images: Sequence[_Read], above: Sequence[Level]
 ) -> Iterator[dict[str, Any]]:
     found = segmenter.label_levels([pixels for _, _, pixels in images])
     for name, row, pixels in images:
@@ -340,7 +362,7 @@ def _predicted(
 
 
 def _write(
-    segmenter: Segmenter,
+    segmenter: Predictor,
     folder: Path,
     name: str,
     pixels: npt.NDArray[np.uint8],

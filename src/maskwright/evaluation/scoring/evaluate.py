@@ -1,7 +1,7 @@
 """The verb `evaluate`: predictions on a split, scored against the truth at the images' own sizes.
 
-They are made by a run's best checkpoint, or they are masks that lie in a folder, whoever has made them. The second
-way needs no model and no torch.
+They are made by a run's best checkpoint or an exported model, or they are masks that lie in a folder, whoever has made
+them. Only a run needs torch.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from maskwright import __version__
 from maskwright.base.extras import require_train
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import dump_json, next_free, numbered, staged_folder
-from maskwright.core.classes import IGNORE, Selector
+from maskwright.core.classes import IGNORE, ClassTree, Selector
 from maskwright.core.dataset import Dataset
 from maskwright.core.hashes import file_hash
 from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.core.masks import Mask, mask_png
+from maskwright.core.predictor import Predictor, with_selector
 from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset, load_dataset_of
 from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
@@ -32,7 +33,11 @@ from maskwright.evaluation.metrics import Tolerance
 from maskwright.evaluation.scoring.evaluation import Evaluation
 from maskwright.evaluation.scoring.tally import Tally
 from maskwright.evaluation.scoring.writing import evaluation_of, write
+from maskwright.inference.exporting.exported import SUFFIX, ExportedModel
 from maskwright.run import Run
+
+# Images that an exported model sees at once.
+_TOGETHER = 8
 
 
 @dataclass(frozen=True)
@@ -59,16 +64,17 @@ def evaluate(
     calibration: bool = False,
     again: bool = False,
 ) -> Evaluation:
-    """Scores a run's best checkpoint, or the masks in a folder, on a split; the result goes to
-    `RUN/evaluations/SPLIT-001`, or `FOLDER/evaluations/SPLIT-001`.
+    """Scores a run's best checkpoint, an exported model, or the masks in a folder, on a split; the result goes to
+    `RUN/evaluations/SPLIT-001`, `MODEL-onnx/evaluations/SPLIT-001` beside `MODEL.onnx`, or
+    `FOLDER/evaluations/SPLIT-001`.
 
-    `run` is a run, its folder, or a folder of masks. `data` is another dataset with the same classes, its folder or a
-    Dataset, or where the run's own lies now (classes of which may have been renamed); the tree over them is that of
-    the dataset. `selector` is how the
-    levels of a tree are labelled, the run's own when left out. `boundary` asks for the measures of boundaries, as does
-    a `tolerance` (pixels, or a share of the diagonal such as "0.75%"), `calibration` for those of probabilities.
+    `run` is a run, its folder, an exported model, or a folder of masks; the last two need `data`. `data` is another
+    dataset with the same classes, its folder or a Dataset, or where the run's own lies now (classes of which may have
+    been renamed); the tree over them is that of the dataset. `selector` is how the levels of a tree are labelled, the
+    model's own when left out. `boundary` asks for the measures of boundaries, as does a `tolerance` (pixels, or a share
+    of the diagonal such as "0.75%"), `calibration` for those of probabilities.
 
-    A folder of masks needs `data`: it holds an index PNG of class ids for each labelled sample of the split, of the
+    A folder of masks holds an index PNG of class ids for each labelled sample of the split, of the
     image's size, called SAMPLE.png, with or without the split's folder (`predict` writes them to `OUT/masks`). The
     split `all` is every labelled sample.
 
@@ -81,6 +87,11 @@ def evaluate(
     allowed = (
         None if tolerance is None and not boundary else Tolerance() if tolerance is None else Tolerance.parse(tolerance)
     )
+    if not isinstance(run, Run) and Path(run).suffix == SUFFIX and not Path(run).is_dir():
+        if data is None:
+            raise ConfigError(f"{run}: an exported model is evaluated on a dataset; name it ({argument('data')})")
+        model = ExportedModel.open(run, device)
+        return _evaluate_exported(model, opened(data), split, selector, allowed, calibration, again)
     if not isinstance(run, Run) and is_mask_folder(run):
         if data is None:
             raise DataError(
@@ -141,17 +152,14 @@ def _evaluate_run(
     import torch
 
     from maskwright.inference.predict import model_file
-    from maskwright.modeling.models.segmenter import load_segmenter, with_selector
+    from maskwright.modeling.models.segmenter import load_segmenter
 
     file = model_file(run)
     segmenter = load_segmenter(file, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     config, info = run.config(), run.info()
     dataset = opened(data) if data is not None else load_dataset_of(run.path, config.data.root)
     classes, trained = dataset.classes, segmenter.classes
-    different = DataError(
-        f"{dataset.root}: its classes ({', '.join(classes.names)}) are not those of the run "
-        f"({', '.join(trained.names)}); use the dataset.yaml that the run was trained with"
-    )
+    different = _different(dataset, trained)
     if classes.names != trained.names and classes.ids != trained.ids:
         raise different
     hashes = dataset.file_hashes(run.path)
@@ -170,32 +178,61 @@ def _evaluate_run(
     segmenter = with_selector(segmenter, selector, classes)
     samples = samples_of(dataset, split, info["splits"] if used.same_data else {})
     batch = config.train.batch_size  # as in training, so that the scores of val are exactly those of the log
-
-    def predictions() -> Iterator[PredictedSample]:
-        for start in range(0, len(samples), batch):
-            chosen = samples[start : start + batch]
-            pairs = [dataset.read(sample) for sample in chosen]
-            found = segmenter.small_probabilities([image for image, _ in pairs])
-            for sample, (image, truth), probabilities in zip(chosen, pairs, found, strict=True):
-                size = image.shape[:2]
-                levels = segmenter.level_maps(probabilities, size)
-                yield PredictedSample(
-                    sample,
-                    truth,
-                    levels,
-                    mask_png(levels[-1], classes),
-                    segmenter.at_size(probabilities, size).cpu().numpy() if calibration else None,
-                )
-
     tally = Tally(classes, implied=segmenter.coherent, tolerance=tolerance)
     origin = origin_of(run, samples, used, hashes, same_tree=classes.structure == trained.structure)
     made_of = [file_hash(file), run.finished is not None, segmenter.selector, calibration]
     return _evaluate(
         Scoring(run.evaluations_folder, split, samples, version, segmenter.selector, run, origin, made_of),
-        predictions(),
+        _predictions(segmenter, dataset, samples, batch, calibration),
         tally,
         again,
     )
+
+
+def _different(dataset: Dataset, trained: ClassTree) -> DataError:
+    return DataError(
+        f"{dataset.root}: its classes ({', '.join(dataset.classes.names)}) are not those of the run "
+        f"({', '.join(trained.names)}); use the dataset.yaml that the run was trained with"
+    )
+
+
+def _predictions(
+    predictor: Predictor, dataset: Dataset, samples: Sequence[Sample], batch: int, probabilities: bool
+) -> Iterator[PredictedSample]:
+    """What a model makes of the samples, of which it sees `batch` at once."""
+    for start in range(0, len(samples), batch):
+        chosen = samples[start : start + batch]
+        pairs = [dataset.read(sample) for sample in chosen]
+        found = predictor.labelled([image for image, _ in pairs], batch, probabilities)
+        for sample, (_, truth), (levels, values) in zip(chosen, pairs, found, strict=True):
+            yield PredictedSample(sample, truth, levels, mask_png(levels[-1], dataset.classes), values)
+
+
+def _evaluate_exported(
+    model: ExportedModel,
+    dataset: Dataset,
+    split: str,
+    selector: Selector | None,
+    tolerance: Tolerance | None,
+    calibration: bool,
+    again: bool,
+) -> Evaluation:
+    """Scores of an exported model, whose training is not at hand: the guard knows nothing of it."""
+    if dataset.classes.names != model.classes.names:
+        raise _different(dataset, model.classes)
+    model = with_selector(model, selector, dataset.classes)
+    samples = samples_of(dataset, split, {})
+    folder = model.file.with_name(f"{model.file.stem}-onnx") / "evaluations"
+    scoring = Scoring(
+        folder,
+        split,
+        samples,
+        dataset.version(dataset.file_hashes(folder.parent)),
+        model.selector,
+        made_of=[file_hash(model.file), model.selector, calibration],
+    )
+    tally = Tally(dataset.classes, implied=model.coherent, tolerance=tolerance)
+    return _evaluate(scoring, _predictions(model, dataset, samples, _TOGETHER, calibration), tally, again)
 
 
 def _evaluate_masks(folder: Path, dataset: Dataset, split: str, tolerance: Tolerance | None, again: bool) -> Evaluation:

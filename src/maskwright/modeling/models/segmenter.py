@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,11 @@ from torch import nn
 
 from maskwright import __version__
 from maskwright.base.storage import atomic_write_bytes
-from maskwright.core.arrays import Given, as_images
 from maskwright.core.classes import SELECTORS, ClassTree, Selector
-from maskwright.core.geometry import Geometry
-from maskwright.core.sample import Exif
-from maskwright.errors import ConfigError, DataError
+from maskwright.core.predictor import Predictor
+from maskwright.core.predictor import Preprocessing as Preprocessing
+from maskwright.core.predictor import with_selector as with_selector
+from maskwright.errors import DataError
 from maskwright.modeling.models.blocks import cropped, pad_to_multiple
 from maskwright.modeling.models.build import ModelSpec, build_model, size_multiple
 from maskwright.modeling.models.selectors import enlarged, resized, select
@@ -38,22 +38,11 @@ _BATCH, _LOGITS = 8, 1 << 26  # images that go through the model together, and n
 AUTOCAST = {"bfloat16": torch.bfloat16, "float32": None}
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """From an image file to the model's input: whether its EXIF orientation is applied, the size, and `mean` and
-    `std` per channel, 0..1."""
-
-    geometry: Geometry
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    exif: Exif = "apply"
-
-
 @dataclass
-class Segmenter:
-    """A model with its classes and preprocessing. `flip_average` averages over the mirrored image; `selector` is how
-    the levels of a class tree are labelled (see `SELECTORS`); `channels_last` is how the images that the model gets lie
-    in memory."""
+class Segmenter(Predictor):
+    """A model of torch with its classes and preprocessing. `flip_average` averages over the mirrored image; `selector`
+    is how the levels of a class tree are labelled (see `SELECTORS`); `channels_last` is how the images that the model
+    gets lie in memory."""
 
     model: nn.Module
     spec: ModelSpec
@@ -63,11 +52,6 @@ class Segmenter:
     flip_average: bool = False
     selector: Selector = "leaf"
     channels_last: bool = True
-
-    @property
-    def coherent(self) -> bool:
-        """Whether the labels of all levels follow from the leaf's, so that they never contradict each other."""
-        return self.selector != "levels"
 
     @property
     def device(self) -> torch.device:
@@ -149,24 +133,13 @@ class Segmenter:
             for probabilities, image in zip(self.small_probabilities(some), some, strict=True):
                 yield self.level_maps(probabilities, image.shape[:2])
 
-    @overload
-    def label(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
-        self, images: Given
-    ) -> npt.NDArray[np.uint8]: ...
-
-    @overload
-    def label(self, images: Sequence[Given]) -> list[npt.NDArray[np.uint8]]: ...
-
-    def label(self, images: Given | Sequence[Given]) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
-        """An image to class indices (H, W) uint8 at its own size, or a list of images of any sizes to a list of them.
-
-        An image is the path of a file, an image of Pillow, or an array: (H, W) grey or (H, W, C), with C = 1, 3 (RGB)
-        or 4 (RGBA, whose alpha is left out), of uint8, uint16 or floats from 0 to 1. An array (N, H, W, C) is a list.
-        DataError for anything else.
-        """
-        pixels, alone = as_images(images, self.preprocessing.exif)
-        found = [maps[-1] for maps in self.label_levels(pixels)]
-        return found[0] if alone else found
+    def labelled(
+        self, images: Sequence[npt.NDArray[np.uint8]], together: int, probabilities: bool
+    ) -> Iterator[tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.float32] | None]]:
+        """As `Predictor.labelled`; all images go through the model at once."""
+        for small, image in zip(self.small_probabilities(images), images, strict=True):
+            size = image.shape[:2]
+            yield self.level_maps(small, size), self.at_size(small, size).cpu().numpy() if probabilities else None
 
     def header(self) -> dict[str, Any]:
         """Everything but the tensors. The usual selector is left out, as files from before there was another do."""
@@ -176,7 +149,7 @@ class Segmenter:
             "version": __version__,
             "model": self.spec.to_dict(),
             "classes": self.classes.to_dict(),
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": self.preprocessing.to_dict(),
             "precision": self.precision,
             "flip_average": self.flip_average,
         }
@@ -221,11 +194,7 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
         with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator
             model = build_model(spec)
         model.load_state_dict(tensors)
-        stored = header["preprocessing"]
-        geometry = Geometry(**(stored["geometry"] | {"size": tuple(stored["geometry"]["size"])}))
-        preprocessing = Preprocessing(
-            geometry, tuple(stored["mean"]), tuple(stored["std"]), stored.get("exif", "apply")
-        )
+        preprocessing = Preprocessing.from_dict(header["preprocessing"])
         classes, precision, flip_average = header["classes"], header["precision"], header["flip_average"]
         selector = header.get("selector", "leaf")
         if selector not in SELECTORS:
@@ -239,15 +208,3 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
 def with_model(segmenter: Segmenter, model: nn.Module) -> Segmenter:
     """The same segmenter around other weights (the averaged ones)."""
     return replace(segmenter, model=model)
-
-
-def with_selector(segmenter: Segmenter, selector: Selector | None, classes: ClassTree | None = None) -> Segmenter:
-    """The same segmenter with another selector, or with other `classes` of the same leaves. ConfigError when the
-    selector is for a class tree and the classes are flat."""
-    changed = replace(segmenter, selector=selector or segmenter.selector, classes=classes or segmenter.classes)
-    if changed.selector != "leaf" and changed.classes.depth == 1:
-        raise ConfigError(
-            f"selector: {changed.selector} is for class trees, and the classes are a flat list; nest "
-            "them in dataset.yaml (`children`), or choose the selector leaf"
-        )
-    return changed
