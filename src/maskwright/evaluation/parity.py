@@ -56,15 +56,12 @@ def parities(reference: Predictor, others: Sequence[Predictor], pairs: Iterable[
     confusions: list[list[npt.NDArray[np.int64]]] = [[] for _ in models]
     largest, equal, pixels = np.zeros(len(others)), np.zeros(len(others), np.int64), 0
     for image, truth in pairs:
-        (expected,) = reference.labelled([image], 1, True)
+        labels, distances = _labelled(models, image)
+        for counts, one in zip(confusions, labels, strict=True):
+            counts.append(confusion_matrix(truth, one, count))
+        largest = np.maximum(largest, distances)
+        equal += [np.count_nonzero(one == labels[0]) for one in labels[1:]]
         pixels += truth.size
-        confusions[0].append(confusion_matrix(truth, expected[0][-1], count))
-        for number, other in enumerate(others):
-            (found,) = other.labelled([image], 1, True)
-            assert expected[1] is not None and found[1] is not None  # they were asked for
-            largest[number] = max(largest[number], np.abs(found[1] - expected[1]).max())
-            equal[number] += np.count_nonzero(found[0][-1] == expected[0][-1])
-            confusions[number + 1].append(confusion_matrix(truth, found[0][-1], count))
     before, *after = [np.stack(counts) for counts in confusions]
     return [
         Parity(len(counts), float(most), float(same / pixels), *_scores(before, counts))
@@ -78,3 +75,11 @@ def _scores(before: Counts, after: Counts) -> tuple[float, float, Interval]:
 
     (interval,) = bootstrap_sums(np.stack([before, after], 1), difference)
     return float(mIoU(before.sum(0))), float(mIoU(after.sum(0))), interval
+
+
+def _labelled(models: Sequence[Predictor], image: Pixels) -> tuple[list[Pixels], list[float]]:
+    """The leaf indices (H, W) by each model, and the largest difference of a probability of each but the first from the
+    first one's."""
+    found = [next(model.labelled([image], 1, True)) for model in models]
+    values = [np.asarray(probabilities, np.float32) for _, probabilities in found]
+    return [maps[-1] for maps, _ in found], [float(np.abs(one - values[0]).max()) for one in values[1:]]

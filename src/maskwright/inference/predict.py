@@ -36,7 +36,7 @@ from maskwright.core.predictor import Predictor, with_selector
 from maskwright.core.sample import read_image
 from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.inference.book import Book, identity
-from maskwright.inference.exporting.exported import SUFFIX, ExportedModel
+from maskwright.inference.exporting.exported import ExportedModel, is_exported
 from maskwright.inference.inputs import ImageFile, find_images
 from maskwright.run import Run
 
@@ -109,7 +109,7 @@ class Predictions:
 def model_file(model: str | Path | Run) -> Path:
     """The model file that a run folder, a Run or a path to a model file means."""
     path = model.path if isinstance(model, Run) else Path(model)
-    if path.is_file() or (path.suffix == SUFFIX and not path.is_dir()):
+    if path.is_file() or is_exported(path):
         return path
     best = Run.open(path).best
     if not best.exists():
@@ -126,13 +126,13 @@ def load(model: str | Path | Run, *, device: str = "cpu") -> Segmenter | Exporte
 
 def _require_torch(model: str | Path | Run, verb: str) -> None:
     """SetupError where the model needs torch, and it is not installed."""
-    if isinstance(model, Run) or Path(model).suffix != SUFFIX:
+    if not is_exported(model):
         require_train(f"{verb} with a run")
 
 
 def _loaded(file: Path, device: str | None) -> Segmenter | ExportedModel:
     """The model of a file on a device, when left out on cuda where there is one."""
-    if file.suffix == SUFFIX:
+    if is_exported(file):
         return ExportedModel.open(file, device)
     import torch
 

@@ -33,7 +33,7 @@ from maskwright.evaluation.metrics import Tolerance
 from maskwright.evaluation.scoring.evaluation import Evaluation
 from maskwright.evaluation.scoring.tally import Tally
 from maskwright.evaluation.scoring.writing import evaluation_of, write
-from maskwright.inference.exporting.exported import SUFFIX, ExportedModel
+from maskwright.inference.exporting.exported import ExportedModel, is_exported
 from maskwright.run import Run
 
 # Images that an exported model sees at once.
@@ -87,7 +87,7 @@ def evaluate(
     allowed = (
         None if tolerance is None and not boundary else Tolerance() if tolerance is None else Tolerance.parse(tolerance)
     )
-    if not isinstance(run, Run) and Path(run).suffix == SUFFIX and not Path(run).is_dir():
+    if not isinstance(run, Run) and is_exported(run):
         if data is None:
             raise ConfigError(f"{run}: an exported model is evaluated on a dataset; name it ({argument('data')})")
         model = ExportedModel.open(run, device)
@@ -204,8 +204,10 @@ def _predictions(
         chosen = samples[start : start + batch]
         pairs = [dataset.read(sample) for sample in chosen]
         found = predictor.labelled([image for image, _ in pairs], batch, probabilities)
-        for sample, (_, truth), (levels, values) in zip(chosen, pairs, found, strict=True):
+        for sample, (_, truth) in zip(chosen, pairs, strict=True):
+            levels, values = next(found)
             yield PredictedSample(sample, truth, levels, mask_png(levels[-1], dataset.classes), values)
+            del levels, values  # or they would stay while those of the next are made
 
 
 def _evaluate_exported(

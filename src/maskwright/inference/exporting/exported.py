@@ -22,6 +22,11 @@ SUFFIX = ".onnx"
 _BATCH, _PROBABILITIES = 8, 1 << 26  # images that go through the model together, and numbers that come out of it
 
 
+def is_exported(model: object) -> bool:
+    """Whether it names an exported model, which may be missing, and no folder."""
+    return isinstance(model, (str, Path)) and Path(model).suffix == SUFFIX and not Path(model).is_dir()
+
+
 @dataclass
 class ExportedModel(Predictor):
     """A model that `export` wrote, ready for `label`; `metadata` is what the file says of itself."""
