@@ -155,6 +155,8 @@ def test_missing_and_old_libraries_name_the_extra(monkeypatch: pytest.MonkeyPatc
             Requirement("c", "1", "gone"),
             Requirement("c", "1", "tool"),
             Requirement("c", "1", "train"),
+            Requirement("b", "1", "more"),
+            Requirement("d", "", "more"),
         ],
     )
     rows = rows_of("libraries")
@@ -166,6 +168,7 @@ def test_missing_and_old_libraries_name_the_extra(monkeypatch: pytest.MonkeyPatc
     assert rows["extra gone"].value == "a 2.10.0; not installed: c"
     assert rows["extra gone"].fix.endswith("maskwright[gone]")
     assert rows["extra tool"].status == "ok" and rows["extra tool"].value == "not installed: c"
+    assert rows["extra more"].status == "ok", "b came with another extra"
     assert rows["extra train"].status == "missing" and rows["extra tool"].fix.endswith("maskwright[tool]")
 
 

@@ -79,6 +79,7 @@ for verb, call in {
     "resume": lambda: maskwright.resume("run"),
     "predict": lambda: maskwright.predict("run", "photos", out="out"),
     "load": lambda: maskwright.load("run"),
+    "export": lambda: maskwright.export("run"),
     "Segmenter": lambda: maskwright.Segmenter,
     "preview": lambda: maskwright.preview("run.yaml"),
     "demo": lambda: maskwright.demo("demo"),

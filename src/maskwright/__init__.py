@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from maskwright.evaluation.explaining.results import Explanation as Explanation
     from maskwright.evaluation.scoring.evaluate import evaluate as evaluate
     from maskwright.evaluation.scoring.evaluation import Evaluation as Evaluation
+    from maskwright.inference.exporting.exported import ExportedModel as ExportedModel
     from maskwright.inference.predict import Predictions as Predictions
     from maskwright.inference.predict import load as load
     from maskwright.inference.predict import predict as predict
@@ -74,6 +75,8 @@ if TYPE_CHECKING:
     from maskwright.verbs.audit import audit as audit
     from maskwright.verbs.decide import decide as decide
     from maskwright.verbs.explain import explain as explain
+    from maskwright.verbs.export import ExportResult as ExportResult
+    from maskwright.verbs.export import export as export
     from maskwright.verbs.next import next as next
     from maskwright.verbs.plan import plan as plan
     from maskwright.verbs.plan_refine import RefinePlan as RefinePlan
@@ -92,6 +95,7 @@ _VERBS = {
     "edits": "core.edits",
     "evaluate": "evaluation.scoring.evaluate",
     "explain": "verbs.explain",
+    "export": "verbs.export",
     "init": "data.init",
     "load": "inference.predict",
     "load_config": "config",
@@ -131,6 +135,8 @@ _NOUNS = {
     "EditsResult": "core.edits",
     "Evaluation": "evaluation.scoring.evaluation",
     "Explanation": "evaluation.explaining.results",
+    "ExportResult": "verbs.export",
+    "ExportedModel": "inference.exporting.exported",
     "Finding": "core.findings",
     "Interrupted": "errors",
     "LockedError": "errors",

@@ -163,14 +163,21 @@ def requirements() -> list[Requirement]:
 def _libraries() -> Iterator[Probe]:
     needed = requirements()
     yield _library_row("libraries", [item for item in needed if not item.extra], "pip install --upgrade maskwright")
+    extras = Counter(item.name for item in needed if item.extra)
     for extra in dict.fromkeys(item.extra for item in needed if item.extra):
-        row = _library_row(
-            f"extra {extra}",
-            [item for item in needed if item.extra == extra],
-            f"pip install --upgrade maskwright[{extra}]",
-        )
-        # Only training is a part of the line; the other tools are a matter of choice.
-        yield replace(row, status="ok") if extra != "train" and row.value.startswith(_ABSENT) else row
+        items = [item for item in needed if item.extra == extra]
+        row = _library_row(f"extra {extra}", items, f"pip install --upgrade maskwright[{extra}]")
+        # Only training is a part of the line; the other tools are a matter of choice. What several extras bring does
+        # not tell which of them was chosen.
+        own = [item for item in items if extras[item.name] == 1] or items
+        yield replace(row, status="ok") if extra != "train" and not any(map(_installed, own)) else row
+
+
+def _installed(item: Requirement) -> bool:
+    try:
+        return bool(metadata.version(item.name))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def _library_row(name: str, needed: list[Requirement], fix: str) -> Probe:

@@ -13,6 +13,7 @@ RUN/stopped.json           present while training cannot go on because its loss 
 RUN/trackers/              NAME.json: what has arrived at a tracker; NAME/: what its tool keeps here
 RUN/evaluations/SPLIT-001/ predictions and scores.json, one folder per evaluation
 RUN/explanations/SPLIT-001/ what `explain` made of the newest one: a page, its JSON, overlays
+RUN/exports/               model-001.onnx: what `export` wrote, model-001.json: its certificate
 RUN/report-001.html
 """
 
@@ -172,6 +173,11 @@ class Run:
     def explanations(self) -> Path:
         """Folder of explanations."""
         return self.path / "explanations"
+
+    @property
+    def exports(self) -> Path:
+        """Folder of exported models."""
+        return self.path / "exports"
 
     @property
     def trackers(self) -> Path:

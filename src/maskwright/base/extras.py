@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 
 from maskwright.errors import SetupError
 
@@ -11,5 +12,20 @@ _TRAIN = ("torch", "segmentation_models_pytorch", "safetensors", "sklearn")
 
 def require_train(verb: str = "this verb") -> None:
     """SetupError where the extra `train` is not installed."""
-    if missing := [name for name in _TRAIN if not importlib.util.find_spec(name)]:
-        raise SetupError(f"{verb} needs {', '.join(missing)}: not installed; `pip install maskwright[train]`")
+    _require(verb, "train", _TRAIN)
+
+
+def require_onnx(verb: str) -> None:
+    """SetupError where the extra `onnx` is not installed, which runs exported models."""
+    _require(verb, "onnx", ("onnxruntime",))
+
+
+def require_export(verb: str) -> None:
+    """SetupError where what writes exported models is not installed: the extras `train` and `export`."""
+    require_train(verb)
+    _require(verb, "export", ("onnx", "onnxruntime", "onnxscript"))
+
+
+def _require(verb: str, extra: str, modules: Sequence[str]) -> None:
+    if missing := [name for name in modules if not importlib.util.find_spec(name)]:
+        raise SetupError(f"{verb} needs {', '.join(missing)}: not installed; `pip install maskwright[{extra}]`")

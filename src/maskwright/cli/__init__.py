@@ -83,6 +83,7 @@ VERBS = (
     quality.refine,
     quality.next,
     results.predict,
+    results.export,
     models.sync,
     results.report,
     results.plot,

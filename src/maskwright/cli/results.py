@@ -7,13 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from maskwright.base.extras import require_train
 from maskwright.cli.shared import Device, Json, RunDir, Selector, show
 
 
 def evaluate(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder, or with --data a folder of masks.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="RUN|MODEL.onnx|FOLDER",
+            help="Run folder, or with --data an exported model or a folder of masks.",
+            show_default=False,
+        ),
     ],
     split: Annotated[str, typer.Option("--split", help="train, val, test or another.")] = "test",
     data: Annotated[Path | None, typer.Option("--data", help="Another dataset with the same classes.")] = None,
@@ -37,7 +41,7 @@ def evaluate(
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Score a run, or masks that any tool has made, on a split, with intervals and trivial baselines."""
+    """Score a run, an exported model, or masks of any tool on a split, with intervals and trivial baselines."""
     from maskwright.evaluation.scoring.evaluate import evaluate
 
     result = evaluate(
@@ -100,7 +104,10 @@ def explain(
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or model file.", show_default=False)],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="RUN|MODEL.onnx", help="Run folder, model file or exported model.", show_default=False),
+    ],
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or quoted globs.", show_default=False)
     ],
@@ -123,13 +130,37 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict masks for images; the same command resumes what was stopped."""
-    require_train()
     from maskwright.inference.predict import predict
 
     result = predict(
         model, images, out=out, levels=levels, selector=selector, probabilities=probabilities, device=device
     )
     show(result.to_dict(), as_json, lambda: "")
+
+
+def export(
+    run: RunDir,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File.onnx; RUN/exports/model-001.onnx when left out.")
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="With 8-bit integers: smaller and faster; refused where it is worse.")
+    ] = False,
+    data: Annotated[Path | None, typer.Option("--data", help="Where its dataset lies now, if it was moved.")] = None,
+    device: Annotated[str, typer.Option("--device", help="Where both are compared: cpu or cuda.")] = "cpu",
+    min_agreement: Annotated[
+        float, typer.Option("--min-agreement", min=0, max=1, help="Least share of pixels with the run's label.")
+    ] = 0.999,
+    max_loss: Annotated[
+        float, typer.Option("--max-loss", min=0, max=1, help="With --int8: the most that validation mIoU may lose.")
+    ] = 0.005,
+    as_json: Json = False,
+) -> None:
+    """Write a run as one ONNX file that needs no torch, with a certificate of what it does on the validation images."""
+    from maskwright.verbs.export import export
+
+    result = export(run, out=out, int8=int8, data=data, device=device, min_agreement=min_agreement, max_loss=max_loss)
+    show(result.to_dict(), as_json, result.human)
 
 
 def report(

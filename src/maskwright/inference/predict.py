@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from maskwright.base.display import data_frame
+from maskwright.base.extras import require_train
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import (
     STAGING_PREFIX,
@@ -35,14 +36,17 @@ from maskwright.core.bands import Stored
 from maskwright.core.classes import Level, Selector
 from maskwright.core.left_out import Opened, sentence
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
+from maskwright.core.predictor import Predictor, with_selector
 from maskwright.core.sample import read_bands
 from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.inference.book import Book, identity
+from maskwright.inference.exporting.exported import ExportedModel, is_exported
 from maskwright.inference.inputs import ImageFile, find_images
 from maskwright.inference.probabilities import form, write_probabilities
-from maskwright.modeling.models.devices import device_of
-from maskwright.modeling.models.segmenter import Segmenter, load_segmenter, with_selector
 from maskwright.run import Run
+
+if TYPE_CHECKING:
+    from maskwright.modeling.models.segmenter import Segmenter
 
 BATCH = 8
 # Of images that are held at once, before the last one.
@@ -115,7 +119,7 @@ class Predictions:
 def model_file(model: str | Path | Run) -> Path:
     """The model file that a run folder, a Run or a path to a model file means."""
     path = model.path if isinstance(model, Run) else Path(model)
-    if path.is_file():
+    if path.is_file() or is_exported(path):
         return path
     best = Run.open(path).best
     if not best.exists():
@@ -123,9 +127,27 @@ def model_file(model: str | Path | Run) -> Path:
     return best
 
 
-def load(model: str | Path | Run, *, device: str = "cpu") -> Segmenter:
-    """The model of a run (its best checkpoint) or of a model file, ready for `label`."""
-    return load_segmenter(model_file(model), device_of(device))
+def load(model: str | Path | Run, *, device: str = "cpu") -> Segmenter | ExportedModel:
+    """The model of a run (its best checkpoint), of a model file or of an exported model (`MODEL.onnx`, which needs no
+    torch), ready for `label`."""
+    _require_torch(model, "load")
+    return _loaded(model_file(model), device)
+
+
+def _require_torch(model: str | Path | Run, verb: str) -> None:
+    """SetupError where the model needs torch, and it is not installed."""
+    if not is_exported(model):
+        require_train(f"{verb} with a run")
+
+
+def _loaded(file: Path, device: str | None) -> Segmenter | ExportedModel:
+    """The model of a file on a device, when left out on cuda where there is one."""
+    if is_exported(file):
+        return ExportedModel.open(file, device)
+    from maskwright.modeling.models.devices import device_of
+    from maskwright.modeling.models.segmenter import load_segmenter
+
+    return load_segmenter(file, device_of(device))
 
 
 Array = npt.NDArray[Any] | Image.Image
@@ -182,20 +204,20 @@ def predict(
 ) -> Predictions | npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
     """Masks for images: of files into the folder `out`, of numpy arrays and images of Pillow as arrays.
 
-    `model` is a run, its folder, or a model file. Arrays are given without `out` and `levels`: an image of Pillow, or
-    an array (H, W) grey or (H, W, C), with C = 1, 3 (RGB) or 4 (RGBA, whose alpha is left out), of uint8, uint16 or
-    floats from 0 to 1, gives one mask (H, W) uint8 of class indices; a list of images of any sizes, or an array
-    (N, H, W, C), a list of masks. `load(model).label` also takes paths.
-    Files need `out`: see `predict_files`. Raises ConfigError where the two are mixed, DataError for an array that is
-    no image.
+    `model` is a run, its folder, a model file, or an exported model (`MODEL.onnx`), which needs no torch. Arrays are
+    given without `out` and `levels`: an image of Pillow, or an array (H, W) grey or (H, W, C), with C = 1, 3 (RGB) or 4
+    (RGBA, whose alpha is left out), of uint8, uint16 or floats from 0 to 1, gives one mask (H, W) uint8 of class
+    indices; a list of images of any sizes, or an array (N, H, W, C), a list of masks. `load(model).label` also takes
+    paths. Files need `out`: see `predict_files`. Raises ConfigError where the two are mixed, DataError for an array
+    that is no image.
     """
+    _require_torch(model, "predict")
     if holds_pixels(images):
         if out is not None or levels or probabilities:
             raise ConfigError(
                 "images: arrays are predicted into arrays; leave out, levels and probabilities out, or give files"
             )
-        segmenter = load_segmenter(model_file(model), device_of(device))
-        return with_selector(segmenter, selector).label(images)
+        return with_selector(_loaded(model_file(model), device), selector).label(images)
     if out is None:
         raise ConfigError("out: files are predicted into a folder; name it, or give arrays")
     return predict_files(
@@ -222,14 +244,14 @@ def predict_files(
     """Predicts every image and writes `out/masks/NAME.png` (index PNG), `out/overlays/NAME.jpg` and
     `out/predictions.jsonl`.
 
-    `model` is a run or a model file. With `levels`, the masks of the levels of its class tree above the leaves go to
-    `out/levels/1/NAME.png`, …; `out/model.json` says what their ids are. `selector` is how levels are labelled, the
-    model's own when left out. With `probabilities`, those of every class go to `out/probabilities/NAME.npz` (see
-    `inference.probabilities`), and each row has `confidence`: how sure the model is of each class, the mean probability
-    of the pixels that the mask gives to it; `out/confidence.csv` has a row an image. Files that cannot be read are
-    skipped and listed; of folders, what is no image, hidden, a link to a folder or output of Maskwright is left out and
-    listed. Where images have the same name without their endings, these or the folders above become part of the names
-    of their masks.
+    `model` is a run, a model file or an exported model. With `levels`, the masks of the levels of its class tree above
+    the leaves go to `out/levels/1/NAME.png`, …; `out/model.json` says what their ids are. `selector` is how levels are
+    labelled, the model's own when left out. With `probabilities`, those of every class go to
+    `out/probabilities/NAME.npz` (see `inference.probabilities`), and each row has `confidence`: how sure the model is
+    of each class, the mean probability of the pixels that the mask gives to it; `out/confidence.csv` has a row an
+    image. Files that cannot be read are skipped and listed; of folders, what is no image, hidden, a link to a folder or
+    output of Maskwright is left out and listed. Where images have the same name without their endings, these or the
+    folders above become part of the names of their masks.
 
     A folder that the same model was writing in the same way is continued; any other existing folder is refused. What it
     holds is known by the content of the images: an image that has changed is predicted again, one that was moved or
@@ -246,8 +268,7 @@ def predict_files(
     file = model_file(model)
     folder = Path(out)
     found = find_images(images, folder)
-    segmenter = load_segmenter(file, device_of(device))
-    segmenter = with_selector(segmenter, selector)
+    segmenter = with_selector(_loaded(file, device), selector)
     above = segmenter.classes.levels[:-1] if levels else ()
     if levels and not above:
         raise ConfigError(
@@ -301,7 +322,7 @@ def _say_names(named: Mapping[str, ImageFile]) -> None:
         say(f"other names where several images have the same, {plural(len(longer), 'mask')}: {listing(longer)}")
 
 
-def _open(folder: Path, file: Path, segmenter: Segmenter, above: Sequence[Level], probabilities: bool) -> None:
+def _open(folder: Path, file: Path, segmenter: Predictor, above: Sequence[Level], probabilities: bool) -> None:
     """Makes the output folder, unless this very model has begun it in the same way. ConfigError for any other one."""
     with open(file, "rb") as stream:
         digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
@@ -346,7 +367,7 @@ def _chunks(images: Mapping[str, ImageFile]) -> Iterator[dict[str, ImageFile]]:
 
 
 def predict_chunk(
-    segmenter: Segmenter,
+    segmenter: Predictor,
     folder: Path,
     images: Mapping[str, ImageFile],
     above: Sequence[Level],
@@ -375,7 +396,7 @@ _Read = tuple[str, dict[str, Any], Stored]
 
 
 def _predicted(
-    segmenter: Segmenter, folder: Path, images: Sequence[_Read], above: Sequence[Level], probabilities: bool
+    segmenter: Predictor, folder: Path, images: Sequence[_Read], above: Sequence[Level], probabilities: bool
 ) -> Iterator[dict[str, Any]]:
     found = segmenter.label_with_maps([pixels for _, _, pixels in images])
     for name, row, pixels in images:
@@ -390,7 +411,7 @@ def _predicted(
 
 
 def _write(
-    segmenter: Segmenter,
+    segmenter: Predictor,
     folder: Path,
     name: str,
     pixels: Stored,

@@ -8,16 +8,15 @@ a step, 0.002, is the largest error), `classes` (K,) and `ids` (K,), their names
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from maskwright.base.storage import atomic_stream
 from maskwright.core.classes import ClassTree
+from maskwright.core.predictor import ClassMaps
 
 STEPS = 255
 # The least of the levels: the others take several times as long for a tenth less.
@@ -30,7 +29,7 @@ def form(classes: ClassTree) -> dict[str, Any]:
 
 
 def write_probabilities(
-    path: Path, maps: Callable[[Sequence[int]], torch.Tensor], mask: npt.NDArray[np.uint8], classes: ClassTree
+    path: Path, maps: ClassMaps, mask: npt.NDArray[np.uint8], classes: ClassTree
 ) -> dict[str, float | None]:
     """Writes the file of an image whose `mask` (H, W) holds class indices; `maps` gives the probabilities (H, W) of a
     class. Returns how sure the model is of each class: the mean probability of the pixels that the mask gives to it,
@@ -43,10 +42,10 @@ def write_probabilities(
         with file.open("probabilities.npy", "w", force_zip64=True) as member:
             _write_header(member, (len(classes), *mask.shape))
             for index, name in enumerate(classes.names):
-                values = maps([index])
-                own = values.cpu().numpy()[mask == index]
+                values = maps(index)
+                own = values[mask == index]
                 confidence[name] = float(own.mean(dtype=np.float64)) if own.size else None
-                member.write(values.mul(STEPS).round_().to(torch.uint8).cpu().numpy().data)
+                member.write(np.ascontiguousarray(np.rint(values * np.float32(STEPS)).astype(np.uint8)).data)
         for key, array in (("classes", np.array(classes.names)), ("ids", np.array(classes.ids, np.int64))):
             with file.open(f"{key}.npy", "w") as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)

@@ -39,6 +39,7 @@ from maskwright.labels.choosing.choosing import Choice, choose
 from maskwright.labels.choosing.results import FILE, LIST, NextImage, NextResult
 from maskwright.reporting.next_report import write_next
 from maskwright.reporting.page import PAGE
+from maskwright.run import Run
 
 if TYPE_CHECKING:
     from maskwright.labels.choosing.disagreement import Doubt
@@ -98,9 +99,10 @@ def next(
 
 
 def _segmenter(run: Path, dataset: Dataset) -> Segmenter:
-    from maskwright.inference.predict import load
+    from maskwright.inference.predict import model_file
+    from maskwright.modeling.models.segmenter import load_segmenter
 
-    segmenter = load(run)
+    segmenter = load_segmenter(model_file(Run.open(run)))
     if segmenter.classes.ids != dataset.classes.ids:
         raise ConfigError(
             f"{run}: its class ids {segmenter.classes.ids} are not those of {dataset.root} ({dataset.classes.ids}); "

@@ -4,46 +4,21 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from maskwright.core.classes import ClassTree
 from maskwright.core.geometry import Geometry
 from maskwright.errors import ConfigError
 from maskwright.modeling.models import MODELS, WHOLE, arguments, load, takes_encoder
-from maskwright.modeling.models.blocks import cropped, pad_to_multiple
 from maskwright.modeling.models.build import ModelSpec, build_model, encoder_parameters, size_multiple
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, load_segmenter
+from small_models import LARGER, SIZE, spec_of
 
-# Settings that make a row small, and an encoder where the common one does not fit.
-SMALL: dict[str, dict[str, Any]] = {
-    "UNet": {"channels": [4, 8], "bottleneck": 8},
-    "UNet2": {"channels": [4, 8], "bottleneck": 8},
-    "SegNet": {"encoder_channels": [4, 8], "decoder_channels": [4, 4]},
-    "UNetFCN": {"base": 4, "stages": 3},
-    "AttentionUNet": {"decoder_channels": [32, 16, 16, 8, 8]},
-    "DPT": {"decoder_intermediate_channels": [8, 8, 8, 8], "decoder_fusion_channels": 8},
-    "DeepLabV3": {"decoder_channels": 16},
-    "DeepLabV3Plus": {"decoder_channels": 16},
-    "UPerNet": {"decoder_channels": 16},
-    "Segformer": {"decoder_segmentation_channels": 16},
-    "FPN": {"decoder_pyramid_channels": 32, "decoder_segmentation_channels": 32},
-    **{name: {"decoder_channels": [32, 16, 16, 8, 8]} for name in ("MAnet", "Unet", "UnetPlusPlus")},
-}
-ENCODERS: dict[str, str | None] = {"DPT": "tu-vit_tiny_patch16_224", **dict.fromkeys(WHOLE)}
 # What the library builds and does not use: a decoder over three of five stages, a classifier's head.
 UNUSED = {"PSPNet": "encoder.", "DPT": "encoder."}
-SIZE, LARGER = (70, 81), {"PAN": (130, 137)}  # no multiples of anything
-# Pooling to a grid of a fixed size: the exporter fixes the sizes of such models.
-FIXED_SIZE = {"PAN", "PSPNet", "UPerNet"}
-
-
-def spec_of(name: str, classes: int = 3) -> ModelSpec:
-    return ModelSpec(name, classes, ENCODERS.get(name, "tu-mobilenetv3_small_050"), SMALL.get(name, {}))
 
 
 def segmenter_of(spec: ModelSpec, size: tuple[int, int]) -> Segmenter:
@@ -104,44 +79,6 @@ def test_numbers_of_classes(name: str, classes: int) -> None:
     with torch.inference_mode():
         logits = segmenter_of(spec_of(name, classes), (64, 64)).logits(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
     assert logits.shape == (2, classes, 64, 64)
-
-
-class Padded(nn.Module):
-    """A model for images of any size, as `Segmenter` feeds it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model, self.multiple = model, size_multiple(model)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return cropped(self.model(pad_to_multiple(images, self.multiple)), images)
-
-
-@pytest.mark.filterwarnings("ignore")  # the exporter's own
-@pytest.mark.parametrize(
-    "name", [name if name == "SegNet" else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
-)
-def test_an_exported_model_computes_the_same(name: str) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    size = LARGER.get(name, SIZE)  # no multiple: exported from one that is, the padding would be left out
-    model = Padded(segmenter_of(spec_of(name), size).model).eval()
-    free = {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
-    program = torch.onnx.export(
-        model,
-        (torch.randn(2, 3, *size),),
-        dynamo=True,
-        verbose=False,
-        dynamic_shapes=None if name in FIXED_SIZE else (free,),
-    )
-    assert program is not None
-    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
-    for shape in [(2, 3, *size)] + ([] if name in FIXED_SIZE else [(1, 3, 96, 64), (3, 3, 67, 130)]):
-        images = torch.randn(shape)
-        (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
-        with torch.inference_mode():
-            expected = model(images).numpy()
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 def test_other_numbers_of_channels() -> None:

@@ -1,7 +1,7 @@
 """The verb `evaluate`: predictions on a split, scored against the truth at the images' own sizes.
 
-They are made by a run's best checkpoint, or they are masks that lie in a folder, whoever has made them. The second
-way needs no model and no torch.
+They are made by a run's best checkpoint or an exported model, or they are masks that lie in a folder, whoever has made
+them. Only a run needs torch.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from maskwright import __version__
 from maskwright.base.extras import require_train
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import dump_json, next_free, numbered, require_absent, staged_folder
-from maskwright.core.classes import IGNORE, Selector
+from maskwright.core.bands import Bands
+from maskwright.core.classes import IGNORE, ClassTree, Selector
 from maskwright.core.dataset import Dataset
 from maskwright.core.hashes import file_hash
 from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.core.masks import Mask, mask_png
+from maskwright.core.predictor import Predictor, with_selector
 from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset, load_dataset_of
 from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
@@ -32,7 +34,11 @@ from maskwright.evaluation.metrics import Tolerance
 from maskwright.evaluation.scoring.evaluation import Evaluation
 from maskwright.evaluation.scoring.tally import Tally
 from maskwright.evaluation.scoring.writing import evaluation_of, write
+from maskwright.inference.exporting.exported import ExportedModel, is_exported
 from maskwright.run import Run
+
+# Images that an exported model sees at once.
+_TOGETHER = 8
 
 
 @dataclass(frozen=True)
@@ -60,17 +66,18 @@ def evaluate(
     again: bool = False,
     out: str | Path | None = None,
 ) -> Evaluation:
-    """Scores a run's best checkpoint, or the masks in a folder, on a split; the result goes to
-    `RUN/evaluations/SPLIT-001`, or `FOLDER/evaluations/SPLIT-001`. With `out` it goes to that new folder, and nothing
-    is written into the run or the folder of masks, which may be read-only.
+    """Scores a run's best checkpoint, an exported model, or the masks in a folder, on a split; the result goes to
+    `RUN/evaluations/SPLIT-001`, `MODEL-onnx/evaluations/SPLIT-001` beside `MODEL.onnx`, or
+    `FOLDER/evaluations/SPLIT-001`. With `out` it goes to that new folder, and nothing is written beside the model or
+    into the folder of masks, which may be read-only.
 
-    `run` is a run, its folder, or a folder of masks. `data` is another dataset with the same classes, its folder or a
-    Dataset, or where the run's own lies now (classes of which may have been renamed); the tree over them is that of
-    the dataset. `selector` is how the
-    levels of a tree are labelled, the run's own when left out. `boundary` asks for the measures of boundaries, as does
-    a `tolerance` (pixels, or a share of the diagonal such as "0.75%"), `calibration` for those of probabilities.
+    `run` is a run, its folder, an exported model, or a folder of masks; the last two need `data`. `data` is another
+    dataset with the same classes, its folder or a Dataset, or where the run's own lies now (classes of which may have
+    been renamed); the tree over them is that of the dataset. `selector` is how the levels of a tree are labelled, the
+    model's own when left out. `boundary` asks for the measures of boundaries, as does a `tolerance` (pixels, or a share
+    of the diagonal such as "0.75%"), `calibration` for those of probabilities.
 
-    A folder of masks needs `data`: it holds an index PNG of class ids for each labelled sample of the split, of the
+    A folder of masks holds an index PNG of class ids for each labelled sample of the split, of the
     image's size, called SAMPLE.png, with or without the split's folder (`predict` writes them to `OUT/masks`). The
     split `all` is every labelled sample.
 
@@ -84,6 +91,11 @@ def evaluate(
         None if tolerance is None and not boundary else Tolerance() if tolerance is None else Tolerance.parse(tolerance)
     )
     target = None if out is None else Path(out)
+    if not isinstance(run, Run) and is_exported(run):
+        if data is None:
+            raise ConfigError(f"{run}: an exported model is evaluated on a dataset; name it ({argument('data')})")
+        model = ExportedModel.open(run, device)
+        return _evaluate_exported(model, opened(data), split, selector, allowed, calibration, again, target)
     if not isinstance(run, Run) and is_mask_folder(run):
         if data is None:
             raise DataError(
@@ -143,25 +155,17 @@ def _evaluate_run(
     require_train("evaluate with a run")
     from maskwright.inference.predict import model_file
     from maskwright.modeling.models.devices import device_of
-    from maskwright.modeling.models.segmenter import load_segmenter, with_selector
+    from maskwright.modeling.models.segmenter import load_segmenter
 
     file = model_file(run)
     segmenter = load_segmenter(file, device_of(device))
     config, info = run.config(), run.info()
     dataset = opened(data) if data is not None else load_dataset_of(run.path, config.data.root)
     classes, trained = dataset.classes, segmenter.classes
-    different = DataError(
-        f"{dataset.root}: its classes ({', '.join(classes.names)}) are not those of the run "
-        f"({', '.join(trained.names)}); use the dataset.yaml that the run was trained with"
-    )
+    different = _different(dataset, trained)
     if classes.names != trained.names and classes.ids != trained.ids:
         raise different
-    bands = segmenter.preprocessing.bands
-    if (dataset.bands.channels, dataset.bands.bits) != (bands.channels, bands.bits):
-        raise DataError(
-            f"{dataset.root}: its images hold {dataset.bands}, and those of the run {bands}; describe them as those "
-            "(`images` in dataset.yaml), or give another dataset"
-        )
+    _require_bands(dataset, segmenter.preprocessing.bands)
     hashes = dataset.file_hashes(None if target else run.path)
     version = dataset.version(hashes)
     used = used_by(run, dataset, version, hashes)
@@ -178,32 +182,76 @@ def _evaluate_run(
     segmenter = with_selector(segmenter, selector, classes)
     samples = samples_of(dataset, split, info["splits"] if used.same_data else {})
     batch = config.train.batch_size  # as in training, so that the scores of val are exactly those of the log
-
-    together = 1 if segmenter.preprocessing.geometry.crop else batch  # of a large image, `batch` windows
-
-    def predictions() -> Iterator[PredictedSample]:
-        for start in range(0, len(samples), together):
-            chosen = samples[start : start + together]
-            pairs = [dataset.read_stored(sample) for sample in chosen]
-            found = segmenter.labelled([image for image, _ in pairs], batch, calibration)
-            for sample, (_, truth), (levels, probabilities) in zip(chosen, pairs, found, strict=True):
-                yield PredictedSample(
-                    sample,
-                    truth,
-                    levels,
-                    mask_png(levels[-1], classes),
-                    None if probabilities is None else probabilities.cpu().numpy(),
-                )
-
     tally = Tally(classes, implied=segmenter.coherent, tolerance=tolerance)
     origin = origin_of(run, samples, used, hashes, same_tree=classes.structure == trained.structure)
     made_of = [file_hash(file), run.finished is not None, segmenter.selector, calibration]
     return _evaluate(
         Scoring(run.evaluations_folder, split, samples, version, segmenter.selector, run, origin, made_of, target),
-        predictions(),
+        _predictions(segmenter, dataset, samples, batch, calibration),
         tally,
         again,
     )
+
+
+def _different(dataset: Dataset, trained: ClassTree) -> DataError:
+    return DataError(
+        f"{dataset.root}: its classes ({', '.join(dataset.classes.names)}) are not those of the run "
+        f"({', '.join(trained.names)}); use the dataset.yaml that the run was trained with"
+    )
+
+
+def _predictions(
+    predictor: Predictor, dataset: Dataset, samples: Sequence[Sample], batch: int, probabilities: bool
+) -> Iterator[PredictedSample]:
+    """What a model makes of the samples, of which it sees `batch` at once."""
+    together = 1 if predictor.preprocessing.geometry.crop else batch  # of a large image, `batch` windows
+    for start in range(0, len(samples), together):
+        chosen = samples[start : start + together]
+        pairs = [dataset.read_stored(sample) for sample in chosen]
+        found = predictor.labelled([image for image, _ in pairs], batch, probabilities)
+        for sample, (_, truth) in zip(chosen, pairs, strict=True):
+            levels, values = next(found)
+            yield PredictedSample(sample, truth, levels, mask_png(levels[-1], dataset.classes), values)
+            del levels, values  # or they would stay while those of the next are made
+
+
+def _evaluate_exported(
+    model: ExportedModel,
+    dataset: Dataset,
+    split: str,
+    selector: Selector | None,
+    tolerance: Tolerance | None,
+    calibration: bool,
+    again: bool,
+    target: Path | None,
+) -> Evaluation:
+    """Scores of an exported model, whose training is not at hand: the guard knows nothing of it."""
+    if dataset.classes.names != model.classes.names:
+        raise _different(dataset, model.classes)
+    _require_bands(dataset, model.preprocessing.bands)
+    model = with_selector(model, selector, dataset.classes)
+    samples = samples_of(dataset, split, {})
+    folder = model.file.with_name(f"{model.file.stem}-onnx") / "evaluations"
+    scoring = Scoring(
+        folder,
+        split,
+        samples,
+        dataset.version(dataset.file_hashes(None if target else folder.parent)),
+        model.selector,
+        made_of=[file_hash(model.file), model.selector, calibration],
+        target=target,
+    )
+    tally = Tally(dataset.classes, implied=model.coherent, tolerance=tolerance)
+    return _evaluate(scoring, _predictions(model, dataset, samples, _TOGETHER, calibration), tally, again)
+
+
+def _require_bands(dataset: Dataset, bands: Bands) -> None:
+    """DataError where the images of the dataset are others than the model takes."""
+    if (dataset.bands.channels, dataset.bands.bits) != (bands.channels, bands.bits):
+        raise DataError(
+            f"{dataset.root}: its images hold {dataset.bands}, and those of the run {bands}; describe them as those "
+            "(`images` in dataset.yaml), or give another dataset"
+        )
 
 
 def _evaluate_masks(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +23,15 @@ from torch import nn
 
 from maskwright import __version__
 from maskwright.base.storage import atomic_write_bytes
-from maskwright.core.arrays import Given, as_images
-from maskwright.core.bands import RGB, Bands, Stored
+from maskwright.core.bands import Stored
 from maskwright.core.classes import SELECTORS, ClassTree, Selector
-from maskwright.core.geometry import Crop, Geometry
-from maskwright.core.sample import Exif
-from maskwright.errors import ConfigError, DataError
+from maskwright.core.predictor import ClassMaps, Predictor
+from maskwright.core.predictor import Preprocessing as Preprocessing
+from maskwright.core.predictor import with_selector as with_selector
+from maskwright.errors import DataError
 from maskwright.modeling.models.blocks import cropped, pad_to_multiple
 from maskwright.modeling.models.build import ModelSpec, build_model, size_multiple
-from maskwright.modeling.models.selectors import Maps, enlarged, resized, select, whole
+from maskwright.modeling.models.selectors import enlarged, resized, select, whole
 from maskwright.modeling.models.tiles import Part, blended, joined, labels_of, parts
 
 FORMAT = "maskwright-model-1"
@@ -41,32 +41,11 @@ _BATCH, _LOGITS = 8, 1 << 26  # images that go through the model together, and n
 AUTOCAST = {"bfloat16": torch.bfloat16, "float32": None}
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """From an image file to the model's input: whether its EXIF orientation is applied, the size, `mean` and `std` per
-    channel, 0..1 of the range of its `bands`."""
-
-    geometry: Geometry
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    exif: Exif = "apply"
-    bands: Bands = RGB
-
-    def to_dict(self) -> dict[str, Any]:
-        """For model files. Plain bands and no crop are left out, as in files from before there were others."""
-        stored = asdict(self)
-        if self.bands == RGB:
-            del stored["bands"]
-        if self.geometry.crop is None:
-            del stored["geometry"]["crop"]
-        return stored
-
-
 @dataclass
-class Segmenter:
-    """A model with its classes and preprocessing. `flip_average` averages over the mirrored image; `selector` is how
-    the levels of a class tree are labelled (see `SELECTORS`); `channels_last` is how the images that the model gets lie
-    in memory."""
+class Segmenter(Predictor):
+    """A model of torch with its classes and preprocessing. `flip_average` averages over the mirrored image; `selector`
+    is how the levels of a class tree are labelled (see `SELECTORS`); `channels_last` is how the images that the model
+    gets lie in memory."""
 
     model: nn.Module
     spec: ModelSpec
@@ -76,11 +55,6 @@ class Segmenter:
     flip_average: bool = False
     selector: Selector = "leaf"
     channels_last: bool = True
-
-    @property
-    def coherent(self) -> bool:
-        """Whether the labels of all levels follow from the leaf's, so that they never contradict each other."""
-        return self.selector != "levels"
 
     @property
     def device(self) -> torch.device:
@@ -162,9 +136,6 @@ class Segmenter:
     def _tiled_probabilities(self, image: Stored, together: int) -> torch.Tensor:
         return joined(self._parts(image, together), image.shape[:2], len(self.classes))
 
-    def _tiled_maps(self, image: Stored) -> Maps:
-        return whole(self._tiled_probabilities(image, _BATCH))
-
     def _parts(self, image: Stored, together: int) -> Iterator[Part]:
         geometry = self.preprocessing.geometry
         scaled = geometry.image(image)
@@ -179,35 +150,27 @@ class Segmenter:
 
     def labelled(
         self, images: Sequence[Stored], together: int, probabilities: bool
-    ) -> Iterator[tuple[list[npt.NDArray[np.uint8]], torch.Tensor | None]]:
-        """As `label_levels`, one image after the other, with the probabilities (K, H, W) where they are asked for. All
-        images go through the model at once or, where it sees windows of them, `together` windows."""
+    ) -> Iterator[tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.float32] | None]]:
+        """As `Predictor.labelled`; all images go through the model at once or, where it sees windows of them,
+        `together` windows."""
         if self.preprocessing.geometry.crop:
             levels, selector = self.classes.levels, self.selector
             for image in images:
                 if probabilities:
                     found = self._tiled_probabilities(image, together)
-                    yield select(whole(found), levels, selector), found
+                    yield select(whole(found), levels, selector), found.cpu().numpy()
                 else:
                     yield labels_of(self._parts(image, together), image.shape[:2], levels, selector), None
             return
         for small, image in zip(self.small_probabilities(images), images, strict=True):
-            yield (
-                self.level_maps(small, image.shape[:2]),
-                self.at_size(small, image.shape[:2]) if probabilities else None,
-            )
-
-    def label_levels(self, images: Iterable[Stored]) -> Iterator[list[npt.NDArray[np.uint8]]]:
-        """Images (H, W, C) of any sizes to the indices (H, W) uint8 of each level at the same sizes, top first,
-        one image after the other."""
-        return (levels for levels, _ in self.label_with_maps(images))
+            size = image.shape[:2]
+            yield self.level_maps(small, size), self.at_size(small, size).cpu().numpy() if probabilities else None
 
     def label_with_maps(
         self, images: Iterable[Stored]
-    ) -> Iterator[tuple[list[npt.NDArray[np.uint8]], Callable[[], Maps]]]:
-        """As `label_levels`; with what makes the maps of the image, which give the probabilities (H, W) float32 of its
-        classes at its own size, one by one where all would be large. Of a model that sees windows of the image, they
-        are predicted again, all at once."""
+    ) -> Iterator[tuple[list[npt.NDArray[np.uint8]], Callable[[], ClassMaps]]]:
+        """As `Predictor.label_with_maps`. Of a model that sees windows of the image, the probabilities are predicted
+        again, all at once."""
         if self.preprocessing.geometry.crop:
             for image in images:
                 for maps, _ in self.labelled([image], _BATCH, False):
@@ -215,29 +178,17 @@ class Segmenter:
             return
         left = iter(images)
         while some := [*islice(left, self.together())]:
-            for probabilities, image in zip(self.small_probabilities(some), some, strict=True):
+            for small, image in zip(self.small_probabilities(some), some, strict=True):
                 size = image.shape[:2]
-                yield self.level_maps(probabilities, size), partial(enlarged, self._inner(probabilities, size), size)
+                yield self.level_maps(small, size), partial(self._class_maps, small, size)
 
-    @overload
-    def label(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
-        self, images: Given
-    ) -> npt.NDArray[np.uint8]: ...
+    def _tiled_maps(self, image: Stored) -> ClassMaps:
+        found = self._tiled_probabilities(image, _BATCH).cpu().numpy()
+        return lambda index: found[index]
 
-    @overload
-    def label(self, images: Sequence[Given]) -> list[npt.NDArray[np.uint8]]: ...
-
-    def label(self, images: Given | Sequence[Given]) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
-        """An image to class indices (H, W) uint8 at its own size, or a list of images of any sizes to a list of them.
-
-        An image is the path of a file, an image of Pillow, or an array: (H, W) grey or (H, W, C), with C = 1, 3 (RGB)
-        or 4 (RGBA, whose alpha is left out), of uint8, uint16 or floats from 0 to 1; for a model of other bands, with
-        these (`preprocessing.bands`), of their own dtype. An array (N, H, W, C) is a list.
-        DataError for anything else.
-        """
-        pixels, alone = as_images(images, self.preprocessing.exif, self.preprocessing.bands)
-        found = [maps[-1] for maps in self.label_levels(pixels)]
-        return found[0] if alone else found
+    def _class_maps(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> ClassMaps:
+        maps = enlarged(self._inner(probabilities, size), size)
+        return lambda index: maps([index]).cpu().numpy()
 
     def header(self) -> dict[str, Any]:
         """Everything but the tensors. The usual selector is left out, as files from before there was another do."""
@@ -292,14 +243,7 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
         with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator
             model = build_model(spec)
         model.load_state_dict(tensors)
-        stored = header["preprocessing"]
-        shape = stored["geometry"]
-        crop = Crop(**shape["crop"]) if shape.get("crop") else None
-        geometry = Geometry(**(shape | {"size": tuple(shape["size"]), "crop": crop}))
-        bands = Bands.from_dict(stored["bands"]) if "bands" in stored else RGB
-        preprocessing = Preprocessing(
-            geometry, tuple(stored["mean"]), tuple(stored["std"]), stored.get("exif", "apply"), bands
-        )
+        preprocessing = Preprocessing.from_dict(header["preprocessing"])
         classes, precision, flip_average = header["classes"], header["precision"], header["flip_average"]
         selector = header.get("selector", "leaf")
         if selector not in SELECTORS:
@@ -313,15 +257,3 @@ def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
 def with_model(segmenter: Segmenter, model: nn.Module) -> Segmenter:
     """The same segmenter around other weights (the averaged ones)."""
     return replace(segmenter, model=model)
-
-
-def with_selector(segmenter: Segmenter, selector: Selector | None, classes: ClassTree | None = None) -> Segmenter:
-    """The same segmenter with another selector, or with other `classes` of the same leaves. ConfigError when the
-    selector is for a class tree and the classes are flat."""
-    changed = replace(segmenter, selector=selector or segmenter.selector, classes=classes or segmenter.classes)
-    if changed.selector != "leaf" and changed.classes.depth == 1:
-        raise ConfigError(
-            f"selector: {changed.selector} is for class trees, and the classes are a flat list; nest "
-            "them in dataset.yaml (`children`), or choose the selector leaf"
-        )
-    return changed

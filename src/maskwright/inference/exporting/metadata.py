@@ -1,0 +1,93 @@
+"""What an exported model says of itself: one JSON text in the `metadata_props` of the ONNX file, under `KEY`.
+
+The graph takes `INPUT` (N, H, W, 3) uint8 RGB at the model's size and gives `OUTPUT` (N, K, H, W) float32, the
+probabilities of the leaves. How a file becomes that input, and what the output means, stands here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from maskwright import __version__
+from maskwright.core.classes import SELECTORS, ClassTree, Selector
+from maskwright.core.predictor import Preprocessing
+from maskwright.errors import DataError, MaskwrightError
+
+KEY = "maskwright"
+_KIND, _FORMAT = "maskwright-onnx", 1
+INPUT, OUTPUT = "images", "probabilities"
+Precision = Literal["float32", "int8"]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """`model` is what the network is (its constructor arguments), `run` the name of the training and `dataset_version`
+    the content that it learnt from; `weights` are source and licence of the pretrained weights it began with, None
+    without. `any_size`: whether the graph takes other sizes than the model's. With `flip_average` the probabilities
+    are to be averaged with those of the mirrored image."""
+
+    classes: ClassTree
+    preprocessing: Preprocessing
+    model: Mapping[str, Any]
+    flip_average: bool = False
+    selector: Selector = "leaf"
+    precision: Precision = "float32"
+    any_size: bool = False
+    run: str | None = None
+    dataset_version: str | None = None
+    weights: Mapping[str, Any] | None = None
+
+    def to_json(self) -> str:
+        """The text under `KEY`; `from_json` reads it back."""
+        return json.dumps(
+            {
+                "format": f"{_KIND}-{_FORMAT}",
+                "version": __version__,
+                "classes": self.classes.to_dict(),
+                "preprocessing": self.preprocessing.to_dict(),
+                "flip_average": self.flip_average,
+                "selector": self.selector,
+                "postprocessing": None,  # what is done with the labels: nothing, so far
+                "model": self.model,
+                "precision": self.precision,
+                "any_size": self.any_size,
+                "run": self.run,
+                "dataset_version": self.dataset_version,
+                "weights": self.weights,
+            },
+            sort_keys=True,
+        )
+
+    @classmethod
+    def from_json(cls, text: str | None, source: str) -> Self:
+        """DataError when it is missing or damaged, or asks for what this version does not do."""
+        if text is None:
+            raise DataError(f"{source}: was not exported by maskwright; give a file that `export` wrote")
+        damaged = DataError(f"{source}: what it says of itself is damaged; export it again")
+        try:
+            data = json.loads(text)
+            kind, _, number = str(data["format"]).rpartition("-")
+            newer = kind == _KIND and number.isdecimal() and int(number) > _FORMAT
+            if newer or data["postprocessing"] is not None:
+                raise DataError(f"{source}: is from a newer Maskwright; `pip install --upgrade maskwright`")
+            if kind != _KIND or data["selector"] not in SELECTORS or data["precision"] not in ("float32", "int8"):
+                raise damaged
+            return cls(
+                ClassTree.from_dict(data["classes"]),
+                Preprocessing.from_dict(data["preprocessing"]),
+                dict(data["model"]),
+                bool(data["flip_average"]),
+                data["selector"],
+                data["precision"],
+                bool(data["any_size"]),
+                data["run"],
+                data["dataset_version"],
+                data["weights"],
+            )
+        except DataError:
+            raise
+        except (MaskwrightError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
+            raise damaged from None

@@ -1,0 +1,311 @@
+"""The verb `export`: a run as one ONNX file, with a certificate of what it does on the validation images.
+
+FILE.onnx   the model, as `inference.exporting` makes it
+FILE.json   the certificate: `ExportResult.to_dict`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from maskwright.base.extras import require_export
+from maskwright.base.progress import progress, say
+from maskwright.base.storage import atomic_write_bytes, atomic_write_json, next_free, require_absent
+from maskwright.base.texts import plural
+from maskwright.core.bands import Stored
+from maskwright.core.dataset import Dataset
+from maskwright.core.masks import Mask
+from maskwright.core.predictor import Pixels
+from maskwright.core.sample import Sample
+from maskwright.data.opening import load_dataset_of
+from maskwright.errors import ConfigError, DataError, argument
+from maskwright.evaluation.parity import Parity, parities
+from maskwright.evaluation.scoring.evaluate import opened, samples_of
+from maskwright.inference.exporting.exported import SUFFIX, ExportedModel
+from maskwright.inference.exporting.metadata import Metadata
+from maskwright.inference.exporting.session import open_session
+from maskwright.inference.exporting.speed import rates
+from maskwright.run import Run
+
+if TYPE_CHECKING:
+    import onnx
+
+    from maskwright.modeling.models.segmenter import Segmenter
+
+# Training images that scales of int8 are measured on, and others that the ways to do so are compared on.
+CALIBRATION, COMPARED = 64, 32
+# With a loss of less than this an int8 model is taken also where it is surely no chance.
+_NOTHING = 0.001
+_TIMED = 4
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the scales of an int8 model were found: by `method`, on so many training `images`. `agreement` says of each
+    method for which share of the pixels of `compared` other training images the label is that of float32."""
+
+    method: str
+    images: int
+    compared: int
+    agreement: Mapping[str, float]
+
+
+@dataclass(frozen=True, repr=False)
+class ExportResult:
+    """What `export` wrote: `file`, and `certificate`, which holds this as JSON. `hash` is the file's (BLAKE2b).
+
+    `any_size`: whether the graph takes images of other sizes than the model's, `image_size` (height, width). `float32`
+    and `int8` (None where it was not asked for) say how the exported model differs from the run on its validation
+    images. `rates` are images per second of the model's size, of `torch` (eager, float32), `onnx` and `int8`, measured
+    in turns with `threads` threads.
+    """
+
+    file: Path
+    certificate: Path
+    hash: str
+    bytes: int
+    opset: int
+    any_size: bool
+    image_size: tuple[int, int]
+    float32: Parity
+    int8: Parity | None
+    calibration: Calibration | None
+    rates: Mapping[str, float]
+    threads: int
+    versions: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; `speed` are the rates over torch's."""
+        return asdict(self) | {
+            "float32": self.float32.to_dict(),
+            "int8": self.int8.to_dict() if self.int8 else None,
+            "speed": {name: rate / self.rates["torch"] for name, rate in self.rates.items()},
+        }
+
+    def human(self) -> str:
+        """For a terminal."""
+        height, width = self.image_size
+        size = "any size" if self.any_size else f"{width}x{height} pixels only"
+        lines = [
+            f"{self.file}: {self.bytes / 1e6:.1f} MB, opset {self.opset}, images of {size}",
+            f"float32 and the run, {plural(self.float32.images, 'validation image')}: {self.float32}",
+        ]
+        if self.int8 and self.calibration:
+            lines.append(
+                f"int8 and the run ({self.calibration.method}, {plural(self.calibration.images, 'training image')}): "
+                f"{self.int8}"
+            )
+        others = ", ".join(
+            f"{name} {rate:.1f} ({rate / self.rates['torch']:.2f} times)"
+            for name, rate in self.rates.items()
+            if name != "torch"
+        )
+        threads = plural(self.threads, "thread")
+        lines.append(f"images/s with {threads}: torch {self.rates['torch']:.1f}, {others}")
+        return "\n".join([*lines, f"certificate: {self.certificate}"])
+
+    def __str__(self) -> str:
+        return self.human()
+
+    def __repr__(self) -> str:
+        return f"ExportResult({str(self.file)!r})"
+
+
+def export(
+    run: str | Path | Run,
+    *,
+    out: str | Path | None = None,
+    int8: bool = False,
+    data: str | Path | Dataset | None = None,
+    device: str = "cpu",
+    min_agreement: float = 0.999,
+    max_loss: float = 0.005,
+) -> ExportResult:
+    """Writes the best checkpoint of a run as `out`, an ONNX file, and beside it its certificate as JSON; by default
+    `RUN/exports/model-001.onnx`. `predict`, `evaluate` and `load` take that file, and need no torch then.
+
+    Before anything is written, the exported model and the run label all validation images in float32 on the `device`:
+    DataError where fewer pixels than `min_agreement` (0..1) get the same label. With `int8` the weights and most of
+    the arithmetic are 8-bit integers, with scales from training images; DataError where the mIoU on the validation
+    images is lower by more than `max_loss`, or by more than 0.001 and the paired interval says that this is no chance.
+    `data` is where the run's dataset lies now, if it was moved.
+
+    Raises ConfigError for a network that cannot be exported and a file that exists, DataError where the dataset or its
+    validation images are missing, SetupError without the extra `export`.
+    """
+    require_export("export")
+    import onnxruntime
+    import torch
+
+    from maskwright.inference.exporting.graph import OPSET, to_onnx
+    from maskwright.inference.predict import model_file
+    from maskwright.modeling.models.segmenter import load_segmenter
+
+    run = run if isinstance(run, Run) else Run.open(run)
+    file, certificate = _files(run, out)
+    segmenter = replace(load_segmenter(model_file(run)), precision="float32")
+    info = run.info()
+    dataset = opened(data) if data is not None else load_dataset_of(run.path, run.config().data.root)
+    if dataset.classes.ids != segmenter.classes.ids:
+        raise DataError(
+            f"{dataset.root}: its class ids {dataset.classes.ids} are not those of the run {segmenter.classes.ids}; "
+            f"give the dataset that the run was trained on ({argument('data')})"
+        )
+    _require_exportable(segmenter)
+    samples = samples_of(dataset, "val", info["splits"])
+    say(f"exported model: {file}")
+    metadata = _metadata(run, segmenter, info)
+    proto = to_onnx(segmenter, metadata)
+    # The same number for both, or their speeds would not be those of the models.
+    threads = torch.get_num_threads()
+    models = {"onnx": _opened(file, proto, device, threads)}
+    calibration, chosen = None, proto
+    if int8:
+        training = samples_of(dataset, "train", info["splits"])
+        chosen, calibration = _quantised(proto, models["onnx"], file, dataset, training)
+        models["int8"] = _opened(file, chosen, device, threads)
+    reference = segmenter
+    if device != "cpu":
+        reference = replace(load_segmenter(model_file(run), device), precision="float32")
+    found = parities(reference, [*models.values()], _pairs(dataset, samples))
+    _require_parity(file, found[0], min_agreement)
+    if int8:
+        _require_quality(file, found[1], max_loss)
+    content = chosen.SerializeToString()
+    result = ExportResult(
+        file,
+        certificate,
+        blake2b(content, digest_size=16).hexdigest(),
+        len(content),
+        OPSET,
+        models["onnx"].metadata.any_size,
+        segmenter.preprocessing.geometry.size,
+        found[0],
+        found[1] if int8 else None,
+        calibration,
+        _rates(reference, models, dataset, samples),
+        threads,
+        {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__},
+    )
+    atomic_write_bytes(file, content)
+    atomic_write_json(certificate, result.to_dict())
+    say(f"exported model: {file}")
+    return result
+
+
+def _require_exportable(segmenter: Segmenter) -> None:
+    """ConfigError for what an exported model does not do yet."""
+    preprocessing = segmenter.preprocessing
+    if preprocessing.geometry.crop:
+        raise ConfigError("data.crop: a model that sees windows of images cannot be exported; predict with the run")
+    if preprocessing.bands.bits != 8 or preprocessing.bands.range != (0, 255):
+        raise ConfigError(
+            f"images: a model of {preprocessing.bands} cannot be exported, as only 8 bits can; predict with the run"
+        )
+
+
+def _files(run: Run, out: str | Path | None) -> tuple[Path, Path]:
+    """The model and its certificate, neither of which is there yet."""
+    file = Path(out) if out is not None else next_free(run.exports, "model", SUFFIX)
+    if file.suffix != SUFFIX:
+        raise ConfigError(
+            f"{argument('out')} {file}: an exported model is an ONNX file; let its name end with {SUFFIX}"
+        )
+    return require_absent(file), require_absent(file.with_suffix(".json"))
+
+
+def _metadata(run: Run, segmenter: Segmenter, info: Mapping[str, Any]) -> Metadata:
+    weights = info.get("encoder_weights")
+    return Metadata(
+        segmenter.classes,
+        segmenter.preprocessing,
+        segmenter.spec.to_dict(),
+        segmenter.flip_average,
+        segmenter.selector,
+        run=run.path.resolve().name,
+        dataset_version=info["dataset"]["version"],
+        weights={key: weights.get(key) for key in ("source", "licence")} if weights else None,
+    )
+
+
+def _opened(file: Path, proto: onnx.ModelProto, device: str, threads: int | None = None) -> ExportedModel:
+    return ExportedModel.of(file, open_session(proto.SerializeToString(), device, threads))
+
+
+def _quantised(
+    proto: onnx.ModelProto, model: ExportedModel, file: Path, dataset: Dataset, samples: Sequence[Sample]
+) -> tuple[onnx.ModelProto, Calibration]:
+    """The int8 model whose labels are most often those of the float32 `model`, on training images that its scales do
+    not come from where there are enough of them."""
+    from maskwright.inference.exporting.graph import with_metadata
+    from maskwright.inference.exporting.quantise import METHODS, quantising
+
+    images = _spread(dataset, samples, CALIBRATION + COMPARED, model)
+    compared = images[2::3] if len(images) >= 3 else images
+    calibrating = [image for number, image in enumerate(images) if number % 3 != 2] or images
+    expected = [_labels(model, image) for image in compared]
+    made, agreement = {}, {}
+    with quantising(proto, calibrating) as quantise, progress("quantising", len(METHODS), "methods") as advance:
+        for done, method in enumerate(METHODS, 1):
+            made[method] = with_metadata(quantise(method), replace(model.metadata, precision="int8"))
+            other = _opened(file, made[method], "cpu")
+            same = [np.mean(_labels(other, image) == labels) for image, labels in zip(compared, expected, strict=True)]
+            agreement[method] = float(np.mean(same))
+            advance(done, f"{method} {agreement[method]:.2%}")
+        method = max(agreement, key=agreement.__getitem__)
+        return made[method], Calibration(method, len(calibrating), len(compared), agreement)
+
+
+def _spread(dataset: Dataset, samples: Sequence[Sample], most: int, model: ExportedModel) -> list[Stored]:
+    """At most so many images at the model's size, evenly over the samples."""
+    places = np.linspace(0, len(samples) - 1, min(most, len(samples))).astype(int).tolist()
+    return [model.preprocessing.geometry.image(dataset.read_bands(samples[place])) for place in places]
+
+
+def _labels(model: ExportedModel, image: Stored) -> Pixels:
+    return np.asarray(model.probabilities(image[None])[0].argmax(0), np.uint8)
+
+
+def _pairs(dataset: Dataset, samples: Sequence[Sample]) -> Iterator[tuple[Stored, Mask]]:
+    with progress("comparing", len(samples)) as advance:
+        for done, sample in enumerate(samples, 1):
+            yield dataset.read_stored(sample)
+            advance(done)
+
+
+def _require_parity(file: Path, parity: Parity, least: float) -> None:
+    if parity.agreement < least:
+        raise DataError(
+            f"{file}: not written: on {plural(parity.images, 'validation image')} only {parity}; {least:.4%} must "
+            f"agree; export another model, or ask for less ({argument('min_agreement')})"
+        )
+
+
+def _require_quality(file: Path, parity: Parity, most: float) -> None:
+    loss = -parity.difference.value
+    if loss > most or (loss > _NOTHING and parity.difference.high < 0):
+        raise DataError(
+            f"{file}: not written: the int8 model is worse on {plural(parity.images, 'validation image')}: {parity}; "
+            f"leave {argument('int8')} out, or allow more ({argument('max_loss')}, now {most:g})"
+        )
+
+
+def _rates(
+    reference: Segmenter, models: Mapping[str, ExportedModel], dataset: Dataset, samples: Sequence[Sample]
+) -> dict[str, float]:
+    """Images per second, of images of which several have to be there."""
+    import torch
+
+    images = _spread(dataset, samples, _TIMED, models["onnx"])
+    batch = np.stack((images * _TIMED)[:_TIMED])
+    tensor = torch.from_numpy(batch).permute(0, 3, 1, 2)
+    ways: dict[str, Callable[[], object]] = {"torch": lambda: reference.probabilities(tensor).cpu()}
+    ways |= {name: partial(model.probabilities, batch) for name, model in models.items()}
+    return rates(ways, _TIMED)

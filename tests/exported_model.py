@@ -1,0 +1,39 @@
+"""A small model of a class tree, as torch has it and as the ONNX file that `to_onnx` makes of it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+import torch
+
+from maskwright.core.classes import ClassInfo, ClassTree
+from maskwright.core.geometry import Geometry
+from maskwright.modeling.models.build import ModelSpec, build_model
+from maskwright.modeling.models.segmenter import Preprocessing, Segmenter
+
+TREE = ClassTree(
+    (
+        ClassInfo(0, "ground", (0, 0, 0)),
+        ClassInfo(9, "leaf", (0, 255, 0), ("plant",)),
+        ClassInfo(7, "stem", (90, 90, 0), ("plant", "wood")),
+        ClassInfo(200, "root", (90, 0, 90), ("plant", "wood")),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The model of torch, the graph, and a file of it."""
+
+    segmenter: Segmenter
+    proto: onnx.ModelProto
+    file: Path
+
+
+def segmenter_of(seed: int = 0, **changes) -> Segmenter:
+    spec = ModelSpec("UNet", len(TREE), args={"channels": [4], "bottleneck": 4})
+    torch.manual_seed(seed)
+    network = build_model(spec).eval()
+    torch.nn.init.normal_(network.head.weight, std=3)  # every class somewhere
+    preprocessing = Preprocessing(Geometry((24, 40), keep_ratio=True), (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+    return replace(Segmenter(network, spec, TREE, preprocessing, flip_average=True), **changes)
