@@ -7,6 +7,7 @@ from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from maskwright.base.storage import jsonable
 from maskwright.core.bands import Stored
