@@ -23,6 +23,7 @@ VERBS = [
     "audit",
     "suspects",
     "decide",
+    "review",
     "convert",
     "split",
     "edits",

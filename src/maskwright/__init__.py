@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from maskwright.reporting.plots import Plots as Plots
     from maskwright.reporting.plots import plot as plot
     from maskwright.reporting.preview import preview as preview
+    from maskwright.reviewing.review import review as review
     from maskwright.run import Run as Run
     from maskwright.studies.matrix import load_study as load_study
     from maskwright.studies.status import StudyStatus as StudyStatus
@@ -99,6 +100,7 @@ _VERBS = {
     "read_curves": "evaluation.curves.finding",
     "report": "reporting",
     "resume": "training.train",
+    "review": "reviewing.review",
     "split": "data.splitting.split",
     "study": "studies.study",
     "study_status": "studies.status",

@@ -18,7 +18,7 @@ import typer
 
 from maskwright import __version__
 from maskwright.base.extras import require_train
-from maskwright.cli import data, models, quality, results
+from maskwright.cli import data, models, quality, results, reviewing
 from maskwright.cli.shared import Json, show
 from maskwright.errors import MaskwrightError, speak_options
 
@@ -70,6 +70,7 @@ VERBS = (
     data.audit,
     quality.suspects,
     quality.decide,
+    reviewing.review,
     data.convert,
     data.split,
     data.edits,
