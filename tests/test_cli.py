@@ -25,6 +25,7 @@ VERBS = [
     "decide",
     "review",
     "convert",
+    "import-edits",
     "split",
     "edits",
     "plan",

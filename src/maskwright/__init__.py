@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from maskwright.reporting.plots import Plots as Plots
     from maskwright.reporting.plots import plot as plot
     from maskwright.reporting.preview import preview as preview
+    from maskwright.reviewing.importing import ImportResult as ImportResult
+    from maskwright.reviewing.importing import import_edits as import_edits
     from maskwright.reviewing.review import review as review
     from maskwright.run import Run as Run
     from maskwright.studies.matrix import load_study as load_study
@@ -87,6 +89,7 @@ _VERBS = {
     "edits": "core.edits",
     "evaluate": "evaluation.scoring.evaluate",
     "explain": "verbs.explain",
+    "import_edits": "reviewing.importing",
     "init": "data.init",
     "load": "inference.predict",
     "load_config": "config",
@@ -125,6 +128,7 @@ _NOUNS = {
     "Evaluation": "evaluation.scoring.evaluation",
     "Explanation": "evaluation.explaining.results",
     "Finding": "core.findings",
+    "ImportResult": "reviewing.importing",
     "Interrupted": "errors",
     "LockedError": "errors",
     "LostError": "errors",

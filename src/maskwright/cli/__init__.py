@@ -72,6 +72,7 @@ VERBS = (
     quality.decide,
     reviewing.review,
     data.convert,
+    reviewing.import_edits,
     data.split,
     data.edits,
     models.plan,
@@ -90,7 +91,7 @@ VERBS = (
     demo,
 )
 for _verb in VERBS:
-    app.command()(_verb)
+    app.command(_verb.__name__.replace("_", "-"))(_verb)
 
 
 def wait_politely(environment: MutableMapping[str, str]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from maskwright.cli.shared import Dir
+from maskwright.cli.shared import Dir, Json, show
 
 
 def review(
@@ -24,3 +25,21 @@ def review(
     from maskwright.reviewing.review import review
 
     review(folder, host=host, port=port, token=token, browser=browser)
+
+
+def import_edits(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Export of another tool: folder, zip or parquet.", show_default=False)
+    ],
+    data: Annotated[
+        Path, typer.Option("--data", help="Dataset folder whose masks were corrected.", show_default=False)
+    ],
+    from_: Annotated[str | None, typer.Option("--from", help="Format of FILE, if unclear; see `convert`.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take masks that were corrected in another tool as edits, matched by name; says what changed."""
+    from maskwright.reviewing.importing import import_edits
+
+    result = import_edits(file, data=data, from_=from_, dry_run=dry_run)
+    show(result.to_dict(), as_json, result.human)

@@ -240,6 +240,7 @@ def with_edits(dataset: Dataset, home: Path) -> Dataset:
                 change |= {"mask": file, "edited": True, "drawing": None, "parts": ()}
     if not changes:
         return replace(dataset, home=home)
-    return replace(
-        dataset, home=home, samples=tuple(replace(sample, **changes.get(sample.name, {})) for sample in dataset.samples)
+    samples = (
+        replace(sample, **changes[sample.name]) if sample.name in changes else sample for sample in dataset.samples
     )
+    return replace(dataset, home=home, samples=tuple(samples))

@@ -75,7 +75,7 @@ def build_app(server: Server) -> FastAPI:
                 "ignore": IGNORE,
                 "suspects": queue.folder.name if queue.folder else None,
                 "findings": rest,
-                "rows": [server.row(number) for number in range(len(found))],
+                "rows": server.rows(range(len(found))),
                 **server.state(),
             }
         )

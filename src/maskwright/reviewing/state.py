@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,12 @@ from maskwright.errors import DataError, MaskwrightError
 from maskwright.reporting.overlays import safe_colours
 from maskwright.reviewing import pictures, runs
 from maskwright.reviewing.bodies import json_response
+from maskwright.reviewing.history import History
 from maskwright.reviewing.queue import Queue
 from maskwright.reviewing.store import EditStore
 from maskwright.run import Run
+
+_PAUSE = 0.005  # seconds after each sample that is looked at beside the page, which comes first
 
 
 class Server:
@@ -61,6 +66,7 @@ class Server:
             if self._stop.is_set():
                 return
             self.look(sample)
+            time.sleep(_PAUSE)
         self.queue.count += 1
 
     def look(self, sample: Sample) -> None:
@@ -73,12 +79,13 @@ class Server:
                 found = []
             self.present[key] = found
 
-    def row(self, number: int) -> dict[str, Any]:
-        """A sample in the list of all."""
+    def rows(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
+        """Samples in the list of all."""
         dataset, history = self.store.now()
-        sample = dataset.samples[number]
+        return [self._row(number, dataset.samples[number], history) for number in numbers]
+
+    def _row(self, number: int, sample: Sample, history: History) -> dict[str, Any]:
         answers, revision = history.answers.get(sample.name, {}), history.revision(sample.name)
-        leads = self.queue.of(sample.name)
         return {
             "id": number,
             "name": sample.name,
@@ -91,7 +98,7 @@ class Server:
             "classes": self.present.get((sample.name, revision)),
             "findings": [
                 lead.to_dict() | {"answer": answers.get((lead.source, lead.number)) if lead.number else None}
-                for lead in leads
+                for lead in self.queue.of(sample.name)
             ],
         }
 
@@ -118,7 +125,7 @@ class Server:
         changed = [number for number, sample in enumerate(dataset.samples) if sample.name in names]
         for number in changed:
             self.look(dataset.samples[number])
-        return json_response({"rows": [self.row(number) for number in changed], **self.state()})
+        return json_response({"rows": self.rows(changed), **self.state()})
 
     def probabilities(self, sample: Sample) -> pictures.Floats:
         """(K, H, W) float32 of the models of `suspects`, which have not seen the image. DataError where there are
