@@ -143,8 +143,13 @@ def batches(served: Served) -> int:
     return len(edits(served.data).batches)
 
 
-def saved(served: Served, number: int) -> None:
+def saved(served: Served, number: int, *pages: object) -> None:
+    """Waits for so many batches on the disk, and until these tabs show what came of them."""
     until(lambda: batches(served) == number)
+    for page in pages:
+        page.wait_for_function(
+            "() => !document.title.startsWith('saving') && !document.querySelector('#note').textContent.startsWith('Loading')"
+        )
 
 
 def pressed(page: object, *keys: str) -> None:
@@ -158,7 +163,7 @@ def test_tools_paint_exactly_what_is_on_the_disk(context: object, served: Served
     ys, xs = np.indices(SIZE) + 0.5
 
     def same(number: int) -> None:
-        saved(served, number)
+        saved(served, number, page)
         assert (on_disk(served) == mask).all()
 
     pressed(page, "b", "2", *"[[[[[[[[")  # one pixel
@@ -207,17 +212,17 @@ def test_tools_paint_exactly_what_is_on_the_disk(context: object, served: Served
     other = np.pad(mask != 2, 1)
     mask[(other[:-2, 1:-1] | other[2:, 1:-1] | other[1:-1, :-2] | other[1:-1, 2:]) & (mask == 2)] = 0
     mask[[0, -1]] = np.where(mask[[0, -1]] == 2, 2, mask[[0, -1]])
-    saved(served, 7)
+    saved(served, 7, page)
     # What lies outside the image is no other class: the rim shrinks from inside only.
     assert (on_disk(served)[1:-1, 1:-1] == mask[1:-1, 1:-1]).all()
     for number in range(6, -1, -1):
         pressed(page, "z")
-        saved(served, number)
+        saved(served, number, page)
     dataset = load_dataset(served.data)
     assert not dataset[0].edited
     pressed(page, "i", "b", *"[[[[")
     click(page, (0.5, 0.5))
-    saved(served, 1)
+    saved(served, 1, page)
     assert on_disk(served)[0, 0] == 255
 
 
@@ -229,12 +234,12 @@ def test_a_model_mask_inside_a_line_and_whole(context: object, served: Served) -
     proposed[2:5, 1:5] = 2
     pressed(page, "m")
     drag(page, (0, 0), (3, 0), (3, 12), (0, 12))
-    saved(served, 1)
+    saved(served, 1, page)
     half = label.copy()
     half[:, :3] = proposed[:, :3]
     assert (on_disk(served) == half).all()
     pressed(page, "Shift+m")
-    saved(served, 2)
+    saved(served, 2, page)
     assert (on_disk(served) == proposed).all()
 
 
@@ -256,16 +261,16 @@ def test_assistance_shows_a_preview_first(context: object, served: Served) -> No
     drag(page, (0.5, 0.5), (9.5, 0.5))
     previewed()
     pressed(page, "Enter")
-    saved(served, 1)
+    saved(served, 1, page)
     assert (on_disk(served)[6, 7:10] == 1).all() and (on_disk(served)[0, :10] == 0).all()
     pressed(page, "z")
-    saved(served, 0)
+    saved(served, 0, page)
     pressed(page, "w", "2")
     corners = [(2.4, 2.4), (12.4, 2.4), (12.4, 9.4), (2.4, 9.4)]
     click(page, *corners)
     page.wait_for_timeout(500)
     pressed(page, "Enter")
-    saved(served, 1)
+    saved(served, 1, page)
     edges = Edges(load_dataset(served.data).read_image(load_dataset(served.data)[0]))
     ring = [point for start, end in pairwise(corners) for point in edges.line(start, end)]
     expected = np.where(inside(ring), 2, before)
@@ -289,27 +294,27 @@ def test_judging_by_keys(context: object, served: Served) -> None:
     status = {"x": "exclude", "f": "suspect", "g": "keep"}
     for number, key in enumerate(status, 1):
         pressed(page, key)
-        saved(served, number)
+        saved(served, number, page)
         page.wait_for_function("n => document.querySelector('[aria-selected=true]').id === `tile-${n}`", arg=number)
     dataset = load_dataset(served.data)
     assert [dataset[name].status for name in names[:3]] == [*status.values()]
     pressed(page, "z", "z")
-    saved(served, 1)
+    saved(served, 1, page)
     page.wait_for_function("() => document.querySelector('[aria-selected=true]').id === 'tile-1'")
     pressed(page, "Shift+z")
-    saved(served, 2)
+    saved(served, 2, page)
     assert load_dataset(served.data)[names[1]].status == "suspect"
     pressed(page, "z", "z")
-    saved(served, 0)
+    saved(served, 0, page)
     pressed(page, "k", "Enter")
     page.wait_for_selector("#canvas:visible")
     pressed(page, "a")  # the proposal
-    saved(served, 1)
+    saved(served, 1, page)
     dataset = load_dataset(served.data)
     assert (dataset.read_mask(dataset[names[0]])[2:5, 1:5] == 2).all()
     page.wait_for_function("name => document.querySelector('#name').textContent === name", arg=names[1])
     pressed(page, "r")
-    saved(served, 2)
+    saved(served, 2, page)
     assert "refused" in edits(served.data).batches[1].reason
     page.wait_for_function("name => document.querySelector('#name').textContent === name", arg=names[2])
     assert page.locator("#progress").text_content().startswith("all 2 done")
@@ -371,24 +376,25 @@ def test_filters_and_search(context: object, served: Served) -> None:
 def test_two_tabs_cannot_overwrite_each_other(context: object, served: Served) -> None:
     one, other = opened(context, served), opened(context, served)
     for page in (one, other):
+        page.route("**/api/state", lambda route: route.abort())  # else it would see the change by itself
         pressed(page, "b", "2", *"[[[[[[[[")
     click(one, (0.5, 0.5))
-    saved(served, 1)
+    saved(served, 1, one, other)
     click(other, (3.5, 0.5))
     other.wait_for_selector("#conflict[open]")
     assert batches(served) == 1
     other.locator("#theirs").click()
-    other.wait_for_selector("#conflict", state="hidden")
+    saved(served, 1, one, other)
     click(other, (5.5, 0.5))
-    saved(served, 2)
+    saved(served, 2, one, other)
     assert on_disk(served)[0, :6].tolist() == [2, 0, 0, 0, 0, 2]
     click(one, (7.5, 0.5))
     one.wait_for_selector("#conflict[open]")
     one.locator("#mine").click()
-    saved(served, 3)
+    saved(served, 3, one, other)
     assert on_disk(served)[0, :9].tolist() == [2, 0, 0, 0, 0, 0, 0, 2, 0]
     click(one, (8.5, 0.5))
-    saved(served, 4)
+    saved(served, 4, one, other)
 
 
 def test_undo_after_a_restart(context: object, served: Served) -> None:
@@ -396,16 +402,16 @@ def test_undo_after_a_restart(context: object, served: Served) -> None:
     before = on_disk(served).copy()
     pressed(page, "b", "2", *"[[[[[[[[")
     click(page, (0.5, 0.5))
-    saved(served, 1)
+    saved(served, 1, page)
     served.stop()
     again = Served(served.data)
     try:
         page = opened(context, again)
         pressed(page, "z")
-        saved(served, 0)
+        saved(served, 0, page)
         assert (on_disk(served) == before).all()
         pressed(page, "Shift+z")
-        saved(served, 1)
+        saved(served, 1, page)
         assert on_disk(served)[0, 0] == 2
     finally:
         again.stop()
@@ -417,7 +423,7 @@ def test_touch_and_a_small_screen(browser: object, served: Served) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.locator("button[data-tool=brush]").tap()
     page.touchscreen.tap(*at(page, 8.5, 6.5))
-    saved(served, 1)
+    saved(served, 1, page)
     assert on_disk(served)[6, 8] == 1
     context.close()
 

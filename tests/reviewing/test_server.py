@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -249,6 +250,44 @@ def test_pictures(client: TestClient, data: Path) -> None:
     assert client.get("/api/samples/3/proposal").status_code == 422
     dataset[0].image.unlink()
     assert [client.get(path).status_code for path in (GETS[4], GETS[6])] == [422, 422]
+
+
+def test_assistance_answers_with_masks_and_changes_nothing(client: TestClient, data: Path) -> None:
+    mask = mask_of(client.get("/api/samples/0/mask"))
+    points = client.post("/api/samples/0/scissors", json={"start": [1, 1], "end": [9.7, 9]}).json()["points"]
+    assert points[0] == [1.5, 1.5] and points[-1] == [9.5, 9.5]
+    strokes = np.full((12, 16), 254, np.uint8)
+    strokes[0, :5], strokes[6, 7:9] = 0, 1
+    found = mask_of(client.post("/api/samples/0/scribble", json={"runs": runs_of(strokes)}))
+    assert (found[strokes != 254] == strokes[strokes != 254]).all() and {*np.unique(found)} == {0, 1}
+    box = {"class": 2, "runs": runs_of(mask), "box": [1, 1, 12, 9]}
+    found = mask_of(client.post("/api/samples/0/region", json=box))
+    assert ((found == mask) | (found == 2)).all() and (found == 2).any()
+    y, x = (int(at) for at in np.argwhere(mask == 1)[0])
+    point = {"class": 2, "runs": runs_of(mask), "point": [x, y]}
+    changed = mask_of(client.post("/api/samples/0/region", json=point)) != mask
+    assert changed[y, x] and (mask[changed] == 1).all()  # what the models see there, which is the label's region
+    for path, wrong in (
+        ("scissors", {"start": ["x", 1], "end": [1, 1]}),
+        ("scissors", {"start": [1e400, 1], "end": [1, 1]}),
+        ("scribble", {"runs": [3, 192]}),
+        ("scribble", {"runs": [0, 1]}),
+        ("region", {"class": 9, "runs": runs_of(mask), "box": [1, 1, 12, 9]}),
+        ("region", {"class": 1, "runs": runs_of(mask)}),
+    ):
+        body = json.dumps(wrong).replace("Infinity", "1e999")
+        answer = client.post(f"/api/samples/0/{path}", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 422 and answer.json()["error"], (path, wrong)
+    assert client.post("/api/samples/0/scribble", json={"runs": [0, 192]}).status_code == 400  # one class alone
+    assert edits(data).batches == ()
+
+
+def test_a_search_that_ended_since_is_taken_up(client: TestClient, data: Path) -> None:
+    before = client.get("/api/state").json()["state"]
+    old = data / ".maskwright" / "suspects-001"
+    shutil.copytree(old, data / ".maskwright" / "suspects-002")
+    assert client.get("/api/state").json()["state"] != before
+    assert {finding["source"] for row in rows(client) for finding in row["findings"]} == {"suspects-002"}
 
 
 def test_the_audit_runs_beside_and_is_kept(data: Path) -> None:

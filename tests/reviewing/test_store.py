@@ -39,7 +39,7 @@ def change(store: EditStore, number: int, **what: object) -> None:
     store.save(number, store.revision(store.sample(number)), **what)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["paint", "status", "undo", "redo", "restart"]), st.integers(0, 99)), max_size=14

@@ -13,11 +13,12 @@ from pydantic import Field, FiniteFloat, StrictInt
 from maskwright.core.masks import Mask, Pixels
 from maskwright.core.sample import Sample
 from maskwright.errors import DataError
-from maskwright.reviewing import assisting
+from maskwright.reviewing import assisting, pictures
 from maskwright.reviewing.bodies import Body, json_response, mask_of_runs, mask_response
 from maskwright.reviewing.state import Server
 
 _MOST = 1_500_000  # pixels at which strokes are learnt; a larger image is shown smaller to it
+_CLASSES = 24
 Point = tuple[FiniteFloat, FiniteFloat]
 
 
@@ -59,7 +60,7 @@ def add_assistance(app: FastAPI, server: Server) -> None:
             except DataError:
                 return None
 
-        return server.recent.get(("probabilities", sample.name), read)
+        return server.recent.get(("probabilities", sample.name, server.queue.folder), read)
 
     @app.post("/api/samples/{number}/scissors")
     def scissors(number: int, line: Line) -> Response:
@@ -79,11 +80,13 @@ def add_assistance(app: FastAPI, server: Server) -> None:
         def features() -> assisting.Floats:
             chances = probabilities_of(sample)
             small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+            if chances is not None and len(chances) > _CLASSES:
+                chances = None  # too much to learn from in a moment
             if chances is not None:
-                chances = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in chances])
+                chances = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in chances])
             return assisting.pixel_features(small, chances)
 
-        known = server.recent.get(("features", sample.name), features)
+        known = server.features.get(("features", sample.name, server.queue.folder), features)
         found = assisting.from_strokes(known, np.asarray(cv2.resize(strokes, size, interpolation=cv2.INTER_NEAREST)))
         found = np.asarray(cv2.resize(found, image.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
         return mask_response(np.where(strokes == assisting.NO_STROKE, found, strokes).astype(np.uint8))
@@ -95,14 +98,13 @@ def add_assistance(app: FastAPI, server: Server) -> None:
         mask: Mask = mask_of_runs(body.runs, image.shape[:2])
         chances = probabilities_of(sample)
         if body.box is not None:
-            known = chances is not None and 0 <= body.index < classes
-            found = assisting.from_box(image, body.box, chances[body.index] if known and chances is not None else None)
+            likely = None
+            if chances is not None and 0 <= body.index < classes:
+                likely = cv2.resize(chances[body.index], image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+            found = assisting.from_box(image, body.box, likely)
         elif body.point is not None:
-            found = assisting.from_point(image, body.point, None if chances is None else _labels(chances))
+            labels = None if chances is None else pictures.labels_at(chances, image.shape[:2])
+            found = assisting.from_point(image, body.point, labels)
         else:
             raise DataError("region: neither a box nor a point is given; reload the page")
         return mask_response(assisting.painted(mask, found, body.index, classes))
-
-
-def _labels(chances: assisting.Floats) -> Mask:
-    return np.asarray(chances.argmax(0), np.uint8)

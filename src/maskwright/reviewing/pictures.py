@@ -19,10 +19,9 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import letterbox
 from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.core.masks import Mask, Pixels, class_pixels, jpeg_bytes, png_bytes
-from maskwright.core.sample import Sample, header_of, open_image
+from maskwright.core.sample import Sample, dropped_channel, header_of, open_image
 from maskwright.errors import DataError
 from maskwright.labels.suspecting.folds import read_probabilities
-from maskwright.labels.suspecting.proposals import at_size
 from maskwright.reporting.overlays import thumbnails
 
 V = TypeVar("V")
@@ -61,6 +60,7 @@ def browser_image(dataset: Dataset, sample: Sample) -> tuple[bytes, str]:
     with open_image(sample.image, page=sample.page) as image:
         header = header_of(image)
         plain = image.mode in ("L", "RGB") and sample.page is None and sample.image.suffix.lower() != ".gz"
+        plain = plain and not dropped_channel(image)
     pixels = header.size[0] * header.size[1]
     if plain and header.format in _TYPES and header.orientation == 1 and pixels <= _SCREEN:
         return sample.image.read_bytes(), _TYPES[header.format]
@@ -72,13 +72,25 @@ def browser_image(dataset: Dataset, sample: Sample) -> tuple[bytes, str]:
     return jpeg_bytes(np.asarray(cv2.resize(array, size, interpolation=cv2.INTER_AREA), np.uint8), 92), "image/jpeg"
 
 
-def upsampled(dataset: Dataset, sample: Sample, folder: Path, keep_ratio: bool) -> Floats:
-    """(K, H, W) float32: what models that have not seen the image say in the output `folder` of `suspects`, at the
-    image's size. DataError where there is nothing."""
-    size = dataset.image_size(sample)
+def small_probabilities(dataset: Dataset, sample: Sample, folder: Path, keep_ratio: bool) -> Floats:
+    """(K, h, w) float32: what models that have not seen the image say in the output `folder` of `suspects`, at their
+    size, without the padding. DataError where there is nothing."""
     small = read_probabilities(folder, sample.name, len(dataset.classes))
-    height, width = letterbox(size, (small.shape[1], small.shape[2]), keep_ratio)
-    return at_size(small[:, :height, :width], size)
+    height, width = letterbox(dataset.image_size(sample), (small.shape[1], small.shape[2]), keep_ratio)
+    return small[:, :height, :width]
+
+
+def labels_at(small: Floats, size: tuple[int, int]) -> Mask:
+    """The most likely class (H, W) of probabilities (K, h, w) at a `size` (H, W); one class after the other, so that
+    many classes take no more memory than two."""
+    best = np.full(size, -1, np.float32)
+    found = np.zeros(size, np.uint8)
+    for index, one in enumerate(small):
+        large = cv2.resize(one, size[::-1], interpolation=cv2.INTER_LINEAR)
+        better = large > best
+        found[better] = index
+        best[better] = large[better]
+    return found
 
 
 def evaluated(dataset: Dataset, sample: Sample, file: Path) -> Mask:

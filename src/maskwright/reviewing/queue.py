@@ -149,6 +149,15 @@ class Queue:
         self._explained = list(explanation_leads(runs()))
         self._collect()
 
+    def look(self) -> None:
+        """Takes up a search for suspects that has ended since."""
+        with self._lock:
+            newest = max((folder for _, _, folder in numbered(self._home / FOLDER, "suspects")), default=None)
+            if newest == self.folder or newest is None or not (newest / "suspects.json").is_file():
+                return
+            self.folder, self._suspects = suspect_leads(self._home)
+            self._collect()
+
     def of(self, sample: str) -> list[Lead]:
         """The findings of a sample, the most worth first."""
         return self._by_sample.get(sample, [])

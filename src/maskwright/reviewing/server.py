@@ -109,7 +109,9 @@ def build_app(server: Server) -> FastAPI:
     @app.get("/api/samples/{number}/prediction")
     def predicted(number: int) -> Response:
         sample = store.sample(number)
-        return mask_response(server.recent.get(("prediction", sample.name), lambda: server.prediction(sample)))
+        return mask_response(
+            server.recent.get(("prediction", sample.name, queue.folder), lambda: server.prediction(sample))
+        )
 
     @app.get("/api/samples/{number}/proposal")
     def proposal(number: int) -> Response:

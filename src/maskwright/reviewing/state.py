@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from fastapi.responses import Response
 
 from maskwright.base.storage import read_json
@@ -41,6 +40,7 @@ class Server:
         self.queue = Queue(home, data, self.run_folders)
         self.thumbnails = pictures.Thumbnails(home / FOLDER / "review" / "thumbnails", self.colours)
         self.recent = pictures.Recent()
+        self.features = pictures.Recent(2)  # larger
         self.present: dict[tuple[str, str], list[int]] = {}
         # In addresses, for another dataset may be served at the same port later.
         self.session = secrets.token_hex(4)
@@ -104,6 +104,7 @@ class Server:
 
     def state(self) -> dict[str, Any]:
         """What changes while the page is open."""
+        self.queue.look()
         _, history = self.store.now()
 
         def told(batch: Batch | None) -> dict[str, Any] | None:
@@ -128,18 +129,18 @@ class Server:
         return json_response({"rows": self.rows(changed), **self.state()})
 
     def probabilities(self, sample: Sample) -> pictures.Floats:
-        """(K, H, W) float32 of the models of `suspects`, which have not seen the image. DataError where there are
-        none."""
+        """(K, h, w) float32 of the models of `suspects`, which have not seen the image, at their size. DataError where
+        there are none."""
         if self.queue.folder is None:
             raise DataError(f"{sample.name}: no model has predicted it yet; `maskwright suspects` lets models do so")
         keep_ratio = bool(read_json(self.queue.folder / "suspects.json").get("keep_ratio", False))
-        return pictures.upsampled(self.store.now()[0], sample, self.queue.folder, keep_ratio)
+        return pictures.small_probabilities(self.store.now()[0], sample, self.queue.folder, keep_ratio)
 
     def prediction(self, sample: Sample) -> Mask:
         """(H, W) class indices: of the models of `suspects`, else of the newest run that was evaluated on it. DataError
         where there is none."""
         try:
-            return np.asarray(self.probabilities(sample).argmax(0), np.uint8)
+            return pictures.labels_at(self.probabilities(sample), self.store.now()[0].image_size(sample))
         except DataError:
             for run in self.run_folders():
                 for folder in reversed(Run(run).evaluation_folders(sample.split)):

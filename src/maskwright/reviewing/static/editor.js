@@ -11,6 +11,7 @@ let saving = Promise.resolve();
 let pending = 0;
 let dropped = 0; // grows when the changes that wait are given up
 const bases = new Map(); // of samples by id: the revision that the mask shown is based on
+const reloads = new Map(); // of samples by id: how often the mask shown was loaded again
 let ask = null; // shows the choice after a conflict
 
 export const onConflict = (choose) => (ask = choose);
@@ -111,12 +112,12 @@ async function sent(row, path, body) {
     } catch (error) {
       if (error.status !== 409 || !ask) throw error;
       const keep = await ask(error.message);
-      await refresh();
       if (!keep) {
         dropped++;
-        if (editor.row === row) await reopen(row);
+        await held(row, refresh);
         return false;
       }
+      await refresh();
       revision = row.revision;
       if (body.pixels) bases.set(row.id, revision);
     }
@@ -125,6 +126,22 @@ async function sent(row, path, body) {
 
 const runsOfBody = (body) => (body.pixels ? { runs: runsOf(body.pixels), pixels: undefined } : {});
 
+// Does what changes the mask of a row on the server; until it is here, nothing is drawn on the one that is shown, which
+// would bring back what is gone.
+async function held(row, work) {
+  const shown = () => editor.row === row && editor.mask;
+  if (shown()) editor.ready = false;
+  tell("begun");
+  try {
+    const done = await work();
+    if (shown()) await reopen(row);
+    return done;
+  } finally {
+    if (shown()) editor.ready = !editor.why;
+    tell("begun");
+  }
+}
+
 // Whether the mask that is shown is not what it is by now.
 export const isStale = () => editor.ready && !pending && bases.get(editor.row.id) !== editor.row.revision;
 
@@ -132,6 +149,7 @@ export async function reopen(row) {
   const label = await mask(row);
   if (editor.row !== row) return;
   bases.set(row.id, label.revision);
+  reloads.set(row.id, (reloads.get(row.id) ?? 0) + 1);
   editor.mask = copied(label);
   editor.ready = true;
   if (row.findings.some((finding) => finding.number)) editor.proposal = await proposal(row).catch(() => null);
@@ -143,9 +161,12 @@ export const setStatus = (row, status) => queued(() => sent(row, "edit", { statu
 // The mask as it is now; the copy is taken before anything else can be drawn.
 export function saveMask() {
   const { row, mask: drawn } = editor;
+  if (!editor.ready) return false;
   const pixels = drawn.pixels.slice();
   tell("others");
+  const born = reloads.get(row.id);
   return queued(async () => {
+    if (born !== reloads.get(row.id)) return false; // it was drawn on what an undo before it has taken back
     const kept = await sent(row, "edit", { pixels });
     if (kept) loads.set(`mask ${row.id} ${row.revision}`, Promise.resolve({ ...drawn, pixels, revision: row.revision }));
   });
@@ -153,9 +174,8 @@ export function saveMask() {
 
 export async function answer(row, finding, accept) {
   const body = { folder: finding.source, number: finding.number, accept };
-  const done = await queued(() => sent(row, "answer", body));
-  if (done && accept && editor.row === row) await reopen(row);
-  return done;
+  const send = () => sent(row, "answer", body);
+  return queued(() => (accept ? held(row, send) : send()));
 }
 
 // Undoes or redoes the last change of all; returns the samples that it was about.
@@ -163,14 +183,16 @@ export function step(which) {
   return queued(async () => {
     const found = state[which];
     if (!found) return [];
-    try {
-      take(await post(`/api/${which}`, { batch: found.batch }));
-    } catch (error) {
-      if (error.status === 409) await refresh();
-      throw error;
-    }
-    if (editor.row && found.samples.includes(editor.row.name)) await reopen(editor.row);
-    return found.samples;
+    const change = async () => {
+      try {
+        take(await post(`/api/${which}`, { batch: found.batch }));
+      } catch (error) {
+        if (error.status === 409) await refresh();
+        throw error;
+      }
+      return found.samples;
+    };
+    return editor.row && found.samples.includes(editor.row.name) ? held(editor.row, change) : change();
   });
 }
 
