@@ -75,12 +75,22 @@ class Lead:
         }
 
 
+def _newest(home: Path) -> Path | None:
+    try:
+        return newest_suspects(home)
+    except DataError:
+        return None
+
+
 def suspect_leads(home: Path) -> tuple[Path | None, list[Lead]]:
     """The folder and findings of the newest `suspects` of the dataset at `home`; (None, []) where there is none."""
+    folder = _newest(home)
     try:
-        folder = newest_suspects(home)
+        if folder is None:
+            return None, []
         read_stored(folder)  # which checks it
-    except DataError:
+    except DataError as error:
+        say(f"{error}; the page goes on without it")
         return None, []
     leads = []
     for row in read_json(folder / "suspects.json")["findings"]:
@@ -138,13 +148,15 @@ class Queue:
     """All findings of a dataset. The audit runs beside the server, unless one of this very dataset was kept."""
 
     def __init__(self, home: Path, data: Path, runs: Callable[[], Iterable[Path]]) -> None:
-        self._home, self._data, self._runs = home, data, runs
+        self._home, self._data = home, data
         self._file = home / FOLDER / AUDIT
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
+        self._stopped = False
         self._audit: list[Lead] = []
         self.audit_state = "none"
         self.count = 0  # grows when findings change
+        self._looked = _newest(home)
         self.folder, self._suspects = suspect_leads(home)
         self._explained = list(explanation_leads(runs()))
         self._collect()
@@ -152,11 +164,10 @@ class Queue:
     def look(self) -> None:
         """Takes up a search for suspects that has ended since."""
         with self._lock:
-            newest = max((folder for _, _, folder in numbered(self._home / FOLDER, "suspects")), default=None)
-            if newest == self.folder or newest is None or not (newest / "suspects.json").is_file():
-                return
-            self.folder, self._suspects = suspect_leads(self._home)
-            self._collect()
+            if (newest := _newest(self._home)) != self._looked:
+                self._looked = newest
+                self.folder, self._suspects = suspect_leads(self._home)
+                self._collect()
 
     def of(self, sample: str) -> list[Lead]:
         """The findings of a sample, the most worth first."""
@@ -186,6 +197,8 @@ class Queue:
             self._audit = audit_leads(dataset, map(Finding.from_dict, stored["findings"]))
             self.audit_state = "done"
         except (MaskwrightError, OSError, ValueError, KeyError, TypeError) as error:
+            if self._stopped:
+                return
             self.audit_state = "failed"
             say(f"audit: {error}; the page goes on without it")
         self._collect()
@@ -194,6 +207,8 @@ class Queue:
         """An audit in a process of its own: it forks, and it must not make the page wait."""
         command = [sys.executable, "-c", _AUDITING, str(self._data)]
         with self._lock:
+            if self._stopped:
+                raise DataError("audit: the page was closed")
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         out, _ = self._process.communicate()
         if self._process.returncode:
@@ -204,6 +219,7 @@ class Queue:
     def stop(self) -> None:
         """Ends an audit that is still running."""
         with self._lock:
+            self._stopped = True
             if self._process and self._process.poll() is None:
                 self._process.terminate()
                 self._process.wait()

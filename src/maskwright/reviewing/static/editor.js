@@ -38,7 +38,16 @@ function image(row) {
   });
 }
 
-const mask = (row) => remembered(`mask ${row.id} ${row.revision}`, () => getMask(`${address(row)}/mask`));
+
+function mask(row) {
+  const asked = row.revision, key = `mask ${row.id} ${asked}`;
+  return remembered(key, async () => {
+    const found = await getMask(`${address(row)}/mask`);
+    if (found.revision !== asked) loads.delete(key); // it was changed elsewhere in between
+    return found;
+  });
+}
+
 const prediction = (row) => remembered(`prediction ${row.id}`, () => getMask(`${address(row)}/prediction`));
 const proposal = (row) => remembered(`proposal ${row.id} ${row.revision}`, () => getMask(`${address(row)}/proposal`));
 
