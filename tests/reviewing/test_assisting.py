@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskwright.core.classes import IGNORE
+from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.errors import ConfigError, DataError
 from maskwright.reviewing.assisting import NO_STROKE, Edges, from_box, from_point, from_strokes, painted, pixel_features
 
@@ -74,7 +74,17 @@ def test_a_click_finds_the_region_around_it(image: np.ndarray) -> None:
     assert iou(from_point(even, (60, 48)), DISC) > 0.97 and iou(from_point(even, (0, 0)), ~DISC) > 0.97
     with pytest.raises(ConfigError, match="outside"):
         from_point(image, (128, 0))
-    mask = painted(np.zeros(DISC.shape, np.uint8), DISC, 2, 3)
-    assert ((mask == 2) == DISC).all() and (painted(mask, DISC, IGNORE, 3)[DISC] == IGNORE).all()
+
+
+def test_a_region_is_put_into_the_mask() -> None:
+    classes = ClassTree.flat(["background", "one", "two"])
+    mask = painted(np.zeros(DISC.shape, np.uint8), DISC, 2, classes)
+    assert ((mask == 2) == DISC).all() and (painted(mask, DISC, IGNORE, classes)[DISC] == IGNORE).all()
     with pytest.raises(DataError):
-        painted(mask, DISC, 3, 3)
+        painted(mask, DISC, 3, classes)
+    mask[:, 100:] = 2  # beside the box
+    mask[40:44, 50:54] = 1
+    drawn = painted(mask, ROWS < 30, 2, classes, (-5, -5, 105, 500))  # the object anew: it was too large
+    inside = COLUMNS < 100
+    expected = np.where(ROWS < 30, 2, np.where(inside & (mask == 2), 0, mask))
+    assert (drawn == expected).all() and (drawn[40:44, 50:54] == 1).all()

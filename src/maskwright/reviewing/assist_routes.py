@@ -94,12 +94,12 @@ def add_assistance(app: FastAPI, server: Server) -> None:
     @app.post("/api/samples/{number}/region")
     def region(number: int, body: Region) -> Response:
         sample = store.sample(number)
-        image, classes = image_of(sample), len(store.now()[0].classes)
+        image, classes = image_of(sample), store.now()[0].classes
         mask: Mask = mask_of_runs(body.runs, image.shape[:2])
         chances = probabilities_of(sample)
         if body.box is not None:
             likely = None
-            if chances is not None and 0 <= body.index < classes:
+            if chances is not None and 0 <= body.index < len(classes):
                 likely = cv2.resize(chances[body.index], image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
             found = assisting.from_box(image, body.box, likely)
         elif body.point is not None:
@@ -107,4 +107,4 @@ def add_assistance(app: FastAPI, server: Server) -> None:
             found = assisting.from_point(image, body.point, labels)
         else:
             raise DataError("region: neither a box nor a point is given; reload the page")
-        return mask_response(assisting.painted(mask, found, body.index, classes))
+        return mask_response(assisting.painted(mask, found, body.index, classes, body.box))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.core.classes import IGNORE
+from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.masks import Mask, Pixels
 from maskwright.errors import ConfigError, DataError
 
@@ -181,10 +181,22 @@ def from_point(image: Pixels, point: tuple[int, int], predicted: Mask | None = N
     return np.asarray(closed > 0)
 
 
-def painted(mask: Mask, region: npt.NDArray[np.bool_], index: int, classes: int) -> Mask:
-    """`mask` (H, W) with the class of that index in `region` (H, W). DataError for no class."""
-    if not (0 <= index < classes or index == IGNORE):
+def painted(
+    mask: Mask,
+    region: npt.NDArray[np.bool_],
+    index: int,
+    classes: ClassTree,
+    box: tuple[int, int, int, int] | None = None,
+) -> Mask:
+    """`mask` (H, W) with the class of that index in `region` (H, W); in a `box` (x, y, width, height) what was of the
+    class and is outside the region becomes the background, where there is one: the object is drawn anew. DataError for
+    no class."""
+    if not (0 <= index < len(classes) or index == IGNORE):
         raise DataError(f"class {index}: is none; reload the page")
     result = mask.copy()
+    if box is not None and classes.background is not None:
+        inside = np.zeros(mask.shape, np.bool_)
+        inside[max(0, box[1]) : max(0, box[1] + box[3]), max(0, box[0]) : max(0, box[0] + box[2])] = True
+        result[inside & (mask == index)] = classes.background
     result[region] = index
     return result

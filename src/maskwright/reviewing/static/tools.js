@@ -13,7 +13,7 @@ export const TOOLS = {
   fill: ["U", "Fill", "Click a region to give it the class"],
   scissors: ["W", "Scissors", "Click along an edge, Enter closes: the line follows the edge"],
   scribble: ["S", "Scribble", "Stroke each class a little; what it makes of it is shown, Enter takes it, Escape drops it"],
-  region: ["C", "Region", "Drag a box around an object, or click into it; Enter takes what is found, Escape drops it"],
+  region: ["C", "Region", "Drag a box around an object to draw it anew, or click into one to give it the class; Enter takes it, Escape drops it"],
   model: ["M", "Model mask", "Draw around a place: inside, the proposal or prediction is taken; Shift-M takes all of it"],
   hand: ["N", "Move", "Drag the image; also the middle or right button, or two fingers"],
 };
