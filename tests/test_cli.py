@@ -23,7 +23,9 @@ VERBS = [
     "audit",
     "suspects",
     "decide",
+    "review",
     "convert",
+    "import-edits",
     "split",
     "edits",
     "plan",
@@ -304,7 +306,7 @@ def test_missing_torch_is_named_with_its_extra(monkeypatch, tiny_config, capsys)
 
 def test_every_verb_has_a_function_of_its_name():
     assert [command.name or command.callback.__name__ for command in app.registered_commands] == VERBS
-    for verb in VERBS:
+    for verb in (name.replace("-", "_") for name in VERBS):
         assert callable(getattr(maskwright, verb)) and getattr(maskwright, verb).__name__ == verb
     with pytest.raises(AttributeError):
         maskwright.nothing  # noqa: B018

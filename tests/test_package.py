@@ -17,7 +17,7 @@ from maskwright.errors import MaskwrightError
 
 def test_dir_lists_the_verbs_and_what_a_user_needs() -> None:
     listed = dir(maskwright)
-    verbs = {command.name or command.callback.__name__ for command in app.registered_commands}
+    verbs = {(command.name or command.callback.__name__).replace("-", "_") for command in app.registered_commands}
     assert verbs <= {*listed} and {"load_dataset", "load", "Dataset", "Run", "Finding", "Severity"} <= {*listed}
     assert {*maskwright.__all__} <= {*listed}
     assert not {"importlib", "Any", "TYPE_CHECKING", "annotations"} & {*listed}

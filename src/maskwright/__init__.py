@@ -63,6 +63,9 @@ if TYPE_CHECKING:
     from maskwright.reporting.plots import Plots as Plots
     from maskwright.reporting.plots import plot as plot
     from maskwright.reporting.preview import preview as preview
+    from maskwright.reviewing.importing import ImportResult as ImportResult
+    from maskwright.reviewing.importing import import_edits as import_edits
+    from maskwright.reviewing.review import review as review
     from maskwright.run import Run as Run
     from maskwright.studies.matrix import load_study as load_study
     from maskwright.studies.status import StudyStatus as StudyStatus
@@ -96,6 +99,7 @@ _VERBS = {
     "evaluate": "evaluation.scoring.evaluate",
     "explain": "verbs.explain",
     "export": "verbs.export",
+    "import_edits": "reviewing.importing",
     "init": "data.init",
     "load": "inference.predict",
     "load_config": "config",
@@ -112,6 +116,7 @@ _VERBS = {
     "refine": "verbs.refine",
     "report": "reporting",
     "resume": "training.train",
+    "review": "reviewing.review",
     "split": "data.splitting.split",
     "study": "studies.study",
     "study_status": "studies.status",
@@ -138,6 +143,7 @@ _NOUNS = {
     "ExportResult": "verbs.export",
     "ExportedModel": "inference.exporting.exported",
     "Finding": "core.findings",
+    "ImportResult": "reviewing.importing",
     "Interrupted": "errors",
     "LockedError": "errors",
     "LostError": "errors",

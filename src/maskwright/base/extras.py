@@ -29,3 +29,8 @@ def require_export(verb: str) -> None:
 def _require(verb: str, extra: str, modules: Sequence[str]) -> None:
     if missing := [name for name in modules if not importlib.util.find_spec(name)]:
         raise SetupError(f"{verb} needs {', '.join(missing)}: not installed; `pip install maskwright[{extra}]`")
+
+
+def require_review() -> None:
+    """SetupError where the extra `review` is not installed."""
+    _require("review", "review", ("fastapi", "uvicorn"))

@@ -18,7 +18,7 @@ import typer
 
 from maskwright import __version__
 from maskwright.base.extras import require_train
-from maskwright.cli import data, models, quality, results
+from maskwright.cli import data, models, quality, results, reviewing
 from maskwright.cli.shared import Json, show
 from maskwright.errors import MaskwrightError, speak_options
 
@@ -70,7 +70,9 @@ VERBS = (
     data.audit,
     quality.suspects,
     quality.decide,
+    reviewing.review,
     data.convert,
+    reviewing.import_edits,
     data.split,
     data.edits,
     models.plan,
@@ -92,7 +94,7 @@ VERBS = (
     demo,
 )
 for _verb in VERBS:
-    app.command()(_verb)
+    app.command(_verb.__name__.replace("_", "-"))(_verb)
 
 
 def wait_politely(environment: MutableMapping[str, str]) -> None:

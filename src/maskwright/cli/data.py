@@ -124,6 +124,9 @@ def convert(
         Literal["smaller_on_top", "larger_on_top", "file_order"] | None,
         typer.Option("--overlap", help="Of boxes that are made into masks."),
     ] = None,
+    flagged: Annotated[
+        bool, typer.Option("--flagged", help="Only samples marked as needing fixing (status suspect).")
+    ] = False,
     shrink: Annotated[float | None, typer.Option("--shrink", help="Pull the sides of boxes in by this share.")] = None,
     outside: Annotated[
         Literal["background", "ignore"] | None,
@@ -144,6 +147,7 @@ def convert(
         polygons=polygons,
         quality=quality,
         images=images,
+        flagged=flagged,
         boxes={key: value for key, value in boxes.items() if value is not None},
     )
     show(result.to_dict(), as_json, result.human)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -123,16 +123,17 @@ def journal_of(home: Path) -> Journal:
     return Journal(home / FOLDER / "edits.jsonl")
 
 
-def read_batches(home: Path) -> list[Batch]:
-    """The batches that hold, in the order in which they were made. DataError for a journal that is not ours."""
+def read_journal(home: Path) -> list[Batch | str]:
+    """All that ever happened, in its order: a batch was made, or the batch of that name was undone. DataError for a
+    journal that is not ours."""
     journal = journal_of(home)
-    batches: list[Batch] = []
+    events: list[Batch | str] = []
     for number, record in enumerate(journal.read(), 1):
         try:
             if "undo" in record:
-                batches = [batch for batch in batches if batch.name != record["undo"]]
+                events.append(str(record["undo"]))
             else:
-                batches.append(
+                events.append(
                     Batch(
                         str(record["batch"]),
                         str(record["reason"]),
@@ -142,7 +143,18 @@ def read_batches(home: Path) -> list[Batch]:
                 )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{journal.path}:{number}: is no edit ({error}); restore the file from a copy") from None
-    return batches
+    return events
+
+
+def read_batches(home: Path) -> list[Batch]:
+    """The batches that hold, in the order in which they were made. DataError for a journal that is not ours."""
+    held: dict[str, Batch] = {}
+    for event in read_journal(home):
+        if isinstance(event, Batch):
+            held[event.name] = event
+        else:
+            held.pop(event, None)
+    return [*held.values()]
 
 
 def _checked(edit: Edit) -> Edit:
@@ -153,10 +165,14 @@ def _checked(edit: Edit) -> Edit:
     return edit
 
 
-def add_edits(home: Path, edits: Sequence[Edit], reason: str) -> Batch:
-    """Appends `edits` as one batch: all of them hold, or none. LockedError when another process is at it."""
+def add_edits(home: Path, edits: Sequence[Edit], reason: str, check: Callable[[], None] | None = None) -> Batch:
+    """Appends `edits` as one batch: all of them hold, or none. LockedError when another process is at it.
+
+    `check` raises where the journal no longer holds what the edits are based on; nobody changes it in between."""
     journal = journal_of(home)
     with _locked(home):
+        if check:
+            check()
         # Numbered by all that were ever made, so that a name is never used twice.
         name = str(1 + sum("batch" in record for record in journal.read()))
         batch = Batch(name, reason, _now(), tuple(edits))
@@ -164,9 +180,12 @@ def add_edits(home: Path, edits: Sequence[Edit], reason: str) -> Batch:
     return batch
 
 
-def take_back(home: Path, name: str | None = None) -> Batch:
-    """Takes back the batch of that name, or the last one that holds. ConfigError when there is none."""
+def take_back(home: Path, name: str | None = None, check: Callable[[], None] | None = None) -> Batch:
+    """Takes back the batch of that name, or the last one that holds. ConfigError when there is none. For `check` see
+    `add_edits`."""
     with _locked(home):
+        if check:
+            check()
         held = {batch.name: batch for batch in read_batches(home)}
         chosen = name if name is not None else next(reversed(held), None)
         if chosen is None or chosen not in held:
@@ -221,6 +240,7 @@ def with_edits(dataset: Dataset, home: Path) -> Dataset:
                 change |= {"mask": file, "edited": True, "drawing": None, "parts": ()}
     if not changes:
         return replace(dataset, home=home)
-    return replace(
-        dataset, home=home, samples=tuple(replace(sample, **changes.get(sample.name, {})) for sample in dataset.samples)
+    samples = (
+        replace(sample, **changes[sample.name]) if sample.name in changes else sample for sample in dataset.samples
     )
+    return replace(dataset, home=home, samples=tuple(samples))

@@ -58,6 +58,7 @@ def convert(
     quality: int = 95,
     images: bool = True,
     boxes: Mapping[str, Any] | None = None,
+    flagged: bool = False,
     progress: bool = True,
 ) -> Certificate:
     """Writes the dataset `source` (a folder, a zip or parquet file, or a Dataset) into the new folder `out` in the
@@ -66,7 +67,8 @@ def convert(
 
     `from_` names the format of `source` where it could be several. `tolerance` (pixels) simplifies polygons;
     `polygons` asks for outlines where exact masks are possible too; `quality` is that of JPEG masks; without
-    `images` they are not copied; `boxes` (`overlap`, `shrink`, `outside`) says how boxes of the source become masks.
+    `images` they are not copied; `boxes` (`overlap`, `shrink`, `outside`) says how boxes of the source become masks;
+    with `flagged` only samples that are marked as needing fixing (status `suspect`) are written.
     What was written is read back and compared pixel by pixel: the certificate, also kept as `certificate.json`
     in a folder. It also counts what of the source had to be guessed: pixels without a value of a class, hidden pixels,
     boxes, files without a partner, channels that are dropped. Raises ConfigError for unknown names, DataError when
@@ -82,6 +84,8 @@ def convert(
     require_absent(out)
     packed = out.suffix.lower() == ".zip"
     with _opened(source, from_) as dataset:
+        if flagged:
+            dataset = _flagged(dataset)
         if boxes:
             dataset = _with_rule(dataset, boxes)
         options = WriteOptions(tolerance, polygons, quality, dataset.exif, dataset.bands)
@@ -105,6 +109,16 @@ def _opened(source: str | Path | Dataset, from_: str | None) -> Iterator[Dataset
         return
     with unpacked(Path(source)) as outer, pictures_unpacked(outer) as folder:
         yield load_dataset(folder, from_ if folder == outer else None)
+
+
+def _flagged(dataset: Dataset) -> Dataset:
+    """Only the samples that need fixing. DataError when there are none."""
+    found = tuple(sample for sample in dataset.samples if sample.status == "suspect")
+    if not found:
+        raise DataError(
+            f"{dataset.root}: no sample is marked as needing fixing; mark some, as `maskwright review` does"
+        )
+    return replace(dataset, samples=found)
 
 
 def _parent(out: Path) -> Path:
@@ -297,7 +311,7 @@ class _Task:
     ) -> tuple[list[SampleRecord], dict[str, tuple[int, int, int]]]:
         self.back = back = load_dataset(place, None if FORMATS[self.to].read is None else self.to)
         found = {sample.image.relative_to(place).as_posix(): sample for sample in back.samples}
-        table = _by_name(back.classes, self.dataset.classes)
+        table = class_table(back.classes, self.dataset.classes)
         names = [*self.dataset.classes.names, "ignore"]
         sums = np.zeros((3, len(names)), np.int64)
         samples = {sample.name: sample for sample in self.dataset.samples}
@@ -325,8 +339,8 @@ class _Task:
 _NOTHING = np.int16(-1)
 
 
-def _by_name(classes: ClassTree, wanted: ClassTree) -> npt.NDArray[np.int16]:
-    """(256,) the index in `wanted` of each index of `classes`, by the name; -1 where there is none."""
+def class_table(classes: ClassTree, wanted: ClassTree) -> npt.NDArray[np.int16]:
+    """(256,) int16: the index in `wanted` of each index of `classes`, by the name; -1 where there is none."""
     table = np.full(256, _NOTHING)
     table[IGNORE] = IGNORE
     index = {name: i for i, name in enumerate(wanted.names)}

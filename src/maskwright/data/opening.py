@@ -34,6 +34,11 @@ def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
     `dataset.yaml` are applied. Raises ConfigError for a faulty `dataset.yaml`, DataError when the folder holds
     no dataset.
     """
+    return with_edits(*load_unedited(path, format))
+
+
+def load_unedited(path: str | Path, format: str | None = None) -> tuple[Dataset, Path]:
+    """`load_dataset` without its edits, and the folder of their journal."""
     path = Path(path)
     file = path if path.is_file() else path / FILE_NAME
     if not file.exists():
@@ -54,14 +59,12 @@ def load_dataset(path: str | Path, format: str | None = None) -> Dataset:
             )
             for text in (found.unsure if found.pairs else ())
         ]
-        return with_edits(replace(dataset, notes=(*dataset.notes, *doubts)), path)
+        return replace(dataset, notes=(*dataset.notes, *doubts)), path
     description = description_of(file)
     if format is not None:
         refuse_another_format(file, description, format)
     try:
-        return with_edits(
-            build_dataset(description, file.parent / description.root, file.resolve().parent.name), file.parent
-        )
+        return build_dataset(description, file.parent / description.root, file.resolve().parent.name), file.parent
     except ConfigError as error:
         raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from None
 
