@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 # Training images that scales of int8 are measured on, and others that the ways to do so are compared on.
 CALIBRATION, COMPARED = 64, 32
-# With a loss of less than this an int8 model is taken also where it is surely no chance.
-_NOTHING = 0.001
+# With a loss of less than this share of what is allowed, an int8 model is taken also where it is surely no chance.
+_NOTHING = 0.2
 _TIMED = 4
 
 
@@ -134,7 +134,7 @@ def export(
     Before anything is written, the exported model and the run label all validation images in float32 on the `device`:
     DataError where fewer pixels than `min_agreement` (0..1) get the same label. With `int8` the weights and most of
     the arithmetic are 8-bit integers, with scales from training images; DataError where the mIoU on the validation
-    images is lower by more than `max_loss`, or by more than 0.001 and the paired interval says that this is no chance.
+    images is lower by more than `max_loss`, or by more than a fifth of it and the paired interval calls that no chance.
     `data` is where the run's dataset lies now, if it was moved.
 
     Raises ConfigError for a network that cannot be exported and a file that exists, DataError where the dataset or its
@@ -290,7 +290,7 @@ def _require_parity(file: Path, parity: Parity, least: float) -> None:
 
 def _require_quality(file: Path, parity: Parity, most: float) -> None:
     loss = -parity.difference.value
-    if loss > most or (loss > _NOTHING and parity.difference.high < 0):
+    if loss > most or (loss > _NOTHING * most and parity.difference.high < 0):
         raise DataError(
             f"{file}: not written: the int8 model is worse on {plural(parity.images, 'validation image')}: {parity}; "
             f"leave {argument('int8')} out, or allow more ({argument('max_loss')}, now {most:g})"

@@ -77,13 +77,13 @@ def test_what_is_said(result: maskwright.ExportResult) -> None:
     assert "torch " in text and set(result.rates) == {"torch", "onnx", "int8"} == set(result.to_dict()["speed"])
 
 
-def test_a_worse_model_is_not_written(run: Run, tmp_path: Path) -> None:
+def test_a_worse_model_is_not_written(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "m.onnx"
     with pytest.raises(DataError, match=r"m\.onnx: not written: on 5 validation images only .* must agree; .*min_agr"):
         maskwright.export(run, out=file, min_agreement=1.01)
     with pytest.raises(DataError, match=r"m\.onnx: not written: the int8 model is worse on 5 .*leave `int8` out"):
         maskwright.export(run, out=file, int8=True, max_loss=-1)
-    assert [*tmp_path.iterdir()] == []
+    assert [*tmp_path.iterdir()] == [] and capsys.readouterr().out == "", "stdout is for results"
 
 
 def test_when_a_loss_is_no_chance(result: maskwright.ExportResult) -> None:

@@ -8,12 +8,13 @@ import torch
 
 from maskwright.core.classes import ClassTree
 from maskwright.core.geometry import Geometry
+from maskwright.inference.exporting import graph
 from maskwright.inference.exporting.exported import ExportedModel
 from maskwright.inference.exporting.graph import to_onnx
 from maskwright.inference.exporting.metadata import Metadata
 from maskwright.inference.exporting.session import open_session
 from maskwright.modeling.models import MODELS
-from maskwright.modeling.models.build import build_model
+from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter
 from small_models import LARGER, SIZE, spec_of
 
@@ -39,3 +40,10 @@ def test_a_graph_computes_the_same(name: str) -> None:
         found = model.probabilities(images)
         expected = segmenter.probabilities(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "fixed"), [("tf_efficientnet_lite0", True), ("mobilenetv3_small_050", False)])
+def test_layers_that_pad_by_size_are_known(name: str, fixed: bool) -> None:
+    """By their names, which another version of timm may change."""
+    model = build_model(ModelSpec("FPN", 2, f"tu-{name}"))
+    assert graph._pads_by_size(model) == fixed

@@ -1,8 +1,9 @@
 """From a Segmenter to an ONNX graph that computes the same; see `metadata` for what goes in and comes out.
 
 Normalisation, padding to what the network takes, and softmax are in the graph. It is made by torch's exporter, which
-follows the network with sizes that are not numbers. Networks that pool to a grid of a fixed size cannot be followed so;
-theirs takes images of the model's size only. The number of images is always free.
+follows the network with sizes that are not numbers. Networks that pool to a grid of a fixed size, or whose layers pad
+by the size of what they get, cannot be followed so; their graph takes images of the model's size only. The number of
+images is always free.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def to_onnx(segmenter: Segmenter, metadata: Metadata) -> onnx.ModelProto:
     odd = tuple(side + 1 if side % step == 0 else side for side in size)
     larger = (size[0] + 3, size[1] + 2 * step)
     with torch.inference_mode():
-        for any_size, example in ((True, odd), (False, size)):
+        for any_size, example in ((False, size),) if _pads_by_size(segmenter.model) else ((True, odd), (False, size)):
             try:
                 proto = _traced(graph, (2, *example, channels), any_size)
                 sizes = [size, odd, larger] if any_size else [size]
@@ -72,6 +73,12 @@ def to_onnx(segmenter: Segmenter, metadata: Metadata) -> onnx.ModelProto:
             except Exception as error:  # of the exporter and the runtime, each with classes of its own
                 reason = str(error).strip().partition("\n")[0]
     raise ConfigError(f"model: {_named(spec)} cannot be exported to ONNX ({reason}); export another model")
+
+
+def _pads_by_size(model: nn.Module) -> bool:
+    """Whether it has layers of timm that pad as TensorFlow does: with free sizes, each of them makes the expression of
+    the next one's size several times as long, and following the network takes hours."""
+    return any(type(part).__name__.endswith("Same") for part in model.modules())
 
 
 def with_metadata(proto: onnx.ModelProto, metadata: Metadata) -> onnx.ModelProto:

@@ -10,9 +10,10 @@ where a step of 1/255 is seen, and cost little.
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -64,7 +65,8 @@ def quantising(proto: onnx.ModelProto, images: Sequence[Stored]) -> Iterator[Cal
         given, prepared = Path(folder) / "given.onnx", Path(folder) / "float32.onnx"
         given.write_bytes(proto.SerializeToString())
         # Symbolic inference of shapes stumbles over sizes that are free; plain inference finds what is needed.
-        quant_pre_process(str(given), str(prepared), skip_symbolic_shape=True)
+        with _quiet():
+            quant_pre_process(str(given), str(prepared), skip_symbolic_shape=True)
         excluded = sorted(set(outer(onnx.load(prepared).graph)))
         yield lambda method: _quantised(prepared, Path(folder) / f"{method}.onnx", images, excluded, method)
 
@@ -72,9 +74,7 @@ def quantising(proto: onnx.ModelProto, images: Sequence[Stored]) -> Iterator[Cal
 def _quantised(
     source: Path, target: Path, images: Sequence[Stored], excluded: list[str], method: str
 ) -> onnx.ModelProto:
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
+    with _quiet():
         quantize_static(
             str(source),
             str(target),
@@ -90,9 +90,19 @@ def _quantised(
             # How many images' activations are held at once, whatever the method.
             extra_options={"CalibStridedMinMax": next(few for few in (4, 3, 2, 1) if len(images) % few == 0)},
         )
+    return onnx.load(target)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What onnxruntime prints is not for users, and stdout is for results."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
         logging.disable(before)
-    return onnx.load(target)
 
 
 def outer(graph: onnx.GraphProto) -> Iterator[str]:
