@@ -5,8 +5,8 @@ python bench/rare.py [--data DIR] [--out DIR] [--ways plan,plain,...] [--seeds 0
                      [--threads 1] [--images 92] [--weights none] [--json]
 
 With --budget (seconds) the time is what is equal, as for a user; with --iterations the steps are, and other programs
-may run. `plan` is the plan as it is, which trains on windows of the images; `whole` is the plan with whole images;
-`plain` is `whole` without what it has for rare classes; the others add one thing or several to `plain`.
+may run. `plan` is the plan as it is, with whole images; `windows` trains on windows of them at their own size;
+`plain` is the plan without what it has for rare classes; the others add one thing or several to `plain`.
 """
 
 from __future__ import annotations
@@ -163,7 +163,6 @@ Data = dict[str, Any]
 
 def plain(data: Data) -> Data:
     """Without anything for rare classes."""
-    data = whole(data)
     data["data"]["repeat_rare"] = None
     data["augment"] = [term for term in data["augment"] if term["name"] != "ClassCrop"]
     for term in data["loss"]:
@@ -171,9 +170,9 @@ def plain(data: Data) -> Data:
     return data
 
 
-def whole(data: Data) -> Data:
-    """Whole images in place of windows of them."""
-    data["data"]["crop"] = None
+def windows(data: Data) -> Data:
+    """Windows of the images at their own size in place of whole ones."""
+    data["data"] |= {"crop": {}, "keep_ratio": False}
     return data
 
 
@@ -219,7 +218,7 @@ def enlarged(factor: float) -> Callable[[Data], Data]:
 
 WAYS: dict[str, list[Callable[[Data], Data]]] = {
     "plan": [],
-    "whole": [whole],
+    "windows": [windows],
     "plain": [plain],
     "root": [plain, weighted("inverse_root")],
     "median": [plain, weighted("median_frequency")],

@@ -3,8 +3,8 @@
     MASKWRIGHT_REAL_DATA=FOLDER python bench/refine.py --data steel|skin|faces --work W [--seeds 3] [--trusted 50]
         [--iterations 250] [--rounds 3] [--weights FILE] [--set a.b=c]
 
-steel and skin: the masks of all training images but the trusted ones become filled boxes. faces: they are those drawn in
-a hurry, and the trusted ones those drawn with care. `refine` makes its rounds, with half of the trusted masks to learn
+steel and skin: the masks of all training images but the trusted ones become filled boxes. faces: they are those drawn
+in a hurry, and the trusted ones those drawn with care. `refine` makes its rounds, with half of the trusted masks to learn
 from and half to judge by. Then its models, and one that learnt from all right masks (`right`, the upper bound), are
 scored on the test split, once: nothing was chosen by it. All learn equally long. `closed` is the share of the gap from
 the better start to `right` that the run chosen by the guard closes. JSON to stdout; `W` keeps everything, and a second

@@ -411,9 +411,9 @@ def test_thin_cracks_in_large_images_are_seen_through_windows(tmp_path):
         ((1500, 1500), 19.0, None),  # just 2 px there
         ((1500, 1500), 16.0, 0.25),
         ((1500, 1500), 2.0, 0.85),  # its own 2 px, but for the number of windows
-        ((400, 400), 4.0, 1.0),
-        ((200, 300), 2.0, 1.0),
-        ((170, 170), 1.0, None),  # hardly larger than a window
+        ((420, 420), 4.0, 1.0),
+        ((390, 390), 4.0, None),  # not shrunk to less than two fifths
+        ((170, 170), 1.0, None),
         ((160, 160), 1.0, None),
         ((6000, 8000), 12.0, 0.18),  # no more than 64 windows
     ],

@@ -12,8 +12,11 @@ from maskwright.training.planning.fingerprint import Fingerprint
 # A class that is thinner (in pixels, in the shrunk image) is lost: a network halves the image first, and then it is no
 # wider than one pixel. At the scale of the windows it keeps as many pixels as `_KEPT`, but no more than its own.
 _LOST, _KEPT = 2.0, 4.0
-# An image must be so many times the window, or a window would show hardly less than all of it; and have at most so many
-# windows, or epochs and evaluations would take too long.
+# Images are large when they are shrunk to less than this share of their sides: in a short training of smaller ones, few
+# steps over many windows are not known to be worth more than many over whole images.
+_SHRUNK = 0.4
+# The scaled image must be so many times the window, or a window would show hardly less than all of it; and have at most
+# so many windows, or epochs and evaluations would take too long.
 _LARGE, _MOST = 1.5, 64
 
 
@@ -26,7 +29,8 @@ class CropChoice:
 
 
 def choose_crop(names: Sequence[str], found: Fingerprint, size: tuple[int, int]) -> CropChoice | None:
-    """Windows of `size` where a class is too thin in images shrunk to it; None where whole images do.
+    """Windows of `size` where images are large and a class is too thin in them when they are shrunk to it; None where
+    whole images do.
 
     The width of a class is the median over its pixels, so that specks, which are many but small, decide nothing.
     """
@@ -34,7 +38,7 @@ def choose_crop(names: Sequence[str], found: Fingerprint, size: tuple[int, int])
     thin = [(name, one.width) for name, one in zip(names, found.classes, strict=False) if one.width]
     thin = sorted(((name, width) for name, width in thin if width * shrunk < _LOST), key=lambda one: one[1])
     most = math.sqrt(_MOST * size[0] * size[1] / (found.height * found.width))
-    if not thin:
+    if not thin or shrunk >= _SHRUNK:
         return None
     scale = math.floor(100 * min(1.0, most, _KEPT / thin[0][1])) / 100
     if scale < _LARGE * shrunk:
