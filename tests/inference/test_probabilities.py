@@ -150,7 +150,8 @@ classes, size = ClassTree.flat([f"c{i}" for i in range(40)]), (1500, 2000)
 small = torch.softmax(torch.randn(40, 64, 64), 0)
 mask = np.zeros(size, np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-write_probabilities(Path(sys.argv[1]), enlarged(small, size), mask, classes)
+maps = enlarged(small, size)
+write_probabilities(Path(sys.argv[1]), lambda index: maps([index]).numpy(), mask, classes)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
 
