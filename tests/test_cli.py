@@ -38,6 +38,7 @@ VERBS = [
     "refine",
     "next",
     "predict",
+    "serve",
     "sync",
     "report",
     "plot",
