@@ -33,13 +33,14 @@ def url_of(host: str, port: int) -> str:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket at that address. SetupError when it cannot be had."""
+    """A socket that listens at that address. SetupError when it cannot be had."""
     try:
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         found = socket.socket(address[0], address[1])
         try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             found.bind(address[4])
+            found.listen(128)  # who asks as soon as the address is told waits, and is not refused
         except OSError:
             found.close()
             raise

@@ -11,11 +11,17 @@ pytest.importorskip("fastapi", reason="the extra `review` is not installed")
 
 from fastapi.testclient import TestClient
 
+from exported_model import segmenter_of
 from maskwright.inference.serving.app import Limits, build_app
 from maskwright.inference.serving.guard import Guard
 from maskwright.inference.serving.metrics import Metrics
 
 Serving = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session")
+def segmenter():
+    return segmenter_of()
 
 
 @pytest.fixture

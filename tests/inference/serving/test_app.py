@@ -32,10 +32,10 @@ def error_of(response, status: int) -> str:
     return text
 
 
-def test_masks_are_those_of_the_model(exported, pictures, serving) -> None:
-    client = serving(exported.segmenter)
+def test_masks_are_those_of_the_model(segmenter, pictures, serving) -> None:
+    client = serving(segmenter)
     for pixels in pictures:
-        mask = exported.segmenter.label(pixels)
+        mask = segmenter.label(pixels)
         ids = TREE.to_ids(mask)
         image = png_bytes(pixels)
         answer = client.post("/predict", content=image, headers=PICTURE)
@@ -53,7 +53,7 @@ def test_masks_are_those_of_the_model(exported, pictures, serving) -> None:
         runs, polygons = (
             client.post(f"/predict?as={form}", content=image, headers=PICTURE).json() for form in ("rle", "polygons")
         )
-        _, maps = next(exported.segmenter.label_with_maps([pixels]))
+        _, maps = next(segmenter.label_with_maps([pixels]))
         for found in (plain, runs, polygons):
             assert (found["height"], found["width"]) == mask.shape
             assert [(row["id"], row["name"]) for row in found["classes"]] == [
@@ -72,18 +72,16 @@ def test_masks_are_those_of_the_model(exported, pictures, serving) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000"])
-def test_every_kind_of_image(exported, serving, tmp_path, kind: str) -> None:
+def test_every_kind_of_image(segmenter, serving, tmp_path, kind: str) -> None:
     data = encoded(kind)
     (tmp_path / "image").write_bytes(data)
-    answer = serving(exported.segmenter).post(
-        "/predict", content=data, headers={"content-type": "application/octet-stream"}
-    )
+    answer = serving(segmenter).post("/predict", content=data, headers={"content-type": "application/octet-stream"})
     with Image.open(io.BytesIO(answer.content)) as shown:
-        assert np.array_equal(np.asarray(shown), TREE.to_ids(exported.segmenter.label(tmp_path / "image")))
+        assert np.array_equal(np.asarray(shown), TREE.to_ids(segmenter.label(tmp_path / "image")))
 
 
-def test_hostile_requests_are_refused_in_one_line(exported, serving) -> None:
-    client = serving(exported.segmenter, bytes=1 << 20)
+def test_hostile_requests_are_refused_in_one_line(segmenter, serving) -> None:
+    client = serving(segmenter, bytes=1 << 20)
     asked = [*requests()]
     assert len(asked) >= 60
     for name, body, headers, status in asked:
@@ -97,20 +95,20 @@ def test_hostile_requests_are_refused_in_one_line(exported, serving) -> None:
     assert f"maskwright_request_seconds_count {len(asked) + 1}\n" in text and "maskwright_queue_length 0\n" in text
 
 
-def test_what_the_server_is(exported, serving) -> None:
-    client = serving(exported.segmenter)
+def test_what_the_server_is(segmenter, serving) -> None:
+    client = serving(segmenter)
     assert client.get("/health").json() == {"ready": True, "model": "garden", "classes": TREE.names}
     model = client.get("/model").json()
     assert model["size"] == {"height": 24, "width": 40}
-    assert model["classes"][1] == {"id": 9, "name": "leaf", "colour": "#00ff00", "parents": ["plant"]}
-    assert model["preprocessing"] == json.loads(json.dumps(exported.segmenter.preprocessing.to_dict()))
+    assert model["classes"][1] == {"id": 9, "name": "leaf", "colour": "#00FF00", "parents": ["plant"]}
+    assert model["preprocessing"] == json.loads(json.dumps(segmenter.preprocessing.to_dict()))
     assert "/predict" in error_of(client.get("/nothing"), 404)
     assert "/predict" in error_of(client.get("/predict"), 405)
     assert error_of(client.post("/predict?as=xml", content=b"x", headers=PICTURE), 400).startswith("as: 'xml'")
 
 
-def test_only_this_machine_by_its_own_name(exported, serving) -> None:
-    client = serving(exported.segmenter)
+def test_only_this_machine_by_its_own_name(segmenter, serving) -> None:
+    client = serving(segmenter)
     for host in (
         "evil.example",
         "evil.example:8000",
@@ -128,15 +126,15 @@ def test_only_this_machine_by_its_own_name(exported, serving) -> None:
         assert "another site" in error_of(answer, 403)
     answer = client.options("/predict", headers={"access-control-request-method": "POST"})
     assert answer.status_code == 405 and not any(name.startswith("access-control") for name in answer.headers)
-    beyond = serving(exported.segmenter, host="0.0.0.0", token="a" * 16)
+    beyond = serving(segmenter, host="0.0.0.0", token="a" * 16)
     assert (
         beyond.get("/health", headers={"host": "masks.example", "authorization": "Bearer " + "a" * 16}).status_code
         == 200
     )
 
 
-def test_the_token(exported, serving) -> None:
-    client = serving(exported.segmenter, token="zebra-in-the-garden")
+def test_the_token(segmenter, serving) -> None:
+    client = serving(segmenter, token="zebra-in-the-garden")
     for given in (
         None,
         "",
@@ -183,8 +181,8 @@ def until(true) -> None:
         time.sleep(0.005)
 
 
-def test_a_full_queue_is_said_at_once(exported, serving, slow: Slow) -> None:
-    client = serving(exported.segmenter, queue=2)
+def test_a_full_queue_is_said_at_once(segmenter, serving, slow: Slow) -> None:
+    client = serving(segmenter, queue=2)
     with ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(client.post, "/predict", content=encoded("PNG"), headers=PICTURE) for _ in range(3)]
         until(lambda: "maskwright_queue_length 2\n" in client.get("/metrics").text)
@@ -197,8 +195,8 @@ def test_a_full_queue_is_said_at_once(exported, serving, slow: Slow) -> None:
     assert client.post("/predict", content=encoded("PNG"), headers=PICTURE).status_code == 200
 
 
-def test_what_takes_too_long_is_given_up(exported, serving, slow: Slow) -> None:
-    client = serving(exported.segmenter, queue=1, seconds=0.2)
+def test_what_takes_too_long_is_given_up(segmenter, serving, slow: Slow) -> None:
+    client = serving(segmenter, queue=1, seconds=0.2)
     for _ in range(3):  # the first is computed in vain, the others are never begun
         answer = client.post("/predict", content=encoded("PNG"), headers=PICTURE)
         assert "no mask within 0.2 s" in error_of(answer, 503) and "retry-after" in answer.headers
@@ -208,24 +206,24 @@ def test_what_takes_too_long_is_given_up(exported, serving, slow: Slow) -> None:
     assert slow.begun >= 2
 
 
-def test_an_error_of_its_own_is_told_to_the_operator_alone(exported, serving, monkeypatch, capsys) -> None:
+def test_an_error_of_its_own_is_told_to_the_operator_alone(segmenter, serving, monkeypatch, capsys) -> None:
     def broken(*given):
         raise RuntimeError("secret/path\nis broken")
 
     monkeypatch.setattr(app, "answer", broken)
-    client = serving(exported.segmenter)
+    client = serving(segmenter)
     assert "secret" not in error_of(client.post("/predict", content=encoded("PNG"), headers=PICTURE), 500)
     assert capsys.readouterr().err == "error: RuntimeError: secret/path\\nis broken\n"
     assert 'outcome="failed"} 1\n' in client.get("/metrics").text
 
 
-def test_memory_that_does_not_suffice(exported, serving, monkeypatch) -> None:
+def test_memory_that_does_not_suffice(segmenter, serving, monkeypatch) -> None:
     def starved(self, images):
         raise RuntimeError("out of memory")
         yield
 
-    monkeypatch.setattr(type(exported.segmenter), "label_with_maps", starved)
-    answer = serving(exported.segmenter).post("/predict", content=encoded("PNG"), headers=PICTURE)
+    monkeypatch.setattr(type(segmenter), "label_with_maps", starved)
+    answer = serving(segmenter).post("/predict", content=encoded("PNG"), headers=PICTURE)
     assert "not enough memory to predict an image of 60x40" in error_of(answer, 503)
 
 
@@ -252,16 +250,16 @@ def ask(served, parts: Iterator[dict]) -> tuple[int, str]:
     return sent[0]["status"], sent[1]["body"].decode()
 
 
-def test_a_body_is_counted_while_it_comes(exported) -> None:
-    served = build_app(exported.segmenter, "garden", Limits(bytes=1 << 14), Metrics())
+def test_a_body_is_counted_while_it_comes(segmenter) -> None:
+    served = build_app(segmenter, "garden", Limits(bytes=1 << 14), Metrics())
     endless = ({"type": "http.request", "body": bytes(1 << 10), "more_body": True} for _ in range(1000))
     assert ask(served, endless) == (413, '{"error": "the body: more than 16,384 bytes; send a smaller file"}')
     assert len([*endless]) == 1000 - 17
 
 
 @pytest.mark.parametrize("end, status", [([], 408), ([{"type": "http.disconnect"}], 400)])
-def test_a_body_that_never_ends(exported, end, status: int) -> None:
-    served = build_app(exported.segmenter, "garden", Limits(seconds=0.1, queue=0), Metrics())
+def test_a_body_that_never_ends(segmenter, end, status: int) -> None:
+    served = build_app(segmenter, "garden", Limits(seconds=0.1, queue=0), Metrics())
     for _ in range(2):  # the place is free again
         begin = {"type": "http.request", "body": b"\x89PNG", "more_body": True}
         assert ask(served, iter([begin, *end]))[0] == status

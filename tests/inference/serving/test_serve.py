@@ -50,18 +50,21 @@ def test_what_it_refuses(exported, tmp_path, monkeypatch) -> None:
 def test_a_process_without_torch(exported, number: int) -> None:
     command = [sys.executable, "-c", WITHOUT_TORCH, "serve", str(exported.file), "--max-bytes", "100000"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        line = process.stderr.readline()
-        address = re.fullmatch(r"serving garden\.onnx: (http://127\.0\.0\.1:\d+)\n", line)[1]
-        assert httpx.get(f"{address}/health").json()["ready"] is True
-        answer = httpx.post(f"{address}/predict?as=json", content=encoded("PNG"), headers=PICTURE)
-        assert answer.status_code == 200 and sum(row["pixels"] for row in answer.json()["classes"]) == 40 * 60
-        assert answer.headers["x-content-type-options"] == "nosniff" and "server" not in answer.headers
-        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as raw:
-            raw.sendall(
-                b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/png\r\ncontent-length: 999999999\r\n\r\n"
-            )
-            assert raw.recv(1 << 16).startswith(b"HTTP/1.1 413 ")
-        assert httpx.get(f"{address}/health", headers={"host": "evil.example"}).status_code == 403
-        process.send_signal(number)
-        out, rest = process.communicate(timeout=60)
+        try:
+            line = process.stderr.readline()
+            address = re.fullmatch(r"serving garden\.onnx: (http://127\.0\.0\.1:\d+)\n", line)[1]
+            assert httpx.get(f"{address}/health").json()["ready"] is True
+            answer = httpx.post(f"{address}/predict?as=json", content=encoded("PNG"), headers=PICTURE)
+            assert answer.status_code == 200 and sum(row["pixels"] for row in answer.json()["classes"]) == 40 * 60
+            assert answer.headers["x-content-type-options"] == "nosniff" and "server" not in answer.headers
+            with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as raw:
+                raw.sendall(
+                    b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/png\r\ncontent-length: 999999999\r\n\r\n"
+                )
+                assert raw.recv(1 << 16).startswith(b"HTTP/1.1 413 ")
+            assert httpx.get(f"{address}/health", headers={"host": "evil.example"}).status_code == 403
+            process.send_signal(number)
+            out, rest = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0 and out == "" and rest.endswith("ended\n") and "Traceback" not in rest, rest
