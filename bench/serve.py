@@ -2,9 +2,9 @@
 
     python bench/serve.py MODEL [--image FILE] [--images 100] [--clients 1 4] [--as png]
 
-A server of its own is started. The bare model decodes and labels the same image file and writes the same answer, without
-HTTP; both are measured in one run, in turns, after a warm-up. Of each: images per second, and the median and the 95th
-percentile of the time of an image. The table goes to stderr, JSON to stdout.
+A server of its own is started. The bare model decodes and labels the same image file and makes the same answer
+without HTTP. Both are measured in one run, in turns, after a warm-up. Of each: images per second, and the median and
+the 95th percentile of the time of an image. The table goes to stderr, JSON to stdout.
 """
 
 from __future__ import annotations

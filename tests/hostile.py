@@ -1,4 +1,4 @@
-"""Requests that no server should take, each with the HTTP status that it gets."""
+"""Requests for a mask that no server should take, each with the HTTP status that it gets."""
 
 from __future__ import annotations
 
