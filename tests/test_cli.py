@@ -38,6 +38,7 @@ VERBS = [
     "refine",
     "next",
     "predict",
+    "export",
     "serve",
     "sync",
     "report",
