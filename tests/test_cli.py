@@ -38,6 +38,8 @@ VERBS = [
     "refine",
     "next",
     "predict",
+    "export",
+    "serve",
     "sync",
     "report",
     "plot",

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from maskwright.inference.predict import Predictions as Predictions
     from maskwright.inference.predict import load as load
     from maskwright.inference.predict import predict as predict
+    from maskwright.inference.serving.serve import serve as serve
     from maskwright.labels.choosing.results import NextResult as NextResult
     from maskwright.labels.deciding.results import Decision as Decision
     from maskwright.labels.refining.results import RefineResult as RefineResult
@@ -117,6 +118,7 @@ _VERBS = {
     "report": "reporting",
     "resume": "training.train",
     "review": "reviewing.review",
+    "serve": "inference.serving.serve",
     "split": "data.splitting.split",
     "study": "studies.study",
     "study_status": "studies.status",

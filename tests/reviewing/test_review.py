@@ -22,7 +22,7 @@ from maskwright.errors import ConfigError, DataError, SetupError
 def test_what_it_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = make_dataset(tmp_path / "data", images=4, size=(8, 8))
     for token in (None, "short"):
-        with pytest.raises(ConfigError, match=r"others can reach the page there; give `token` with it"):
+        with pytest.raises(ConfigError, match=r"others can reach it there; give `token` with it"):
             maskwright.review(data, host="0.0.0.0", token=token, browser=False)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

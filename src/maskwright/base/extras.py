@@ -31,6 +31,6 @@ def _require(verb: str, extra: str, modules: Sequence[str]) -> None:
         raise SetupError(f"{verb} needs {', '.join(missing)}: not installed; `pip install maskwright[{extra}]`")
 
 
-def require_review() -> None:
-    """SetupError where the extra `review` is not installed."""
-    _require("review", "review", ("fastapi", "uvicorn"))
+def require_review(verb: str = "review") -> None:
+    """SetupError where the extra `review` is not installed, which the local servers need."""
+    _require(verb, "review", ("fastapi", "uvicorn"))

@@ -18,7 +18,7 @@ import typer
 
 from maskwright import __version__
 from maskwright.base.extras import require_train
-from maskwright.cli import data, models, quality, results, reviewing
+from maskwright.cli import data, models, quality, results, reviewing, serving
 from maskwright.cli.shared import Json, show
 from maskwright.errors import MaskwrightError, speak_options
 
@@ -86,6 +86,7 @@ VERBS = (
     quality.next,
     results.predict,
     results.export,
+    serving.serve,
     models.sync,
     results.report,
     results.plot,

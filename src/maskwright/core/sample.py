@@ -112,6 +112,22 @@ class Sample:
         return next(iter(self.mask_files), self.drawing.source if self.drawing else None)
 
 
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """An image file that came another way than from the disk, under the `name` that messages give it. Its bytes are
+    never unpacked as a compressed file."""
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, mode: str) -> BinaryIO:
+        """As `Path.open`, to read bytes."""
+        return io.BytesIO(self.content)
+
+
 # Is shown an opened file before its pixels are decoded; the position of the stream has to stay.
 Tell = Callable[[Image.Image, BinaryIO], None]
 
@@ -125,7 +141,7 @@ def silence_pillow() -> None:
 
 
 @contextmanager
-def open_image(path: Path, tell: Tell | None = None, page: int | None = None) -> Iterator[Image.Image]:
+def open_image(path: Path | InMemory, tell: Tell | None = None, page: int | None = None) -> Iterator[Image.Image]:
     """Opens an image file with the allow-listed decoders, at one of its pages where it has several. A file that ends in
     `.gz` is unpacked in memory. DataError for everything that cannot be read."""
     # From a path Pillow would map some TIFFs into memory without turning them as they ask.
@@ -149,7 +165,7 @@ def open_image(path: Path, tell: Tell | None = None, page: int | None = None) ->
 
 
 @contextmanager
-def _faults(path: Path) -> Iterator[None]:
+def _faults(path: Path | InMemory) -> Iterator[None]:
     """DataError in place of whatever says that the file cannot be read."""
     try:
         silence_pillow()
@@ -173,7 +189,7 @@ def _faults(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: cannot be decoded ({error}); save it again or remove it") from None
 
 
-def _bands_of_tiff(path: Path) -> int:
+def _bands_of_tiff(path: Path | InMemory) -> int:
     """The samples of a pixel that the first directory of a TIFF states (TIFF 6.0, tag 277); 0 for other files."""
     try:
         with _stream(path) as stream:
@@ -191,8 +207,8 @@ def _bands_of_tiff(path: Path) -> int:
     return 0
 
 
-def _stream(path: Path) -> BinaryIO:
-    if path.suffix.lower() != PACKED:
+def _stream(path: Path | InMemory) -> BinaryIO:
+    if isinstance(path, InMemory) or path.suffix.lower() != PACKED:
         return path.open("rb")
     with gzip.open(path) as packed:
         data = packed.read(_UNPACKED + 1)
@@ -284,7 +300,7 @@ def read_image(
 
 
 def read_bands(
-    path: Path, bands: Bands, exif: Exif = "apply", tell: Tell | None = None, page: int | None = None
+    path: Path | InMemory, bands: Bands, exif: Exif = "apply", tell: Tell | None = None, page: int | None = None
 ) -> Stored:
     """Reads an image as (H, W, C) of `bands`, uint8 or uint16, as a model is given it: RGB as `read_image` says, else
     the values as they are stored. DataError for a file that holds other bands; alpha may be one, or more than them."""
@@ -337,7 +353,7 @@ def open_shown(path: Path) -> Iterator[Image.Image]:
         yield image
 
 
-def _tiff_pages(stream: BinaryIO, path: Path, page: int | None) -> list[tiff.Page]:
+def _tiff_pages(stream: BinaryIO, path: Path | InMemory, page: int | None) -> list[tiff.Page]:
     """The pages that make up an image in a TIFF; none for other files."""
     if stream.read(4) not in tiff.HEADS:
         return []

@@ -127,14 +127,14 @@ def model_file(model: str | Path | Run) -> Path:
     return best
 
 
-def load(model: str | Path | Run, *, device: str = "cpu") -> Segmenter | ExportedModel:
+def load(model: str | Path | Run, *, device: str | None = "cpu") -> Segmenter | ExportedModel:
     """The model of a run (its best checkpoint), of a model file or of an exported model (`MODEL.onnx`, which needs no
-    torch), ready for `label`."""
-    _require_torch(model, "load")
+    torch), ready for `label`; without a `device` on cuda where there is one."""
+    require_torch(model, "load")
     return _loaded(model_file(model), device)
 
 
-def _require_torch(model: str | Path | Run, verb: str) -> None:
+def require_torch(model: str | Path | Run, verb: str) -> None:
     """SetupError where the model needs torch, and it is not installed."""
     if not is_exported(model):
         require_train(f"{verb} with a run")
@@ -211,7 +211,7 @@ def predict(
     paths. Files need `out`: see `predict_files`. Raises ConfigError where the two are mixed, DataError for an array
     that is no image.
     """
-    _require_torch(model, "predict")
+    require_torch(model, "predict")
     if holds_pixels(images):
         if out is not None or levels or probabilities:
             raise ConfigError(
@@ -400,7 +400,7 @@ def _predicted(
 ) -> Iterator[dict[str, Any]]:
     found = segmenter.label_with_maps([pixels for _, _, pixels in images])
     for name, row, pixels in images:
-        with _memory_errors(row["image"], pixels.shape):
+        with memory_errors(row["image"], pixels.shape):
             levels, maps = next(found)
             row |= _write(segmenter, folder, name, pixels, levels, above)
             if probabilities:
@@ -439,7 +439,7 @@ def _write(
 
 
 @contextmanager
-def _memory_errors(image: str, shape: tuple[int, ...]) -> Iterator[None]:
+def memory_errors(image: str, shape: tuple[int, ...]) -> Iterator[None]:
     """A SetupError with the name of the image where memory does not suffice, which torch and OpenCV say in words."""
     try:
         yield

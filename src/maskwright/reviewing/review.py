@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 from maskwright.base.extras import require_review
+from maskwright.base.listening import bound, require_token, url_of
 from maskwright.base.progress import say
 from maskwright.core.dataset import Dataset
 from maskwright.data.opening import folder_of
-from maskwright.errors import ConfigError, SetupError, argument
-from maskwright.reviewing.security import Access, Guard, is_loopback
-
-_LEAST_TOKEN = 16
+from maskwright.reviewing.security import Access, Guard
 
 
 def review(
@@ -41,18 +38,13 @@ def review(
 
     from maskwright.reviewing.server import Server, build_app
 
-    if not is_loopback(host) and (token is None or len(token) < _LEAST_TOKEN):
-        raise ConfigError(
-            f"{argument('host')} {host}: others can reach the page there; give {argument('token')} with it, a secret "
-            f"of at least {_LEAST_TOKEN} characters that you tell those who may edit"
-        )
+    require_token(host, token, "edit")
     server = Server(folder_of(data, "review"))
-    with _bound(host, port) as listening:
+    with bound(host, port) as listening:
         port = listening.getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
 
         def link(token: str) -> str:
-            return f"http://{shown}:{port}/?token={quote(token, safe='')}"
+            return f"{url_of(host, port)}/?token={quote(token, safe='')}"
 
         access = Access(host, port, token, lambda token: say(f"for another browser: {link(token)}"))
         config = uvicorn.Config(
@@ -71,19 +63,3 @@ def review(
         finally:
             server.stop()
     say("ended; all edits are saved")
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket at that address. SetupError when it cannot be had."""
-    try:
-        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        found = socket.socket(address[0], address[1])
-        try:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            found.bind(address[4])
-        except OSError:
-            found.close()
-            raise
-    except (OSError, OverflowError) as error:
-        raise SetupError(f"{host}:{port}: cannot listen there ({error}); choose another {argument('port')}") from None
-    return found

@@ -1,4 +1,4 @@
-"""One export for all tests of the room: following a network takes seconds."""
+"""One export for all tests of the wing: following a network takes seconds."""
 
 import numpy as np
 import pytest

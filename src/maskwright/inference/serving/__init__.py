@@ -1,0 +1,1 @@
+"""A model behind HTTP: an image comes in, its mask goes out."""
