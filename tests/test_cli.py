@@ -38,6 +38,8 @@ VERBS = [
     "refine",
     "next",
     "predict",
+    "tune",
+    "export",
     "sync",
     "report",
     "plot",

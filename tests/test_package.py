@@ -80,6 +80,7 @@ for verb, call in {
     "predict": lambda: maskwright.predict("run", "photos", out="out"),
     "load": lambda: maskwright.load("run"),
     "export": lambda: maskwright.export("run"),
+    "tune": lambda: maskwright.tune("run"),
     "Segmenter": lambda: maskwright.Segmenter,
     "preview": lambda: maskwright.preview("run.yaml"),
     "demo": lambda: maskwright.demo("demo"),

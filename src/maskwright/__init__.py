@@ -86,6 +86,8 @@ if TYPE_CHECKING:
     from maskwright.verbs.plan_refine import plan_refine as plan_refine
     from maskwright.verbs.refine import refine as refine
     from maskwright.verbs.suspects import suspects as suspects
+    from maskwright.verbs.tune import TuneResult as TuneResult
+    from maskwright.verbs.tune import tune as tune
 
 _VERBS = {
     "apply_proposals": "labels.suspecting.applying",
@@ -123,6 +125,7 @@ _VERBS = {
     "suspects": "verbs.suspects",
     "sync": "training.tracking.delivery.sync",
     "train": "training.train",
+    "tune": "verbs.tune",
     "weights": "modeling.models.available",
 }
 # What verbs take and return, and what they raise.
@@ -163,6 +166,7 @@ _NOUNS = {
     "StudyStatus": "studies.status",
     "SuspectsResult": "labels.suspecting.results",
     "SyncResult": "training.tracking.delivery.sync",
+    "TuneResult": "verbs.tune",
     "WeightsTable": "modeling.models.available",
 }
 _HOMES = _VERBS | _NOUNS
