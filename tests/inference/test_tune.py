@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ from PIL import Image
 
 import maskwright
 import tiny
+from exported_model import TREE, segmenter_of
 from helpers import LOOKS, fingerprint, write
 from maskwright.cli import main
+from maskwright.core.geometry import Crop, Geometry
 from maskwright.core.postprocessing import ClassRule, PostProcessing
+from maskwright.core.predictor import with_postprocessing, with_selector
 from maskwright.errors import ConfigError, DataError
 from maskwright.run import Run
 
@@ -139,6 +143,29 @@ def test_an_exported_model_does_the_same(ruled: Run, tmp_path: Path) -> None:
     plain = maskwright.evaluate(whole.file, data=data, postprocess=False)
     assert plain.scores == maskwright.evaluate(bare.file, data=data).scores
     assert plain.postprocessing is None and maskwright.evaluate(whole.file, data=data).postprocessing
+
+
+@pytest.mark.parametrize("crop", [None, Crop()])
+def test_the_levels_of_a_tree_follow_the_leaves(crop: Crop | None) -> None:
+    geometry = Geometry((24, 40), crop=crop) if crop else Geometry((24, 40))
+    plain = segmenter_of(selector="top_down")
+    plain = replace(plain, preprocessing=replace(plain.preprocessing, geometry=geometry))
+    ground, *others = TREE.names
+    rules = PostProcessing((ClassRule(ground), *(ClassRule(name, min_pixels=20, fill_holes=9) for name in others)))
+    done = with_postprocessing(plain, rules, "x")
+    pictures = [np.random.default_rng(k).integers(0, 256, (50 + k, 61, 3), dtype=np.uint8) for k in range(3)]
+    for (before, _), (after, maps), same in zip(
+        plain.labelled(pictures, 4, True), done.labelled(pictures, 4, True), done.label_levels(pictures), strict=True
+    ):
+        np.testing.assert_array_equal(after[-1], rules.apply(before[-1]))
+        assert (after[-1] != before[-1]).any() and maps is not None
+        for level, mask, other in zip(TREE.levels, after, same, strict=True):
+            np.testing.assert_array_equal(mask, level.mask(after[-1]))
+            np.testing.assert_array_equal(mask, other)
+    with pytest.raises(ConfigError, match="levels labels each level by itself"):
+        with_selector(done, "levels")
+    with pytest.raises(DataError, match="other classes than the model's"):
+        with_postprocessing(plain, PostProcessing((ClassRule("sky"),)), "x")
 
 
 def test_a_run_without_it_is_as_ever(run: Run, tmp_path: Path) -> None:

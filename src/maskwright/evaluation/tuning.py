@@ -1,16 +1,16 @@
 """Which post-processing helps: a small grid for each class, chosen by cross-validation over images.
 
 One step of one class (an `Option`) is taken when, on the images that choose, it gives the most of its kind and its
-paired 95 % interval lies above 0. Of all classes together these are the rules. How good they are is judged on images
-that have not chosen: the images are cut into `FOLDS` blocks of neighbours (frames of one film stay together), the rules
-are chosen on all blocks but one and applied to that one, and the blocks are put together again. They are worth using
-when the paired interval of that, too, lies above 0. The sizes to try are quantiles of what the model predicts; no truth
-is looked at for them.
+paired 95 % interval lies above 0. The best one comes first, and each other one has to make those before it better;
+together these are the rules. How good they are is judged on images that have not chosen: the images are cut into
+`FOLDS` blocks of neighbours (frames of one film stay together), the rules are chosen on all blocks but one and applied
+to that one, and the blocks are put together again. They are worth using when the paired interval of that, too, lies
+above 0. The sizes to try are quantiles of what the model predicts; no truth is looked at for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -63,6 +63,9 @@ class Step:
     value: int
     difference: Interval
     folds: int
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.kind}" + ("" if self.kind == "largest_only" else f" {self.value:,}")
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -134,23 +137,20 @@ def tuned(
 ) -> Tuning:
     """The rules for these images, of which there are `FOLDS` at least; `advance` hears how many are counted."""
     grid = list(_grid(pairs, classes))
-    none = np.stack([pair.unchanged for pair in pairs])
-    alone: dict[Option, npt.NDArray[np.int64]] = {option: none.copy() for option in grid}
-    for place, pair in enumerate(pairs):
+    counts = _Counts(pairs, classes)
+    for place in range(len(pairs)):
         for option in grid:
-            if pair.changes(option):
-                alone[option][place] = pair.counts(_rules(classes, [option]))
+            counts.of((option,), [place])
         advance(place + 1)
-    everything = np.arange(len(pairs))
-    chosen = _choose(alone, none, everything, score)
-    held_out, seen = none.copy(), []
+    everything = range(len(pairs))
+    chosen = _choose(counts, grid, everything, score)
+    held_out, seen = [], []
     for block in np.array_split(everything, FOLDS):
-        options = _choose(alone, none, np.setdiff1d(everything, block), score)
+        options = tuple(_choose(counts, grid, np.setdiff1d(everything, block).tolist(), score))
         seen.append({(option.index, option.kind) for option in options})
-        rules = _rules(classes, options)
-        for place in block if rules else ():
-            held_out[place] = pairs[place].counts(rules)
-    before, after = _marginals(none), _marginals(held_out)
+        held_out.append(counts.of(options, block.tolist()))
+    before = counts.of((), everything)
+    after = Marginals(*map(np.concatenate, zip(*held_out, strict=True)))
     measure = SCORES[score]
     return Tuning(
         _rules(classes, chosen),
@@ -196,35 +196,52 @@ def _grid(pairs: Sequence[Pair], classes: ClassTree) -> Iterator[Option]:
             yield Option(index, "largest_only", 1)
 
 
-def _choose(
-    alone: dict[Option, npt.NDArray[np.int64]], none: npt.NDArray[np.int64], places: Sizes, score: str
-) -> dict[Option, Interval]:
+class _Counts:
+    """What is counted of images after some options together, each only once."""
+
+    def __init__(self, pairs: Sequence[Pair], classes: ClassTree) -> None:
+        self._pairs, self._classes = pairs, classes
+        self._known: dict[tuple[Option, ...], dict[int, npt.NDArray[np.int64]]] = {}
+
+    def of(self, options: tuple[Option, ...], places: Sequence[int]) -> Marginals:
+        """Those (N, K) of the images at these places."""
+        known = self._known.setdefault(options, {})
+        for place in places:
+            if place not in known:
+                pair = self._pairs[place]
+                changed = any(pair.changes(option) for option in options)
+                known[place] = pair.counts(_rules(self._classes, options)) if changed else pair.unchanged
+        return Marginals.of_table(np.stack([known[place] for place in places]).astype(np.float64))
+
+
+def _choose(counts: _Counts, grid: Sequence[Option], places: Sequence[int], score: str) -> dict[Option, Interval]:
     """Of each class and kind the option that gives the most on the images at these places, the mildest of equal ones,
-    if it gives something beyond chance there; with its difference."""
-    measure, before = SCORES[score], _marginals(none[places])
-    base = float(measure(before.total()))
-    best: dict[tuple[int, Kind], tuple[float, Option]] = {}
-    for option, counts in alone.items():
-        gain = float(measure(_marginals(counts[places]).total())) - base
+    if it gives something beyond chance there; with its difference. The best comes first, and each other one has to make
+    those before it better."""
+    measure, before = SCORES[score], counts.of((), places)
+
+    def value(*options: Option) -> float:
+        return float(measure(counts.of(options, places).total()))
+
+    gains = {option: value(option) - value() for option in grid}
+    best: dict[tuple[int, Kind], Option] = {}
+    for option, gain in gains.items():
         key = option.index, option.kind
-        if gain > max(0.0, best[key][0] if key in best else 0.0):
-            best[key] = gain, option
-    found = {
-        option: paired(_marginals(alone[option][places]), before, measure, resamples=_RESAMPLES)
-        for _, option in best.values()
-    }
-    return {option: difference for option, difference in found.items() if difference.low > 0}
+        if gain > max(0.0, gains[best[key]] if key in best else 0.0):
+            best[key] = option
+    found: dict[Option, Interval] = {}
+    for option in sorted(best.values(), key=gains.__getitem__, reverse=True):
+        difference = paired(counts.of((option,), places), before, measure, resamples=_RESAMPLES)
+        if difference.low > 0 and value(*found, option) > value(*found):
+            found[option] = difference
+    return found
 
 
-def _rules(classes: ClassTree, options: Sequence[Option] | dict[Option, Interval]) -> PostProcessing:
+def _rules(classes: ClassTree, options: Iterable[Option]) -> PostProcessing:
     rules = [ClassRule(name) for name in classes.names]
     for option in options:
         rules[option.index] = option.on(rules[option.index])
     return PostProcessing(tuple(rules))
-
-
-def _marginals(table: npt.NDArray[np.int64]) -> Marginals:
-    return Marginals.of_table(table.astype(np.float64))
 
 
 def _iou_of(index: int) -> Callable[[Marginals], npt.NDArray[np.float64]]:

@@ -90,8 +90,8 @@ class TuneResult:
             f"  difference {_signed(tuning.difference)}: {self._verdict}",
         ]
         lines += [
-            f"  {step.name}: {step.kind} {step.value:,} alone {_signed(step.difference)} on the images that chose it; "
-            f"chosen in {step.folds} of {tuning.folds} folds"
+            f"  {step} alone {_signed(step.difference)} on the images that chose it; chosen in {step.folds} of "
+            f"{tuning.folds} folds"
             for step in tuning.steps
         ]
         if tuning.steps:

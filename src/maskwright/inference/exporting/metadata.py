@@ -87,7 +87,7 @@ class Metadata:
                 data["run"],
                 data["dataset_version"],
                 data["weights"],
-                PostProcessing.from_dict(data["postprocessing"], source) if data["postprocessing"] else None,
+                None if data["postprocessing"] is None else PostProcessing.from_dict(data["postprocessing"], source),
             )
         except DataError:
             raise
