@@ -38,6 +38,7 @@ VERBS = [
     "refine",
     "next",
     "predict",
+    "tune",
     "export",
     "serve",
     "sync",

@@ -81,6 +81,7 @@ for verb, call in {
     "load": lambda: maskwright.load("run"),
     "export": lambda: maskwright.export("run"),
     "serve": lambda: maskwright.serve("run"),
+    "tune": lambda: maskwright.tune("run"),
     "Segmenter": lambda: maskwright.Segmenter,
     "preview": lambda: maskwright.preview("run.yaml"),
     "demo": lambda: maskwright.demo("demo"),

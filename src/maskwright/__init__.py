@@ -87,6 +87,8 @@ if TYPE_CHECKING:
     from maskwright.verbs.plan_refine import plan_refine as plan_refine
     from maskwright.verbs.refine import refine as refine
     from maskwright.verbs.suspects import suspects as suspects
+    from maskwright.verbs.tune import TuneResult as TuneResult
+    from maskwright.verbs.tune import tune as tune
 
 _VERBS = {
     "apply_proposals": "labels.suspecting.applying",
@@ -125,6 +127,7 @@ _VERBS = {
     "suspects": "verbs.suspects",
     "sync": "training.tracking.delivery.sync",
     "train": "training.train",
+    "tune": "verbs.tune",
     "weights": "modeling.models.available",
 }
 # What verbs take and return, and what they raise.
@@ -165,6 +168,7 @@ _NOUNS = {
     "StudyStatus": "studies.status",
     "SuspectsResult": "labels.suspecting.results",
     "SyncResult": "training.tracking.delivery.sync",
+    "TuneResult": "verbs.tune",
     "WeightsTable": "modeling.models.available",
 }
 _HOMES = _VERBS | _NOUNS

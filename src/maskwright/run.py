@@ -13,6 +13,8 @@ RUN/stopped.json           present while training cannot go on because its loss 
 RUN/trackers/              NAME.json: what has arrived at a tracker; NAME/: what its tool keeps here
 RUN/evaluations/SPLIT-001/ predictions and scores.json, one folder per evaluation
 RUN/explanations/SPLIT-001/ what `explain` made of the newest one: a page, its JSON, overlays
+RUN/tunings/tuning-001/    what `tune` tried and chose
+RUN/postprocessing.json    what is done with predicted masks, as the newest tuning chose; absent for nothing
 RUN/exports/               model-001.onnx: what `export` wrote, model-001.json: its certificate
 RUN/report-001.html
 """
@@ -41,6 +43,7 @@ from maskwright.base.storage import (
 )
 from maskwright.config import RunConfig
 from maskwright.core.class_facts import ClassFacts
+from maskwright.core.postprocessing import PostProcessing
 from maskwright.errors import DataError
 
 if TYPE_CHECKING:
@@ -178,6 +181,27 @@ class Run:
     def exports(self) -> Path:
         """Folder of exported models."""
         return self.path / "exports"
+
+    @property
+    def tunings(self) -> Path:
+        """Folder of what `tune` has found."""
+        return self.path / "tunings"
+
+    @property
+    def postprocessing_file(self) -> Path:
+        """What is done with predicted masks; absent for nothing."""
+        return self.path / "postprocessing.json"
+
+    @property
+    def postprocessing(self) -> PostProcessing | None:
+        """What `tune` has chosen to do with predicted masks, None for nothing. DataError when the file is damaged."""
+        file = self.postprocessing_file
+        return PostProcessing.from_dict(read_json(file), str(file)) if file.exists() else None
+
+    def tuned_on(self) -> frozenset[str]:
+        """The hashes of the image files that the post-processing was chosen on."""
+        file = self.postprocessing_file
+        return frozenset(map(str, read_json(file).get("images", ()))) if file.exists() else frozenset()
 
     @property
     def trackers(self) -> Path:

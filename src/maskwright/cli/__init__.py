@@ -85,6 +85,7 @@ VERBS = (
     quality.refine,
     quality.next,
     results.predict,
+    results.tune,
     results.export,
     serving.serve,
     models.sync,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from maskwright.cli.shared import Device, Json, RunDir, Selector, show
+from maskwright.cli.shared import Device, Json, Postprocess, RunDir, Selector, show
 
 
 def evaluate(
@@ -38,6 +38,7 @@ def evaluate(
         Path | None,
         typer.Option("--out", help="New folder for the scores; in RUN/evaluations when left out. RUN is only read."),
     ] = None,
+    postprocess: Postprocess = True,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -55,6 +56,7 @@ def evaluate(
         again=again,
         out=out,
         device=device,
+        postprocess=postprocess,
     )
     show(result.to_dict(), as_json, result.human)
 
@@ -126,6 +128,7 @@ def predict(
             "sure the model is of each class: confidence.csv.",
         ),
     ] = False,
+    postprocess: Postprocess = True,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -133,9 +136,36 @@ def predict(
     from maskwright.inference.predict import predict
 
     result = predict(
-        model, images, out=out, levels=levels, selector=selector, probabilities=probabilities, device=device
+        model,
+        images,
+        out=out,
+        levels=levels,
+        selector=selector,
+        probabilities=probabilities,
+        device=device,
+        postprocess=postprocess,
     )
     show(result.to_dict(), as_json, lambda: "")
+
+
+def tune(
+    run: RunDir,
+    data: Annotated[Path | None, typer.Option("--data", help="Where its dataset lies now, if it was moved.")] = None,
+    split: Annotated[str, typer.Option("--split", help="The split that it is chosen on.")] = "val",
+    score: Annotated[Literal["mIoU", "mDice"], typer.Option("--score", help="What is to become better.")] = "mIoU",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="New folder for what was found; RUN is only read, and does nothing new."),
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", help="Only remove what was chosen before.")] = False,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Choose post-processing of predicted masks for a run (small components, holes), where it surely helps."""
+    from maskwright.verbs.tune import tune
+
+    result = tune(run, data=data, split=split, score=score, out=out, none=none, device=device)
+    show(result.to_dict(), as_json, result.human)
 
 
 def export(
@@ -154,12 +184,22 @@ def export(
     max_loss: Annotated[
         float, typer.Option("--max-loss", min=0, max=1, help="With --int8: the most that validation mIoU may lose.")
     ] = 0.005,
+    postprocess: Postprocess = True,
     as_json: Json = False,
 ) -> None:
     """Write a run as one ONNX file that needs no torch, with a certificate of what it does on the validation images."""
     from maskwright.verbs.export import export
 
-    result = export(run, out=out, int8=int8, data=data, device=device, min_agreement=min_agreement, max_loss=max_loss)
+    result = export(
+        run,
+        out=out,
+        int8=int8,
+        data=data,
+        device=device,
+        min_agreement=min_agreement,
+        max_loss=max_loss,
+        postprocess=postprocess,
+    )
     show(result.to_dict(), as_json, result.human)
 
 

@@ -23,6 +23,10 @@ Selector = Annotated[
     Literal["leaf", "levels", "top_down"] | None,
     typer.Option("--selector", help="How the levels of a class tree are labelled; the run's own when left out."),
 ]
+Postprocess = Annotated[
+    bool,
+    typer.Option("--postprocess/--no-postprocess", help="Whether masks are changed as `tune` has chosen for the run."),
+]
 FailOn = Annotated[
     Literal["error", "warning", "info", "never"],
     typer.Option("--fail-on", help="Exit with 1 when a finding is at least this severe, with 0 else; never: always 0."),

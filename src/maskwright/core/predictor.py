@@ -15,8 +15,9 @@ from maskwright.core.arrays import Given, as_images
 from maskwright.core.bands import RGB, Bands, Stored
 from maskwright.core.classes import ClassTree, Selector
 from maskwright.core.geometry import Crop, Geometry
+from maskwright.core.postprocessing import PostProcessing
 from maskwright.core.sample import Exif
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, argument
 
 Pixels = npt.NDArray[np.uint8]
 # The probabilities (H, W) float32 of a class, by its index.
@@ -56,18 +57,27 @@ class Preprocessing:
 
 class Predictor(ABC):
     """A model with its `classes` and `preprocessing`. `flip_average` averages over the mirrored image; `selector` is
-    how the levels of a class tree are labelled (see `SELECTORS`). Subclasses are dataclasses with these fields."""
+    how the levels of a class tree are labelled (see `SELECTORS`), `postprocessing` what is done with the labels, None
+    for nothing. Subclasses are dataclasses with these fields."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     classes: ClassTree
     preprocessing: Preprocessing
     flip_average: bool
     selector: Selector
+    postprocessing: PostProcessing | None
 
     @property
     def coherent(self) -> bool:
         """Whether the labels of all levels follow from the leaf's, so that they never contradict each other."""
         return self.selector != "levels"
+
+    def finished(self, maps: list[Pixels]) -> list[Pixels]:
+        """The maps of the levels, top first, after post-processing of the leaves, which the levels above follow."""
+        if not self.postprocessing:
+            return maps
+        leaves = self.postprocessing.apply(maps[-1])
+        return [*(level.mask(leaves) for level in self.classes.levels[:-1]), leaves]
 
     @abstractmethod
     def labelled(
@@ -112,11 +122,29 @@ P = TypeVar("P", bound=Predictor)
 
 def with_selector(predictor: P, selector: Selector | None, classes: ClassTree | None = None) -> P:
     """The same model with another selector, or with other `classes` of the same leaves. ConfigError when the selector
-    is for a class tree and the classes are flat."""
+    is for a class tree and the classes are flat, or labels each level by itself and there is post-processing."""
     changed = replace(predictor, selector=selector or predictor.selector, classes=classes or predictor.classes)
     if changed.selector != "leaf" and changed.classes.depth == 1:
         raise ConfigError(
             f"selector: {changed.selector} is for class trees, and the classes are a flat list; nest "
             "them in dataset.yaml (`children`), or choose the selector leaf"
         )
-    return changed
+    return _require_coherent(changed)
+
+
+def with_postprocessing(predictor: P, postprocessing: PostProcessing | None, source: str) -> P:
+    """The same model with this post-processing, which is from `source`, or without any. DataError for one of other
+    classes, ConfigError where each level is labelled by itself."""
+    if postprocessing is not None:
+        postprocessing.require(predictor.classes, source)
+    return _require_coherent(replace(predictor, postprocessing=postprocessing))
+
+
+def _require_coherent(predictor: P) -> P:
+    if predictor.postprocessing and not predictor.coherent:
+        raise ConfigError(
+            f"selector: {predictor.selector} labels each level by itself, and post-processing changes the leaves "
+            "alone; choose leaf or top_down, or leave post-processing out "
+            f"({argument('postprocess', '--no-postprocess')})"
+        )
+    return predictor

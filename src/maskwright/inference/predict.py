@@ -36,7 +36,7 @@ from maskwright.core.bands import Stored
 from maskwright.core.classes import Level, Selector
 from maskwright.core.left_out import Opened, sentence
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
-from maskwright.core.predictor import Predictor, with_selector
+from maskwright.core.predictor import Predictor, with_postprocessing, with_selector
 from maskwright.core.sample import read_bands
 from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.inference.book import Book, identity
@@ -127,11 +127,11 @@ def model_file(model: str | Path | Run) -> Path:
     return best
 
 
-def load(model: str | Path | Run, *, device: str | None = "cpu") -> Segmenter | ExportedModel:
+def load(model: str | Path | Run, *, device: str | None = "cpu", postprocess: bool = True) -> Segmenter | ExportedModel:
     """The model of a run (its best checkpoint), of a model file or of an exported model (`MODEL.onnx`, which needs no
-    torch), ready for `label`; without a `device` on cuda where there is one."""
+    torch), ready for `label`; without a `device` on cuda where there is one. `postprocess` is as in `predict`."""
     require_torch(model, "load")
-    return _loaded(model_file(model), device)
+    return _loaded(model, device, postprocess)
 
 
 def require_torch(model: str | Path | Run, verb: str) -> None:
@@ -140,14 +140,18 @@ def require_torch(model: str | Path | Run, verb: str) -> None:
         require_train(f"{verb} with a run")
 
 
-def _loaded(file: Path, device: str | None) -> Segmenter | ExportedModel:
-    """The model of a file on a device, when left out on cuda where there is one."""
+def _loaded(model: str | Path | Run, device: str | None, postprocess: bool) -> Segmenter | ExportedModel:
+    """The model on a device, when left out on cuda where there is one, with its post-processing if that is wanted."""
+    file = model_file(model)
     if is_exported(file):
-        return ExportedModel.open(file, device)
+        exported = ExportedModel.open(file, device)
+        return exported if postprocess else with_postprocessing(exported, None, str(file))
     from maskwright.modeling.models.devices import device_of
     from maskwright.modeling.models.segmenter import load_segmenter
 
-    return load_segmenter(file, device_of(device))
+    segmenter = load_segmenter(file, device_of(device))
+    run = model if isinstance(model, Run) else Run(Path(model))
+    return with_postprocessing(segmenter, run.postprocessing if postprocess else None, str(run.postprocessing_file))
 
 
 Array = npt.NDArray[Any] | Image.Image
@@ -163,6 +167,7 @@ def predict(
     selector: Selector | None = None,
     probabilities: bool = False,
     device: str | None = None,
+    postprocess: bool = True,
 ) -> npt.NDArray[np.uint8]: ...
 
 
@@ -176,6 +181,7 @@ def predict(
     selector: Selector | None = None,
     probabilities: bool = False,
     device: str | None = None,
+    postprocess: bool = True,
 ) -> list[npt.NDArray[np.uint8]]: ...
 
 
@@ -189,6 +195,7 @@ def predict(
     selector: Selector | None = None,
     probabilities: bool = False,
     device: str | None = None,
+    postprocess: bool = True,
 ) -> Predictions: ...
 
 
@@ -201,6 +208,7 @@ def predict(
     selector: Selector | None = None,
     probabilities: bool = False,
     device: str | None = None,
+    postprocess: bool = True,
 ) -> Predictions | npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
     """Masks for images: of files into the folder `out`, of numpy arrays and images of Pillow as arrays.
 
@@ -208,7 +216,8 @@ def predict(
     given without `out` and `levels`: an image of Pillow, or an array (H, W) grey or (H, W, C), with C = 1, 3 (RGB) or 4
     (RGBA, whose alpha is left out), of uint8, uint16 or floats from 0 to 1, gives one mask (H, W) uint8 of class
     indices; a list of images of any sizes, or an array (N, H, W, C), a list of masks. `load(model).label` also takes
-    paths. Files need `out`: see `predict_files`. Raises ConfigError where the two are mixed, DataError for an array
+    paths. Files need `out`: see `predict_files`. Without `postprocess`, what `tune` chose to do with the masks is left
+    out; a model file (`best.safetensors`) has none. Raises ConfigError where the two are mixed, DataError for an array
     that is no image.
     """
     require_torch(model, "predict")
@@ -217,7 +226,7 @@ def predict(
             raise ConfigError(
                 "images: arrays are predicted into arrays; leave out, levels and probabilities out, or give files"
             )
-        return with_selector(_loaded(model_file(model), device), selector).label(images)
+        return with_selector(_loaded(model, device, postprocess), selector).label(images)
     if out is None:
         raise ConfigError("out: files are predicted into a folder; name it, or give arrays")
     return predict_files(
@@ -228,6 +237,7 @@ def predict(
         selector=selector,
         probabilities=probabilities,
         device=device,
+        postprocess=postprocess,
     )
 
 
@@ -240,18 +250,19 @@ def predict_files(
     selector: Selector | None = None,
     probabilities: bool = False,
     device: str | None = None,
+    postprocess: bool = True,
 ) -> Predictions:
     """Predicts every image and writes `out/masks/NAME.png` (index PNG), `out/overlays/NAME.jpg` and
     `out/predictions.jsonl`.
 
     `model` is a run, a model file or an exported model. With `levels`, the masks of the levels of its class tree above
     the leaves go to `out/levels/1/NAME.png`, …; `out/model.json` says what their ids are. `selector` is how levels are
-    labelled, the model's own when left out. With `probabilities`, those of every class go to
-    `out/probabilities/NAME.npz` (see `inference.probabilities`), and each row has `confidence`: how sure the model is
-    of each class, the mean probability of the pixels that the mask gives to it; `out/confidence.csv` has a row an
-    image. Files that cannot be read are skipped and listed; of folders, what is no image, hidden, a link to a folder or
-    output of Maskwright is left out and listed. Where images have the same name without their endings, these or the
-    folders above become part of the names of their masks.
+    labelled, the model's own when left out; `postprocess` is as in `predict`. With `probabilities`, those of every
+    class go to `out/probabilities/NAME.npz` (see `inference.probabilities`), and each row has `confidence`: how sure
+    the model is of each class, the mean probability of the pixels that the mask gives to it; `out/confidence.csv` has a
+    row an image. Files that cannot be read are skipped and listed; of folders, what is no image, hidden, a link to a
+    folder or output of Maskwright is left out and listed. Where images have the same name without their endings, these
+    or the folders above become part of the names of their masks.
 
     A folder that the same model was writing in the same way is continued; any other existing folder is refused. What it
     holds is known by the content of the images: an image that has changed is predicted again, one that was moved or
@@ -268,13 +279,15 @@ def predict_files(
     file = model_file(model)
     folder = Path(out)
     found = find_images(images, folder)
-    segmenter = with_selector(_loaded(file, device), selector)
+    segmenter = with_selector(_loaded(model, device, postprocess), selector)
     above = segmenter.classes.levels[:-1] if levels else ()
     if levels and not above:
         raise ConfigError(
             f"{argument('levels')}: the classes of this model are a flat list, and have no levels; leave it out"
         )
     say(f"output folder: {folder}")
+    if segmenter.postprocessing:
+        say(f"post-processing: {segmenter.postprocessing}")
     _open(folder, file, segmenter, above, probabilities)
     for line in found.lines():
         say(line)
@@ -334,6 +347,8 @@ def _open(folder: Path, file: Path, segmenter: Predictor, above: Sequence[Level]
         }
     if probabilities:
         facts["probabilities"] = form(segmenter.classes)
+    if segmenter.postprocessing:
+        facts["postprocessing"] = segmenter.postprocessing.to_dict()
     marker = folder / "model.json"
     if marker.exists():
         found = read_json(marker)
@@ -343,6 +358,10 @@ def _open(folder: Path, file: Path, segmenter: Predictor, above: Sequence[Level]
             raise ConfigError(
                 f"{folder}: holds predictions with{'out' * probabilities} {argument('probabilities')}; choose another "
                 f"{argument('out')}"
+            )
+        if found.get("postprocessing") != facts.get("postprocessing"):
+            raise ConfigError(
+                f"{folder}: holds predictions with other post-processing, or without; choose another {argument('out')}"
             )
         if {key: found.get(key) for key in facts} != facts:
             raise ConfigError(

@@ -73,6 +73,7 @@ def run_report(run: str | Path | Run, *, out: str | Path | None = None) -> Path:
             "result": first.to_dict(),
             "headline": headline_rows(first),
             "trivial": list(first.trivial),
+            "postprocessing": str(first.postprocessing or ""),
             "verdict": verdict(first),
         }
     write_page(path, "run.html.j2", content)

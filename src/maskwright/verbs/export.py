@@ -22,7 +22,7 @@ from maskwright.base.texts import plural
 from maskwright.core.bands import Stored
 from maskwright.core.dataset import Dataset
 from maskwright.core.masks import Mask
-from maskwright.core.predictor import Pixels
+from maskwright.core.predictor import Pixels, with_postprocessing
 from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset_of
 from maskwright.errors import ConfigError, DataError, argument
@@ -127,6 +127,7 @@ def export(
     device: str = "cpu",
     min_agreement: float = 0.999,
     max_loss: float = 0.005,
+    postprocess: bool = True,
 ) -> ExportResult:
     """Writes the best checkpoint of a run as `out`, an ONNX file, and beside it its certificate as JSON; by default
     `RUN/exports/model-001.onnx`. `predict`, `evaluate` and `load` take that file, and need no torch then.
@@ -135,7 +136,8 @@ def export(
     DataError where fewer pixels than `min_agreement` (0..1) get the same label. With `int8` the weights and most of
     the arithmetic are 8-bit integers, with scales from training images; DataError where the mIoU on the validation
     images is lower by more than `max_loss`, or by more than a fifth of it and the paired interval calls that no chance.
-    `data` is where the run's dataset lies now, if it was moved.
+    `data` is where the run's dataset lies now, if it was moved. The file does with its masks what `tune` chose for the
+    run, unless `postprocess` leaves it out; the certificate is about the model without it.
 
     Raises ConfigError for a network that cannot be exported and a file that exists, DataError where the dataset or its
     validation images are missing, SetupError without the extra `export`.
@@ -151,6 +153,8 @@ def export(
     run = run if isinstance(run, Run) else Run.open(run)
     file, certificate = _files(run, out)
     segmenter = replace(load_segmenter(model_file(run)), precision="float32")
+    postprocessing = run.postprocessing if postprocess else None
+    with_postprocessing(segmenter, postprocessing, str(run.postprocessing_file))  # or the file could not be opened
     info = run.info()
     dataset = opened(data) if data is not None else load_dataset_of(run.path, run.config().data.root)
     if dataset.classes.ids != segmenter.classes.ids:
@@ -161,7 +165,7 @@ def export(
     _require_exportable(segmenter)
     samples = samples_of(dataset, "val", info["splits"])
     say(f"exported model: {file}")
-    metadata = _metadata(run, segmenter, info)
+    metadata = replace(_metadata(run, segmenter, info), postprocessing=postprocessing or None)
     proto = to_onnx(segmenter, metadata)
     # The same number for both, or their speeds would not be those of the models.
     threads = torch.get_num_threads()
@@ -236,7 +240,9 @@ def _metadata(run: Run, segmenter: Segmenter, info: Mapping[str, Any]) -> Metada
 
 
 def _opened(file: Path, proto: onnx.ModelProto, device: str, threads: int | None = None) -> ExportedModel:
-    return ExportedModel.of(file, open_session(proto.SerializeToString(), device, threads))
+    """The model alone, without its post-processing."""
+    model = ExportedModel.of(file, open_session(proto.SerializeToString(), device, threads))
+    return replace(model, postprocessing=None)
 
 
 def _quantised(

@@ -50,6 +50,7 @@ TRAPS = {
         [CLEAN, OTHER, replace(OTHER, name="c", classes=(("ground", 4999), ("tree", 901)))],
     ],
     "number.selected_on": [[trained(val=frozenset(IMAGES))], [trained(val=frozenset(IMAGES[:3]))]],
+    "number.tuned_on": [[made(tuned_on=IMAGES)], [made(tuned_on=IMAGES[:3])]],
     "number.unchecked": [[made(checked=False)]],
     "number.not_best": [[made(iteration=80)]],
     "number.unfinished": [[trained(finished=False)]],

@@ -113,6 +113,14 @@ def infer(
     )
 
 
+def paired(first: Marginals, second: Marginals, score: Score, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """Score of `first` less that of `second`, counts (N, K) of two models on the same N images in one order, with its
+    95 % interval; with one image there is none."""
+    (found,) = infer([[first], [second]], score, resamples=resamples, seed=seed).differences
+    value = found.value
+    return value if found.first == 0 else Interval(-value.value, -value.high, -value.low)
+
+
 @dataclass(frozen=True)
 class _Chance:
     """How scores vary by chance: `moved` (E, B) by the choice of images, before and after (`wide`) it is widened, and

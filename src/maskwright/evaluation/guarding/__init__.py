@@ -29,6 +29,7 @@ GUARDS: dict[str, Check[Case]] = {
         ERROR, "scores of different images, or by different ground-truth masks, are compared", guards.other_images
     ),
     "number.selected_on": Check(WARNING, "the scored images have chosen the checkpoint", each(guards.selected_on)),
+    "number.tuned_on": Check(WARNING, "the scored images have chosen the post-processing", each(guards.tuned_on)),
     "number.unchecked": Check(
         WARNING, "could not be checked: which image files the training used is not known", each(guards.unchecked)
     ),

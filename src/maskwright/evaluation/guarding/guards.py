@@ -209,6 +209,17 @@ def selected_on(number: Number) -> Iterator[Remark]:
             )
 
 
+def tuned_on(number: Number) -> Iterator[Remark]:
+    """Images that have chosen the post-processing."""
+    if seen := number.origin.tuned_on:
+        where = "this split" if number.images and len(seen) == len(number.images) else f"{len(seen)} of these images"
+        yield (
+            f"the post-processing was chosen on {where}: its scores are optimistic",
+            "report the scores of a split that has chosen nothing, such as test",
+            {"count": len(seen), "samples": list(seen[:50])},
+        )
+
+
 def unchecked(number: Number) -> Iterator[Remark]:
     """A training of which nobody knows any more what it used."""
     if number.training and not number.origin.checked:

@@ -28,7 +28,8 @@ class Origin:
     `selected_on` those whose image file was in its validation; None in evaluations from before these were looked for.
     `copies` are pairs of a scored sample and a training sample of another name whose image files hold the same bytes,
     `same_names` scored samples whose file is only called like one of the training. `checked`: whether it is known which
-    image files the training used. `weak` is the number of masks of the truth that were not drawn by hand.
+    image files the training used. `tuned_on` are the scored samples that the post-processing was chosen on. `weak` is
+    the number of masks of the truth that were not drawn by hand.
     """
 
     iteration: int | None = None
@@ -40,10 +41,15 @@ class Origin:
     trained_on: tuple[str, ...] | None = None
     selected_on: tuple[str, ...] | None = None
     checked: bool = True
+    tuned_on: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The key `origin` in the JSON of `evaluate`, which `from_dict` reads back."""
-        return asdict(self)
+        """The key `origin` in the JSON of `evaluate`, which `from_dict` reads back. Without post-processing it is what
+        it was before there was some."""
+        found = asdict(self)
+        if not self.tuned_on:
+            del found["tuned_on"]
+        return found
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Origin:
@@ -51,7 +57,7 @@ class Origin:
         dataset by its place alone: whether another one was looked at is not known."""
         found = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
         found.setdefault("checked", data.get("same_data", True))
-        for key in ("same_names", "trained_on", "selected_on"):
+        for key in ("same_names", "trained_on", "selected_on", "tuned_on"):
             if found.get(key) is not None:
                 found[key] = tuple(found[key])
         return cls(**found | {"copies": tuple((one, other) for one, other in data.get("copies", ()))})

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,8 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.hashes import file_hash
 from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.core.masks import Mask, mask_png
-from maskwright.core.predictor import Predictor, with_selector
+from maskwright.core.postprocessing import PostProcessing
+from maskwright.core.predictor import Predictor, with_postprocessing, with_selector
 from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset, load_dataset_of
 from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
@@ -36,6 +38,9 @@ from maskwright.evaluation.scoring.tally import Tally
 from maskwright.evaluation.scoring.writing import evaluation_of, write
 from maskwright.inference.exporting.exported import ExportedModel, is_exported
 from maskwright.run import Run
+
+if TYPE_CHECKING:
+    from maskwright.modeling.models.segmenter import Segmenter
 
 # Images that an exported model sees at once.
 _TOGETHER = 8
@@ -65,6 +70,7 @@ def evaluate(
     calibration: bool = False,
     again: bool = False,
     out: str | Path | None = None,
+    postprocess: bool = True,
 ) -> Evaluation:
     """Scores a run's best checkpoint, an exported model, or the masks in a folder, on a split; the result goes to
     `RUN/evaluations/SPLIT-001`, `MODEL-onnx/evaluations/SPLIT-001` beside `MODEL.onnx`, or
@@ -75,7 +81,8 @@ def evaluate(
     dataset with the same classes, its folder or a Dataset, or where the run's own lies now (classes of which may have
     been renamed); the tree over them is that of the dataset. `selector` is how the levels of a tree are labelled, the
     model's own when left out. `boundary` asks for the measures of boundaries, as does a `tolerance` (pixels, or a share
-    of the diagonal such as "0.75%"), `calibration` for those of probabilities.
+    of the diagonal such as "0.75%"), `calibration` for those of probabilities. Without `postprocess`, what `tune` chose
+    to do with the masks is left out.
 
     A folder of masks holds an index PNG of class ids for each labelled sample of the split, of the
     image's size, called SAMPLE.png, with or without the split's folder (`predict` writes them to `OUT/masks`). The
@@ -95,6 +102,8 @@ def evaluate(
         if data is None:
             raise ConfigError(f"{run}: an exported model is evaluated on a dataset; name it ({argument('data')})")
         model = ExportedModel.open(run, device)
+        if not postprocess:
+            model = with_postprocessing(model, None, str(run))
         return _evaluate_exported(model, opened(data), split, selector, allowed, calibration, again, target)
     if not isinstance(run, Run) and is_mask_folder(run):
         if data is None:
@@ -102,14 +111,17 @@ def evaluate(
                 f"{run}: not a run folder (no {Run(Path(run)).info_file.name}); give the folder that "
                 f"`train` printed, or with a folder of masks the dataset too ({argument('data')})"
             )
-        if selector is not None or calibration:
+        if selector is not None or calibration or not postprocess:
             raise ConfigError(
-                f"{run}: holds masks, which have neither probabilities nor levels of their own; leave "
-                f"{argument('selector')} and {argument('calibration')} out, or give a run"
+                f"{run}: holds masks, which have neither probabilities nor levels of their own, and are scored as they "
+                f"are; leave {argument('selector')}, {argument('calibration')} and "
+                f"{argument('postprocess', '--no-postprocess')} out, or give a run"
             )
         return _evaluate_masks(Path(run), opened(data), split, allowed, again, target)
     found = run if isinstance(run, Run) else Run.open(run)
-    return _evaluate_run(found, data, split, selector, device, allowed, calibration, again, target)
+    require_train("evaluate with a run")
+    ready = ready_for(found, data, split, selector, device, postprocess=postprocess, hashed=target is None)
+    return _evaluate_run(found, split, ready, allowed, calibration, again, target)
 
 
 def opened(data: str | Path | Dataset) -> Dataset:
@@ -141,24 +153,48 @@ def samples_of(dataset: Dataset, split: str, recorded: Mapping[str, Sequence[str
     return found
 
 
-def _evaluate_run(
+@dataclass(frozen=True)
+class Ready:
+    """The best checkpoint of a run, in `file`, and what it is to label: the `samples` of a split of a dataset of that
+    `version`, whose files have these `hashes`; `origin` says what the training has seen of them. `batch` images go
+    through the model at once."""
+
+    file: Path
+    segmenter: Segmenter
+    dataset: Dataset
+    samples: Sequence[Sample]
+    version: str
+    hashes: Mapping[Path, str]
+    origin: Origin
+    batch: int
+
+    def predictions(self, probabilities: bool = False) -> Iterator[PredictedSample]:
+        """What the model makes of the samples, in their order."""
+        return _predictions(self.segmenter, self.dataset, self.samples, self.batch, probabilities)
+
+
+def ready_for(
     run: Run,
     data: str | Path | Dataset | None,
     split: str,
     selector: Selector | None,
     device: str | None,
-    tolerance: Tolerance | None,
-    calibration: bool,
-    again: bool,
-    target: Path | None,
-) -> Evaluation:
-    require_train("evaluate with a run")
+    *,
+    postprocess: bool,
+    hashed: bool,
+) -> Ready:
+    """A run and what it is to label, as `evaluate` says and refuses; hashes of files are kept where that is allowed
+    (`hashed`)."""
     from maskwright.inference.predict import model_file
     from maskwright.modeling.models.devices import device_of
     from maskwright.modeling.models.segmenter import load_segmenter
 
     file = model_file(run)
-    segmenter = load_segmenter(file, device_of(device))
+    segmenter = with_postprocessing(
+        load_segmenter(file, device_of(device)),
+        run.postprocessing if postprocess else None,
+        str(run.postprocessing_file),
+    )
     config, info = run.config(), run.info()
     dataset = opened(data) if data is not None else load_dataset_of(run.path, config.data.root)
     classes, trained = dataset.classes, segmenter.classes
@@ -166,7 +202,7 @@ def _evaluate_run(
     if classes.names != trained.names and classes.ids != trained.ids:
         raise different
     _require_bands(dataset, segmenter.preprocessing.bands)
-    hashes = dataset.file_hashes(None if target else run.path)
+    hashes = dataset.file_hashes(run.path if hashed else None)
     version = dataset.version(hashes)
     used = used_by(run, dataset, version, hashes)
     if classes.names != trained.names:
@@ -182,15 +218,33 @@ def _evaluate_run(
     segmenter = with_selector(segmenter, selector, classes)
     samples = samples_of(dataset, split, info["splits"] if used.same_data else {})
     batch = config.train.batch_size  # as in training, so that the scores of val are exactly those of the log
-    tally = Tally(classes, implied=segmenter.coherent, tolerance=tolerance)
     origin = origin_of(run, samples, used, hashes, same_tree=classes.structure == trained.structure)
-    made_of = [file_hash(file), run.finished is not None, segmenter.selector, calibration]
-    return _evaluate(
-        Scoring(run.evaluations_folder, split, samples, version, segmenter.selector, run, origin, made_of, target),
-        _predictions(segmenter, dataset, samples, batch, calibration),
-        tally,
-        again,
+    if segmenter.postprocessing:
+        chose = run.tuned_on()
+        origin = replace(
+            origin, tuned_on=tuple(sample.name for sample in samples if sample.image_hash(hashes) in chose)
+        )
+    return Ready(file, segmenter, dataset, samples, version, hashes, origin, batch)
+
+
+def _evaluate_run(
+    run: Run, split: str, ready: Ready, tolerance: Tolerance | None, calibration: bool, again: bool, target: Path | None
+) -> Evaluation:
+    segmenter = ready.segmenter
+    scoring = Scoring(
+        run.evaluations_folder,
+        split,
+        ready.samples,
+        ready.version,
+        segmenter.selector,
+        run,
+        ready.origin,
+        [file_hash(ready.file), run.finished is not None, segmenter.selector, calibration],
+        target,
+        segmenter.postprocessing,
     )
+    tally = Tally(segmenter.classes, implied=segmenter.coherent, tolerance=tolerance)
+    return _evaluate(scoring, ready.predictions(calibration), tally, again)
 
 
 def _different(dataset: Dataset, trained: ClassTree) -> DataError:
@@ -240,6 +294,7 @@ def _evaluate_exported(
         model.selector,
         made_of=[file_hash(model.file), model.selector, calibration],
         target=target,
+        postprocessing=model.postprocessing,
     )
     tally = Tally(dataset.classes, implied=model.coherent, tolerance=tolerance)
     return _evaluate(scoring, _predictions(model, dataset, samples, _TOGETHER, calibration), tally, again)
@@ -309,7 +364,8 @@ def _mask_files(folder: Path, samples: Sequence[Sample]) -> list[Path]:
 @dataclass(frozen=True)
 class Scoring:
     """What is scored: the `samples` of a split of a dataset of that `version`, by predictions that follow from what
-    `made_of` lists; `run` has made them, if it is known. The result goes to a new folder in `parent`, or `target`."""
+    `made_of` lists and from `postprocessing`; `run` has made them, if it is known. The result goes to a new folder in
+    `parent`, or `target`."""
 
     parent: Path
     split: str
@@ -320,6 +376,7 @@ class Scoring:
     origin: Origin = field(default_factory=Origin)
     made_of: Sequence[object] = ()
     target: Path | None = None
+    postprocessing: PostProcessing | None = None
 
     @property
     def written(self) -> list[Path]:
@@ -344,13 +401,21 @@ class Scoring:
             self.origin.to_dict(),
             self.made_of,
         ]
+        if self.postprocessing:  # without any, what an evaluation from before there was some follows from
+            facts.append(self.postprocessing.to_dict())
         return hashlib.blake2b(dump_json(facts).encode(), digest_size=16).hexdigest()
 
     def completed(self, result: Evaluation, inputs: str) -> Evaluation:
         """With all that is known besides the counts, and what the guard says to it."""
         weak = sum(sample.provenance != "hand" for sample in self.samples)
         size = self.run.info().get("size", {}) if self.run else {}
-        result = replace(result, size=size, origin=replace(self.origin, weak=weak), inputs=inputs)
+        result = replace(
+            result,
+            size=size,
+            origin=replace(self.origin, weak=weak),
+            inputs=inputs,
+            postprocessing=self.postprocessing or None,
+        )
         name = (self.run.path if self.run else self.parent.parent).resolve().name
         return replace(result, findings=guard([result.number(name, self.run)]))
 

@@ -23,6 +23,7 @@ from maskwright.base.texts import plural
 from maskwright.core.class_facts import MISSED
 from maskwright.core.classes import Selector
 from maskwright.core.findings import Finding
+from maskwright.core.postprocessing import PostProcessing
 from maskwright.errors import DataError
 from maskwright.evaluation.guarding.number import Number, Origin, Training
 from maskwright.evaluation.guarding.speed import speed_of
@@ -112,7 +113,8 @@ class Evaluation:
     contradict each other; of a flat list, neither is there. `size` is what the model costs (see `models.size`), as
     `run.json` has it. `origin` is what was seen of how the numbers came about, `findings` what the guard says to all
     this (see `guarding`), and `notes` are its words alone; `remarks` are the notes of an evaluation from before there
-    were findings. `inputs` is a hash of all that the numbers follow from.
+    were findings. `inputs` is a hash of all that the numbers follow from; `postprocessing` is what was done with the
+    predicted masks, None for nothing.
 
     What was counted of each image stays on the disk, in `folder`: `images`, `confusions`, `boundaries` and
     `calibration` read it each time they are asked for, and raise DataError where it is missing or damaged.
@@ -136,6 +138,7 @@ class Evaluation:
     findings: Sequence[Finding] = ()
     inputs: str = ""
     remarks: Sequence[str] = ()
+    postprocessing: PostProcessing | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> Evaluation:
@@ -179,6 +182,7 @@ class Evaluation:
             [Finding.from_dict(row) for row in stored.get("findings", [])],
             stored.get("inputs", ""),
             () if "findings" in stored else stored.get("notes", []),
+            PostProcessing.from_dict(stored["postprocessing"], str(folder)) if "postprocessing" in stored else None,
         )
 
     @property
@@ -278,6 +282,8 @@ class Evaluation:
         asked: dict[str, Any] = {"tolerance": str(self.tolerance)} if self.tolerance else {}
         if self.reliability:
             asked["reliability"] = [row.to_dict() for row in self.reliability]
+        if self.postprocessing:
+            asked["postprocessing"] = self.postprocessing.to_dict()
         return {
             "split": self.split,
             "images": len(self.names),

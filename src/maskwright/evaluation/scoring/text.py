@@ -35,6 +35,8 @@ def evaluation_text(result: Evaluation) -> str:
         f"{result.split}: {plural(len(result.names), 'image')}",
         "  over the dataset (counts summed over images, then divided; 95 % intervals over images)",
     ]
+    if result.postprocessing:
+        lines.insert(1, f"  post-processing: {result.postprocessing}")
     lines += [f"    {name:<6} {_between(interval)}" for name, interval in result.intervals.items()]
     lines += _listed(result, "dataset_")
     lines.append(f"    {'class':<{width}}    IoU   Dice  precision  recall  predicted %  recall above random guessing")

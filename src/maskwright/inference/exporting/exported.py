@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from maskwright.core.bands import Stored
 from maskwright.core.classes import ClassTree, Selector
-from maskwright.core.predictor import ClassMaps, Pixels, Predictor, Preprocessing
+from maskwright.core.postprocessing import PostProcessing
+from maskwright.core.predictor import ClassMaps, Pixels, Predictor, Preprocessing, with_postprocessing
 from maskwright.errors import DataError
 from maskwright.inference.exporting.levels import Floats, resized, select
 from maskwright.inference.exporting.metadata import INPUT, KEY, OUTPUT, Metadata
@@ -40,6 +41,7 @@ class ExportedModel(Predictor):
     preprocessing: Preprocessing
     flip_average: bool
     selector: Selector
+    postprocessing: PostProcessing | None
 
     @classmethod
     def open(cls, file: str | Path, device: str | None = None) -> ExportedModel:
@@ -63,9 +65,17 @@ class ExportedModel(Predictor):
             or _numbers(outputs[0].shape) != [None, count, *size]
         ):
             raise DataError(f"{file}: its graph is not what its metadata says; export it again")
-        return cls(
-            file, session, metadata, metadata.classes, metadata.preprocessing, metadata.flip_average, metadata.selector
+        model = cls(
+            file,
+            session,
+            metadata,
+            metadata.classes,
+            metadata.preprocessing,
+            metadata.flip_average,
+            metadata.selector,
+            None,
         )
+        return with_postprocessing(model, metadata.postprocessing, str(file))
 
     def probabilities(self, images: Stored) -> Floats:
         """(N, h, w, C) uint8 at the model's size to probabilities (N, K, h, w) float32. RuntimeError where memory does
@@ -87,7 +97,7 @@ class ExportedModel(Predictor):
     ) -> Iterator[tuple[list[Pixels], npt.NDArray[np.float32] | None]]:
         """As `Predictor.labelled`; all images go through the model at once."""
         for inner, size in self._inner(images):
-            maps = select(inner, size, self.classes.levels, self.selector)
+            maps = self.finished(select(inner, size, self.classes.levels, self.selector))
             yield maps, np.stack([resized(leaf, size) for leaf in inner]) if probabilities else None
 
     def label_with_maps(self, images: Iterable[Stored]) -> Iterator[tuple[list[Pixels], Callable[[], ClassMaps]]]:
@@ -97,7 +107,8 @@ class ExportedModel(Predictor):
         left = iter(images)
         while some := [*islice(left, together)]:
             for inner, size in self._inner(some):
-                yield select(inner, size, self.classes.levels, self.selector), partial(_class_maps, inner, size)
+                maps = self.finished(select(inner, size, self.classes.levels, self.selector))
+                yield maps, partial(_class_maps, inner, size)
 
     def _inner(self, images: Sequence[Stored]) -> Iterator[tuple[Floats, tuple[int, int]]]:
         """Of each image the probabilities (K, h, w) at the model's size, padding cut off, and its own size."""

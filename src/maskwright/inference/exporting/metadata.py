@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from maskwright import __version__
 from maskwright.core.classes import SELECTORS, ClassTree, Selector
+from maskwright.core.postprocessing import PostProcessing
 from maskwright.core.predictor import Preprocessing
 from maskwright.errors import DataError, MaskwrightError
 
@@ -27,7 +28,7 @@ class Metadata:
     """`model` is what the network is (its constructor arguments), `run` the name of the training and `dataset_version`
     the content that it learnt from; `weights` are source and licence of the pretrained weights it began with, None
     without. `any_size`: whether the graph takes other sizes than the model's. With `flip_average` the probabilities
-    are to be averaged with those of the mirrored image."""
+    are to be averaged with those of the mirrored image; `postprocessing` is what is done with the labels."""
 
     classes: ClassTree
     preprocessing: Preprocessing
@@ -39,6 +40,7 @@ class Metadata:
     run: str | None = None
     dataset_version: str | None = None
     weights: Mapping[str, Any] | None = None
+    postprocessing: PostProcessing | None = None
 
     def to_json(self) -> str:
         """The text under `KEY`; `from_json` reads it back."""
@@ -50,7 +52,7 @@ class Metadata:
                 "preprocessing": self.preprocessing.to_dict(),
                 "flip_average": self.flip_average,
                 "selector": self.selector,
-                "postprocessing": None,  # what is done with the labels: nothing, so far
+                "postprocessing": self.postprocessing.to_dict() if self.postprocessing else None,
                 "model": self.model,
                 "precision": self.precision,
                 "any_size": self.any_size,
@@ -70,8 +72,7 @@ class Metadata:
         try:
             data = json.loads(text)
             kind, _, number = str(data["format"]).rpartition("-")
-            newer = kind == _KIND and number.isdecimal() and int(number) > _FORMAT
-            if newer or data["postprocessing"] is not None:
+            if kind == _KIND and number.isdecimal() and int(number) > _FORMAT:
                 raise DataError(f"{source}: is from a newer Maskwright; `pip install --upgrade maskwright`")
             if kind != _KIND or data["selector"] not in SELECTORS or data["precision"] not in ("float32", "int8"):
                 raise damaged
@@ -86,6 +87,7 @@ class Metadata:
                 data["run"],
                 data["dataset_version"],
                 data["weights"],
+                None if data["postprocessing"] is None else PostProcessing.from_dict(data["postprocessing"], source),
             )
         except DataError:
             raise

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from maskwright.evaluation.comparing.inference import infer
+from maskwright.evaluation.comparing.inference import paired
 from maskwright.evaluation.metrics import Interval, Marginals
 
 
@@ -37,11 +37,7 @@ class RoundDifference:
 
 def difference(names: tuple[str, str], first: Marginals, second: Marginals, seed: int = 0) -> RoundDifference:
     """Of two models whose counts (N, K) are of the same N images in one order. With one image there is no interval."""
-    (found,) = infer([[first], [second]], Marginals.mIoU, seed=seed).differences
-    value = found.value
-    if found.first == 1:
-        value = Interval(-value.value, -value.high, -value.low)
-    return RoundDifference(*names, value)
+    return RoundDifference(*names, paired(first, second, Marginals.mIoU, seed=seed))
 
 
 def helps(counts: Sequence[Marginals]) -> bool:

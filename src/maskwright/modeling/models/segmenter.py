@@ -25,6 +25,7 @@ from maskwright import __version__
 from maskwright.base.storage import atomic_write_bytes
 from maskwright.core.bands import Stored
 from maskwright.core.classes import SELECTORS, ClassTree, Selector
+from maskwright.core.postprocessing import PostProcessing
 from maskwright.core.predictor import ClassMaps, Predictor
 from maskwright.core.predictor import Preprocessing as Preprocessing
 from maskwright.core.predictor import with_selector as with_selector
@@ -55,6 +56,7 @@ class Segmenter(Predictor):
     flip_average: bool = False
     selector: Selector = "leaf"
     channels_last: bool = True
+    postprocessing: PostProcessing | None = None
 
     @property
     def device(self) -> torch.device:
@@ -158,13 +160,15 @@ class Segmenter(Predictor):
             for image in images:
                 if probabilities:
                     found = self._tiled_probabilities(image, together)
-                    yield select(whole(found), levels, selector), found.cpu().numpy()
+                    yield self.finished(select(whole(found), levels, selector)), found.cpu().numpy()
                 else:
-                    yield labels_of(self._parts(image, together), image.shape[:2], levels, selector), None
+                    maps = labels_of(self._parts(image, together), image.shape[:2], levels, selector)
+                    yield self.finished(maps), None
             return
         for small, image in zip(self.small_probabilities(images), images, strict=True):
             size = image.shape[:2]
-            yield self.level_maps(small, size), self.at_size(small, size).cpu().numpy() if probabilities else None
+            maps = self.finished(self.level_maps(small, size))
+            yield maps, self.at_size(small, size).cpu().numpy() if probabilities else None
 
     def label_with_maps(
         self, images: Iterable[Stored]
@@ -180,7 +184,7 @@ class Segmenter(Predictor):
         while some := [*islice(left, self.together())]:
             for small, image in zip(self.small_probabilities(some), some, strict=True):
                 size = image.shape[:2]
-                yield self.level_maps(small, size), partial(self._class_maps, small, size)
+                yield self.finished(self.level_maps(small, size)), partial(self._class_maps, small, size)
 
     def _tiled_maps(self, image: Stored) -> ClassMaps:
         found = self._tiled_probabilities(image, _BATCH).cpu().numpy()

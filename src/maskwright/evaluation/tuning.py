@@ -1,0 +1,248 @@
+"""Which post-processing helps: a small grid for each class, chosen by cross-validation over images.
+
+One step of one class (an `Option`) is taken when, on the images that choose, it gives the most of its kind and its
+paired 95 % interval lies above 0. The best one comes first, and each other one has to make those before it better;
+together these are the rules. How good they are is judged on images that have not chosen: the images are cut into
+`FOLDS` blocks of neighbours (frames of one film stay together), the rules are chosen on all blocks but one and applied
+to that one, and the blocks are put together again. They are worth using when the paired interval of that, too, lies
+above 0. The sizes to try are quantiles of what the model predicts; no truth is looked at for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.core.classes import IGNORE, ClassTree
+from maskwright.core.masks import Mask
+from maskwright.core.postprocessing import ClassRule, PostProcessing, components_of, holes_of
+from maskwright.evaluation.comparing.inference import paired
+from maskwright.evaluation.metrics import Interval, Marginals, confusion_matrix
+from maskwright.evaluation.metrics.marginals import SCORES
+
+Kind = Literal["min_pixels", "fill_holes", "largest_only"]
+Sizes = npt.NDArray[np.int64]
+
+FOLDS = 5
+_SIZES, _HOLES = (0.25, 0.5, 0.75, 0.9, 0.95), (0.5, 0.9, 1.0)
+# `largest_only` is tried where so many of the images that have the class have one component of it at most.
+_SINGLE = 0.95
+_RESAMPLES = 1000  # for each step; what is reported has as many as everywhere
+
+
+@dataclass(frozen=True)
+class Option:
+    """One step of the class with this index."""
+
+    index: int
+    kind: Kind
+    value: int
+
+    def on(self, rule: ClassRule) -> ClassRule:
+        """The rule of its class with this step."""
+        if self.kind == "largest_only":
+            return replace(rule, largest_only=True)
+        if self.kind == "fill_holes":
+            return replace(rule, fill_holes=self.value)
+        return replace(rule, min_pixels=self.value)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that is part of the rules: the class, what it does, the paired `difference` of it alone to none on the
+    images that chose it (optimistic), and in how many folds it, or another size of its kind, was chosen too."""
+
+    name: str
+    kind: Kind
+    value: int
+    difference: Interval
+    folds: int
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.kind}" + ("" if self.kind == "largest_only" else f" {self.value:,}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found = {"class": self.name, "kind": self.kind, "value": self.value}
+        return {**found, "difference": self.difference.to_dict(), "folds": self.folds}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """`rules` chosen on all images; scores without them (`none`) and, of rules that the scored images did not choose,
+    with them (`held_out`), `difference` with its paired 95 % interval; of each class what was chosen and how its IoU
+    moves (`classes`). `tried` counts the options."""
+
+    rules: PostProcessing
+    steps: tuple[Step, ...]
+    score: str
+    none: float
+    held_out: float
+    difference: Interval
+    classes: dict[str, Interval]
+    folds: int
+    tried: int
+
+    @property
+    def helps(self) -> bool:
+        """Beyond chance, on images that have not chosen."""
+        return bool(self.rules) and self.difference.low > 0
+
+
+class Pair:
+    """The truth and the prediction (H, W) of one image, kept compressed; what can change in the prediction."""
+
+    def __init__(self, truth: Mask, prediction: Mask, classes: int) -> None:
+        self._files = [cv2.imencode(".png", np.ascontiguousarray(mask))[1] for mask in (truth, prediction)]
+        self.classes = classes
+        _, sizes, owners = components_of(prediction)
+        self.sizes: list[Sizes] = [sizes[owners == index] for index in range(classes)]
+        self.holes: list[Sizes] = [
+            holes_of(prediction, index)[1][1:] if len(self.sizes[index]) else np.zeros(0, np.int64)
+            for index in range(classes)
+        ]
+        _, _, true = components_of(truth)
+        self.true = np.bincount(true[true != IGNORE], minlength=classes)
+
+    @cached_property
+    def unchanged(self) -> npt.NDArray[np.int64]:
+        """The counts (3, K) of the prediction as it is: hit, true, predicted."""
+        return self.counts(None)
+
+    def counts(self, rules: PostProcessing | None) -> npt.NDArray[np.int64]:
+        """Those after post-processing."""
+        truth, prediction = (np.asarray(cv2.imdecode(file, cv2.IMREAD_UNCHANGED), np.uint8) for file in self._files)
+        found = rules.apply(prediction) if rules else prediction
+        confusion = confusion_matrix(truth, found, self.classes)
+        return np.stack([np.diagonal(confusion), confusion.sum(1), confusion.sum(0)])
+
+    def changes(self, option: Option) -> bool:
+        """Whether the option can do anything here."""
+        sizes = self.sizes[option.index]
+        if option.kind == "min_pixels":
+            return bool((sizes < option.value).any())
+        if option.kind == "fill_holes":
+            return bool((self.holes[option.index] <= option.value).any())
+        return len(sizes) > 1
+
+
+def tuned(
+    pairs: Sequence[Pair], classes: ClassTree, score: str, advance: Callable[[int], object] = lambda done: None
+) -> Tuning:
+    """The rules for these images, of which there are `FOLDS` at least; `advance` hears how many are counted."""
+    grid = list(_grid(pairs, classes))
+    counts = _Counts(pairs, classes)
+    for place in range(len(pairs)):
+        for option in grid:
+            counts.of((option,), [place])
+        advance(place + 1)
+    everything = range(len(pairs))
+    chosen = _choose(counts, grid, everything, score)
+    held_out, seen = [], []
+    for block in np.array_split(everything, FOLDS):
+        options = tuple(_choose(counts, grid, np.setdiff1d(everything, block).tolist(), score))
+        seen.append({(option.index, option.kind) for option in options})
+        held_out.append(counts.of(options, block.tolist()))
+    before = counts.of((), everything)
+    after = Marginals(*map(np.concatenate, zip(*held_out, strict=True)))
+    measure = SCORES[score]
+    return Tuning(
+        _rules(classes, chosen),
+        tuple(
+            Step(
+                classes.names[option.index],
+                option.kind,
+                option.value,
+                difference,
+                sum((option.index, option.kind) in one for one in seen),
+            )
+            for option, difference in chosen.items()
+        ),
+        score,
+        float(measure(before.total())),
+        float(measure(after.total())),
+        paired(after, before, measure),
+        {
+            name: paired(after, before, _iou_of(index))
+            for index, name in enumerate(classes.names)
+            if before.predicted[:, index].any() or before.true[:, index].any()
+        },
+        FOLDS,
+        len(grid),
+    )
+
+
+def _grid(pairs: Sequence[Pair], classes: ClassTree) -> Iterator[Option]:
+    """What is tried: nothing for the background, which is no object."""
+    for index in range(len(classes)):
+        if index == classes.background:
+            continue
+        sizes = np.concatenate([pair.sizes[index] for pair in pairs])
+        if len(sizes):
+            least = {int(size) + 1 for size in np.quantile(sizes, _SIZES, method="lower")}
+            yield from (Option(index, "min_pixels", size) for size in sorted(least - {0, 1}))
+        holes = np.concatenate([pair.holes[index] for pair in pairs])
+        if len(holes):
+            most = {int(size) for size in np.quantile(holes, _HOLES, method="lower")}
+            yield from (Option(index, "fill_holes", size) for size in sorted(most))
+        there = [int(pair.true[index]) for pair in pairs if pair.true[index]]
+        if there and np.mean([count == 1 for count in there]) >= _SINGLE:
+            yield Option(index, "largest_only", 1)
+
+
+class _Counts:
+    """What is counted of images after some options together, each only once."""
+
+    def __init__(self, pairs: Sequence[Pair], classes: ClassTree) -> None:
+        self._pairs, self._classes = pairs, classes
+        self._known: dict[tuple[Option, ...], dict[int, npt.NDArray[np.int64]]] = {}
+
+    def of(self, options: tuple[Option, ...], places: Sequence[int]) -> Marginals:
+        """Those (N, K) of the images at these places."""
+        known = self._known.setdefault(options, {})
+        for place in places:
+            if place not in known:
+                pair = self._pairs[place]
+                changed = any(pair.changes(option) for option in options)
+                known[place] = pair.counts(_rules(self._classes, options)) if changed else pair.unchanged
+        return Marginals.of_table(np.stack([known[place] for place in places]).astype(np.float64))
+
+
+def _choose(counts: _Counts, grid: Sequence[Option], places: Sequence[int], score: str) -> dict[Option, Interval]:
+    """Of each class and kind the option that gives the most on the images at these places, the mildest of equal ones,
+    if it gives something beyond chance there; with its difference. The best comes first, and each other one has to make
+    those before it better."""
+    measure, before = SCORES[score], counts.of((), places)
+
+    def value(*options: Option) -> float:
+        return float(measure(counts.of(options, places).total()))
+
+    gains = {option: value(option) - value() for option in grid}
+    best: dict[tuple[int, Kind], Option] = {}
+    for option, gain in gains.items():
+        key = option.index, option.kind
+        if gain > max(0.0, gains[best[key]] if key in best else 0.0):
+            best[key] = option
+    found: dict[Option, Interval] = {}
+    for option in sorted(best.values(), key=gains.__getitem__, reverse=True):
+        difference = paired(counts.of((option,), places), before, measure, resamples=_RESAMPLES)
+        if difference.low > 0 and value(*found, option) > value(*found):
+            found[option] = difference
+    return found
+
+
+def _rules(classes: ClassTree, options: Iterable[Option]) -> PostProcessing:
+    rules = [ClassRule(name) for name in classes.names]
+    for option in options:
+        rules[option.index] = option.on(rules[option.index])
+    return PostProcessing(tuple(rules))
+
+
+def _iou_of(index: int) -> Callable[[Marginals], npt.NDArray[np.float64]]:
+    return lambda counts: counts.iou()[..., index]

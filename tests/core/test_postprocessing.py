@@ -1,0 +1,129 @@
+"""Post-processing against a slow independent way to do the same, on random masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from maskwright.core.classes import IGNORE, ClassInfo, ClassTree
+from maskwright.core.postprocessing import ClassRule, PostProcessing
+from maskwright.errors import DataError
+
+EIGHT = np.ones((3, 3))
+NAMES = ("ground", "tree", "car")
+
+
+def slowly(mask: np.ndarray, rules: tuple[ClassRule, ...]) -> np.ndarray:
+    """The words of the module, one component and one pixel after the other."""
+    found, gone = mask.copy(), np.zeros(mask.shape, bool)
+    for index, rule in enumerate(rules):
+        labels, count = ndimage.label(mask == index, EIGHT)
+        components = [labels == number for number in range(1, count + 1)]
+        first = max(components, key=lambda one: (one.sum(), -np.flatnonzero(one)[0]), default=None)
+        for one in components:
+            if one.sum() < rule.min_pixels or (rule.largest_only and one is not first):
+                gone |= one
+    gaps, count = ndimage.label(gone, EIGHT)
+    for number in range(1, count + 1):
+        votes = [0] * len(rules)
+        for y, x in np.argwhere(gaps == number):
+            for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                inside = 0 <= v < mask.shape[0] and 0 <= u < mask.shape[1]
+                if inside and not gone[v, u] and mask[v, u] != IGNORE:
+                    votes[mask[v, u]] += 1
+        if any(votes):
+            found[gaps == number] = votes.index(max(votes))
+    for index, rule in enumerate(rules):
+        holes = ndimage.binary_fill_holes(found == index) & (found != index)
+        labels, count = ndimage.label(holes)
+        for number in range(1, count + 1):
+            hole = labels == number
+            if hole.sum() <= rule.fill_holes:
+                found[hole & (found != IGNORE)] = index
+    return found
+
+
+def random_mask(seed: int, ignored: bool) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(rng.normal(size=(3, 37, 45)), (0, 1.2, 1.2))
+    mask = noise.argmax(0).astype(np.uint8)
+    mask[rng.random(mask.shape) < 0.05] = seed % 3
+    if ignored:
+        mask[ndimage.gaussian_filter(rng.normal(size=mask.shape), 2) > 0.15] = IGNORE
+    return mask
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"tree": {"min_pixels": 12}},
+        {"tree": {"min_pixels": 30}, "car": {"min_pixels": 30}, "ground": {"min_pixels": 5}},
+        {"car": {"largest_only": True}},
+        {"tree": {"largest_only": True, "min_pixels": 40}, "car": {"largest_only": True}},
+        {"tree": {"fill_holes": 6}},
+        {"ground": {"fill_holes": 9}, "tree": {"fill_holes": 40}, "car": {"fill_holes": 2000}},
+        {"tree": {"min_pixels": 8, "fill_holes": 20}, "car": {"largest_only": True, "fill_holes": 3}},
+        {"ground": {"min_pixels": 10**6}, "tree": {"min_pixels": 10**6}, "car": {"min_pixels": 10**6}},
+    ],
+)
+def test_as_the_words_say(rules: dict[str, dict[str, int]], ignored: bool) -> None:
+    made = tuple(ClassRule(name, **rules.get(name, {})) for name in NAMES)
+    changed = 0
+    for seed in range(12):
+        mask = random_mask(seed, ignored)
+        before = mask.copy()
+        found = PostProcessing(made).apply(mask)
+        np.testing.assert_array_equal(found, slowly(mask, made))
+        np.testing.assert_array_equal(mask, before)
+        assert found.dtype == np.uint8 and ((found == IGNORE) == (mask == IGNORE)).all()
+        changed += int((found != mask).sum())
+    assert changed or rules["tree"].get("min_pixels") == 10**6
+
+
+def test_equal_components_and_empty_masks() -> None:
+    mask = np.zeros((5, 9), np.uint8)
+    mask[3, 0:2] = mask[1, 4:6] = mask[4, 7:9] = 1
+    rules = (ClassRule("ground"), ClassRule("tree", largest_only=True))
+    assert np.argwhere(PostProcessing(rules).apply(mask)).tolist() == [[1, 4], [1, 5]]
+    for shape in ((1, 1), (1, 7)):
+        assert PostProcessing(rules).apply(np.ones(shape, np.uint8)).tolist() == np.ones(shape).tolist()
+    with pytest.raises(ValueError, match="none of 2 classes"):
+        PostProcessing(rules).apply(np.full((2, 2), 2, np.uint8))
+
+
+def test_what_is_stored_comes_back() -> None:
+    made = PostProcessing((ClassRule("ground"), ClassRule("tree", 1234, 5, True)))
+    assert PostProcessing.from_dict(made.to_dict(), "x") == made and made
+    assert not PostProcessing((ClassRule("ground"),)) and str(PostProcessing((ClassRule("ground"),))) == "none"
+    assert str(made) == (
+        "tree: components below 1,234 pixels removed, only the largest component kept, holes up to 5 pixels filled"
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        [],
+        {"rules": 3},
+        {"rules": [{"name": "a", "colour": 3}]},
+        {"rules": [{"name": "a", "min_pixels": -1}]},
+        {"rules": [{"name": "a", "fill_holes": 1.5}]},
+        {"rules": [{"name": "a", "largest_only": 1}]},
+        {"rules": [{"min_pixels": 1}]},
+    ],
+)
+def test_damaged_rules_are_refused(data: object) -> None:
+    with pytest.raises(DataError, match=r"x\.json: its post-processing is damaged"):
+        PostProcessing.from_dict(data, "x.json")  # type: ignore[arg-type]
+
+
+def test_rules_of_other_classes_and_of_the_background_are_refused() -> None:
+    classes = ClassTree((ClassInfo(0, "background", (0, 0, 0)), ClassInfo(1, "tree", (0, 9, 0))))
+    PostProcessing((ClassRule("background", fill_holes=4), ClassRule("tree", min_pixels=4))).require(classes, "x")
+    with pytest.raises(DataError, match="other classes"):
+        PostProcessing((ClassRule("background"), ClassRule("bush"))).require(classes, "x")
+    with pytest.raises(DataError, match="removes the background"):
+        PostProcessing((ClassRule("background", min_pixels=4), ClassRule("tree"))).require(classes, "x")

@@ -1,0 +1,122 @@
+"""Which post-processing is chosen: what surely helps on images that did not choose it, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from maskwright.core.classes import ClassInfo, ClassTree
+from maskwright.core.postprocessing import ClassRule, PostProcessing
+from maskwright.evaluation.metrics import Marginals, confusion_matrix
+from maskwright.evaluation.tuning import FOLDS, Option, Pair, Tuning, tuned
+
+CLASSES = ClassTree(
+    (ClassInfo(0, "background", (0, 0, 0)), ClassInfo(1, "field", (0, 255, 0)), ClassInfo(2, "well", (255, 0, 0)))
+)
+
+
+def scene(rng: np.random.Generator) -> np.ndarray:
+    """A field, and in half of the images one well of some 60 pixels."""
+    rows, columns = np.indices((48, 64))
+    mask = np.zeros((48, 64), np.uint8)
+    y, x = rng.uniform(14, 34), rng.uniform(20, 44)
+    mask[((rows - y) / 12) ** 2 + ((columns - x) / 17) ** 2 < 1] = 1
+    if rng.random() < 0.5:
+        mask[(rows - rng.uniform(8, 40)) ** 2 + (columns - rng.uniform(8, 56)) ** 2 < 20] = 2
+    return mask
+
+
+def blurred(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A prediction whose outlines waver."""
+    spread = np.stack([ndimage.gaussian_filter((mask == k).astype(float), 1.5) for k in range(3)])
+    return (
+        (spread + ndimage.gaussian_filter(rng.normal(0, 0.35, spread.shape), (0, 1.5, 1.5))).argmax(0).astype(np.uint8)
+    )
+
+
+def dotted(mask: np.ndarray, rng: np.random.Generator, value: int, count: int) -> np.ndarray:
+    mask = mask.copy()
+    for _ in range(count):
+        y, x = rng.integers(0, 46), rng.integers(0, 62)
+        mask[y : y + 2, x : x + 2] = value
+    return mask
+
+
+def tuning_of(scenes: list[tuple[np.ndarray, np.ndarray]], score: str = "mIoU") -> Tuning:
+    return tuned([Pair(truth, found, 3) for truth, found in scenes], CLASSES, score)
+
+
+def score_of(scenes: list[tuple[np.ndarray, np.ndarray]], rules: PostProcessing) -> float:
+    counts = [confusion_matrix(truth, rules.apply(found), 3) for truth, found in scenes]
+    return float(Marginals.of(np.sum(counts, 0)).mIoU())
+
+
+@pytest.mark.parametrize("score", ["mIoU", "mDice"])
+def test_specks_of_a_rare_class_go(score: str) -> None:
+    rng = np.random.default_rng(1)
+    scenes = [(truth, dotted(blurred(truth, rng), rng, 2, 9)) for truth in (scene(rng) for _ in range(60))]
+    found = tuning_of(scenes[:30], score)
+    assert found.helps and found.difference.low > 0 and found.held_out > found.none
+    rule = found.rules.rules[2]
+    assert 4 < rule.min_pixels < 60 or rule.largest_only
+    assert any(step.name == "well" and step.folds == FOLDS and step.difference.low > 0 for step in found.steps)
+    assert (
+        score_of(scenes[30:], found.rules) > score_of(scenes[30:], PostProcessing(found.rules.rules[:0])._none())
+        if 0
+        else True
+    )
+    nothing = PostProcessing(tuple(ClassRule(name) for name in CLASSES.names))
+    assert score_of(scenes[30:], found.rules) > score_of(scenes[30:], nothing) + 0.05
+    if score == "mIoU":
+        assert found.none == pytest.approx(score_of(scenes[:30], nothing))
+    assert found.classes["well"].low > 0
+
+
+def test_holes_are_filled() -> None:
+    rng = np.random.default_rng(2)
+    scenes = [
+        (truth, np.where(truth == 1, dotted(truth, rng, 0, 30), truth)) for truth in (scene(rng) for _ in range(25))
+    ]
+    found = tuning_of(scenes)
+    assert found.helps and found.rules.rules[1].fill_holes >= 4 and found.classes["field"].low > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_done_where_nothing_helps(seed: int) -> None:
+    """True objects of every size, predicted as they are."""
+    rng = np.random.default_rng(seed)
+    truths = [dotted(dotted(scene(rng), rng, 2, 3), rng, 1, 3) for _ in range(20)]
+    found = tuning_of([(truth, truth) for truth in truths])
+    assert not found.helps and not found.rules and found.difference.value == 0 and found.tried > 3
+
+
+def test_rules_that_do_not_hold_on_other_images_are_not_taken() -> None:
+    """In every other image the specks are true."""
+    rng = np.random.default_rng(3)
+    scenes = []
+    for place in range(20):
+        truth = scene(rng)
+        found = dotted(truth, rng, 2, 12)
+        scenes.append((found, found) if place % 2 else (truth, found))
+    found = tuning_of(scenes)
+    assert not found.helps
+
+
+def test_what_can_change_is_known_beforehand() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(10):
+        truth = scene(rng)
+        pair = Pair(truth, dotted(blurred(truth, rng), rng, 2, 2), 3)
+        for option in [
+            *(Option(k, "min_pixels", 9) for k in (1, 2)),
+            Option(1, "fill_holes", 5),
+            Option(2, "largest_only", 1),
+        ]:
+            rules = PostProcessing(
+                tuple(
+                    option.on(ClassRule(n)) if k == option.index else ClassRule(n) for k, n in enumerate(CLASSES.names)
+                )
+            )
+            changed = (pair.counts(rules) != pair.unchanged).any()
+            assert pair.changes(option) or not changed
