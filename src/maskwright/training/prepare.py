@@ -205,6 +205,8 @@ def with_statistics(config: RunConfig, weights: Found | OfRun | None, bands: Ban
     if isinstance(weights, OfRun):
         model = config.model.model_copy(update={"weights_sha256": weights.sha256})
         config = config.model_copy(update={"model": model})
+        if len(weights.mean) != bands.channels:  # those of the images are measured
+            return config
     named = {"mean": config.data.mean or list(weights.mean), "std": config.data.std or list(weights.std)}
     return config.model_copy(update={"data": config.data.model_copy(update=named)})
 

@@ -70,7 +70,7 @@ def test_a_table_gives_the_bytes_that_float_arithmetic_on_every_pixel_gives(tran
             rng = np.random.default_rng(seed)
             for transform in transforms:
                 transform.paint(canvas, rng)
-        np.testing.assert_array_equal(table.bytes(), floats.bytes())
+        np.testing.assert_array_equal(table.pixels(), floats.pixels())
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_hue_saturation_value_is_that_of_albumentations(shifts: tuple[int, int, 
 
     canvas = Canvas(IMAGE, MASK)
     HueSaturationValue(1).paint(canvas, Drawn())  # type: ignore[arg-type]
-    np.testing.assert_array_equal(canvas.bytes(), shift_hsv(IMAGE, *map(float, shifts)))
+    np.testing.assert_array_equal(canvas.pixels(), shift_hsv(IMAGE, *map(float, shifts)))
 
 
 @pytest.mark.parametrize(("clip_limit", "grid"), [(1.0, (8, 8)), (4.0, (4, 2))])
@@ -201,7 +201,7 @@ def test_photometric_distortion_is_that_of_mmsegmentation() -> None:
         canvas = Canvas(smooth, MASK)
         PhotoMetricDistortion().paint(canvas, np.random.default_rng(seed))
         expected = as_in_mmsegmentation(smooth, np.random.default_rng(seed))
-        error = np.abs(canvas.bytes().astype(int) - expected)
+        error = np.abs(canvas.pixels().astype(int) - expected)
         # It cuts fractions off where we round, and goes through HSV twice.
         assert error.mean() < 2 and np.quantile(error, 0.99) <= 6, seed
         changed += np.abs(expected.astype(int) - smooth).mean() > 4
