@@ -11,6 +11,7 @@ PRELUDE = """
 import importlib.util, importlib.abc, os, select, signal, subprocess, sys, tempfile, types, warnings
 import fcntl, multiprocessing.connection, multiprocessing.context, multiprocessing.reduction, multiprocessing.shared_memory
 import concurrent.futures, glob, shutil, zipfile, importlib.metadata, logging, uuid, socket
+import asyncio, fastapi, fastapi.responses, fastapi.testclient, uvicorn
 import cc3d, cv2, jinja2, numpy, PIL.Image, psutil, pydantic, rich.console, rich.progress, typer, typer.testing, yaml
 PIL.Image.init()
 import sysconfig
