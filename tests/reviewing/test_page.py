@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import uvicorn
 import yaml
-from pages import make_reviewed
+from review_pages import make_reviewed
 
 from helpers import write
 from maskwright.core.edits import edits

@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 
 import pytest
-from pages import client_of, make_reviewed
+from review_pages import client_of, make_reviewed
 
 from maskwright.base.storage import exclusive_lock
 from maskwright.core.findings import Finding, Severity

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from pages import HOST, ORIGIN, PORT, client_of, make_reviewed, runs_of
+from review_pages import HOST, ORIGIN, PORT, client_of, make_reviewed, runs_of
 
 from maskwright.base.storage import atomic_write_json
 from maskwright.core.edits import edits
