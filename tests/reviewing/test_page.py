@@ -17,11 +17,11 @@ import yaml
 from review_pages import make_reviewed
 
 from helpers import write
+from maskwright.base.listening import bound
 from maskwright.core.edits import edits
 from maskwright.data.auditing import audit
 from maskwright.data.opening import load_dataset
 from maskwright.reviewing.assisting import Edges
-from maskwright.reviewing.review import _bound
 from maskwright.reviewing.security import Access, Guard
 from maskwright.reviewing.server import Server, build_app
 
@@ -38,7 +38,7 @@ class Served:
 
     def __init__(self, data: Path) -> None:
         self.data, self.server = data, Server(data)
-        self.socket = _bound("127.0.0.1", 0)
+        self.socket = bound("127.0.0.1", 0)
         self.port = self.socket.getsockname()[1]
         self.access = Access("127.0.0.1", self.port, None)
         app = Guard(build_app(self.server), self.access)
