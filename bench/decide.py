@@ -38,9 +38,8 @@ from maskwright.evaluation.scoring.evaluation import newest
 from maskwright.labels.deciding.estimating import PAIRS, WAYS, Way, WayDifference, choose_way
 from maskwright.labels.suspecting.copies import planted_copy
 from maskwright.labels.suspecting.planting import KINDS, plant, things
+from maskwright.labels.suspecting.trainings import last_state
 from maskwright.training.train import train_or_resume
-
-NEVER = 10**9
 
 
 def usable(dataset: Dataset) -> list[Sample]:
@@ -110,14 +109,10 @@ def trained(
         "repair": (source, everything),
     }
     config = plan(folder / "data", weights=given.weights, overrides=given.set).config
-    length = {"iterations": iterations, "budget": None, "epochs": None, "evaluate_every": NEVER, "early_stopping": None}
     found: dict[Way, list[Marginals]] = {way: [] for way in WAYS}
     for seed in range(given.seeds):
         for way, (root, names) in ways.items():
-            data = config.data.model_copy(update={"root": str(root.resolve())})
-            own = config.model_copy(
-                update={"data": data, "seed": 1000 + seed, "train": config.train.model_copy(update=length)}
-            )
+            own = last_state(config, root, iterations).model_copy(update={"seed": 1000 + seed})
             path = folder / "real" / f"{way}-{seed}"
             # The test split is scored once, at the end: no state is chosen by it.
             run = train_or_resume(own, out=path, splits=(names, test))

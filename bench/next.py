@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from decide import NEVER
 
 import maskwright
 from maskwright.base.storage import atomic_write_json, dump_json, read_json
 from maskwright.core.dataset import Dataset
 from maskwright.evaluation.scoring.evaluation import newest
+from maskwright.labels.suspecting.trainings import last_state
 from maskwright.training.train import train_or_resume
 from maskwright.verbs.suspects import small_config
 
@@ -42,15 +42,8 @@ def without(dataset: Dataset, kept: set[str]) -> Dataset:
 
 
 def scored(data: Path, names: list[str], test: list[str], seed: int, place: Path, given: argparse.Namespace) -> Any:
-    config = small_config(data, "10m", given.weights, given.set)
-    length = {"iterations": given.iterations, "budget": None, "epochs": None, "early_stopping": None}
-    own = config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"root": str(data.resolve())}),
-            "seed": seed,
-            "train": config.train.model_copy(update=length | {"evaluate_every": NEVER}),
-        }
-    )
+    config = last_state(small_config(data, "10m", given.weights, given.set), data, given.iterations)
+    own = config.model_copy(update={"seed": seed})
     run = train_or_resume(own, out=place, splits=(sorted(names), test))
     found = newest(run, "val") or maskwright.evaluate(run, split="val")
     return run, float(found.scores.mIoU)

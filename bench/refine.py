@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from decide import NEVER
 
 import maskwright
 from maskwright.base.storage import dump_json, read_json
@@ -28,6 +27,7 @@ from maskwright.evaluation.scoring.evaluation import newest
 from maskwright.labels.refining.boxes import boxes_of
 from maskwright.labels.refining.config import load_refinement
 from maskwright.labels.suspecting.copies import planted_copy
+from maskwright.labels.suspecting.trainings import last_state
 from maskwright.run import Run
 from maskwright.training.train import train_or_resume
 
@@ -79,13 +79,7 @@ def measured(seed: int, given: argparse.Namespace) -> dict[str, Any]:
     dataset = maskwright.load_dataset(right)
     names = learnt(dataset)
     test = [sample.name for sample in dataset.samples if sample.split == "test" and sample.labelled]
-    config = load_refinement(file).run
-    bound = config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"root": str(right.resolve())}),
-            "train": config.train.model_copy(update={"evaluate_every": NEVER, "early_stopping": None}),
-        }
-    )
+    bound = last_state(load_refinement(file).run, right)
     runs = {row["name"]: Run(Path(row["run"])) for row in result.rounds}
     runs["right"] = train_or_resume(bound, out=work / "right", splits=(names, test))
     scores = {}

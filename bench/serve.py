@@ -24,7 +24,7 @@ import numpy as np
 
 from maskwright.base.storage import dump_json
 from maskwright.core.masks import png_bytes
-from maskwright.inference.predict import load
+from maskwright.inference.loading import load
 from maskwright.inference.serving.answers import FORMS, answer
 
 TURNS = 2

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from decide import NEVER, spoil, usable
+from decide import spoil, usable
 
 from maskwright import evaluate, init, load_dataset, suspects
 from maskwright.base.storage import dump_json
@@ -28,6 +28,7 @@ from maskwright.evaluation.comparing.inference import infer
 from maskwright.evaluation.metrics import Marginals
 from maskwright.evaluation.scoring.evaluation import newest
 from maskwright.labels.suspecting.planting import KINDS
+from maskwright.labels.suspecting.trainings import last_state
 from maskwright.training.train import train_or_resume
 from maskwright.verbs.suspects import small_config
 
@@ -50,7 +51,6 @@ def trained(given: argparse.Namespace) -> dict[str, list[Marginals]]:
     """Of each way the counts of the test images, one for each seed."""
     data, right = labels(given)
     searched = given.work / "searched"
-    length = {"iterations": given.iterations, "budget": None, "epochs": None, "early_stopping": None}
     if not searched.exists():
         own = [f"train.iterations={given.iterations}", "train.budget=null", *given.set]
         suspects(data, out=searched, weights=given.weights, seed=given.seed, overrides=own)
@@ -64,14 +64,8 @@ def trained(given: argparse.Namespace) -> dict[str, list[Marginals]]:
             trust = None
             if way in ("weight", "ignore"):
                 trust = TrustConfig(folder=str((searched / "trust").resolve()), mode=way)
-            root = str((right if way == "right" else data).resolve())
-            one = config.model_copy(
-                update={
-                    "data": config.data.model_copy(update={"root": root, "trust": trust}),
-                    "seed": 1000 + seed,
-                    "train": config.train.model_copy(update=length | {"evaluate_every": NEVER}),
-                }
-            )
+            one = last_state(config, right if way == "right" else data, given.iterations)
+            one = one.model_copy(update={"seed": 1000 + seed, "data": one.data.model_copy(update={"trust": trust})})
             # What the training would choose by is not used: the one evaluation is at the end.
             run = train_or_resume(one, out=given.work / "real" / f"{way}-{seed}", splits=(names, test))
             scored = newest(run, "test") or evaluate(run, split="test", data=right)

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from maskwright.evaluation.scoring.evaluate import evaluate as evaluate
     from maskwright.evaluation.scoring.evaluation import Evaluation as Evaluation
     from maskwright.inference.exporting.exported import ExportedModel as ExportedModel
-    from maskwright.inference.predict import Predictions as Predictions
-    from maskwright.inference.predict import load as load
+    from maskwright.inference.loading import load as load
     from maskwright.inference.predict import predict as predict
+    from maskwright.inference.predictions import Predictions as Predictions
     from maskwright.inference.serving.serve import serve as serve
     from maskwright.labels.choosing.results import NextResult as NextResult
     from maskwright.labels.deciding.results import Decision as Decision
@@ -104,7 +104,7 @@ _VERBS = {
     "export": "verbs.export",
     "import_edits": "reviewing.importing",
     "init": "data.init",
-    "load": "inference.predict",
+    "load": "inference.loading",
     "load_config": "config",
     "labels_table": "data.init",
     "load_dataset": "data.opening",
@@ -155,7 +155,7 @@ _NOUNS = {
     "MaskwrightError": "errors",
     "NextResult": "labels.choosing.results",
     "Plots": "reporting.plots",
-    "Predictions": "inference.predict",
+    "Predictions": "inference.predictions",
     "RefinePlan": "verbs.plan_refine",
     "RefineResult": "labels.refining.results",
     "Run": "run",

@@ -22,7 +22,8 @@ from maskwright.core.geometry import Geometry
 from maskwright.errors import ConfigError, DataError, LockedError, SetupError
 from maskwright.inference import book, inputs
 from maskwright.inference import predict as module
-from maskwright.inference.predict import load, predict
+from maskwright.inference.loading import load
+from maskwright.inference.predict import predict
 from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, read_tensors
 from maskwright.run import Run

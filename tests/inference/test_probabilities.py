@@ -15,7 +15,8 @@ from maskwright.base.storage import read_json
 from maskwright.cli import main
 from maskwright.errors import ConfigError
 from maskwright.inference import predict as module
-from maskwright.inference.predict import load, predict
+from maskwright.inference.loading import load
+from maskwright.inference.predict import predict
 from maskwright.modeling.models import selectors
 
 NAMES = [f"class {id_}" for id_ in IDS]

@@ -21,7 +21,8 @@ from maskwright.data.opening import load_dataset
 from maskwright.diagnosis import doctor
 from maskwright.errors import ConfigError, Interrupted
 from maskwright.evaluation.scoring.evaluate import evaluate
-from maskwright.inference.predict import load, predict
+from maskwright.inference.loading import load
+from maskwright.inference.predict import predict
 from maskwright.modeling.augment import Pipeline
 from maskwright.reporting.preview import preview
 from maskwright.run import Run

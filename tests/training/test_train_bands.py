@@ -16,7 +16,8 @@ from maskwright.data.init import init
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.scoring.evaluate import evaluate
-from maskwright.inference.predict import load, predict
+from maskwright.inference.loading import load
+from maskwright.inference.predict import predict
 from maskwright.modeling.augment import AUGMENTATIONS
 from maskwright.run import Run
 from maskwright.training.image_cache import Decoded, write_decoded

@@ -1,6 +1,7 @@
 """The config of a run, `run.yaml`: what it may hold, and how it is read, with all problems at once."""
 
 from maskwright.config.checking import check_document
+from maskwright.config.data_section import TrustConfig
 from maskwright.config.editor_schema import json_schema
 from maskwright.config.loading import EXCLUSIVE, load_config, rebase, with_pipelines
 from maskwright.config.schema import (
@@ -14,7 +15,6 @@ from maskwright.config.schema import (
     RunConfig,
     ThreadsConfig,
     TrackerTerm,
-    TrustConfig,
     seconds_of,
 )
 from maskwright.config.synonyms import SYNONYMS

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from maskwright.config.schema import DataConfig, ModelConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from maskwright.config.data_section import DataConfig
+from maskwright.config.schema import ModelConfig, OptimizerConfig, ScheduleConfig, TrainConfig
 
 # Keys of a section are also found where they do not belong.
 _SECTIONS: dict[str, type[BaseModel]] = {

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -18,8 +17,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from maskwright.base.display import data_frame
-from maskwright.base.extras import require_train
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import (
     STAGING_PREFIX,
@@ -36,122 +33,23 @@ from maskwright.core.bands import Stored
 from maskwright.core.classes import Level, Selector
 from maskwright.core.left_out import Opened, sentence
 from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
-from maskwright.core.predictor import Predictor, with_postprocessing, with_selector
+from maskwright.core.predictor import Predictor, with_selector
 from maskwright.core.sample import read_bands
 from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.inference.book import Book, identity
-from maskwright.inference.exporting.exported import ExportedModel, is_exported
 from maskwright.inference.inputs import ImageFile, find_images
+from maskwright.inference.loading import model_file, open_model, require_torch
+from maskwright.inference.predictions import Predictions
 from maskwright.inference.probabilities import form, write_probabilities
 from maskwright.run import Run
 
 if TYPE_CHECKING:
-    from maskwright.modeling.models.segmenter import Segmenter
+    pass
 
 BATCH = 8
 # Of images that are held at once, before the last one.
 MOST_BYTES = 1 << 26
 _NO_MEMORY = re.compile("(out of|not enough|insufficient|allocate) memory", re.IGNORECASE)
-
-
-@dataclass(frozen=True, repr=False)
-class Predictions:
-    """What `predict` wrote: a folder with `masks/`, `overlays/` and `predictions.jsonl`, and `skipped.jsonl` where
-    images could not be read.
-
-    `rows` hold `image`, `mask`, `overlay`, `height`, `width` and `pixels` (name -> count), and where levels were asked
-    for `levels`, the files of the levels above the leaves, top first; with probabilities, their file in
-    `probabilities`, and `confidence` (name -> the mean probability of the pixels given to the class, or None); also
-    `source`, the image's absolute path, `hash`, that of the image's file (BLAKE2b), and `state`, its size and times.
-    `skipped` hold `image` and `reason`; `left_out` hold `file` and `reason` of what else was given and is no image to
-    predict. `kept` counts the predictions that were there already.
-    """
-
-    folder: Path
-    rows: list[dict[str, Any]]
-    skipped: list[dict[str, str]]
-    left_out: list[dict[str, str]] = field(default_factory=list)
-    kept: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "folder": str(self.folder),
-            "predictions": self.rows,
-            "skipped": self.skipped,
-            "left_out": self.left_out,
-            "kept": self.kept,
-        }
-
-    def to_pandas(self) -> Any:
-        """A pandas DataFrame with a row a predicted image, and a column for each class such as `pixels/tree`.
-        SetupError without pandas."""
-        return data_frame(
-            [
-                {
-                    key: value
-                    for key, value in row.items()
-                    if key not in ("pixels", "confidence", "levels", "left_out", "source", "state")
-                }
-                | {
-                    f"{key}/{name}": value
-                    for key in ("pixels", "confidence")
-                    for name, value in row.get(key, {}).items()
-                }
-                for row in self.rows
-            ]
-        )
-
-    def human(self) -> str:
-        """One line for a terminal."""
-        kept = f" ({self.kept:,} there already)" if self.kept else ""
-        skipped = f", {plural(len(self.skipped), 'file')} skipped" if self.skipped else ""
-        left_out = f", {len(self.left_out):,} left out" if self.left_out else ""
-        return f"{plural(len(self.rows), 'mask')}{kept}{skipped}{left_out}; output folder: {self.folder}"
-
-    def __str__(self) -> str:
-        return self.human()
-
-    def __repr__(self) -> str:
-        return f"Predictions({self.human()})"
-
-
-def model_file(model: str | Path | Run) -> Path:
-    """The model file that a run folder, a Run or a path to a model file means."""
-    path = model.path if isinstance(model, Run) else Path(model)
-    if path.is_file() or is_exported(path):
-        return path
-    best = Run.open(path).best
-    if not best.exists():
-        raise DataError(f"{path}: the run has no checkpoint yet; let it reach its first evaluation")
-    return best
-
-
-def load(model: str | Path | Run, *, device: str | None = "cpu", postprocess: bool = True) -> Segmenter | ExportedModel:
-    """The model of a run (its best checkpoint), of a model file or of an exported model (`MODEL.onnx`, which needs no
-    torch), ready for `label`; without a `device` on cuda where there is one. `postprocess` is as in `predict`."""
-    require_torch(model, "load")
-    return _loaded(model, device, postprocess)
-
-
-def require_torch(model: str | Path | Run, verb: str) -> None:
-    """SetupError where the model needs torch, and it is not installed."""
-    if not is_exported(model):
-        require_train(f"{verb} with a run")
-
-
-def _loaded(model: str | Path | Run, device: str | None, postprocess: bool) -> Segmenter | ExportedModel:
-    """The model on a device, when left out on cuda where there is one, with its post-processing if that is wanted."""
-    file = model_file(model)
-    if is_exported(file):
-        exported = ExportedModel.open(file, device)
-        return exported if postprocess else with_postprocessing(exported, None, str(file))
-    from maskwright.modeling.models.devices import device_of
-    from maskwright.modeling.models.segmenter import load_segmenter
-
-    segmenter = load_segmenter(file, device_of(device))
-    run = model if isinstance(model, Run) else Run(Path(model))
-    return with_postprocessing(segmenter, run.postprocessing if postprocess else None, str(run.postprocessing_file))
 
 
 Array = npt.NDArray[Any] | Image.Image
@@ -226,7 +124,7 @@ def predict(
             raise ConfigError(
                 "images: arrays are predicted into arrays; leave out, levels and probabilities out, or give files"
             )
-        return with_selector(_loaded(model, device, postprocess), selector).label(images)
+        return with_selector(open_model(model, device, postprocess), selector).label(images)
     if out is None:
         raise ConfigError("out: files are predicted into a folder; name it, or give arrays")
     return predict_files(
@@ -279,7 +177,7 @@ def predict_files(
     file = model_file(model)
     folder = Path(out)
     found = find_images(images, folder)
-    segmenter = with_selector(_loaded(model, device, postprocess), selector)
+    segmenter = with_selector(open_model(model, device, postprocess), selector)
     above = segmenter.classes.levels[:-1] if levels else ()
     if levels and not above:
         raise ConfigError(

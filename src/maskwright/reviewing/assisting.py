@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.classes import IGNORE, ClassTree
+from maskwright.core.grabcut import cut_out
 from maskwright.core.masks import Mask, Pixels
 from maskwright.errors import ConfigError, DataError
 
@@ -24,7 +25,6 @@ _RANDOM = 160  # random features of the classifier of strokes
 _RIDGE, _WIDTH, _NEAR = 0.3, 0.2, 2.5
 _STROKES = 6000  # pixels of a class that it learns from
 _TOLERANCE = 12  # levels that neighbouring pixels of an even region may differ by
-_ROUNDS = 4  # of GrabCut
 _MARGIN = 0.5  # of the sides of a box, around it: what is surely background there
 
 
@@ -121,7 +121,7 @@ def from_strokes(features: Floats, strokes: Mask, seed: int = 0) -> Mask:
 
 
 def from_box(image: Pixels, box: tuple[int, int, int, int], likely: Floats | None = None) -> npt.NDArray[np.bool_]:
-    """(H, W) bool: the object in a box (x, y, width, height): GrabCut (Rother and others, 2004), begun with how
+    """(H, W) bool: the object in a box (x, y, width, height): GrabCut, begun with how
     `likely` (H, W) each pixel is of the object where models have said that. ConfigError for a box outside the image."""
     height, width = image.shape[:2]
     left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
@@ -131,7 +131,7 @@ def from_box(image: Pixels, box: tuple[int, int, int, int], likely: Floats | Non
     margin = round(_MARGIN * max(right - left, bottom - top)) + 8
     rows = slice(max(0, top - margin), min(height, bottom + margin))
     columns = slice(max(0, left - margin), min(width, right + margin))
-    part = np.ascontiguousarray(image[rows, columns][..., ::-1])
+    part = image[rows, columns]
     state = np.full(part.shape[:2], cv2.GC_BGD, np.uint8)
     inner = np.s_[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start]
     state[inner] = cv2.GC_PR_FGD
@@ -139,26 +139,10 @@ def from_box(image: Pixels, box: tuple[int, int, int, int], likely: Floats | Non
         state[inner] = np.where(likely[top:bottom, left:right] > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
     elif (state == cv2.GC_BGD).sum() < 50:  # the box is the whole image: its rim is the background
         state[[0, -1]] = state[:, [0, -1]] = cv2.GC_BGD
-    found = _cut(part, state)
+    found = cut_out(part, state)
     result = np.zeros((height, width), np.bool_)
     result[rows, columns] = found
     return result
-
-
-def _cut(part: Pixels, state: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """GrabCut at no more than `_SIDE` pixels a side, with the same result for the same input."""
-    scale = min(1.0, _SIDE / max(part.shape[:2]))
-    size = max(2, round(part.shape[1] * scale)), max(2, round(part.shape[0] * scale))
-    small = part if scale == 1 else cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    marks = cv2.resize(state, size, interpolation=cv2.INTER_NEAREST)
-    if len(np.unique(marks & 1)) < 2:
-        return np.asarray(state & 1, np.bool_)
-    cv2.setRNGSeed(0)
-    cv2.grabCut(small, marks, None, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK)
-    large = cv2.resize(
-        marks & 1, part.shape[1::-1], interpolation=cv2.INTER_LINEAR if scale == 1 else cv2.INTER_NEAREST
-    )
-    return np.asarray((large > 0) & (state != cv2.GC_BGD))
 
 
 def from_point(image: Pixels, point: tuple[int, int], predicted: Mask | None = None) -> npt.NDArray[np.bool_]:

@@ -76,7 +76,7 @@ def add_runs(app: FastAPI, server: Server) -> None:
     def try_out(body: Try) -> Response:
         require_train("a try")
         run, pixels = run_at(body.run), _pixels(body.image)
-        from maskwright.inference.predict import load, model_file
+        from maskwright.inference.loading import load, model_file
 
         with trying:  # one at a time: a model takes all cores
             file = model_file(run)

@@ -11,18 +11,12 @@ import ipaddress
 import secrets
 import socket
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import parse_qs
 
+from maskwright.base.asgi import App, HttpGuard, Message, Receive, Scope, Send, headers_of, respond
 from maskwright.base.listening import is_loopback
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_BYTES = 64 << 20  # of the body of a request: the runs of the worst mask of 8 million pixels
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -86,23 +80,16 @@ class Access:
         return True
 
 
-class Guard:
-    """The server `app` behind all checks (ASGI)."""
+class Guard(HttpGuard):
+    """The server `app` behind all checks."""
 
     def __init__(self, app: App, access: Access) -> None:
-        self.app, self.access = app, access
+        super().__init__(app)
+        self.access = access
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers what is refused, and adds headers to what the server answers."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-        elif scope["type"] == "http":
-            await self._http(scope, receive, send)
-        else:  # nobody here speaks over web sockets
-            await send({"type": "websocket.close", "code": 1008})
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As `HttpGuard.http`."""
+        headers = headers_of(scope)
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if scope["path"] == "/" and scope["method"] == "GET" and "token" in query and self._is_ours(headers, "GET"):
             if cookie := self.access.open(query["token"][0]):
@@ -174,13 +161,5 @@ def _with_headers(send: Send) -> Send:
 
 
 async def _answer(send: Send, status: int, text: str, headers: dict[str, str] | None = None) -> None:
-    body = text.encode()
-    fields = {**_HEADERS, "content-type": "text/plain; charset=utf-8", "content-length": str(len(body))}
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(k.encode(), v.encode()) for k, v in (fields | (headers or {})).items()],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+    fields = {**_HEADERS, "content-type": "text/plain; charset=utf-8"}
+    await respond(send, status, text.encode(), fields | (headers or {}))

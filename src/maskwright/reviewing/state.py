@@ -26,6 +26,7 @@ from maskwright.reviewing.queue import Queue
 from maskwright.reviewing.store import EditStore
 from maskwright.run import Run
 
+_WALK = 5  # seconds for which a list of runs is used again
 _PAUSE = 0.005  # seconds after each sample that is looked at beside the page, which comes first
 
 
@@ -142,7 +143,8 @@ class Server:
         try:
             return pictures.labels_at(self.probabilities(sample), self.store.now()[0].image_size(sample))
         except DataError:
-            for run in self.run_folders():
+            # The folders are not walked for each image that is leafed through.
+            for run in self.recent.get(("runs", time.monotonic() // _WALK), self.run_folders):
                 for folder in reversed(Run(run).evaluation_folders(sample.split)):
                     if (file := folder / "predictions" / f"{sample.name}.png").is_file():
                         return pictures.evaluated(self.store.now()[0], sample, file)

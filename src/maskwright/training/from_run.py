@@ -19,7 +19,7 @@ from maskwright.base.texts import counted
 from maskwright.config import ModelConfig
 from maskwright.core.classes import ClassTree
 from maskwright.errors import ConfigError, SetupError
-from maskwright.inference.predict import model_file
+from maskwright.inference.loading import model_file
 from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.segmenter import read_tensors
 from maskwright.modeling.models.weights import Found, resolve

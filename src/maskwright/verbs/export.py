@@ -27,7 +27,7 @@ from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset_of
 from maskwright.errors import ConfigError, DataError, argument
 from maskwright.evaluation.parity import Parity, parities
-from maskwright.evaluation.scoring.evaluate import opened, samples_of
+from maskwright.evaluation.scoring.predicted import opened, samples_of
 from maskwright.inference.exporting.exported import SUFFIX, ExportedModel
 from maskwright.inference.exporting.metadata import Metadata
 from maskwright.inference.exporting.session import open_session
@@ -147,7 +147,7 @@ def export(
     import torch
 
     from maskwright.inference.exporting.graph import OPSET, to_onnx
-    from maskwright.inference.predict import model_file
+    from maskwright.inference.loading import model_file
     from maskwright.modeling.models.segmenter import load_segmenter
 
     run = run if isinstance(run, Run) else Run.open(run)

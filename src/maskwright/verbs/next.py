@@ -86,9 +86,12 @@ def next(
     mean = float(np.mean([one.value for one in doubts.values()])) if doubts else 0.0
     with staged_folder(folder) as place:
         images = [
-            _image(dataset, samples[one.place], one, doubts.get(samples[one.place].name), mean, place, folder)
+            _image(dataset, samples[one.place], one, doubts.get(samples[one.place].name), mean, folder)
             for one in choices
         ]
+        if segmenters:
+            for one in images:
+                _write_mask(dataset, dataset[one.sample], segmenters, place)
         labelled, names = len(samples) - len(open_), [str(run) for run in given]
         result = NextResult(dataset.name, folder, labelled, len(open_), images, names, _notes(given))
         atomic_write_text(place / LIST, "".join(f"{one.sample}\n" for one in images))
@@ -99,7 +102,7 @@ def next(
 
 
 def _segmenter(run: Path, dataset: Dataset) -> Segmenter:
-    from maskwright.inference.predict import model_file
+    from maskwright.inference.loading import model_file
     from maskwright.modeling.models.segmenter import load_segmenter
 
     segmenter = load_segmenter(model_file(Run.open(run)))
@@ -116,7 +119,7 @@ def _looked_at(
 ) -> tuple[list[npt.NDArray[np.float32]], dict[str, Doubt]]:
     """How each image looks, and what the segmenters are unsure of in those without a mask."""
     if segmenters:
-        from maskwright.labels.choosing.disagreement import doubt
+        from maskwright.labels.choosing.disagreement import doubt, seen
     looks: list[npt.NDArray[np.float32]] = []
     doubts: dict[str, Doubt] = {}
     with graceful() as stop, progress("looking at images", len(samples)) as advance:
@@ -126,13 +129,13 @@ def _looked_at(
             image = dataset.read_bands(sample)
             looks.append(features(dataset.bands.picture(image)))
             if segmenters and not sample.labelled:
-                doubts[sample.name] = doubt(segmenters, image)
+                doubts[sample.name] = doubt(seen(segmenters, image))
             advance(done)
     return looks, doubts
 
 
 def _image(
-    dataset: Dataset, sample: Sample, choice: Choice, seen: Doubt | None, mean: float, place: Path, folder: Path
+    dataset: Dataset, sample: Sample, choice: Choice, seen: Doubt | None, mean: float, folder: Path
 ) -> NextImage:
     others = choice.stands_for - 1
     reasons = [f"stands for {plural(others, 'other image')} that no drawn one looks like"] if others > 0 else []
@@ -147,8 +150,6 @@ def _image(
             f"predictions differ {seen.value / mean:.1f} times as much as usual, between {names[0]} and {names[1]}, "
             f"at x {region[0]}, y {region[1]}"
         )
-    mask = f"masks/{sample.name}.png"
-    atomic_write_bytes(place / mask, mask_png(resize_mask(seen.labels, (height, width)), dataset.classes))
     return NextImage(
         sample.name,
         str(sample.image),
@@ -156,8 +157,22 @@ def _image(
         choice.stands_for,
         seen.value,
         region,
-        str(folder / mask),
+        str(folder / _mask(sample)),
     )
+
+
+def _mask(sample: Sample) -> str:
+    """The file of a mask to begin with, in the folder of the result."""
+    return f"masks/{sample.name}.png"
+
+
+def _write_mask(dataset: Dataset, sample: Sample, segmenters: Sequence[Segmenter], place: Path) -> None:
+    """Of the few chosen images alone: those of all would be held in memory until the choice is made."""
+    from maskwright.labels.choosing.disagreement import labels, seen
+
+    image = dataset.read_bands(sample)
+    mask = resize_mask(labels(seen(segmenters, image)), (image.shape[0], image.shape[1]))
+    atomic_write_bytes(place / _mask(sample), mask_png(mask, dataset.classes))
 
 
 def _notes(runs: Sequence[object]) -> list[str]:

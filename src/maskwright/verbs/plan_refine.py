@@ -16,7 +16,6 @@ import numpy as np
 from maskwright.base.display import Result
 from maskwright.base.storage import atomic_write_text, require_absent
 from maskwright.base.texts import plural
-from maskwright.core.classes import IGNORE
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
 from maskwright.core.sample import Sample
@@ -157,8 +156,6 @@ def _boxed(dataset: Dataset, sample: Sample) -> float | None:
         return float(np.mean([region.weak for region in sample.drawing.regions]))
     mask = dataset.read_mask(sample)
     found = boxes_of(sample, mask, dataset.classes, dataset.classes.background)
-    if not found or (
-        len(found) == 1 and (mask != IGNORE).all() and mask.size == np.count_nonzero(mask == found[0].label)
-    ):
+    if not found or (len(found) == 1 and (mask == found[0].label).all()):
         return None
     return float(np.mean([(mask[one.window] == one.label).mean() >= _BOXED for one in found]))

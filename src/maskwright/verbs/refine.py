@@ -100,7 +100,7 @@ def _result(refinement: Refinement, rounds: Rounds, made: Sequence[Round], folde
         best,
         reason,
         enough,
-        _notes(rounds, made, enough),
+        _notes(rounds, made, best, enough),
     )
 
 
@@ -141,14 +141,14 @@ def _row(one: Round, apart: RoundDifference | None) -> dict[str, Any]:
     }
 
 
-def _notes(rounds: Rounds, made: Sequence[Round], enough: int | None) -> list[str]:
+def _notes(rounds: Rounds, made: Sequence[Round], best: str | None, enough: int | None) -> list[str]:
     """What the numbers do not say."""
     notes = []
     held = len(rounds.parts.held)
     if rounds.judged:
         if held < _FEW:
             notes.append(f"only {plural(held, 'trusted image')} to judge by: the intervals are wide, and rough")
-        if len(made) > 2:
+        if best != made[0].name:
             notes.append("the best of several rounds was chosen on the images that judge it: its score is optimistic")
         for scored in made[-1].evaluation.scores.classes if made[-1].evaluation else ():
             if scored.recall > 0.9 and scored.predicted_pixels > 2 * max(1, scored.true_pixels):

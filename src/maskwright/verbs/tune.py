@@ -28,7 +28,7 @@ from maskwright.core.hashes import file_hash
 from maskwright.core.postprocessing import PostProcessing
 from maskwright.errors import ConfigError, argument
 from maskwright.evaluation.metrics import Interval
-from maskwright.evaluation.scoring.evaluate import Ready, ready_for
+from maskwright.evaluation.scoring.predicted import Ready, ready_for
 from maskwright.evaluation.tuning import FOLDS, Pair, Tuning, tuned
 from maskwright.run import Run
 

@@ -18,7 +18,8 @@ from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.metrics import MEASURES, BoundaryScores, Tolerance, boundary_scores
 from maskwright.evaluation.scoring.evaluate import evaluate
 from maskwright.evaluation.scoring.evaluation import Evaluation
-from maskwright.inference.predict import load, predict
+from maskwright.inference.loading import load
+from maskwright.inference.predict import predict
 from maskwright.modeling.models.segmenter import Segmenter
 from maskwright.run import Run
 from maskwright.training.train import train

@@ -85,13 +85,14 @@ class Views:
 
 def test_doubt_is_where_views_differ_and_not_where_all_are_unsure():
     pytest.importorskip("torch")
-    from maskwright.labels.choosing.disagreement import doubt
+    from maskwright.labels.choosing.disagreement import doubt, labels, seen
 
     image = np.zeros((80, 120, 3), np.uint8)
-    found = doubt([Views(True)], image)
+    every = seen([Views(True)], image)
+    found = doubt(every)
     top, left, bottom, right = found.region
     assert top >= 22 / 40 and bottom <= 38 / 40 and left >= 42 / 60 and right <= 58 / 60
-    assert {*found.classes} == {0, 2} and found.labels.shape == (40, 60) and found.value > 0.1
-    assert doubt([Views(False)], image).value < 1e-6
-    both = doubt([Views(True), Views(False)], image)
+    assert {*found.classes} == {0, 2} and labels(every).shape == (40, 60) and found.value > 0.1
+    assert doubt(seen([Views(False)], image)).value < 1e-6
+    both = doubt(seen([Views(True), Views(False)], image))
     assert 0 < both.value < found.value

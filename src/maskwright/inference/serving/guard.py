@@ -9,39 +9,26 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
+from maskwright.base.asgi import App, HttpGuard, Message, Receive, Scope, Send, headers_of, respond
 from maskwright.base.listening import is_loopback
 from maskwright.base.storage import dump_json
 from maskwright.inference.serving.metrics import Metrics
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 PREDICT = "/predict"
 _HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
 
-class Guard:
-    """The server `app` behind the checks (ASGI); counts what is asked of `PREDICT`."""
+class Guard(HttpGuard):
+    """The server `app` behind the checks; counts what is asked of `PREDICT`."""
 
     def __init__(self, app: App, metrics: Metrics, host: str, token: str | None) -> None:
-        self.app, self.metrics, self.token = app, metrics, token
+        super().__init__(app)
+        self.metrics, self.token = metrics, token
         self.here = is_loopback(host)
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answers what is refused, and adds headers to what the server answers."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-        elif scope["type"] == "http":
-            await self._http(scope, receive, send)
-        else:  # nobody here speaks over web sockets
-            await send({"type": "websocket.close", "code": 1008})
-
-    async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As `HttpGuard.http`."""
         began = time.monotonic()
 
         async def sending(message: Message) -> None:
@@ -56,8 +43,8 @@ class Guard:
         else:
             await self.app(scope, receive, sending)
 
-    def _refusal(self, scope: Message) -> tuple[int, str] | None:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        headers = headers_of(scope)
         if self.here:
             host = headers.get("host", "")
             if not is_loopback(re.sub(r":\d+$", "", host)):
@@ -72,9 +59,5 @@ class Guard:
 
 
 async def _refuse(send: Send, status: int, text: str) -> None:
-    body = dump_json({"error": text}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    headers = {"content-type": "application/json"} | ({"www-authenticate": "Bearer"} if status == 401 else {})
+    await respond(send, status, dump_json({"error": text}).encode(), headers)

@@ -15,7 +15,7 @@ from maskwright.base.listening import bound, require_token, url_of
 from maskwright.base.progress import say
 from maskwright.core.predictor import Predictor
 from maskwright.errors import ConfigError, argument
-from maskwright.inference.predict import load, require_torch
+from maskwright.inference.loading import load, require_torch
 from maskwright.run import Run
 
 _GRACE = 5  # seconds that requests get to end

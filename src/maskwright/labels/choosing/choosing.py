@@ -55,22 +55,24 @@ def choose(
         values = np.asarray(doubts, np.float64)
         mean = values[~has].mean() if (~has).any() else 0.0
         weights = np.maximum(values / mean, _LEAST) if mean > 0 else weights
-    weights = weights[stood]
+    pull = weights[stood]
     among = distances(points[stood], points[stood])
     cap = float(np.median(among[among > _SAME])) if (among > _SAME).any() else 1.0
     nearest = np.full(len(stood), cap)
     for begin in range(0, len(known := np.flatnonzero(has)), _SAMPLE):
         nearest = np.minimum(nearest, distances(points[stood], points[known[begin : begin + _SAMPLE]]).min(1))
-    whole = float((weights * nearest).sum()) or 1.0
+    whole = float((pull * nearest).sum()) or 1.0
+    row_of = {place: row for row, place in enumerate(stood.tolist())}
     left, chosen = [*free.tolist()], list[Choice]()
     while left and len(chosen) < count:
-        candidates = np.array(left) if len(left) <= _SAMPLE else rng.choice(left, _SAMPLE, replace=False)
-        apart = distances(points[candidates], points[stood])
-        gains = (weights * np.maximum(nearest - apart, 0)).sum(1)
+        if len(free) == len(stood):  # each candidate is among those that are to be stood for
+            candidates, apart = np.array(left), among[[row_of[place] for place in left]]
+        else:
+            candidates = np.array(left) if len(left) <= _SAMPLE else rng.choice(left, _SAMPLE, replace=False)
+            apart = distances(points[candidates], points[stood])
+        gains = (pull * np.maximum(nearest - apart, 0)).sum(1)
         # Equal images gain nothing after the first: then those that are doubted most come first.
-        own = np.zeros(len(points))
-        own[stood] = weights
-        best = int(np.lexsort((own[candidates], np.round(gains, 6)))[-1])
+        best = int(np.lexsort((weights[candidates], np.round(gains, 6)))[-1])
         place = int(candidates[best])
         nearer = (apart[best] < nearest - _SAME) | (stood == place)
         chosen.append(Choice(place, int(nearer.sum()), float(gains[best]) / whole))

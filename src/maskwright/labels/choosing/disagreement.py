@@ -26,13 +26,11 @@ _BRIGHTER, _DARKER = 1.15, 0.85
 
 class Doubt(NamedTuple):
     """The mutual information (nats) in the most doubtful region, where it is (top, left, bottom, right in shares of the
-    height and the width), its two likeliest classes by index, and the labels (h, w) uint8 of the mean prediction at the
-    model's size."""
+    height and the width), and its two likeliest classes by index."""
 
     value: float
     region: tuple[float, float, float, float]
     classes: tuple[int, int]
-    labels: npt.NDArray[np.uint8]
 
 
 def views(segmenter: Segmenter, image: Stored) -> npt.NDArray[np.float32]:
@@ -51,12 +49,16 @@ def views(segmenter: Segmenter, image: Stored) -> npt.NDArray[np.float32]:
     return np.asarray(found[:, :, :height, :width], np.float32)
 
 
-def doubt(segmenters: Sequence[Segmenter], image: Stored) -> Doubt:
-    """That of one image by all views of all segmenters, which have the same classes; maps of the others are brought to
-    the size of the first one's."""
+def seen(segmenters: Sequence[Segmenter], image: Stored) -> npt.NDArray[np.float32]:
+    """(V, K, h, w) probabilities of all views of an image by all segmenters, which have the same classes; maps of the
+    others are brought to the size of the first one's."""
     found = [views(segmenter, image) for segmenter in segmenters]
-    height, width = found[0].shape[2:]
-    every = np.concatenate([_resized(one, (height, width)) for one in found])
+    return np.concatenate([_resized(one, found[0].shape[2:]) for one in found])
+
+
+def doubt(every: npt.NDArray[np.float32]) -> Doubt:
+    """That of an image by the probabilities (V, K, h, w) of its views."""
+    height, width = every.shape[2:]
     mean = every.mean(0)
     told = np.maximum(_entropy(mean) - _entropy(every.transpose(1, 0, 2, 3)).mean(0), 0)
     rows, columns = (max(1, round(_REGION * side)) for side in (height, width))
@@ -73,8 +75,12 @@ def doubt(segmenters: Sequence[Segmenter], image: Stored) -> Doubt:
         float(regional.max()),
         (top / height, left / width, (top + rows) / height, (left + columns) / width),
         (likeliest[0], likeliest[-1]),
-        mean.argmax(0).astype(np.uint8),
     )
+
+
+def labels(every: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """(h, w) class indices of the mean of the views (V, K, h, w)."""
+    return np.asarray(every.mean(0).argmax(0), np.uint8)
 
 
 def _entropy(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -82,7 +88,7 @@ def _entropy(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(-(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(0), np.float32)
 
 
-def _resized(maps: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+def _resized(maps: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArray[np.float32]:
     if maps.shape[2:] == size:
         return maps
     flat = [cv2.resize(one, size[::-1], interpolation=cv2.INTER_LINEAR) for view in maps for one in view]

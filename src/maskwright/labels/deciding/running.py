@@ -22,7 +22,7 @@ from maskwright.evaluation.scoring.evaluation import newest
 from maskwright.labels.deciding.estimating import WAYS, Counts, Way
 from maskwright.labels.deciding.simulating import Repeat, SuspectedError, prepared
 from maskwright.labels.suspecting.folds import divide_into_folds
-from maskwright.labels.suspecting.trainings import NEVER, refuse_run, train_one_of
+from maskwright.labels.suspecting.trainings import last_state, refuse_run, train_one_of
 from maskwright.run import Run
 from maskwright.training.plan import plan
 
@@ -132,11 +132,10 @@ def _config(asked: DecideSettings, first: Run) -> RunConfig:
     if first.info_file.is_file():
         return first.config()
     share = f"{max(0.01, asked.seconds * _TRAINING / (len(WAYS) * asked.repeats)):.2f}s"
-    config = refuse_run(plan(asked.source, weights=asked.weights, overrides=asked.overrides).config)
-    changed: dict[str, Any] = {"evaluate_every": NEVER, "early_stopping": None}
-    if config.train.budget is not None:
-        changed["budget"] = share
-    return config.model_copy(update={"train": config.train.model_copy(update=changed)})
+    config = last_state(refuse_run(plan(asked.source, weights=asked.weights, overrides=asked.overrides).config))
+    if config.train.budget is None:
+        return config
+    return config.model_copy(update={"train": config.train.model_copy(update={"budget": share})})
 
 
 def held_out_counts(run: Run) -> Counts:

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.classes import IGNORE, ClassTree
+from maskwright.core.grabcut import cut_out
 from maskwright.core.masks import Mask, Pixels
 from maskwright.core.regions import Polygon
 from maskwright.core.sample import Sample
 
 _MARGIN = 0.25  # of a box's sides: what GrabCut sees around it, to learn what is not the object
-_STEPS = 5  # of GrabCut
 # GrabCut's result is no object where it fills less than this share of its box (as in Khoreva et al., Simple does it,
 # CVPR 2017, who go back to the box below an IoU of .5; objects here may be thin).
 _LEAST_FILLED = 0.1
@@ -77,37 +77,16 @@ def touching_threshold(values: npt.NDArray[np.float32], slack: float = 0.1) -> f
 
 
 def grabcut(image: Pixels, boxes: Sequence[Box], shape: tuple[int, int], background: int) -> Mask:
-    """A mask (H, W) of what GrabCut (Rother et al., SIGGRAPH 2004; OpenCV's) takes for the object in each box of an
-    image (H, W, 3). A box in which it finds next to nothing is kept whole."""
+    """A mask (H, W) of what GrabCut takes for the object in each box of an image (H, W, 3). A box in which it finds
+    next to nothing is kept whole."""
     mask = np.full(shape, background, np.uint8)
     for box in boxes:
         rows, columns = (round(_MARGIN * side) + 2 for side in (box.bottom - box.top, box.right - box.left))
         top, left = max(0, box.top - rows), max(0, box.left - columns)
         part = image[top : box.bottom + rows, left : box.right + columns]
-        inside = (box.left - left, box.top - top, box.right - box.left, box.bottom - box.top)
-        mask[box.window][_cut_out(part, inside)] = box.label
+        inside = slice(box.top - top, box.bottom - top), slice(box.left - left, box.right - left)
+        marks = np.full(part.shape[:2], cv2.GC_BGD, np.uint8)
+        marks[inside] = cv2.GC_PR_FGD
+        found = cut_out(part, marks)[inside]
+        mask[box.window][found if found.mean() >= _LEAST_FILLED else np.ones_like(found)] = box.label
     return mask
-
-
-def _cut_out(part: Pixels, inside: tuple[int, int, int, int]) -> npt.NDArray[np.bool_]:
-    """(h, w) of the rectangle (x, y, w, h) in a part of an image: the object's pixels."""
-    x, y, width, height = inside
-    whole = np.ones((height, width), np.bool_)
-    if part.shape[:2] == (height, width) or min(width, height) < 3:
-        return whole  # nothing is seen around it, or there is nothing to cut out
-    labels = np.zeros(part.shape[:2], np.uint8)
-    cv2.setRNGSeed(0)  # its k-means draws from OpenCV's generator
-    try:
-        cv2.grabCut(
-            cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2BGR),
-            labels,
-            inside,
-            np.zeros((1, 65)),
-            np.zeros((1, 65)),
-            _STEPS,
-            cv2.GC_INIT_WITH_RECT,
-        )
-    except cv2.error:  # too few pixels of either kind for its mixtures
-        return whole
-    found = np.isin(labels[y : y + height, x : x + width], (cv2.GC_FGD, cv2.GC_PR_FGD))
-    return found if found.mean() >= _LEAST_FILLED else whole

@@ -39,7 +39,7 @@ from maskwright.labels.refining.config import Refinement
 from maskwright.labels.refining.guarding import helps
 from maskwright.labels.suspecting.copies import planted_copy
 from maskwright.labels.suspecting.labelsets import require_same
-from maskwright.labels.suspecting.trainings import NEVER
+from maskwright.labels.suspecting.trainings import last_state
 from maskwright.run import Run
 
 _UNJUDGED = 10  # without trusted samples, one of so many is kept from learning, which a training needs to end
@@ -71,6 +71,11 @@ class Round:
         """Of the trusted images that judge."""
         assert self.evaluation is not None
         return Marginals.of(self.evaluation.confusions)
+
+    @property
+    def score(self) -> float:
+        """mIoU on these."""
+        return float(self.counts.total().mIoU())
 
 
 def divided(refinement: Refinement, dataset: Dataset, trusted: Dataset | None) -> Parts:
@@ -119,29 +124,25 @@ class Rounds:
         self.judged = bool(refinement.held)
 
     def done(self) -> list[Round]:
-        """All rounds, the one that round 0 is chosen from first, and with trusted samples no more than help."""
+        """All rounds, round 0 first, then the other start if there is one; with trusted samples no more than help."""
         starts = self._starts()
-        first = starts[0]
-        rounds = [max(starts, key=lambda one: float(one.counts.total().mIoU()))] if self.judged else [first]
+        rounds, seeing = [*starts], starts[0]
+        if self.judged:
+            rounds.sort(key=lambda one: -one.score)
         if len(starts) > 1:
-            rest = [one for one in starts if one is not rounds[0]]
-            say(f"round 0 is {rounds[0].name!r}, which is ahead of {rest[0].name!r} on the trusted images")
-            rounds = [*rounds, *rest]
-        made = 0
-        seeing = first
+            say(f"round 0 is {rounds[0].name!r}, which is ahead of {rounds[1].name!r} on the trusted images")
         for number in range(1, self.config.rounds + 1):
             seeing = self._round(number, seeing)
             rounds.append(seeing)
-            made = number
             if self.judged and not helps([one.counts for one in rounds]):
-                say(f"round {made} does not help on the trusted images; no further round is made")
+                say(f"round {number} does not help on the trusted images; no further round is made")
                 break
         return rounds
 
     def _starts(self) -> list[Round]:
         """The trainings before any round; the one that sees for round 1 comes first: it has not learnt the poor masks,
         where there is such a one."""
-        data = self.out / f"{self.dataset.name}_H0"
+        data = self._place("H0")
         if not data.exists():
             planted_copy(self.refinement.data, data, self._first_masks(), "refine: trusted masks")
         kinds = sorted(self.config.start, reverse=True) if self.judged else ["poor"]
@@ -165,11 +166,10 @@ class Rounds:
 
     def _round(self, number: int, seeing: Round) -> Round:
         name = f"H{number}"
-        data = self.out / f"{self.dataset.name}_{name}"
+        data = self._place(name)
         say(f"round {number} of at most {self.config.rounds}: the model {seeing.name!r} sees the poor masks' images")
         if not data.exists():
-            before = load_dataset(self.out / f"{self.dataset.name}_H0")
-            planted_copy(before.home or before.root, data, self._improved(name, seeing), f"refine: round {number}")
+            planted_copy(self._place("H0"), data, self._improved(name, seeing), f"refine: round {number}")
         return self._trained(name, data, self.parts.poor)
 
     def _improved(self, name: str, seeing: Round) -> Iterator[tuple[str, Mask]]:
@@ -229,36 +229,28 @@ class Rounds:
         run = train_or_resume(self._config(data), out=self.out / name, splits=(learnt, held))
         masks = self.out / "provenance" / f"{name}.json"
         return Round(
-            name, run, data, read_json(masks) if masks.exists() else None, self._evaluated(run) if self.judged else None
+            name, run, data, read_json(masks) if masks.exists() else None, evaluated(run) if self.judged else None
         )
 
     def _config(self, data: Path) -> RunConfig:
-        """The config of a training: the last state is kept, and all are as long as the first one."""
-        run = self.refinement.run
-        length: dict[str, Any] = {"evaluate_every": NEVER, "early_stopping": None}
-        for name in ("trusted", "poor"):
-            if (ended := Run(self.out / name).finished) is not None:
-                length |= {"iterations": ended["iterations"], "budget": None, "epochs": None}
-                break
-        return run.model_copy(
-            update={
-                "data": run.data.model_copy(update={"root": str(data.resolve())}),
-                "train": run.train.model_copy(update=length),
-            }
-        )
+        """The config of a training: all are as long as the first one."""
+        ended = next((ended for name in ("trusted", "poor") if (ended := Run(self.out / name).finished)), None)
+        return last_state(self.refinement.run, data, ended["iterations"] if ended else None)
 
-    @staticmethod
-    def _evaluated(run: Run) -> Evaluation:
-        from maskwright.evaluation.scoring.evaluate import evaluate
+    def _place(self, name: str) -> Path:
+        """The dataset of a round."""
+        return self.out / f"{self.dataset.name}_{name}"
 
-        return newest(run, "val") or evaluate(run, split="val")
+
+def evaluated(run: Run) -> Evaluation:
+    """The run on the samples that it was evaluated with while it trained."""
+    from maskwright.evaluation.scoring.evaluate import evaluate
+
+    return newest(run, "val") or evaluate(run, split="val")
 
 
 def spread_of_images(found: Round) -> float | None:
     """How much the mean IoU of an image, between what the model says and the masks it was to learn, varies between
     images; None where that is not known. A stand-in for how the real score would vary, where no mask can be trusted."""
-    from maskwright.evaluation.scoring.evaluate import evaluate
-
-    scored = newest(found.run, "val") or evaluate(found.run, split="val")
-    values = np.nanmean(iou(scored.confusions), axis=-1)
+    values = np.nanmean(iou(evaluated(found.run).confusions), axis=-1)
     return float(np.nanstd(values, ddof=1)) if np.count_nonzero(~np.isnan(values)) > 1 else None

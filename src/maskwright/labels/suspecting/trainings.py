@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from maskwright.config import RunConfig
 from maskwright.errors import ConfigError, argument
@@ -12,6 +13,16 @@ from maskwright.run import Run
 
 # Iterations between evaluations: only the last state is evaluated, so no label chooses a checkpoint.
 NEVER = 10**9
+
+
+def last_state(config: RunConfig, root: Path | None = None, iterations: int | None = None) -> RunConfig:
+    """The config of a training whose last state counts: it is evaluated once, at the end. `root` is another dataset for
+    it, `iterations` another length."""
+    length: dict[str, Any] = {"evaluate_every": NEVER, "early_stopping": None}
+    if iterations is not None:
+        length |= {"iterations": iterations, "budget": None, "epochs": None}
+    data = config.data if root is None else config.data.model_copy(update={"root": str(root.resolve())})
+    return config.model_copy(update={"data": data, "train": config.train.model_copy(update=length)})
 
 
 def refuse_run(config: RunConfig) -> RunConfig:
