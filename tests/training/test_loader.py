@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -204,6 +205,21 @@ class TestStream:
         assert all(a.stride() == b.stride() for a, b in zip(found[0], batches[0], strict=True))
         said = capsys.readouterr().err
         assert said.count("batches come through pipes") == 1 and "--shm-size=2g" in said
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_at_the_start_of_the_processes_ends_none(self, dataset, monkeypatch, number) -> None:
+        held_back = loader._signals_held_back
+
+        @contextmanager
+        def signalled() -> Iterator[None]:
+            with held_back():
+                yield
+            for child in multiprocessing.active_children():
+                os.kill(child.pid, number)
+
+        monkeypatch.setattr(loader, "_signals_held_back", signalled)
+        for _ in range(4):
+            assert len(list(stream(batches_of(dataset), 0, 3, 2))) == 3
 
     @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are spawned")
     def test_processes_are_forked_whatever_the_program_uses(self, dataset) -> None:

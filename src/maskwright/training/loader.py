@@ -229,7 +229,9 @@ def stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[tu
     piped = False
     try:
         with pool or nullcontext():
-            for batch in loader:
+            with _signals_held_back():
+                made = iter(loader)
+            for batch in made:
                 if isinstance(batch, _Piped):
                     if not piped:
                         say(
@@ -290,10 +292,26 @@ def lost_processes(run: Path) -> Iterator[None]:
         ) from None
 
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
 def _leave_signals(_: int) -> None:
     """Ctrl-C and a scheduler's SIGTERM reach every process of the group, but only the training decides when to stop."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOPPING:
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Processes that are started meanwhile keep the signals back too, until `_leave_signals` has reached them."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Waits:
