@@ -30,7 +30,7 @@ from maskwright.labels.suspecting.planting import KINDS as WRONG
 from maskwright.labels.suspecting.results import FIXES as REPAIRS
 from maskwright.modeling import augment, losses, models, optim
 from maskwright.studies.matrix import StudyConfig
-from maskwright.training.doctor import NOT_FINITE, SYMPTOMS
+from maskwright.training.doctor import NOT_FINITE, PRUNED, SYMPTOMS
 from maskwright.training.tracking import trackers
 
 TARGET = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -165,6 +165,7 @@ def render() -> str:
         "| code | severity | meaning |",
         "|---|---|---|",
         f"| `{NOT_FINITE}` | error | the loss was not finite, and training stopped |",
+        f"| `{PRUNED}` | info | a search has ended the training early |",
     ]
     lines += [f"| `{code}` | {row.severity.label} | {row.meaning} |" for code, row in SYMPTOMS.items()]
     lines += ["\n## Findings of the guard of numbers\n", "| code | severity | meaning |", "|---|---|---|"]

@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from maskwright.reviewing.review import review as review
     from maskwright.run import Run as Run
     from maskwright.studies.matrix import load_study as load_study
+    from maskwright.studies.searching.search import search as search
+    from maskwright.studies.searching.status import SearchStatus as SearchStatus
     from maskwright.studies.status import StudyStatus as StudyStatus
     from maskwright.studies.status import study_status as study_status
     from maskwright.studies.study import study as study
@@ -122,6 +124,7 @@ _VERBS = {
     "review": "reviewing.review",
     "serve": "inference.serving.serve",
     "split": "data.splitting.split",
+    "search": "studies.searching.search",
     "study": "studies.study",
     "study_status": "studies.status",
     "suspects": "verbs.suspects",
@@ -165,6 +168,7 @@ _NOUNS = {
     "SetupError": "errors",
     "Severity": "core.findings",
     "SplitResult": "data.splitting.split",
+    "SearchStatus": "studies.searching.status",
     "StudyStatus": "studies.status",
     "SuspectsResult": "labels.suspecting.results",
     "SyncResult": "training.tracking.delivery.sync",

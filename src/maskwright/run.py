@@ -232,6 +232,16 @@ class Run:
         """Why training cannot go on (`message`, `fix`, `evidence`), or None where nothing keeps it from it."""
         return read_json(self.stopped_file) if self.stopped_file.exists() else None
 
+    @property
+    def pruned_file(self) -> Path:
+        """Present where a search has ended the training early, until it is resumed."""
+        return self.path / "pruned.json"
+
+    @property
+    def pruned(self) -> str | None:
+        """Why a search has ended the training early, None where none has."""
+        return str(read_json(self.pruned_file)["message"]) if self.pruned_file.exists() else None
+
     def info(self) -> dict[str, Any]:
         """`run.json`. DataError when it is damaged, or of a format that this version does not read."""
         info = read_json(self.info_file)

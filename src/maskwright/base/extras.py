@@ -26,6 +26,11 @@ def require_export(verb: str) -> None:
     _require(verb, "export", ("onnx", "onnxruntime", "onnxscript"))
 
 
+def require_search() -> None:
+    """SetupError where the extra `search` is not installed."""
+    _require("search", "search", ("optuna", "sqlalchemy"))
+
+
 def _require(verb: str, extra: str, modules: Sequence[str]) -> None:
     if missing := [name for name in modules if not importlib.util.find_spec(name)]:
         raise SetupError(f"{verb} needs {', '.join(missing)}: not installed; `pip install maskwright[{extra}]`")

@@ -15,9 +15,10 @@ import math
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import takewhile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
@@ -321,6 +322,22 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
             _held.discard(descriptor)
             os.ftruncate(descriptor, 0)
             os.close(descriptor)
+
+
+@contextmanager
+def patient_lock(folder: Path, seconds: float) -> Iterator[None]:
+    """As `exclusive_lock`, but waits so long for another process before it raises LockedError."""
+    end = time.monotonic() + seconds
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(exclusive_lock(folder))
+                break
+            except LockedError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+        yield
 
 
 def lock_owner(folder: Path) -> int | None:

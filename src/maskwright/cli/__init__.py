@@ -82,6 +82,7 @@ VERBS = (
     results.compare,
     results.explain,
     models.study,
+    models.search,
     quality.refine,
     quality.next,
     results.predict,

@@ -187,6 +187,41 @@ def study(
         raise typer.Exit(status.exit_code)
 
 
+def search(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="search.yaml|SEARCH", help="The search, or its folder to resume it.", show_default=False
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Trainings at the same time; they share the cores.")
+    ] = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder; searches/NAME beside the file when left out.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option("--trials", min=1, help="In place of the file's.")] = None,
+    time: Annotated[str | None, typer.Option("--time", help="In place of the file's: 30m, 8h.")] = None,
+    device: Device = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of search.yaml and stop.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search for the values of config keys that give the best validation score, with Optuna; the same command resumes
+    what was stopped."""
+    if schema:
+        from maskwright.studies.searching.space import search_schema
+
+        show(search_schema(), True, str)
+        return
+    if file is None:
+        raise typer.BadParameter("give search.yaml, or the folder of a search")
+    from maskwright.studies.searching.search import search
+
+    result = search(file, workers=workers, out=out, trials=trials, time=time, device=device)
+    command = result.next_command
+    show(result.to_dict(), as_json, lambda: "\n".join([result.human(), *([f"next: {command}"] if command else [])]))
+
+
 def sync(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.", show_default=False)],
     timeout: Annotated[str, typer.Option("--timeout", help="Time for each run: 90s, 5m.")] = "30s",

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.base.progress import say
-from maskwright.base.storage import require_absent
+from maskwright.base.storage import read_json, require_absent
+from maskwright.errors import DataError
 from maskwright.evaluation.comparing import compare
 from maskwright.evaluation.comparing.results import Comparison
 from maskwright.evaluation.comparing.text import other_tool_line, verdict_in_words
@@ -34,15 +35,17 @@ def study_report(sources: Sequence[str | Path], *, out: str | Path | None = None
     """Writes one self-contained HTML page about runs side by side: `report-001.html` in the first folder that holds
     runs, else beside the first run, or `out`.
 
-    `sources` are those of `compare`, which ranks by mIoU on `test` or, where no run is evaluated on it, on the split
-    that most are. Needs no torch. Raises DataError when no run is evaluated, ConfigError when `out` exists.
+    `sources` are those of `compare`, which ranks by mIoU on the split that most runs are evaluated on, `test` where
+    another has as many. Of a search, the page also has its trials. Needs no torch. Raises DataError when no run is
+    evaluated, ConfigError when `out` exists.
     """
     runs, logs = find_runs(sources)
     first = Path(sources[0])
     folder = first.parent if runs and runs[0].path == first else first
     path = require_absent(Path(out) if out else free_page(folder, "report"))
     splits = Counter(split for run in runs for split in run.evaluated_splits())
-    result = compare(sources, split="test" if "test" in splits or not splits else splits.most_common(1)[0][0])
+    most = max(splits, key=lambda split: (splits[split], split == "test"), default="test")
+    result = compare(sources, split=most)
     board = scale(result)
     write_page(
         path,
@@ -54,6 +57,7 @@ def study_report(sources: Sequence[str | Path], *, out: str | Path | None = None
             "rows": _rows(result, board),
             "others": [(other_tool_line(one), one.remark) for one in result.others],
             "matrix": _matrix(result),
+            "search": _search(first),
             "apart": [(key, list(map(brief, values))) for key, values in result.config.items()],
             "with_best": [pair for pair in result.pairs if result.entries[0].name in (pair.first, pair.second)],
             # A folder of masks is compared by its scores, and has no log.
@@ -102,6 +106,29 @@ def _matrix(result: Comparison) -> list[tuple[str, list[Any]]]:
         (row, [known[name] if name else None for name in cells])
         for row, cells in zip(result.matrix.rows, result.matrix.cells, strict=True)
     ]
+
+
+def _search(folder: Path) -> dict[str, Any] | None:
+    """What a search has found, with the keys of its space; None for what is no search."""
+    file = folder / "search.json"
+    if not file.is_file():
+        return None
+    found = read_json(file)
+    try:
+        keys = dict.fromkeys(key for trial in found["trials"] for key in trial["values"])
+        rows = [
+            {**trial, "cells": [brief(trial["values"].get(key)) for key in keys]}
+            for trial in sorted(
+                found["trials"],
+                key=lambda trial: (
+                    trial["score"] is None,
+                    (trial["score"] or 0) * (1 if found["lower_is_better"] else -1),
+                ),
+            )
+        ]
+        return {**found, "keys": [*keys], "trials": rows}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{file}: is no result of `search` ({error}); run `maskwright search {folder}` again") from None
 
 
 def _charts(sources: Sequence[Path]) -> list[dict[str, Any]]:

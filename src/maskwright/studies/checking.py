@@ -3,7 +3,7 @@ be opened and built, each of them tried once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,19 +13,17 @@ from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
-from maskwright.studies.folder import Study
-from maskwright.studies.matrix import StudyEntry
+from maskwright.studies.folder import RunsFolder
 from maskwright.training.tracking import trackers
 
 
-def check_runs(entries: Sequence[StudyEntry]) -> dict[str, Dataset]:
-    """The datasets of the runs, by their root. Raises a ConfigError of all that is wrong with settings, else the first
+def check_runs(configs: Sequence[RunConfig]) -> dict[str, Dataset]:
+    """The datasets of runs, by their root. Raises a ConfigError of all that is wrong with settings, else the first
     error of another kind."""
     import torch
 
     errors: list[MaskwrightError] = []
     datasets: dict[str, Dataset] = {}
-    configs = [entry.config for entry in entries]
     for config in _distinct(configs, lambda config: config.data.root):
         with _collected(errors):
             dataset = load_dataset(config.data.root)
@@ -105,14 +103,16 @@ def splits_to_score(wanted: Sequence[str] | None, datasets: Iterable[Dataset]) -
     return list(wanted)
 
 
-def check_versions(study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Dataset]) -> dict[str, str]:
-    """The content versions of the datasets. DataError when a run of the study began with another one: then its scores
-    could not be compared with those of the rest."""
-    versions = {root: dataset.version(dataset.file_hashes(study.path)) for root, dataset in datasets.items()}
-    for entry in entries:
-        run, root = study.run(entry.name), entry.config.data.root
+def check_versions(
+    folder: RunsFolder, configs: Mapping[str, RunConfig], datasets: dict[str, Dataset]
+) -> dict[str, str]:
+    """The content versions of the datasets. DataError when one of the runs, given by name, began with another one: then
+    its scores could not be compared with those of the rest."""
+    versions = {root: dataset.version(dataset.file_hashes(folder.path)) for root, dataset in datasets.items()}
+    for name, config in configs.items():
+        run, root = folder.run(name), config.data.root
         if run.info_file.is_file() and run.info()["dataset"]["version"] != versions[root]:
             raise DataError(
-                f"{root}: has changed since {run.path} began; restore it, or begin a new study with {argument('out')}"
+                f"{root}: has changed since {run.path} began; restore it, or begin anew with {argument('out')}"
             )
     return versions

@@ -1,17 +1,19 @@
-"""Study: the only owner of paths inside a study's folder.
+"""RunsFolder: the only owner of paths inside the folder of runs that belong together, and Study, which is one.
 
-STUDY/study.yaml              the study with absolute paths: `maskwright study STUDY` resumes it
-STUDY/runs/NAME/              the runs, as `train` and `evaluate` leave them
-STUDY/jobs/NAME/config.yaml   what the run is trained with
-STUDY/jobs/NAME/worker.log    what its processes have said
-STUDY/jobs/NAME/failed.json   present while the run has failed; says why
-STUDY/decoded/                images that all runs share (see `training.decoded`); gone when all have finished
+FOLDER/runs/NAME/              the runs, as `train` and `evaluate` leave them
+FOLDER/jobs/NAME/config.yaml   what the run is trained with
+FOLDER/jobs/NAME/worker.log    what its processes have said
+FOLDER/jobs/NAME/failed.json   present while the run has failed; says why
+FOLDER/decoded/                images that all runs share (see `training.decoded`); gone when all have finished
+STUDY/study.yaml               the study with absolute paths: `maskwright study STUDY` resumes it
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,23 +30,15 @@ from maskwright.studies.naming import NAME
 
 
 @dataclass(frozen=True)
-class Study:
+class RunsFolder(ABC):
     """Runs that belong together, on disk."""
 
     path: Path
 
-    @classmethod
-    def open(cls, path: str | Path) -> Study:
-        """An existing study. DataError when the folder is none."""
-        study = cls(Path(path))
-        if not study.file.is_file():
-            raise DataError(f"{path}: not a study's folder (no {study.file.name}); give the one that `study` printed")
-        return study
-
     @property
-    def file(self) -> Path:
-        """What the study is."""
-        return self.path / "study.yaml"
+    @abstractmethod
+    def evaluate(self) -> Sequence[str]:
+        """The splits that each run is scored on when it is trained."""
 
     @property
     def decoded(self) -> Path:
@@ -67,21 +61,6 @@ class Study:
         """What the processes of a run have said."""
         return self.job(name) / "worker.log"
 
-    @property
-    def config(self) -> StudyConfig:
-        """What the study is. ConfigError when names in it would lead out of its folder."""
-        config = strictyaml.validate(StudyConfig, strictyaml.read(self.file))
-        if not all(NAME.fullmatch(str(name)) for values in config.matrix.values() for name in values):
-            raise ConfigError(
-                f"{self.file}: the matrix has values without a name of letters, digits and . + - _; restore the file"
-            )
-        return config
-
-    def runs(self) -> list[dict[str, str]]:
-        """The names of the values of each run, in the order of the matrix."""
-        config = self.config
-        return [*combinations(config.matrix, config.exclude)]
-
     def run_config(self, name: str) -> RunConfig:
         """What a run is trained with. It was checked when the study began."""
         return strictyaml.validate(RunConfig, strictyaml.read(self.config_file(name)))
@@ -98,6 +77,52 @@ class Study:
     def forgive(self, name: str) -> None:
         """Forgets why a run has failed."""
         (self.job(name) / "failed.json").unlink(missing_ok=True)
+
+    def tidy(self, name: str) -> None:
+        """Removes what a process of this run has left half made when it was killed; the caller holds the job's lock."""
+        run = self.run(name).path
+        for parent, stem in ((run.parent, re.escape(name)), (run / "evaluations", ".*")):
+            for path in parent.iterdir() if parent.is_dir() else ():
+                if re.fullmatch(rf"{re.escape(STAGING_PREFIX)}\d+-{stem}", path.name):
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Study(RunsFolder):
+    """The runs of a matrix, on disk."""
+
+    @classmethod
+    def open(cls, path: str | Path) -> Study:
+        """An existing study. DataError when the folder is none."""
+        study = cls(Path(path))
+        if not study.file.is_file():
+            raise DataError(f"{path}: not a study's folder (no {study.file.name}); give the one that `study` printed")
+        return study
+
+    @property
+    def file(self) -> Path:
+        """What the study is."""
+        return self.path / "study.yaml"
+
+    @property
+    def evaluate(self) -> Sequence[str]:
+        """Those of `study.yaml`."""
+        return self.config.evaluate or ()
+
+    @property
+    def config(self) -> StudyConfig:
+        """What the study is. ConfigError when names in it would lead out of its folder."""
+        config = strictyaml.validate(StudyConfig, strictyaml.read(self.file))
+        if not all(NAME.fullmatch(str(name)) for values in config.matrix.values() for name in values):
+            raise ConfigError(
+                f"{self.file}: the matrix has values without a name of letters, digits and . + - _; restore the file"
+            )
+        return config
+
+    def runs(self) -> list[dict[str, str]]:
+        """The names of the values of each run, in the order of the matrix."""
+        config = self.config
+        return [*combinations(config.matrix, config.exclude)]
 
     def begin(self, matrix: Matrix) -> None:
         """Makes the folder, by one rename. Raises ConfigError when another one is in its place."""
@@ -120,20 +145,13 @@ class Study:
     def _write(self, matrix: Matrix) -> None:
         for entry in matrix.entries:
             if not self.config_file(entry.name).exists():
-                _write_yaml(self.config_file(entry.name), entry.config.to_dict())
+                write_yaml(self.config_file(entry.name), entry.config.to_dict())
         if not self.file.exists() or self.config != matrix.config:
-            _write_yaml(self.file, matrix.config.model_dump())
-
-    def tidy(self, name: str) -> None:
-        """Removes what a process of this run has left half made when it was killed; the caller holds the job's lock."""
-        run = self.run(name).path
-        for parent, stem in ((run.parent, re.escape(name)), (run / "evaluations", ".*")):
-            for path in parent.iterdir() if parent.is_dir() else ():
-                if re.fullmatch(rf"{re.escape(STAGING_PREFIX)}\d+-{stem}", path.name):
-                    shutil.rmtree(path, ignore_errors=True)
+            write_yaml(self.file, matrix.config.model_dump())
 
 
-def _write_yaml(file: Path, data: dict[str, Any]) -> None:
+def write_yaml(file: Path, data: dict[str, Any]) -> None:
+    """Data as YAML that our reader takes."""
     atomic_write_text(file, yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 

@@ -6,7 +6,6 @@ them at once: in the words of a run's config, with file, line and column of the 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -18,10 +17,10 @@ from pydantic import Field, ValidationError
 
 from maskwright.base import strictyaml
 from maskwright.base.strictyaml import Document, StrictModel, did_you_mean
-from maskwright.config import EXCLUSIVE, RunConfig, check_document, json_schema, rebase, with_pipelines
+from maskwright.config import RunConfig, json_schema
 from maskwright.errors import ConfigError
-from maskwright.modeling import augment
-from maskwright.studies.naming import LONGEST, NAME, labels
+from maskwright.studies.combining import Choices, base_of, choices_of, config_of, portable
+from maskwright.studies.naming import LONGEST
 
 _MOST = 1000
 
@@ -60,16 +59,6 @@ class Matrix:
     entries: list[StudyEntry]
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """A key of the matrix: names and values, and where each value stands in the study's file."""
-
-    key: str
-    labels: list[str]
-    values: list[Any]
-    places: list[str | int]
-
-
 def load_study(path: str | Path) -> Matrix:
     """Reads `study.yaml`; relative paths in it start from its folder, those of a base file from the base's.
 
@@ -86,15 +75,14 @@ def check_study(document: Document, folder: Path) -> Matrix:
         StudyConfig.model_validate(document.data)
     except ValidationError as error:
         problems = strictyaml.problems_of(StudyConfig, document, error)
-    base = _base(document, folder, problems)
+    base = base_of(document, folder, problems)
     axes = [axis for axis in _axes(document, problems) if axis.values]
     excluded = _excluded(document, axes, problems)
     entries: list[StudyEntry] = []
     if base is not None and (runs := prod(len(axis.values) for axis in axes)) <= _MOST:
         for values in combinations({axis.key: axis.labels for axis in axes}, excluded):
             try:
-                combined = _combined(document, base, axes, values)
-                config = with_pipelines(rebase(check_document(combined, folder), folder))
+                config = config_of(document, folder, base, [axis.given(values[axis.key]) for axis in axes])
                 entries.append(StudyEntry(name_of(values), values, config))
             except ConfigError as error:
                 problems += error.problems
@@ -120,55 +108,14 @@ def name_of(values: Mapping[str, str]) -> str:
     return "_".join(values.values())
 
 
-def _base(document: Document, folder: Path, problems: list[str]) -> Document | None:
-    """The base as a document of its own, whose paths are absolute where it is another file."""
-    given = document.data.get("base")
-    if isinstance(given, str):
-        file = folder / given
-        try:
-            found = strictyaml.read(file)
-        except ConfigError as error:
-            problems += [f"{document.where(('base',))}: base: {problem}" for problem in error.problems]
-            return None
-        _write_out(found.data)
-        _anchor(found.data, file.parent)
-        return found
-    if isinstance(given, dict):
-        marks = {location[1:]: mark for location, mark in document.marks.items() if location[:1] == ("base",)}
-        found = Document(document.source, copy.deepcopy(given), marks)
-        _write_out(found.data)
-        return found
-    return None
-
-
-def _axes(document: Document, problems: list[str]) -> Iterator[_Axis]:
+def _axes(document: Document, problems: list[str]) -> Iterator[Choices]:
     matrix = document.data.get("matrix")
     for key, given in matrix.items() if isinstance(matrix, dict) else ():
-        place = ("matrix", key)
-        if not isinstance(given, (list, dict)):
-            continue
-        if not all(key.split(".")):
-            problems.append(document.problem(place, "is no key of a config, such as loss or optimizer.lr"))
-            continue
-        if not given:
-            problems.append(document.problem(place, "has no values; give some, or remove it"))
-        values = [*given] if isinstance(given, list) else [*given.values()]
-        names = labels(key, values) if isinstance(given, list) else [*given]
-        places = [*range(len(values))] if isinstance(given, list) else [*given]
-        for i, value in enumerate(values):
-            if value in values[:i]:
-                problems.append(document.problem((*place, places[i]), "is the same value again; remove one"))
-            if not NAME.fullmatch(names[i]):
-                problems.append(
-                    document.problem(
-                        (*place, places[i]),
-                        "a name is made of letters, digits and . + - _, since it becomes part of a folder's name",
-                    )
-                )
-        yield _Axis(key, names, values, places)
+        if isinstance(given, (list, dict)) and (found := choices_of(document, key, ("matrix", key), given, problems)):
+            yield found
 
 
-def _excluded(document: Document, axes: Sequence[_Axis], problems: list[str]) -> list[dict[str, str]]:
+def _excluded(document: Document, axes: Sequence[Choices], problems: list[str]) -> list[dict[str, str]]:
     """The entries of `exclude` with the names of their values."""
     known = {axis.key: axis for axis in axes}
     found = []
@@ -196,24 +143,6 @@ def _excluded(document: Document, axes: Sequence[_Axis], problems: list[str]) ->
     return found
 
 
-def _combined(document: Document, base: Document, axes: Sequence[_Axis], values: Mapping[str, str]) -> Document:
-    """The document of one run, in which every value knows where it was written. Whole sections are put in before
-    single values in them; what they rule out in the base is left out."""
-    given = []
-    combined = Document(base.source, copy.deepcopy(base.data), dict(base.marks))
-    for axis in sorted(axes, key=lambda axis: axis.key.count(".")):
-        i = axis.labels.index(values[axis.key])
-        place = ("matrix", axis.key, axis.places[i])
-        at = strictyaml.put(combined, axis.key, copy.deepcopy(axis.values[i]), document.where(place))
-        combined.marks |= {
-            at + mark[len(place) :]: where for mark, where in document.marks.items() if mark[: len(place)] == place
-        }
-        _write_out(combined.data)
-        given.append(at)
-    strictyaml.remove_excluded(combined, given, EXCLUSIVE)
-    return combined
-
-
 def _names(document: Document, entries: Sequence[StudyEntry]) -> list[str]:
     """What is wrong with the names of the runs."""
     names = [entry.name.lower() for entry in entries]
@@ -231,73 +160,18 @@ def _settled(
     document: Document,
     folder: Path,
     base: Document | None,
-    axes: Sequence[_Axis],
+    axes: Sequence[Choices],
     excluded: Sequence[Mapping[str, str]],
 ) -> StudyConfig:
     """The study with names for all values, which means the same at any place."""
     assert base is not None
-    matrix: dict[str, Any] = {}
-    for axis in axes:
-        matrix[axis.key] = {}
-        for label, value in zip(axis.labels, axis.values, strict=True):
-            shell = Document("", {})
-            strictyaml.put(shell, axis.key, copy.deepcopy(value), "")
-            matrix[axis.key][label] = _at(_portable(shell.data, folder), axis.key)
+    matrix: dict[str, list[Any] | dict[str, Any]] = {axis.key: axis.portable(folder) for axis in axes}
     return StudyConfig(
-        base=_portable(base.data, folder),
+        base=portable(base.data, folder),
         matrix=matrix,
         exclude=[dict(one) for one in excluded],
         evaluate=document.data.get("evaluate"),
     )
-
-
-def _at(data: Any, dotted: str) -> Any:
-    for part in dotted.split("."):
-        data = data[part]
-    return data
-
-
-def _portable(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The data of a config, or of a part of it, with absolute paths and with the pipeline that a file holds."""
-    data = copy.deepcopy(data)
-    _write_out(data)
-    _anchor(data, folder)
-    for term in _pipelines(data):
-        term["pipeline"] = augment.pass_through(term.pop("file"))
-    return data
-
-
-def _write_out(data: dict[str, Any]) -> None:
-    """Short forms (`dice` for `[{name: dice}]`) as they are read, in place, so that single values in them have a
-    place."""
-    for section in ("model", "optimizer", "schedule"):
-        if isinstance(data.get(section), str):
-            data[section] = {"name": data[section]}
-    if isinstance(images := data.get("data"), dict) and isinstance(images.get("trust"), str):
-        images["trust"] = {"folder": images["trust"]}
-    for section in ("loss", "augment", "trackers"):
-        if isinstance(given := data.get(section), (str, dict)) and not any(map(str.isdecimal, given)):
-            data[section] = [given]
-        if isinstance(given := data.get(section), list):
-            data[section] = [{"name": term} if isinstance(term, str) else term for term in given]
-
-
-def _anchor(data: dict[str, Any], folder: Path) -> None:
-    """Makes paths that start from `folder` absolute, in place. What is no path yet is left to be reported."""
-    images = data.get("data")
-    trust = images.get("trust") if isinstance(images, dict) else None
-    for held, key in ((images, "root"), (trust, "folder"), (data.get("model"), "weights")):
-        if isinstance(held, dict) and isinstance(path := held.get(key), str) and path not in ("none", "imagenet"):
-            held[key] = str(folder / path)
-    for term in _pipelines(data):
-        term["file"] = str(folder / term["file"])
-
-
-def _pipelines(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    terms = data.get("augment")
-    for term in terms if isinstance(terms, list) else ():
-        if isinstance(term, dict) and term.get("name") == augment.PASS_THROUGH and isinstance(term.get("file"), str):
-            yield term
 
 
 def study_schema() -> dict[str, Any]:

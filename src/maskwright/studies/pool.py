@@ -1,4 +1,4 @@
-"""Processes that work on the runs of a study, so many at the same time."""
+"""Processes that work on the runs of a study or a search, so many at the same time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import os
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from maskwright.studies.folder import Study
+from maskwright.studies.folder import RunsFolder
 
 # Without the working folder on the path, where a file could have the name of a module.
 COMMAND = (sys.executable, "-P", "-m", "maskwright.studies.worker")
@@ -20,33 +19,37 @@ Ended = Callable[[str, int], None]
 
 
 def run_all(
-    study: Study,
-    names: Sequence[str],
+    folder: RunsFolder,
+    next_run: Callable[[], str | None],
     workers: int,
     threads: int,
     stopping: Callable[[], bool],
     ended: Ended,
     tick: Callable[[], None],
     device: str = "auto",
+    unwanted: Callable[[str], bool] = lambda name: False,
 ) -> None:
-    """Works on the runs `names` in this order, `workers` of them at a time with `threads` threads each on `device`, and
-    tells `ended` of each and how its process ended. Once `stopping` says so, the ones at work are asked to save their
-    state and are waited for. When this is left by an error they are killed, which loses a minute's work and no run."""
-    waiting, at_work = deque(names), dict[int, tuple[str, Child]]()
-    asked = False
+    """Works on runs, `workers` of them at a time with `threads` threads each on `device`: `next_run` names one for a
+    process that is free, or None while there is none; the work ends when none is left and none is at work. `ended` is
+    told of each and how its process ended. A run that has become `unwanted`, and all of them once `stopping` says so,
+    are asked to save their state and are waited for. When this is left by an error they are killed, which loses a
+    minute's work and no run."""
+    at_work = dict[int, tuple[str, Child]]()
+    asked: set[str] = set()
     try:
-        while at_work or (waiting and not stopping()):
-            if stopping() and not asked:
-                asked = True
-                for _, child in at_work.values():
-                    _close(child)
+        while True:
             for slot in range(workers):
-                if slot not in at_work and waiting and not stopping():
-                    name = waiting.popleft()
-                    at_work[slot] = name, start(study, name, slot, threads, device)
+                if slot not in at_work and not stopping() and (name := next_run()) is not None:
+                    at_work[slot] = name, start(folder, name, slot, threads, device)
+            if not at_work:
+                return
             for slot, (name, child) in [*at_work.items()]:
+                if name not in asked and (stopping() or unwanted(name)):
+                    asked.add(name)
+                    _close(child)
                 if (code := child.poll()) is not None:
                     _close(child)
+                    asked.discard(name)
                     del at_work[slot]
                     ended(name, code)
             tick()
@@ -58,12 +61,12 @@ def run_all(
             _close(child)
 
 
-def start(study: Study, name: str, slot: int, threads: int, device: str = "auto") -> Child:
+def start(folder: RunsFolder, name: str, slot: int, threads: int, device: str = "auto") -> Child:
     """A process for one run, which ends when its standard input does. A session of its own keeps Ctrl-C from it, which
     this process answers for all."""
-    with open(study.log(name), "ab") as log:
+    with open(folder.log(name), "ab") as log:
         return subprocess.Popen(
-            [*COMMAND, str(study.path.absolute()), name, str(slot), device],
+            [*COMMAND, str(folder.path.absolute()), name, str(slot), device],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

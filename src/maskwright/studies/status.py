@@ -168,14 +168,14 @@ def _status(study: Study, values: dict[str, str], splits: Sequence[str]) -> RunS
         state = "failed"
     else:
         state = "stopped" if begun else "waiting"
-    known = _progress(run) if begun else {"iterations": _length(study.config_file(name))}
+    known = progress_of(run) if begun else {"iterations": _length(study.config_file(name))}
     if state == "failed" and failure:
         known |= {"reason": failure["message"], "code": failure["code"]}
     return RunStatus(name, run.path, values, state, evaluated=evaluated, pid=pid, **known)
 
 
-def _progress(run: Run) -> dict[str, Any]:
-    """What the logs of a run tell."""
+def progress_of(run: Run) -> dict[str, Any]:
+    """What the logs of a run that has begun tell: `iteration`, `iterations`, `seconds` and `best_val_mIoU`."""
     seconds = _seconds(run.timing.path, run.timing.size)
     if finished := run.finished:
         return {

@@ -10,12 +10,14 @@ from pathlib import Path
 from maskwright.base.extras import require_train
 from maskwright.base.progress import say
 from maskwright.base.stopping import graceful
-from maskwright.base.storage import STAGING_PREFIX, exclusive_lock
+from maskwright.base.storage import exclusive_lock
 from maskwright.base.systems import require_posix
 from maskwright.base.workers import available_cores
+from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
-from maskwright.errors import ConfigError, DataError, Interrupted, LockedError, argument
+from maskwright.errors import ConfigError, Interrupted, LockedError, argument
 from maskwright.studies.checking import check_runs, check_versions, splits_to_score
+from maskwright.studies.decoding import decode
 from maskwright.studies.folder import Study
 from maskwright.studies.matrix import StudyEntry, load_study
 from maskwright.studies.pool import run_all
@@ -47,7 +49,7 @@ def study(
     device = device_of(device)
     source, path = _places(Path(file), out)
     matrix = load_study(source)
-    datasets = check_runs(matrix.entries)
+    datasets = check_runs([entry.config for entry in matrix.entries])
     evaluate = splits_to_score(matrix.config.evaluate, datasets.values())
     matrix = replace(matrix, config=matrix.config.model_copy(update={"evaluate": evaluate}))
     found = Study(path)
@@ -98,11 +100,11 @@ def _work(
             say(f"{run.name}: has failed and is left alone; {argument('retry')} tries it again")
     if not left:
         return
-    versions = check_versions(study, entries, datasets)
+    versions = check_versions(study, {entry.name: entry.config for entry in entries}, datasets)
     workers = min(workers, len(left))
     threads = max(1, min(torch.get_num_threads(), available_cores()) // workers)
     say(f"{len(left)} of {len(entries)} runs are left; {workers} at a time, {threads} threads each")
-    for note in notes(left, workers):
+    for note in notes([entry.config for entry in left], workers):
         say(f"note: {note}")
 
     def ended(name: str, code: int) -> None:
@@ -115,56 +117,28 @@ def _work(
 
     go_on = f"resume with `maskwright study {study.path}`"
     try:
-        _decode(study, left, datasets, versions)
+        decode(study, [entry.config for entry in left], datasets, versions)
     except KeyboardInterrupt:
         raise Interrupted(f"{study.path}: stopped before the first training; {go_on}") from None
     with graceful() as stop, shown_progress(lambda: study_status(study.path)) as tick:
-        run_all(study, [entry.name for entry in left], workers, threads, stop.is_set, ended, tick, device)
+        names = iter([entry.name for entry in left])
+        run_all(study, lambda: next(names, None), workers, threads, stop.is_set, ended, tick, device)
         status = study_status(study.path)
         if stop.is_set() and status.states.keys() - {"finished", "failed"}:
             raise Interrupted(f"{study.path}: stopped, every run has saved its state ({status.summary()}); {go_on}")
 
 
-def notes(entries: Sequence[StudyEntry], workers: int) -> list[str]:
-    """What makes the runs of a study less comparable than they look, when several are trained at the same time."""
+def notes(configs: Sequence[RunConfig], workers: int) -> list[str]:
+    """What makes runs less comparable than they look, when several are trained at the same time."""
     found = []
-    if workers > 1 and any(entry.config.train.budget for entry in entries):
+    if workers > 1 and any(config.train.budget for config in configs):
         found.append(
             f"train.budget is wall time beside {workers - 1} other trainings, so a run's iterations depend on "
             "them; train.iterations is the same work for every run"
         )
-    if workers > 1 and any(
-        getattr(entry.config.train, key) in ("auto", None) for entry in entries for key in _MEASURED
-    ):
+    if workers > 1 and any(getattr(config.train, key) in ("auto", None) for config in configs for key in _MEASURED):
         found.append(
             "what a training measures when it starts is measured beside others; the bytes of a run do not "
             f"depend on the number of workers when train.{', '.join(_MEASURED)} are given in the base"
         )
     return found
-
-
-def _decode(
-    study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Dataset], versions: dict[str, str]
-) -> None:
-    """Decodes once what several runs will read. Files that cannot be read are left to these runs to report."""
-    from maskwright.training.image_cache import decoded_folder, write_decoded
-    from maskwright.training.prepare import geometry_of
-
-    for half_made in study.decoded.glob(f"{STAGING_PREFIX}*"):
-        shutil.rmtree(half_made, ignore_errors=True)
-    groups: dict[Path, list[StudyEntry]] = {}
-    for entry in entries:
-        folder = decoded_folder(study.decoded, versions[entry.config.data.root], geometry_of(entry.config))
-        groups.setdefault(folder, []).append(entry)
-    for folder, group in groups.items():
-        config = group[0].config
-        dataset = datasets[config.data.root]
-        samples = [
-            sample for split in ("train", "val", "") for sample in dataset.splits.get(split, []) if sample.labelled
-        ]
-        if len(group) == 1 or folder.exists():
-            continue
-        try:
-            write_decoded(folder, dataset, samples, geometry_of(config))
-        except DataError as error:
-            say(f"{error}")

@@ -1,4 +1,5 @@
-"""The process that brings one run of a study to its end: `python -m maskwright.studies.worker STUDY NAME SLOT DEVICE`.
+"""The process that brings one run of a study or a search to its end: `python -m maskwright.studies.worker FOLDER NAME
+SLOT DEVICE`.
 
 It trains or resumes the run and scores it. When its standard input ends, because the study is stopped or the process
 that leads it has died, it saves the run's state and ends too. Why it failed it leaves in the study's folder, where only
@@ -14,20 +15,19 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from maskwright.base.storage import exclusive_lock
+from maskwright.base.storage import patient_lock
 from maskwright.errors import Interrupted, LockedError, MaskwrightError
-from maskwright.studies.folder import Study
+from maskwright.studies.folder import RunsFolder, Study
+from maskwright.studies.searching.folder import Search
 from maskwright.studies.status import scored
 
 # How long a process waits for one of a study that was killed, which may still be saving its state.
 _PATIENCE = 60.0
 
 
-def work(study: Study, name: str, slot: int = 0, device: str = "auto") -> None:
+def work(study: RunsFolder, name: str, slot: int = 0, device: str = "auto") -> None:
     """Trains the run, or resumes it, and scores it where that is not done yet; `slot` numbers the processes that
     work at the same time. Raises what `train`, `resume` and `evaluate` raise, and LockedError."""
     import torch
@@ -39,31 +39,15 @@ def work(study: Study, name: str, slot: int = 0, device: str = "auto") -> None:
     if device in ("auto", "cuda") and torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())
     run = study.run(name)
-    with _alone(study, name), preferring(device):
+    with patient_lock(study.job(name), _PATIENCE), preferring(device):
         study.tidy(name)
         study.forgive(name)
         train_or_resume(study.run_config(name), out=run.path, decoded=study.decoded)
         if threads := run.config().train.threads:  # so that all scores of the run are made alike
             torch.set_num_threads(threads)
-        for split in study.config.evaluate or ():
+        for split in study.evaluate:
             if not scored(run, split):
                 evaluate(run, split=split)
-
-
-@contextmanager
-def _alone(study: Study, name: str) -> Iterator[None]:
-    """Holds the lock of the run's job."""
-    end = time.monotonic() + _PATIENCE
-    with ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(exclusive_lock(study.job(name)))
-                break
-            except LockedError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.2)
-        yield
 
 
 def _stop_with_input() -> None:
@@ -76,7 +60,7 @@ def _stop_with_input() -> None:
         time.sleep(_PATIENCE)
 
 
-def outcome(study: Study, name: str, slot: int = 0, device: str = "auto") -> int:
+def outcome(study: RunsFolder, name: str, slot: int = 0, device: str = "auto") -> int:
     """Works on a run, and returns the exit code instead of raising; what is the run's own fault is noted."""
     try:
         work(study, name, slot, device)
@@ -101,7 +85,9 @@ def main(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until training takes it over
     threading.Thread(target=_stop_with_input, daemon=True).start()
-    return outcome(Study(Path(arguments[0])), arguments[1], int(arguments[2]), arguments[3])
+    folder, search = Path(arguments[0]), Search(Path(arguments[0]))
+    found = search if search.file.is_file() else Study(folder)
+    return outcome(found, arguments[1], int(arguments[2]), arguments[3])
 
 
 if __name__ == "__main__":

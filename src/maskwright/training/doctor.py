@@ -343,7 +343,7 @@ def rare_windows(course: Course) -> Iterator[Observation]:
     )
 
 
-NOT_FINITE, LOADER = "train.not_finite", "train.loader"
+NOT_FINITE, PRUNED, LOADER = "train.not_finite", "train.pruned", "train.loader"
 # Of these a short log tells, too.
 _OF_CLASSES: dict[str, Check[Course]] = {
     "train.unjudged": Check(Severity.ERROR, "no validation pixel counts", unjudged),
@@ -374,10 +374,13 @@ SYMPTOMS: dict[str, Check[Course]] = {
 def examine(run: Run) -> list[Finding]:
     """What the log of a run tells, the likely cause first; empty when nothing is wrong.
 
-    A run that was stopped because its loss was not finite says so alone: what it logged before is of no use.
+    A run that was stopped because its loss was not finite says so alone: what it logged before is of no use. So does
+    one that a search has ended early, whose course says little.
     """
     if (stopped := run.stopped) is not None:
         return [Finding(NOT_FINITE, Severity.ERROR, stopped["message"], stopped["fix"], evidence=stopped["evidence"])]
+    if (why := run.pruned) is not None:
+        return [Finding(PRUNED, Severity.INFO, why, "`maskwright resume` trains it to its end")]
     return diagnose(Course.of(run))
 
 

@@ -103,6 +103,7 @@ def _fit(
     state = load_state(run.last, model, averaged, optimizer, processes)
     if processes.first:
         run.stopped_file.unlink(missing_ok=True)
+        run.pruned_file.unlink(missing_ok=True)
         run.metrics.truncate(state.log_bytes)
     progressive = settings.progressive
     length = Length(

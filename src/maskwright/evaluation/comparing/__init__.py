@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.base.strictyaml import did_you_mean
+from maskwright.base.texts import plural
 from maskwright.errors import ConfigError, DataError, argument
 from maskwright.evaluation.comparing.choosing import by_logs, by_scores
 from maskwright.evaluation.comparing.grid import network_loss_grid
@@ -62,9 +63,11 @@ def compare(
     missing = {
         str(run.path): f"maskwright evaluate {shlex.quote(str(run.path))} --split {shlex.quote(split)}"
         for run in unscored
+        if not run.pruned
     }
     if not found:
-        raise DataError(f"{', '.join(missing)}: not evaluated on {split!r}; first `{next(iter(missing.values()))}`")
+        first = f"; first `{next(iter(missing.values()))}`" if missing else ", and all were ended early by a search"
+        raise DataError(f"{', '.join(str(run.path) for run in unscored)}: not evaluated on {split!r}{first}")
     # Only scores on the same images, by the same truth, can be compared: those of most.
     common = Counter(member.scored_on for member in found).most_common(1)[0][0]
     members = [member for member in found if member.scored_on == common]
@@ -96,7 +99,7 @@ def compare(
             list(config),
         ),
         choice,
-        _notes(groups, inference, len(samples)),
+        _notes(groups, inference, len(samples), len(unscored) - len(missing)),
         findings,
         [member.name for member in found if member.scored_on != common],
         missing,
@@ -215,9 +218,13 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if len(known) == len(given) else None
 
 
-def _notes(groups: Sequence[Sequence[Member]], inference: Inference, images: int) -> list[str]:
+def _notes(groups: Sequence[Sequence[Member]], inference: Inference, images: int, pruned: int) -> list[str]:
     """What limits the conclusions."""
     notes = []
+    if pruned:
+        notes.append(
+            f"{plural(pruned, 'run')} {'was' if pruned == 1 else 'were'} ended early by a search: not compared"
+        )
     once = sum(len(group) == 1 for group in groups)
     if not inference.seeds.freedom:
         notes.append(

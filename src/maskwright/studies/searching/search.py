@@ -1,0 +1,221 @@
+"""The verb `search`: trials of a config with values that Optuna chooses from a space, and what the best of them is
+worth."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from maskwright.base.extras import require_search, require_train
+from maskwright.base.progress import say
+from maskwright.base.stopping import graceful
+from maskwright.base.storage import atomic_write_json, atomic_write_text
+from maskwright.base.systems import require_posix
+from maskwright.base.texts import clock, plural
+from maskwright.base.workers import available_cores
+from maskwright.config import BestConfig, RunConfig
+from maskwright.core.dataset import Dataset
+from maskwright.errors import ConfigError, DataError, Interrupted, argument
+from maskwright.evaluation.comparing import compare
+from maskwright.evaluation.metrics.marginals import SCORES
+from maskwright.evaluation.scoring.evaluation import newest
+from maskwright.studies.checking import check_runs, check_versions
+from maskwright.studies.decoding import decode
+from maskwright.studies.pool import run_all
+from maskwright.studies.searching.folder import Search
+from maskwright.studies.searching.sampling import opened
+from maskwright.studies.searching.space import Space, load_search
+from maskwright.studies.searching.status import SearchStatus, TrialStatus
+from maskwright.studies.searching.trials import Trials, trials_of
+from maskwright.studies.study import notes
+
+if TYPE_CHECKING:
+    import optuna
+
+# Trials that a statement about the importance of keys needs.
+_FEW = 10
+
+
+def search(
+    file: str | Path,
+    *,
+    workers: int = 1,
+    out: str | Path | None = None,
+    trials: int | None = None,
+    time: str | None = None,
+    device: str | None = None,
+) -> SearchStatus:
+    """Tries values for keys of a config, `workers` trainings at a time, and writes the config of the best trial.
+
+    `file` is a `search.yaml`, or the folder of a search to resume. The search goes to `out`, or to `searches/NAME`
+    beside the file. Where it is there already it goes on: trials that were stopped or killed are resumed exactly.
+    `trials` and `time` take the place of what the file says. The same call in several processes, on machines that
+    share the folder and the storage, makes one search of all. Every choice and both ends of every range are checked
+    before the first training.
+
+    A trial is a run that is scored on the validation split; one that is ended early says why in its run and can be
+    resumed. Only the best trial is scored on the test split, when the search is complete. The folder is also a folder
+    of runs for `compare`, `report` and `plot`. `device` is that of `train`.
+
+    Raises Interrupted on Ctrl-C or SIGTERM with the state of every run saved, SetupError without the extra `search` and
+    for a storage that cannot be used, ConfigError and DataError for what is found before.
+    """
+    require_train("search")
+    require_search()
+    require_posix("search")
+    if workers < 1:
+        raise ConfigError(f"{argument('workers')}: {workers} given; at least 1 is needed")
+    from maskwright.modeling.models.devices import device_of
+
+    device = device_of(device)
+    source, path = _places(Path(file), out)
+    space = load_search(source)
+    length = {"trials": trials, "time": time}
+    config = type(space.config).model_validate(
+        space.config.model_dump(by_alias=True) | {key: value for key, value in length.items() if value is not None}
+    )
+    corners = [space.run_config(chosen) for chosen in space.corners()]
+    datasets = check_runs(corners)
+    found = Search(path)
+    say(f"search folder: {path}")
+    space = found.begin(config)
+    best = corners[0].train.best or BestConfig()
+    found.leaders.mkdir(exist_ok=True)
+    with opened(found, space.config, best.lower_is_better) as study:
+        result = _work(found, space, study, corners, datasets, workers, device)
+        if result.best is not None:
+            result = _concluded(found, space, study, result, best, device)
+            atomic_write_json(found.result_file, result.to_dict())
+        if result.complete:
+            shutil.rmtree(found.decoded, ignore_errors=True)
+    say(f"{result.summary()}\nsearch folder: {path}")
+    return result
+
+
+def _places(file: Path, out: str | Path | None) -> tuple[Path, Path]:
+    """The file of a search and its folder."""
+    if not file.is_dir():
+        return file, Path(out) if out else file.parent / "searches" / file.stem
+    if out is not None and Path(out).resolve() != file.resolve():
+        raise ConfigError(f"{file}: is the folder of a search, which is resumed in place; leave {argument('out')} out")
+    found = Search(file)
+    if not found.file.is_file():
+        raise DataError(f"{file}: not a search's folder (no {found.file.name}); give the one that `search` printed")
+    return found.file, file
+
+
+def _work(
+    found: Search,
+    space: Space,
+    study: optuna.Study,
+    corners: Sequence[RunConfig],
+    datasets: dict[str, Dataset],
+    workers: int,
+    device: str,
+) -> SearchStatus:
+    """Brings the search to its end; returns how far it has come."""
+    import torch
+
+    names = [trial.name for trial in trials_of(found, study)]
+    known = {name: found.run_config(name) for name in names if found.config_file(name).exists()}
+    versions = check_versions(found, known, datasets)
+    threads = max(1, min(torch.get_num_threads(), available_cores()) // workers)
+    for note in notes(corners, workers):
+        say(f"note: {note}")
+    go_on = f"resume with `maskwright search {shlex.quote(str(found.path))}`"
+    try:
+        decode(found, corners, datasets, versions)
+    except KeyboardInterrupt:
+        raise Interrupted(f"{found.path}: stopped before the next training; {go_on}") from None
+    with graceful() as stop:
+        trials = Trials(found, space, study, stop.is_set)
+        with trials.leading():
+            run_all(
+                found,
+                trials.next_run,
+                workers,
+                threads,
+                stop.is_set,
+                trials.ended,
+                trials.look,
+                device,
+                trials.unwanted,
+            )
+        score = str(corners[0].train.best or BestConfig())
+        result = SearchStatus(
+            found.path, score, study.direction.name == "MINIMIZE", trials_of(found, study), trials.seconds
+        )
+        if stop.is_set():
+            raise Interrupted(f"{found.path}: stopped, every run has saved its state ({result.summary()}); {go_on}")
+        return replace(result, complete="running" not in result.states and not trials.left)
+
+
+def _concluded(
+    found: Search, space: Space, study: optuna.Study, result: SearchStatus, best: BestConfig, device: str
+) -> SearchStatus:
+    """The result with what the best trial is worth; its config is written."""
+    winner = result.best
+    assert winner is not None
+    ranked = result.ranked
+    result = replace(result, importance=_importance(study) if len(ranked) >= _FEW else {})
+    usual = best.class_ is None and best.level is None and not best.without_background
+    if usual and best.score in SCORES and len(ranked) > 1:
+        compared = compare([trial.run for trial in ranked], split="val", score=best.score)
+        optimisms = [finding.evidence.get("optimism") for finding in compared.findings if finding.evidence]
+        result = replace(result, optimism=next((value for value in optimisms if value is not None), None))
+    if result.complete:
+        result = replace(result, test=_test_scores(winner, device))
+    atomic_write_text(found.best_file, _best_text(found, space, result, winner))
+    return replace(result, best_config=found.best_file)
+
+
+def _importance(study: optuna.Study) -> dict[str, float]:
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    try:
+        return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
+    except (RuntimeError, ValueError):  # all scores are equal, or no key is in all trials
+        return {}
+
+
+def _test_scores(winner: TrialStatus, device: str) -> dict[str, Any] | None:
+    """The scores of a trial on the test split, None where there is none."""
+    from maskwright.evaluation.scoring.evaluate import evaluate
+    from maskwright.run import Run
+
+    run = Run(winner.run)
+    scored = newest(run, "test")
+    if scored is None:
+        try:
+            scored = evaluate(run, split="test", device=device)
+        except DataError as error:
+            say(f"note: the best trial is not scored on test: {error}")
+            return None
+    return scored.to_dict()
+
+
+def _best_text(found: Search, space: Space, result: SearchStatus, winner: TrialStatus) -> str:
+    """The config of the best trial, with what is known about it."""
+    optimism = f" (too high by about {result.optimism:.4f})" if result.optimism is not None else ""
+    lines = [
+        f"# {winner.name} of {plural(len(result.trials), 'trial')} of `maskwright search` in {clock(result.seconds)}: "
+        f"validation {result.score} {winner.score:.4f}{optimism}.",
+        "# Chosen by the search:",
+        *(
+            f"#   {key}: {value}"
+            + (
+                f"  ({100 * result.importance[key]:.0f} % of the differences between trials)"
+                if key in result.importance
+                else ""
+            )
+            for key, value in winner.values.items()
+        ),
+    ]
+    config = yaml.safe_dump(found.run_config(winner.name).to_dict(), sort_keys=False, allow_unicode=True)
+    return "\n".join(lines) + "\n" + config
