@@ -35,6 +35,7 @@ VERBS = [
     "compare",
     "explain",
     "study",
+    "search",
     "refine",
     "next",
     "predict",
@@ -188,6 +189,10 @@ def test_the_range_test_is_drawn_beside_the_config(tmp_path, capsys):
         (["study", "study.yaml", "--workers", "0"], 2, "--workers"),
         (["study", "nowhere.yaml"], 2, "no such file"),
         (["study", "status", "."], 3, "not a study's folder"),
+        (["search"], 2, "search.yaml"),
+        (["search", "nowhere.yaml"], 2, "no such file"),
+        (["search", "."], 3, "not a search's folder"),
+        (["search", "search.yaml", "--trials", "0"], 2, "--trials"),
     ],
 )
 def test_wrong_usage_ends_in_a_clear_line(tmp_path, monkeypatch, capsys, arguments, code, says):

@@ -32,6 +32,7 @@ from maskwright.labels.suspecting.candidates import FEATURES
 from maskwright.labels.suspecting.planting import KINDS as WRONG
 from maskwright.modeling import augment, losses, models, optim
 from maskwright.studies.matrix import check_study, load_study
+from maskwright.studies.searching.space import check_search
 from maskwright.training.doctor import SYMPTOMS
 from maskwright.training.plan import measure_model
 from maskwright.training.tracking import trackers
@@ -170,6 +171,10 @@ def test_yaml_in_the_pages_is_valid(tmp_path):
         if "matrix" in data:
             (tmp_path / "run.yaml").write_text(yaml.safe_dump(base))
             assert len(check_study(Document("guide.md", data), tmp_path).entries) == 14
+            continue
+        if "space" in data:
+            space = check_search(Document("guide.md", data), tmp_path)
+            assert len(space.axes) == 4 and len([*space.corners()]) == 8
             continue
         if "images" in data:
             assert ImagesSpec.model_validate(data["images"]).bands() == Bands(4, 16, (0, 4095), (4, 1, 2))

@@ -88,6 +88,7 @@ for verb, call in {
     "evaluate": lambda: maskwright.evaluate(Run("run")),
     "suspects": lambda: maskwright.suspects("data"),
     "decide": lambda: maskwright.decide("data"),
+    "search": lambda: maskwright.search("search.yaml"),
     "study": lambda: maskwright.study("study.yaml"),
     "weights": lambda: maskwright.weights(),
     "a range test": lambda: maskwright.plan("data", lr_find=True),

@@ -163,7 +163,7 @@ def test_failed_runs_are_told_and_tried_again_only_when_asked(
     }
     assert here[4:] == ["bad_fine", "bad_wild", "data_wild"]
     mask.write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"bad: has changed since .*bad_fine began; restore it, or begin a new study"):
+    with pytest.raises(DataError, match=r"bad: has changed since .*bad_fine began; restore it, or begin anew"):
         study(file, retry=True)
 
 
@@ -240,7 +240,7 @@ def test_the_splits_to_score(folder: Path, here: list[str]) -> None:
 def test_notes_of_what_is_measured_beside_others(folder: Path) -> None:
     def said(train: dict[str, Any], workers: int) -> str:
         entries = maskwright.load_study(put(folder, {"seed": [0]}, {"train": train})).entries
-        return "\n".join(running.notes(entries, workers))
+        return "\n".join(running.notes([entry.config for entry in entries], workers))
 
     fixed = BASE["train"]
     assert said(fixed, 2) == said({"budget": "5m"}, 1) == ""

@@ -15,6 +15,7 @@ from maskwright.config.schema import (
     RunConfig,
     ThreadsConfig,
     TrackerTerm,
+    seconds_argument,
     seconds_of,
 )
 from maskwright.config.synonyms import SYNONYMS
@@ -37,6 +38,7 @@ __all__ = [
     "json_schema",
     "load_config",
     "rebase",
+    "seconds_argument",
     "seconds_of",
     "with_pipelines",
 ]

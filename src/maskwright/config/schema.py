@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, field_validator, model_serializer, model
 from maskwright.base.strictyaml import StrictModel, did_you_mean
 from maskwright.config.data_section import DataConfig, Positive
 from maskwright.core.classes import Selector
+from maskwright.errors import ConfigError, argument
 from maskwright.modeling import augment, losses, models, optim
 from maskwright.training.tracking import trackers
 
@@ -361,3 +362,11 @@ def seconds_of(text: str) -> float:
     if not match or float(match[1]) <= 0:
         raise ValueError(f"{text!r} is not a time such as 90s, 5m or 1.5h")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def seconds_argument(name: str, text: str) -> float:
+    """As `seconds_of`, for the argument `name` of a function: ConfigError names it."""
+    try:
+        return seconds_of(text)
+    except ValueError as error:
+        raise ConfigError(f"{argument(name)}: {error}") from None

@@ -49,9 +49,14 @@ class RunsFolder(ABC):
         """A run, which need not be there yet."""
         return Run(self.path / "runs" / name)
 
+    @property
+    def jobs(self) -> Path:
+        """Folder of what belongs to runs and is no part of them."""
+        return self.path / "jobs"
+
     def job(self, name: str) -> Path:
         """The folder of what belongs to a run and is no part of it. A process that works on the run holds its lock."""
-        return self.path / "jobs" / name
+        return self.jobs / name
 
     def config_file(self, name: str) -> Path:
         """The config of a run."""
@@ -95,7 +100,7 @@ class Study(RunsFolder):
     def open(cls, path: str | Path) -> Study:
         """An existing study. DataError when the folder is none."""
         study = cls(Path(path))
-        if not study.file.is_file():
+        if not (study.file.is_file() and study.jobs.is_dir()):  # the first alone may be what a user has written
             raise DataError(f"{path}: not a study's folder (no {study.file.name}); give the one that `study` printed")
         return study
 

@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until training takes it over
     threading.Thread(target=_stop_with_input, daemon=True).start()
     folder, search = Path(arguments[0]), Search(Path(arguments[0]))
-    found = search if search.file.is_file() else Study(folder)
+    found = search if search.begun else Study(folder)
     return outcome(found, arguments[1], int(arguments[2]), arguments[3])
 
 

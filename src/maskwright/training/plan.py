@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from maskwright.base import strictyaml
 from maskwright.base.display import Result
 from maskwright.base.storage import atomic_write_text
-from maskwright.config import EXCLUSIVE, LENGTHS, RunConfig, check_document, rebase, seconds_of
+from maskwright.config import EXCLUSIVE, LENGTHS, RunConfig, check_document, rebase, seconds_argument
 from maskwright.core.dataset import Dataset
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, argument
@@ -105,10 +105,7 @@ def plan(
     """
     if out is not None and Path(out).exists():
         raise ConfigError(f"{out}: already exists and is never overwritten; choose another file")
-    try:
-        seconds_of(budget)
-    except ValueError as error:
-        raise ConfigError(f"{argument('budget')}: {error}") from None
+    seconds_argument("budget", budget)
     if model is not None and model not in models.MODELS:
         raise ConfigError(
             f"{argument('model')}: {model!r} is not known" + strictyaml.did_you_mean(model, models.MODELS)

@@ -23,7 +23,7 @@ from maskwright.base.storage import atomic_write_json, next_free, require_absent
 from maskwright.base.systems import require_posix
 from maskwright.base.texts import plural
 from maskwright.base.work_folder import WorkFolder, work_folder_of
-from maskwright.config import seconds_of
+from maskwright.config import seconds_argument
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
 from maskwright.core.hashes import file_hash
@@ -77,7 +77,9 @@ def decide(
     require_posix("decide")
     from maskwright.modeling.models.devices import preferring
 
-    asked = DecideSettings(folder_of(data, "decide"), repeats, _seconds(budget), weights, overrides, seed)
+    asked = DecideSettings(
+        folder_of(data, "decide"), repeats, seconds_argument("budget", budget), weights, overrides, seed
+    )
     for name, value, right in (
         (argument("min_score"), min_score, 0 <= min_score <= 1),
         (argument("repeats"), repeats, repeats >= 1),
@@ -154,13 +156,6 @@ def decide(
         held.publish(target, {DECISION, PAGE})
     say(f"decision: {target}")
     return result
-
-
-def _seconds(budget: str) -> float:
-    try:
-        return seconds_of(budget)
-    except ValueError as error:
-        raise ConfigError(f"{argument('budget')}: {error}") from None
 
 
 def _wrongs(dataset: Dataset, sample: Sample, found: Sequence[StoredSuspect]) -> list[SuspectedError]:

@@ -15,11 +15,11 @@ from maskwright.base.storage import atomic_write_json, next_free, require_absent
 from maskwright.base.systems import require_posix
 from maskwright.base.texts import plural
 from maskwright.base.work_folder import WorkFolder, work_folder_of
-from maskwright.config import RunConfig, seconds_of
+from maskwright.config import RunConfig, seconds_argument
 from maskwright.core.dataset import Dataset
 from maskwright.core.edits import FOLDER, home_of
 from maskwright.data.opening import folder_of, load_dataset
-from maskwright.errors import ConfigError, argument
+from maskwright.errors import ConfigError
 from maskwright.labels.suspecting.detector import learn
 from maskwright.labels.suspecting.evidence import evidence_reader
 from maskwright.labels.suspecting.folds import OutOfFold, predict_out_of_fold
@@ -89,10 +89,7 @@ def suspects(
     home = home_of(source)
     folder = Path(out) if out is not None else next_free(home / FOLDER, "suspects")
     require_absent(folder)
-    try:
-        seconds = seconds_of(budget)
-    except ValueError as error:
-        raise ConfigError(f"{argument('budget')}: {error}") from None
+    seconds = seconds_argument("budget", budget)
     dataset = load_dataset(source)
     dataset.require_contrast()
     sets = [

@@ -17,7 +17,7 @@ from maskwright.errors import ConfigError, SetupError
 from maskwright.studies.searching import trials as module
 from maskwright.studies.searching.folder import Search
 from maskwright.studies.searching.sampling import PRUNERS, SAMPLERS, opened
-from maskwright.studies.searching.space import PrunerConfig, SamplerConfig, Space, load_search
+from maskwright.studies.searching.space import AxisConfig, PrunerConfig, SamplerConfig, Space, load_search
 from maskwright.studies.searching.trials import Trials, trials_of
 
 SEARCH = {
@@ -37,7 +37,6 @@ def begun(folder: Path, **more: object) -> tuple[Search, Space]:
     (folder / "search.yaml").write_text(yaml.safe_dump(SEARCH | more))
     search = Search(folder / "found")
     space = search.begin(load_search(folder / "search.yaml").config)
-    search.leaders.mkdir(exist_ok=True)
     return search, space
 
 
@@ -278,6 +277,6 @@ def test_a_search_is_not_changed_but_for_its_length(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match="was begun with another space; only pruner, sampler, time, trials may change"
     ):
-        search.begin(space.config.model_copy(update={"space": {"train.ema": [0.1, 0.2]}}))
+        search.begin(space.config.model_copy(update={"space": {"train.ema": AxisConfig(low=0.1, high=0.2)}}))
     with exclusive_lock(search.leaders):
         pass

@@ -33,6 +33,11 @@ class Search(RunsFolder):
         return self.path / "search.yaml"
 
     @property
+    def begun(self) -> bool:
+        """Whether a search has begun in the folder; its file alone may be what a user has written."""
+        return self.file.is_file() and self.leaders.is_dir()
+
+    @property
     def best_file(self) -> Path:
         """The config of the best trial."""
         return self.path / "best.yaml"
@@ -55,12 +60,13 @@ class Search(RunsFolder):
     def begin(self, config: SearchConfig) -> Space:
         """The search as it is on disk: made by one rename where it is new, else with the length, sampler and pruner of
         `config`. Raises ConfigError where it was begun with other settings."""
-        found = load_search(self.file) if self.file.is_file() else None
+        found = load_search(self.file) if self.begun else None
         name = found.config.name if found else self.path.resolve().name  # which the folder may lose later
         config = config.model_copy(update={"name": config.name or name})
         if found is None:
             with staged_folder(self.path) as staging:
                 write_yaml(Search(staging).file, config.model_dump(by_alias=True))
+                Search(staging).leaders.mkdir()
             return load_search(self.file)
         before = found.config.model_dump()
         changed = [key for key, value in config.model_dump().items() if key not in _FREE and before[key] != value]

@@ -91,15 +91,21 @@ def opened(search: Search, config: SearchConfig, lower_is_better: bool) -> Itera
     try:
         with warnings.catch_warnings(), _reached(config.storage):
             warnings.simplefilter("ignore")  # of what Optuna calls experimental
-            study = optuna.create_study(
-                storage=_storage(search, config.storage),
-                study_name=config.name,
-                direction="minimize" if lower_is_better else "maximize",
-                pruner=PRUNERS[config.pruner.name](config.pruner),
-                load_if_exists=True,
-            )
-            _require_own(study, search, config)
-            yield study
+            storage = _storage(search, config.storage)
+            try:
+                study = optuna.create_study(
+                    storage=storage,
+                    study_name=config.name,
+                    direction="minimize" if lower_is_better else "maximize",
+                    pruner=PRUNERS[config.pruner.name](config.pruner),
+                    load_if_exists=True,
+                )
+                _require_own(study, search, config)
+                yield study
+            finally:
+                if isinstance(storage, optuna.storages.RDBStorage):
+                    storage.remove_session()
+                    storage.engine.dispose()
     finally:
         logger.setLevel(before)
 

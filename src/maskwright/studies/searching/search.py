@@ -19,12 +19,13 @@ from maskwright.base.storage import atomic_write_json, atomic_write_text
 from maskwright.base.systems import require_posix
 from maskwright.base.texts import clock, plural
 from maskwright.base.workers import available_cores
-from maskwright.config import BestConfig, RunConfig
+from maskwright.config import BestConfig, RunConfig, seconds_argument
 from maskwright.core.dataset import Dataset
 from maskwright.errors import ConfigError, DataError, Interrupted, argument
 from maskwright.evaluation.comparing import compare
 from maskwright.evaluation.metrics.marginals import SCORES
 from maskwright.evaluation.scoring.evaluation import newest
+from maskwright.run import Run
 from maskwright.studies.checking import check_runs, check_versions
 from maskwright.studies.decoding import decode
 from maskwright.studies.pool import run_all
@@ -69,28 +70,29 @@ def search(
     require_train("search")
     require_search()
     require_posix("search")
-    if workers < 1:
-        raise ConfigError(f"{argument('workers')}: {workers} given; at least 1 is needed")
+    for name, number in (("workers", workers), ("trials", trials)):
+        if number is not None and number < 1:
+            raise ConfigError(f"{argument(name)}: {number} given; at least 1 is needed")
+    if time is not None:
+        seconds_argument("time", time)
     from maskwright.modeling.models.devices import device_of
 
     device = device_of(device)
     source, path = _places(Path(file), out)
     space = load_search(source)
-    length = {"trials": trials, "time": time}
-    config = type(space.config).model_validate(
-        space.config.model_dump(by_alias=True) | {key: value for key, value in length.items() if value is not None}
-    )
+    length = {key: value for key, value in {"trials": trials, "time": time}.items() if value is not None}
+    config = space.config.model_copy(update=length)
     corners = [space.run_config(chosen) for chosen in space.corners()]
     datasets = check_runs(corners)
     found = Search(path)
     say(f"search folder: {path}")
     space = found.begin(config)
     best = corners[0].train.best or BestConfig()
-    found.leaders.mkdir(exist_ok=True)
     with opened(found, space.config, best.lower_is_better) as study:
         result = _work(found, space, study, corners, datasets, workers, device)
         if result.best is not None:
-            result = _concluded(found, space, study, result, best, device)
+            data = datasets[corners[0].data.root]
+            result = _concluded(found, study, result, best, data, device)
             atomic_write_json(found.result_file, result.to_dict())
         if result.complete:
             shutil.rmtree(found.decoded, ignore_errors=True)
@@ -105,7 +107,7 @@ def _places(file: Path, out: str | Path | None) -> tuple[Path, Path]:
     if out is not None and Path(out).resolve() != file.resolve():
         raise ConfigError(f"{file}: is the folder of a search, which is resumed in place; leave {argument('out')} out")
     found = Search(file)
-    if not found.file.is_file():
+    if not found.begun:
         raise DataError(f"{file}: not a search's folder (no {found.file.name}); give the one that `search` printed")
     return found.file, file
 
@@ -157,7 +159,7 @@ def _work(
 
 
 def _concluded(
-    found: Search, space: Space, study: optuna.Study, result: SearchStatus, best: BestConfig, device: str
+    found: Search, study: optuna.Study, result: SearchStatus, best: BestConfig, data: Dataset, device: str
 ) -> SearchStatus:
     """The result with what the best trial is worth; its config is written."""
     winner = result.best
@@ -169,9 +171,9 @@ def _concluded(
         compared = compare([trial.run for trial in ranked], split="val", score=best.score)
         optimisms = [finding.evidence.get("optimism") for finding in compared.findings if finding.evidence]
         result = replace(result, optimism=next((value for value in optimisms if value is not None), None))
-    if result.complete:
-        result = replace(result, test=_test_scores(winner, device))
-    atomic_write_text(found.best_file, _best_text(found, space, result, winner))
+    if result.complete and any(sample.labelled for sample in data.splits.get("test", ())):
+        result = replace(result, test=_test_scores(Run(winner.run), device))
+    atomic_write_text(found.best_file, _best_text(found, result, winner))
     return replace(result, best_config=found.best_file)
 
 
@@ -184,23 +186,13 @@ def _importance(study: optuna.Study) -> dict[str, float]:
         return {}
 
 
-def _test_scores(winner: TrialStatus, device: str) -> dict[str, Any] | None:
-    """The scores of a trial on the test split, None where there is none."""
+def _test_scores(run: Run, device: str) -> dict[str, Any]:
     from maskwright.evaluation.scoring.evaluate import evaluate
-    from maskwright.run import Run
 
-    run = Run(winner.run)
-    scored = newest(run, "test")
-    if scored is None:
-        try:
-            scored = evaluate(run, split="test", device=device)
-        except DataError as error:
-            say(f"note: the best trial is not scored on test: {error}")
-            return None
-    return scored.to_dict()
+    return (newest(run, "test") or evaluate(run, split="test", device=device)).to_dict()
 
 
-def _best_text(found: Search, space: Space, result: SearchStatus, winner: TrialStatus) -> str:
+def _best_text(found: Search, result: SearchStatus, winner: TrialStatus) -> str:
     """The config of the best trial, with what is known about it."""
     optimism = f" (too high by about {result.optimism:.4f})" if result.optimism is not None else ""
     lines = [

@@ -11,8 +11,8 @@ from typing import Any
 
 from maskwright.base.display import Result
 from maskwright.base.systems import require_posix
-from maskwright.config import seconds_of
-from maskwright.errors import ConfigError, LockedError, argument
+from maskwright.config import seconds_argument
+from maskwright.errors import ConfigError, LockedError
 from maskwright.run import Run
 from maskwright.training.tracking.delivery.cursor import Status, statuses
 from maskwright.training.tracking.delivery.spool import start
@@ -59,10 +59,7 @@ def sync(runs: str | Path | Run | Iterable[str | Path | Run], *, timeout: str = 
     again. Raises ConfigError for a run whose config names no tracker, SetupError where a tool is not installed.
     """
     require_posix("sync")
-    try:
-        seconds = seconds_of(timeout)
-    except ValueError as error:
-        raise ConfigError(f"{argument('timeout')}: {error}") from None
+    seconds = seconds_argument("timeout", timeout)
     opened = [
         run if isinstance(run, Run) else Run.open(run)
         for run in ([runs] if isinstance(runs, (str, Path, Run)) else runs)
