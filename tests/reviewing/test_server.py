@@ -11,10 +11,14 @@ import pytest
 from fastapi.testclient import TestClient
 from review_pages import HOST, ORIGIN, PORT, client_of, make_reviewed, runs_of
 
+from helpers import write
+from maskwright import next as choose_next
 from maskwright.base.storage import atomic_write_json
 from maskwright.core.edits import edits
 from maskwright.data.opening import load_dataset
+from maskwright.labels.choosing.results import mask_file
 from maskwright.reviewing import security
+from maskwright.reviewing.queue import TO_DRAW
 from maskwright.reviewing.security import Access
 from maskwright.reviewing.server import Server, build_app
 
@@ -320,3 +324,35 @@ def test_pages_of_runs_and_outputs_are_strangers_here(client: TestClient, data: 
             "sandbox allow-scripts "
         )
         assert "allow-same-origin" not in answer.headers["content-security-policy"]
+
+
+def test_what_next_has_chosen_is_in_the_queue_until_it_has_a_mask(data: Path) -> None:
+    before = load_dataset(data)
+    names, truth = [before[2].name, before[3].name], before.read_mask(before[2])
+    for name in names:
+        before[name].mask.unlink()
+    chosen = choose_next(data, count=2)
+    first = chosen.images[0].sample
+    file = mask_file(chosen.folder, first)
+    write(file, truth)
+    client = client_of(Server(data))
+
+    def listed() -> dict[str, list[dict]]:
+        return {
+            row["name"]: [one for one in row["findings"] if one["code"] == TO_DRAW]
+            for row in rows(client)
+            if not row["labelled"]
+        }
+
+    found = listed()
+    assert {name for name, leads in found.items() if leads} == {*names}
+    gains = {name: lead["pixels"] * lead["score"] / lead["seconds"] for name, (lead,) in found.items()}
+    assert max(gains, key=gains.get) == first and found[first][0]["message"] == "; ".join(chosen.images[0].reasons)
+    number = next(row["id"] for row in rows(client) if row["name"] == first)
+    assert (mask_of(client.get(f"/api/samples/{number}/prediction")) == truth).all()
+    revision = rows(client)[number]["revision"]
+    body = {"revision": revision, "runs": runs_of(truth)}
+    assert client.post(f"/api/samples/{number}/edit", json=body).status_code == 200
+    assert first not in listed() and not any(one["code"] == TO_DRAW for one in rows(client)[number]["findings"])
+    (chosen.folder / "next.json").write_text('{"images": [{}]}')
+    assert len(rows(client_of(Server(data)))) == 4

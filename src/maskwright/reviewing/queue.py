@@ -1,4 +1,5 @@
-"""What to look at first: the findings of audit, `suspects` and `explain` by sample, with what an action would gain.
+"""What to look at first: the findings of audit, `suspects` and `explain`, and the images that `next` has chosen to be
+drawn, by sample, with what an action would gain.
 
 One rule orders everything: the wrong pixels that a finding stands for, times how likely it is right, over the seconds
 that the action takes. Accepting a proposal takes 3 seconds, a change of status 4, drawing 30.
@@ -22,6 +23,8 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.description import FOLDER
 from maskwright.core.findings import Finding, Severity
 from maskwright.errors import DataError, MaskwrightError
+from maskwright.labels.choosing.results import FILE as NEXT
+from maskwright.labels.choosing.results import newest_next
 from maskwright.labels.suspecting.stored import newest_suspects, read_stored
 
 ACCEPT, DECIDE, DRAW = 3.0, 4.0, 30.0
@@ -29,7 +32,10 @@ ACCEPT, DECIDE, DRAW = 3.0, 4.0, 30.0
 _SHARES = {Severity.ERROR: 1.0, Severity.WARNING: 0.1, Severity.INFO: 0.001}
 # How likely it is the label that is wrong where a model was: as often as not, or mostly the model.
 _SUSPECT, _MODEL = 0.5, 0.1
+# Pixels of an image whose own number is not known.
+_IMAGE = 1 << 16
 AUDIT = "review/audit.json"
+TO_DRAW = "next.draw"
 _AUDITING = """
 import os, sys
 from maskwright.base.storage import dump_json
@@ -101,6 +107,27 @@ def suspect_leads(home: Path) -> tuple[Path | None, list[Lead]]:
     return folder, leads
 
 
+def next_leads(home: Path) -> tuple[Path | None, list[Lead]]:
+    """The folder and images of the newest `next` of the dataset at `home`, in its order; (None, []) where there is
+    none."""
+    folder = newest_next(home)
+    if folder is None:
+        return None, []
+    try:
+        rows = read_json(folder / NEXT)["images"]
+        leads = []
+        for place, row in enumerate(rows):
+            fix = "draw its mask, or begin with what the run sees" if row["mask"] else "draw its mask"
+            region = (*map(int, row["region"]),) if row["region"] else None
+            why = "; ".join(map(str, row["reasons"]))
+            finding = Finding(TO_DRAW, Severity.INFO, why, fix, str(row["sample"]), region=region)  # type: ignore[arg-type]
+            leads.append(Lead(folder.name, finding, _IMAGE, 1 - place / len(rows), DRAW))
+        return folder, leads
+    except (MaskwrightError, KeyError, TypeError, ValueError) as error:
+        say(f"{folder}: left out: {error}")
+        return None, []
+
+
 def explanation_leads(runs: Iterable[Path]) -> Iterator[Lead]:
     """The largest wrong regions of each kind in the newest explanation of every split of these runs."""
     for run in runs:
@@ -156,17 +183,19 @@ class Queue:
         self._audit: list[Lead] = []
         self.audit_state = "none"
         self.count = 0  # grows when findings change
-        self._looked = _newest(home)
+        self._looked = _newest(home), newest_next(home)
         self.folder, self._suspects = suspect_leads(home)
+        self.next_folder, self._to_draw = next_leads(home)
         self._explained = list(explanation_leads(runs()))
         self._collect()
 
     def look(self) -> None:
-        """Takes up a search for suspects that has ended since."""
+        """Takes up a search for suspects, and a choice of images to draw, that has ended since."""
         with self._lock:
-            if (newest := _newest(self._home)) != self._looked:
+            if (newest := (_newest(self._home), newest_next(self._home))) != self._looked:
                 self._looked = newest
                 self.folder, self._suspects = suspect_leads(self._home)
+                self.next_folder, self._to_draw = next_leads(self._home)
                 self._collect()
 
     def of(self, sample: str) -> list[Lead]:
@@ -175,7 +204,7 @@ class Queue:
 
     def leads(self) -> list[Lead]:
         """All of them, also those of no sample."""
-        return [*self._suspects, *self._explained, *self._audit]
+        return [*self._suspects, *self._to_draw, *self._explained, *self._audit]
 
     def _collect(self) -> None:
         found: dict[str, list[Lead]] = {}

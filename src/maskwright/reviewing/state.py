@@ -18,11 +18,12 @@ from maskwright.core.edits import Batch
 from maskwright.core.masks import Mask
 from maskwright.core.sample import Sample
 from maskwright.errors import DataError, MaskwrightError
+from maskwright.labels.choosing.results import mask_file
 from maskwright.reporting.overlays import safe_colours
 from maskwright.reviewing import pictures, runs
 from maskwright.reviewing.bodies import json_response
 from maskwright.reviewing.history import History
-from maskwright.reviewing.queue import Queue
+from maskwright.reviewing.queue import TO_DRAW, Queue
 from maskwright.reviewing.store import EditStore
 from maskwright.run import Run
 
@@ -100,6 +101,7 @@ class Server:
             "findings": [
                 lead.to_dict() | {"answer": answers.get((lead.source, lead.number)) if lead.number else None}
                 for lead in self.queue.of(sample.name)
+                if not (sample.labelled and lead.finding.code == TO_DRAW)
             ],
         }
 
@@ -138,8 +140,8 @@ class Server:
         return pictures.small_probabilities(self.store.now()[0], sample, self.queue.folder, keep_ratio)
 
     def prediction(self, sample: Sample) -> Mask:
-        """(H, W) class indices: of the models of `suspects`, else of the newest run that was evaluated on it. DataError
-        where there is none."""
+        """(H, W) class indices: of the models of `suspects`, else of the newest run that was evaluated on it, else what
+        `next` gives to begin with. DataError where there is none."""
         try:
             return pictures.labels_at(self.probabilities(sample), self.store.now()[0].image_size(sample))
         except DataError:
@@ -148,6 +150,9 @@ class Server:
                 for folder in reversed(Run(run).evaluation_folders(sample.split)):
                     if (file := folder / "predictions" / f"{sample.name}.png").is_file():
                         return pictures.evaluated(self.store.now()[0], sample, file)
+            chosen = self.queue.next_folder
+            if chosen and (file := mask_file(chosen, sample.name)).is_file():
+                return pictures.evaluated(self.store.now()[0], sample, file)
             raise
 
 

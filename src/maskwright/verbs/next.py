@@ -36,7 +36,7 @@ from maskwright.data.opening import load_dataset
 from maskwright.data.splitting.trusted import features
 from maskwright.errors import ConfigError, DataError, Interrupted, argument
 from maskwright.labels.choosing.choosing import Choice, choose
-from maskwright.labels.choosing.results import FILE, LIST, NextImage, NextResult
+from maskwright.labels.choosing.results import FILE, LIST, NextImage, NextResult, mask_file
 from maskwright.reporting.next_report import write_next
 from maskwright.reporting.page import PAGE
 from maskwright.run import Run
@@ -157,13 +157,8 @@ def _image(
         choice.stands_for,
         seen.value,
         region,
-        str(folder / _mask(sample)),
+        str(mask_file(folder, sample.name)),
     )
-
-
-def _mask(sample: Sample) -> str:
-    """The file of a mask to begin with, in the folder of the result."""
-    return f"masks/{sample.name}.png"
 
 
 def _write_mask(dataset: Dataset, sample: Sample, segmenters: Sequence[Segmenter], place: Path) -> None:
@@ -172,7 +167,7 @@ def _write_mask(dataset: Dataset, sample: Sample, segmenters: Sequence[Segmenter
 
     image = dataset.read_bands(sample)
     mask = resize_mask(labels(seen(segmenters, image)), (image.shape[0], image.shape[1]))
-    atomic_write_bytes(place / _mask(sample), mask_png(mask, dataset.classes))
+    atomic_write_bytes(mask_file(place, sample.name), mask_png(mask, dataset.classes))
 
 
 def _notes(runs: Sequence[object]) -> list[str]:

@@ -8,9 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.base.display import Result
+from maskwright.base.storage import numbered
 from maskwright.base.texts import plural, table
+from maskwright.core.description import FOLDER
 
 FILE, LIST = "next.json", "next.txt"
+
+
+def newest_next(home: Path) -> Path | None:
+    """The last finished `.maskwright/next-NNN` of the dataset in `home`, None where there is none."""
+    found = {number: folder for _, number, folder in numbered(home / FOLDER, "next") if (folder / FILE).is_file()}
+    return found[max(found)] if found else None
+
+
+def mask_file(folder: Path, sample: str) -> Path:
+    """The file of the mask that a result in `folder` gives to begin with, which is there where a run was asked."""
+    return folder / "masks" / f"{sample}.png"
 
 
 @dataclass(frozen=True)
