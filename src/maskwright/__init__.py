@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from maskwright.base.cluster import working_on as working_on
     from maskwright.config import RunConfig as RunConfig
     from maskwright.config import load_config as load_config
     from maskwright.core.classes import ClassTree as ClassTree
@@ -132,6 +133,7 @@ _VERBS = {
     "train": "training.train",
     "tune": "verbs.tune",
     "weights": "modeling.models.available",
+    "working_on": "base.cluster",
 }
 # What verbs take and return, and what they raise.
 _NOUNS = {

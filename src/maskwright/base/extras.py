@@ -26,6 +26,11 @@ def require_export(verb: str) -> None:
     _require(verb, "export", ("onnx", "onnxruntime", "onnxscript"))
 
 
+def require_ray() -> None:
+    """SetupError where the extra `ray` is not installed."""
+    _require("work on a cluster", "ray", ("ray",))
+
+
 def require_search() -> None:
     """SetupError where the extra `search` is not installed."""
     _require("search", "search", ("optuna", "sqlalchemy"))

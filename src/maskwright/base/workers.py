@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import cv2
 
+from maskwright.base import cluster
 from maskwright.base.limits import cpu_limit
 from maskwright.errors import DataError, MaskwrightError
 
@@ -54,12 +55,15 @@ def chunk(number: int, workers: int) -> int:
 
 
 def in_order(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
-    """`map(function, items)` by `workers` processes, or threads where there is no fork or there are few items.
+    """`map(function, items)` by `workers` processes, or threads where there is no fork or there are few items, or by
+    the cluster that this process works on.
 
     Neither items nor function are sent to a process: it inherits them. What the function raises is raised here.
     Raises DataError when a process is killed. An exception that cannot be sent from one process to another comes as the
     nearest of its base classes that can, and its text names its own class.
     """
+    if len(items) > 1 and (found := cluster.active()) is not None:
+        return found.in_order(function, items)
     workers = min(workers, len(items))
     if workers > 1 and len(items) >= _FEW and sys.platform == "linux":
         return by_processes(function, items, workers)
@@ -140,14 +144,14 @@ def _serve(function: Callable[[T], R], items: Sequence[T], send: Connection, oth
             try:
                 answer = ForkingPickler.dumps((function(item), None))
             except BaseException as error:  # of decoders too, some of which raise no Exception
-                send.send_bytes(ForkingPickler.dumps((None, _sendable(error))))
+                send.send_bytes(ForkingPickler.dumps((None, sendable(error))))
                 return
             send.send_bytes(answer)
     except BrokenPipeError:
         return
 
 
-def _sendable(error: BaseException) -> BaseException:
+def sendable(error: BaseException) -> BaseException:
     """`error`, or what is nearest to it and arrives as it was sent: classes may be unknown elsewhere, hold what cannot
     be sent, or want other arguments than those that Python makes them anew with."""
     try:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from maskwright.cli.shared import Dir, FailOn, Json, fail, show
+from maskwright.base.cluster import working_on
+from maskwright.cli.shared import Dir, FailOn, Json, On, fail, show
 
 # For `--help`, which must not import the formats; a test holds the two together.
 READ = (
@@ -98,13 +99,15 @@ def audit(
         int | None,
         typer.Option("--overlays", min=0, help="With --out: draw so many images with their masks, 0 for all."),
     ] = None,
+    on: On = None,
     as_json: Json = False,
 ) -> None:
     """Check a dataset and say what is wrong with it; exits with 1 when there are errors (see --fail-on). With --out,
     one that was stopped resumes."""
     from maskwright.verbs.audit import audit
 
-    result = audit(folder, out=out, overlays=overlays, fix=fix)
+    with working_on(on):
+        result = audit(folder, out=out, overlays=overlays, fix=fix)
     show(result.to_dict(), as_json, result.human)
     fail(result.findings, fail_on)
 

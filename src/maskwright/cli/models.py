@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from maskwright.base.cluster import working_on
 from maskwright.base.extras import require_train
-from maskwright.cli.shared import Device, Json, Out, RunDir, Set, show
+from maskwright.cli.shared import Device, Json, On, Out, RunDir, Set, show
 
 
 def plan(
@@ -163,6 +164,7 @@ def study(
     retry: Annotated[bool, typer.Option("--retry", help="Also try again what has failed.")] = False,
     device: Device = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of study.yaml and stop.")] = False,
+    on: On = None,
     as_json: Json = False,
 ) -> None:
     """Train and score all combinations of a matrix; the same command resumes what was stopped."""
@@ -181,7 +183,8 @@ def study(
         return
     from maskwright.studies.study import study
 
-    status = study(file, workers=workers, out=out, retry=retry, device=device)
+    with working_on(on):
+        status = study(file, workers=workers, out=out, retry=retry, device=device)
     show(status.to_dict(), as_json, lambda: f"next: {status.next_command}" * bool(status.next_command))
     if status.exit_code:
         raise typer.Exit(status.exit_code)
@@ -204,6 +207,7 @@ def search(
     time: Annotated[str | None, typer.Option("--time", help="In place of the file's: 30m, 8h.")] = None,
     device: Device = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of search.yaml and stop.")] = False,
+    on: On = None,
     as_json: Json = False,
 ) -> None:
     """Search for the values of config keys that give the best validation score, with Optuna; the same command resumes
@@ -217,7 +221,8 @@ def search(
         raise typer.BadParameter("give search.yaml, or the folder of a search")
     from maskwright.studies.searching.search import search
 
-    result = search(file, workers=workers, out=out, trials=trials, time=time, device=device)
+    with working_on(on):
+        result = search(file, workers=workers, out=out, trials=trials, time=time, device=device)
     command = result.next_command
     show(result.to_dict(), as_json, lambda: "\n".join([result.human(), *([f"next: {command}"] if command else [])]))
 

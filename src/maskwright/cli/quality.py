@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maskwright.base.cluster import working_on
 from maskwright.base.texts import plural
-from maskwright.cli.shared import Device, Dir, FailOn, Json, Out, Set, fail, show
+from maskwright.cli.shared import Device, Dir, FailOn, Json, On, Out, Set, fail, show
 
 if TYPE_CHECKING:
     from maskwright.core.edits import Batch
@@ -47,6 +48,7 @@ def suspects(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
     fail_on: FailOn = "error",
     device: Device = None,
+    on: On = None,
     as_json: Json = False,
 ) -> None:
     """Rank masks and regions by how likely they are wrong, and propose repairs; the same command resumes."""
@@ -64,19 +66,20 @@ def suspects(
         raise typer.BadParameter("--min-confidence chooses proposals to apply; give --apply with it")
     from maskwright.verbs.suspects import suspects
 
-    result = suspects(
-        folder,
-        out=out,
-        budget=budget,
-        folds=folds,
-        seed=seed,
-        weights=weights,
-        background=background,
-        others=others or (),
-        self_test=self_test,
-        overrides=changes or (),
-        device=device,
-    )
+    with working_on(on):
+        result = suspects(
+            folder,
+            out=out,
+            budget=budget,
+            folds=folds,
+            seed=seed,
+            weights=weights,
+            background=background,
+            others=others or (),
+            self_test=self_test,
+            overrides=changes or (),
+            device=device,
+        )
     show(result.to_dict(), as_json, result.human)
     fail((suspect.finding() for suspect in result.suspects), fail_on)
 

@@ -35,6 +35,10 @@ Device = Annotated[
     str | None,
     typer.Option("--device", help="auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."),
 ]
+On = Annotated[
+    str | None,
+    typer.Option("--on", help="Share the work: ray (this machine's Ray cluster, or a new local one), or ray:ADDRESS."),
+]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
 
 

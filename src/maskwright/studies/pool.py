@@ -6,15 +6,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+from maskwright.base import cluster
+from maskwright.base.cluster import RayProcess, environment
+from maskwright.base.workers import available_cores
 from maskwright.studies.folder import RunsFolder
 
 # Without the working folder on the path, where a file could have the name of a module.
 COMMAND = (sys.executable, "-P", "-m", "maskwright.studies.worker")
 PAUSE = 0.1
 
-Child = subprocess.Popen[bytes]
+Child = subprocess.Popen[bytes] | RayProcess
 Ended = Callable[[str, int], None]
 
 
@@ -61,24 +64,29 @@ def run_all(
             _close(child)
 
 
+def threads_of(workers: int) -> int:
+    """The threads that each of so many processes gets."""
+    import torch
+
+    found = cluster.active()
+    return max(1, (found.cores if found else min(torch.get_num_threads(), available_cores())) // workers)
+
+
 def start(folder: RunsFolder, name: str, slot: int, threads: int, device: str = "auto") -> Child:
     """A process for one run, which ends when its standard input does. A session of its own keeps Ctrl-C from it, which
     this process answers for all."""
+    command = [*COMMAND, str(folder.path.absolute()), name, str(slot), device]
+    if found := cluster.active():
+        return found.process(command, folder.log(name), threads, device in ("auto", "cuda"))
     with open(folder.log(name), "ab") as log:
         return subprocess.Popen(
-            [*COMMAND, str(folder.path.absolute()), name, str(slot), device],
+            command,
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=_environment(os.environ, threads),
+            env=environment(os.environ, threads),
         )
-
-
-def _environment(own: Mapping[str, str], threads: int) -> dict[str, str]:
-    # Threads that wait for each other sleep soon, as in `maskwright train`; here they surely have company.
-    waiting = {} if "OMP_WAIT_POLICY" in own else {"GOMP_SPINCOUNT": "10000"}
-    return {**waiting, **own, "OMP_NUM_THREADS": str(threads)}
 
 
 def _close(child: Child) -> None:

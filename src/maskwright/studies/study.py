@@ -12,7 +12,6 @@ from maskwright.base.progress import say
 from maskwright.base.stopping import graceful
 from maskwright.base.storage import exclusive_lock
 from maskwright.base.systems import require_posix
-from maskwright.base.workers import available_cores
 from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
 from maskwright.errors import ConfigError, Interrupted, LockedError, argument
@@ -20,7 +19,7 @@ from maskwright.studies.checking import check_runs, check_versions, splits_to_sc
 from maskwright.studies.decoding import decode
 from maskwright.studies.folder import Study
 from maskwright.studies.matrix import StudyEntry, load_study
-from maskwright.studies.pool import run_all
+from maskwright.studies.pool import run_all, threads_of
 from maskwright.studies.progress_table import shown_progress
 from maskwright.studies.status import StudyStatus, study_status
 
@@ -87,8 +86,6 @@ def _work(
     study: Study, entries: Sequence[StudyEntry], datasets: dict[str, Dataset], workers: int, retry: bool, device: str
 ) -> None:
     """Brings the runs that are left to an end."""
-    import torch
-
     before = {run.name: run for run in study_status(study.path).runs}
     left = [
         entry
@@ -102,7 +99,7 @@ def _work(
         return
     versions = check_versions(study, {entry.name: entry.config for entry in entries}, datasets)
     workers = min(workers, len(left))
-    threads = max(1, min(torch.get_num_threads(), available_cores()) // workers)
+    threads = threads_of(workers)
     say(f"{len(left)} of {len(entries)} runs are left; {workers} at a time, {threads} threads each")
     for note in notes([entry.config for entry in left], workers):
         say(f"note: {note}")

@@ -18,7 +18,6 @@ from maskwright.base.stopping import graceful
 from maskwright.base.storage import atomic_write_json, atomic_write_text
 from maskwright.base.systems import require_posix
 from maskwright.base.texts import clock, plural
-from maskwright.base.workers import available_cores
 from maskwright.config import BestConfig, RunConfig, seconds_argument
 from maskwright.core.dataset import Dataset
 from maskwright.errors import ConfigError, DataError, Interrupted, argument
@@ -28,7 +27,7 @@ from maskwright.evaluation.scoring.evaluation import newest
 from maskwright.run import Run
 from maskwright.studies.checking import check_runs, check_versions
 from maskwright.studies.decoding import decode
-from maskwright.studies.pool import run_all
+from maskwright.studies.pool import run_all, threads_of
 from maskwright.studies.searching.folder import Search
 from maskwright.studies.searching.sampling import opened
 from maskwright.studies.searching.space import Space, load_search
@@ -122,12 +121,10 @@ def _work(
     device: str,
 ) -> SearchStatus:
     """Brings the search to its end; returns how far it has come."""
-    import torch
-
     names = [trial.name for trial in trials_of(found, study)]
     known = {name: found.run_config(name) for name in names if found.config_file(name).exists()}
     versions = check_versions(found, known, datasets)
-    threads = max(1, min(torch.get_num_threads(), available_cores()) // workers)
+    threads = threads_of(workers)
     for note in notes(corners, workers):
         say(f"note: {note}")
     go_on = f"resume with `maskwright search {shlex.quote(str(found.path))}`"
