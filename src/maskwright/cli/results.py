@@ -128,6 +128,10 @@ def predict(
             "sure the model is of each class: confidence.csv.",
         ),
     ] = False,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="Also write all objects: coco (coco.json) or labelme (labelme/NAME.json)."),
+    ] = None,
     postprocess: Postprocess = True,
     device: Device = None,
     as_json: Json = False,
@@ -142,6 +146,7 @@ def predict(
         levels=levels,
         selector=selector,
         probabilities=probabilities,
+        format=format,
         device=device,
         postprocess=postprocess,
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +20,6 @@ from maskwright.base.storage import (
     STAGING_PREFIX,
     atomic_write_bytes,
     atomic_write_json,
-    atomic_write_text,
     exclusive_lock,
     read_json,
     require_absent,
@@ -32,11 +29,12 @@ from maskwright.core.arrays import holds_pixels
 from maskwright.core.bands import Stored
 from maskwright.core.classes import Level, Selector
 from maskwright.core.left_out import Opened, sentence
-from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
+from maskwright.core.masks import jpeg_bytes, mask_png, overlay
 from maskwright.core.predictor import Predictor, with_selector
 from maskwright.core.sample import read_bands
 from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.inference.book import Book, identity
+from maskwright.inference.derived import require_annotations, statistics, write_derived
 from maskwright.inference.inputs import ImageFile, find_images
 from maskwright.inference.loading import model_file, open_model, require_torch
 from maskwright.inference.predictions import Predictions
@@ -64,6 +62,7 @@ def predict(
     levels: bool = False,
     selector: Selector | None = None,
     probabilities: bool = False,
+    format: str | None = None,
     device: str | None = None,
     postprocess: bool = True,
 ) -> npt.NDArray[np.uint8]: ...
@@ -78,6 +77,7 @@ def predict(
     levels: bool = False,
     selector: Selector | None = None,
     probabilities: bool = False,
+    format: str | None = None,
     device: str | None = None,
     postprocess: bool = True,
 ) -> list[npt.NDArray[np.uint8]]: ...
@@ -92,6 +92,7 @@ def predict(
     levels: bool = False,
     selector: Selector | None = None,
     probabilities: bool = False,
+    format: str | None = None,
     device: str | None = None,
     postprocess: bool = True,
 ) -> Predictions: ...
@@ -105,6 +106,7 @@ def predict(
     levels: bool = False,
     selector: Selector | None = None,
     probabilities: bool = False,
+    format: str | None = None,
     device: str | None = None,
     postprocess: bool = True,
 ) -> Predictions | npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
@@ -120,9 +122,10 @@ def predict(
     """
     require_torch(model, "predict")
     if holds_pixels(images):
-        if out is not None or levels or probabilities:
+        if out is not None or levels or probabilities or format:
             raise ConfigError(
-                "images: arrays are predicted into arrays; leave out, levels and probabilities out, or give files"
+                "images: arrays are predicted into arrays; leave out, levels, probabilities and format out, or give "
+                "files"
             )
         return with_selector(open_model(model, device, postprocess), selector).label(images)
     if out is None:
@@ -134,6 +137,7 @@ def predict(
         levels=levels,
         selector=selector,
         probabilities=probabilities,
+        format=format,
         device=device,
         postprocess=postprocess,
     )
@@ -147,6 +151,7 @@ def predict_files(
     levels: bool = False,
     selector: Selector | None = None,
     probabilities: bool = False,
+    format: str | None = None,
     device: str | None = None,
     postprocess: bool = True,
 ) -> Predictions:
@@ -162,6 +167,12 @@ def predict_files(
     folder or output of Maskwright is left out and listed. Where images have the same name without their endings, these
     or the folders above become part of the names of their masks.
 
+    At the end of each call follows, from all masks that are there, `out/statistics.csv`: of each image the pixels, the
+    share and the objects (8-connected components) of each class, which its row in `predictions.jsonl` has too. With the
+    `format` coco, `out/coco.json` has all objects of all images, as polygons along their pixels, or as run lengths
+    where they have holes; with labelme, `out/labelme/NAME.json` has the polygons of an image. Once asked for, they are
+    kept up to date by later calls.
+
     A folder that the same model was writing in the same way is continued; any other existing folder is refused. What it
     holds is known by the content of the images: an image that has changed is predicted again, one that was moved or
     whose path is written otherwise is not. Raises ConfigError for `levels` or a selector of trees where classes are
@@ -174,6 +185,7 @@ def predict_files(
     The folder is no `base.work_folder.WorkFolder`, which appears whole in the end: each image is a result of its own,
     of use while the others are predicted, and a later call adds images to a folder that was finished long ago.
     """
+    require_annotations(format)
     file = model_file(model)
     folder = Path(out)
     found = find_images(images, folder)
@@ -203,8 +215,8 @@ def predict_files(
                 book.settle_if_due()
                 finished += len(chunk)
                 advance(finished)
-        if probabilities:
-            _write_confidence(folder, book.rows, segmenter.classes.names)
+        if book.rows:
+            write_derived(folder, book.rows, segmenter.classes, format, probabilities)
         result = Predictions(folder, book.rows, book.skipped, found.left_out, kept)
     for skipped in result.skipped:
         say(f"skipped {skipped['reason']}")
@@ -214,16 +226,6 @@ def predict_files(
         raise DataError(f"{folder}: none of the {len(named)} images could be read; see the lines above")
     say(result.human())
     return result
-
-
-def _write_confidence(folder: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "mask", *names])
-    for row in rows:
-        sure = (row["confidence"][name] for name in names)
-        table.writerow([row["image"], row["mask"], *("" if value is None else f"{value:.6f}" for value in sure)])
-    atomic_write_text(folder / "confidence.csv", text.getvalue())
 
 
 def _say_names(named: Mapping[str, ImageFile]) -> None:
@@ -344,13 +346,12 @@ def _write(
     atomic_write_bytes(folder / _mask_name(name), mask_png(mask, classes), durable=False)
     drawn = overlay(segmenter.preprocessing.bands.picture(pixels), mask, classes.colours, background=classes.background)
     atomic_write_bytes(folder / overlay_file, jpeg_bytes(drawn), durable=False)
-    counts = class_pixels(mask, len(classes))
     return {
         "mask": _mask_name(name),
         "overlay": overlay_file,
         "height": mask.shape[0],
         "width": mask.shape[1],
-        "pixels": dict(zip(classes.names, np.asarray(counts[:-1]).tolist(), strict=True)),
+        **statistics(mask, classes),
         **({"levels": levels} if levels else {}),
     }
 
