@@ -92,6 +92,11 @@ class Predictor(ABC):
         """As `label_levels`; with what makes the probabilities of each class at the image's own size, one by one where
         all would be large."""
 
+    @abstractmethod
+    def class_maps(self, images: Iterable[Stored]) -> Iterator[ClassMaps]:
+        """What makes the probabilities of each class of images (H, W, C) at their own size, one image after the other;
+        one by one where all would be large, but all at once of a model that sees windows of the image."""
+
     def label_levels(self, images: Iterable[Stored]) -> Iterator[list[Pixels]]:
         """Images (H, W, C) of any sizes to the indices (H, W) uint8 of each level at the same sizes, top first, one
         image after the other."""

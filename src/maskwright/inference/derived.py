@@ -104,10 +104,10 @@ def _write_annotations(
         writer = write(staging, classes, WriteOptions(polygons=True, in_place=True))
         with progress(f"writing {place}", len(rows)) as advance:
             for done, row in enumerate(rows, 1):
-                file = folder / row["mask"]
-                if file.is_file():  # of an image that was not given now, it may have been deleted
+                mask = folder / str(row["mask"])
+                if mask.is_file():  # of an image that was not given now, it may have been deleted
                     name = str(row["mask"]).removeprefix("masks/").removesuffix(".png")
-                    writer.add(Sample(name, Path(row["image"])), _mask(file, classes))
+                    writer.add(Sample(name, Path(row["image"])), _mask(mask, classes))
                 advance(done)
         writer.finish()
     say(f"{format}: {folder / place}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import cv2
 import numpy as np
@@ -16,14 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from maskwright.base.progress import progress, say
-from maskwright.base.storage import (
-    STAGING_PREFIX,
-    atomic_write_bytes,
-    atomic_write_json,
-    exclusive_lock,
-    read_json,
-    require_absent,
-)
+from maskwright.base.storage import atomic_write_bytes, exclusive_lock
 from maskwright.base.texts import listing, plural
 from maskwright.core.arrays import holds_pixels
 from maskwright.core.bands import Stored
@@ -33,16 +25,15 @@ from maskwright.core.masks import jpeg_bytes, mask_png, overlay
 from maskwright.core.predictor import Predictor, with_selector
 from maskwright.core.sample import read_bands
 from maskwright.errors import ConfigError, DataError, SetupError, argument
+from maskwright.inference.averaging import averaged
+from maskwright.inference.beginning import averaging, begin
 from maskwright.inference.book import Book, identity
 from maskwright.inference.derived import require_annotations, statistics, write_derived
 from maskwright.inference.inputs import ImageFile, find_images
 from maskwright.inference.loading import model_file, open_model, require_torch
 from maskwright.inference.predictions import Predictions
-from maskwright.inference.probabilities import form, write_probabilities
+from maskwright.inference.probabilities import write_probabilities
 from maskwright.run import Run
-
-if TYPE_CHECKING:
-    pass
 
 BATCH = 8
 # Of images that are held at once, before the last one.
@@ -63,6 +54,9 @@ def predict(
     selector: Selector | None = None,
     probabilities: bool = False,
     format: str | None = None,
+    with_: Sequence[str | Path | Run] = (),
+    flip_average: bool | None = None,
+    scales: Sequence[float] = (),
     device: str | None = None,
     postprocess: bool = True,
 ) -> npt.NDArray[np.uint8]: ...
@@ -78,6 +72,9 @@ def predict(
     selector: Selector | None = None,
     probabilities: bool = False,
     format: str | None = None,
+    with_: Sequence[str | Path | Run] = (),
+    flip_average: bool | None = None,
+    scales: Sequence[float] = (),
     device: str | None = None,
     postprocess: bool = True,
 ) -> list[npt.NDArray[np.uint8]]: ...
@@ -93,6 +90,9 @@ def predict(
     selector: Selector | None = None,
     probabilities: bool = False,
     format: str | None = None,
+    with_: Sequence[str | Path | Run] = (),
+    flip_average: bool | None = None,
+    scales: Sequence[float] = (),
     device: str | None = None,
     postprocess: bool = True,
 ) -> Predictions: ...
@@ -107,6 +107,9 @@ def predict(
     selector: Selector | None = None,
     probabilities: bool = False,
     format: str | None = None,
+    with_: Sequence[str | Path | Run] = (),
+    flip_average: bool | None = None,
+    scales: Sequence[float] = (),
     device: str | None = None,
     postprocess: bool = True,
 ) -> Predictions | npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
@@ -120,14 +123,16 @@ def predict(
     out; a model file (`best.safetensors`) has none. Raises ConfigError where the two are mixed, DataError for an array
     that is no image.
     """
-    require_torch(model, "predict")
+    for one in (model, *with_):
+        require_torch(one, "predict")
     if holds_pixels(images):
         if out is not None or levels or probabilities or format:
             raise ConfigError(
                 "images: arrays are predicted into arrays; leave out, levels, probabilities and format out, or give "
                 "files"
             )
-        return with_selector(open_model(model, device, postprocess), selector).label(images)
+        opened = _opened(model, with_, flip_average, scales, device, postprocess)
+        return with_selector(opened, selector).label(images)
     if out is None:
         raise ConfigError("out: files are predicted into a folder; name it, or give arrays")
     return predict_files(
@@ -138,6 +143,9 @@ def predict(
         selector=selector,
         probabilities=probabilities,
         format=format,
+        with_=with_,
+        flip_average=flip_average,
+        scales=scales,
         device=device,
         postprocess=postprocess,
     )
@@ -152,6 +160,9 @@ def predict_files(
     selector: Selector | None = None,
     probabilities: bool = False,
     format: str | None = None,
+    with_: Sequence[str | Path | Run] = (),
+    flip_average: bool | None = None,
+    scales: Sequence[float] = (),
     device: str | None = None,
     postprocess: bool = True,
 ) -> Predictions:
@@ -167,6 +178,10 @@ def predict_files(
     folder or output of Maskwright is left out and listed. Where images have the same name without their endings, these
     or the folders above become part of the names of their masks.
 
+    Probabilities are averaged, before anything is labelled, with those of other models of the same classes (`with_`),
+    with those of the mirrored image (`flip_average`; the model's own choice when left out), and over the image at
+    several `scales` of the size that each model was trained at (1 when left out).
+
     At the end of each call follows, from all masks that are there, `out/statistics.csv`: of each image the pixels, the
     share and the objects (8-connected components) of each class, which its row in `predictions.jsonl` has too. With the
     `format` coco, `out/coco.json` has all objects of all images, as polygons along their pixels, or as run lengths
@@ -176,7 +191,8 @@ def predict_files(
     A folder that the same model was writing in the same way is continued; any other existing folder is refused. What it
     holds is known by the content of the images: an image that has changed is predicted again, one that was moved or
     whose path is written otherwise is not. Raises ConfigError for `levels` or a selector of trees where classes are
-    flat, DataError when no image at all could be read.
+    flat, for models that cannot be averaged and scales that a model does not take, DataError when no image at all could
+    be read.
 
     The promise for a kill and a lost power: an image in `predictions.jsonl` has all its files, whole and on the disk.
     Images that are not in it yet, those of the last ten seconds at most, 64 of them, are predicted again on continuing.
@@ -189,7 +205,7 @@ def predict_files(
     file = model_file(model)
     folder = Path(out)
     found = find_images(images, folder)
-    segmenter = with_selector(open_model(model, device, postprocess), selector)
+    segmenter = with_selector(_opened(model, with_, flip_average, scales, device, postprocess), selector)
     above = segmenter.classes.levels[:-1] if levels else ()
     if levels and not above:
         raise ConfigError(
@@ -198,7 +214,7 @@ def predict_files(
     say(f"output folder: {folder}")
     if segmenter.postprocessing:
         say(f"post-processing: {segmenter.postprocessing}")
-    _open(folder, file, segmenter, above, probabilities)
+    begin(folder, file, segmenter, above, probabilities, averaging(with_, flip_average, scales))
     for line in found.lines():
         say(line)
     with exclusive_lock(folder):
@@ -228,51 +244,23 @@ def predict_files(
     return result
 
 
+def _opened(
+    model: str | Path | Run,
+    with_: Sequence[str | Path | Run],
+    flip_average: bool | None,
+    scales: Sequence[float],
+    device: str | None,
+    postprocess: bool,
+) -> Predictor:
+    others = [open_model(one, device, postprocess=False) for one in with_]
+    return averaged(open_model(model, device, postprocess), others, flip_average, scales)
+
+
 def _say_names(named: Mapping[str, ImageFile]) -> None:
     """Says which masks have more than the name of their image, because another image has the same."""
     longer = [f"{image.file} -> {_mask_name(name)}" for name, image in named.items() if name != image.name]
     if longer:
         say(f"other names where several images have the same, {plural(len(longer), 'mask')}: {listing(longer)}")
-
-
-def _open(folder: Path, file: Path, segmenter: Predictor, above: Sequence[Level], probabilities: bool) -> None:
-    """Makes the output folder, unless this very model has begun it in the same way. ConfigError for any other one."""
-    with open(file, "rb") as stream:
-        digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    facts: dict[str, Any] = {"hash": digest}
-    if segmenter.classes.depth > 1:
-        facts |= {
-            "selector": segmenter.selector,
-            "levels": [{"level": level.number, "classes": level.classes.to_dict()} for level in above],
-        }
-    if probabilities:
-        facts["probabilities"] = form(segmenter.classes)
-    if segmenter.postprocessing:
-        facts["postprocessing"] = segmenter.postprocessing.to_dict()
-    marker = folder / "model.json"
-    if marker.exists():
-        found = read_json(marker)
-        if found.get("hash") != digest:
-            raise ConfigError(f"{folder}: holds predictions of another model; choose another {argument('out')}")
-        if probabilities != ("probabilities" in found):
-            raise ConfigError(
-                f"{folder}: holds predictions with{'out' * probabilities} {argument('probabilities')}; choose another "
-                f"{argument('out')}"
-            )
-        if found.get("postprocessing") != facts.get("postprocessing"):
-            raise ConfigError(
-                f"{folder}: holds predictions with other post-processing, or without; choose another {argument('out')}"
-            )
-        if {key: found.get(key) for key in facts} != facts:
-            raise ConfigError(
-                f"{folder}: holds predictions with another {argument('selector')} or {argument('levels')}; "
-                f"choose another {argument('out')}"
-            )
-        return
-    # A kill while the marker was written leaves no more than its unfinished file.
-    if not folder.is_dir() or any(not path.name.startswith(STAGING_PREFIX) for path in folder.iterdir()):
-        require_absent(folder)
-    atomic_write_json(marker, {"model": str(file.resolve()), "classes": segmenter.classes.to_dict(), **facts})
 
 
 def _mask_name(name: str) -> str:

@@ -118,13 +118,22 @@ class ExportedModel(Predictor):
         again, all at once."""
         if self.preprocessing.geometry.crop:
             for image in images:
-                yield self._tiled_labels(image, _BATCH), partial(self._tiled_maps, image)
+                yield self._tiled_labels(image, _BATCH), partial(next, self.class_maps([image]))
             return
+        for maps in self._enlarged(images):
+            yield self._selected(maps), partial(_class_maps, maps)
+
+    def class_maps(self, images: Iterable[Stored]) -> Iterator[ClassMaps]:
+        """As `Predictor.class_maps`."""
+        if self.preprocessing.geometry.crop:
+            yield from (self._tiled(image, _BATCH).__getitem__ for image in images)
+        else:
+            yield from map(_class_maps, self._enlarged(images))
+
+    def _enlarged(self, images: Iterable[Stored]) -> Iterator[Maps]:
         left = iter(images)
         while some := [*islice(left, self._together(_BATCH))]:
-            for inner, size in self._inner(some):
-                maps = enlarged(inner, size)
-                yield self._selected(maps), partial(_class_maps, maps)
+            yield from (enlarged(inner, size) for inner, size in self._inner(some))
 
     def _selected(self, maps: Maps) -> list[Pixels]:
         return self.finished(self._select(maps))
@@ -144,9 +153,6 @@ class ExportedModel(Predictor):
     def _tiled_labels(self, image: Stored, together: int) -> list[Pixels]:
         found = labels_of(self._parts(image, together), image.shape[:2], self.classes.depth, self._select)
         return self.finished(found)
-
-    def _tiled_maps(self, image: Stored) -> ClassMaps:
-        return _class_maps(whole(self._tiled(image, _BATCH)))
 
     def _tiled(self, image: Stored, together: int) -> Floats:
         return joined(self._parts(image, together), image.shape[:2], len(self.classes), NUMPY)

@@ -192,17 +192,24 @@ class Segmenter(Predictor):
         if self.preprocessing.geometry.crop:
             for image in images:
                 for maps, _ in self.labelled([image], _BATCH, False):
-                    yield maps, partial(self._tiled_maps, image)
+                    yield maps, partial(next, self.class_maps([image]))
             return
+        for small, size in self._small(images):
+            yield self.finished(self.level_maps(small, size)), partial(self._class_maps, small, size)
+
+    def class_maps(self, images: Iterable[Stored]) -> Iterator[ClassMaps]:
+        """As `Predictor.class_maps`."""
+        if self.preprocessing.geometry.crop:
+            yield from (self._tiled_probabilities(image, _BATCH).__getitem__ for image in images)
+        else:
+            yield from (self._class_maps(small, size) for small, size in self._small(images))
+
+    def _small(self, images: Iterable[Stored]) -> Iterator[tuple[torch.Tensor, tuple[int, ...]]]:
+        """Of each image the probabilities (K, h, w) at the model's size, and its own size."""
         left = iter(images)
         while some := [*islice(left, self.together())]:
             for small, image in zip(self.small_probabilities(some), some, strict=True):
-                size = image.shape[:2]
-                yield self.finished(self.level_maps(small, size)), partial(self._class_maps, small, size)
-
-    def _tiled_maps(self, image: Stored) -> ClassMaps:
-        found = self._tiled_probabilities(image, _BATCH)
-        return lambda index: found[index]
+                yield small, image.shape[:2]
 
     def _class_maps(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> ClassMaps:
         maps = enlarged(self._inner(probabilities, size), size)
