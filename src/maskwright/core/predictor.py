@@ -17,6 +17,7 @@ from maskwright.core.classes import ClassTree, Selector
 from maskwright.core.geometry import Crop, Geometry
 from maskwright.core.postprocessing import PostProcessing
 from maskwright.core.sample import Exif
+from maskwright.core.tiles import Maps
 from maskwright.errors import ConfigError, argument
 
 Pixels = npt.NDArray[np.uint8]
@@ -71,6 +72,10 @@ class Predictor(ABC):
     def coherent(self) -> bool:
         """Whether the labels of all levels follow from the leaf's, so that they never contradict each other."""
         return self.selector != "levels"
+
+    def allowed(self, maps: Maps) -> Maps:
+        """The maps of leaves by whose largest value each pixel gets its class, as post-processing has it."""
+        return self.postprocessing.allowed(maps) if self.postprocessing else maps
 
     def finished(self, maps: list[Pixels]) -> list[Pixels]:
         """The maps of the levels, top first, after post-processing of the leaves, which the levels above follow."""
@@ -146,6 +151,11 @@ def with_postprocessing(predictor: P, postprocessing: PostProcessing | None, sou
 
 
 def _require_coherent(predictor: P) -> P:
+    if predictor.postprocessing and predictor.postprocessing.thresholds and predictor.selector != "leaf":
+        raise ConfigError(
+            f"selector: {predictor.selector} chooses groups first, and least probabilities are for the leaves; choose "
+            f"leaf, or leave post-processing out ({argument('postprocess', '--no-postprocess')})"
+        )
     if predictor.postprocessing and not predictor.coherent:
         raise ConfigError(
             f"selector: {predictor.selector} labels each level by itself, and post-processing changes the leaves "

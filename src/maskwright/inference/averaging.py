@@ -81,7 +81,7 @@ class Averaged(Predictor):
             yield self._labels(means), partial(_itself, means)
 
     def _labels(self, means: ClassMaps) -> list[Pixels]:
-        return self.finished(select(_summed(means), self.classes.levels, self.selector))
+        return self.finished(select(self.allowed(_summed(means)), self.classes.levels, self.selector))
 
 
 def _itself(means: ClassMaps) -> ClassMaps:

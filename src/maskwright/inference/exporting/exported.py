@@ -139,7 +139,7 @@ class ExportedModel(Predictor):
         return self.finished(self._select(maps))
 
     def _select(self, maps: Maps) -> list[Pixels]:
-        return select(maps, self.classes.levels, self.selector)
+        return select(self.allowed(maps), self.classes.levels, self.selector)
 
     def _inner(self, images: Sequence[Stored]) -> Iterator[tuple[Floats, tuple[int, int]]]:
         """Of each image the probabilities (K, h, w) at the model's size, padding cut off, and its own size."""

@@ -123,7 +123,7 @@ class Segmenter(Predictor):
 
     def selected(self, maps: Maps) -> list[npt.NDArray[np.uint8]]:
         """The maps of leaves (H, W) to the indices (H, W) uint8 of each level by `selector`, top first."""
-        return select(maps, self.classes.levels, self.selector)
+        return select(self.allowed(maps), self.classes.levels, self.selector)
 
     def at_size(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
         """(K, H, W) at the model's size to (K, h, w) at an image's own `size`, padding cut off."""
