@@ -70,7 +70,8 @@ def test_labels_and_probabilities_of_windows(windows: Run, tmp_path: Path) -> No
         assert found.shape == (2, *size) and np.mean(ours[-1] == theirs[-1]) > 0.999
         ((labels, maps),) = model.label_with_maps([image])
         np.testing.assert_array_equal(labels[-1], ours[-1])
-        np.testing.assert_array_equal(maps()(1), found[1])
+        for _ in range(2):  # each call predicts them again
+            np.testing.assert_array_equal(maps()(1), found[1])
     images = windows.config().data.root + "/images/test"
     for name, one in (("torch", windows), ("onnx", file)):
         maskwright.predict(one, images, out=tmp_path / name, probabilities=True)

@@ -118,10 +118,13 @@ class ExportedModel(Predictor):
         again, all at once."""
         if self.preprocessing.geometry.crop:
             for image in images:
-                yield self._tiled_labels(image, _BATCH), partial(next, self.class_maps([image]))
+                yield self._tiled_labels(image, _BATCH), partial(self._first_maps, image)
             return
         for maps in self._enlarged(images):
             yield self._selected(maps), partial(_class_maps, maps)
+
+    def _first_maps(self, image: Stored) -> ClassMaps:
+        return next(self.class_maps([image]))
 
     def class_maps(self, images: Iterable[Stored]) -> Iterator[ClassMaps]:
         """As `Predictor.class_maps`."""

@@ -192,10 +192,13 @@ class Segmenter(Predictor):
         if self.preprocessing.geometry.crop:
             for image in images:
                 for maps, _ in self.labelled([image], _BATCH, False):
-                    yield maps, partial(next, self.class_maps([image]))
+                    yield maps, partial(self._first_maps, image)
             return
         for small, size in self._small(images):
             yield self.finished(self.level_maps(small, size)), partial(self._class_maps, small, size)
+
+    def _first_maps(self, image: Stored) -> ClassMaps:
+        return next(self.class_maps([image]))
 
     def class_maps(self, images: Iterable[Stored]) -> Iterator[ClassMaps]:
         """As `Predictor.class_maps`."""
