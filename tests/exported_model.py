@@ -1,5 +1,8 @@
-"""A small model of a class tree, as torch has it and as the ONNX file that `to_onnx` makes of it."""
+"""A small model of a class tree, as torch has it and as the ONNX file that `to_onnx` makes of it; and the command line
+without torch."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,3 +40,18 @@ def segmenter_of(seed: int = 0, **changes) -> Segmenter:
     torch.nn.init.normal_(network.head.weight, std=3)  # every class somewhere
     preprocessing = Preprocessing(Geometry((24, 40), keep_ratio=True), (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
     return replace(Segmenter(network, spec, TREE, preprocessing, flip_average=True), **changes)
+
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "segmentation_models_pytorch", "safetensors", "sklearn", "timm", "torchvision", "onnx", "onnxscript"):
+    sys.modules[name] = None
+from maskwright.cli import main
+main(sys.argv[1:])
+"""
+
+
+def run_without_torch(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )

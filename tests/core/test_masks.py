@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from maskwright.core import masks
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.core.masks import boundary, class_pixels, differences, jpeg_bytes, mask_png, overlay, png_bytes
@@ -42,6 +45,20 @@ def test_boundary(mask: Mask, width: int) -> None:
         around = mask[max(0, row - width) : row + width + 1, max(0, column - width) : column + width + 1]
         expected[row, column] = (around != mask[row, column]).any()
     np.testing.assert_array_equal(boundary(mask, width), expected)
+
+
+@pytest.mark.parametrize("background", [None, 0])
+def test_an_overlay_drawn_in_parts_is_the_same(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, background: int | None
+) -> None:
+    image = rng.integers(0, 256, (900, 420, 3), dtype=np.uint8)
+    mask = cv2.resize(rng.integers(0, 4, (18, 12), dtype=np.uint8), (420, 900), interpolation=cv2.INTER_NEAREST)
+    mask[mask == 3] = IGNORE
+    colours = rng.integers(0, 256, (3, 3), dtype=np.uint8)
+    whole = overlay(image, mask, colours, background=background)
+    for pixels in (1, 420 * 7, 420 * 450):
+        monkeypatch.setattr(masks, "_DRAWN", pixels)
+        np.testing.assert_array_equal(overlay(image, mask, colours, background=background), whole)
 
 
 def test_overlay_leaves_background_and_inputs_alone(rng: np.random.Generator) -> None:

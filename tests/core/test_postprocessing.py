@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from maskwright.core.classes import IGNORE, ClassInfo, ClassTree
 from maskwright.core.postprocessing import ClassRule, PostProcessing
+from maskwright.core.tiles import whole
 from maskwright.errors import DataError
 
 EIGHT = np.ones((3, 3))
@@ -96,6 +97,10 @@ def test_equal_components_and_empty_masks() -> None:
 def test_what_is_stored_comes_back() -> None:
     made = PostProcessing((ClassRule("ground"), ClassRule("tree", 1234, 5, True)))
     assert PostProcessing.from_dict(made.to_dict(), "x") == made and made
+    assert "min_probability" not in made.to_dict()["rules"][0], "as it was before there was any"
+    sure = PostProcessing((ClassRule("ground"), ClassRule("tree", min_probability=0.7)))
+    assert PostProcessing.from_dict(sure.to_dict(), "x") == sure and sure and sure.thresholds == (0, 0.7)
+    assert str(sure) == "tree: only where it is at least 0.7 probable"
     assert not PostProcessing((ClassRule("ground"),)) and str(PostProcessing((ClassRule("ground"),))) == "none"
     assert str(made) == (
         "tree: components below 1,234 pixels removed, only the largest component kept, holes up to 5 pixels filled"
@@ -113,11 +118,36 @@ def test_what_is_stored_comes_back() -> None:
         {"rules": [{"name": "a", "fill_holes": 1.5}]},
         {"rules": [{"name": "a", "largest_only": 1}]},
         {"rules": [{"min_pixels": 1}]},
+        {"rules": [{"name": "a", "min_probability": 1.5}]},
+        {"rules": [{"name": "a", "min_probability": float("nan")}]},
+        {"rules": [{"name": "a", "min_probability": True}]},
     ],
 )
 def test_damaged_rules_are_refused(data: object) -> None:
     with pytest.raises(DataError, match=r"x\.json: its post-processing is damaged"):
         PostProcessing.from_dict(data, "x.json")  # type: ignore[arg-type]
+
+
+def test_the_most_probable_class_that_is_probable_enough() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.full(4, 0.7), (20, 30)).transpose(2, 0, 1).astype(np.float32)
+    least = (0.0, 0.6, 0.5, 0.9)
+    rules = PostProcessing(tuple(ClassRule(str(k), min_probability=value) for k, value in enumerate(least)))
+    found = rules.allowed(whole(probabilities))
+    maps = np.stack([found([index]) for index in range(4)])
+    assert maps.dtype == np.float32
+    changed = 0
+    for values, label in zip(probabilities.reshape(4, -1).T, maps.argmax(0).reshape(-1), strict=True):
+        order = sorted(range(4), key=lambda index: -values[index])
+        may = [index for index in order if values[index] >= np.float32(least[index])]
+        assert label == (may[0] if may else order[0])
+        changed += label != order[0]
+    assert changed > 50
+    never = PostProcessing(tuple(ClassRule(str(k), min_probability=1.0) for k in range(4)))
+    kept = np.stack([never.allowed(whole(probabilities))([index]) for index in range(4)])
+    np.testing.assert_array_equal(kept.argmax(0), probabilities.argmax(0))
+    nothing = whole(probabilities)
+    assert PostProcessing(tuple(ClassRule(str(k)) for k in range(4))).allowed(nothing) is nothing
 
 
 def test_rules_of_other_classes_and_of_the_background_are_refused() -> None:

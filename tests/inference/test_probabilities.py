@@ -84,6 +84,7 @@ def test_masks_are_those_without_probabilities(model, images, tmp_path):
         "overlays",
         "model.json",
         "predictions.jsonl",
+        "statistics.csv",
     }
     full = predict(model, [images], out=tmp_path / "full", probabilities=True)
     for row in plain.rows:
@@ -125,7 +126,7 @@ def test_a_folder_of_the_other_kind_is_refused(model, images, tmp_path):
         predict(model, [images], out=tmp_path / "plain", probabilities=True)
     with pytest.raises(ConfigError, match="holds predictions with `probabilities`"):
         predict(model, [images], out=tmp_path / "full")
-    with pytest.raises(ConfigError, match="leave out, levels and probabilities out"):
+    with pytest.raises(ConfigError, match="leave out, levels, probabilities and format out"):
         predict(model, np.zeros((8, 8, 3), np.uint8), probabilities=True)
 
 

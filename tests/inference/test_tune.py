@@ -176,10 +176,36 @@ def test_a_run_without_it_is_as_ever(run: Run, tmp_path: Path) -> None:
     assert "postprocessing" not in (tmp_path / "out/model.json").read_text()
 
 
-def test_a_clean_run_says_none(run: Run, tmp_path: Path) -> None:
-    """The same run on data without the dots."""
-    root = tiny.write_dataset(tmp_path / "clean", {"val": 20}, size=(48, 48), seed=9)
+def clean(root: Path, seed: int) -> Path:
+    """Data without the dots."""
+    tiny.write_dataset(root, {"val": 20}, size=(48, 48), seed=seed)
     (root / "dataset.yaml").write_text((root / "dataset.yaml").read_text() + "background: 0\n")
+    return root
+
+
+def test_outlines_that_are_too_wide_become_better_on_other_images_too(run: Run, tmp_path: Path) -> None:
+    """The loss favours a rare class, so the run gives it too many pixels."""
+    found = maskwright.tune(run, data=clean(tmp_path / "first", 9)).postprocessing
+    assert found and 0.5 < found.rules[1].min_probability <= 0.9 and found.rules[1].min_pixels == 0
+    other = clean(tmp_path / "second", 10)
+    with_, without = (
+        maskwright.evaluate(run, split="val", data=other, postprocess=p).scores.mIoU for p in (True, False)
+    )
+    assert with_ > without + 0.01
+    files = sorted(other.glob("images/val/*.png"))
+    labels = maskwright.load(run).label(files)
+    for file, label in zip(files, labels, strict=True):
+        image = np.asarray(Image.open(file))
+        (sure,) = maskwright.load(run, postprocess=False).own_probabilities([image])
+        np.testing.assert_array_equal(label, sure[1].numpy() >= np.float32(found.rules[1].min_probability))
+
+
+def test_a_run_without_errors_says_none(run: Run, tmp_path: Path) -> None:
+    """Its own labels are the truth."""
+    root = clean(tmp_path / "clean", 9)
+    files = sorted(root.glob("images/val/*.png"))
+    for file, label in zip(files, maskwright.load(run).label(files), strict=True):
+        write(root / "masks/val" / file.name, label)
     result = maskwright.tune(run, data=root)
     assert result.postprocessing is None and run.postprocessing is None
     assert result.human().startswith("post-processing: none\n") and result.folder == run.tunings / "tuning-001"

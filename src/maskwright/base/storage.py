@@ -282,6 +282,31 @@ def staged_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
+@contextmanager
+def replacing(path: Path, part: str | None = None) -> Iterator[Path]:
+    """Yields an empty temporary folder beside `path`; when the block ends, it, or the file `part` in it, becomes that.
+
+    What is there gives way: a file by one rename; of a folder nothing is there between two. So it is for what can be
+    made again, by one process at a time: what an earlier one has left is removed.
+    """
+    staging, old = (path.with_name(f"{STAGING_PREFIX}{word}-{path.name}") for word in ("new", "old"))
+    with disk_errors(path):
+        for folder in (staging, old):
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            staging.mkdir()
+            yield staging
+            if part is not None:
+                move_into_place(staging / part, path)
+                return
+            if path.exists():
+                os.rename(path, old)
+            publish(staging, path)
+        finally:
+            for folder in (staging, old):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 # Locked files of this process. A forked child (a loader process) inherits them, and with them the locks, which
 # would then outlive a parent that is killed; so a child closes them first.
 _held: set[int] = set()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from maskwright.cli.shared import Device, Json, Postprocess, RunDir, Selector, show
+from maskwright.cli.shared import Device, Json, Postprocess, RunDir, Selector, numbers, show
 
 
 def evaluate(
@@ -128,6 +128,27 @@ def predict(
             "sure the model is of each class: confidence.csv.",
         ),
     ] = False,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="Also write all objects: coco (coco.json) or labelme (labelme/NAME.json)."),
+    ] = None,
+    with_: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with", metavar="RUN|MODEL.onnx", help="Another model of the same classes to average with; repeatable."
+        ),
+    ] = None,
+    flip_average: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip-average/--no-flip-average",
+            help="Whether to average over the mirrored image; as in the run's config when left out.",
+        ),
+    ] = None,
+    scales: Annotated[
+        str | None,
+        typer.Option("--scales", metavar="0.75,1,…", help="Average over the image at these scales; 1 when left out."),
+    ] = None,
     postprocess: Postprocess = True,
     device: Device = None,
     as_json: Json = False,
@@ -142,6 +163,10 @@ def predict(
         levels=levels,
         selector=selector,
         probabilities=probabilities,
+        format=format,
+        with_=with_ or (),
+        flip_average=flip_average,
+        scales=numbers(scales, "--scales"),
         device=device,
         postprocess=postprocess,
     )

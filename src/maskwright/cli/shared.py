@@ -42,6 +42,14 @@ On = Annotated[
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
 
 
+def numbers(text: str | None, option: str) -> list[float]:
+    """The numbers of a text such as `0.75,1`; none without a text."""
+    try:
+        return [float(part) for part in text.split(",")] if text else []
+    except ValueError:
+        raise typer.BadParameter(f"{option} {text}: is no list of numbers; write it as 0.75,1") from None
+
+
 def show(value: Any, as_json: bool, human: Callable[[], str]) -> None:
     """A result on stdout: as one JSON document, or as text for people."""
     from maskwright.base.progress import speaks

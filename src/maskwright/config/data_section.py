@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from maskwright.base.strictyaml import StrictModel
+from maskwright.core.geometry import MOST_OVERLAP, MOST_SCALE
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -44,8 +45,10 @@ class TrustConfig(StrictModel):
 class CropConfig(StrictModel):
     """Windows of image_size in place of whole images; `true` alone takes all as it is here."""
 
-    scale: float = Field(1.0, gt=0, le=8, description="of the images' own size, the same for both sides")
-    overlap: float = Field(0.25, ge=0, le=0.75, description="share of their sides, of the tiles of a prediction")
+    scale: float = Field(1.0, gt=0, le=MOST_SCALE, description="of the images' own size, the same for both sides")
+    overlap: float = Field(
+        0.25, ge=0, le=MOST_OVERLAP, description="share of their sides, of the tiles of a prediction"
+    )
     rare: float = Field(
         0.5,
         ge=0,

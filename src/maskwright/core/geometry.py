@@ -65,6 +65,10 @@ def pad_to(array: P, size: tuple[int, int], fill: int) -> P:
     return np.pad(array, [(0, bottom), (0, right), *[(0, 0)] * (array.ndim - 2)], constant_values=fill)
 
 
+# Of `Crop`, what configs and files may ask for.
+MOST_SCALE, MOST_OVERLAP = 8.0, 0.75
+
+
 @dataclass(frozen=True)
 class Crop:
     """Windows in place of whole images: an image is made `scale` times as high and as wide, and windows of the model's

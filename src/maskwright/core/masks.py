@@ -14,14 +14,19 @@ from maskwright.core.palette import Colour
 
 Mask = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.uint8]
+# Pixels of a large mask that are counted together, as calcHist counts in float32, which is exact below 2**24; and that
+# are drawn together.
+_COUNTED, _DRAWN = (1 << 24) - 1, 1 << 22
 
 
 def class_pixels(mask: Mask, classes: int) -> npt.NDArray[np.int64]:
     """(K + 1,) int64: pixels of each class index 0..K-1, then of `IGNORE`."""
-    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).reshape(-1)
-    # calcHist counts in float32, exact below 2**24; larger masks go through bincount.
-    exact = counts if mask.size < 1 << 24 else np.bincount(mask.reshape(-1), minlength=256)
-    return np.append(exact[:classes], exact[IGNORE]).astype(np.int64)
+    counts, flat = np.zeros(256, np.int64), mask.reshape(-1)
+    for start in range(0, flat.size, _COUNTED):
+        counts += (
+            cv2.calcHist([flat[start : start + _COUNTED]], [0], None, [256], [0, 256]).reshape(-1).astype(np.int64)
+        )
+    return np.append(counts[:classes], counts[IGNORE])
 
 
 def boundary(mask: Mask, width: int = 1) -> npt.NDArray[np.bool_]:
@@ -40,13 +45,34 @@ def overlay(
     """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
+    width, rows = max(1, round(min(mask.shape) / 400)), max(1, _DRAWN // max(1, mask.shape[1]))
+    result = np.empty_like(image)
+    for top in range(0, len(mask), rows):
+        edge = boundary(mask[max(0, top - width) : top + rows + width], width)[min(top, width) :][:rows]
+        part = slice(top, top + rows)
+        result[part] = _tinted(image[part], mask[part], edge, table, background, opacity, top)
+    return result
+
+
+def _tinted(
+    image: Pixels,
+    mask: Mask,
+    edge: npt.NDArray[np.bool_],
+    table: Pixels,
+    background: int | None,
+    opacity: float,
+    top: int,
+) -> Pixels:
+    """The rows of an overlay from `top` on, whose outlines lie at `edge`."""
     tinted = cv2.addWeighted(image, 1 - opacity, table[mask], opacity, 0)
     shown = np.ones(mask.shape, np.bool_) if background is None else mask != background
     result = np.where(shown[..., None], tinted, image)
-    width = max(1, round(min(mask.shape) / 400))
-    edge = boundary(mask, width) & shown
+    edge = edge & shown
     result[edge] = table[mask[edge]]
-    rows, columns = (np.arange(length, dtype=np.uint32).astype(np.uint8) for length in mask.shape)
+    rows, columns = (
+        np.arange(start, start + length, dtype=np.uint32).astype(np.uint8)
+        for start, length in zip((top, 0), mask.shape, strict=True)
+    )
     hatch = (mask == IGNORE) & (np.add.outer(rows, columns) % 8 < 2)  # 256 is a multiple of 8
     result[hatch] = 255
     return np.asarray(result, np.uint8)

@@ -1,9 +1,11 @@
 """Post-processing: what is done with a predicted mask before anybody sees it. Needs no torch.
 
-The order is fixed, and so is the result: first components go, of all classes at once, then holes are filled, class by
-class. A component is what hangs together over edges and corners, a hole over edges alone; then every hole lies in one
-component.
+The order is fixed, and so is the result: first pixels get their class, then components go, of all classes at once, then
+holes are filled, class by class. A component is what hangs together over edges and corners, a hole over edges alone;
+then every hole lies in one component.
 
+- `min_probability`: the class is given only to pixels where it is at least so probable (0..1). A pixel gets the most
+  probable of the classes that may have it; where none may, the most probable of all.
 - `min_pixels`: components of fewer pixels go. `largest_only`: all but the largest one go; of several, the first from
   the top and the left stays. Where components that go touch, they are one gap. A gap becomes the class that most of its
   outer edge touches, of several the first one; one that touches none stays.
@@ -26,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.classes import IGNORE, ClassTree
+from maskwright.core.tiles import Maps
 from maskwright.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
@@ -40,14 +43,20 @@ class ClassRule:
     min_pixels: int = 0
     fill_holes: int = 0
     largest_only: bool = False
+    min_probability: float = 0.0
 
     @property
     def removes(self) -> bool:
         """Whether components may go."""
         return self.largest_only or self.min_pixels > 1
 
+    def __bool__(self) -> bool:
+        """Whether anything is done."""
+        return self.removes or self.fill_holes > 0 or self.min_probability > 0
+
     def __str__(self) -> str:
-        parts = [f"components below {self.min_pixels:,} pixels removed"] * (self.min_pixels > 1)
+        parts = [f"only where it is at least {self.min_probability:g} probable"] * (self.min_probability > 0)
+        parts += [f"components below {self.min_pixels:,} pixels removed"] * (self.min_pixels > 1)
         parts += ["only the largest component kept"] * self.largest_only
         parts += [f"holes up to {self.fill_holes:,} pixels filled"] * (self.fill_holes > 0)
         return f"{self.name}: {', '.join(parts) or 'as predicted'}"
@@ -60,8 +69,12 @@ class PostProcessing:
     rules: tuple[ClassRule, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; `from_dict` reads it back."""
-        return {"rules": [asdict(rule) for rule in self.rules]}
+        """For JSON; `from_dict` reads it back. Where there is no `min_probability` it is left out, as in files from
+        before there was any."""
+        left_out = () if self.thresholds else ("min_probability",)
+        return {
+            "rules": [{key: value for key, value in asdict(rule).items() if key not in left_out} for rule in self.rules]
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], source: str) -> Self:
@@ -84,16 +97,34 @@ class PostProcessing:
         if classes.background is not None and self.rules[classes.background].removes:
             raise DataError(f"{source}: its post-processing removes the background, which is no object; tune again")
 
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The `min_probability` of each class; empty where there is none."""
+        found = tuple(rule.min_probability for rule in self.rules)
+        return found if any(found) else ()
+
+    def allowed(self, maps: Maps) -> Maps:
+        """The maps of leaves (see `core.tiles`) by whose largest value each pixel gets its class: probabilities, less 1
+        where they are below the class's `min_probability`."""
+        thresholds = self.thresholds
+
+        def lowered(members: Sequence[int]) -> Any:
+            values = maps(members)
+            least = thresholds[members[0]] if len(members) == 1 else 0
+            return values + (values < least) * np.float32(-1) if least else values
+
+        return lowered if thresholds else maps
+
     def __bool__(self) -> bool:
         """Whether anything is done."""
-        return any(rule.removes or rule.fill_holes for rule in self.rules)
+        return any(map(bool, self.rules))
 
     def __str__(self) -> str:
-        return "; ".join(str(rule) for rule in self.rules if rule.removes or rule.fill_holes) or "none"
+        return "; ".join(str(rule) for rule in self.rules if rule) or "none"
 
     def apply(self, mask: Pixels) -> Pixels:
-        """A new mask of leaf indices (H, W) uint8. Ignored pixels stay, count as no class, and lie in holes as any
-        others do. ValueError for an index that has no rule."""
+        """What is done with components and holes: a new mask of leaf indices (H, W) uint8. Ignored pixels stay, count
+        as no class, and lie in holes as any others do. ValueError for an index that has no rule."""
         if mask.size and (mask[mask != IGNORE] >= len(self.rules)).any():
             raise ValueError(f"mask: has indices that are none of {len(self.rules)} classes")
         found = mask.copy()
@@ -114,6 +145,8 @@ def _plain(rule: ClassRule) -> bool:
     return (
         isinstance(rule.name, str)
         and isinstance(rule.largest_only, bool)
+        and type(rule.min_probability) in (int, float)
+        and 0 <= rule.min_probability <= 1
         and all(type(number) is int and number >= 0 for number in numbers)
     )
 

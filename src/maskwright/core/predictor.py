@@ -17,6 +17,7 @@ from maskwright.core.classes import ClassTree, Selector
 from maskwright.core.geometry import Crop, Geometry
 from maskwright.core.postprocessing import PostProcessing
 from maskwright.core.sample import Exif
+from maskwright.core.tiles import Maps
 from maskwright.errors import ConfigError, argument
 
 Pixels = npt.NDArray[np.uint8]
@@ -72,6 +73,10 @@ class Predictor(ABC):
         """Whether the labels of all levels follow from the leaf's, so that they never contradict each other."""
         return self.selector != "levels"
 
+    def allowed(self, maps: Maps) -> Maps:
+        """The maps of leaves by whose largest value each pixel gets its class, as post-processing has it."""
+        return self.postprocessing.allowed(maps) if self.postprocessing else maps
+
     def finished(self, maps: list[Pixels]) -> list[Pixels]:
         """The maps of the levels, top first, after post-processing of the leaves, which the levels above follow."""
         if not self.postprocessing:
@@ -91,6 +96,11 @@ class Predictor(ABC):
     def label_with_maps(self, images: Iterable[Stored]) -> Iterator[tuple[list[Pixels], Callable[[], ClassMaps]]]:
         """As `label_levels`; with what makes the probabilities of each class at the image's own size, one by one where
         all would be large."""
+
+    @abstractmethod
+    def class_maps(self, images: Iterable[Stored]) -> Iterator[ClassMaps]:
+        """What makes the probabilities of each class of images (H, W, C) at their own size, one image after the other;
+        one by one where all would be large, but all at once of a model that sees windows of the image."""
 
     def label_levels(self, images: Iterable[Stored]) -> Iterator[list[Pixels]]:
         """Images (H, W, C) of any sizes to the indices (H, W) uint8 of each level at the same sizes, top first, one
@@ -141,6 +151,11 @@ def with_postprocessing(predictor: P, postprocessing: PostProcessing | None, sou
 
 
 def _require_coherent(predictor: P) -> P:
+    if predictor.postprocessing and predictor.postprocessing.thresholds and predictor.selector != "leaf":
+        raise ConfigError(
+            f"selector: {predictor.selector} chooses groups first, and least probabilities are for the leaves; choose "
+            f"leaf, or leave post-processing out ({argument('postprocess', '--no-postprocess')})"
+        )
     if predictor.postprocessing and not predictor.coherent:
         raise ConfigError(
             f"selector: {predictor.selector} labels each level by itself, and post-processing changes the leaves "

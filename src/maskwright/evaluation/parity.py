@@ -79,6 +79,13 @@ def _scores(before: Counts, after: Counts) -> tuple[float, float, Interval]:
 def _labelled(models: Sequence[Predictor], image: Stored) -> tuple[list[Mask], list[float]]:
     """The leaf indices (H, W) by each model, and the largest difference of a probability of each but the first from the
     first one's."""
-    found = [next(model.labelled([image], 1, True)) for model in models]
-    values = [np.asarray(probabilities, np.float32) for _, probabilities in found]
-    return [maps[-1] for maps, _ in found], [float(np.abs(one - values[0]).max()) for one in values[1:]]
+    maps, expected = next(models[0].labelled([image], 1, True))
+    assert expected is not None  # it was asked for
+    labels, distances = [maps[-1]], []
+    for model in models[1:]:
+        maps, values = next(model.labelled([image], 1, True))
+        assert values is not None
+        labels.append(maps[-1])
+        # Class by class: of a large image, all of one model more would be much.
+        distances.append(max(float(np.abs(one - other).max()) for one, other in zip(values, expected, strict=True)))
+    return labels, distances

@@ -26,10 +26,13 @@ from maskwright.evaluation.comparing.inference import paired
 from maskwright.evaluation.metrics import Interval, Marginals, confusion_matrix
 from maskwright.evaluation.metrics.marginals import SCORES
 
-Kind = Literal["min_pixels", "fill_holes", "largest_only"]
+Kind = Literal["min_probability", "min_pixels", "fill_holes", "largest_only"]
 Sizes = npt.NDArray[np.int64]
 
 FOLDS = 5
+LEAST = (0.5, 0.6, 0.7, 0.8, 0.9)  # of `min_probability`
+# Of a pixel, the most probable classes that are looked at; a fifth one that wins is too rare to keep it.
+_LIKELIEST = 4
 _SIZES, _HOLES = (0.25, 0.5, 0.75, 0.9, 0.95), (0.5, 0.9, 1.0)
 # `largest_only` is tried where so many of the images that have the class have one component of it at most.
 _SINGLE = 0.95
@@ -42,15 +45,17 @@ class Option:
 
     index: int
     kind: Kind
-    value: int
+    value: float
 
     def on(self, rule: ClassRule) -> ClassRule:
         """The rule of its class with this step."""
         if self.kind == "largest_only":
             return replace(rule, largest_only=True)
+        if self.kind == "min_probability":
+            return replace(rule, min_probability=self.value)
         if self.kind == "fill_holes":
-            return replace(rule, fill_holes=self.value)
-        return replace(rule, min_pixels=self.value)
+            return replace(rule, fill_holes=int(self.value))
+        return replace(rule, min_pixels=int(self.value))
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Step:
 
     name: str
     kind: Kind
-    value: int
+    value: float
     difference: Interval
     folds: int
 
@@ -95,10 +100,41 @@ class Tuning:
         return bool(self.rules) and self.difference.low > 0
 
 
-class Pair:
-    """The truth and the prediction (H, W) of one image, kept compressed; what can change in the prediction."""
+class Doubtful:
+    """The pixels of an image whose class is less probable than the largest of `LEAST`: their places, their most
+    probable classes in order, and how many of `LEAST` each of these reaches (P, 4)."""
 
-    def __init__(self, truth: Mask, prediction: Mask, classes: int) -> None:
+    def __init__(self, prediction: Mask, probabilities: npt.NDArray[np.float32]) -> None:
+        labels = np.where(prediction == IGNORE, 0, prediction)
+        own = np.take_along_axis(probabilities, labels[None].astype(np.intp), 0)[0]
+        self.places = np.flatnonzero(own < LEAST[-1])
+        values = probabilities.reshape(len(probabilities), -1)[:, self.places].T
+        order = np.argsort(-values, axis=1, kind="stable")[:, :_LIKELIEST]
+        self.classes = order.astype(np.uint8)
+        least = np.array(LEAST, np.float32)
+        self.reached = np.searchsorted(least, np.take_along_axis(values, order, 1), "right").astype(np.uint8)
+
+    def changes(self, option: Option) -> bool:
+        """Whether a `min_probability` takes any pixel from its class."""
+        needed = LEAST.index(option.value) + 1
+        return bool(((self.classes[:, 0] == option.index) & (self.reached[:, 0] < needed)).any())
+
+    def chosen(self, thresholds: Sequence[float]) -> Mask:
+        """(P,) the classes of the pixels by these thresholds, 0 or one of `LEAST` for each class."""
+        needed = np.array([LEAST.index(least) + 1 if least else 0 for least in thresholds])
+        first = (self.reached >= needed[self.classes]).argmax(1)  # 0, the most probable one, where none may
+        found: Mask = np.take_along_axis(self.classes, first[:, None], 1)[:, 0]
+        return found
+
+
+class Pair:
+    """The truth and the prediction (H, W) of one image, kept compressed; what can change in the prediction. Without its
+    `probabilities` (K, H, W) no `min_probability` is tried."""
+
+    def __init__(
+        self, truth: Mask, prediction: Mask, classes: int, probabilities: npt.NDArray[np.float32] | None = None
+    ) -> None:
+        self.doubtful = None if probabilities is None else Doubtful(prediction, probabilities)
         self._files = [cv2.imencode(".png", np.ascontiguousarray(mask))[1] for mask in (truth, prediction)]
         self.classes = classes
         _, sizes, owners = components_of(prediction)
@@ -118,12 +154,17 @@ class Pair:
     def counts(self, rules: PostProcessing | None) -> npt.NDArray[np.int64]:
         """Those after post-processing."""
         truth, prediction = (np.asarray(cv2.imdecode(file, cv2.IMREAD_UNCHANGED), np.uint8) for file in self._files)
+        if rules and rules.thresholds and self.doubtful:
+            prediction = prediction.copy()
+            prediction.reshape(-1)[self.doubtful.places] = self.doubtful.chosen(rules.thresholds)
         found = rules.apply(prediction) if rules else prediction
         confusion = confusion_matrix(truth, found, self.classes)
         return np.stack([np.diagonal(confusion), confusion.sum(1), confusion.sum(0)])
 
     def changes(self, option: Option) -> bool:
         """Whether the option can do anything here."""
+        if option.kind == "min_probability":
+            return self.doubtful is not None and self.doubtful.changes(option)
         sizes = self.sizes[option.index]
         if option.kind == "min_pixels":
             return bool((sizes < option.value).any())
@@ -183,6 +224,8 @@ def _grid(pairs: Sequence[Pair], classes: ClassTree) -> Iterator[Option]:
     for index in range(len(classes)):
         if index == classes.background:
             continue
+        thresholds = [Option(index, "min_probability", value) for value in LEAST]
+        yield from (option for option in thresholds if any(pair.changes(option) for pair in pairs))
         sizes = np.concatenate([pair.sizes[index] for pair in pairs])
         if len(sizes):
             least = {int(size) + 1 for size in np.quantile(sizes, _SIZES, method="lower")}

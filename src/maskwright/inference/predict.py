@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import cv2
 import numpy as np
@@ -18,33 +15,25 @@ import numpy.typing as npt
 from PIL import Image
 
 from maskwright.base.progress import progress, say
-from maskwright.base.storage import (
-    STAGING_PREFIX,
-    atomic_write_bytes,
-    atomic_write_json,
-    atomic_write_text,
-    exclusive_lock,
-    read_json,
-    require_absent,
-)
+from maskwright.base.storage import atomic_write_bytes, exclusive_lock
 from maskwright.base.texts import listing, plural
 from maskwright.core.arrays import holds_pixels
 from maskwright.core.bands import Stored
 from maskwright.core.classes import Level, Selector
 from maskwright.core.left_out import Opened, sentence
-from maskwright.core.masks import class_pixels, jpeg_bytes, mask_png, overlay
+from maskwright.core.masks import jpeg_bytes, mask_png, overlay
 from maskwright.core.predictor import Predictor, with_selector
 from maskwright.core.sample import read_bands
 from maskwright.errors import ConfigError, DataError, SetupError, argument
+from maskwright.inference.averaging import averaged
+from maskwright.inference.beginning import averaging, begin
 from maskwright.inference.book import Book, identity
+from maskwright.inference.derived import require_annotations, statistics, write_derived
 from maskwright.inference.inputs import ImageFile, find_images
 from maskwright.inference.loading import model_file, open_model, require_torch
 from maskwright.inference.predictions import Predictions
-from maskwright.inference.probabilities import form, write_probabilities
+from maskwright.inference.probabilities import write_probabilities
 from maskwright.run import Run
-
-if TYPE_CHECKING:
-    pass
 
 BATCH = 8
 # Of images that are held at once, before the last one.
@@ -64,6 +53,10 @@ def predict(
     levels: bool = False,
     selector: Selector | None = None,
     probabilities: bool = False,
+    format: str | None = None,
+    with_: Sequence[str | Path | Run] = (),
+    flip_average: bool | None = None,
+    scales: Sequence[float] = (),
     device: str | None = None,
     postprocess: bool = True,
 ) -> npt.NDArray[np.uint8]: ...
@@ -78,6 +71,10 @@ def predict(
     levels: bool = False,
     selector: Selector | None = None,
     probabilities: bool = False,
+    format: str | None = None,
+    with_: Sequence[str | Path | Run] = (),
+    flip_average: bool | None = None,
+    scales: Sequence[float] = (),
     device: str | None = None,
     postprocess: bool = True,
 ) -> list[npt.NDArray[np.uint8]]: ...
@@ -92,6 +89,10 @@ def predict(
     levels: bool = False,
     selector: Selector | None = None,
     probabilities: bool = False,
+    format: str | None = None,
+    with_: Sequence[str | Path | Run] = (),
+    flip_average: bool | None = None,
+    scales: Sequence[float] = (),
     device: str | None = None,
     postprocess: bool = True,
 ) -> Predictions: ...
@@ -105,6 +106,10 @@ def predict(
     levels: bool = False,
     selector: Selector | None = None,
     probabilities: bool = False,
+    format: str | None = None,
+    with_: Sequence[str | Path | Run] = (),
+    flip_average: bool | None = None,
+    scales: Sequence[float] = (),
     device: str | None = None,
     postprocess: bool = True,
 ) -> Predictions | npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
@@ -118,13 +123,16 @@ def predict(
     out; a model file (`best.safetensors`) has none. Raises ConfigError where the two are mixed, DataError for an array
     that is no image.
     """
-    require_torch(model, "predict")
+    for one in (model, *with_):
+        require_torch(one, "predict")
     if holds_pixels(images):
-        if out is not None or levels or probabilities:
+        if out is not None or levels or probabilities or format:
             raise ConfigError(
-                "images: arrays are predicted into arrays; leave out, levels and probabilities out, or give files"
+                "images: arrays are predicted into arrays; leave out, levels, probabilities and format out, or give "
+                "files"
             )
-        return with_selector(open_model(model, device, postprocess), selector).label(images)
+        opened = _opened(model, with_, flip_average, scales, device, postprocess)
+        return with_selector(opened, selector).label(images)
     if out is None:
         raise ConfigError("out: files are predicted into a folder; name it, or give arrays")
     return predict_files(
@@ -134,6 +142,10 @@ def predict(
         levels=levels,
         selector=selector,
         probabilities=probabilities,
+        format=format,
+        with_=with_,
+        flip_average=flip_average,
+        scales=scales,
         device=device,
         postprocess=postprocess,
     )
@@ -147,6 +159,10 @@ def predict_files(
     levels: bool = False,
     selector: Selector | None = None,
     probabilities: bool = False,
+    format: str | None = None,
+    with_: Sequence[str | Path | Run] = (),
+    flip_average: bool | None = None,
+    scales: Sequence[float] = (),
     device: str | None = None,
     postprocess: bool = True,
 ) -> Predictions:
@@ -162,10 +178,21 @@ def predict_files(
     folder or output of Maskwright is left out and listed. Where images have the same name without their endings, these
     or the folders above become part of the names of their masks.
 
+    Probabilities are averaged, before anything is labelled, with those of other models of the same classes (`with_`),
+    with those of the mirrored image (`flip_average`; the model's own choice when left out), and over the image at
+    several `scales` of the size that each model was trained at (1 when left out).
+
+    At the end of each call follows, from all masks that are there, `out/statistics.csv`: of each image the pixels, the
+    share and the objects (8-connected components) of each class, which its row in `predictions.jsonl` has too. With the
+    `format` coco, `out/coco.json` has all objects of all images, as polygons along their pixels, or as run lengths
+    where they have holes; with labelme, `out/labelme/NAME.json` has the polygons of an image. Once asked for, they are
+    kept up to date by later calls.
+
     A folder that the same model was writing in the same way is continued; any other existing folder is refused. What it
     holds is known by the content of the images: an image that has changed is predicted again, one that was moved or
     whose path is written otherwise is not. Raises ConfigError for `levels` or a selector of trees where classes are
-    flat, DataError when no image at all could be read.
+    flat, for models that cannot be averaged and scales that a model does not take, DataError when no image at all could
+    be read.
 
     The promise for a kill and a lost power: an image in `predictions.jsonl` has all its files, whole and on the disk.
     Images that are not in it yet, those of the last ten seconds at most, 64 of them, are predicted again on continuing.
@@ -174,10 +201,11 @@ def predict_files(
     The folder is no `base.work_folder.WorkFolder`, which appears whole in the end: each image is a result of its own,
     of use while the others are predicted, and a later call adds images to a folder that was finished long ago.
     """
+    require_annotations(format)
     file = model_file(model)
     folder = Path(out)
     found = find_images(images, folder)
-    segmenter = with_selector(open_model(model, device, postprocess), selector)
+    segmenter = with_selector(_opened(model, with_, flip_average, scales, device, postprocess), selector)
     above = segmenter.classes.levels[:-1] if levels else ()
     if levels and not above:
         raise ConfigError(
@@ -186,7 +214,7 @@ def predict_files(
     say(f"output folder: {folder}")
     if segmenter.postprocessing:
         say(f"post-processing: {segmenter.postprocessing}")
-    _open(folder, file, segmenter, above, probabilities)
+    begin(folder, file, segmenter, above, probabilities, averaging(with_, flip_average, scales))
     for line in found.lines():
         say(line)
     with exclusive_lock(folder):
@@ -203,8 +231,8 @@ def predict_files(
                 book.settle_if_due()
                 finished += len(chunk)
                 advance(finished)
-        if probabilities:
-            _write_confidence(folder, book.rows, segmenter.classes.names)
+        if book.rows:
+            write_derived(folder, book.rows, segmenter.classes, format, probabilities)
         result = Predictions(folder, book.rows, book.skipped, found.left_out, kept)
     for skipped in result.skipped:
         say(f"skipped {skipped['reason']}")
@@ -216,14 +244,16 @@ def predict_files(
     return result
 
 
-def _write_confidence(folder: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "mask", *names])
-    for row in rows:
-        sure = (row["confidence"][name] for name in names)
-        table.writerow([row["image"], row["mask"], *("" if value is None else f"{value:.6f}" for value in sure)])
-    atomic_write_text(folder / "confidence.csv", text.getvalue())
+def _opened(
+    model: str | Path | Run,
+    with_: Sequence[str | Path | Run],
+    flip_average: bool | None,
+    scales: Sequence[float],
+    device: str | None,
+    postprocess: bool,
+) -> Predictor:
+    others = [open_model(one, device, postprocess=False) for one in with_]
+    return averaged(open_model(model, device, postprocess), others, flip_average, scales)
 
 
 def _say_names(named: Mapping[str, ImageFile]) -> None:
@@ -231,46 +261,6 @@ def _say_names(named: Mapping[str, ImageFile]) -> None:
     longer = [f"{image.file} -> {_mask_name(name)}" for name, image in named.items() if name != image.name]
     if longer:
         say(f"other names where several images have the same, {plural(len(longer), 'mask')}: {listing(longer)}")
-
-
-def _open(folder: Path, file: Path, segmenter: Predictor, above: Sequence[Level], probabilities: bool) -> None:
-    """Makes the output folder, unless this very model has begun it in the same way. ConfigError for any other one."""
-    with open(file, "rb") as stream:
-        digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    facts: dict[str, Any] = {"hash": digest}
-    if segmenter.classes.depth > 1:
-        facts |= {
-            "selector": segmenter.selector,
-            "levels": [{"level": level.number, "classes": level.classes.to_dict()} for level in above],
-        }
-    if probabilities:
-        facts["probabilities"] = form(segmenter.classes)
-    if segmenter.postprocessing:
-        facts["postprocessing"] = segmenter.postprocessing.to_dict()
-    marker = folder / "model.json"
-    if marker.exists():
-        found = read_json(marker)
-        if found.get("hash") != digest:
-            raise ConfigError(f"{folder}: holds predictions of another model; choose another {argument('out')}")
-        if probabilities != ("probabilities" in found):
-            raise ConfigError(
-                f"{folder}: holds predictions with{'out' * probabilities} {argument('probabilities')}; choose another "
-                f"{argument('out')}"
-            )
-        if found.get("postprocessing") != facts.get("postprocessing"):
-            raise ConfigError(
-                f"{folder}: holds predictions with other post-processing, or without; choose another {argument('out')}"
-            )
-        if {key: found.get(key) for key in facts} != facts:
-            raise ConfigError(
-                f"{folder}: holds predictions with another {argument('selector')} or {argument('levels')}; "
-                f"choose another {argument('out')}"
-            )
-        return
-    # A kill while the marker was written leaves no more than its unfinished file.
-    if not folder.is_dir() or any(not path.name.startswith(STAGING_PREFIX) for path in folder.iterdir()):
-        require_absent(folder)
-    atomic_write_json(marker, {"model": str(file.resolve()), "classes": segmenter.classes.to_dict(), **facts})
 
 
 def _mask_name(name: str) -> str:
@@ -344,13 +334,12 @@ def _write(
     atomic_write_bytes(folder / _mask_name(name), mask_png(mask, classes), durable=False)
     drawn = overlay(segmenter.preprocessing.bands.picture(pixels), mask, classes.colours, background=classes.background)
     atomic_write_bytes(folder / overlay_file, jpeg_bytes(drawn), durable=False)
-    counts = class_pixels(mask, len(classes))
     return {
         "mask": _mask_name(name),
         "overlay": overlay_file,
         "height": mask.shape[0],
         "width": mask.shape[1],
-        "pixels": dict(zip(classes.names, np.asarray(counts[:-1]).tolist(), strict=True)),
+        **statistics(mask, classes),
         **({"levels": levels} if levels else {}),
     }
 

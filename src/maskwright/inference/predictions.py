@@ -9,18 +9,21 @@ from typing import Any
 from maskwright.base.display import data_frame
 from maskwright.base.texts import plural
 
+_BY_CLASS = ("pixels", "share", "objects", "confidence")
+
 
 @dataclass(frozen=True, repr=False)
 class Predictions:
-    """What `predict` wrote: a folder with `masks/`, `overlays/` and `predictions.jsonl`, and `skipped.jsonl` where
-    images could not be read.
+    """What `predict` wrote: a folder with `masks/`, `overlays/`, `predictions.jsonl` and `statistics.csv`, and
+    `skipped.jsonl` where images could not be read.
 
-    `rows` hold `image`, `mask`, `overlay`, `height`, `width` and `pixels` (name -> count), and where levels were asked
-    for `levels`, the files of the levels above the leaves, top first; with probabilities, their file in
-    `probabilities`, and `confidence` (name -> the mean probability of the pixels given to the class, or None); also
-    `source`, the image's absolute path, `hash`, that of the image's file (BLAKE2b), and `state`, its size and times.
-    `skipped` hold `image` and `reason`; `left_out` hold `file` and `reason` of what else was given and is no image to
-    predict. `kept` counts the predictions that were there already.
+    `rows` hold `image`, `mask`, `overlay`, `height`, `width`, and by the names of the classes `pixels`, their `share`
+    of the image and `objects` (8-connected components, of all but the background); where levels were asked for
+    `levels`, the files of the levels above the leaves, top first; with probabilities, their file in `probabilities`,
+    and `confidence` (name -> the mean probability of the pixels given to the class, or None); also `source`, the
+    image's absolute path, `hash`, that of the image's file (BLAKE2b), and `state`, its size and times. `skipped` hold
+    `image` and `reason`; `left_out` hold `file` and `reason` of what else was given and is no image to predict. `kept`
+    counts the predictions that were there already.
     """
 
     folder: Path
@@ -47,13 +50,9 @@ class Predictions:
                 {
                     key: value
                     for key, value in row.items()
-                    if key not in ("pixels", "confidence", "levels", "left_out", "source", "state")
+                    if key not in (*_BY_CLASS, "levels", "left_out", "source", "state")
                 }
-                | {
-                    f"{key}/{name}": value
-                    for key in ("pixels", "confidence")
-                    for name, value in row.get(key, {}).items()
-                }
+                | {f"{key}/{name}": value for key in _BY_CLASS for name, value in row.get(key, {}).items()}
                 for row in self.rows
             ]
         )

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from maskwright.base.storage import atomic_write_bytes
+from maskwright.core.bands import Stored
 from maskwright.core.classes import IGNORE, ClassTree
-from maskwright.core.geometry import pad_to
 from maskwright.core.masks import Mask, differences, overlay, png_bytes
+from maskwright.core.tiles import Place, blended, cut, labels_of, parts
 from maskwright.evaluation.metrics import level_confusions
-from maskwright.modeling.models.segmenter import Segmenter
-from maskwright.modeling.models.tiles import Place, blended, labels_of, parts
+from maskwright.modeling.models.segmenter import TORCH, Segmenter, by_class
 from maskwright.training.distributed.processes import ALONE, Processes
 from maskwright.training.loader import DecodedSamples
 
@@ -91,7 +91,6 @@ def _predicted(
 ) -> Iterator[tuple[Mask, list[Mask]]]:
     """The truth and the labels of each level of the chosen samples, one after the other, at their own sizes."""
     segmenter, geometry = loss.segmenter, source.geometry
-    height, width = geometry.size
     if not geometry.crop:
         pairs = [source[i] for i in chosen]
         images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
@@ -103,16 +102,15 @@ def _predicted(
     for i in chosen:
         image, mask = source[i]
         truth = mask if geometry.crop.scale == 1 else source.dataset.read_mask(source.samples[i])
-        labels = pad_to(mask, (max(height, mask.shape[0]), max(width, mask.shape[1])), IGNORE)
 
-        def predict(tiles: torch.Tensor, places: Sequence[Place], labels: Mask = labels) -> torch.Tensor:
-            return loss.probabilities(
-                tiles, np.stack([labels[top : top + height, left : left + width] for top, left in places])
-            )
+        def predict(tiles: Stored, places: Sequence[Place], mask: Mask = mask) -> Iterator[torch.Tensor]:
+            images = torch.from_numpy(tiles).permute(0, 3, 1, 2)
+            return by_class(loss.probabilities(images, cut(mask, geometry.size, places, IGNORE)))
 
-        blocks = blended(image, geometry, segmenter.together(batch_size), predict)
+        blocks = blended(image, geometry, segmenter.together(batch_size), predict, TORCH)
         size = (truth.shape[0], truth.shape[1])
-        yield truth, labels_of(parts(blocks, mask.shape, size), size, segmenter.classes.levels, segmenter.selector)
+        whole = parts(blocks, mask.shape, size, TORCH)
+        yield truth, labels_of(whole, size, segmenter.classes.depth, segmenter.selected)
 
 
 def _row(

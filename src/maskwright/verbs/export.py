@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import blake2b
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from maskwright.core.dataset import Dataset
 from maskwright.core.masks import Mask
 from maskwright.core.predictor import Pixels, with_postprocessing
 from maskwright.core.sample import Sample
+from maskwright.core.tiles import drawn
 from maskwright.data.opening import load_dataset_of
 from maskwright.errors import ConfigError, DataError, argument
 from maskwright.evaluation.parity import Parity, parities
@@ -61,10 +63,11 @@ class Calibration:
 class ExportResult:
     """What `export` wrote: `file`, and `certificate`, which holds this as JSON. `hash` is the file's (BLAKE2b).
 
-    `any_size`: whether the graph takes images of other sizes than the model's, `image_size` (height, width). `float32`
-    and `int8` (None where it was not asked for) say how the exported model differs from the run on its validation
-    images. `rates` are images per second of the model's size, of `torch` (eager, float32), `onnx` and `int8`, measured
-    in turns with `threads` threads.
+    `any_size`: whether the graph takes images of other sizes than the model's, `image_size` (height, width), which with
+    `windows` is that of the windows that the model sees of an image. `float32` and `int8` (None where it was not asked
+    for) say how the exported model differs from the run on its validation images. `rates` are images, or windows, of
+    the model's size per second, of `torch` (eager, float32), `onnx` and `int8`, measured in turns with `threads`
+    threads.
     """
 
     file: Path
@@ -74,6 +77,7 @@ class ExportResult:
     opset: int
     any_size: bool
     image_size: tuple[int, int]
+    windows: bool
     float32: Parity
     int8: Parity | None
     calibration: Calibration | None
@@ -93,8 +97,9 @@ class ExportResult:
         """For a terminal."""
         height, width = self.image_size
         size = "any size" if self.any_size else f"{width}x{height} pixels only"
+        seen = f"windows of {width}x{height} pixels of images of any size" if self.windows else f"images of {size}"
         lines = [
-            f"{self.file}: {self.bytes / 1e6:.1f} MB, opset {self.opset}, images of {size}",
+            f"{self.file}: {self.bytes / 1e6:.1f} MB, opset {self.opset}, {seen}",
             f"float32 and the run, {plural(self.float32.images, 'validation image')}: {self.float32}",
         ]
         if self.int8 and self.calibration:
@@ -108,7 +113,9 @@ class ExportResult:
             if name != "torch"
         )
         threads = plural(self.threads, "thread")
-        lines.append(f"images/s with {threads}: torch {self.rates['torch']:.1f}, {others}")
+        lines.append(
+            f"{'windows' if self.windows else 'images'}/s with {threads}: torch {self.rates['torch']:.1f}, {others}"
+        )
         return "\n".join([*lines, f"certificate: {self.certificate}"])
 
     def __str__(self) -> str:
@@ -162,7 +169,6 @@ def export(
             f"{dataset.root}: its class ids {dataset.classes.ids} are not those of the run {segmenter.classes.ids}; "
             f"give the dataset that the run was trained on ({argument('data')})"
         )
-    _require_exportable(segmenter)
     samples = samples_of(dataset, "val", info["splits"])
     say(f"exported model: {file}")
     metadata = replace(_metadata(run, segmenter, info), postprocessing=postprocessing or None)
@@ -191,6 +197,7 @@ def export(
         OPSET,
         models["onnx"].metadata.any_size,
         segmenter.preprocessing.geometry.size,
+        segmenter.preprocessing.geometry.crop is not None,
         found[0],
         found[1] if int8 else None,
         calibration,
@@ -202,17 +209,6 @@ def export(
     atomic_write_json(certificate, result.to_dict())
     say(f"exported model: {file}")
     return result
-
-
-def _require_exportable(segmenter: Segmenter) -> None:
-    """ConfigError for what an exported model does not do yet."""
-    preprocessing = segmenter.preprocessing
-    if preprocessing.geometry.crop:
-        raise ConfigError("data.crop: a model that sees windows of images cannot be exported; predict with the run")
-    if preprocessing.bands.bits != 8 or preprocessing.bands.range != (0, 255):
-        raise ConfigError(
-            f"images: a model of {preprocessing.bands} cannot be exported, as only 8 bits can; predict with the run"
-        )
 
 
 def _files(run: Run, out: str | Path | None) -> tuple[Path, Path]:
@@ -270,9 +266,16 @@ def _quantised(
 
 
 def _spread(dataset: Dataset, samples: Sequence[Sample], most: int, model: ExportedModel) -> list[Stored]:
-    """At most so many images at the model's size, evenly over the samples."""
+    """At most so many images at the model's size, evenly over the samples; of one that sees windows, windows of them
+    drawn by chance, from an image more than one where there are fewer images."""
+    geometry = model.preprocessing.geometry
     places = np.linspace(0, len(samples) - 1, min(most, len(samples))).astype(int).tolist()
-    return [model.preprocessing.geometry.image(dataset.read_bands(samples[place])) for place in places]
+    images = (geometry.image(dataset.read_bands(samples[place])) for place in places)
+    if not geometry.crop:
+        return [*images]
+    count = ceil(most / len(places))
+    windows = (drawn(image, geometry, count, np.random.default_rng(place)) for place, image in enumerate(images))
+    return [window for some in windows for window in some][:most]
 
 
 def _labels(model: ExportedModel, image: Stored) -> Pixels:

@@ -32,6 +32,8 @@ from maskwright.evaluation.scoring.predicted import Ready, ready_for
 from maskwright.evaluation.tuning import FOLDS, Pair, Tuning, tuned
 from maskwright.run import Run
 
+_NUMBERS = 1 << 28  # the most probabilities of an image that are held at once
+
 
 @dataclass(frozen=True, repr=False)
 class TuneResult:
@@ -130,8 +132,9 @@ def tune(
     none: bool = False,
     device: str | None = None,
 ) -> TuneResult:
-    """Chooses what is done with the masks of a finished run: small components that are removed (`min_pixels`), holes
-    that are filled (`fill_holes`), classes of one object (`largest_only`), or nothing.
+    """Chooses what is done with the masks of a finished run: classes that are given only where they are probable enough
+    (`min_probability`), small components that are removed (`min_pixels`), holes that are filled (`fill_holes`), classes
+    of one object (`largest_only`), or nothing.
 
     The best checkpoint labels a split once. A grid for each class is tried, and judged by cross-validation over images;
     it is kept only where the paired 95 % interval of its difference to none lies above 0. `predict`, `evaluate`, `load`
@@ -183,10 +186,21 @@ def tune(
 def _pairs(ready: Ready) -> list[Pair]:
     found = []
     with progress("predicting", len(ready.samples)) as advance:
-        for done, one in enumerate(ready.predictions(), 1):
-            found.append(Pair(one.truth, one.levels[-1], len(ready.segmenter.classes)))
+        for done, one in enumerate(ready.predictions(_holds_probabilities(ready)), 1):
+            found.append(Pair(one.truth, one.levels[-1], len(ready.segmenter.classes), one.probabilities))
             advance(done)
     return found
+
+
+def _holds_probabilities(ready: Ready) -> bool:
+    """Whether leaves are chosen by their own probabilities, and those of an image are held at once."""
+    if ready.segmenter.selector != "leaf":
+        return False
+    sizes = [ready.dataset.image_size(sample) for sample in ready.samples]
+    numbers = len(ready.segmenter.classes) * max(height * width for height, width in sizes)
+    if numbers > _NUMBERS:
+        say(f"min_probability is not tried: the probabilities of an image would take {numbers * 4 / 1e9:.0f} GB")
+    return numbers <= _NUMBERS
 
 
 def _keep(run: Run, folder: Path, postprocessing: PostProcessing | None, ready: Ready) -> None:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import maskwright
-from exported_model import TREE, Exported
+from exported_model import TREE, Exported, run_without_torch
 from helpers import make_dataset, write
 from maskwright.base import extras
 from maskwright.errors import ConfigError, DataError, SetupError
@@ -71,21 +71,6 @@ def test_predict_writes_the_masks_of_the_run(exported: Exported, pictures: list[
         maskwright.predict(exported.file, tmp_path / "photos", out=tmp_path / "torch", levels=True)
 
 
-WITHOUT_TORCH = """
-import sys
-for name in ("torch", "segmentation_models_pytorch", "safetensors", "sklearn", "timm", "torchvision", "onnx", "onnxscript"):
-    sys.modules[name] = None
-from maskwright.cli import main
-main(sys.argv[1:])
-"""
-
-
-def run_without_torch(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)], capture_output=True, text=True, timeout=300
-    )
-
-
 def test_predict_and_evaluate_without_torch(exported: Exported, tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "data", classes=4)
     leaves = "".join(f"  - {{id: {number}, name: {leaf.name}}}\n" for number, leaf in enumerate(TREE.leaves))
@@ -133,6 +118,12 @@ def test_the_example_of_the_guide(exported: Exported, pictures: list[np.ndarray]
     assert (np.asarray(Image.open(tmp_path / "mask.png")) == expected).mean() > 0.99
 
 
+def cropped(**values: object) -> dict[str, object]:
+    """What a file says whose windows are such ones."""
+    geometry = {"size": [24, 40], "crop": {"scale": 1.0, "overlap": 0.25} | values}
+    return {"preprocessing": {"geometry": geometry, "mean": [0.5] * 3, "std": [0.2] * 3}}
+
+
 def changed(exported: Exported, path: Path, **values: object) -> Path:
     """The file with other values in what it says of itself; `text` is all of it."""
     proto = onnx.ModelProto()
@@ -146,12 +137,15 @@ def changed(exported: Exported, path: Path, **values: object) -> Path:
 @pytest.mark.parametrize(
     ("values", "what"),
     [
-        ({"format": "maskwright-onnx-2"}, "is from a newer Maskwright; `pip install --upgrade maskwright`"),
+        ({"format": "maskwright-onnx-3"}, "is from a newer Maskwright; `pip install --upgrade maskwright`"),
         ({"postprocessing": {"fill": 3}}, "is from a newer Maskwright"),
         ({"format": "other-1"}, "what it says of itself is damaged; export it again"),
         ({"classes": {"leaves": []}}, "is damaged"),
         ({"classes": None}, "is damaged"),
         ({"preprocessing": {}}, "is damaged"),
+        (cropped(overlap=1.0), "is damaged"),
+        (cropped(scale=0), "is damaged"),
+        (cropped(scale="1"), "is damaged"),
         ({"selector": "best"}, "is damaged"),
         ({"selector": []}, "is damaged"),
         ({"text": "{"}, "is damaged"),

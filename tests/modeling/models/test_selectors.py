@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskwright.core.classes import SELECTORS, ClassTree, Selector
+from maskwright.core.tiles import whole
 from maskwright.evaluation.metrics import incoherent_pixels
 from maskwright.modeling.models import selectors
-from maskwright.modeling.models.selectors import enlarged, select, top_down, whole
+from maskwright.modeling.models.selectors import enlarged, select, top_down
 from nested import nested, nested_trees
 
 SIZE = (4, 5)

@@ -30,6 +30,7 @@ from maskwright.data.formats.source import (
     WriteOptions,
     background_of,
     image_suffix,
+    kept_name,
     present,
     stem_of,
 )
@@ -65,7 +66,8 @@ class CocoWriter:
     def add(self, sample: Sample, mask: Mask) -> list[str]:
         """Writes the components of mask (H, W) uint8. Nothing is dropped; said are classes that are called like
         ignored pixels."""
-        split, file_name = _folder_of(sample), self.image_path(sample).split("/", 2)[2]
+        split, in_place = _folder_of(sample), self._options.in_place
+        file_name = kept_name(sample) if in_place else self.image_path(sample).split("/", 2)[2]
         number = 1 + sum(map(len, self._images.values()))
         classes = list(present(mask, self._classes))
         regions = [(self._classes.ids[index], mask == index) for index, _ in classes]

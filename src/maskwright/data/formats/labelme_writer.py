@@ -58,7 +58,7 @@ class LabelMeWriter:
             "version": _VERSION,
             "flags": {},
             "shapes": shapes,
-            "imagePath": self.image_path(sample).rpartition("/")[2],
+            "imagePath": sample.image.name if self.options.in_place else self.image_path(sample).rpartition("/")[2],
             "imageData": None,
             "imageHeight": mask.shape[0],
             "imageWidth": mask.shape[1],

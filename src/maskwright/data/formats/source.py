@@ -139,13 +139,15 @@ def notes_on(kinds: Kinds, seen: Occurrences, general: Container[str] = ()) -> l
 class WriteOptions:
     """`tolerance`: how far a polygon may leave the outline of its mask, in pixels; 0 keeps every corner.
     `polygons`: outlines where the format could also hold exact masks. `quality`: of JPEG masks, 1..100. `exif`: as
-    `Dataset.exif`, and `bands` as `Dataset.bands`, for formats whose folder says it."""
+    `Dataset.exif`, and `bands` as `Dataset.bands`, for formats whose folder says it. `in_place`: images stay where they
+    are, so that COCO and LabelMe call them as they are called there."""
 
     tolerance: float = 0.0
     polygons: bool = False
     quality: int = 95
     exif: Exif = "apply"
     bands: Bands = RGB
+    in_place: bool = False
 
 
 class Writer(Protocol):
@@ -183,6 +185,11 @@ def image_suffix(sample: Sample) -> str:
     """`.jpg`, in lower case; `.png` where the image is no file of its own that others read."""
     suffix = sample.image.suffix.lower()
     return suffix if suffix in IMAGE_SUFFIXES and sample.page is None else ".png"
+
+
+def kept_name(sample: Sample) -> str:
+    """What its image is called where it lies, below the folders that are part of the sample's name."""
+    return "/".join([*stem_of(sample).split("/")[:-1], sample.image.name])
 
 
 def present(mask: Mask, classes: ClassTree) -> Iterator[tuple[int, str]]:

@@ -16,8 +16,9 @@ from maskwright.core.bands import Stored
 from maskwright.core.classes import ClassTree, Selector
 from maskwright.core.postprocessing import PostProcessing
 from maskwright.core.predictor import ClassMaps, Pixels, Predictor, Preprocessing, with_postprocessing
+from maskwright.core.tiles import NUMPY, Maps, Part, blended, joined, labels_of, parts, whole
 from maskwright.errors import DataError
-from maskwright.inference.exporting.levels import Floats, resized, select
+from maskwright.inference.exporting.levels import Floats, enlarged, select
 from maskwright.inference.exporting.metadata import INPUT, KEY, OUTPUT, Metadata
 from maskwright.inference.exporting.session import open_session
 
@@ -56,12 +57,12 @@ class ExportedModel(Predictor):
         """A session that is open. DataError when the graph and what it says of itself do not fit together."""
         metadata = Metadata.from_json(session.get_modelmeta().custom_metadata_map.get(KEY), str(file))
         inputs, outputs = session.get_inputs(), session.get_outputs()
-        channels, count = len(metadata.preprocessing.mean), len(metadata.classes)
+        bands, count = metadata.preprocessing.bands, len(metadata.classes)
         size = [None, None] if metadata.any_size else [*metadata.preprocessing.geometry.size]
         if (
-            [(one.name, one.type) for one in inputs] != [(INPUT, "tensor(uint8)")]
+            [(one.name, one.type) for one in inputs] != [(INPUT, f"tensor({bands.dtype})")]
             or [(one.name, one.type) for one in outputs] != [(OUTPUT, "tensor(float)")]
-            or _numbers(inputs[0].shape) != [None, *size, channels]
+            or _numbers(inputs[0].shape) != [None, *size, bands.channels]
             or _numbers(outputs[0].shape) != [None, count, *size]
         ):
             raise DataError(f"{file}: its graph is not what its metadata says; export it again")
@@ -78,8 +79,8 @@ class ExportedModel(Predictor):
         return with_postprocessing(model, metadata.postprocessing, str(file))
 
     def probabilities(self, images: Stored) -> Floats:
-        """(N, h, w, C) uint8 at the model's size to probabilities (N, K, h, w) float32. RuntimeError where memory does
-        not suffice."""
+        """(N, h, w, C) uint8 or uint16 at the model's size to probabilities (N, K, h, w) float32. RuntimeError where
+        memory does not suffice."""
         found = self._run(images)
         if self.flip_average:
             mirrored = self._run(np.ascontiguousarray(images[:, :, ::-1]))[..., ::-1]
@@ -95,33 +96,85 @@ class ExportedModel(Predictor):
     def labelled(
         self, images: Sequence[Stored], together: int, probabilities: bool
     ) -> Iterator[tuple[list[Pixels], npt.NDArray[np.float32] | None]]:
-        """As `Predictor.labelled`; all images go through the model at once."""
+        """As `Predictor.labelled`; all images go through the model at once or, where it sees windows of them,
+        `together` windows."""
+        if self.preprocessing.geometry.crop:
+            for image in images:
+                if probabilities:
+                    found = self._tiled(image, together)
+                    yield self._selected(whole(found)), found
+                else:
+                    yield self._tiled_labels(image, together), None
+            return
         for inner, size in self._inner(images):
-            maps = self.finished(select(inner, size, self.classes.levels, self.selector))
-            yield maps, np.stack([resized(leaf, size) for leaf in inner]) if probabilities else None
+            maps = enlarged(inner, size)
+            yield (
+                self._selected(maps),
+                np.stack([maps([index]) for index in range(len(inner))]) if probabilities else None,
+            )
 
     def label_with_maps(self, images: Iterable[Stored]) -> Iterator[tuple[list[Pixels], Callable[[], ClassMaps]]]:
-        """As `Predictor.label_with_maps`."""
-        height, width = self.preprocessing.geometry.size
-        together = max(1, min(_BATCH, _PROBABILITIES // (len(self.classes) * height * width)))
+        """As `Predictor.label_with_maps`. Of a model that sees windows of the image, the probabilities are predicted
+        again, all at once."""
+        if self.preprocessing.geometry.crop:
+            for image in images:
+                yield self._tiled_labels(image, _BATCH), partial(self._first_maps, image)
+            return
+        for maps in self._enlarged(images):
+            yield self._selected(maps), partial(_class_maps, maps)
+
+    def _first_maps(self, image: Stored) -> ClassMaps:
+        return next(self.class_maps([image]))
+
+    def class_maps(self, images: Iterable[Stored]) -> Iterator[ClassMaps]:
+        """As `Predictor.class_maps`."""
+        if self.preprocessing.geometry.crop:
+            yield from (self._tiled(image, _BATCH).__getitem__ for image in images)
+        else:
+            yield from map(_class_maps, self._enlarged(images))
+
+    def _enlarged(self, images: Iterable[Stored]) -> Iterator[Maps]:
         left = iter(images)
-        while some := [*islice(left, together)]:
-            for inner, size in self._inner(some):
-                maps = self.finished(select(inner, size, self.classes.levels, self.selector))
-                yield maps, partial(_class_maps, inner, size)
+        while some := [*islice(left, self._together(_BATCH))]:
+            yield from (enlarged(inner, size) for inner, size in self._inner(some))
+
+    def _selected(self, maps: Maps) -> list[Pixels]:
+        return self.finished(self._select(maps))
+
+    def _select(self, maps: Maps) -> list[Pixels]:
+        return select(self.allowed(maps), self.classes.levels, self.selector)
 
     def _inner(self, images: Sequence[Stored]) -> Iterator[tuple[Floats, tuple[int, int]]]:
         """Of each image the probabilities (K, h, w) at the model's size, padding cut off, and its own size."""
         geometry = self.preprocessing.geometry
         batch = self.probabilities(np.stack([geometry.image(image) for image in images]))
-        for whole, image in zip(batch, images, strict=True):
+        for inner, image in zip(batch, images, strict=True):
             size = (image.shape[0], image.shape[1])
             height, width = geometry.inner(size)
-            yield whole[:, :height, :width], size
+            yield inner[:, :height, :width], size
+
+    def _tiled_labels(self, image: Stored, together: int) -> list[Pixels]:
+        found = labels_of(self._parts(image, together), image.shape[:2], self.classes.depth, self._select)
+        return self.finished(found)
+
+    def _tiled(self, image: Stored, together: int) -> Floats:
+        return joined(self._parts(image, together), image.shape[:2], len(self.classes), NUMPY)
+
+    def _parts(self, image: Stored, together: int) -> Iterator[Part]:
+        geometry = self.preprocessing.geometry
+        scaled = geometry.image(image)
+        blocks = blended(scaled, geometry, self._together(together), lambda tiles, _: self.probabilities(tiles), NUMPY)
+        return parts(blocks, scaled.shape[:2], image.shape[:2], NUMPY)
+
+    def _together(self, most: int) -> int:
+        """As `Segmenter.together`."""
+        geometry = self.preprocessing.geometry
+        numbers = _PROBABILITIES // 4 if geometry.crop else _PROBABILITIES
+        return max(1, min(most, numbers // (len(self.classes) * geometry.size[0] * geometry.size[1])))
 
 
-def _class_maps(inner: Floats, size: tuple[int, int]) -> ClassMaps:
-    return lambda index: resized(inner[index], size)
+def _class_maps(maps: Maps) -> ClassMaps:
+    return lambda index: maps([index])
 
 
 def _numbers(shape: Sequence[object]) -> list[int | None]:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from maskwright.base.quiet import silence
+from maskwright.core.bands import Bands, Stored
 from maskwright.errors import ConfigError
 from maskwright.inference.exporting.metadata import INPUT, KEY, OUTPUT, Metadata
 from maskwright.inference.exporting.session import open_session
@@ -34,7 +35,7 @@ Size = tuple[int, int]
 
 
 class _Graph(nn.Module):
-    """(N, H, W, C) uint8 to probabilities (N, K, H, W) float32, by the steps of `Segmenter.probabilities`."""
+    """(N, H, W, C) uint8 or uint16 to probabilities (N, K, H, W) float32, by the steps of `Segmenter.probabilities`."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -42,9 +43,10 @@ class _Graph(nn.Module):
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
         self.model, self.multiple = segmenter.model, size_multiple(segmenter.model)
-        for name in ("mean", "std"):
+        low, high = segmenter.preprocessing.bands.range
+        for name, start in (("mean", low), ("std", 0)):
             values = torch.tensor(getattr(segmenter.preprocessing, name), dtype=torch.float32)
-            self.register_buffer(name, values.view(1, -1, 1, 1) * 255, persistent=False)
+            self.register_buffer(name, values.view(1, -1, 1, 1) * (high - low) + start, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         floats = (images.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
@@ -57,7 +59,7 @@ def to_onnx(segmenter: Segmenter, metadata: Metadata) -> onnx.ModelProto:
     ConfigError for a network that torch's exporter does not take.
     """
     graph, spec = _Graph(segmenter).eval(), segmenter.spec
-    size, channels = segmenter.preprocessing.geometry.size, len(segmenter.preprocessing.mean)
+    size, bands = segmenter.preprocessing.geometry.size, segmenter.preprocessing.bands
     step = max(size_multiple(segmenter.model), int(getattr(segmenter.model, "multiple", 1)))
     # Followed at a size that fits, a graph would lack the padding for those that do not.
     odd = tuple(side + 1 if side % step == 0 else side for side in size)
@@ -65,9 +67,9 @@ def to_onnx(segmenter: Segmenter, metadata: Metadata) -> onnx.ModelProto:
     with torch.inference_mode():
         for any_size, example in ((False, size),) if _pads_by_size(segmenter.model) else ((True, odd), (False, size)):
             try:
-                proto = _traced(graph, (2, *example, channels), any_size)
+                proto = _traced(graph, np.zeros((2, *example, bands.channels), bands.dtype), any_size)
                 sizes = [size, odd, larger] if any_size else [size]
-                if _same(graph, proto, [(1, *size, channels), *((3, *one, channels) for one in sizes)]):
+                if _same(graph, proto, bands, [(1, *size), *((3, *one) for one in sizes)]):
                     return with_metadata(proto, replace(metadata, any_size=any_size))
                 reason = "the graph computes something else"
             except Exception as error:  # of the exporter and the runtime, each with classes of its own
@@ -94,7 +96,7 @@ def with_metadata(proto: onnx.ModelProto, metadata: Metadata) -> onnx.ModelProto
     return proto
 
 
-def _traced(graph: nn.Module, shape: tuple[int, ...], any_size: bool) -> onnx.ModelProto:
+def _traced(graph: nn.Module, images: Stored, any_size: bool) -> onnx.ModelProto:
     free = torch.export.Dim.AUTO
     silence("torch|onnxscript|copyreg")  # warnings of the exporter about itself
     before = logging.root.manager.disable
@@ -103,7 +105,7 @@ def _traced(graph: nn.Module, shape: tuple[int, ...], any_size: bool) -> onnx.Mo
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             program = torch.onnx.export(
                 graph,
-                (torch.zeros(shape, dtype=torch.uint8),),
+                (torch.from_numpy(images),),
                 dynamo=True,
                 verbose=False,
                 opset_version=OPSET,
@@ -117,12 +119,12 @@ def _traced(graph: nn.Module, shape: tuple[int, ...], any_size: bool) -> onnx.Mo
     return program.model_proto
 
 
-def _same(graph: nn.Module, proto: onnx.ModelProto, shapes: list[tuple[int, ...]]) -> bool:
-    """Whether both compute the same of noise of these shapes."""
+def _same(graph: nn.Module, proto: onnx.ModelProto, bands: Bands, shapes: list[tuple[int, ...]]) -> bool:
+    """Whether both compute the same of noise of these numbers and sizes (N, h, w)."""
     session = open_session(proto.SerializeToString(), "cpu")
     rng = np.random.default_rng(0)
     for shape in shapes:
-        images = rng.integers(0, 256, shape, dtype=np.uint8)
+        images = rng.integers(bands.range[0], bands.range[1], (*shape, bands.channels), bands.dtype, endpoint=True)
         (found,) = session.run([OUTPUT], {INPUT: images})
         expected = graph(torch.from_numpy(images)).numpy()
         if found.shape != expected.shape or not np.abs(found - expected).mean() <= _TOLERANCE:

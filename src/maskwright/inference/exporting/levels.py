@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.classes import Level, Selector
+from maskwright.core.tiles import Maps, whole
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.uint8]
@@ -25,32 +26,28 @@ def resized(values: Floats, size: tuple[int, ...]) -> Floats:
     return np.asarray(cv2.resize(np.ascontiguousarray(values), size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def select(probabilities: Floats, size: tuple[int, int], levels: Sequence[Level], selector: Selector) -> list[Indices]:
-    """The probabilities (K, h, w) of leaves to the indices (H, W) uint8 of each level at another size, top first; the
-    last are leaves. No more than a few of them are held at that size."""
+def enlarged(probabilities: Floats, size: tuple[int, int]) -> Maps:
+    """The maps of (K, h, w) probabilities at another size (H, W), made one by one. Groups are added before, which for
+    what is linear does not matter."""
+    maps = whole(probabilities)
+    return lambda members: resized(maps(members), size)
+
+
+def select(maps: Maps, levels: Sequence[Level], selector: Selector) -> list[Indices]:
+    """The maps of leaves to the indices (H, W) uint8 of each level, top first; the last are leaves. No more than a few
+    maps are held."""
     if selector == "levels":
-        return [_largest(_sum(probabilities, members, size) for members in level.members) for level in levels]
-    if selector == "top_down":
-        leaves = _top_down(probabilities, size, levels)
-    else:
-        leaves = _largest(resized(leaf, size) for leaf in probabilities)
+        return [_largest(map(maps, level.members)) for level in levels]
+    leaves = _top_down(maps, levels) if selector == "top_down" else _largest(map(maps, levels[-1].members))
     return [*(level.mask(leaves) for level in levels[:-1]), leaves]
 
 
-def _sum(probabilities: Floats, members: Sequence[int], size: tuple[int, int]) -> Floats:
-    """The probabilities of a group; linear, so that it does not matter what is done first."""
-    return resized(probabilities[members[0]] if len(members) == 1 else probabilities[list(members)].sum(0), size)
-
-
-def _top_down(probabilities: Floats, size: tuple[int, int], levels: Sequence[Level]) -> Indices:
+def _top_down(maps: Maps, levels: Sequence[Level]) -> Indices:
     """Leaf indices (H, W): at each level the most probable child of the class that was chosen above."""
-    chosen = _largest(_sum(probabilities, members, size) for members in levels[0].members)
+    chosen = _largest(map(maps, levels[0].members))
     for level in levels[1:]:
         children = zip(level.members, level.parent_of, strict=True)
-        chosen = _largest(
-            np.where(chosen == parent, _sum(probabilities, members, size), np.float32(-1))
-            for members, parent in children
-        )
+        chosen = _largest(np.where(chosen == parent, maps(members), np.float32(-1)) for members, parent in children)
     return chosen
 
 

@@ -1,7 +1,8 @@
 """What an exported model says of itself: one JSON text in the `metadata_props` of the ONNX file, under `KEY`.
 
-The graph takes `INPUT` (N, H, W, 3) uint8 RGB at the model's size and gives `OUTPUT` (N, K, H, W) float32, the
-probabilities of the leaves. How a file becomes that input, and what the output means, stands here.
+The graph takes `INPUT` (N, H, W, C) uint8 or uint16, by default RGB, at the model's size and gives `OUTPUT`
+(N, K, H, W) float32, the probabilities of the leaves. How a file becomes that input, and what the output means, stands
+here. Of a model that sees windows of images (`crop` in the geometry), the input are the windows.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from maskwright import __version__
+from maskwright.core.bands import RGB
 from maskwright.core.classes import SELECTORS, ClassTree, Selector
+from maskwright.core.geometry import MOST_OVERLAP, MOST_SCALE
 from maskwright.core.postprocessing import PostProcessing
 from maskwright.core.predictor import Preprocessing
 from maskwright.errors import DataError, MaskwrightError
 
 KEY = "maskwright"
-_KIND, _FORMAT = "maskwright-onnx", 1
+# The first versions read format 1 only, and know neither windows nor other bands than RGB of 8 bits.
+_KIND, _FORMAT, _PLAIN = "maskwright-onnx", 2, 1
 INPUT, OUTPUT = "images", "probabilities"
 Precision = Literal["float32", "int8"]
 
@@ -44,9 +48,10 @@ class Metadata:
 
     def to_json(self) -> str:
         """The text under `KEY`; `from_json` reads it back."""
+        plain = self.preprocessing.bands == RGB and self.preprocessing.geometry.crop is None
         return json.dumps(
             {
-                "format": f"{_KIND}-{_FORMAT}",
+                "format": f"{_KIND}-{_PLAIN if plain else _FORMAT}",
                 "version": __version__,
                 "classes": self.classes.to_dict(),
                 "preprocessing": self.preprocessing.to_dict(),
@@ -76,9 +81,12 @@ class Metadata:
                 raise DataError(f"{source}: is from a newer Maskwright; `pip install --upgrade maskwright`")
             if kind != _KIND or data["selector"] not in SELECTORS or data["precision"] not in ("float32", "int8"):
                 raise damaged
+            preprocessing = Preprocessing.from_dict(data["preprocessing"])
+            if not _usable(preprocessing):
+                raise damaged
             return cls(
                 ClassTree.from_dict(data["classes"]),
-                Preprocessing.from_dict(data["preprocessing"]),
+                preprocessing,
                 dict(data["model"]),
                 bool(data["flip_average"]),
                 data["selector"],
@@ -93,3 +101,11 @@ class Metadata:
             raise
         except (MaskwrightError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
             raise damaged from None
+
+
+def _usable(preprocessing: Preprocessing) -> bool:
+    """Whether windows cover an image, and the bands that are shown are there."""
+    crop, bands = preprocessing.geometry.crop, preprocessing.bands
+    (low, high), shown = bands.range, all(1 <= band <= bands.channels for band in bands.show)
+    covers = crop is None or (0 < crop.scale <= MOST_SCALE and 0 <= crop.overlap <= MOST_OVERLAP)
+    return covers and bands.bits in (8, 16) and low < high and shown and len(bands.show) in (1, 3)

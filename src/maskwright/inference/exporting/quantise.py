@@ -38,7 +38,7 @@ _QUANTISED = ["Conv", "MatMul", "Gemm", "Add", "Concat", "MaxPool", "AveragePool
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Images (N, h, w, 3) uint8, one after the other."""
+    """Images (N, h, w, C), one after the other."""
 
     def __init__(self, images: Sequence[Stored]) -> None:
         self.images = images
@@ -59,8 +59,8 @@ class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
 
 @contextmanager
 def quantising(proto: onnx.ModelProto, images: Sequence[Stored]) -> Iterator[Callable[[str], onnx.ModelProto]]:
-    """Yields what makes an int8 graph of a float32 one by one of `METHODS`, with scales from these images (h, w, 3)
-    uint8 at the model's size."""
+    """Yields what makes an int8 graph of a float32 one by one of `METHODS`, with scales from these images (h, w, C)
+    at the model's size."""
     with TemporaryDirectory(prefix="maskwright-") as folder:
         given, prepared = Path(folder) / "given.onnx", Path(folder) / "float32.onnx"
         given.write_bytes(proto.SerializeToString())

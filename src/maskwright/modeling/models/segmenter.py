@@ -29,17 +29,25 @@ from maskwright.core.postprocessing import PostProcessing
 from maskwright.core.predictor import ClassMaps, Predictor
 from maskwright.core.predictor import Preprocessing as Preprocessing
 from maskwright.core.predictor import with_selector as with_selector
+from maskwright.core.tiles import Arrays, Maps, Part, blended, joined, labels_of, parts, whole
 from maskwright.errors import DataError
 from maskwright.modeling.models.blocks import cropped, pad_to_multiple
 from maskwright.modeling.models.build import ModelSpec, build_model, size_multiple
-from maskwright.modeling.models.selectors import enlarged, resized, select, whole
-from maskwright.modeling.models.tiles import Part, blended, joined, labels_of, parts
+from maskwright.modeling.models.selectors import enlarged, resized, select
 
 FORMAT = "maskwright-model-1"
 # A single header key: the order of several would not be the same in every file.
 HEADER = "maskwright"
 _BATCH, _LOGITS = 8, 1 << 26  # images that go through the model together, and numbers that come out of it
 AUTOCAST = {"bfloat16": torch.bfloat16, "float32": None}
+TORCH = Arrays(
+    like=lambda array, values: torch.from_numpy(array).to(values.device),
+    empty=lambda values, shape: values.new_empty(shape),
+    copy=torch.clone,
+    join=torch.cat,  # type: ignore[arg-type]
+    between=torch.lerp,
+    to_numpy=lambda values: values.float().cpu().numpy(),
+)
 
 
 @dataclass
@@ -111,7 +119,11 @@ class Segmenter(Predictor):
 
         Probabilities at the image's own size are made class by class where all of them would take much memory.
         """
-        return select(enlarged(self._inner(probabilities, size), size), self.classes.levels, self.selector)
+        return self.selected(enlarged(self._inner(probabilities, size), size))
+
+    def selected(self, maps: Maps) -> list[npt.NDArray[np.uint8]]:
+        """The maps of leaves (H, W) to the indices (H, W) uint8 of each level by `selector`, top first."""
+        return select(self.allowed(maps), self.classes.levels, self.selector)
 
     def at_size(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
         """(K, H, W) at the model's size to (K, h, w) at an image's own `size`, padding cut off."""
@@ -130,19 +142,22 @@ class Segmenter(Predictor):
         """Images (H, W, C) of any sizes to their probabilities (K, H, W) float32 at the same sizes, one after
         the other."""
         if self.preprocessing.geometry.crop:
-            yield from (self._tiled_probabilities(image, _BATCH) for image in images)
+            yield from (torch.from_numpy(self._tiled_probabilities(image, _BATCH)) for image in images)
             return
         for probabilities, image in zip(self.small_probabilities(images), images, strict=True):
             yield self.at_size(probabilities, image.shape[:2])
 
-    def _tiled_probabilities(self, image: Stored, together: int) -> torch.Tensor:
-        return joined(self._parts(image, together), image.shape[:2], len(self.classes))
+    def _tiled_probabilities(self, image: Stored, together: int) -> npt.NDArray[np.float32]:
+        return joined(self._parts(image, together), image.shape[:2], len(self.classes), TORCH)
 
     def _parts(self, image: Stored, together: int) -> Iterator[Part]:
         geometry = self.preprocessing.geometry
         scaled = geometry.image(image)
-        blocks = blended(scaled, geometry, self.together(together), lambda tiles, _: self.probabilities(tiles))
-        return parts(blocks, scaled.shape[:2], image.shape[:2])
+        blocks = blended(scaled, geometry, self.together(together), self._tiles, TORCH)
+        return parts(blocks, scaled.shape[:2], image.shape[:2], TORCH)
+
+    def _tiles(self, tiles: Stored, _: object) -> Iterator[torch.Tensor]:
+        return by_class(self.probabilities(torch.from_numpy(tiles).permute(0, 3, 1, 2)))
 
     def together(self, most: int = _BATCH) -> int:
         """How many images of the model's size go through it at once: `most`, or fewer where that takes much memory."""
@@ -156,14 +171,13 @@ class Segmenter(Predictor):
         """As `Predictor.labelled`; all images go through the model at once or, where it sees windows of them,
         `together` windows."""
         if self.preprocessing.geometry.crop:
-            levels, selector = self.classes.levels, self.selector
             for image in images:
                 if probabilities:
                     found = self._tiled_probabilities(image, together)
-                    yield self.finished(select(whole(found), levels, selector)), found.cpu().numpy()
+                    yield self.finished(self.selected(whole(torch.from_numpy(found)))), found
                 else:
-                    maps = labels_of(self._parts(image, together), image.shape[:2], levels, selector)
-                    yield self.finished(maps), None
+                    parts = self._parts(image, together)
+                    yield self.finished(labels_of(parts, image.shape[:2], self.classes.depth, self.selected)), None
             return
         for small, image in zip(self.small_probabilities(images), images, strict=True):
             size = image.shape[:2]
@@ -178,17 +192,27 @@ class Segmenter(Predictor):
         if self.preprocessing.geometry.crop:
             for image in images:
                 for maps, _ in self.labelled([image], _BATCH, False):
-                    yield maps, partial(self._tiled_maps, image)
+                    yield maps, partial(self._first_maps, image)
             return
+        for small, size in self._small(images):
+            yield self.finished(self.level_maps(small, size)), partial(self._class_maps, small, size)
+
+    def _first_maps(self, image: Stored) -> ClassMaps:
+        return next(self.class_maps([image]))
+
+    def class_maps(self, images: Iterable[Stored]) -> Iterator[ClassMaps]:
+        """As `Predictor.class_maps`."""
+        if self.preprocessing.geometry.crop:
+            yield from (self._tiled_probabilities(image, _BATCH).__getitem__ for image in images)
+        else:
+            yield from (self._class_maps(small, size) for small, size in self._small(images))
+
+    def _small(self, images: Iterable[Stored]) -> Iterator[tuple[torch.Tensor, tuple[int, ...]]]:
+        """Of each image the probabilities (K, h, w) at the model's size, and its own size."""
         left = iter(images)
         while some := [*islice(left, self.together())]:
             for small, image in zip(self.small_probabilities(some), some, strict=True):
-                size = image.shape[:2]
-                yield self.finished(self.level_maps(small, size)), partial(self._class_maps, small, size)
-
-    def _tiled_maps(self, image: Stored) -> ClassMaps:
-        found = self._tiled_probabilities(image, _BATCH).cpu().numpy()
-        return lambda index: found[index]
+                yield small, image.shape[:2]
 
     def _class_maps(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> ClassMaps:
         maps = enlarged(self._inner(probabilities, size), size)
@@ -211,6 +235,12 @@ class Segmenter(Predictor):
         """Writes one self-contained model file, atomically. The same model gives the same bytes."""
         tensors = {key: value.detach().cpu().contiguous() for key, value in self.model.state_dict().items()}
         atomic_write_bytes(path, save(tensors, {HEADER: json.dumps(self.header(), sort_keys=True)}))
+
+
+def by_class(probabilities: torch.Tensor) -> Iterator[torch.Tensor]:
+    """(N, K, H, W) to (K, H, W), one after the other, class by class in memory: networks give channels last, and
+    classes are looked at one after the other."""
+    return (one.contiguous() for one in probabilities)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

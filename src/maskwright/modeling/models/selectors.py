@@ -6,7 +6,7 @@ would be gigabytes: classes are compared one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +14,10 @@ import torch
 from torch.nn import functional
 
 from maskwright.core.classes import Level, Selector
+from maskwright.core.tiles import Maps, whole
 
-# The summed probabilities (H, W) of some leaves.
-Maps = Callable[[Sequence[int]], torch.Tensor]
 # Numbers that are held at once. Three classes are never taken apart: torch has an arithmetic of its own for them.
 WHOLE, _ALWAYS = 1 << 24, 3
-
-
-def whole(probabilities: torch.Tensor) -> Maps:
-    """The maps of (K, H, W) probabilities."""
-    return lambda members: probabilities[members[0]] if len(members) == 1 else probabilities[list(members)].sum(0)
 
 
 def enlarged(probabilities: torch.Tensor, size: tuple[int, ...]) -> Maps:

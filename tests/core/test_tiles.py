@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from maskwright.core.classes import SELECTORS, ClassTree
 from maskwright.core.geometry import Crop, Geometry
+from maskwright.core.tiles import NUMPY, Arrays, Values, blended, drawn, joined, parts, starts, weights, whole
 from maskwright.modeling.models.build import ModelSpec, build_model
-from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, load_segmenter
-from maskwright.modeling.models.selectors import select, whole
-from maskwright.modeling.models.tiles import blended, starts, weights
+from maskwright.modeling.models.segmenter import TORCH, Preprocessing, Segmenter, by_class, load_segmenter
+from maskwright.modeling.models.selectors import select
 from nested import FACES
 
 SIDES, SHARES = st.integers(1, 300), st.floats(0, 0.75)
@@ -39,14 +39,14 @@ def test_windows_cover_every_pixel_and_overlap_enough(length: int, window: int, 
 def test_the_weights_of_all_windows_are_one_everywhere(length: int, window: int, overlap: float) -> None:
     places = starts(length, window, overlap)
     total = np.zeros(max(length, window))
-    for place, own in zip(places, weights(places, window).numpy(), strict=True):
+    for place, own in zip(places, weights(places, window), strict=True):
         assert (own > 0).all()
         total[place : place + window] += own
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
 def test_a_window_weighs_most_in_its_middle() -> None:
-    middle = weights([0, 20, 40], 32)[1].numpy()
+    middle = weights([0, 20, 40], 32)[1]
     assert middle[12:20].min() > 0.99 and middle[0] < 0.01 > middle[-1]
     assert (np.diff(middle[:16]) >= 0).all() and (np.diff(middle[16:]) <= 0).all()
 
@@ -85,6 +85,40 @@ def test_a_model_of_single_pixels_gives_what_it_gives_for_the_whole_image(
     np.testing.assert_array_equal(levels[-1][clear], labels[clear])
 
 
+@given(SIDES, SIDES, SHARES, st.floats(0.3, 3), st.integers(1, 5), st.booleans())
+def test_numpy_gives_what_torch_gives(
+    height: int, width: int, overlap: float, scale: float, together: int, last: bool
+) -> None:
+    """To 1e-6, which is the order of additions in the last bit: also of networks that give channels last."""
+    geometry = Geometry((24, 32), crop=Crop(scale, overlap))
+    scaled = geometry.image(np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+    def found(tiles: np.ndarray, places: Sequence[tuple[int, int]]) -> np.ndarray:
+        values = np.stack([tiles.sum(3) % 7, tiles[..., 0] + places[0][0] % 5, tiles[..., 1] * 0.5], 1) / 256
+        return values.astype(np.float32)
+
+    def tensors(tiles: np.ndarray, places: Sequence[tuple[int, int]]) -> Iterable[torch.Tensor]:
+        layout = torch.channels_last if last else torch.contiguous_format
+        return by_class(torch.from_numpy(found(tiles, places)).contiguous(memory_format=layout))
+
+    def image(arrays: Arrays, predict: Callable[..., Iterable[Values]]) -> np.ndarray:
+        blocks = blended(scaled, geometry, together, predict, arrays)
+        return joined(parts(blocks, scaled.shape[:2], (height, width), arrays), (height, width), 3, arrays)
+
+    np.testing.assert_allclose(image(NUMPY, found), image(TORCH, tensors), atol=1e-6, rtol=0)
+
+
+def test_tiles_that_are_drawn_are_tiles(rng: np.random.Generator) -> None:
+    image = rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    geometry = Geometry((24, 32), crop=Crop())
+    every = drawn(image, geometry, 99, rng)
+    assert every.shape == (9, 24, 32, 3), "each once, though more were asked for"
+    some = drawn(image, geometry, 4, rng)
+    assert len(some) == 4 and all(any(np.array_equal(one, tile) for tile in every) for one in some)
+    (alone,) = drawn(image[:5, :6], geometry, 3, rng)
+    assert np.array_equal(alone[:5, :6], image[:5, :6]) and not alone[5:].any() and not alone[:, 6:].any()
+
+
 @pytest.mark.parametrize("selector", SELECTORS)
 def test_every_level_of_a_tree(selector: str, rng: np.random.Generator) -> None:
     segmenter = pixelwise(FACES, Crop(), selector=selector)
@@ -103,14 +137,14 @@ def test_a_constant_stays_one_in_blocks_that_cover_all_once(
 ) -> None:
     seen: list[int] = []
 
-    def constant(images: torch.Tensor, places: Sequence[tuple[int, int]]) -> torch.Tensor:
+    def constant(images: np.ndarray, places: Sequence[tuple[int, int]]) -> torch.Tensor:
         seen.append(len(images))
-        assert images.shape[1:] == (3, 16, 24) and len(places) == len(images)
+        assert images.shape[1:] == (16, 24, 3) and len(places) == len(images)
         return torch.tensor([0.2, 0.8]).view(1, 2, 1, 1).expand(len(images), 2, 16, 24)
 
     times = np.zeros((max(height, 16), max(width, 24)), int)
     image = np.zeros((height, width, 3), np.uint8)
-    for block in blended(image, Geometry((16, 24), crop=Crop(1, overlap)), together, constant):
+    for block in blended(image, Geometry((16, 24), crop=Crop(1, overlap)), together, constant, TORCH):
         (top, left), (_, rows, columns) = block.place, block.values.shape
         times[top : top + rows, left : left + columns] += 1
         torch.testing.assert_close(block.values, torch.tensor([0.2, 0.8]).view(2, 1, 1).expand(2, rows, columns))
@@ -155,6 +189,7 @@ def test_what_waits_for_later_tiles_does_not_grow_with_the_height(monkeypatch: p
     )
     geometry = Geometry((32, 32), crop=Crop())
     for height in (96, 400):
-        for _ in blended(np.zeros((height, 200, 3), np.uint8), geometry, 1, lambda one, _: one.float()[:, :2]):
+        image = np.zeros((height, 200, 3), np.uint8)
+        for _ in blended(image, geometry, 1, lambda tiles, _: [torch.zeros(2, 32, 32)], TORCH):
             pass
     assert len(held) == 2 and max(held) <= 2 * 16 * 200

@@ -6,25 +6,30 @@ and of a column of tiles are divided by their sums beforehand: at each pixel tho
 
 Nothing here holds all classes of the whole image. Of a tile that was added, the part that no later tile reaches is
 handed out; of the rest only the overlap with the row below waits.
+
+Probabilities stay with the library that made them (see `Arrays`), so that those of a GPU are blended there, and those
+of an exported model without torch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from maskwright.core.bands import Stored
-from maskwright.core.classes import Level, Selector
-from maskwright.core.geometry import Geometry, Size, pad_to
-from maskwright.modeling.models.selectors import Maps, select, whole
+from maskwright.core.geometry import Geometry, P, Size, pad_to
 
 Place = tuple[int, int]
+# An array of numpy or a tensor of torch, of floats.
+Values = Any
+# The summed probabilities (H, W) of some leaves.
+Maps = Callable[[Sequence[int]], Values]
 # The deviation of the Gaussian over the side of a tile.
 _DEVIATION = 1 / 8
 
@@ -39,13 +44,45 @@ def starts(length: int, window: int, overlap: float) -> list[int]:
     return [round(place) for place in np.linspace(0, length - window, count).tolist()]
 
 
-def weights(places: Sequence[int], window: int) -> torch.Tensor:
+@dataclass(frozen=True)
+class Arrays:
+    """What libraries of arrays call differently, each for `values` of that library.
+
+    `like(array, values)`: an array of numpy where the values are. `empty(values, shape)`: room for others of their
+    dtype. `copy(values)`. `join(parts, axis)`. `between(first, second, share)`: from the first (0) to the second (1).
+    `to_numpy(values)`: float32 in main memory.
+    """
+
+    like: Callable[[npt.NDArray[Any], Values], Values]
+    empty: Callable[[Values, tuple[int, ...]], Values]
+    copy: Callable[[Values], Values]
+    join: Callable[[Sequence[Values], int], Values]
+    between: Callable[[Values, Values, Values], Values]
+    to_numpy: Callable[[Values], npt.NDArray[np.float32]]
+
+
+NUMPY = Arrays(
+    like=lambda array, values: array,
+    empty=lambda values, shape: np.empty(shape, values.dtype),
+    copy=np.copy,
+    join=np.concatenate,
+    between=lambda first, second, share: first + share * (second - first),
+    to_numpy=lambda values: np.asarray(values, np.float32),
+)
+
+
+def whole(probabilities: Values) -> Maps:
+    """The maps of (K, H, W) probabilities."""
+    return lambda members: probabilities[members[0]] if len(members) == 1 else probabilities[list(members)].sum(0)
+
+
+def weights(places: Sequence[int], window: int) -> npt.NDArray[np.float32]:
     """(T, window) float32: how much each of T windows that begin at `places` counts; at each pixel the sum is 1."""
     bell = np.exp(-0.5 * ((np.arange(window) + 0.5 - window / 2) / (window * _DEVIATION)) ** 2)
     total = np.zeros(places[-1] + window)
     for place in places:
         total[place : place + window] += bell
-    return torch.from_numpy(np.stack([bell / total[place : place + window] for place in places]).astype(np.float32))
+    return np.stack([bell / total[place : place + window] for place in places]).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -53,51 +90,66 @@ class Block:
     """A finished part of an image: its `values` (K, h, w), whose first row and column lie at `place`."""
 
     place: Place
-    values: torch.Tensor
+    values: Values
 
 
 def blended(
-    image: Stored, geometry: Geometry, together: int, predict: Callable[[torch.Tensor, Sequence[Place]], torch.Tensor]
+    image: Stored,
+    geometry: Geometry,
+    together: int,
+    predict: Callable[[Stored, Sequence[Place]], Iterable[Values]],
+    arrays: Arrays,
 ) -> Iterator[Block]:
     """The blocks of a scaled image (H, W, C), row by row from the left, which cover it and do not overlap; where
     the image is smaller than a window, also the padding.
 
-    `predict` makes tiles (N, C, h, w), of which there are at most `together`, and their places in the image to
-    probabilities (N, K, h, w).
+    `predict` makes tiles (N, h, w, C), of which there are at most `together`, and their places in the image to
+    probabilities (K, h, w), one tile after the other, each class by itself in memory.
     """
-    assert geometry.crop
-    (height, width), overlap = geometry.size, geometry.crop.overlap
-    tops = starts(image.shape[0], height, overlap)
-    lefts = starts(image.shape[1], width, overlap)
+    height, width = geometry.size
+    tops, lefts = grid(image, geometry)
     down, across = weights(tops, height), weights(lefts, width)
-    image = pad_to(image, (max(height, image.shape[0]), max(width, image.shape[1])), 0)
-    tiles = _predicted(image, geometry.size, [(top, left) for top in tops for left in lefts], together, predict)
+    tiles = _predicted(image, geometry.size, [*product(tops, lefts)], together, predict)
     # Sums of the tiles so far: `above` of the rows that this row of tiles shares with those above, over the whole
     # width; `before` of the columns that this tile shares with those at its left.
-    above: torch.Tensor | None = None
-    before: torch.Tensor | None = None
+    above: Values | None = None
+    before: Values | None = None
     for row, top in enumerate(tops):
         shared_rows = tops[row - 1] + height - top if row else 0
         ready_rows = (tops[row + 1] - top) if row + 1 < len(tops) else height
         for column, left in enumerate(lefts):
             shared = lefts[column - 1] + width - left if column else 0
             ready = (lefts[column + 1] - left) if column + 1 < len(lefts) else width
-            # Class by class in memory: networks give channels last, and classes are looked at one after the other.
-            values = next(tiles).contiguous()
-            values = values * (down[row, :, None] * across[column]).to(values)
+            values = next(tiles)
+            values = values * arrays.like(down[row, :, None] * across[column], values)
             if before is not None and shared:
                 values[:, :, :shared] += before
-            before = values[:, :, ready:].clone() if ready < width else None
+            before = arrays.copy(values[:, :, ready:]) if ready < width else None
             values = values[:, :, :ready]
             if above is not None and shared_rows:
                 values[:, :shared_rows] += above[:, :shared_rows, left : left + ready]
             yield Block((top, left), values[:, :ready_rows])
             if ready_rows < height:
                 if above is None:
-                    above = values.new_empty((len(values), max(_overlaps(tops, height)), image.shape[1]))
+                    above = arrays.empty(values, (len(values), max(_overlaps(tops, height)), lefts[-1] + width))
                 above[:, : height - ready_rows, left : left + ready] = values[:, ready_rows:]
             del values
         before = None
+
+
+def grid(image: Stored, geometry: Geometry) -> tuple[list[int], list[int]]:
+    """Where the rows and the columns of tiles begin that cover a scaled image (H, W, C)."""
+    assert geometry.crop
+    sides = zip(image.shape[:2], geometry.size, strict=True)
+    tops, lefts = (starts(length, window, geometry.crop.overlap) for length, window in sides)
+    return tops, lefts
+
+
+def drawn(image: Stored, geometry: Geometry, count: int, rng: np.random.Generator) -> Stored:
+    """At most `count` of the tiles that cover a scaled image (H, W, C), by chance: (N, h, w, C)."""
+    places = list(product(*grid(image, geometry)))
+    chosen = rng.choice(len(places), min(count, len(places)), replace=False).tolist()
+    return cut(image, geometry.size, [places[number] for number in chosen])
 
 
 def _overlaps(places: Sequence[int], window: int) -> list[int]:
@@ -109,13 +161,17 @@ def _predicted(
     window: Size,
     places: Sequence[Place],
     together: int,
-    predict: Callable[[torch.Tensor, Sequence[Place]], torch.Tensor],
-) -> Iterator[torch.Tensor]:
+    predict: Callable[[Stored, Sequence[Place]], Iterable[Values]],
+) -> Iterator[Values]:
     for start in range(0, len(places), together):
         some = places[start : start + together]
-        tiles = np.stack([image[top : top + window[0], left : left + window[1]] for top, left in some])
-        found = predict(torch.from_numpy(tiles).permute(0, 3, 1, 2), some)
-        yield from found
+        yield from predict(cut(image, window, some), some)
+
+
+def cut(image: P, window: Size, places: Sequence[Place], fill: int = 0) -> P:
+    """The windows (N, h, w, ...) of an image (H, W, ...) at these places, padded with `fill` where it ends."""
+    parts = [image[top : top + window[0], left : left + window[1]] for top, left in places]
+    return np.stack([pad_to(part, window, fill) for part in parts])
 
 
 @dataclass(frozen=True)
@@ -127,13 +183,13 @@ class Part:
     maps: Maps
 
 
-def parts(blocks: Iterator[Block], scaled: Size, size: Size) -> Iterator[Part]:
+def parts(blocks: Iterator[Block], scaled: Size, size: Size, arrays: Arrays) -> Iterator[Part]:
     """The blocks of an image of the size `scaled` to parts of it at its own `size`, between pixels linearly: what the
     whole image would become, without holding it."""
     rows, columns = _between(scaled[0], size[0]), _between(scaled[1], size[1])
     # The last row of the blocks above, over the whole width, and the last column of the block at the left.
-    edge: torch.Tensor | None = None
-    side: torch.Tensor | None = None
+    edge: Values | None = None
+    side: Values | None = None
     for block in blocks:
         (top, left), values = block.place, block.values
         if scaled == size:
@@ -141,43 +197,43 @@ def parts(blocks: Iterator[Block], scaled: Size, size: Size) -> Iterator[Part]:
             yield Part(_slice(top, values.shape[1]), _slice(left, values.shape[2]), whole(values))
             continue
         if edge is None:
-            edge = values.new_zeros((len(values), 1, left + values.shape[2]))
-        if edge.shape[2] < left + values.shape[2]:
-            edge = torch.cat([edge, edge.new_zeros((len(values), 1, left + values.shape[2] - edge.shape[2]))], 2)
+            edge = arrays.copy(values[:, -1:])
+        elif edge.shape[2] < left + values.shape[2]:
+            edge = arrays.join([edge, values[:, -1:]], 2)
         first_row, first_column = min(top, 1), min(left, 1)
         around = values
         if first_row:
-            around = torch.cat([edge[:, :, left : left + values.shape[2]], around], 1)
+            around = arrays.join([edge[:, :, left : left + values.shape[2]], around], 1)
         if first_column:
             assert side is not None
-            around = torch.cat([side[:, 1 - first_row :], around], 2)
+            around = arrays.join([side[:, 1 - first_row :], around], 2)
         # The corner above the next block is overwritten by this one's last row.
-        corner = edge[:, :, left + values.shape[2] - 1 :][:, :, :1].clone()
-        side = torch.cat([corner, values[:, :, -1:]], 1)
+        corner = arrays.copy(edge[:, :, left + values.shape[2] - 1 :][:, :, :1])
+        side = arrays.join([corner, values[:, :, -1:]], 1)
         edge[:, :, left : left + values.shape[2]] = values[:, -1:]
         own_rows = rows.within(top, top + values.shape[1])
         own_columns = columns.within(left, left + values.shape[2])
         down, across = rows.of(own_rows, top - first_row), columns.of(own_columns, left - first_column)
-        yield Part(own_rows, own_columns, _resampled(around, down, across))
+        yield Part(own_rows, own_columns, _resampled(around, down, across, arrays))
 
 
 def labels_of(
-    found: Iterator[Part], size: Size, levels: Sequence[Level], selector: Selector
+    found: Iterator[Part], size: Size, levels: int, select: Callable[[Maps], Sequence[npt.NDArray[np.uint8]]]
 ) -> list[npt.NDArray[np.uint8]]:
-    """The indices (H, W) uint8 of each level at an image's own `size`, top first."""
-    labels = [np.empty(size, np.uint8) for _ in levels]
+    """The indices (H, W) uint8 of so many levels at an image's own `size`, top first, which `select` finds in maps."""
+    labels = [np.empty(size, np.uint8) for _ in range(levels)]
     for part in found:
-        for labelled, chosen in zip(labels, select(part.maps, levels, selector), strict=True):
+        for labelled, chosen in zip(labels, select(part.maps), strict=True):
             labelled[part.rows, part.columns] = chosen
     return labels
 
 
-def joined(found: Iterator[Part], size: Size, classes: int) -> torch.Tensor:
-    """(K, H, W) float32 in main memory, at an image's own `size`: the probabilities of all `classes`."""
-    probabilities = torch.empty((classes, *size))
+def joined(found: Iterator[Part], size: Size, classes: int, arrays: Arrays) -> npt.NDArray[np.float32]:
+    """(K, H, W) in main memory, at an image's own `size`: the probabilities of all `classes`."""
+    probabilities = np.empty((classes, *size), np.float32)
     for part in found:
         for index in range(classes):
-            probabilities[index, part.rows, part.columns] = part.maps([index]).float().cpu()
+            probabilities[index, part.rows, part.columns] = arrays.to_numpy(part.maps([index]))
     return probabilities
 
 
@@ -197,9 +253,8 @@ class _Between:
         """Those that need nothing at or beyond `stop` and something at or beyond `start`."""
         return slice(*np.searchsorted(self.high, (start, stop)).tolist())
 
-    def of(self, chosen: slice, start: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        low, high = self.low[chosen] - start, self.high[chosen] - start
-        return torch.from_numpy(low), torch.from_numpy(high), torch.from_numpy(self.share[chosen])
+    def of(self, chosen: slice, start: int) -> tuple[npt.NDArray[Any], ...]:
+        return self.low[chosen] - start, self.high[chosen] - start, self.share[chosen]
 
 
 def _between(count: int, wanted: int) -> _Between:
@@ -210,17 +265,17 @@ def _between(count: int, wanted: int) -> _Between:
 
 
 def _resampled(
-    values: torch.Tensor,
-    rows: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    columns: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    values: Values, rows: Sequence[npt.NDArray[Any]], columns: Sequence[npt.NDArray[Any]], arrays: Arrays
 ) -> Maps:
     """The maps of (K, h, w), made one by one."""
-    device = values.device
-    (low, high, down), (left, right, across) = (tuple(part.to(device) for part in axis) for axis in (rows, columns))
+    (low, high, down), (left, right, across) = (
+        tuple(arrays.like(part, values) for part in axis) for axis in (rows, columns)
+    )
+    maps = whole(values)
 
-    def summed(members: Sequence[int]) -> torch.Tensor:
-        total = values[members[0]] if len(members) == 1 else values[list(members)].sum(0)
-        across_rows = torch.lerp(total[low], total[high], down[:, None])
-        return torch.lerp(across_rows[:, left], across_rows[:, right], across)
+    def summed(members: Sequence[int]) -> Values:
+        total = maps(members)
+        across_rows = arrays.between(total[low], total[high], down[:, None])
+        return arrays.between(across_rows[:, left], across_rows[:, right], across)
 
     return summed

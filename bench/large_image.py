@@ -1,0 +1,95 @@
+"""The memory that `predict` takes for one large image with a model that sees windows of it.
+
+    python bench/large_image.py [--side 9450] [--window 256] [--classes 3]
+
+Makes an image of `side` x `side` pixels as PNG and as TIFF, and a UNet of 4 channels with random weights as a model
+file and as ONNX. Each of the four pairs is predicted by a process of its own; its peak of resident memory counts all
+that it holds: the image, the program and its libraries too. The table goes to stderr, JSON to stdout. Unix only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+import torch
+
+from maskwright.base.storage import dump_json
+from maskwright.core.classes import ClassTree
+from maskwright.core.geometry import Crop, Geometry
+from maskwright.core.predictor import Preprocessing
+from maskwright.inference.exporting.graph import to_onnx
+from maskwright.inference.exporting.metadata import Metadata
+from maskwright.modeling.models.build import ModelSpec, build_model
+from maskwright.modeling.models.segmenter import Segmenter
+
+# Between this program and the one that is measured, which would begin with the peak of a large parent.
+MEASURE = """
+import json, resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+print(json.dumps([code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024]))
+"""
+
+
+def models(folder: Path, window: int, classes: int) -> list[Path]:
+    spec = ModelSpec("UNet", classes, None, {"channels": [4], "bottleneck": 4})
+    torch.manual_seed(0)
+    tree = ClassTree.flat([f"class {index}" for index in range(classes)])
+    preprocessing = Preprocessing(Geometry((window, window), crop=Crop()), (0.5,) * 3, (0.25,) * 3)
+    segmenter = Segmenter(build_model(spec).eval(), spec, tree, preprocessing)
+    segmenter.save(folder / "model.safetensors")
+    proto = to_onnx(segmenter, Metadata(tree, preprocessing, spec.to_dict()))
+    (folder / "model.onnx").write_bytes(proto.SerializeToString())
+    return [folder / "model.safetensors", folder / "model.onnx"]
+
+
+def images(folder: Path, side: int) -> list[Path]:
+    small = np.random.default_rng(0).integers(0, 256, (side // 20, side // 20, 3), dtype=np.uint8)
+    large = cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
+    for name in ("large.png", "large.tif"):
+        cv2.imwrite(str(folder / name), large)
+    return [folder / "large.png", folder / "large.tif"]
+
+
+def peak(model: Path, image: Path, out: Path) -> dict[str, object]:
+    began = time.monotonic()
+    command = [sys.executable, "-m", "maskwright", "predict", str(model), str(image), "--out", str(out)]
+    done = subprocess.run([sys.executable, "-c", MEASURE, *command], capture_output=True, check=True)
+    code, most = json.loads(done.stdout)
+    if code:
+        raise SystemExit(f"{' '.join(command)}: ended with {code}")
+    row = {
+        "model": model.name,
+        "image": image.name,
+        "peak_gb": round(most / 1e9, 2),
+        "seconds": round(time.monotonic() - began),
+    }
+    print(*row.values(), sep="\t", file=sys.stderr, flush=True)
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("side", 9450), ("window", 256), ("classes", 3)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    given = parser.parse_args()
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        pairs = [
+            (model, image)
+            for model in models(folder, given.window, given.classes)
+            for image in images(folder, given.side)
+        ]
+        rows = [peak(model, image, folder / f"out-{number}") for number, (model, image) in enumerate(pairs)]
+    print(dump_json({**vars(given), "rows": rows}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
