@@ -126,10 +126,10 @@ def with_tag(stream: io.BytesIO, tag: int, value: int) -> io.BytesIO:
 @pytest.mark.parametrize(
     ("tag", "value", "told"),
     [
-        (256, 1 << 31, "more than 89 million pixels"),  # nothing is allocated for it
+        (256, 1 << 31, "more than 178 million pixels"),  # nothing is allocated for it
         (256, 0, "without pixels"),
         (257, 99, "parts do not fit its size"),
-        (277, 1 << 20, "178 million values"),
+        (277, 1 << 20, "357 million values"),
         (278, 1, "parts do not fit its size"),
     ],
 )

@@ -38,7 +38,7 @@ from maskwright.errors import MaskwrightError
 ZIPPED = ("coco", "cvat_masks", "cvat_images")
 FORMS = (*GOOD, *(f"{form}.zip" for form in ZIPPED))
 _SECONDS = 10.0  # of processor time for a case
-_MEMORY = 3 << 30  # of addresses that a case may add; images of up to 89 million pixels are decoded
+_MEMORY = 5 << 30  # of addresses that a case may add; images of up to 178 million pixels are decoded
 _CHUNK = 250
 
 

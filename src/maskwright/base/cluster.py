@@ -13,7 +13,7 @@ import os
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +36,13 @@ _active: Cluster | None = None
 def active() -> Cluster | None:
     """The cluster that this process works on, None for this machine alone."""
     return _active
+
+
+def shared(function: Callable[[T], Iterable[R]], items: Sequence[T]) -> Iterator[Iterable[R]]:
+    """What `function` gives for each item: made on the cluster, else here, one by one as it is asked for."""
+    if _active is not None and len(items) > 1:
+        return _active.in_order(lambda item: [*function(item)], items)
+    return map(function, items)
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 
-# Pillow's own limit against decompression bombs, which it checks before it decodes; sizes in annotation files may be
+# What Pillow refuses to decode as a decompression bomb (twice what it warns of); sizes in annotation files may be
 # anything too.
-MAX_PIXELS = 89_478_485
+MAX_PIXELS = 178_956_970
 CGROUPS, CGROUP_MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 

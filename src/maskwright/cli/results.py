@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from maskwright.cli.shared import Device, Json, Postprocess, RunDir, Selector, numbers, show
+from maskwright.base.cluster import working_on
+from maskwright.cli.shared import Device, Json, On, Postprocess, RunDir, Selector, numbers, show
 
 
 def evaluate(
@@ -40,24 +41,26 @@ def evaluate(
     ] = None,
     postprocess: Postprocess = True,
     device: Device = None,
+    on: On = None,
     as_json: Json = False,
 ) -> None:
     """Score a run, an exported model, or masks of any tool on a split, with intervals and trivial baselines."""
     from maskwright.evaluation.scoring.evaluate import evaluate
 
-    result = evaluate(
-        run,
-        split=split,
-        data=data,
-        selector=selector,
-        boundary=boundary,
-        tolerance=tolerance,
-        calibration=calibration,
-        again=again,
-        out=out,
-        device=device,
-        postprocess=postprocess,
-    )
+    with working_on(on):
+        result = evaluate(
+            run,
+            split=split,
+            data=data,
+            selector=selector,
+            boundary=boundary,
+            tolerance=tolerance,
+            calibration=calibration,
+            again=again,
+            out=out,
+            device=device,
+            postprocess=postprocess,
+        )
     show(result.to_dict(), as_json, result.human)
 
 
@@ -151,25 +154,27 @@ def predict(
     ] = None,
     postprocess: Postprocess = True,
     device: Device = None,
+    on: On = None,
     as_json: Json = False,
 ) -> None:
     """Predict masks for images; the same command resumes what was stopped."""
     from maskwright.inference.predict import predict
 
-    result = predict(
-        model,
-        images,
-        out=out,
-        levels=levels,
-        selector=selector,
-        probabilities=probabilities,
-        format=format,
-        with_=with_ or (),
-        flip_average=flip_average,
-        scales=numbers(scales, "--scales"),
-        device=device,
-        postprocess=postprocess,
-    )
+    with working_on(on):
+        result = predict(
+            model,
+            images,
+            out=out,
+            levels=levels,
+            selector=selector,
+            probabilities=probabilities,
+            format=format,
+            with_=with_ or (),
+            flip_average=flip_average,
+            scales=numbers(scales, "--scales"),
+            device=device,
+            postprocess=postprocess,
+        )
     show(result.to_dict(), as_json, lambda: "")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from maskwright.base import cluster
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import atomic_write_bytes, exclusive_lock
 from maskwright.base.texts import listing, plural
@@ -225,8 +226,10 @@ def predict_files(
         kept = len(book.rows)
         finished = len(named) - len(todo)
         with progress("predicting", len(named), done=finished) as advance, book:
-            for chunk in _chunks(todo):
-                for row in predict_chunk(segmenter, folder, chunk, above, probabilities):
+            chunks = [*_chunks(todo)]
+            done = cluster.shared(lambda chunk: predict_chunk(segmenter, folder, chunk, above, probabilities), chunks)
+            for chunk, rows in zip(chunks, done, strict=True):
+                for row in rows:
                     book.add(row)
                 book.settle_if_due()
                 finished += len(chunk)

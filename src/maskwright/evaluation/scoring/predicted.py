@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base import cluster
 from maskwright.base.progress import say
 from maskwright.core.bands import Bands
 from maskwright.core.classes import ClassTree, Selector
@@ -149,7 +150,8 @@ def predictions_of(
 ) -> Iterator[PredictedSample]:
     """What a model makes of the samples, of which it sees `batch` at once."""
     together = 1 if predictor.preprocessing.geometry.crop else batch  # of a large image, `batch` windows
-    for start in range(0, len(samples), together):
+
+    def of(start: int) -> Iterator[PredictedSample]:
         chosen = samples[start : start + together]
         pairs = [dataset.read_stored(sample) for sample in chosen]
         found = predictor.labelled([image for image, _ in pairs], batch, probabilities)
@@ -157,6 +159,9 @@ def predictions_of(
             levels, values = next(found)
             yield PredictedSample(sample, truth, levels, mask_png(levels[-1], dataset.classes), values)
             del levels, values  # or they would stay while those of the next are made
+
+    for found in cluster.shared(of, range(0, len(samples), together)):
+        yield from found
 
 
 def require_bands(dataset: Dataset, bands: Bands) -> None:

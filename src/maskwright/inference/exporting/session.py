@@ -34,8 +34,15 @@ def open_session(model: Path | bytes, device: str | None = None, threads: int | 
     options.log_severity_level = 4  # errors are raised
     index = {"device_id": (device or "").partition(":")[2] or "0"}
     providers = [*([(_CUDA, index)] if cuda and device != "cpu" else []), "CPUExecutionProvider"]
+
+    class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
+        """One that can be sent to another process."""
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return open_session, (model, device, threads)
+
     try:
-        return onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers)
+        return Session(model if isinstance(model, bytes) else str(model), options, providers)
     except Exception as error:  # onnxruntime has a class for each status, below no common one
         name = "the graph" if isinstance(model, bytes) else model
         first = str(error).strip().partition("\n")[0]
