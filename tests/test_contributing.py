@@ -73,6 +73,7 @@ def test_each_is_one_file_and_one_row() -> None:
     assert sum(len(re.findall(r'^\+    "\w', block, re.M)) for block in rows) == 3
 
 
+@pytest.mark.slow
 def test_new_rows_are_tested_and_documented(extended: Path) -> None:
     done = run(extended, "tools/reference.py")
     assert done.returncode == 0 and "written" in done.stdout, done.stderr

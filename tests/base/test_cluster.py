@@ -192,13 +192,13 @@ def test_verbs_give_what_they_give_here(nodes: Any, tmp_path: Path, monkeypatch:
     here = maskwright.study("study.yaml", out="here")
     run = here.runs[0].run
     audit = maskwright.audit("data", progress=False).to_dict()
-    maskwright.predict(run, "data/img/test", out="masks-here")
+    maskwright.predict(run, "data/images/test", out="masks-here")
     exported = maskwright.export(run, out="model.onnx").file
-    maskwright.predict(exported, "data/img/test", out="onnx-here")
+    maskwright.predict(exported, "data/images/test", out="onnx-here")
     with working_on(f"ray:{nodes.address}"):
         assert maskwright.audit("data", progress=False).to_dict() == audit
-        maskwright.predict(run, "data/img/test", out="masks-there")
-        maskwright.predict(exported, "data/img/test", out="onnx-there")
+        maskwright.predict(run, "data/images/test", out="masks-there")
+        maskwright.predict(exported, "data/images/test", out="onnx-there")
         maskwright.evaluate(run, split="test", out="scores-there")
         killer = threading.Thread(target=kill_once, args=(tmp_path / "there",))
         killer.start()

@@ -380,7 +380,7 @@ def troubled(tmp_path: Path, troubles: int, timeout: float) -> None:
 
 
 def test_killed_studies_end_with_the_same_bytes(tmp_path: Path) -> None:
-    troubled(tmp_path, 3, 600)
+    troubled(tmp_path, 2, 600)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 import subprocess
 import time
 from collections import deque
@@ -29,6 +30,7 @@ R = TypeVar("R")
 _AGAIN = 8
 _LARGEST = 32  # calls that are sent together
 _PAUSE = 0.2
+_PATIENCE = 10.0
 
 _active: Cluster | None = None
 
@@ -82,13 +84,15 @@ class Cluster:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True}
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # it warns of what does not matter here
         try:
+            if address:
+                _knock(address)
             try:
                 ray.init(address=address or "auto", **quiet)
             except ConnectionError:
                 if address:
                     raise
                 ray.init(include_dashboard=False, **quiet)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise SetupError(f"ray {address or ''}: cannot be reached ({str(error).splitlines()[0]})") from None
         self._check()
         say(f"ray: {plural(len(self._nodes()), 'node')}, {plural(self.cores, 'core')}")
@@ -155,6 +159,13 @@ class Cluster:
         return RayProcess(
             self._ray, command, log, threads, int(gpu and self._ray.cluster_resources().get("GPU", 0) > 0)
         )
+
+
+def _knock(address: str) -> None:
+    """OSError where nothing listens at HOST:PORT; Ray itself would try for many minutes."""
+    host, colon, port = address.rpartition("//")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
 
 
 class RayProcess:

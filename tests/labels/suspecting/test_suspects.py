@@ -154,6 +154,7 @@ STAGES = {
 }
 
 
+@pytest.mark.slow
 def test_what_was_killed_goes_on_to_the_same(whole, tmp_path, monkeypatch):
     home = write_data(tmp_path / "data")
     # Processes of their own would each count for themselves.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import warnings
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from maskwright.base.extras import require_search
+from maskwright.base.quiet import silence
 from maskwright.errors import ConfigError, MaskwrightError, SetupError
 from maskwright.studies.searching.folder import Search
 from maskwright.studies.searching.space import PrunerConfig, SamplerConfig, SearchConfig
@@ -89,8 +90,9 @@ def opened(search: Search, config: SearchConfig, lower_is_better: bool) -> Itera
     before = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        with warnings.catch_warnings(), _reached(config.storage):
-            warnings.simplefilter("ignore")  # of what Optuna calls experimental
+        # Of what it calls experimental, it warns in the name of who makes it.
+        silence(rf"optuna\.|{re.escape(__name__)}", optuna.exceptions.ExperimentalWarning)
+        with _reached(config.storage):
             storage = _storage(search, config.storage)
             try:
                 study = optuna.create_study(

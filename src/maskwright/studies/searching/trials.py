@@ -26,8 +26,9 @@ from maskwright.studies.status import progress_of, scored
 if TYPE_CHECKING:
     import optuna
 
-# Seconds between two looks at the logs of the trials at work, and between two notes of the time that has passed.
-_LOOK_EVERY, _NOTE_EVERY = 1.0, 10.0
+# Seconds between two looks at the logs of the trials at work, between two questions for a trial where there was none,
+# and between two notes of the time that has passed.
+_LOOK_EVERY, _ASK_EVERY, _NOTE_EVERY = 1.0, 5.0, 10.0
 # How often the process of a trial may be lost, and how many trials in a row may fail, before that is given up.
 _MOST_LOST, _MOST_FAILED = 3, 20
 _PATIENCE = 60.0
@@ -68,6 +69,7 @@ class Trials:
         self._failed = 0
         self._began, self._before = time.monotonic(), float(study.user_attrs.get("seconds", 0.0))
         self._looked = self._noted = self._began
+        self._none = -math.inf  # when there was no trial to work on, since none has ended
 
     @contextmanager
     def leading(self) -> Iterator[None]:
@@ -96,10 +98,11 @@ class Trials:
     def next_run(self) -> str | None:
         """The name of the next trial to work on: one that a process has left behind, else a new one; None when there
         are enough, or when the time is over."""
-        while True:
+        while time.monotonic() - self._none >= _ASK_EVERY:
             with patient_lock(self._search.leaders, _PATIENCE):
                 trial = self._left_behind() or (self._new() if self.left else None)
                 if trial is None:
+                    self._none = time.monotonic()
                     return None
                 trial.set_user_attr("leader", self._own)
             name = name_of(trial.number)
@@ -110,6 +113,7 @@ class Trials:
                 continue
             self._at_work[name] = trial
             return name
+        return None
 
     def _new(self) -> optuna.Trial:
         before = len(self._study.get_trials(deepcopy=False))
@@ -171,6 +175,7 @@ class Trials:
     def ended(self, name: str, code: int) -> None:
         """Tells Optuna how the process of a trial has ended. ConfigError when one trial after the other fails."""
         trial, run = self._at_work.pop(name), self._search.run(name)
+        self._none = -math.inf
         if run.finished and scored(run, "val"):
             self._pruned.pop(name, None)
             self._report(name, trial)
