@@ -186,7 +186,7 @@ def test_what_is_shown() -> None:
     text = result.human()
     assert result.best is trials[11] and text.index("trial-0011") < text.index("trial-0010")
     assert "and 2 more finished trials" in text and "trial-0013: no" in text and "lr 75 %" in text
-    assert "validation mIoU 0.6100, too high by about 0.0123, as it was chosen for it among 12 finished trials" in text
+    assert "chosen among 12 finished trials for its validation mIoU 0.6100, which is too high by about 0.0123" in text
     assert "14 trials: 12 finished, 1 pruned, 1 failed; 1:30" in text
     lowest = SearchStatus(Path("found"), "loss", True, trials, 90.0)
     assert lowest.best is trials[0] and lowest.to_dict()["best"] == "trial-0000"

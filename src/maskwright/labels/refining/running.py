@@ -126,26 +126,25 @@ class Rounds:
     def done(self) -> list[Round]:
         """All rounds, round 0 first, then the other start if there is one; with trusted samples no more than help."""
         starts = self._starts()
-        rounds, seeing = [*starts], starts[0]
+        rounds, seeing = [*starts], starts
         if self.judged:
             rounds.sort(key=lambda one: -one.score)
         if len(starts) > 1:
             say(f"round 0 is {rounds[0].name!r}, which is ahead of {rounds[1].name!r} on the trusted images")
         for number in range(1, self.config.rounds + 1):
-            seeing = self._round(number, seeing)
-            rounds.append(seeing)
+            seeing = [self._round(number, seeing)]
+            rounds += seeing
             if self.judged and not helps([one.counts for one in rounds]):
                 say(f"round {number} does not help on the trusted images; no further round is made")
                 break
         return rounds
 
     def _starts(self) -> list[Round]:
-        """The trainings before any round; the one that sees for round 1 comes first: it has not learnt the poor masks,
-        where there is such a one."""
+        """The trainings before any round, which together see for round 1."""
         data = self._place("H0")
         if not data.exists():
             planted_copy(self.refinement.data, data, self._first_masks(), "refine: trusted masks")
-        kinds = sorted(self.config.start, reverse=True) if self.judged else ["poor"]
+        kinds = sorted(self.config.start) if self.judged else ["poor"]
         return [self._trained(kind, data, self.parts.poor if kind == "poor" else []) for kind in kinds]
 
     def _first_masks(self) -> Iterator[tuple[str, Mask]]:
@@ -164,19 +163,20 @@ class Rounds:
                     yield sample.name, np.where(mask == IGNORE, IGNORE, cut).astype(np.uint8)
                     advance(number)
 
-    def _round(self, number: int, seeing: Round) -> Round:
+    def _round(self, number: int, seeing: Sequence[Round]) -> Round:
         name = f"H{number}"
         data = self._place(name)
-        say(f"round {number} of at most {self.config.rounds}: the model {seeing.name!r} sees the poor masks' images")
+        say(f"round {number} of at most {self.config.rounds}: poor masks are made better with {_names(seeing)}")
         if not data.exists():
             planted_copy(self._place("H0"), data, self._improved(name, seeing), f"refine: round {number}")
         return self._trained(name, data, self.parts.poor)
 
-    def _improved(self, name: str, seeing: Round) -> Iterator[tuple[str, Mask]]:
-        """The better masks, each made from the dataset's own poor one, so that what was drawn is not forgotten."""
+    def _improved(self, name: str, seeing: Sequence[Round]) -> Iterator[tuple[str, Mask]]:
+        """The better masks, each made from the dataset's own poor one, so that what was drawn is not forgotten, and
+        from the mean of the probabilities of the models `seeing`."""
         from maskwright.modeling.models.segmenter import load_segmenter
 
-        segmenter = load_segmenter(seeing.run.best, seeing.run.info()["device"])
+        segmenters = [load_segmenter(one.run.best, one.run.info()["device"]) for one in seeing]
         folder, rule = self.out / "provenance" / name, self.config.combine
         names = self.dataset.classes.names
         moved = np.zeros((len(names) + 1, len(names) + 1), np.int64)
@@ -186,11 +186,10 @@ class Rounds:
                 if stop.is_set():
                     raise Interrupted(f"{self.out}: stopped; the same command resumes it")
                 image, poor = self.dataset.read_stored(sample)
-                (seen,) = segmenter.own_probabilities([image])
+                all_seen = [next(iter(one.own_probabilities([image]))).cpu().numpy() for one in segmenters]
+                seen = np.asarray(np.mean(all_seen, axis=0), np.float32)
                 boxes = boxes_of(sample, poor, self.dataset.classes, self.background)
-                mask, fate = combine(
-                    poor, seen.cpu().numpy(), boxes, self.background, rule.name, rule.probability, rule.ignore_below
-                )
+                mask, fate = combine(poor, seen, boxes, self.background, rule.name, rule.probability, rule.ignore_below)
                 atomic_write_bytes(folder / f"{sample.name}.png", grey_png(fate))
                 shares = np.bincount(fate.reshape(-1), minlength=3) / fate.size
                 rows.append(
@@ -209,7 +208,7 @@ class Rounds:
         atomic_write_json(
             folder.with_suffix(".json"),
             {
-                "seen_by": seeing.name,
+                "seen_by": _names(seeing),
                 "combine": rule.model_dump() | {"least": rule.probability},
                 "classes": [*names, "ignored"],
                 "moved": moved.tolist(),
@@ -240,6 +239,10 @@ class Rounds:
     def _place(self, name: str) -> Path:
         """The dataset of a round."""
         return self.out / f"{self.dataset.name}_{name}"
+
+
+def _names(seeing: Sequence[Round]) -> str:
+    return " and ".join(f"{one.name!r}" for one in seeing)
 
 
 def evaluated(run: Run) -> Evaluation:

@@ -167,7 +167,8 @@ def _concluded(
     if usual and best.score in SCORES and len(ranked) > 1:
         compared = compare([trial.run for trial in ranked], split="val", score=best.score)
         optimisms = [finding.evidence.get("optimism") for finding in compared.findings if finding.evidence]
-        result = replace(result, optimism=next((value for value in optimisms if value is not None), None))
+        optimism = next((value for value in optimisms if value is not None), None)
+        result = replace(result, optimism=None if optimism is None else round(optimism, 4))
     if result.complete and any(sample.labelled for sample in data.splits.get("test", ())):
         result = replace(result, test=_test_scores(Run(winner.run), device))
     atomic_write_text(found.best_file, _best_text(found, result, winner))
@@ -191,7 +192,7 @@ def _test_scores(run: Run, device: str) -> dict[str, Any]:
 
 def _best_text(found: Search, result: SearchStatus, winner: TrialStatus) -> str:
     """The config of the best trial, with what is known about it."""
-    optimism = f" (too high by about {result.optimism:.4f})" if result.optimism is not None else ""
+    optimism = f" (too high by about {result.optimism:.4f})" if result.optimism else ""
     lines = [
         f"# {winner.name} of {plural(len(result.trials), 'trial')} of `maskwright search` in {clock(result.seconds)}: "
         f"validation {result.score} {winner.score:.4f}{optimism}.",

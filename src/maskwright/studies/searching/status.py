@@ -119,10 +119,10 @@ class SearchStatus(Result):
         lines += [f"{trial.name}: {trial.reason}" for trial in self.trials if trial.state == "failed"]
         lines.append(self.summary())
         if best := self.best:
-            optimism = "" if self.optimism is None else f", too high by about {self.optimism:.4f}"
+            optimism = f", which is too high by about {self.optimism:.4f}" if self.optimism else ""
             lines.append(
-                f"best: {best.name}, validation {self.score} {best.score:.4f}{optimism}, as it was chosen for it among "
-                f"{plural(len(ranked), 'finished trial')}"
+                f"best: {best.name}, chosen among {plural(len(ranked), 'finished trial')} for its validation "
+                f"{self.score} {best.score:.4f}{optimism}"
             )
         if self.test:
             score = self.test["scores"]["mIoU"]
