@@ -379,10 +379,6 @@ def troubled(tmp_path: Path, troubles: int, timeout: float) -> None:
     assert sum(count for kind, count in found["troubles"].items() if kind != "nothing") >= troubles
 
 
-def test_killed_studies_end_with_the_same_bytes(tmp_path: Path) -> None:
-    troubled(tmp_path, 2, 600)
-
-
 @pytest.mark.slow
 def test_killed_studies_end_with_the_same_bytes_many_times(tmp_path: Path) -> None:
     troubled(tmp_path, 120, 3000)

@@ -78,7 +78,7 @@ def killed(tmp_path, kills, timeout):
 
 
 def test_killed_runs_end_with_the_same_bytes(tmp_path):
-    killed(tmp_path, 16, 120)
+    killed(tmp_path, 10, 300)
 
 
 @pytest.mark.slow

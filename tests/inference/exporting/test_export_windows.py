@@ -103,6 +103,7 @@ def test_masks_over_http(windows: Run, exported: maskwright.ExportResult) -> Non
     assert all(0.5 <= one["confidence"] <= 1 for one in found["classes"])
 
 
+@pytest.mark.slow
 def test_four_bands_of_whole_images(tmp_path: Path) -> None:
     root = banded.write_infrared(tmp_path / "data", (8, 3, 3))
     run = trained(root, [48, 40])
