@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -222,27 +222,30 @@ class RayProcess:
         return code
 
 
-def environment(own: Mapping[str, str], threads: int) -> dict[str, str]:
-    """That of a training with so many threads beside others."""
+def started(
+    command: Sequence[str], log: Path | str, threads: int, folder: str | None = None
+) -> subprocess.Popen[bytes]:
+    """A process on this machine in the working folder `folder`, which adds what it says to `log`. A session of its own
+    keeps Ctrl-C from it, which the process that leads answers for all."""
     # Threads that wait for each other sleep soon, as in `maskwright train`; here they surely have company.
-    waiting = {} if "OMP_WAIT_POLICY" in own else {"GOMP_SPINCOUNT": "10000"}
-    return {**waiting, **own, "OMP_NUM_THREADS": str(threads)}
+    waiting = {} if "OMP_WAIT_POLICY" in os.environ else {"GOMP_SPINCOUNT": "10000"}
+    with open(log, "ab") as stream:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=stream,
+            stderr=stream,
+            cwd=folder,
+            start_new_session=True,
+            env={**waiting, **os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
 
 
 class _Beside:
     """On a node, beside the process."""
 
     def __init__(self, command: Sequence[str], log: str, folder: str, threads: int) -> None:
-        with open(log, "ab") as stream:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=stream,
-                stderr=stream,
-                cwd=folder,
-                start_new_session=True,
-                env=environment(os.environ, threads),
-            )
+        self._process = started(command, log, threads, folder)
 
     def wait(self) -> int:
         """Its exit code."""

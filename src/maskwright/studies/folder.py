@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import yaml
 
@@ -31,9 +31,46 @@ from maskwright.studies.naming import NAME
 
 @dataclass(frozen=True)
 class RunsFolder(ABC):
-    """Runs that belong together, on disk."""
+    """Runs that belong together, on disk: what the verb `verb` makes, by default in `home` beside the file that it was
+    given."""
 
     path: Path
+    verb: ClassVar[str]
+    home: ClassVar[str]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """An existing one. DataError when the folder is none."""
+        found = cls(Path(path))
+        if not found.begun:
+            raise DataError(f"{path}: not a {cls.verb}'s folder; give the one that `{cls.verb}` printed")
+        return found
+
+    @classmethod
+    def places(cls, file: Path, out: str | Path | None) -> tuple[Path, Path]:
+        """The file to read and the folder to work in, of a file or of the folder of one that is resumed."""
+        if not file.is_dir():
+            return file, Path(out) if out else file.parent / cls.home / file.stem
+        if out is not None and Path(out).resolve() != file.resolve():
+            raise ConfigError(
+                f"{file}: is the folder of a {cls.verb}, which is resumed in place; leave {argument('out')} out"
+            )
+        return cls.open(file).file, file
+
+    @property
+    def file(self) -> Path:
+        """What it is."""
+        return self.path / f"{self.verb}.yaml"
+
+    @property
+    def begun(self) -> bool:
+        """Whether it is there; the file alone may be what a user has written."""
+        return self.file.is_file() and self.jobs.is_dir()
+
+    @property
+    def prepared(self) -> list[str]:
+        """The names of the runs whose config is there."""
+        return sorted(file.parent.name for file in self.jobs.glob("*/config.yaml"))
 
     @property
     @abstractmethod
@@ -96,18 +133,8 @@ class RunsFolder(ABC):
 class Study(RunsFolder):
     """The runs of a matrix, on disk."""
 
-    @classmethod
-    def open(cls, path: str | Path) -> Study:
-        """An existing study. DataError when the folder is none."""
-        study = cls(Path(path))
-        if not (study.file.is_file() and study.jobs.is_dir()):  # the first alone may be what a user has written
-            raise DataError(f"{path}: not a study's folder (no {study.file.name}); give the one that `study` printed")
-        return study
-
-    @property
-    def file(self) -> Path:
-        """What the study is."""
-        return self.path / "study.yaml"
+    verb: ClassVar[str] = "study"
+    home: ClassVar[str] = "studies"
 
     @property
     def evaluate(self) -> Sequence[str]:
@@ -137,9 +164,8 @@ class Study(RunsFolder):
     def extend(self, matrix: Matrix) -> None:
         """Adds the runs that are new in `matrix`; the caller holds the study's lock. Raises ConfigError when the study
         has runs that are not in it, or differ there."""
-        held = {file.parent.name for file in self.path.glob("jobs/*/config.yaml")}
         wanted = {entry.name: entry.config for entry in matrix.entries}
-        if other := [name for name in sorted(held) if self.run_config(name) != wanted.get(name)]:
+        if other := [name for name in self.prepared if self.run_config(name) != wanted.get(name)]:
             shown = ", ".join(other[:3]) + ", …" * (len(other) > 3)
             raise ConfigError(
                 f"{self.path}: was begun with other settings for {shown}; runs may be added to a study "

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
 from maskwright.base import cluster
-from maskwright.base.cluster import RayProcess, environment
+from maskwright.base.cluster import RayProcess, started
 from maskwright.base.workers import available_cores
 from maskwright.studies.folder import RunsFolder
 
@@ -78,15 +77,7 @@ def start(folder: RunsFolder, name: str, slot: int, threads: int, device: str = 
     command = [*COMMAND, str(folder.path.absolute()), name, str(slot), device]
     if found := cluster.active():
         return found.process(command, folder.log(name), threads, device in ("auto", "cuda"))
-    with open(folder.log(name), "ab") as log:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env=environment(os.environ, threads),
-        )
+    return started(command, folder.log(name), threads)
 
 
 def _close(child: Child) -> None:

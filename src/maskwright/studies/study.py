@@ -46,7 +46,7 @@ def study(
     from maskwright.modeling.models.devices import device_of
 
     device = device_of(device)
-    source, path = _places(Path(file), out)
+    source, path = Study.places(Path(file), out)
     matrix = load_study(source)
     datasets = check_runs([entry.config for entry in matrix.entries])
     evaluate = splits_to_score(matrix.config.evaluate, datasets.values())
@@ -71,15 +71,6 @@ def study(
         )
     )
     return status
-
-
-def _places(file: Path, out: str | Path | None) -> tuple[Path, Path]:
-    """The file of a study and its folder."""
-    if not file.is_dir():
-        return file, Path(out) if out else file.parent / "studies" / file.stem
-    if out is not None and Path(out).resolve() != file.resolve():
-        raise ConfigError(f"{file}: is the folder of a study, which is resumed in place; leave {argument('out')} out")
-    return Study.open(file).file, file
 
 
 def _work(

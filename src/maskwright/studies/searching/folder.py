@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from maskwright.base.storage import atomic_write_json, staged_folder
 from maskwright.config import RunConfig
@@ -27,15 +28,8 @@ _FREE = {"trials", "time", "sampler", "pruner"}
 class Search(RunsFolder):
     """The trials of a search, on disk."""
 
-    @property
-    def file(self) -> Path:
-        """What the search is."""
-        return self.path / "search.yaml"
-
-    @property
-    def begun(self) -> bool:
-        """Whether a search has begun in the folder; its file alone may be what a user has written."""
-        return self.file.is_file() and self.leaders.is_dir()
+    verb: ClassVar[str] = "search"
+    home: ClassVar[str] = "searches"
 
     @property
     def best_file(self) -> Path:
@@ -67,6 +61,7 @@ class Search(RunsFolder):
             with staged_folder(self.path) as staging:
                 write_yaml(Search(staging).file, config.model_dump(by_alias=True))
                 Search(staging).leaders.mkdir()
+                Search(staging).jobs.mkdir()
             return load_search(self.file)
         before = found.config.model_dump()
         changed = [key for key, value in config.model_dump().items() if key not in _FREE and before[key] != value]

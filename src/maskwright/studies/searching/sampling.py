@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskwright.base.extras import require_search
 from maskwright.base.quiet import silence
-from maskwright.errors import ConfigError, MaskwrightError, SetupError
+from maskwright.errors import ConfigError, SetupError
 from maskwright.studies.searching.folder import Search
 from maskwright.studies.searching.space import PrunerConfig, SamplerConfig, SearchConfig
 
@@ -120,7 +120,10 @@ def _storage(search: Search, name: str) -> Any:
         return RDBStorage(f"sqlite:///{search.path.absolute() / 'trials.db'}")
     if name == "journal":
         return JournalStorage(JournalFileBackend(str(search.path.absolute() / "trials.journal")))
-    return RDBStorage(name)
+    try:
+        return RDBStorage(name)
+    except ImportError as error:  # its driver; elsewhere it would be somebody else's
+        raise _unusable(name, error) from None
 
 
 def _require_own(study: optuna.Study, search: Search, config: SearchConfig) -> None:
@@ -143,13 +146,15 @@ def _reached(name: str) -> Iterator[None]:
 
     try:
         yield
-    except MaskwrightError:
-        raise
-    except (SQLAlchemyError, StorageInternalError, ImportError) as error:
-        why = str(error.__cause__ or error).splitlines()[0]
-        raise SetupError(
-            f"storage {_shown(name)}: cannot be used ({why}); check its URL, its driver and whether its server is up"
-        ) from None
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise _unusable(name, error) from None
+
+
+def _unusable(name: str, error: Exception) -> SetupError:
+    why = str(error.__cause__ or error).splitlines()[0]
+    return SetupError(
+        f"storage {_shown(name)}: cannot be used ({why}); check its URL, its driver and whether its server is up"
+    )
 
 
 def _shown(name: str) -> str:

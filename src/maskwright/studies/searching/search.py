@@ -20,7 +20,7 @@ from maskwright.base.systems import require_posix
 from maskwright.base.texts import clock, plural
 from maskwright.config import BestConfig, RunConfig, seconds_argument
 from maskwright.core.dataset import Dataset
-from maskwright.errors import ConfigError, DataError, Interrupted, argument
+from maskwright.errors import ConfigError, Interrupted, argument
 from maskwright.evaluation.comparing import compare
 from maskwright.evaluation.metrics.marginals import SCORES
 from maskwright.evaluation.scoring.evaluation import newest
@@ -77,7 +77,7 @@ def search(
     from maskwright.modeling.models.devices import device_of
 
     device = device_of(device)
-    source, path = _places(Path(file), out)
+    source, path = Search.places(Path(file), out)
     space = load_search(source)
     length = {key: value for key, value in {"trials": trials, "time": time}.items() if value is not None}
     config = space.config.model_copy(update=length)
@@ -99,18 +99,6 @@ def search(
     return result
 
 
-def _places(file: Path, out: str | Path | None) -> tuple[Path, Path]:
-    """The file of a search and its folder."""
-    if not file.is_dir():
-        return file, Path(out) if out else file.parent / "searches" / file.stem
-    if out is not None and Path(out).resolve() != file.resolve():
-        raise ConfigError(f"{file}: is the folder of a search, which is resumed in place; leave {argument('out')} out")
-    found = Search(file)
-    if not found.begun:
-        raise DataError(f"{file}: not a search's folder (no {found.file.name}); give the one that `search` printed")
-    return found.file, file
-
-
 def _work(
     found: Search,
     space: Space,
@@ -121,8 +109,7 @@ def _work(
     device: str,
 ) -> SearchStatus:
     """Brings the search to its end; returns how far it has come."""
-    names = [trial.name for trial in trials_of(found, study)]
-    known = {name: found.run_config(name) for name in names if found.config_file(name).exists()}
+    known = {name: found.run_config(name) for name in found.prepared}
     versions = check_versions(found, known, datasets)
     threads = threads_of(workers)
     for note in notes(corners, workers):
