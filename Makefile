@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Containers often forbid compiled modules: each process would then compile those of torch anew, for 10 seconds.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help demo test test-all test-cpus fuzz check bench site lock clean
 

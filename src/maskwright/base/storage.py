@@ -350,7 +350,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def patient_lock(folder: Path, seconds: float) -> Iterator[None]:
+def patient_lock(folder: Path, seconds: float = math.inf) -> Iterator[None]:
     """As `exclusive_lock`, but waits so long for another process before it raises LockedError."""
     end = time.monotonic() + seconds
     with ExitStack() as stack:

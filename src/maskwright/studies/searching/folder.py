@@ -58,11 +58,16 @@ class Search(RunsFolder):
         name = found.config.name if found else self.path.resolve().name  # which the folder may lose later
         config = config.model_copy(update={"name": config.name or name})
         if found is None:
-            with staged_folder(self.path) as staging:
-                write_yaml(Search(staging).file, config.model_dump(by_alias=True))
-                Search(staging).leaders.mkdir()
-                Search(staging).jobs.mkdir()
-            return load_search(self.file)
+            try:
+                with staged_folder(self.path) as staging:
+                    write_yaml(Search(staging).file, config.model_dump(by_alias=True))
+                    Search(staging).leaders.mkdir()
+                    Search(staging).jobs.mkdir()
+                return load_search(self.file)
+            except ConfigError:
+                if not self.begun:
+                    raise
+                return self.begin(config)  # another process was faster
         before = found.config.model_dump()
         changed = [key for key, value in config.model_dump().items() if key not in _FREE and before[key] != value]
         if changed:

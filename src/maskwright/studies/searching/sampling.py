@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskwright.base.extras import require_search
 from maskwright.base.quiet import silence
+from maskwright.base.storage import patient_lock
 from maskwright.errors import ConfigError, SetupError
 from maskwright.studies.searching.folder import Search
 from maskwright.studies.searching.space import PrunerConfig, SamplerConfig, SearchConfig
@@ -93,7 +94,8 @@ def opened(search: Search, config: SearchConfig, lower_is_better: bool) -> Itera
         # Of what it calls experimental, it warns in the name of who makes it.
         silence(rf"optuna\.|{re.escape(__name__)}", optuna.exceptions.ExperimentalWarning)
         with _reached(config.storage):
-            storage = _storage(search, config.storage)
+            with patient_lock(search.path):  # two processes must not make the tables of one storage at once
+                storage = _storage(search, config.storage)
             try:
                 study = optuna.create_study(
                     storage=storage,

@@ -15,7 +15,7 @@ import yaml
 from maskwright.base.extras import require_search, require_train
 from maskwright.base.progress import say
 from maskwright.base.stopping import graceful
-from maskwright.base.storage import atomic_write_json, atomic_write_text
+from maskwright.base.storage import atomic_write_json, atomic_write_text, patient_lock
 from maskwright.base.systems import require_posix
 from maskwright.base.texts import clock, plural
 from maskwright.config import BestConfig, RunConfig, seconds_argument
@@ -32,7 +32,7 @@ from maskwright.studies.searching.folder import Search
 from maskwright.studies.searching.sampling import opened
 from maskwright.studies.searching.space import Space, load_search
 from maskwright.studies.searching.status import SearchStatus, TrialStatus
-from maskwright.studies.searching.trials import Trials, trials_of
+from maskwright.studies.searching.trials import Trials
 from maskwright.studies.study import notes
 
 if TYPE_CHECKING:
@@ -86,15 +86,16 @@ def search(
     found = Search(path)
     say(f"search folder: {path}")
     space = found.begin(config)
-    best = corners[0].train.best or BestConfig()
-    with opened(found, space.config, best.lower_is_better) as study:
-        result = _work(found, space, study, corners, datasets, workers, device)
-        if result.best is not None:
-            data = datasets[corners[0].data.root]
-            result = _concluded(found, study, result, best, data, device)
-            atomic_write_json(found.result_file, result.to_dict())
-        if result.complete:
-            shutil.rmtree(found.decoded, ignore_errors=True)
+    with opened(found, space.config, space.best.lower_is_better) as study:
+        led = _work(found, space, study, corners, datasets, workers, device)
+        with patient_lock(found.path):  # of the processes that end together one looks after the other
+            result = led.status()
+            if result.best is not None:
+                data = datasets[corners[0].data.root]
+                result = _concluded(found, study, result, space.best, data, device)
+                atomic_write_json(found.result_file, result.to_dict())
+            if result.complete:
+                shutil.rmtree(found.decoded, ignore_errors=True)
     say(f"{result.summary()}\nsearch folder: {path}")
     return result
 
@@ -107,16 +108,16 @@ def _work(
     datasets: dict[str, Dataset],
     workers: int,
     device: str,
-) -> SearchStatus:
-    """Brings the search to its end; returns how far it has come."""
-    known = {name: found.run_config(name) for name in found.prepared}
-    versions = check_versions(found, known, datasets)
+) -> Trials:
+    """Brings the search to its end."""
     threads = threads_of(workers)
     for note in notes(corners, workers):
         say(f"note: {note}")
     go_on = f"resume with `maskwright search {shlex.quote(str(found.path))}`"
     try:
-        decode(found, corners, datasets, versions)
+        with patient_lock(found.path):  # others that begin now find it decoded
+            known = {name: found.run_config(name) for name in found.prepared}
+            decode(found, corners, datasets, check_versions(found, known, datasets))
     except KeyboardInterrupt:
         raise Interrupted(f"{found.path}: stopped before the next training; {go_on}") from None
     with graceful() as stop:
@@ -133,13 +134,10 @@ def _work(
                 device,
                 trials.unwanted,
             )
-        score = str(corners[0].train.best or BestConfig())
-        result = SearchStatus(
-            found.path, score, study.direction.name == "MINIMIZE", trials_of(found, study), trials.seconds
-        )
         if stop.is_set():
-            raise Interrupted(f"{found.path}: stopped, every run has saved its state ({result.summary()}); {go_on}")
-        return replace(result, complete="running" not in result.states and not trials.left)
+            summary = trials.status().summary()
+            raise Interrupted(f"{found.path}: stopped, every run has saved its state ({summary}); {go_on}")
+        return trials
 
 
 def _concluded(

@@ -183,6 +183,11 @@ class Space:
             values.append(Given("train.best", self.document.data["objective"], ("objective",)))
         return config_of(self.document, self.folder, self.base, values)
 
+    @property
+    def best(self) -> BestConfig:
+        """The validation score that is searched for."""
+        return self.run_config(next(self.corners())).train.best or BestConfig()
+
     def corners(self) -> Iterator[Chosen]:
         """Values that together meet every choice and both ends of every range, one key at a time."""
         for axis in self.axes:

@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from maskwright.base.progress import say
@@ -20,7 +21,7 @@ from maskwright.run import Run
 from maskwright.studies.searching.folder import Search
 from maskwright.studies.searching.sampling import STEPS, sampler
 from maskwright.studies.searching.space import Space
-from maskwright.studies.searching.status import State, TrialStatus
+from maskwright.studies.searching.status import SearchStatus, State, TrialStatus
 from maskwright.studies.status import progress_of, scored
 
 if TYPE_CHECKING:
@@ -212,15 +213,14 @@ class Trials:
         known = float(self._study.user_attrs.get("seconds", 0.0))  # of another process that leads too
         self._study.set_user_attr("seconds", max(known, self.seconds))
 
-
-def trials_of(search: Search, study: optuna.Study) -> list[TrialStatus]:
-    """The trials of a search in the order in which they began."""
-    found = []
-    for one in study.get_trials(deepcopy=False):
-        name = name_of(one.number)
-        scores = [score for _, score in scores_of(search.run(name))]
-        best = min(scores, default=None) if study.direction.name == "MINIMIZE" else max(scores, default=None)
-        state = _STATES.get(one.state.name, "running")
-        reason = one.user_attrs.get("reason", "")
-        found.append(TrialStatus(name, search.run(name).path, dict(one.params), state, best, reason))
-    return found
+    def status(self) -> SearchStatus:
+        """How far the search has come, with the trials of all processes in the order in which they began."""
+        found = []
+        for one in self._study.get_trials(deepcopy=False):
+            name = name_of(one.number)
+            run = self._search.run(name)
+            best = (min if self._lower else max)((score for _, score in scores_of(run)), default=None)
+            state, reason = _STATES.get(one.state.name, "running"), one.user_attrs.get("reason", "")
+            found.append(TrialStatus(name, run.path, dict(one.params), state, best, reason))
+        result = SearchStatus(self._search.path, str(self._space.best), self._lower, found, self.seconds)
+        return replace(result, complete="running" not in result.states and not self.left)
