@@ -21,7 +21,7 @@ from maskwright.demonstration.generator import (
     generate,
     plant_in_scene,
 )
-from maskwright.demonstration.scene import Scene, draw_scene
+from maskwright.demonstration.scene import SUBJECTS, Scene, draw_scene
 from maskwright.demonstration.sweeps import Sweep, render_sweeps
 from maskwright.errors import ConfigError
 
@@ -97,8 +97,8 @@ def test_shares_of_pixels_and_of_images(scenes: list[Scene]) -> None:
     pixels = np.sum([np.bincount(scene.mask.ravel(), minlength=3) for scene in scenes], axis=0) / SIZE**2 / IMAGES
     assert 0.88 <= pixels[0] <= 0.92
     assert 0.6 < pixels[1] / pixels[2] < 1 / 0.6
-    assert Counter(scene.animals for scene in scenes) == {0: 4, 1: 64, 2: 12}
-    assert all(bool(scene.mask.any()) == (scene.animals > 0) for scene in scenes)
+    assert Counter(scene.figures for scene in scenes) == {0: 4, 1: 64, 2: 12}
+    assert all(bool(scene.mask.any()) == (scene.figures > 0) for scene in scenes)
 
 
 def test_outlines_are_not_shifted_against_the_image(scenes: list[Scene]) -> None:
@@ -170,9 +170,9 @@ def test_foreground_iou_counts_the_wrong_animal_as_wrong() -> None:
 
 
 def test_only_a_lone_and_visible_animal_is_planted_on(scenes: list[Scene]) -> None:
-    lone = next(scene for scene in scenes if scene.animals == 1 and np.count_nonzero(scene.mask) > 0.1 * SIZE**2)
+    lone = next(scene for scene in scenes if scene.figures == 1 and np.count_nonzero(scene.mask) > 0.1 * SIZE**2)
     rng = np.random.default_rng(0)
-    assert plant_in_scene(lone._replace(animals=2), "coarse_blob", rng) is None
+    assert plant_in_scene(lone._replace(figures=2), "coarse_blob", rng) is None
     assert plant_in_scene(lone._replace(mask=lone.mask * 0), "shrunk", rng) is None
     wrong = [plant_in_scene(lone, kind, rng) for kind in ("shrunk", "coarse_blob")]
     assert all(mask is not None and 0.3 < foreground_iou(mask, lone.mask) < 0.9 for mask in wrong)
@@ -214,3 +214,35 @@ def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         generate(tmp_path / "data", images=1, size=1, planted=-1, seed=-1)
     assert len(caught.value.problems) == 4
+
+
+def test_people_have_all_parts_and_lie_in_order() -> None:
+    people = [draw_scene(2, index, SIZE, "people") for index in range(20)]
+    seen = np.sum([np.bincount(scene.mask.ravel(), minlength=7) for scene in people], axis=0)
+    assert len(seen) == 7 and (seen > 0).all()
+    heights = {part: np.mean([np.nonzero(scene.mask == part)[0].mean() for scene in people if (scene.mask == part).any()
+                              and scene.figures == 1]) for part in range(1, 7)}  # fmt: skip
+    assert heights[1] < heights[2] < heights[5] < heights[6], "head, torso, legs, feet"
+    assert seen[4] < seen[3], "hands are smaller than arms"
+    assert all(bool(scene.mask.any()) == (scene.figures > 0) for scene in people)
+
+
+def test_hidden_animals_have_the_colours_of_the_ground() -> None:
+    def contrast(subject: str) -> float:
+        found = []
+        for index in range(40):
+            image, mask = draw_sample(2, index, SIZE, subject)
+            if (mask > 0).any():
+                found.append(np.abs(image[mask > 0].mean(0) - image[mask == 0].mean(0)).mean())
+        return float(np.mean(found))
+
+    assert contrast("hidden_animals") < 0.8 * contrast("animals")
+
+
+def test_every_subject_is_a_dataset_with_errors(tmp_path: Path) -> None:
+    for subject, shown in SUBJECTS.items():
+        generate(tmp_path / subject, images=20, size=64, planted=1, seed=1, subject=subject)
+        assert (tmp_path / subject / "classes.txt").read_text().split() == [*shown.classes]
+        assert len(json.loads((tmp_path / subject / "planted.json").read_text())["planted"]) == 1
+    with pytest.raises(ConfigError, match="no subject 'peple'; did you mean 'people'"):
+        generate(tmp_path / "x", subject="peple")

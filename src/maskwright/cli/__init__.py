@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 import traceback
 import warnings
 from collections.abc import MutableMapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -55,13 +57,31 @@ def _options(
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the data, the run and the report.")] = Path("demo"),
     budget: Annotated[str, typer.Option("--budget", help="Wall time of the training.")] = "155s",
+    subject: Annotated[
+        str,
+        typer.Option("--subject", help="What images show: animals, hidden_animals (hard to see), people (body parts)."),
+    ] = "animals",
+    images: Annotated[int, typer.Option("--images", help="How many images.")] = 200,
+    size: Annotated[int, typer.Option("--size", help="Height and width of images, in pixels.")] = 256,
+    planted: Annotated[int, typer.Option("--planted", help="How many training masks are made wrong.")] = 15,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
+    only_data: Annotated[
+        bool, typer.Option("--only-data", help="Only write the dataset, into the folder of --out itself.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Generate a dataset and run the whole line on it, in a few minutes."""
+    if only_data:
+        from maskwright.demonstration.demo import demo_data
+
+        found = demo_data(out, subject=subject, images=images, size=size, planted=planted, seed=seed)
+        wrong = {"data": str(out), "planted": [asdict(one) for one in found]}
+        show(wrong, as_json, lambda: f"next: maskwright audit {shlex.quote(str(out))}")
+        return
     require_train()
     from maskwright.demonstration.demo import demo
 
-    result = demo(out, budget=budget)
+    result = demo(out, budget=budget, subject=subject, images=images, size=size, planted=planted, seed=seed)
     show(result.to_dict(), as_json, lambda: result.human())
 
 

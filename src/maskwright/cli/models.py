@@ -162,6 +162,7 @@ def study(
         Path | None, typer.Option("--out", help="Folder; studies/NAME beside the file when left out.")
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Also try again what has failed.")] = False,
+    changes: Set = None,
     device: Device = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of study.yaml and stop.")] = False,
     on: On = None,
@@ -184,7 +185,7 @@ def study(
     from maskwright.studies.study import study
 
     with working_on(on):
-        status = study(file, workers=workers, out=out, retry=retry, device=device)
+        status = study(file, workers=workers, out=out, retry=retry, overrides=changes or (), device=device)
     show(status.to_dict(), as_json, lambda: f"next: {status.next_command}" * bool(status.next_command))
     if status.exit_code:
         raise typer.Exit(status.exit_code)
@@ -205,6 +206,7 @@ def search(
     ] = None,
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="In place of the file's.")] = None,
     time: Annotated[str | None, typer.Option("--time", help="In place of the file's: 30m, 8h.")] = None,
+    changes: Set = None,
     device: Device = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of search.yaml and stop.")] = False,
     on: On = None,
@@ -222,7 +224,9 @@ def search(
     from maskwright.studies.searching.search import search
 
     with working_on(on):
-        result = search(file, workers=workers, out=out, trials=trials, time=time, device=device)
+        result = search(
+            file, workers=workers, out=out, trials=trials, time=time, overrides=changes or (), device=device
+        )
     command = result.next_command
     show(result.to_dict(), as_json, lambda: "\n".join([result.human(), *([f"next: {command}"] if command else [])]))
 

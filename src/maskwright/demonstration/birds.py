@@ -12,9 +12,9 @@ _BREASTS: tuple[Colour, ...] = ((0.85, 0.78, 0.66), (0.74, 0.42, 0.24), (0.80, 0
 _HORNS: tuple[Colour, ...] = ((0.80, 0.52, 0.18), (0.30, 0.26, 0.22), (0.62, 0.50, 0.36))  # beak and legs
 
 
-def bird(rng: np.random.Generator) -> list[Sweep]:
-    """A plump bird seen from the side, its wing folded or raised."""
-    coat = one_of(rng, (*ANIMAL_COLOURS, _SLATE))
+def bird(rng: np.random.Generator, coats: tuple[Colour, ...] | None = None) -> list[Sweep]:
+    """A plump bird seen from the side, its wing folded or raised, in one of the colours `coats` or of a bird's own."""
+    coat = one_of(rng, coats or (*ANIMAL_COLOURS, _SLATE))
     breast = towards(coat, _BREASTS[rng.integers(len(_BREASTS))], 0.8)
     horn = _HORNS[rng.integers(len(_HORNS))]
     lean = float(rng.uniform(-0.08, 0.10))  # upright, or bent forward

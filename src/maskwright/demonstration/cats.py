@@ -39,9 +39,9 @@ class _Fur:
         return Sweep(knots, times(self.paws, shade), depth)
 
 
-def cat(rng: np.random.Generator) -> list[Sweep]:
-    """A walking or a sitting cat, its face towards the viewer."""
-    coat = one_of(rng, (*ANIMAL_COLOURS, _GINGER))
+def cat(rng: np.random.Generator, coats: tuple[Colour, ...] | None = None) -> list[Sweep]:
+    """A walking or a sitting cat, its face towards the viewer, in one of the colours `coats` or of a cat's own."""
+    coat = one_of(rng, coats or (*ANIMAL_COLOURS, _GINGER))
     pale = towards(coat, (0.93, 0.90, 0.85), 0.75)
     pattern = rng.choice(["striped", "plain", "patched"], p=[0.5, 0.25, 0.25])
     fur = _Fur(

@@ -11,11 +11,10 @@ from typing import Any
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import require_absent
 from maskwright.base.systems import require_posix
-from maskwright.config import seconds_of
+from maskwright.config import seconds_argument
 from maskwright.data.auditing import audit
 from maskwright.data.init import init
-from maskwright.demonstration.generator import generate
-from maskwright.errors import ConfigError, argument
+from maskwright.demonstration.generator import Planted, generate
 from maskwright.evaluation.scoring.evaluate import evaluate
 from maskwright.inference.predict import predict
 from maskwright.reporting import report
@@ -54,31 +53,57 @@ class Demo:
         )
 
 
-def demo(out: str | Path = "demo", *, budget: str = "155s", images: int = 200) -> Demo:
-    """Generates a dataset (two animals, `images` pictures of 256x256, 15 masks planted wrong) and runs init,
-    audit, suspects, plan, train, evaluate, predict and report on it. `out` must not exist; `budget` is the wall time of
-    all training: two fifths for the search for wrong masks, the rest for the model.
+def demo_data(
+    out: str | Path, *, subject: str = "animals", images: int = 200, size: int = 256, planted: int = 15, seed: int = 0
+) -> list[Planted]:
+    """Writes the generated dataset of `demo` into the folder `out`, with its dataset.yaml; returns which training masks
+    were planted wrong. The arguments are those of `generate`, which also says what is raised."""
+    folder = Path(out)
+    say(f"data folder: {folder}")
+    with progress("drawing", images) as advance:
+        wrong = generate(
+            folder,
+            images=images,
+            size=size,
+            planted=planted,
+            seed=seed,
+            subject=subject,
+            progress=lambda done, _: advance(done),
+        )
+    _step("init", folder)
+    init(folder)
+    return wrong
+
+
+def demo(
+    out: str | Path = "demo",
+    *,
+    budget: str = "155s",
+    subject: str = "animals",
+    images: int = 200,
+    size: int = 256,
+    planted: int = 15,
+    seed: int = 0,
+) -> Demo:
+    """Generates a dataset (two animals, 200 pictures of 256x256, 15 masks planted wrong) and runs init, audit,
+    suspects, plan, train, evaluate, predict and report on it. `out` must not exist; `budget` is the wall time of all
+    training: two fifths for the search for wrong masks, the rest for the model. The other arguments are those of
+    `demo_data`.
     """
     require_posix("demo")
+    seconds = seconds_argument("budget", budget)
     began = time.monotonic()
     folder = require_absent(Path(out))
     data, config, run_folder = folder / "data", folder / "run.yaml", folder / "run"
     say(f"demo folder: {folder}")
-    with progress("drawing", images) as advance:
-        planted = generate(data, images=images, progress=lambda done, _: advance(done))
-    _step("init", data)
-    init(data)
+    wrong = demo_data(data, subject=subject, images=images, size=size, planted=planted, seed=seed)
     _step("audit", data)
     say(audit(data).human())
-    try:
-        seconds = seconds_of(budget)
-    except ValueError as error:
-        raise ConfigError(f"{argument('budget')}: {error}") from None
     search, training = (f"{share * seconds:g}s" for share in (_SEARCH, 1 - _SEARCH))
     _step("suspects", data, "--budget", search)
     doubted = suspects(data, budget=search)
     say(doubted.human())
-    first = {row.sample for row in doubted.samples[: 2 * len(planted)]}
+    first = {row.sample for row in doubted.samples[: 2 * len(wrong)]}
     _step("plan", data, "-o", config, "--budget", training)
     plan(data, out=config, budget=training)
     _step("train", config, "--out", run_folder)
@@ -90,12 +115,12 @@ def demo(out: str | Path = "demo", *, budget: str = "155s", images: int = 200) -
     predict(run, [data / "img" / "test"], out=folder / "predictions")
     _step("report", run_folder)
     page = report(run)
-    found = sum(item.sample in first for item in planted)
+    found = sum(item.sample in first for item in wrong)
     return Demo(
         folder,
         run.path,
         page,
-        [asdict(item) for item in planted],
+        [asdict(item) for item in wrong],
         found,
         doubted.page,
         result.to_dict()["scores"],

@@ -32,7 +32,7 @@ class Sweep:
     knots: points of the curve, y growing downwards. depth: distance towards the viewer, in the same unit.
     colour, mark, belly: RGB in 0..1; `mark` colours `bands` rings
     across the curve, or else patches, more of them the larger `patches` (0..1) is; `belly` colours what faces
-    the ground. fur: strength of the hair texture.
+    the ground. fur: strength of the hair texture. label: the class id of what it shows, 0 for background.
     """
 
     knots: tuple[Knot, ...]
@@ -43,6 +43,7 @@ class Sweep:
     patches: float = 0.0
     belly: Colour | None = None
     fur: float = 1.0
+    label: int = 0
 
 
 def placed(sweeps: Sequence[Sweep], scale: float, angle: float, at: tuple[float, float], mirrored: bool) -> list[Sweep]:
@@ -62,11 +63,12 @@ class Sprite(NamedTuple):
     """A drawn thing, cut to its box in the picture.
 
     colour: (h, w, 3) float32 RGB, about 0..1, multiplied by alpha; alpha: (h, w) float32 coverage in 0..1;
-    box: the rows and columns of the picture that it covers.
+    shares: the part of it, (h, w) float32, of each label; box: the rows and columns of the picture that it covers.
     """
 
     colour: Floats
     alpha: Floats
+    shares: dict[int, Floats]
     box: tuple[slice, slice]
 
 
@@ -167,10 +169,16 @@ def render_sweeps(sweeps: Sequence[Sweep], size: int, light: Light, rng: np.rand
     index, colour = (
         cv2.remap(layer, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE) for layer in (index, colour)
     )
-    alpha = (index >= 0).astype(np.float32)
+    inside = index >= 0
+    labels = np.asarray([sweep.label for sweep in sweeps])[index]
+
+    def small_of(layer: Floats) -> Floats:
+        return np.asarray(cv2.resize(layer, small, interpolation=cv2.INTER_AREA), np.float32)
+
     return Sprite(
-        np.asarray(cv2.resize(colour * alpha[..., None], small, interpolation=cv2.INTER_AREA), np.float32),
-        np.asarray(cv2.resize(alpha, small, interpolation=cv2.INTER_AREA), np.float32),
+        small_of(colour * inside.astype(np.float32)[..., None]),
+        small_of(inside.astype(np.float32)),
+        {int(one): small_of((inside & (labels == one)).astype(np.float32)) for one in np.unique(labels[inside])},
         (slice(top, bottom), slice(left, right)),
     )
 

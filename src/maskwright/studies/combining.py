@@ -4,7 +4,7 @@ which every value knows in which file it was written."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,30 +12,52 @@ from typing import Any
 from maskwright.base import strictyaml
 from maskwright.base.strictyaml import Document, Location
 from maskwright.config import EXCLUSIVE, RunConfig, check_document, rebase, with_pipelines
-from maskwright.errors import ConfigError
+from maskwright.errors import ConfigError, argument
 from maskwright.modeling import augment
 from maskwright.studies.naming import NAME, labels
 
 
-def base_of(document: Document, folder: Path, problems: list[str]) -> Document | None:
-    """The base as a document of its own, whose paths are absolute where it is another file."""
+def base_of(
+    document: Document, folder: Path, problems: list[str], overrides: Sequence[str] = (), varied: Iterable[str] = ()
+) -> Document | None:
+    """The base as a document of its own, with the settings `overrides` in it, whose paths are absolute where it is
+    another file. To set one of the keys `varied`, which are given for each run, is a problem."""
+    try:
+        base, home = _read_base(document, folder)
+        if base is None:
+            return None
+        strictyaml.apply_overrides(base, overrides, EXCLUSIVE)
+    except ConfigError as error:
+        problems += error.problems
+        return None
+    for override in overrides:
+        key = override.partition("=")[0]
+        if other := next((one for one in varied if f"{key}.".startswith(f"{one}.")), None):
+            problems.append(f"{argument('overrides', '--set')} {override}: {other} is varied between the runs")
+    write_out(base.data)
+    if home is not None:
+        _anchor(base.data, home)
+    return base
+
+
+def _read_base(document: Document, folder: Path) -> tuple[Document | None, Path | None]:
+    """The base, written out, and the folder of its file if it is one. ConfigError for a file that cannot be read."""
     given = document.data.get("base")
     if isinstance(given, str):
         file = folder / given
         try:
             found = strictyaml.read(file)
         except ConfigError as error:
-            problems += [f"{document.where(('base',))}: base: {problem}" for problem in error.problems]
-            return None
+            where = document.where(("base",))
+            raise ConfigError(f"{where}: base: {problem}" for problem in error.problems) from None
         write_out(found.data)
-        _anchor(found.data, file.parent)
-        return found
+        return found, file.parent
     if isinstance(given, dict):
         marks = {location[1:]: mark for location, mark in document.marks.items() if location[:1] == ("base",)}
         found = Document(document.source, copy.deepcopy(given), marks)
         write_out(found.data)
-        return found
-    return None
+        return found, None
+    return None, None
 
 
 @dataclass(frozen=True)

@@ -59,24 +59,25 @@ class Matrix:
     entries: list[StudyEntry]
 
 
-def load_study(path: str | Path) -> Matrix:
+def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Matrix:
     """Reads `study.yaml`; relative paths in it start from its folder, those of a base file from the base's.
+    `overrides` are settings of the base, such as `train.iterations=100`.
 
     Raises ConfigError with every problem of every run at once.
     """
     path = Path(path)
-    return check_study(strictyaml.read(path), path.parent.absolute())
+    return check_study(strictyaml.read(path), path.parent.absolute(), overrides)
 
 
-def check_study(document: Document, folder: Path) -> Matrix:
+def check_study(document: Document, folder: Path, overrides: Sequence[str] = ()) -> Matrix:
     """The study of a parsed file whose relative paths start from `folder`. Raises ConfigError with every problem."""
     problems: list[str] = []
     try:
         StudyConfig.model_validate(document.data)
     except ValidationError as error:
         problems = strictyaml.problems_of(StudyConfig, document, error)
-    base = base_of(document, folder, problems)
     axes = [axis for axis in _axes(document, problems) if axis.values]
+    base = base_of(document, folder, problems, overrides, [axis.key for axis in axes])
     excluded = _excluded(document, axes, problems)
     entries: list[StudyEntry] = []
     if base is not None and (runs := prod(len(axis.values) for axis in axes)) <= _MOST:

@@ -27,13 +27,20 @@ _MEASURED = ("precision", "channels_last", "threads")  # keys of `train` that a 
 
 
 def study(
-    file: str | Path, *, workers: int = 1, out: str | Path | None = None, retry: bool = False, device: str | None = None
+    file: str | Path,
+    *,
+    workers: int = 1,
+    out: str | Path | None = None,
+    retry: bool = False,
+    overrides: Sequence[str] = (),
+    device: str | None = None,
 ) -> StudyStatus:
     """Trains and scores every run of the study that `file` describes, `workers` of them at a time.
 
     `file` is a `study.yaml`, or the folder of a study to resume. The study goes to `out`, or to `studies/NAME`
     beside the file. Where it is there already it is resumed: what has finished is kept, what was stopped is resumed
-    exactly, what has failed is left alone unless `retry` is given, and runs that are new in the file are added. Every
+    exactly, what has failed is left alone unless `retry` is given, and runs that are new in the file are added.
+    `overrides` are settings of the base for all runs, such as `train.iterations=100`; they belong to the study. Every
     run's config, dataset, model and loss is checked before the first training. Runs that fail do not end the others;
     the result tells them. `device` is that of `train` for all; of several GPUs `auto` and `cuda` give each worker
     its own. Raises Interrupted on Ctrl-C or SIGTERM, with the state of every run saved, LockedError
@@ -47,7 +54,7 @@ def study(
 
     device = device_of(device)
     source, path = Study.places(Path(file), out)
-    matrix = load_study(source)
+    matrix = load_study(source, overrides)
     datasets = check_runs([entry.config for entry in matrix.entries])
     evaluate = splits_to_score(matrix.config.evaluate, datasets.values())
     matrix = replace(matrix, config=matrix.config.model_copy(update={"evaluate": evaluate}))

@@ -49,14 +49,16 @@ def search(
     out: str | Path | None = None,
     trials: int | None = None,
     time: str | None = None,
+    overrides: Sequence[str] = (),
     device: str | None = None,
 ) -> SearchStatus:
     """Tries values for keys of a config, `workers` trainings at a time, and writes the config of the best trial.
 
     `file` is a `search.yaml`, or the folder of a search to resume. The search goes to `out`, or to `searches/NAME`
     beside the file. Where it is there already it goes on: trials that were stopped or killed are resumed exactly.
-    `trials` and `time` take the place of what the file says. The same call in several processes, on machines that
-    share the folder and the storage, makes one search of all. Every choice and both ends of every range are checked
+    `trials` and `time` take the place of what the file says; `overrides` are settings of its base, such as
+    `train.iterations=100`. The same call in several processes, on machines that share the folder and the storage, makes
+    one search of all. Every choice and both ends of every range are checked
     before the first training.
 
     A trial is a run that is scored on the validation split; one that is ended early says why in its run and can be
@@ -78,7 +80,7 @@ def search(
 
     device = device_of(device)
     source, path = Search.places(Path(file), out)
-    space = load_search(source)
+    space = load_search(source, overrides)
     length = {key: value for key, value in {"trials": trials, "time": time}.items() if value is not None}
     config = space.config.model_copy(update=length)
     corners = [space.run_config(chosen) for chosen in space.corners()]

@@ -210,16 +210,17 @@ def _there(axis: Axis, chosen: Mapping[str, Any]) -> bool:
     return all(chosen.get(key) in names for key, names in axis.when.items())
 
 
-def load_search(path: str | Path) -> Space:
+def load_search(path: str | Path, overrides: Sequence[str] = ()) -> Space:
     """Reads `search.yaml`; relative paths in it start from its folder, those of a base file from the base's.
+    `overrides` are settings of the base, such as `train.iterations=100`.
 
     Every choice and both ends of every range are tried in a config. Raises ConfigError with every problem at once.
     """
     path = Path(path)
-    return check_search(strictyaml.read(path), path.parent.absolute())
+    return check_search(strictyaml.read(path), path.parent.absolute(), overrides)
 
 
-def check_search(document: Document, folder: Path) -> Space:
+def check_search(document: Document, folder: Path, overrides: Sequence[str] = ()) -> Space:
     """The search of a parsed file whose relative paths start from `folder`. Raises ConfigError with every problem."""
     problems: list[str] = []
     config: SearchConfig | None = None
@@ -227,7 +228,7 @@ def check_search(document: Document, folder: Path) -> Space:
         config = SearchConfig.model_validate(document.data)
     except ValidationError as error:
         problems = strictyaml.problems_of(SearchConfig, document, error)
-    base = base_of(document, folder, problems)
+    base = base_of(document, folder, problems, overrides, config.space if config else ())
     if config is None or base is None:
         raise ConfigError(problems)
     axes: list[Axis] = []
