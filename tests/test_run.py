@@ -158,6 +158,9 @@ def test_doctor_says_what_compare_says_of_a_run_that_has_learnt_nothing(tmp_path
     assert (finding.code, finding.message, finding.fix) == (said.code, f"test: {said.message}", said.fix)
     assert finding.split == "test" and "not better than a constant prediction" in report.human()
     assert doctor(learnt).findings == [] and "no problem found" in doctor(learnt).human()
+    # Of a folder of runs each is told by its name.
+    (finding,) = doctor(tmp_path).findings
+    assert finding.message == f"UNet: test: {said.message}"
     # The newest evaluation of a split counts.
     add_evaluation(unlearnt.path, counts, number=2)
     assert doctor(unlearnt).findings == []

@@ -30,6 +30,7 @@ from maskwright.base.workers import usable_cores
 from maskwright.core.findings import Finding, summarise
 from maskwright.errors import argument
 from maskwright.evaluation.guarding import UNLEARNT, guard
+from maskwright.evaluation.run_folders import find_runs
 from maskwright.evaluation.scoring.evaluation import newest
 from maskwright.modeling.models.packaged import PACKAGED
 from maskwright.run import Run
@@ -84,7 +85,7 @@ class DoctorReport(Result):
             if row.fix:
                 lines.append(f"{'':<7}  {'':<{width}}  -> {row.fix}")
         if self.findings is not None:
-            lines += ["", sentences(self.findings) or "the run: no problem found in its log and its evaluations"]
+            lines += ["", sentences(self.findings) or "no problem found in the log and the evaluations of the run"]
         return "\n".join(lines)
 
     def facts(self) -> dict[str, object]:
@@ -96,11 +97,17 @@ class DoctorReport(Result):
 def doctor(run: str | Path | Run | None = None) -> DoctorReport:
     """Examines versions, extras, device, bfloat16, cores, memory, disk and pretrained weights, none of which raises;
     with a run, also how its training went (`training.doctor`) and whether its evaluations are better than a constant
-    prediction: DataError where that is no run folder."""
+    prediction. Of a folder of runs, such as a study, this is said of each run, by its name. DataError where there is no
+    run."""
     findings = None
     if run is not None:
-        opened = run if isinstance(run, Run) else Run.open(run)
-        findings = [*examine(opened), *_unlearnt(opened)]
+        path = run.path if isinstance(run, Run) else Path(run)
+        runs = [one for one in find_runs([path])[0] if one.info_file.is_file()] or [Run.open(path)]
+        findings = [
+            replace(finding, message=f"{one.path.name}: {finding.message}") if len(runs) > 1 else finding
+            for one in runs
+            for finding in (*examine(one), *_unlearnt(one))
+        ]
     return DoctorReport([row for name, look in EXAMINATIONS.items() for row in examine_safely(name, look)], findings)
 
 

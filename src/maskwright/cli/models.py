@@ -255,7 +255,9 @@ def weights(as_json: Json = False) -> None:
 
 
 def doctor(
-    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Also say how its training went.")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN|STUDY]", help="Also say how its training went, or that of each run.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check this machine and installation, and the training of a run, with a fix for what is wrong."""

@@ -86,7 +86,7 @@ class Choices:
     def portable(self, folder: Path) -> dict[str, Any]:
         """Names and values, which mean the same at any place."""
         return {
-            label: _portable_value(self.key, value, folder)
+            label: portable_value(self.key, value, folder)
             for label, value in zip(self.labels, self.values, strict=True)
         }
 
@@ -106,13 +106,15 @@ def choices_of(
     for i, value in enumerate(values):
         if value in values[:i]:
             problems.append(document.problem(places[i], "is the same value again; remove one"))
-        if not NAME.fullmatch(names[i]):
-            problems.append(
-                document.problem(
-                    places[i], "a name is made of letters, digits and . + - _, since it becomes part of a folder's name"
-                )
-            )
+        check_name(document, places[i], names[i], problems)
     return Choices(key, names, values, places)
+
+
+def check_name(document: Document, place: Location, name: str, problems: list[str]) -> None:
+    """Notes in `problems` what is wrong with the name of a value."""
+    if not NAME.fullmatch(name):
+        why = "a name is made of letters, digits and . + - _, since it becomes part of a folder's name"
+        problems.append(document.problem(place, why))
 
 
 def known_key(document: Document, place: Location, key: str, problems: list[str]) -> bool:
@@ -151,7 +153,8 @@ def portable(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     return data
 
 
-def _portable_value(key: str, value: Any, folder: Path) -> Any:
+def portable_value(key: str, value: Any, folder: Path) -> Any:
+    """The value of a dotted key as `portable` has it."""
     shell = Document("", {})
     strictyaml.put(shell, key, copy.deepcopy(value), "")
     found: Any = portable(shell.data, folder)

@@ -145,7 +145,7 @@ class Study(RunsFolder):
     def config(self) -> StudyConfig:
         """What the study is. ConfigError when names in it would lead out of its folder."""
         config = strictyaml.validate(StudyConfig, strictyaml.read(self.file))
-        if not all(NAME.fullmatch(str(name)) for values in config.matrix.values() for name in values):
+        if not all(NAME.fullmatch(str(name)) for values in config.varied.values() for name in values):
             raise ConfigError(
                 f"{self.file}: the matrix has values without a name of letters, digits and . + - _; restore the file"
             )
@@ -154,7 +154,7 @@ class Study(RunsFolder):
     def runs(self) -> list[dict[str, str]]:
         """The names of the values of each run, in the order of the matrix."""
         config = self.config
-        return [*combinations(config.matrix, config.exclude)]
+        return [*combinations(config.varied, config.exclude)]
 
     def begin(self, matrix: Matrix) -> None:
         """Makes the folder, by one rename. Raises ConfigError when another one is in its place."""

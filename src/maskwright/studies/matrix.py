@@ -1,4 +1,4 @@
-"""StudyConfig: a base config and a matrix of values, and the runs that they make.
+"""StudyConfig: a base config, versions of it and a matrix of values, and the runs that they make.
 
 `load_study` builds the config of every run before the first one is trained, and reports all that is wrong with any of
 them at once: in the words of a run's config, with file, line and column of the value that it comes from.
@@ -13,33 +13,81 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from maskwright.base import strictyaml
-from maskwright.base.strictyaml import Document, StrictModel, did_you_mean
+from maskwright.base.strictyaml import Document, Location, StrictModel, did_you_mean
 from maskwright.config import RunConfig, json_schema
 from maskwright.errors import ConfigError
-from maskwright.studies.combining import Choices, base_of, choices_of, config_of, portable
+from maskwright.studies.combining import (
+    Choices,
+    Given,
+    base_of,
+    check_name,
+    choices_of,
+    config_of,
+    known_key,
+    portable,
+    portable_value,
+)
 from maskwright.studies.naming import LONGEST
 
 _MOST = 1000
+VERSION = "version"
 
 
 class StudyConfig(StrictModel):
-    """Runs that belong together: all combinations of the values of a matrix, put into a base config."""
+    """Runs that belong together: all combinations of versions and of the values of a matrix, put into a base config."""
 
     base: str | dict[str, Any] = Field(
-        description="a run.yaml, relative to this file, or its content; what the matrix gives may be missing in it"
+        description="a run.yaml, relative to this file, or its content; what is given below may be missing in it"
+    )
+    versions: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="names, each with values for dotted keys of the config, which go together"
     )
     matrix: dict[str, list[Any] | dict[str, Any]] = Field(
-        min_length=1, description="dotted keys of the config, each with a list of values or with names and values"
+        default_factory=dict,
+        description="dotted keys of the config, each with a list of values or with names and values",
     )
     exclude: list[dict[str, Any]] = Field(
-        default_factory=list, description="combinations that are left out: keys of the matrix with a name or value"
+        default_factory=list,
+        description="combinations that are left out: keys of the matrix with a name or value, `version` with a name",
     )
     evaluate: list[str] | None = Field(
         None, min_length=1, description="splits to score after each training; test when left out, else val"
     )
+
+    @property
+    def varied(self) -> dict[str, Iterable[Any]]:
+        """What runs differ in, with the names of its values where these have names."""
+        return {**({VERSION: self.versions} if self.versions else {}), **self.matrix}
+
+    @model_validator(mode="after")
+    def _some(self) -> StudyConfig:
+        if not self.varied:
+            raise ValueError("has neither `versions` nor a `matrix`: give what the runs differ in")
+        return self
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Values that go together, by the name of their version."""
+
+    values: list[dict[str, Any]]
+    labels: list[str]
+    key: str = VERSION
+
+    def given(self, label: str) -> list[Given]:
+        """The values of that version."""
+        values = self.values[self.labels.index(label)]
+        return [Given(key, value, ("versions", label, key)) for key, value in values.items()]
+
+    def portable(self, folder: Path) -> dict[str, Any]:
+        """Names and values, which mean the same at any place."""
+        return {
+            label: {key: portable_value(key, value, folder) for key, value in values.items()}
+            for label, values in zip(self.labels, self.values, strict=True)
+        }
 
 
 @dataclass(frozen=True)
@@ -76,14 +124,19 @@ def check_study(document: Document, folder: Path, overrides: Sequence[str] = ())
         StudyConfig.model_validate(document.data)
     except ValidationError as error:
         problems = strictyaml.problems_of(StudyConfig, document, error)
-    axes = [axis for axis in _axes(document, problems) if axis.values]
-    base = base_of(document, folder, problems, overrides, [axis.key for axis in axes])
+    choices = [axis for axis in _axes(document, problems) if axis.values]
+    versions = _versions(document, [axis.key for axis in choices], problems)
+    axes: list[Versions | Choices] = [*([versions] if versions else []), *choices]
+    varied = [axis.key for axis in choices] + [key for one in (versions.values if versions else ()) for key in one]
+    base = base_of(document, folder, problems, overrides, varied)
     excluded = _excluded(document, axes, problems)
     entries: list[StudyEntry] = []
     if base is not None and (runs := prod(len(axis.values) for axis in axes)) <= _MOST:
         for values in combinations({axis.key: axis.labels for axis in axes}, excluded):
             try:
-                config = config_of(document, folder, base, [axis.given(values[axis.key]) for axis in axes])
+                given = [axis.given(values[axis.key]) for axis in choices]
+                given += versions.given(values[VERSION]) if versions else []
+                config = config_of(document, folder, base, given)
                 entries.append(StudyEntry(name_of(values), values, config))
             except ConfigError as error:
                 problems += error.problems
@@ -116,7 +169,29 @@ def _axes(document: Document, problems: list[str]) -> Iterator[Choices]:
             yield found
 
 
-def _excluded(document: Document, axes: Sequence[Choices], problems: list[str]) -> list[dict[str, str]]:
+def _versions(document: Document, keys: Sequence[str], problems: list[str]) -> Versions | None:
+    """The versions, whose names and keys are fit; other keys of the matrix are `keys`."""
+    given = document.data.get("versions")
+    found: dict[str, dict[str, Any]] = {}
+    for name, values in given.items() if isinstance(given, dict) else ():
+        place: Location = ("versions", name)
+        if not isinstance(values, dict):
+            continue
+        check_name(document, place, name, problems)
+        if values in found.values():
+            problems.append(document.problem(place, "is the same version again; remove one"))
+        before = len(problems)
+        for key in values:
+            if key in keys:
+                problems.append(document.problem((*place, key), "is a key of the matrix too; give it in one of them"))
+            else:
+                known_key(document, (*place, key), key, problems)
+        if len(problems) == before:
+            found[name] = values
+    return Versions([*found.values()], [*found]) if found else None
+
+
+def _excluded(document: Document, axes: Sequence[Versions | Choices], problems: list[str]) -> list[dict[str, str]]:
     """The entries of `exclude` with the names of their values."""
     known = {axis.key: axis for axis in axes}
     found = []
@@ -131,7 +206,7 @@ def _excluded(document: Document, axes: Sequence[Choices], problems: list[str]) 
                 )
             elif value in axis.labels:
                 named[key] = value
-            elif value in axis.values:
+            elif isinstance(axis, Choices) and value in axis.values:
                 named[key] = axis.labels[axis.values.index(value)]
             else:
                 problems.append(
@@ -161,15 +236,16 @@ def _settled(
     document: Document,
     folder: Path,
     base: Document | None,
-    axes: Sequence[Choices],
+    axes: Sequence[Versions | Choices],
     excluded: Sequence[Mapping[str, str]],
 ) -> StudyConfig:
     """The study with names for all values, which means the same at any place."""
     assert base is not None
-    matrix: dict[str, list[Any] | dict[str, Any]] = {axis.key: axis.portable(folder) for axis in axes}
+    given = {axis.key: axis.portable(folder) for axis in axes}
     return StudyConfig(
         base=portable(base.data, folder),
-        matrix=matrix,
+        versions=given.pop(VERSION, {}),
+        matrix={**given},
         exclude=[dict(one) for one in excluded],
         evaluate=document.data.get("evaluate"),
     )
@@ -182,6 +258,11 @@ def study_schema() -> dict[str, Any]:
     definitions = run.pop("$defs")
     inline = {key: value for key, value in run.items() if key != "required"}  # the matrix may give the rest
     schema["properties"]["base"]["anyOf"] = [{"type": "string"}, {"$ref": "#/$defs/RunConfig"}]
+    schema["properties"]["versions"]["additionalProperties"] |= {
+        "properties": run["properties"],
+        "patternProperties": {r"\.": {}},
+        "additionalProperties": False,
+    }
     several = schema["properties"]["matrix"].pop("additionalProperties")
     several["anyOf"] = [
         one | {"minItems" if one["type"] == "array" else "minProperties": 1} for one in several["anyOf"]

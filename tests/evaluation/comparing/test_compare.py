@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ import pytest
 
 from maskwright.base.storage import atomic_write_json, dump_json, read_json
 from maskwright.cli import main
+from maskwright.core.findings import Finding, Severity
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.comparing import compare
 from maskwright.evaluation.comparing.members import members_of, recipe_name, recipes
-from maskwright.evaluation.metrics import mIoU, scores
+from maskwright.evaluation.metrics import mIoU, scores, thresholded_iou
+from maskwright.evaluation.metrics.scores import iou_where_true
 from maskwright.evaluation.run_folders import find_runs
 from maskwright.run import Run
 from run_folders import GARDEN, add_evaluation, predict, trained_run, truth
@@ -82,6 +85,13 @@ def test_its_numbers_are_those_of_the_evaluations(study):
         )
         assert entry.scores == pytest.approx(
             {name: np.mean([getattr(total, name) for total in totals]) for name in ("mIoU", "mDice", "mAcc", "aAcc")}
+            | {
+                name: np.mean([np.nanmean(np.nanmean(of_images(one), 0)) for one in counts])
+                for name, of_images in (
+                    ("mean_image_iou", iou_where_true),
+                    ("mean_image_thresholded_iou", thresholded_iou),
+                )
+            }
         )
         assert entry.class_iou == pytest.approx(np.mean([[row.iou for row in total.classes] for total in totals], 0))
         costs = entry.costs
@@ -422,3 +432,11 @@ def test_a_comparison_in_one_line_and_in_usual_words(study):
     text = result.human()
     assert "compared with the best" in text and "significantly worse" in text and "random seed variation" in text
     assert not any(word in text for word in ("luck", "beside", "cheaper", "told"))
+
+
+def test_a_finding_about_some_runs_names_them(study):
+    result = compare(study)
+    names = [path.name for path in sorted((study / "runs").iterdir())]
+    finding = Finding("number.few_images", Severity.WARNING, "too few", "score more", evidence={"runs": names[:1]})
+    shown = replace(result, findings=[finding, replace(finding, evidence={"runs": names})]).human()
+    assert f"warning: {names[0]}: too few" in shown and "warning: too few" in shown

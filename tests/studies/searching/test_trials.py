@@ -17,7 +17,7 @@ from maskwright.studies.searching import trials as module
 from maskwright.studies.searching.folder import Search
 from maskwright.studies.searching.sampling import PRUNERS, SAMPLERS, opened
 from maskwright.studies.searching.space import AxisConfig, PrunerConfig, SamplerConfig, Space, load_search
-from maskwright.studies.searching.trials import Trials, trials_of
+from maskwright.studies.searching.trials import Trials
 
 SEARCH = {
     "base": {
@@ -100,7 +100,7 @@ def test_one_that_falls_behind_the_others_is_ended_and_says_why(study, done, mon
     assert [one.value for one in noted.trials[:2]] == [0.6, 0.7]
     assert noted.trials[2].intermediate_values == {10: 0.25, 20: 0.4}
     assert "ended early at iteration 20 of 100 with a validation score of 0.4000" in str(search.run(name).pruned)
-    found = trials_of(search, noted)
+    found = trials.status().trials
     assert [one.state for one in found] == ["finished", "finished", "pruned", "running"]
     assert [one.score for one in found] == [0.6, 0.7, 0.4, 0.9] and "worse than the median" in found[2].reason
 
@@ -118,7 +118,7 @@ def test_of_the_loss_the_lowest_is_best(tmp_path, done, monkeypatch) -> None:
                     done(search, name)
                     trials.ended(name, 0)
             assert trials.unwanted(name)
-        assert noted.best_value == 0.4 and trials_of(search, noted)[1].score == 0.4
+        assert noted.best_value == 0.4 and trials.status().trials[1].score == 0.4
 
 
 def test_what_a_process_leaves_behind_is_gone_on_with(study) -> None:
@@ -187,7 +187,7 @@ def test_failures_are_told_and_end_the_search_when_nothing_works(study, monkeypa
     with pytest.raises(ConfigError, match="3 trials in a row have failed, the last one: x.png"):
         trials.ended(name, 3)
     assert [one.state.name for one in noted.trials] == ["FAIL"] * 3
-    assert trials_of(search, noted)[0].reason == "x.png: cannot be read"
+    assert trials.status().trials[0].reason == "x.png: cannot be read"
 
 
 def test_a_process_that_is_lost_is_started_again_but_not_for_ever(study) -> None:

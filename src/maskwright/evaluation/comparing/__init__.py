@@ -136,7 +136,7 @@ def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: st
             [member.config.get("seed") for member in group],
             value,
             _scores(group, score),
-            {key: float(np.mean(_scores(group, key))) for key in SCORES},
+            {key: float(np.mean(_scores(group, key))) for key in SCORES} | _image_means(group),
             _means([member.counts.total().iou() for member in group]),
             _means([SCORES[score](member.counts) for member in group]),
             Costs.of(group),
@@ -148,6 +148,14 @@ def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: st
         )
         for e, (group, name, value, model, loss) in enumerate(rows)
     ]
+
+
+def _image_means(group: Sequence[Member]) -> dict[str, float]:
+    """The measures that are means over images: their means over the seeds."""
+    return {
+        name: float(np.mean([member.scored.measures[name].interval.value for member in group]))
+        for name in ("mean_image_iou", "mean_image_thresholded_iou")
+    }
 
 
 def _means(rows: Sequence[Floats]) -> list[float]:

@@ -11,10 +11,11 @@ from maskwright.evaluation.metrics import Interval
 from maskwright.evaluation.naming import brief
 
 if TYPE_CHECKING:
+    from maskwright.core.findings import Finding
     from maskwright.evaluation.comparing.results import Comparison, Costs, LeaderboardEntry
     from maskwright.evaluation.curves.curve import Summary
 
-_CLASSES, _KEYS, _WIDE = 8, 12, 40
+_CLASSES, _KEYS, _WIDE, _NAMES = 8, 12, 40, 3
 _VERDICTS: dict[Verdict, str] = {
     "better": "significantly better",
     "worse": "significantly worse",
@@ -42,9 +43,18 @@ def comparison_text(result: Comparison) -> str:
                 "MACs",
                 "step",
                 "images/s",
+                "waiting",
                 "trained",
             ],
             *(_row(result, entry) for entry in result.entries),
+        ]
+    )
+    others = [key for key in result.entries[0].scores if key != result.score]
+    lines.append("other scores")
+    lines += table(
+        [
+            ["", *(key.replace("_", " ") for key in others)],
+            *([entry.name, *(f"{entry.scores[key]:.4f}" for key in others)] for entry in result.entries),
         ]
     )
     lines += _classes(result)
@@ -75,11 +85,20 @@ def comparison_text(result: Comparison) -> str:
         )
     lines += [f"note: {note}" for note in result.notes]
     lines += [
-        f"{finding.severity.label}: {finding.message}; {finding.fix} ({finding.code})" for finding in result.findings
+        f"{finding.severity.label}: {_whose(finding, runs)}{finding.message}; {finding.fix} ({finding.code})"
+        for finding in result.findings
     ]
     lines += [f"not compared: {name}" for name in result.apart]
     lines += [f"other tool: {other_tool_line(one)} ({one.remark})" for one in result.others]
     return "\n".join([*lines, *(f"not evaluated: {command}" for command in result.missing.values())])
+
+
+def _whose(finding: Finding, runs: int) -> str:
+    """The runs that a finding is about, where it is not about all of them."""
+    names = (finding.evidence or {}).get("runs", ())
+    if not 0 < len(names) < runs:
+        return ""
+    return ", ".join(names[:_NAMES]) + f" and {len(names) - _NAMES} more" * (len(names) > _NAMES) + ": "
 
 
 def other_tool_line(other: Summary) -> str:
@@ -119,6 +138,7 @@ def _costs(costs: Costs) -> list[str]:
         _short(costs.macs),
         "" if costs.step_seconds is None else f"{1000 * costs.step_seconds:.0f} ms",
         "" if costs.images_per_second is None else f"{costs.images_per_second:.1f}",
+        "" if costs.waited is None else f"{100 * costs.waited:.0f} %",
         "" if costs.train_seconds is None else f"{costs.train_seconds:.0f} s",
     ]
 
