@@ -5,17 +5,13 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 size=${1:-cpu}
-case $size in small | cpu | full) ;; *) echo "usage: $0 [small|cpu|full] [WORK] [DATA]" >&2 && exit 2 ;; esac
+case $size in
+    small | cpu | full) ;;
+    *) echo "usage: $0 [small|cpu|full] [WORK] [DATA]" >&2 && exit 2 ;;
+esac
 mkdir -p "${2:-$here/work}"
 work=$(cd "${2:-$here/work}" && pwd)
 data=${3:+$(cd "$3" && pwd)}
-
-# once RESULT COMMAND...: shows the command, and runs it unless its result is there.
-once() {
-    result=$1
-    shift
-    [ -e "$result" ] || run "$@"
-}
 
 # run COMMAND...: shows it and runs it.
 run() {
@@ -23,10 +19,18 @@ run() {
     "$@"
 }
 
+# once RESULT COMMAND...: as `run`, unless the result is there.
+once() {
+    result=$1
+    shift
+    [ -e "$result" ] || run "$@"
+}
+
 # kept FILE COMMAND...: as `run`, and keeps what it prints in a file too.
 kept() {
     file=$1
     shift
-    run "$@" > "$file"
+    run "$@" > "$file.part"
+    mv "$file.part" "$file"
     cat "$file"
 }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from maskwright.data.convert import convert as convert
     from maskwright.data.init import init as init
     from maskwright.data.init import labels_table as labels_table
+    from maskwright.data.marking import set_status as set_status
     from maskwright.data.opening import load_dataset as load_dataset
     from maskwright.data.splitting.split import SplitResult as SplitResult
     from maskwright.data.splitting.split import split as split
@@ -123,6 +124,7 @@ _VERBS = {
     "report": "reporting",
     "resume": "training.train",
     "review": "reviewing.review",
+    "set_status": "data.marking",
     "serve": "inference.serving.serve",
     "split": "data.splitting.split",
     "search": "studies.searching.search",

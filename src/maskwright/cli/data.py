@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
 from maskwright.base.cluster import working_on
 from maskwright.cli.shared import Dir, FailOn, Json, On, fail, show
+from maskwright.core.sample import Status
 
 # For `--help`, which must not import the formats; a test holds the two together.
 READ = (
@@ -159,8 +160,11 @@ def convert(
 def split(
     folder: Dir,
     fractions: Annotated[
-        str, typer.Option("--fractions", help="Shares of train, val and test, or train=0.8,test=0.2.")
-    ] = "0.7,0.15,0.15",
+        str | None,
+        typer.Option(
+            "--fractions", help="Shares of train, val and test, or train=0.8,test=0.2; 0.7,0.15,0.15 when left out."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     group: Annotated[
         str | None,
@@ -170,6 +174,9 @@ def split(
         Path | None, typer.Option("--group-file", help="CSV with the columns sample and group.")
     ] = None,
     trusted: Annotated[int, typer.Option("--trusted", help="Also pick so many images to label by hand.")] = 0,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the splits as they are; only pick --trusted images of train.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the lists; below DIR/.maskwright when left out.")
     ] = None,
@@ -181,11 +188,12 @@ def split(
 
     result = split(
         folder,
-        fractions=parse_fractions(fractions),
+        fractions=None if fractions is None else parse_fractions(fractions),
         seed=seed,
         group=group,
         group_file=group_file,
         trusted=trusted,
+        keep=keep,
         out=out,
         dry_run=dry_run,
     )
@@ -198,10 +206,23 @@ def edits(
     batch: Annotated[
         str | None, typer.Option("--batch", help="With --undo: the name of the batch to take back.")
     ] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", help="Mark --samples as keep, exclude or suspect (needs fixing).")
+    ] = None,
+    samples: Annotated[
+        list[str] | None,
+        typer.Option("--samples", metavar="NAME|FILE", help="A sample, or a file with names; repeatable."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the edits of a dataset, or take some back."""
+    """List the edits of a dataset, take some back, or mark samples."""
     from maskwright.core.edits import edits
 
+    if (status is None) != (samples is None) or (undo and status is not None):
+        raise typer.BadParameter("--status and --samples go together, and not with --undo")
+    if status is not None:
+        from maskwright.data.marking import set_status
+
+        set_status(folder, cast(Status, status), samples or ())
     result = edits(folder, undo=undo, batch=batch)
     show(result.to_dict(), as_json, result.human)

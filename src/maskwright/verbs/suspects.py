@@ -11,7 +11,7 @@ from typing import Any
 from maskwright import __version__
 from maskwright.base.extras import require_train
 from maskwright.base.progress import say
-from maskwright.base.storage import atomic_write_json, next_free, require_absent
+from maskwright.base.storage import atomic_write_json, atomic_write_text, next_free, require_absent
 from maskwright.base.systems import require_posix
 from maskwright.base.texts import plural
 from maskwright.base.work_folder import WorkFolder, work_folder_of
@@ -39,7 +39,8 @@ _PIXELS = 18_000
 _MULTIPLE = 32
 _FEW = 40
 # What the finished folder holds.
-KEPT = {FILE, PAGE, "probabilities", "proposals", "changes", "trust"}
+RANKED = "ranked.txt"  # all samples that were searched, the most likely wrong first
+KEPT = {FILE, RANKED, PAGE, "probabilities", "proposals", "changes", "trust"}
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ def suspects(
             found.outlines,
             found.redrawing,
         )
+        atomic_write_text(work / RANKED, "".join(f"{row.sample}\n" for row in result.samples))
         atomic_write_json(work / FILE, result.to_dict())
         # Before the folder is final: what is killed while it is drawn resumes by the same call, like everything else.
         write_sheet(result, dataset, work, work / PAGE, replace=True)

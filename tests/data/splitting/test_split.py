@@ -116,3 +116,25 @@ def test_a_pattern_that_catches_nothing_is_wrong_usage_and_writes_nothing(data):
 def test_a_pattern_that_keeps_nothing_together_is_said(data):
     notes = split(data, group="^0(..)", dry_run=True, progress=False).proposal.notes
     assert "makes a group of each sample" in notes[0]
+
+
+def test_trusted_images_of_splits_that_stay(data):
+    split(data, fractions={"train": 0.6, "test": 0.4}, seed=3)
+    before = {sample.name: sample.split for sample in load_dataset(data).samples}
+    count = len(edits(data).batches)
+    result = split(data, trusted=4, keep=True)
+    chosen = (result.lists / "baseline.txt").read_text().split() + (result.lists / "eval.txt").read_text().split()
+    assert len(chosen) == 4 and {before[name] for name in chosen} == {"train"}
+    assert {sample.name: sample.split for sample in load_dataset(data).samples} == before
+    test = {name for name, part in before.items() if part == "test"}
+    assert {*(result.lists / "test.txt").read_text().split()} == test
+    assert result.batch is None and len(edits(data).batches) == count
+    assert "the splits are as they were" in result.human()
+    for options in ({"trusted": 0}, {"trusted": 4, "fractions": {"train": 1.0}}):
+        with pytest.raises(ConfigError, match="only picks `trusted` images"):
+            split(data, keep=True, **options)
+
+
+def test_splits_that_are_not_there_cannot_stay(data):
+    with pytest.raises(ConfigError, match="in no split; leave it out"):
+        split(data, trusted=4, keep=True)

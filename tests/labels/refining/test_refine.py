@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 
 import maskwright
 from doubted import SETTINGS
@@ -18,6 +19,7 @@ from maskwright.errors import ConfigError, DataError, Interrupted
 from maskwright.labels.refining import running
 from maskwright.labels.refining.boxes import boxes_of
 from maskwright.labels.refining.combining import combine
+from maskwright.labels.refining.config import load_refinement
 from maskwright.labels.suspecting.copies import planted_copy
 from maskwright.run import Run
 from maskwright.training import train as training
@@ -247,3 +249,14 @@ def test_plan_chooses_by_what_the_masks_are(root):
     with pytest.raises(ConfigError, match="already exists"):
         write_plan(root, "other.yaml")
     assert IGNORE == 255
+
+
+def test_settings_reach_into_the_file_of_the_run(tmp_path):
+    (tmp_path / "configs").mkdir()
+    run = {"data": {"root": "x", "image_size": [32, 32]}, "model": "UNet", "loss": "ce", "train": {"budget": "5m"}}
+    (tmp_path / "configs" / "run.yaml").write_text(yaml.safe_dump(run))
+    (tmp_path / "refine.yaml").write_text("data: data\nrun: configs/run.yaml\nrounds: 3\n")
+    found = load_refinement(tmp_path / "refine.yaml", ["rounds=1", "run.train.iterations=7", "run.seed=5"])
+    assert (found.config.rounds, found.run.train.iterations, found.run.train.budget, found.run.seed) == (1, 7, None, 5)
+    with pytest.raises(ConfigError, match="train.batch_size"):
+        load_refinement(tmp_path / "refine.yaml", ["run.train.batch_size=none"])

@@ -77,7 +77,7 @@ class _Seen:
 def propose(
     dataset: Dataset,
     *,
-    fractions: Mapping[str, float],
+    fractions: Mapping[str, float] | None,
     seed: int = 0,
     groups: Mapping[str, str] | None = None,
     pattern: str | None = None,
@@ -87,9 +87,9 @@ def propose(
 ) -> Proposal:
     """Splits a dataset into parts of the given shares of images, stratified by class, groups undivided.
 
-    fractions: split -> share, adding up to 1. Groups are told by `groups` (sample name -> group; a sample that is
-    missing there or has an empty one is on its own) or by `pattern` (see `groups_of`), not both; images that are equal
-    pixel by pixel join their groups in any case. The splits that samples have now do not count.
+    fractions: split -> share, adding up to 1, whatever splits the samples have now; None leaves these as they are.
+    Groups are told by `groups` (sample name -> group; a sample that is missing there or has an empty one is on its own)
+    or by `pattern` (see `groups_of`), not both; images that are equal pixel by pixel join their groups in any case.
 
     `trusted` samples, 0 or at least 2, are chosen for labelling by hand from the training split, so that the other
     splits stay untouched; no two of them are equal images. A share of them, `eval_share`, is EVAL: whoever trains
@@ -99,7 +99,7 @@ def propose(
     None and a note. Raises ConfigError for wrong arguments, DataError when no sample can be used or the groups
     are fewer than the splits.
     """
-    fractions = checked(fractions)
+    fractions = checked(fractions) if fractions is not None else None
     generator(seed)  # refuses a wrong one before any file is read
     if trusted < 0 or trusted == 1:
         raise ConfigError(
@@ -121,7 +121,10 @@ def propose(
     names, digests = list(seen), [facts.digest for facts in seen.values()]
     together = joined([given[name] for name in names], digests)
     pixels = np.array([facts.pixels for facts in seen.values()], np.int64).reshape(len(names), len(dataset.classes))
-    assigned = stratified(pixels, together, fractions, seed)
+    if fractions is None:
+        assigned, fractions = _as_they_are(dataset, names)
+    else:
+        assigned = stratified(pixels, together, fractions, seed)
     splits.update(zip(names, assigned, strict=True))
     if copies := len(digests) - len(set(digests)):
         verb, does = ("is", "goes") if copies == 1 else ("are", "go")
@@ -148,6 +151,18 @@ def propose(
         table,
         (*notes, *tables.absent(table)),
     )
+
+
+def _as_they_are(dataset: Dataset, names: Sequence[str]) -> tuple[list[str], dict[str, float]]:
+    """The splits of the samples, and the share of each. ConfigError where a sample is in none."""
+    found = [dataset[name].split for name in names]
+    if None in found:
+        raise ConfigError(
+            f"{argument('keep')}: {names[found.index(None)]} and {found.count(None) - 1} more are in no split; "
+            "leave it out, and all are divided"
+        )
+    assigned = [part for part in found if part is not None]
+    return assigned, {part: assigned.count(part) / len(assigned) for part in dict.fromkeys(assigned)}
 
 
 def _groups(

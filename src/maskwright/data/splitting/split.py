@@ -44,6 +44,8 @@ class SplitResult(Result):
     def human(self) -> str:
         """For a terminal."""
         lines = [self.proposal.human()]
+        if self.lists and not self.batch:
+            lines.append(f"lists: {self.lists}; the splits are as they were")
         if self.batch:
             lines.append(
                 f"lists: {self.lists}; kept as edits, batch {self.batch.name} "
@@ -60,6 +62,7 @@ def split(
     group: str | None = None,
     group_file: str | Path | None = None,
     trusted: int = 0,
+    keep: bool = False,
     out: str | Path | None = None,
     dry_run: bool = False,
     progress: bool = True,
@@ -73,42 +76,45 @@ def split(
     `fractions`: split -> share of the images, by default 70, 15 and 15 % for train, val and test. Groups, which no
     split divides, are what the regular expression `group` catches of a sample's name without its split, or the column
     `group` of the CSV `group_file`, by its column `sample`. ConfigError for an expression that catches nothing.
-    `trusted` images are picked for labelling by hand. Each split is a list of sample names in `out` (`train.txt`, …;
+    `trusted` images are picked for labelling by hand; with `keep` that is all: they are of the training split as it is,
+    and the splits stay. Each split is a list of sample names in `out` (`train.txt`, …;
     `baseline.txt` and `eval.txt` for the trusted ones), by default below `.maskwright/`. With `dry_run` nothing is
     written.
     """
+    if keep and (fractions is not None or not trusted):
+        raise ConfigError(
+            f"{argument('keep')}: only picks {argument('trusted')} images from the splits as they are; "
+            f"give their number, and no {argument('fractions')}"
+        )
+    shares = None if keep else fractions or FRACTIONS
     home = None if dry_run else home_of(data)
     if out is not None:
         require_absent(Path(out))
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     groups = _groups(Path(group_file), {sample.name for sample in dataset.samples}) if group_file else None
     proposal = propose(
-        dataset,
-        fractions=fractions or FRACTIONS,
-        seed=seed,
-        groups=groups,
-        pattern=group,
-        trusted=trusted,
-        progress=progress,
+        dataset, fractions=shares, seed=seed, groups=groups, pattern=group, trusted=trusted, progress=progress
     )
     if home is None:
         return SplitResult(proposal, None, None)
     lists = Path(out) if out is not None else next_free(home / FOLDER, "splits")
     with staged_folder(lists) as place:
-        parts: dict[str, list[str]] = {name: [] for name in fractions or FRACTIONS}
+        parts: dict[str, list[str]] = {name: [] for name in shares or ()}
         for name, part in proposal.splits.items():
             if part is not None:
-                parts[part].append(name)
+                parts.setdefault(part, []).append(name)
         for name, part in proposal.trusted.items():
             parts.setdefault(part, []).append(name)
         for part, names in parts.items():
             (place / f"{part}.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
         (place / "split.json").write_text(dump_json(proposal.to_dict(), indent=2) + "\n", "utf-8")
-    shares = "/".join(f"{share:g}" for share in (fractions or FRACTIONS).values())
+    if shares is None:
+        return SplitResult(proposal, lists, None)
+    written = "/".join(f"{share:g}" for share in shares.values())
     batch = add_edits(
         home,
         [Edit("split", name, part or "") for name, part in proposal.splits.items()],
-        f"split {shares}, seed {seed}",
+        f"split {written}, seed {seed}",
     )
     return SplitResult(proposal, lists, batch)
 

@@ -136,7 +136,7 @@ def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: st
             [member.config.get("seed") for member in group],
             value,
             _scores(group, score),
-            {key: float(np.mean(_scores(group, key))) for key in SCORES} | _image_means(group),
+            {key: float(np.mean(_scores(group, key))) for key in SCORES} | _more_scores(group),
             _means([member.counts.total().iou() for member in group]),
             _means([SCORES[score](member.counts) for member in group]),
             Costs.of(group),
@@ -150,12 +150,17 @@ def _entries(groups: Sequence[Sequence[Member]], inference: Inference, score: st
     ]
 
 
-def _image_means(group: Sequence[Member]) -> dict[str, float]:
-    """The measures that are means over images: their means over the seeds."""
-    return {
-        name: float(np.mean([member.scored.measures[name].interval.value for member in group]))
+def _more_scores(group: Sequence[Member]) -> dict[str, float]:
+    """Means over the seeds: of the mIoU at each level of a class tree above its leaves, and of the measures that are
+    means over images."""
+    scored = [member.scored for member in group]
+    above = min(len(one.levels) for one in scored) - 1
+    levels = {f"mIoU_level_{i + 1}": [one.levels[i].scores.mIoU for one in scored] for i in range(above)}
+    images = {
+        name: [one.measures[name].interval.value for one in scored]
         for name in ("mean_image_iou", "mean_image_thresholded_iou")
     }
+    return {name: float(np.mean(values)) for name, values in (levels | images).items()}
 
 
 def _means(rows: Sequence[Floats]) -> list[float]:

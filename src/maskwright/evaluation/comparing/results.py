@@ -58,8 +58,8 @@ class Costs:
 @dataclass(frozen=True)
 class LeaderboardEntry:
     """A recipe with the runs of its seeds. `score` is the mean over them with its 95 % interval, `seed_scores` those of
-    each; `scores`, `class_iou` (K,) and `image_scores` (N,) are means over them too. Two of `scores` are means over
-    images. `varied` are keys of the config, beside the seed, that differ between its runs because they
+    each; `scores`, `class_iou` (K,) and `image_scores` (N,) are means over them too; of a class tree, `scores` has the
+    mIoU of each level. `varied` are keys of the config, beside the seed, that differ between its runs because they
     were measured. `against_best` says what it is called beside the best one (which has None), `val_mIoU` is the best of
     the training logs."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +11,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from maskwright.base import strictyaml
 from maskwright.base.strictyaml import Document, StrictModel, did_you_mean
-from maskwright.config import RunConfig, check_document, rebase, with_pipelines
+from maskwright.config import EXCLUSIVE, RunConfig, check_document, rebase, with_pipelines
 from maskwright.errors import ConfigError
 from maskwright.labels.refining.combining import COMBINATIONS
+
+_RUN = "run."  # how settings of the config of the trainings begin
 
 Start = Literal["trusted", "poor"]
 
@@ -100,12 +103,13 @@ class Refinement:
     held: list[str]
 
 
-def load_refinement(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Refinement:
+def load_refinement(path: str | Path, overrides: Sequence[str] = ()) -> Refinement:
     """Reads refine.yaml. `overrides` are settings such as `rounds=1` or `run.train.iterations=100`. Raises ConfigError
     with every problem at once."""
     path = Path(path)
     document = strictyaml.read(path)
-    strictyaml.apply_overrides(document, overrides, ())
+    own = [one for one in overrides if not one.startswith(_RUN)]
+    strictyaml.apply_overrides(document, own)
     folder = path.parent.absolute()
     problems: list[str] = []
     config: RefineConfig | None = None
@@ -115,7 +119,7 @@ def load_refinement(path: str | Path, overrides: list[str] | tuple[str, ...] = (
         problems += strictyaml.problems_of(RefineConfig, document, error)
     run: RunConfig | None = None
     try:
-        run = _run(document, folder)
+        run = _run(document, folder, [one.removeprefix(_RUN) for one in overrides if one.startswith(_RUN)])
     except ConfigError as error:
         problems += error.problems
     lists: dict[str, list[str]] = {"baseline": [], "eval": []}
@@ -133,8 +137,9 @@ def load_refinement(path: str | Path, overrides: list[str] | tuple[str, ...] = (
     return Refinement(config, run, folder / config.data, masks, lists["baseline"], lists["eval"])
 
 
-def _run(document: Document, folder: Path) -> RunConfig | None:
-    """The config of the trainings, with the dataset in the place of their own; None where that is no config at all."""
+def _run(document: Document, folder: Path, overrides: Sequence[str]) -> RunConfig | None:
+    """The config of the trainings with the settings `overrides`, and with the dataset in the place of their own; None
+    where that is no config at all."""
     given, data = document.data.get("run"), document.data.get("data")
     if isinstance(given, str):
         file = folder / given
@@ -144,6 +149,7 @@ def _run(document: Document, folder: Path) -> RunConfig | None:
         found, place = Document(document.source, given, marks), folder
     else:
         return None
+    strictyaml.apply_overrides(found, overrides, EXCLUSIVE)
     own = found.data.get("data", {})
     if isinstance(own, dict):
         found.data["data"] = own | {"root": str(folder / data) if isinstance(data, str) else ""}

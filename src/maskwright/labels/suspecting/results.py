@@ -148,7 +148,8 @@ class Redrawing:
 @dataclass(frozen=True, repr=False)
 class SuspectsResult(Result):
     """Suspects and samples, worst first. `root` is the dataset as it was given, `version` its content version; `folder`
-    holds `suspects.json`, `index.html`, `probabilities/`, `proposals/`, `changes/` and `trust/`; `notes` say what the
+    holds `suspects.json`, `ranked.txt` (the samples, worst first), `index.html`, `probabilities/`, `proposals/`,
+    `changes/` and `trust/`; `notes` say what the
     numbers do not; with `keep_ratio` the probabilities have the aspect ratio of their images and are padded at the
     bottom and right (see `Geometry`). `outlines`: where the images' edges lie beside those of the masks, by
     class; `redrawing`: how good proposals are."""
