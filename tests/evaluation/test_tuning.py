@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -164,3 +165,30 @@ def test_what_is_counted_is_what_is_predicted() -> None:
             alone = PostProcessing(tuple(option.on(ClassRule("a")) if k == index else ClassRule("a") for k in range(4)))
             if value and not pair.changes(option):
                 np.testing.assert_array_equal(pair.counts(alone), pair.unchanged)
+
+
+def test_a_class_is_not_given_up_for_the_score() -> None:
+    """A model that sees wells nearly everywhere, and some of them rightly: without any of them the score would be higher,
+    and no well would be found."""
+    rng = np.random.default_rng(5)
+    pairs = []
+    for _ in range(20):
+        truth = scene(rng)
+        truth[20:24, 20:24] = 2
+        found = np.zeros_like(truth)
+        found[:, 10:] = 2
+        sure = np.where(found == 2, 0.6, 0.1)
+        probabilities = np.stack([1 - sure, np.zeros_like(sure), sure]).astype(np.float32)
+        pairs.append(Pair(truth, found, 3, probabilities))
+    without = Marginals.of(np.sum([confusion_matrix(*(_read(pair)), 3) for pair in pairs], 0))
+    nothing = Marginals.of(
+        np.sum([confusion_matrix(_read(pair)[0], np.zeros((48, 64), np.uint8), 3) for pair in pairs], 0)
+    )
+    assert nothing.mIoU() > without.mIoU() + 0.05, "giving the wells up would pay"
+    result = tuned(pairs, CLASSES, "mIoU")
+    assert not result.helps and not any(step.kind == "min_probability" for step in result.steps)
+
+
+def _read(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    truth, found = (cv2.imdecode(file, cv2.IMREAD_UNCHANGED) for file in pair._files)
+    return truth, found

@@ -1,11 +1,12 @@
 """Which post-processing helps: a small grid for each class, chosen by cross-validation over images.
 
-One step of one class (an `Option`) is taken when, on the images that choose, it gives the most of its kind and its
-paired 95 % interval lies above 0. The best one comes first, and each other one has to make those before it better;
-together these are the rules. How good they are is judged on images that have not chosen: the images are cut into
-`FOLDS` blocks of neighbours (frames of one film stay together), the rules are chosen on all blocks but one and applied
-to that one, and the blocks are put together again. They are worth using when the paired interval of that, too, lies
-above 0. The sizes to try are quantiles of what the model predicts; no truth is looked at for them.
+One step of one class (an `Option`) is taken when, on the images that choose, it gives the most of its kind, its paired
+95 % interval lies above 0, and its own class does not get worse for it: of a poor model the score would often rise if
+it gave up its classes for the background. The best one comes first, and each other one has to make those before it
+better; together these are the rules. How good they are is judged on images that have not chosen: the images are cut
+into `FOLDS` blocks of neighbours (frames of one film stay together), the rules are chosen on all blocks but one and
+applied to that one, and the blocks are put together again. They are worth using when the paired interval of that, too,
+lies above 0. The sizes to try are quantiles of what the model predicts; no truth is looked at for them.
 """
 
 from __future__ import annotations
@@ -259,14 +260,21 @@ class _Counts:
 
 def _choose(counts: _Counts, grid: Sequence[Option], places: Sequence[int], score: str) -> dict[Option, Interval]:
     """Of each class and kind the option that gives the most on the images at these places, the mildest of equal ones,
-    if it gives something beyond chance there; with its difference. The best comes first, and each other one has to make
-    those before it better."""
+    if it gives something beyond chance there, and its class is found no worse; with its difference. The best comes
+    first, and each other one has to make those before it better."""
     measure, before = SCORES[score], counts.of((), places)
+    found_before = before.total()
 
     def value(*options: Option) -> float:
         return float(measure(counts.of(options, places).total()))
 
-    gains = {option: value(option) - value() for option in grid}
+    def spares(*options: Option) -> bool:
+        """Whether no class of the options has a lower IoU than without them; one that is not there cannot lose."""
+        after = counts.of(options, places).total()
+        changed = [option.index for option in options if found_before.true[option.index]]
+        return bool((after.iou()[changed] >= found_before.iou()[changed]).all())
+
+    gains = {option: value(option) - value() for option in grid if spares(option)}
     best: dict[tuple[int, Kind], Option] = {}
     for option, gain in gains.items():
         key = option.index, option.kind
@@ -275,7 +283,8 @@ def _choose(counts: _Counts, grid: Sequence[Option], places: Sequence[int], scor
     found: dict[Option, Interval] = {}
     for option in sorted(best.values(), key=gains.__getitem__, reverse=True):
         difference = paired(counts.of((option,), places), before, measure, resamples=_RESAMPLES)
-        if difference.low > 0 and value(*found, option) > value(*found):
+        better = value(*found, option) > value(*found) and spares(*found, option)
+        if difference.low > 0 and better:
             found[option] = difference
     return found
 
