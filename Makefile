@@ -6,10 +6,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Containers often forbid compiled modules: each process would then compile those of torch anew, for 10 seconds.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo test test-all test-cpus fuzz check bench site lock clean
+.PHONY: help demo recipes test test-all test-cpus fuzz check bench site lock clean
 
 help:
 	@echo "make demo      install, and run the whole line on generated data (about 5 minutes)"
+	@echo "make recipes   run the five recipes with small budgets (about 10 minutes)"
 	@echo "make test      install, check and test (about 10 minutes)"
 	@echo "make test-all  the long campaigns too: kills, fuzzing (hours)"
 	@echo "make test-cpus the numeric tests as lesser processors would compute them (about 20 minutes)"
@@ -29,6 +30,9 @@ $(VENV)/installed: requirements/test.txt pyproject.toml
 
 demo: $(VENV)/installed
 	$(BIN)/maskwright demo
+
+recipes: $(VENV)/installed
+	$(BIN)/python tools/recipes.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check src tests bench tools

@@ -22,8 +22,6 @@ done
 once "$work/plots/end" maskwright plot "$work/study" --by best --from 50% --out "$work/plots/end"
 
 # How each training went, the table with what is more than chance, and the page.
-for one in "$work"/study/runs/*; do
-    kept "$work/doctor-$(basename "$one").txt" maskwright doctor "$one"
-done
+kept "$work/doctor.txt" maskwright doctor "$work/study"
 kept "$work/table.txt" maskwright compare "$work/study" --select val
 once "$work/report.html" maskwright report "$work/study" --out "$work/report.html"

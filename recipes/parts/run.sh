@@ -1,5 +1,6 @@
 #!/bin/sh
-# Body parts as a tree of three levels, two networks, three losses, flat and by level: ./run.sh [small|cpu|full] [WORK] [DATA]
+# Body parts as a tree of three levels: two networks, three losses, flat and by level.
+# ./run.sh [small|cpu|full] [WORK] [DATA]
 # DATA: a dataset with a class tree in its dataset.yaml.
 . "$(dirname "$0")/../common.sh"
 case $size in

@@ -40,7 +40,8 @@ if [ -z "$data" ]; then
         for folder in img labels; do
             cp "$(ls "$work/data/$folder"/test/* | head -n 1)" "$work/one.part/$folder/test/"
         done
-        cp "$work/data/classes.txt" "$work/data/dataset.yaml" "$work/one.part/"
+        cp "$work/data/classes.txt" "$work/one.part/"
+        run maskwright init "$work/one.part"
         mv "$work/one.part" "$work/one"
     fi
     [ -e "$work/one.txt" ] || kept "$work/one.txt" maskwright evaluate "$first" --data "$work/one"
