@@ -2,7 +2,7 @@
 # Boxes become masks in rounds, judged by a few masks that are drawn with care: ./run.sh [small|cpu|full] [WORK] [DATA]
 # DATA: a dataset with masks (their boxes are then what is known), or one with boxes alone.
 . "$(dirname "$0")/../common.sh"
-trusted=200 weights=imagenet
+trusted=200
 case $size in
     small)
         trusted=12
@@ -13,7 +13,8 @@ case $size in
         trusted=50
         set -- --set "run.data.image_size=[128,128]" --set run.train.iterations=200 --set run.train.batch_size=8 \
             --set run.optimizer.lr=1.0e-3 --set run.optimizer.head_lr_mult=3 \
-            --set "run.model={name: AttentionUNet, encoder: tf_efficientnet_lite0, weights: imagenet}"
+            --set "run.model={name: AttentionUNet, encoder: tu-tf_efficientnet_lite0, weights: imagenet,
+                args: {decoder_channels: [64, 48, 32, 24, 16], depth: 1}}"
         ;;
     full) set -- ;;
 esac
