@@ -68,6 +68,13 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, before: str, after
 def test_a_study_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="neither `versions` nor a `matrix`"):
         read(tmp_path, STUDY.partition("versions")[0])
-    with pytest.raises(ConfigError, match=r"loss: loss is varied between the runs|loss=dice: loss is varied"):
-        (tmp_path / "study.yaml").write_text(STUDY)
+    with pytest.raises(ConfigError, match="loss=dice: loss is varied between the runs"):
+        text = STUDY.replace("v1: {}", "v1: {loss: ce}").replace("weight_decay: 0.5", "weight_decay: 0.5, loss: ce")
+        (tmp_path / "study.yaml").write_text(text)
         load_study(tmp_path / "study.yaml", ["loss=dice"])
+
+
+def test_what_only_some_versions_give_is_set_for_the_others(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY)
+    found = load_study(tmp_path / "study.yaml", ["optimizer.lr=0.3"]).entries
+    assert [entry.config.optimizer.lr for entry in found] == [0.3, 0.3, 0.0001, 0.0001, 0.0001]

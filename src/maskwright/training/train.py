@@ -18,6 +18,7 @@ from maskwright.base.texts import clock, plural
 from maskwright.base.workers import available_cores
 from maskwright.config import RefitConfig, RunConfig, ThreadsConfig, rebase
 from maskwright.core.dataset import Dataset
+from maskwright.core.hashes import file_hash
 from maskwright.core.sample import Sample
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, argument
@@ -272,7 +273,7 @@ def _finish(run: Run, config: RunConfig, prepared: Prepared, setup_seconds: floa
             }
             if any(followed.values()):
                 run.write_config(config.model_copy(update={"train": train_config.model_copy(update=followed)}))
-            run.finish(facts | {"setup_seconds": setup_seconds})
+            run.finish(facts | {"setup_seconds": setup_seconds, "best_hash": file_hash(run.best)})
     say(
         f"trained {facts['iterations']} iterations in {clock(facts['seconds'])} "
         f"({facts['images_per_second']:.1f} images/s); "

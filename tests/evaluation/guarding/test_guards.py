@@ -44,6 +44,7 @@ TRAPS = {
     "number.leakage": [[made(copies=((IMAGES[0], "train/7"),))]],
     "number.trivial": [[replace(CLEAN, scores={"mIoU": 0.42})], [replace(CLEAN, scores={"mIoU": None})]],
     "number.one_image": [[replace(CLEAN, images=IMAGES[:1])]],
+    "number.changed_weights": [[made(changed=True)]],
     "number.other_split": [[CLEAN, OTHER, replace(OTHER, name="c", split="val", images=None)]],
     "number.other_images": [
         [CLEAN, OTHER, replace(OTHER, name="c", images=IMAGES[1:])],

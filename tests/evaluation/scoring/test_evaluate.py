@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from helpers import fingerprint, write
 from maskwright.base.storage import atomic_write_json, dump_json
@@ -575,3 +577,19 @@ def test_the_holdout_of_a_flat_dataset_can_be_evaluated(tmp_path):
     assert found.scores.mIoU == run.finished["best_val_mIoU"]
     with pytest.raises(ConfigError, match="it has train, val"):
         evaluate(run)
+
+
+def test_weights_that_were_changed_after_training_are_told(own):
+    assert not evaluate(own).origin.changed
+    tensors = load_file(own.best)
+    with safe_open(own.best, "np") as file:
+        facts = file.metadata()
+    name = next(name for name, tensor in tensors.items() if tensor.dtype == np.float32)
+    save_file(tensors | {name: tensors[name] * 1.01}, own.best, facts)
+    result = evaluate(own)
+    assert result.origin.changed and Evaluation.load(result.folder).origin.changed
+    assert "the weights are no longer those that training ended with" in result.human()
+    finished = own.finished
+    del finished["best_hash"]  # a run from before it was noted
+    atomic_write_json(own.path / "finished.json", finished)
+    assert not evaluate(own, again=True).origin.changed

@@ -24,6 +24,9 @@ GUARDS: dict[str, Check[Case]] = {
     "number.leakage": Check(ERROR, "scored image files are copies of training images", each(guards.leakage)),
     UNLEARNT: Check(ERROR, "predicting one class everywhere scores as high", each(guards.trivial)),
     "number.one_image": Check(ERROR, "a single image was scored", each(guards.one_image)),
+    "number.changed_weights": Check(
+        ERROR, "the weights have been changed since training ended", each(guards.changed_weights)
+    ),
     "number.other_split": Check(ERROR, "scores of different splits are compared", guards.other_split),
     "number.other_images": Check(
         ERROR, "scores of different images, or by different ground-truth masks, are compared", guards.other_images

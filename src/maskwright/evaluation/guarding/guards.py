@@ -209,6 +209,16 @@ def selected_on(number: Number) -> Iterator[Remark]:
             )
 
 
+def changed_weights(number: Number) -> Iterator[Remark]:
+    """A model file that is not the one that training wrote."""
+    if number.origin.changed:
+        yield (
+            "the weights are no longer those that training ended with: its log and its config are about others",
+            "restore checkpoints/best.safetensors, or train again",
+            {},
+        )
+
+
 def tuned_on(number: Number) -> Iterator[Remark]:
     """Images that have chosen the post-processing."""
     if seen := number.origin.tuned_on:

@@ -29,7 +29,8 @@ class Origin:
     `copies` are pairs of a scored sample and a training sample of another name whose image files hold the same bytes,
     `same_names` scored samples whose file is only called like one of the training. `checked`: whether it is known which
     image files the training used. `tuned_on` are the scored samples that the post-processing was chosen on. `weak` is
-    the number of masks of the truth that were not drawn by hand.
+    the number of masks of the truth that were not drawn by hand. `changed`: whether the weights are no longer those
+    that training ended with.
     """
 
     iteration: int | None = None
@@ -42,14 +43,13 @@ class Origin:
     selected_on: tuple[str, ...] | None = None
     checked: bool = True
     tuned_on: tuple[str, ...] = ()
+    changed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """The key `origin` in the JSON of `evaluate`, which `from_dict` reads back. Without post-processing it is what
-        it was before there was some."""
+        """The key `origin` in the JSON of `evaluate`, which `from_dict` reads back. Without what is
+        rare it is what it was before that was looked for."""
         found = asdict(self)
-        if not self.tuned_on:
-            del found["tuned_on"]
-        return found
+        return {key: value for key, value in found.items() if value or key not in ("tuned_on", "changed")}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Origin:

@@ -15,6 +15,7 @@ from maskwright.base.progress import say
 from maskwright.core.bands import Bands
 from maskwright.core.classes import ClassTree, Selector
 from maskwright.core.dataset import Dataset
+from maskwright.core.hashes import file_hash
 from maskwright.core.masks import Mask, mask_png
 from maskwright.core.predictor import Predictor, with_postprocessing, with_selector
 from maskwright.core.sample import Sample
@@ -129,6 +130,8 @@ def ready_for(
     samples = samples_of(dataset, split, info["splits"] if used.same_data else {})
     batch = config.train.batch_size  # as in training, so that the scores of val are exactly those of the log
     origin = origin_of(run, samples, used, hashes, same_tree=classes.structure == trained.structure)
+    ended = (run.finished or {}).get("best_hash")  # unknown in runs from before it was noted
+    origin = replace(origin, changed=ended is not None and ended != file_hash(file))
     if segmenter.postprocessing:
         chose = run.tuned_on()
         origin = replace(
