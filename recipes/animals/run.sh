@@ -17,6 +17,7 @@ case $size in
     full) set -- ;;
 esac
 [ "$size" = small ] && seeds='[0]' || seeds='[0, 1, 2]'
+[ "$size" = full ] && tries='[0, 1, 2]' || tries='[0]'
 
 # The data: names, balance and sizes are in the audit's page, with overlays.
 if [ -n "$data" ]; then
@@ -29,7 +30,9 @@ fi
 once "$work/audit" maskwright audit "$work/data" --out "$work/audit" --overlays 12 --fail-on never
 
 # v1 to v5 as one study, with a tracker where it is installed.
-for file in run versions quality; do sed "s/SEEDS/$seeds/" "$here/$file.yaml" > "$work/$file.yaml"; done
+cp "$here/run.yaml" "$work/"
+sed "s/SEEDS/$tries/" "$here/versions.yaml" > "$work/versions.yaml"
+sed "s/SEEDS/$seeds/" "$here/quality.yaml" > "$work/quality.yaml"
 python3 -c 'import clearml' 2> /dev/null && tracker='[{name: clearml, offline: true}]' || tracker='[]'
 run maskwright study "$work/versions.yaml" "$@" --set "trackers=$tracker" --workers 2
 kept "$work/versions.txt" maskwright compare "$work/studies/versions" --score mDice --select val
