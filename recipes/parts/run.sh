@@ -10,7 +10,7 @@ case $size in
         ;;
     cpu)
         net='{channels: [8, 16, 32, 64], bottleneck: 64, depth: 3}'
-        set -- --set "data.image_size=[96,96]" --set train.iterations=240 --set train.evaluate_every=40
+        set -- --set "data.image_size=[96,96]" --set train.iterations=160 --set train.evaluate_every=40
         ;;
     full)
         net='{channels: [64, 128, 256, 512], bottleneck: 512, depth: 3}'

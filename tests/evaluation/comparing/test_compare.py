@@ -24,6 +24,7 @@ from maskwright.evaluation.metrics import mIoU, scores, thresholded_iou
 from maskwright.evaluation.metrics.scores import iou_where_true
 from maskwright.evaluation.run_folders import find_runs
 from maskwright.run import Run
+from nested import nested
 from run_folders import GARDEN, add_evaluation, predict, trained_run, truth
 
 TRUE = truth(40)
@@ -440,3 +441,20 @@ def test_a_finding_about_some_runs_names_them(study):
     finding = Finding("number.few_images", Severity.WARNING, "too few", "score more", evidence={"runs": names[:1]})
     shown = replace(result, findings=[finding, replace(finding, evidence={"runs": names})]).human()
     assert f"warning: {names[0]}: too few" in shown and "warning: too few" in shown
+
+
+def test_of_a_class_tree_each_level_has_its_score(tmp_path):
+    tree = nested(("ground",), ("plant", "tree"), ("plant", "bush"))
+    counts = predict(truth(12), 0.7, 1)
+    above = np.zeros((12, 2, 2), np.int64)  # ground, and the two plants as one
+    for i, j in np.ndindex(3, 3):
+        above[:, min(i, 1), min(j, 1)] += counts[:, i, j]
+    run = trained_run(tmp_path / "run", info={"classes": tree.to_dict()})
+    add_evaluation(run, counts, classes=tree, above=[above])
+    (entry,) = compare(tmp_path).entries
+    assert [*entry.scores] == [
+        *("mIoU", "mDice", "mAcc", "aAcc", "mIoU_level_1", "mean_image_iou", "mean_image_thresholded_iou")
+    ]
+    assert entry.scores["mIoU_level_1"] == pytest.approx(float(mIoU(above.sum(0))))
+    assert entry.scores["mIoU_level_1"] > entry.score.value, "trees taken for bushes are plants all the same"
+    assert "mIoU level 1" in compare(tmp_path).human()

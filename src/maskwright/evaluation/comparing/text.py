@@ -37,6 +37,7 @@ def comparison_text(result: Comparison) -> str:
                 result.score,
                 "95 % interval",
                 "compared with the best",
+                "points behind",  # not per cent: +10 % of .60 is 6 points
                 "p",
                 "seeds",
                 "parameters",
@@ -85,7 +86,7 @@ def comparison_text(result: Comparison) -> str:
         )
     lines += [f"note: {note}" for note in result.notes]
     lines += [
-        f"{finding.severity.label}: {_whose(finding, runs)}{finding.message}; {finding.fix} ({finding.code})"
+        f"{finding.severity.label}: {whose(finding, result)}{finding.message}; {finding.fix} ({finding.code})"
         for finding in result.findings
     ]
     lines += [f"not compared: {name}" for name in result.apart]
@@ -93,10 +94,10 @@ def comparison_text(result: Comparison) -> str:
     return "\n".join([*lines, *(f"not evaluated: {command}" for command in result.missing.values())])
 
 
-def _whose(finding: Finding, runs: int) -> str:
-    """The runs that a finding is about, where it is not about all of them."""
+def whose(finding: Finding, result: Comparison) -> str:
+    """The runs that a finding is about, with a colon, where it is not about all of them."""
     names = (finding.evidence or {}).get("runs", ())
-    if not 0 < len(names) < runs:
+    if not 0 < len(names) < sum(len(entry.runs) for entry in result.entries):
         return ""
     return ", ".join(names[:_NAMES]) + f" and {len(names) - _NAMES} more" * (len(names) > _NAMES) + ": "
 
@@ -122,10 +123,17 @@ def _row(result: Comparison, entry: LeaderboardEntry) -> list[str]:
         f"{entry.score.value:.4f}",
         _between(entry.score),
         verdict_in_words(entry.against_best),
+        _points(pair.difference) if pair else "",
         f"{pair.p_corrected:.2g}" if pair else "",
         str(len(entry.runs)),
         *_costs(entry.costs),
     ]
+
+
+def _points(difference: Interval) -> str:
+    """Of the score, in hundredths of its range."""
+    low, high = 100 * difference.low, 100 * difference.high
+    return f"{100 * difference.value:.1f}" + ("" if math.isnan(low) else f" [{low:.1f}, {high:.1f}]")
 
 
 def _between(interval: Interval) -> str:
