@@ -4,14 +4,17 @@
 
 Three networks with random weights and two classes: an FPN over EfficientNet-Lite0, as `plan` writes it for photographs
 of skin, SegFormer-B0, and our own UNet of 64 channels. Of each, torch in float32 (eager, channels last), onnxruntime
-in float32 and onnxruntime in int8 label the same batch in turns, and the median of the turns counts. Random weights say
-nothing of quality, which `export` measures on real images. The table goes to stderr, JSON to stdout.
+in float32 and onnxruntime in int8 label the same batch in turns, and the median of the turns counts; where openvino is
+installed, it reads the same two files (float32 is what it is told to compute in). Random weights say nothing of
+quality, which `export` measures on real images. The table goes to stderr, JSON to stdout.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -40,6 +43,16 @@ NETWORKS = {
 }
 
 
+def with_openvino(graph: bytes, threads: int, images: np.ndarray) -> Callable[[], object]:
+    """Labels the images with openvino."""
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(graph), "CPU", settings)
+    return lambda: compiled({INPUT: images})
+
+
 def measured(spec: ModelSpec, size: tuple[int, int], batch: int, threads: int, calibration: int) -> dict[str, Any]:
     torch.manual_seed(0)
     model = build_model(spec).eval().to(memory_format=torch.channels_last)
@@ -56,6 +69,8 @@ def measured(spec: ModelSpec, size: tuple[int, int], batch: int, threads: int, c
     for name, graph in graphs.items():
         session = open_session(graph.SerializeToString(), "cpu", threads)
         ways[name] = partial(session.run, None, {INPUT: images[:batch]})
+        if importlib.util.find_spec("openvino"):
+            ways[f"openvino {name}"] = with_openvino(graph.SerializeToString(), threads, images[:batch])
     found = rates(ways, batch)
     return {
         "rates": found,

@@ -9,7 +9,7 @@ case $size in
         set -- --set "data.image_size=[64,64]" --set train.iterations=10 --set train.evaluate_every=5
         ;;
     cpu)
-        set -- --set "data.image_size=[96,96]" --set train.iterations=300 --set train.evaluate_every=50 \
+        set -- --set "data.image_size=[96,96]" --set train.iterations=200 --set train.evaluate_every=40 \
             --set optimizer.lr=3.0e-4
         ;;
     full) set -- ;;
