@@ -31,7 +31,7 @@ def test_samples_are_marked_by_name_and_by_a_list(tmp_path: Path, capsys: pytest
     assert statuses(data) == {first: "exclude", second: "exclude"} and len(batch.edits) == 2
     assert cli("edits", data, "--status", "suspect", "--samples", second, "--samples", third) == 0
     assert statuses(data) == {first: "exclude", second: "suspect", third: "suspect"}
-    assert "edits --status suspect: 2 samples" in capsys.readouterr().out
+    assert "status suspect for 2 samples" in capsys.readouterr().out
     assert cli("edits", data, "--undo") == 0
     assert statuses(data) == {first: "exclude", second: "exclude"}
     maskwright.set_status(data, "keep", [first])

@@ -36,7 +36,7 @@ def set_status(data: str | Path | Dataset, status: Status, samples: Iterable[str
             for name in strange
         )
     edits = [Edit("status", name, status) for name in dict.fromkeys(names)]
-    return add_edits(home_of(data), edits, f"edits --status {status}: {plural(len(edits), 'sample')}")
+    return add_edits(home_of(data), edits, f"status {status} for {plural(len(edits), 'sample')}")
 
 
 def _names(given: str | Path, known: set[str]) -> list[str]:
