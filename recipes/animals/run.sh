@@ -36,7 +36,7 @@ sed "s/SEEDS/$seeds/" "$here/quality.yaml" > "$work/quality.yaml"
 python3 -c 'import clearml' 2> /dev/null && tracker='[{name: clearml, offline: true}]' || tracker='[]'
 run maskwright study "$work/versions.yaml" "$@" --set "trackers=$tracker" --workers 2
 kept "$work/versions.txt" maskwright compare "$work/studies/versions" --score mDice --select val
-once "$work/versions.html" maskwright report "$work/studies/versions" --out "$work/versions.html"
+once "$work/versions.html" maskwright report "$work/studies/versions" --score mDice --out "$work/versions.html"
 
 # Which masks are wrong: as many of the first suspects as masks may be wrong.
 once "$work/suspects" maskwright suspects "$work/data" $search --out "$work/suspects"
@@ -68,7 +68,7 @@ fi
 # What each is worth: the same config on the three datasets, judged on the same test images.
 run maskwright study "$work/quality.yaml" "$@" --workers 2
 kept "$work/table.txt" maskwright compare "$work/studies/quality" --score mDice --select val
-once "$work/report.html" maskwright report "$work/studies/quality" --out "$work/report.html"
+once "$work/report.html" maskwright report "$work/studies/quality" --score mDice --out "$work/report.html"
 # The ten best and the ten worst images.
 once "$work/explained" maskwright explain "$(ls -d "$work"/studies/quality/runs/repaired* | head -n 1)" --top 10 \
     --out "$work/explained"

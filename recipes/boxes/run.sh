@@ -11,7 +11,7 @@ case $size in
         ;;
     cpu)
         trusted=50
-        set -- --set "run.data.image_size=[128,128]" --set run.train.iterations=200 --set run.train.batch_size=8 \
+        set -- --set "run.data.image_size=[96,96]" --set run.train.iterations=150 --set run.train.batch_size=8 \
             --set run.optimizer.lr=1.0e-3 --set run.optimizer.head_lr_mult=3 \
             --set "run.model={name: AttentionUNet, encoder: tu-tf_efficientnet_lite0, weights: imagenet,
                 args: {decoder_channels: [64, 48, 32, 24, 16], depth: 1}}"

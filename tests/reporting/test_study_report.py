@@ -105,3 +105,14 @@ def test_nothing_to_report_on(tmp_path):
     with pytest.raises(DataError, match="absent"):
         report(tmp_path / "absent")
     assert not list(tmp_path.rglob("*.html"))
+
+
+def test_another_score_is_asked_for(study, tmp_path, capsys):
+    result = compare(study, score="mDice")
+    page = read(report(study, score="mDice"))
+    rows = table(page, "recipe", "mDice", "95 % interval")
+    assert [cells[1][1] for cells in rows] == [[repr(entry.score.value)] for entry in result.entries]
+    with pytest.raises(ConfigError, match="mFice: is not a score; did you mean"):
+        report(study, score="mFice")
+    with pytest.raises(ConfigError, match="is what several runs are compared by; leave it out"):
+        report(next((study / "runs").iterdir()), score="mDice")

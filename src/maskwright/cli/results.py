@@ -243,13 +243,16 @@ def report(
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="File; RUN/report-001.html when left out.")] = None,
+    score: Annotated[
+        str | None, typer.Option("--score", help="Of several runs: mIoU, mDice, mAcc or aAcc; mIoU when left out.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write one self-contained HTML page about a run, or about a study or several runs side by side; or draw the page
     of an audit, of suspects, of an explanation or of a decision again."""
     from maskwright.reporting import report
 
-    file = report(runs, out=out)
+    file = report(runs, out=out, score=score)
     show({"report": str(file)}, as_json, lambda: f"report: {file}")
 
 

@@ -30,18 +30,27 @@ from maskwright.run import Run
 __all__ = ["audit_report", "report", "run_report", "study_report", "write_audit", "write_explanation", "write_sheet"]
 
 
-def report(runs: str | Path | Run | Sequence[str | Path | Run], *, out: str | Path | None = None) -> Path:
+def report(
+    runs: str | Path | Run | Sequence[str | Path | Run], *, out: str | Path | None = None, score: str | None = None
+) -> Path:
     """Writes one self-contained HTML page and returns its path.
 
     A single run gets a page about itself (`run_report`); several, or a folder that holds runs such as a study, one that
-    compares them (`study_report`): `report-001.html` in the folder or the next number, or `out`. The folder of an
-    audit, of suspects, of an explanation or of a decision gets its page `index.html` drawn again from what is stored,
-    in place of the one that is there; `out` has no meaning for it. Needs no torch. Raises DataError where there is
-    nothing to report on, ConfigError when `out` exists.
+    compares them (`study_report`) by `score` (mIoU, mDice, mAcc or aAcc; mIoU when left out): `report-001.html` in the
+    folder or the next number, or `out`. The folder of an audit, of suspects, of an explanation or of a decision gets
+    its page `index.html` drawn again from what is stored, in place of the one that is there; `out` has no meaning for
+    it. Needs no torch. Raises DataError where there is nothing to report on, ConfigError when `out` exists and for a
+    `score` where nothing is compared.
     """
     given = [runs] if isinstance(runs, (str, Path, Run)) else list(runs)
     paths = [run.path if isinstance(run, Run) else Path(run) for run in given]
-    if len(paths) == 1 and (draw := _drawer(paths[0])) is not None:
+    draw = _drawer(paths[0]) if len(paths) == 1 else None
+    one = len(paths) == 1 and Run(paths[0]).info_file.is_file()
+    if score is not None and (draw or one):
+        raise ConfigError(
+            f"{argument('score')} {score}: is what several runs are compared by; leave it out for {paths[0]}"
+        )
+    if draw is not None:
         if out is not None:
             raise ConfigError(
                 f"{argument('out')} {out}: the page of {paths[0]} is drawn in it, as {PAGE}; leave "
@@ -52,8 +61,7 @@ def report(runs: str | Path | Run | Sequence[str | Path | Run], *, out: str | Pa
         return page
     if len(paths) == 1 and not Run(paths[0]).info_file.is_file():
         _require_known(paths[0])
-    one = len(paths) == 1 and Run(paths[0]).info_file.is_file()
-    return run_report(paths[0], out=out) if one else study_report(paths, out=out)
+    return run_report(paths[0], out=out) if one else study_report(paths, out=out, score=score or "mIoU")
 
 
 def _drawer(folder: Path) -> Callable[[Path], Path] | None:

@@ -31,11 +31,11 @@ _CHARTS: tuple[tuple[By, str, float | None], ...] = (
 )
 
 
-def study_report(sources: Sequence[str | Path], *, out: str | Path | None = None) -> Path:
+def study_report(sources: Sequence[str | Path], *, out: str | Path | None = None, score: str = "mIoU") -> Path:
     """Writes one self-contained HTML page about runs side by side: `report-001.html` in the first folder that holds
     runs, else beside the first run, or `out`.
 
-    `sources` are those of `compare`, which ranks by mIoU on the split that most runs are evaluated on, `test` where
+    `sources` are those of `compare`, which ranks by `score` on the split that most runs are evaluated on, `test` where
     another has as many. Of a search, the page also has its trials. Needs no torch. Raises DataError when no run is
     evaluated, ConfigError when `out` exists.
     """
@@ -45,7 +45,7 @@ def study_report(sources: Sequence[str | Path], *, out: str | Path | None = None
     path = require_absent(Path(out) if out else free_page(folder, "report"))
     splits = Counter(split for run in runs for split in run.evaluated_splits())
     most = max(splits, key=lambda split: (splits[split], split == "test"), default="test")
-    result = compare(sources, split=most)
+    result = compare(sources, split=most, score=score)
     board = scale(result)
     write_page(
         path,
