@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,10 @@ import optuna
 import pytest
 import yaml
 
+from maskwright.base.storage import lock_owner
 from maskwright.errors import ConfigError, SetupError
+from maskwright.studies.searching import folder as module_of_folder
+from maskwright.studies.searching import sampling
 from maskwright.studies.searching import trials as module
 from maskwright.studies.searching.folder import Search
 from maskwright.studies.searching.sampling import PRUNERS, SAMPLERS, opened
@@ -277,3 +281,36 @@ def test_a_search_is_not_changed_but_for_its_length(tmp_path: Path) -> None:
         ConfigError, match="was begun with another space; only pruner, sampler, time, trials may change"
     ):
         search.begin(space.config.model_copy(update={"space": {"train.ema": AxisConfig(low=0.1, high=0.2)}}))
+
+
+def test_of_two_that_begin_at_once_the_slower_joins(tmp_path, monkeypatch) -> None:
+    real, entered = module_of_folder.staged_folder, []
+
+    def staged(path: Path) -> object:
+        if not entered:
+            entered.append(path)
+            begun(tmp_path)  # the other one, between the look and the rename
+        return real(path)
+
+    monkeypatch.setattr(module_of_folder, "staged_folder", staged)
+    _, space = begun(tmp_path)
+    assert entered and space.config.trials == 8
+    monkeypatch.setattr(module_of_folder, "staged_folder", real)
+    entered.clear()
+    with pytest.raises(ConfigError, match="already exists"):  # something else is in its place
+        (tmp_path / "x" / "found").mkdir(parents=True)
+        (tmp_path / "x" / "found" / "mine.txt").write_text("mine")
+        begun(tmp_path / "x")
+
+
+def test_the_tables_of_a_storage_are_made_by_one_at_a_time(tmp_path, monkeypatch) -> None:
+    search, space = begun(tmp_path)
+    real, held = sampling._storage, []
+
+    def storage(*given: object) -> object:
+        held.append(lock_owner(search.path))
+        return real(*given)
+
+    monkeypatch.setattr(sampling, "_storage", storage)
+    with opened(search, space.config, lower_is_better=False):
+        assert held == [os.getpid()] and lock_owner(search.path) is None
