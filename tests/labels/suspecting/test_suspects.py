@@ -92,12 +92,15 @@ def test_what_lies_in_the_folder(whole):
     found = {row["sample"] for row in whole.stored["findings"]}
     assert {path.name for path in folder.iterdir()} - {".lock"} == {
         "suspects.json",
+        "ranked.txt",
         "index.html",
         "probabilities",
         "trust",
         *(["proposals", "changes"] if found else []),
     }
     names = {f"train/train_{number:02d}" for number in range(IMAGES)}
+    ranked = (folder / "ranked.txt").read_text().split()
+    assert {*ranked} == names and ranked == [row["sample"] for row in whole.stored["samples"]]
     for part, expected in {"probabilities": names, "trust": names, "proposals": found, "changes": found}.items():
         assert {str(path.relative_to(folder / part))[:-4] for path in (folder / part).rglob("*.png")} == expected
     assert read_grey(folder / "trust" / "train" / "train_00.png").shape == (32, 32)
