@@ -173,18 +173,14 @@ def test_a_budget_becomes_iterations_by_the_measured_speed(data, tmp_path, monke
     monkeypatch.setattr(measuring, "choose", lambda *_: StepChoice("float32", 1.0, "told", {"float32": 1.0}))
     monkeypatch.setattr(measuring, "validate", slow_validate)
     monkeypatch.setattr(training.time, "monotonic", lambda: clock() + told)
-    monkeypatch.setattr(
-        training,
-        "fit",
-        lambda *_: {
-            "iterations": 1,
-            "seconds": 1.0,
-            "images_per_second": 1.0,
-            "best_val_mIoU": 0.0,
-            "best_iteration": 1,
-            "early_stopped": False,
-        },
-    )
+
+    def trained(run, *_):
+        run.best.parent.mkdir(parents=True, exist_ok=True)
+        run.best.write_bytes(b"a model")
+        facts = {"iterations": 1, "seconds": 1.0, "images_per_second": 1.0}
+        return facts | {"best_val_mIoU": 0.0, "best_iteration": 1, "early_stopped": False}
+
+    monkeypatch.setattr(training, "fit", trained)
     settings = config(data, train={"iterations": None, "budget": "2m", "evaluate_every": every})
     resolved = train(settings, out=tmp_path / "run").config().train
     left = 120 * 0.98 - 0.5

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from maskwright.base.cluster import working_on
 from maskwright.cli.shared import Dir, FailOn, Json, On, fail, show
-from maskwright.core.sample import Status
+
+if TYPE_CHECKING:
+    from maskwright.core.sample import Status
 
 # For `--help`, which must not import the formats; a test holds the two together.
 READ = (
@@ -223,6 +225,6 @@ def edits(
     if status is not None:
         from maskwright.data.marking import set_status
 
-        set_status(folder, cast(Status, status), samples or ())
+        set_status(folder, cast("Status", status), samples or ())
     result = edits(folder, undo=undo, batch=batch)
     show(result.to_dict(), as_json, result.human)
