@@ -31,12 +31,15 @@ first=$work/study/runs/unet_ce_seed0
 run maskwright study "$here/wishes.yaml" --set "data.root=$data" "$@" --workers 2 \
     --set "model={name: UNet, args: $net, weights: $first}" --out "$work/wishes"
 
-# One model, pixels labelled in both ways, at each level.
+# One model, pixels labelled in both ways, at each level; beside the study, which is compared by its own way alone.
+best=$work/study/runs/unet_dice_seed0
+[ -d "$best" ] || best=$first
 for selector in leaf top_down; do
-    kept "$work/$selector.txt" maskwright evaluate "$first" --selector "$selector"
+    [ -e "$work/$selector.txt" ] ||
+        kept "$work/$selector.txt" maskwright evaluate "$best" --selector "$selector" --out "$work/$selector"
 done
 for one in study wishes; do
     kept "$work/$one.txt" maskwright compare "$work/$one" --select val
     once "$work/$one.html" maskwright report "$work/$one" --out "$work/$one.html"
 done
-once "$work/explained" maskwright explain "$first" --out "$work/explained"
+once "$work/explained" maskwright explain "$best" --out "$work/explained"
