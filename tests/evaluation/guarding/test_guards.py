@@ -68,6 +68,9 @@ TRAPS = {
     "number.other_choice": [
         [CLEAN, OTHER, replace(trained(config={"train": {"best": {"score": "mDice"}}}), name="run-c")]
     ],
+    "number.other_selector": [
+        [replace(CLEAN, selector="leaf"), replace(OTHER, selector="leaf"), replace(OTHER, name="c", selector="levels")]
+    ],
     "number.loading": [[CLEAN, replace(OTHER, speed=Speed(5.0, 0.51, "cpu, 2"))]],
     "number.trivial_accuracy": [[replace(CLEAN, scores={"mIoU": 0.5, "aAcc": 0.85})]],
     "number.weak_truth": [[made(weak=3)]],

@@ -55,6 +55,9 @@ GUARDS: dict[str, Check[Case]] = {
     "number.other_choice": Check(
         WARNING, "checkpoints that different scores have chosen are compared", guards.other_choice
     ),
+    "number.other_selector": Check(
+        WARNING, "pixels that different selectors have labelled are compared", guards.other_selector
+    ),
     "number.loading": Check(WARNING, "a run is faster only by less waiting for batches", guards.loading),
     "number.trivial_accuracy": Check(
         INFO, "pixel accuracy is no better than that of one class everywhere", each(guards.trivial_accuracy)

@@ -383,6 +383,20 @@ def other_choice(case: Case) -> Iterator[Observation]:
         )
 
 
+def other_selector(case: Case) -> Iterator[Observation]:
+    """Pixels of a class tree that were labelled in different ways."""
+    odd, usual = _differing(case, lambda number: number.selector)
+    for number in odd:
+        assert usual
+        yield observed(
+            case,
+            f"the pixels of {number.name} were labelled by the selector {number.selector}, those of {usual.name} by "
+            f"{usual.selector}: a part of their difference may come from that",
+            "evaluate all with one `selector`; the newest evaluation of a run counts",
+            (number.name, usual.name),
+        )
+
+
 def loading(case: Case) -> Iterator[Observation]:
     """A run that is slower only because its model waited for batches."""
     timed = [(number, number.speed) for number in case.numbers if number.speed]

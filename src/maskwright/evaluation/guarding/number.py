@@ -107,7 +107,8 @@ class Number:
     """The scores of one model on one split. `name` is what findings call it. `images` are the sample names, None where
     they are not known; `classes` are (name, true pixels); `scores` and `trivial` map aAcc, mAcc, mIoU and mDice to
     what the model and the best trivial prediction reach; `version` is that of the dataset that was scored on; `missed`
-    are (name, predicted pixels) of the classes with true pixels that are not found (IoU below `MISSED`)."""
+    are (name, predicted pixels) of the classes with true pixels that are not found (IoU below `MISSED`); `selector`
+    says how pixels of a class tree were labelled, None for flat classes."""
 
     name: str
     split: str
@@ -120,6 +121,7 @@ class Number:
     origin: Origin = field(default_factory=Origin)
     speed: Speed | None = None
     missed: tuple[tuple[str, int], ...] = ()
+    selector: str | None = None
 
 
 def best_score(config: Mapping[str, Any]) -> str:

@@ -260,6 +260,7 @@ class Evaluation:
             tuple(
                 (row.name, row.predicted_pixels) for row in self.scores.classes if row.true_pixels and row.iou < MISSED
             ),
+            self.selector if self.levels else None,
         )
 
     def to_frame(self) -> Any:
