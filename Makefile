@@ -10,8 +10,8 @@ export PYTHONDONTWRITEBYTECODE =
 
 help:
 	@echo "make demo      install, and run the whole line on generated data (about 5 minutes)"
-	@echo "make recipes   run the five recipes with small budgets (about 10 minutes)"
-	@echo "make test      install, check and test (about 10 minutes)"
+	@echo "make recipes   run the five recipes with small budgets (about 15 minutes)"
+	@echo "make test      install, check and test (about 20 minutes)"
 	@echo "make test-all  the long campaigns too: kills, fuzzing (hours)"
 	@echo "make test-cpus the numeric tests as lesser processors would compute them (about 20 minutes)"
 	@echo "make fuzz      mutated files for every reader, random masks through every writer, with counts"

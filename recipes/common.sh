@@ -26,11 +26,13 @@ once() {
     [ -e "$result" ] || run "$@"
 }
 
-# kept FILE COMMAND...: as `run`, and keeps what it prints in a file too.
+# kept FILE COMMAND...: as `once`, and what it prints is the file.
 kept() {
     file=$1
     shift
-    run "$@" > "$file.part"
-    mv "$file.part" "$file"
+    if [ ! -e "$file" ]; then
+        run "$@" > "$file.part"
+        mv "$file.part" "$file"
+    fi
     cat "$file"
 }

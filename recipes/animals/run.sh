@@ -16,12 +16,17 @@ case $size in
         ;;
     full) set -- ;;
 esac
-[ "$size" = small ] && seeds='[0]' || seeds='[0, 1, 2]'
-[ "$size" = full ] && tries='[0, 1, 2]' || tries='[0]'
+one='s/\[0, 1, 2\]/[0]/' # one seed in place of three
+[ "$size" = small ] && seeds=$one || seeds=
+[ "$size" = full ] && tries= || tries=$one
 
 # The data: names, balance and sizes are in the audit's page, with overlays.
 if [ -n "$data" ]; then
-    once "$work/data" cp -r "$data" "$work/data" # edits of masks are made in copies
+    if [ ! -e "$work/data" ]; then # edits of masks are made in copies
+        rm -rf "$work/data.part"
+        cp -r "$data" "$work/data.part"
+        mv "$work/data.part" "$work/data"
+    fi
     once "$work/data/dataset.yaml" maskwright init "$work/data"
 else
     once "$work/data" maskwright demo --only-data --subject hidden_animals --images $images --size $pixels \
@@ -31,9 +36,9 @@ once "$work/audit" maskwright audit "$work/data" --out "$work/audit" --overlays 
 
 # v1 to v5 as one study, with a tracker where it is installed.
 cp "$here/run.yaml" "$work/"
-sed "s/SEEDS/$tries/" "$here/versions.yaml" > "$work/versions.yaml"
-sed "s/SEEDS/$seeds/" "$here/quality.yaml" > "$work/quality.yaml"
-python3 -c 'import clearml' 2> /dev/null && tracker='[{name: clearml, offline: true}]' || tracker='[]'
+sed "$tries" "$here/versions.yaml" > "$work/versions.yaml"
+sed "$seeds" "$here/quality.yaml" > "$work/quality.yaml"
+maskwright doctor | grep -q 'extra clearml *clearml' && tracker='[{name: clearml, offline: true}]' || tracker='[]'
 run maskwright study "$work/versions.yaml" "$@" --set "trackers=$tracker" --workers 2
 kept "$work/versions.txt" maskwright compare "$work/studies/versions" --score mDice --select val
 once "$work/versions.html" maskwright report "$work/studies/versions" --score mDice --out "$work/versions.html"
@@ -45,6 +50,7 @@ grep -v -e '^val/' -e '^test/' "$work/suspects/ranked.txt" | head -n $wrong > "$
 # Deleted: these samples are left out. Repaired: they go to the annotator as COCO and come back as edits. Where the masks
 # were planted, the annotator is the truth.
 if [ ! -e "$work/deleted" ]; then
+    rm -rf "$work/deleted.part"
     cp -r "$work/data" "$work/deleted.part"
     run maskwright edits "$work/deleted.part" --status exclude --samples "$work/first.txt"
     mv "$work/deleted.part" "$work/deleted"

@@ -35,8 +35,7 @@ run maskwright study "$here/wishes.yaml" --set "data.root=$data" "$@" --workers 
 best=$work/study/runs/unet_dice_seed0
 [ -d "$best" ] || best=$first
 for selector in leaf top_down; do
-    [ -e "$work/$selector.txt" ] ||
-        kept "$work/$selector.txt" maskwright evaluate "$best" --selector "$selector" --out "$work/$selector"
+    kept "$work/$selector.txt" maskwright evaluate "$best" --selector "$selector" --out "$work/$selector"
 done
 for one in study wishes; do
     kept "$work/$one.txt" maskwright compare "$work/$one" --select val

@@ -29,13 +29,14 @@ kept "$work/doctor.txt" maskwright doctor "$work/study"
 
 # A filter of small components: chosen on validation images, proved on the test images.
 first=$work/study/runs/b0-background-0.1
-[ -e "$work/tuned.txt" ] || kept "$work/tuned.txt" maskwright tune "$first"
+kept "$work/tuned.txt" maskwright tune "$first"
 kept "$work/without.txt" maskwright evaluate "$first" --no-postprocess
 kept "$work/with.txt" maskwright evaluate "$first"
 
 # What the guard says of a test set of one image, in which a class is absent.
 if [ -z "$data" ]; then
     if [ ! -e "$work/one" ]; then
+        rm -rf "$work/one.part"
         mkdir -p "$work/one.part/img/test" "$work/one.part/labels/test"
         for folder in img labels; do
             cp "$(ls "$work/data/$folder"/test/* | head -n 1)" "$work/one.part/$folder/test/"
@@ -44,5 +45,5 @@ if [ -z "$data" ]; then
         run maskwright init "$work/one.part"
         mv "$work/one.part" "$work/one"
     fi
-    [ -e "$work/one.txt" ] || kept "$work/one.txt" maskwright evaluate "$first" --data "$work/one"
+    kept "$work/one.txt" maskwright evaluate "$first" --data "$work/one"
 fi

@@ -26,7 +26,7 @@ def test_samples_are_marked_by_name_and_by_a_list(tmp_path: Path, capsys: pytest
     data = tmp_path / "data"
     write_dataset(data, {"train": 4, "val": 1})
     first, second, third = sorted(sample.name for sample in maskwright.load_dataset(data).samples)[:3]
-    (tmp_path / "list.txt").write_text(f"{first}\n\n{second}\n{first}\n")
+    (tmp_path / "list.txt").write_text(f"{first}\n\n{second}\n{first}\n", "utf-8-sig")  # as some editors save
     batch = maskwright.set_status(data, "exclude", [tmp_path / "list.txt"])
     assert statuses(data) == {first: "exclude", second: "exclude"} and len(batch.edits) == 2
     assert cli("edits", data, "--status", "suspect", "--samples", second, "--samples", third) == 0

@@ -44,6 +44,6 @@ def _names(given: str | Path, known: set[str]) -> list[str]:
     if str(given) in known or not path.is_file():
         return [str(given)]
     try:
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a list of names ({error})") from None

@@ -59,7 +59,7 @@ def report(
         page = draw(paths[0])
         say(f"report: {page} (drawn again from what is stored)")
         return page
-    if len(paths) == 1 and not Run(paths[0]).info_file.is_file():
+    if len(paths) == 1 and not one:
         _require_known(paths[0])
     return run_report(paths[0], out=out) if one else study_report(paths, out=out, score=score or "mIoU")
 
