@@ -91,7 +91,7 @@ def repeated(predicted: OutOfFold, detector: Detector, errors: dict[str, str], l
         for kind, label in labels.items():
             names.append(sample.name)
             kinds.append(kind)
-            rows.append(feature_rows(candidates(label, evidence.probabilities, evidence.edge, 0)))
+            rows.append(feature_rows(candidates(label, evidence.probabilities, evidence.look, 0)))
             agreements.append(softmin(label, evidence.probabilities))
     table = np.array(names), np.array(kinds), np.array(agreements)
     result = {kind: drawn_precision(kind, scores_of(detector, names, rows), *table) for kind in KINDS}

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,16 +43,9 @@ def change(store: EditStore, number: int, **what: object) -> None:
     store.save(number, store.revision(store.sample(number)), **what)
 
 
-@settings(max_examples=15)
-@given(
-    steps=st.lists(
-        st.tuples(st.sampled_from(["paint", "status", "undo", "redo", "restart"]), st.integers(0, 99)), max_size=14
-    )
-)
-def test_any_sequence_restores_exact_bytes(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
-) -> None:
-    data = make_dataset(tmp_path_factory.mktemp("any"), images=4, size=(6, 8), describe=True)
+def follow(folder: Path, steps: list[tuple[str, int]]) -> None:
+    """Makes the steps, and after each one every sample has to be what it was when that state was made."""
+    data = make_dataset(folder, images=4, size=(6, 8), describe=True)
     before, store = sources(data), EditStore(data)
     past, future = [seen(store)], []
     for step, seed in steps:
@@ -75,6 +72,84 @@ def test_any_sequence_restores_exact_bytes(
     again = load_dataset(data)
     assert [again.read_mask(sample).tobytes() for sample in again] == [mask for _, mask in past[-1]]
     assert sources(data) == before
+
+
+STEPS = ("paint", "status", "undo", "redo", "restart")
+
+
+@settings(max_examples=15)
+@given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 99)), max_size=14))
+def test_any_sequence_restores_exact_bytes(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
+    follow(tmp_path_factory.mktemp("any"), steps)
+
+
+@pytest.mark.slow
+def test_a_thousand_sequences_restore_exact_bytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(1000):
+        steps = [(str(rng.choice(STEPS)), int(rng.integers(100))) for _ in range(rng.integers(5, 30))]
+        follow(tmp_path / str(number), steps)
+        shutil.rmtree(tmp_path / str(number))
+
+
+KILLS, SAVES_EACH = 2000, 40
+
+
+def save_for_ever(data: Path, seed: int, told: int) -> None:
+    """Saves masks until it is killed, and tells the seed of each one that was saved."""
+    store = EditStore(data)
+    for number in range(10**6):
+        mask = mask_of(seed + number)
+        change(store, (seed + number) % 4, mask=mask)
+        os.write(told, (seed + number).to_bytes(8, "little"))
+
+
+def mask_of(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 3, (96, 128), dtype=np.uint8)
+
+
+@pytest.mark.slow
+def test_a_killed_save_is_whole_or_absent(tmp_path: Path) -> None:
+    """2,000 SIGKILLs at random moments: every mask that was saved is there to the last pixel, no other one but the one
+    that was on its way is, and no source has changed."""
+    rng, saved, on_its_way = np.random.default_rng(0), 0, 0
+    for turn in range(KILLS // SAVES_EACH):
+        data = make_dataset(tmp_path / str(turn), images=4, size=(96, 128), describe=True)
+        before, held = sources(data), [mask_bytes(data, number) for number in range(4)]
+        for kill in range(SAVES_EACH):
+            first = (turn * SAVES_EACH + kill) * 1000
+            reading, writing = os.pipe()
+            if not (child := os.fork()):
+                try:
+                    save_for_ever(data, first, writing)
+                finally:
+                    os._exit(1)
+            os.close(writing)
+            time.sleep(float(rng.uniform(0.001, 0.03)))
+            os.kill(child, signal.SIGKILL)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+            with os.fdopen(reading, "rb") as pipe:
+                heard = np.frombuffer(pipe.read(), "<u8").astype(int).tolist()
+            for seed in heard:
+                held[seed % 4] = mask_of(seed).tobytes()
+            found = [mask_bytes(data, number) for number in range(4)]
+            late = heard[-1] + 1 if heard else first  # saved, but not told any more
+            if found != held:
+                held[late % 4] = mask_of(late).tobytes()
+                on_its_way += 1
+            assert found == held
+            saved += len(heard)
+        assert sources(data) == before
+        shutil.rmtree(data)
+    print(f"{KILLS} kills, {saved} masks saved, {on_its_way} of them untold")
+    assert saved > KILLS
+
+
+def mask_bytes(data: Path, number: int) -> bytes:
+    dataset = load_dataset(data)
+    return dataset.read_mask(dataset.samples[number]).tobytes()
 
 
 def test_a_change_names_the_revision_that_it_is_based_on(data: Path) -> None:

@@ -31,7 +31,7 @@ from maskwright.studies.folder import Study
 from maskwright.studies.progress_table import shown_progress as show
 from maskwright.studies.status import RunStatus, StudyStatus, scored, study_status
 from maskwright.studies.study import study
-from maskwright.training import image_cache
+from maskwright.training import image_cache, loader
 from tiny import write_dataset
 
 BASE = {
@@ -98,6 +98,7 @@ def test_a_study_is_kept_and_extended(
 ) -> None:
     reads: list[str] = []
     decode = image_cache.decode
+    assert loader.decode is decode  # it is imported before anything is replaced
     monkeypatch.setattr(image_cache, "in_order", lambda function, samples, workers: map(function, samples))
     monkeypatch.setattr(
         image_cache,
@@ -163,8 +164,25 @@ def test_failed_runs_are_told_and_tried_again_only_when_asked(
     }
     assert here[4:] == ["bad_fine", "bad_wild", "data_wild"]
     mask.write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"bad: has changed since .*bad_fine began; restore it, or begin anew"):
+    with pytest.raises(
+        DataError, match=r"bad: has changed since .*bad_fine began: the mask of 'train/train_01' differs; .* begin anew"
+    ):
         study(file, retry=True)
+
+
+def test_only_what_is_trained_on_holds_a_study_up(folder: Path, here: list[str]) -> None:
+    """A mask of a test image was mended, or a display name changed: the runs that are left are trained all the same."""
+    file = put(folder, {"seed": [0, 1]})
+    stopped = study(file)
+    shutil.rmtree(stopped.path / "runs" / "seed1")
+    write(folder / "data/masks/test/test_00.png", np.zeros((32, 32), np.uint8))
+    again = study(file)
+    assert states(again) == {"seed0": "finished", "seed1": "finished"} and here == ["seed0", "seed1", "seed1"]
+    for part in ("images", "masks"):
+        shutil.copy(folder / f"data/{part}/train/train_00.png", folder / f"data/{part}/train/train_06.png")
+    shutil.rmtree(stopped.path / "runs" / "seed1")
+    with pytest.raises(DataError, match="it has other samples to train on or to validate with; restore it, or begin"):
+        study(file)
 
 
 def test_unexpected_ends_are_failures_too(folder: Path, here: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

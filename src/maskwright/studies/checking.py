@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -13,8 +14,10 @@ from maskwright.config import RunConfig
 from maskwright.core.dataset import Dataset
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError, MaskwrightError, argument
+from maskwright.run import Run
 from maskwright.studies.folder import RunsFolder
 from maskwright.training.tracking import trackers
+from maskwright.training.unchanged import Used
 
 
 def check_runs(configs: Sequence[RunConfig]) -> dict[str, Dataset]:
@@ -106,13 +109,26 @@ def splits_to_score(wanted: Sequence[str] | None, datasets: Iterable[Dataset]) -
 def check_versions(
     folder: RunsFolder, configs: Mapping[str, RunConfig], datasets: dict[str, Dataset]
 ) -> dict[str, str]:
-    """The content versions of the datasets. DataError when one of the runs, given by name, began with another one: then
-    its scores could not be compared with those of the rest."""
-    versions = {root: dataset.version(dataset.file_hashes(folder.path)) for root, dataset in datasets.items()}
+    """The content versions of the datasets. DataError when what one of the runs, given by name, trains on or validates
+    with was different when it began, or there was more or less of it: then its scores could not be compared with those
+    of the rest."""
+    hashes = {root: dataset.file_hashes(folder.path) for root, dataset in datasets.items()}
+    versions = {root: dataset.version(hashes[root]) for root, dataset in datasets.items()}
     for name, config in configs.items():
         run, root = folder.run(name), config.data.root
         if run.info_file.is_file() and run.info()["dataset"]["version"] != versions[root]:
-            raise DataError(
-                f"{root}: has changed since {run.path} began; restore it, or begin anew with {argument('out')}"
-            )
+            _require_unchanged(run, config, datasets[root], hashes[root])
     return versions
+
+
+def _require_unchanged(run: Run, config: RunConfig, dataset: Dataset, hashes: Mapping[Path, str]) -> None:
+    from maskwright.training.prepare import training_splits
+
+    otherwise = f"begin anew with {argument('out')}"
+    splits = training_splits(Used.by(run).as_it_was(dataset, hashes, run, otherwise), config.data.holdout, config.seed)
+    now = [{sample.name for sample in samples} for samples in splits]
+    if now != [set(images) for images in (run.images() or {}).values()]:
+        raise DataError(
+            f"{dataset.root}: has changed since {run.path} began: it has other samples to train on or to validate "
+            f"with; restore it, or {otherwise}"
+        )

@@ -39,17 +39,19 @@ class Used:
         info = run.info()
         return cls(info.get("reading"), run.images(), run.masks(), ClassTree.from_dict(info["classes"]))
 
-    def as_it_was(self, dataset: Dataset, hashes: Mapping[Path, str], run: Run) -> Dataset:
+    def as_it_was(
+        self, dataset: Dataset, hashes: Mapping[Path, str], run: Run, otherwise: str = "train a new run"
+    ) -> Dataset:
         """`dataset`, another version than `run` began with, with the classes as the run knows them, so that names and
         colours that have changed since do not change its files. DataError that says what differs where it is something
-        that the run uses, or where that is not known."""
+        that the run uses, or where that is not known, and what can be done `otherwise`."""
         if self.reading is None or self.images is None or self.masks is None:
             what = ""
         elif found := list(self._differences(dataset, hashes)):
             what = f": {found[0]}" + (f", and {counted(len(found) - 1, 'more difference{|s}')}" if found[1:] else "")
         else:
             return replace(dataset, classes=self.classes)
-        raise DataError(f"{dataset.root}: has changed since {run.path} began{what}; restore it, or train a new run")
+        raise DataError(f"{dataset.root}: has changed since {run.path} began{what}; restore it, or {otherwise}")
 
     def _differences(self, dataset: Dataset, hashes: Mapping[Path, str]) -> Iterator[str]:
         assert self.reading is not None and self.images is not None and self.masks is not None

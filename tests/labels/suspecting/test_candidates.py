@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskwright.core.classes import IGNORE
-from maskwright.labels.suspecting.candidates import FEATURES, candidates, edges, of_label, softmin
+from maskwright.labels.suspecting.candidates import FEATURES, candidates, of_label, softmin
+from maskwright.labels.suspecting.colours import Look, look, sides
 
 SIZE = (48, 48)
 
@@ -22,15 +23,18 @@ def square(left, top=16, side=16, index=1):
     return mask
 
 
-def only(label, predicted, edge=None, **given):
+PLAIN = Look(np.ones(SIZE, np.float32), np.zeros(SIZE, np.uint8))
+
+
+def only(label, predicted, seen=PLAIN, **given):
     """The one candidate, and its features by name."""
-    found = candidates(label, one_hot(predicted, **given), np.ones(SIZE, np.float32) if edge is None else edge, 0)
+    found = candidates(label, one_hot(predicted, **given), seen, 0)
     assert len(found) == 1
     return found[0], dict(zip(FEATURES, found[0].features.tolist(), strict=True))
 
 
 def simulated(seed, classes=3):
-    """A random label with ignored pixels, probabilities of something similar, and an image's edges."""
+    """A random label with ignored pixels, probabilities of something similar, and an image's look."""
     rng = np.random.default_rng(seed)
     label = np.zeros(SIZE, np.uint8)
     for _ in range(3):
@@ -43,14 +47,14 @@ def simulated(seed, classes=3):
     label[:, 20:22] = IGNORE
     raised = np.exp(scores)
     image = rng.integers(0, 256, (*SIZE, 3)).astype(np.uint8)
-    return label, (raised / raised.sum(0)).astype(np.float32), edges(image)
+    return label, (raised / raised.sum(0)).astype(np.float32), look(image)
 
 
 @given(st.integers(0, 10**6), st.sampled_from([0, 2, None]))
 def test_every_feature_is_finite_and_shares_are_shares(seed, background):
-    label, probabilities, edge = simulated(seed)
+    label, probabilities, seen = simulated(seed)
     predicted = probabilities.argmax(0)
-    for one in candidates(label, probabilities, edge, background):
+    for one in candidates(label, probabilities, seen, background):
         assert one.index != background and np.isfinite(one.features).all()
         values = dict(zip(FEATURES, one.features.tolist(), strict=True))
         for name in ("iou", "extra", "lost", "support", "for_lost", "soft_iou", "taken", "given", "doubt", "softmin"):
@@ -135,7 +139,7 @@ def test_an_object_that_is_not_there():
 
 
 def test_another_class_makes_two_candidates():
-    found = candidates(square(16, index=2), one_hot(square(16)), np.ones(SIZE, np.float32), 0)
+    found = candidates(square(16, index=2), one_hot(square(16)), PLAIN, 0)
     names = list(FEATURES)
     assert [(one.index, one.features[names.index("given")], one.features[names.index("taken")]) for one in found] == [
         (1, 1, 0),
@@ -145,24 +149,61 @@ def test_another_class_makes_two_candidates():
 
 def test_edges_on_the_outline_of_the_prediction_speak_for_it():
     image = np.repeat(np.where(square(22), 220, 30)[..., None], 3, 2).astype(np.uint8)
-    _, wrong = only(square(12), square(22), edges(image))
-    _, right = only(square(22), square(12), edges(image))
+    _, wrong = only(square(12), square(22), look(image))
+    _, right = only(square(22), square(12), look(image))
     assert wrong["edge_ratio"] > 1 > -1 > right["edge_ratio"]
     assert wrong["edge_prediction"] > wrong["edge_label"] and right["edge_label"] > right["edge_prediction"]
 
 
+def disc(radius):
+    rows, columns = np.indices(SIZE)
+    return ((rows - 23) ** 2 + (columns - 23) ** 2 <= radius**2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "rim", "ring"), [(10, 1, -1), (7, 1, 1), (14, -1, -1)], ids=["right", "small", "large"]
+)
+def test_colours_tell_a_mask_that_is_drawn_too_small_or_too_large(drawn, rim, ring):
+    """Without a model's help: the prediction is as wrong as the label."""
+    noise = np.random.default_rng(0).normal(0, 12, (*SIZE, 3))
+    image = np.clip(np.where(disc(10)[..., None], (200, 90, 90), (60, 110, 70)) + noise, 0, 255).astype(np.uint8)
+    _, values = only(disc(drawn), disc(drawn), look(image))
+    assert values["colours_apart"] > 1
+    assert np.sign(values["colour_rim"]) == rim and np.sign(values["colour_ring"]) == ring
+    _, values = only(disc(drawn), disc(10), look(image))
+    assert values["colour_lost"] > 1 if drawn < 10 else values["colour_lost"] == 0
+    assert values["colour_extra"] < -1 if drawn > 10 else values["colour_extra"] == 0
+
+
+def test_the_ratio_of_colours_by_its_formula():
+    groups = np.repeat(np.arange(3, dtype=np.uint8), 10).reshape(5, 6)
+    inside, outside = groups == 0, groups == 2
+    found = sides(groups, inside, outside)
+    shares = [np.full(24, 1 / 34), np.full(24, 1 / 34)]
+    shares[0][0] = shares[1][2] = 11 / 34
+    ratio = np.log(shares[0] / shares[1])
+    assert found.ratio == pytest.approx(ratio[groups], abs=1e-5)
+    assert found.apart == pytest.approx(float(ratio @ (shares[0] - shares[1])))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (40, 7), (24, 24)])
+def test_colours_of_tiny_and_even_images(shape):
+    found = look(np.full((*shape, 3), 120, np.uint8))
+    assert found.groups.shape == found.edge.shape == shape and (found.groups == found.groups[0, 0]).all()
+
+
 def test_small_regions_and_the_background_are_no_candidates():
-    assert not candidates(square(10, side=3), one_hot(square(10, side=0)), np.ones(SIZE, np.float32), 0)
-    assert [one.index for one in candidates(square(10), one_hot(square(10)), np.ones(SIZE, np.float32), 1)] == [0]
+    assert not candidates(square(10, side=3), one_hot(square(10, side=0)), PLAIN, 0)
+    assert [one.index for one in candidates(square(10), one_hot(square(10)), PLAIN, 1)] == [0]
 
 
 @given(st.integers(0, 10**6))
 def test_ignored_pixels_do_not_matter(seed):
-    label, probabilities, edge = simulated(seed)
+    label, probabilities, seen = simulated(seed)
     changed = probabilities.copy()
     known = label != IGNORE
     changed[:, ~known] = np.random.default_rng(seed).dirichlet(np.ones(3), int((~known).sum())).T
-    before, after = (candidates(label, values, edge, 0) for values in (probabilities, changed))
+    before, after = (candidates(label, values, seen, 0) for values in (probabilities, changed))
     assert len(before) == len(after)
     for one, other in zip(before, after, strict=True):
         assert one.window == other.window and (one.inside == other.inside).all()
@@ -172,7 +213,7 @@ def test_ignored_pixels_do_not_matter(seed):
 
 def test_nothing_but_ignored_pixels():
     label = np.full(SIZE, IGNORE, np.uint8)
-    assert not candidates(label, one_hot(square(16)), np.ones(SIZE, np.float32), 0)
+    assert not candidates(label, one_hot(square(16)), PLAIN, 0)
     assert softmin(label, one_hot(square(16))) == 1
 
 

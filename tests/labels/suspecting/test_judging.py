@@ -19,6 +19,7 @@ from maskwright.data.opening import load_dataset
 from maskwright.labels.suspecting import detector
 from maskwright.labels.suspecting.applying import repaired
 from maskwright.labels.suspecting.candidates import FEATURES, candidates, softmin
+from maskwright.labels.suspecting.colours import Look
 from maskwright.labels.suspecting.detector import Detector, Examples, Planted, learn
 from maskwright.labels.suspecting.evidence import evidence_reader
 from maskwright.labels.suspecting.folds import OutOfFold, write_probabilities
@@ -237,7 +238,8 @@ def test_redraw_touches_only_the_surroundings(rng):
     shifted = np.roll(small, (2, 3), (0, 1))
     shifted[20:, 20:] = 1
     probabilities = np.stack([shifted == 0, shifted == 1]).astype(np.float32)
-    one, other = candidates(small, probabilities, np.ones((24, 24), np.float32), 0)
+    plain = Look(np.ones((24, 24), np.float32), np.zeros((24, 24), np.uint8))
+    one, other = candidates(small, probabilities, plain, 0)
     label, predicted = (mask.repeat(3, 0).repeat(2, 1) for mask in (small, shifted))
     label[:6] = IGNORE
     label[18:21, 10:14] = IGNORE

@@ -38,10 +38,17 @@ def light():
 
 
 def write_data(root, **changed):
-    """Whose classes look so different that a tiny model sees them, and of whose masks some are empty."""
+    """Whose classes look so different that a tiny model sees them, and of whose masks some are empty and some have their
+    classes in each other's place."""
     home = write_dataset(root, {"train": IMAGES}, **{"ids": (0, 1, 2), **changed})
+    ids = changed.get("ids", (0, 1, 2))
+    one, other = ids[-1], ids[len(ids) // 2 - 1]
     for number in range(3):
         write(home / f"masks/train/train_{number:02d}.png", np.zeros((32, 32), np.uint8))
+    for number in (3, 4):
+        file = home / f"masks/train/train_{number:02d}.png"
+        mask = read_grey(file)
+        write(file, np.where(mask == one, other, np.where(mask == other, one, mask)).astype(np.uint8))
     return home
 
 
@@ -89,7 +96,7 @@ def copied(whole, tmp_path):
 def test_what_lies_in_the_folder(whole):
     folder = whole.result.folder
     assert folder == whole.home / FOLDER / "suspects-001" and [*folder.parent.glob("suspects-*")] == [folder]
-    found = {row["sample"] for row in whole.stored["findings"]}
+    found = {row["sample"] for row in whole.stored["findings"] if row["evidence"]["number"]}  # with a proposal
     assert {path.name for path in folder.iterdir()} - {".lock"} == {
         "suspects.json",
         "ranked.txt",

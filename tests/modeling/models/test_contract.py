@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from maskwright.core.classes import ClassTree
 from maskwright.core.geometry import Geometry
 from maskwright.errors import ConfigError
-from maskwright.modeling.models import MODELS, WHOLE, arguments, load, takes_encoder
+from maskwright.modeling.models import MODELS, SMP, WHOLE, arguments, load, takes_encoder
 from maskwright.modeling.models.build import ModelSpec, build_model, encoder_parameters, size_multiple
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, load_segmenter
 from small_models import LARGER, SIZE, spec_of
@@ -137,3 +138,30 @@ def test_the_table_says_which_models_go_over_an_encoder() -> None:
     assert {name for name in MODELS if not takes_encoder(name)} == {"UNet", "UNet2", "SegNet", "UNetFCN"}
     for name in MODELS:  # as the callables have it
         assert takes_encoder(name) == ("encoder_name" in inspect.signature(load(MODELS[name])).parameters)
+
+
+@pytest.mark.parametrize("name", [name for name, row in MODELS.items() if row.startswith(SMP)])
+def test_head_dropout(name: str) -> None:
+    """Whole channels before the last layer, in training only, with the tensors and the answers of a model without."""
+    spec, size = spec_of(name), LARGER.get(name, SIZE)
+    assert "head_dropout" in arguments(name)
+    torch.manual_seed(0)
+    plain = build_model(spec).eval()
+    dropping = build_model(replace(spec, args={**spec.args, "head_dropout": 0.5})).eval()
+    dropping.load_state_dict(plain.state_dict())
+    multiple = size_multiple(plain)
+    images = torch.randn(2, 3, *(-(-side // multiple) * multiple for side in size))
+    torch.testing.assert_close(dropping(images), plain(images), rtol=0, atol=0)
+    seen: list[torch.Tensor] = []
+    first = next(module for module in dropping.segmentation_head.modules() if isinstance(module, torch.nn.Conv2d))
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    dropping.segmentation_head.train()
+    dropping(images)
+    empty = (seen[0] == 0).all((2, 3)).float().mean().item()
+    assert 0.1 < empty < 0.95, "about half of the channels"
+
+
+@pytest.mark.parametrize("share", [1.0, -0.1])
+def test_head_dropout_out_of_range(share: float) -> None:
+    with pytest.raises(ConfigError, match="head_dropout must be at least 0 and below 1"):
+        build_model(replace(spec_of("FPN"), args={"head_dropout": share}))

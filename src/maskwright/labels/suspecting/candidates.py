@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.classes import IGNORE
-from maskwright.core.edges import edge_strength, smoothed
-from maskwright.core.masks import Mask, Pixels
+from maskwright.core.masks import Mask
+from maskwright.labels.suspecting.colours import Look, sides
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -47,6 +47,11 @@ FEATURES: dict[str, str] = {
     "edge_label": "log of the image's edges on A's outline over those of the whole image",
     "edge_prediction": "log of the image's edges on B's outline over those of the whole image",
     "edge_ratio": "log of the image's edges where only B has an outline over those where only A has",
+    "colours_apart": "how differently A and B and their surroundings are coloured (see `colours`)",
+    "colour_extra": "mean of the colours' log ratio in the extra pixels",
+    "colour_lost": "mean of the colours' log ratio in the lost pixels",
+    "colour_rim": "mean of the colours' log ratio at the rim of A, inside",
+    "colour_ring": "mean of the colours' log ratio around A, outside",
     "evidence": "log likelihood ratio of prediction and label in the pixels where they differ, over the area",
     "band_extra": "extra pixels over the length of the outline",
     "band_lost": "lost pixels over the length of the outline",
@@ -64,6 +69,8 @@ _LEAST_SHARE, _LEAST_PIXELS = 0.0012, 12  # of the image, for a region that is l
 _FLOOR = 1 / 255  # a probability is not known better
 _TEMPERATURE = 0.1
 _ROOM = 2  # pixels around a region
+_AROUND = 0.35  # of the root of a region's area: how far its surroundings reach
+_RIM = 0.06  # of that root: how wide rim and ring are
 _SQUARE = np.ones((3, 3), np.uint8)
 
 
@@ -101,16 +108,10 @@ class Candidate:
         return slice(self.y, self.y + self.inside.shape[0]), slice(self.x, self.x + self.inside.shape[1])
 
 
-def edges(image: Pixels) -> Floats:
-    """(H, W) float32: how fast the colour changes, in units of CIELAB in 8 bits (lightness 0..255) a pixel; image
-    (H, W, 3) uint8."""
-    return edge_strength(smoothed(cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)))
-
-
-def candidates(label: Mask, probabilities: Floats, edge: Floats, background: int | None) -> list[Candidate]:
-    """The candidates of an image: label (H, W) class indices, probabilities (K, H, W), `edges` (H, W). Ignored pixels
+def candidates(label: Mask, probabilities: Floats, look: Look, background: int | None) -> list[Candidate]:
+    """The candidates of an image: label (H, W) class indices, probabilities (K, H, W), its `look`. Ignored pixels
     are in none. Regions of the `background` class are what lies between the others, and are no candidates."""
-    return [*_Image(label, probabilities, edge, background).candidates()]
+    return [*_Image(label, probabilities, look, background).candidates()]
 
 
 def feature_rows(found: Sequence[Candidate]) -> Floats:
@@ -119,11 +120,11 @@ def feature_rows(found: Sequence[Candidate]) -> Floats:
 
 
 class _Image:
-    def __init__(self, label: Mask, probabilities: Floats, edge: Floats, background: int | None) -> None:
+    def __init__(self, label: Mask, probabilities: Floats, look: Look, background: int | None) -> None:
         known = label != IGNORE
         self.label, self.probabilities, self.background = label, probabilities, background
         self.predicted = np.where(known, probabilities.argmax(0), IGNORE).astype(np.uint8)
-        self.edge, self.mean_edge = edge, float(edge.mean()) + 1e-6
+        self.edge, self.mean_edge, self.groups = look.edge, float(look.edge.mean()) + 1e-6, look.groups
         self.highest = probabilities.max(0)
         self.seen = [float(one[known].max(initial=0.0)) for one in probabilities]
         own = of_label(label, probabilities)
@@ -145,10 +146,10 @@ class _Image:
                     window = self._wider(boxes[place][:2])
                     yield self._candidate(index, window, labels[window] == place)
 
-    def _wider(self, window: tuple[slice, slice]) -> tuple[slice, slice]:
+    def _wider(self, window: tuple[slice, slice], room: int = _ROOM) -> tuple[slice, slice]:
         """With room for the outlines, where the image has it."""
         rows, columns = (
-            slice(max(0, part.start - _ROOM), min(part.stop + _ROOM, size))
+            slice(max(0, part.start - room), min(part.stop + room, size))
             for part, size in zip(window, self.label.shape, strict=True)
         )
         return rows, columns
@@ -197,6 +198,7 @@ class _Image:
             np.log(_mean(edge, outline_a, self.mean_edge) / self.mean_edge + 1e-3),
             np.log(_mean(edge, outline_b, self.mean_edge) / self.mean_edge + 1e-3),
             np.log((edge[only_b].mean() + 0.5) / (edge[only_a].mean() + 0.5)) if sides_apart else 0.0,
+            *self._colours(index, window, a, b),
             float(self.ratio[window][extra | lost].sum()) / size,
             extra.sum() / length,
             lost.sum() / length,
@@ -210,6 +212,31 @@ class _Image:
             self.unlike,
             self.softmin,
         ]
+
+    def _colours(self, index: int, window: tuple[slice, slice], a: Bools, b: Bools) -> list[float]:
+        """The features of colours, which need more of the surroundings than the others; 0 where there is too little."""
+        room = max(4, round(_AROUND * float(np.sqrt(max(a.sum(), b.sum())))))
+        wide = self._wider(window, room)
+        top, left = (outer.start - inner.start for outer, inner in zip(window, wide, strict=True))
+        shape = tuple(part.stop - part.start for part in wide)
+        label, prediction = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+        label[top : top + a.shape[0], left : left + a.shape[1]] = a
+        prediction[top : top + b.shape[0], left : left + b.shape[1]] = b
+        both = label & prediction
+        core = both if both.any() else label | prediction
+        near = cv2.dilate(label | prediction, _SQUARE, iterations=2)
+        known = self.label[wide] != IGNORE
+        outside = known & (near == 0) & (self.label[wide] != index) & (self.predicted[wide] != index)
+        inner = cv2.erode(core, _SQUARE, iterations=2)
+        inside = (inner if inner.sum() >= _LEAST_PIXELS else core) > 0
+        if min(np.count_nonzero(inside), np.count_nonzero(outside)) < _LEAST_PIXELS:
+            return [0.0] * 5
+        found = sides(self.groups[wide], inside, outside)
+        width = max(2, round(_RIM * float(np.sqrt(label.sum()))))
+        rim = (label > 0) & (cv2.erode(label, _SQUARE, iterations=width) == 0)
+        ring = known & (label == 0) & (cv2.dilate(label, _SQUARE, iterations=width) > 0)
+        parts = (label > prediction), (prediction > label), rim, ring
+        return [found.apart, *(_mean(found.ratio, part, 0.0) for part in parts)]
 
     def _at_border(self, window: tuple[slice, slice], inside: Bools) -> bool:
         rows, columns = window

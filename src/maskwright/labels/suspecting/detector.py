@@ -64,7 +64,7 @@ def examples(
             continue
         changed = drawn != evidence.label
         planted = np.count_nonzero(changed)
-        for candidate in candidates(drawn, evidence.probabilities, evidence.edge, background):
+        for candidate in candidates(drawn, evidence.probabilities, evidence.look, background):
             if np.count_nonzero(changed[candidate.window] & candidate.inside) >= _HIT * planted:
                 rows.append(candidate.features)
                 kinds.append(1 + place % len(KINDS))

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from maskwright.core.masks import Mask, Pixels
 from maskwright.core.sample import Sample
-from maskwright.labels.suspecting.candidates import Candidate, candidates, edges
+from maskwright.labels.suspecting.candidates import Candidate, candidates
+from maskwright.labels.suspecting.colours import Look, look
 from maskwright.labels.suspecting.folds import OutOfFold
 
 Floats = npt.NDArray[np.float32]
@@ -18,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Evidence:
-    """`label` (h, w) class indices, `probabilities` (K, h, w), `edge` (h, w) as in `candidates.edges`; `image`
+    """`label` (h, w) class indices, `probabilities` (K, h, w), what its image looks like (`look`), `image`
     (H, W, 3) and `mask` (H, W) as they are stored."""
 
     sample: Sample
@@ -26,11 +27,11 @@ class Evidence:
     mask: Mask
     label: Mask
     probabilities: Floats
-    edge: Floats
+    look: Look
 
     def candidates(self, background: int | None) -> list[Candidate]:
         """The candidates of the label as it is."""
-        return candidates(self.label, self.probabilities, self.edge, background)
+        return candidates(self.label, self.probabilities, self.look, background)
 
 
 def evidence_reader(predicted: OutOfFold) -> Callable[[Sample], Evidence]:
@@ -46,7 +47,7 @@ def evidence_reader(predicted: OutOfFold) -> Callable[[Sample], Evidence]:
             mask,
             predicted.geometry.mask(mask)[:height, :width],
             probabilities[:, :height, :width],
-            edges(predicted.geometry.image(image)[:height, :width]),
+            look(predicted.geometry.image(image)[:height, :width]),
         )
 
     return evidence_of

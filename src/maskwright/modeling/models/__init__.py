@@ -34,6 +34,8 @@ OVER_ENCODER: dict[str, str] = {
     "UnetPlusPlus": f"{SMP}:UnetPlusPlus",
 }
 MODELS = WHOLE | OVER_ENCODER
+# Added to the models of the library: dropout of whole channels before the layer that tells the classes.
+HEAD_DROPOUT = inspect.Parameter("head_dropout", inspect.Parameter.KEYWORD_ONLY, default=0.0, annotation=float)
 # Set by the tool itself, so not arguments of the user's.
 _OURS = {"encoder_name", "encoder_weights", "in_channels", "classes"}
 _OURS_OF_SMP = {"activation", "aux_params"}  # of the output, and a classifier of whole images
@@ -52,10 +54,12 @@ def load(row: str) -> Callable[..., Any]:
 
 def arguments(name: str) -> dict[str, inspect.Parameter]:
     """What `model.args` may hold for this model. Imports torch."""
-    hidden = _OURS | _OURS_OF_SMP if MODELS[name].startswith(SMP) else _OURS
+    of_library = MODELS[name].startswith(SMP)
+    hidden = _OURS | _OURS_OF_SMP if of_library else _OURS
     parameters = inspect.signature(load(MODELS[name]), eval_str=True).parameters
-    return {
+    own = {
         key: parameter
         for key, parameter in parameters.items()
         if key not in hidden and parameter.kind is not parameter.VAR_KEYWORD
     }
+    return own | {HEAD_DROPOUT.name: HEAD_DROPOUT} if of_library else own

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn import functional
 
 from maskwright.base.strictyaml import did_you_mean
 from maskwright.errors import ConfigError, argument
-from maskwright.modeling.models import MODELS, load, takes_encoder
+from maskwright.modeling.models import HEAD_DROPOUT, MODELS, SMP, load, takes_encoder
 from maskwright.modeling.models.weights import Found, encoder_info, load_encoder
 
 # Without it a vision transformer takes images of one size only.
@@ -44,8 +46,10 @@ def build_model(spec: ModelSpec, weights: Found | None = None) -> nn.Module:
     if takes_encoder(spec.name):
         encoder_info(spec.encoder or "")  # an unknown name is said in our words
         arguments |= {"encoder_name": spec.encoder, "encoder_weights": None} | _FIXED.get(spec.name, {})
+    head_dropout = arguments.pop(HEAD_DROPOUT.name, 0.0) if MODELS[spec.name].startswith(SMP) else 0.0
     try:
         model: nn.Module = load(MODELS[spec.name])(**arguments)
+        _drop_channels(model, head_dropout)
     except (ValueError, TypeError, KeyError, RuntimeError, IndexError, AttributeError) as error:
         over = f" over {spec.encoder}" if spec.encoder else ""
         raise ConfigError(
@@ -54,6 +58,19 @@ def build_model(spec: ModelSpec, weights: Found | None = None) -> nn.Module:
     if weights is not None:
         load_encoder(model.encoder, weights, spec.in_channels)
     return model
+
+
+def _drop_channels(model: nn.Module, share: float) -> None:
+    """Leaves out whole channels before the last layer while the model trains. By a hook, so that the tensors of a model
+    have the same names with it and without."""
+    if not 0 <= share < 1:
+        raise ValueError(f"{HEAD_DROPOUT.name} must be at least 0 and below 1 (given {share})")
+
+    def before(head: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return functional.dropout2d(inputs[0], share, head.training), *inputs[1:]
+
+    if share:
+        model.segmentation_head.register_forward_pre_hook(before)  # type: ignore[union-attr]
 
 
 # What models raise for images of a size that they do not take: torch's words, and assertions of libraries.
