@@ -9,7 +9,7 @@ case $size in
         set -- --set "data.image_size=[64,64]" --set train.iterations=10 --set train.evaluate_every=5
         ;;
     cpu)
-        set -- --set "data.image_size=[96,96]" --set train.iterations=200 --set train.evaluate_every=40 \
+        set -- --set "data.image_size=[96,96]" --set train.iterations=400 --set train.evaluate_every=50 \
             --set optimizer.lr=3.0e-4
         ;;
     full) set -- ;;
@@ -22,13 +22,16 @@ else
         --out "$work/data"
 fi
 [ "$size" = small ] && study=small || study=study
-run maskwright study "$here/$study.yaml" --set "data.root=$work/data" "$@" --workers 2 --out "$work/study"
+cp "$here/run.yaml" "$work/"
+cp "$here/$study.yaml" "$work/study.yaml"
+[ "$size" = cpu ] && echo 'matrix: {seed: [0, 1, 2]}' >> "$work/study.yaml"
+run maskwright study "$work/study.yaml" --set "data.root=$work/data" "$@" --workers 2 --out "$work/study"
 kept "$work/table.txt" maskwright compare "$work/study" --select val
 once "$work/report.html" maskwright report "$work/study" --out "$work/report.html"
 kept "$work/doctor.txt" maskwright doctor "$work/study"
 
 # A filter of small components: chosen on validation images, proved on the test images.
-first=$work/study/runs/b0-background-0.1
+first=$(ls -d "$work"/study/runs/b0-background-0.1* | head -n 1)
 kept "$work/tuned.txt" maskwright tune "$first"
 kept "$work/without.txt" maskwright evaluate "$first" --no-postprocess
 kept "$work/with.txt" maskwright evaluate "$first"
@@ -45,5 +48,5 @@ if [ -z "$data" ]; then
         run maskwright init "$work/one.part"
         mv "$work/one.part" "$work/one"
     fi
-    kept "$work/one.txt" maskwright evaluate "$first" --data "$work/one"
+    kept "$work/one.txt" maskwright evaluate "$first" --data "$work/one" --out "$work/one-scored"
 fi

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from maskwright.base.storage import atomic_write_json, dump_json, read_json
 from maskwright.cli import main
@@ -321,6 +322,18 @@ def test_a_copy_of_the_data_elsewhere_is_no_difference_between_settings(tmp_path
             file.write_text(file.read_text().replace("/data", root))
     found = compare(tmp_path)
     assert set(found.config) == {"model.name", "loss"} and found.matrix is not None
+
+
+def test_what_holds_nothing_is_no_value(tmp_path):
+    for model, arguments in (("SegNet", {}), ("UNet", {"dropout": 0.1})):
+        file = add(tmp_path, model, 0.8, model=model) / "config.yaml"
+        config = yaml.safe_load(file.read_text())
+        config["model"] = {"name": model, "args": arguments}
+        file.write_text(yaml.safe_dump(config))
+    assert {key: values for key, values in compare(tmp_path).config.items() if key != "model.name"} in (
+        {"model.args.dropout": [None, 0.1]},
+        {"model.args.dropout": [0.1, None]},
+    )
 
 
 def test_names_of_entries(tmp_path):

@@ -104,10 +104,13 @@ def recipe_name(members: Sequence[Member]) -> str:
 
 def differing(recipes: Sequence[Sequence[Member]]) -> dict[str, list[Any]]:
     """The keys in which the configs of recipes differ, each with its value in all of them (None where it has none). A
-    dataset differs by what it holds, not by where it lies."""
+    dataset differs by what it holds, not by where it lies; what holds nothing has no value, as its keys have where others
+    have some."""
     firsts = [members[0] for members in recipes]
     keys = dict.fromkeys(key for member in firsts for key in member.config if key != "seed")
     if len({member.info.get("dataset", {}).get("version") for member in firsts if member.info}) < 2:
         keys.pop("data.root", None)
-    values = {key: [member.config.get(key) for member in firsts] for key in keys}
+    values = {
+        key: [None if (value := member.config.get(key)) in ({}, []) else value for member in firsts] for key in keys
+    }
     return {key: row for key, row in values.items() if len({dump_json(value) for value in row}) > 1}
