@@ -454,6 +454,11 @@ def test_a_finding_about_some_runs_names_them(study):
     finding = Finding("number.few_images", Severity.WARNING, "too few", "score more", evidence={"runs": names[:1]})
     shown = replace(result, findings=[finding, replace(finding, evidence={"runs": names})]).human()
     assert f"warning: {names[0]}: too few" in shown and "warning: too few" in shown
+    others = [replace(finding, message=f"too few, {name}", evidence={"runs": [name]}) for name in names]
+    shown = replace(result, findings=(*others, finding)).human().splitlines()
+    (line,) = (line for line in shown if "too few" in line)
+    also = ", ".join([*names[1:], names[0]][:3])
+    assert line.startswith(f"warning: {names[0]}: too few, {names[0]} (likewise {also}")
 
 
 def test_of_a_class_tree_each_level_has_its_score(tmp_path):

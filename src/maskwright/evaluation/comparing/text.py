@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from maskwright.base.texts import counted, plural, table
@@ -86,20 +88,38 @@ def comparison_text(result: Comparison) -> str:
         )
     lines += [f"note: {note}" for note in result.notes]
     lines += [
-        f"{finding.severity.label}: {whose(finding, result)}{finding.message}; {finding.fix} ({finding.code})"
-        for finding in result.findings
+        f"{finding.severity.label}: {whose}{finding.message}; {finding.fix} ({finding.code})"
+        for finding, whose in told(result)
     ]
     lines += [f"not compared: {name}" for name in result.apart]
     lines += [f"other tool: {other_tool_line(one)} ({one.remark})" for one in result.others]
     return "\n".join([*lines, *(f"not evaluated: {command}" for command in result.missing.values())])
 
 
-def whose(finding: Finding, result: Comparison) -> str:
-    """The runs that a finding is about, with a colon, where it is not about all of them."""
-    names = (finding.evidence or {}).get("runs", ())
-    if not 0 < len(names) < sum(len(entry.runs) for entry in result.entries):
-        return ""
-    return ", ".join(names[:_NAMES]) + f" and {len(names) - _NAMES} more" * (len(names) > _NAMES) + ": "
+def told(result: Comparison) -> list[tuple[Finding, str]]:
+    """The findings, each with the runs that it is about, with a colon, where it is not about all of them. What is found
+    in several single runs is told of the first one, with the names of the others."""
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for number, finding in enumerate(result.findings):
+        names = _runs_of(finding)
+        groups.setdefault((finding.code, finding.severity, number if len(names) != 1 else None), []).append(finding)
+    found = []
+    for first, *others in groups.values():
+        names = _runs_of(first)
+        about_some = 0 < len(names) < sum(len(entry.runs) for entry in result.entries)
+        also = [name for other in others for name in _runs_of(other)]
+        message = first.message + (f" (likewise {_listed(also)})" if also else "")
+        found.append((replace(first, message=message), f"{_listed(names)}: " if about_some else ""))
+    return found
+
+
+def _runs_of(finding: Finding) -> Sequence[str]:
+    names: Sequence[str] = (finding.evidence or {}).get("runs", ())
+    return names
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMES]) + f" and {len(names) - _NAMES} more" * (len(names) > _NAMES)
 
 
 def other_tool_line(other: Summary) -> str:
