@@ -17,7 +17,9 @@ from maskwright.reviewing import assisting, pictures
 from maskwright.reviewing.bodies import Body, json_response, mask_of_runs, mask_response
 from maskwright.reviewing.state import Server
 
-_MOST = 1_500_000  # pixels at which strokes are learnt; a larger image is shown smaller to it
+_MOST = (
+    1 << 18
+)  # pixels at which strokes are learnt, so that an answer takes a moment; of a larger image, a smaller one
 _CLASSES = 24
 Point = tuple[FiniteFloat, FiniteFloat]
 
@@ -87,9 +89,7 @@ def add_assistance(app: FastAPI, server: Server) -> None:
             return assisting.pixel_features(small, chances)
 
         known = server.features.get(("features", sample.name, server.queue.folder), features)
-        found = assisting.from_strokes(known, np.asarray(cv2.resize(strokes, size, interpolation=cv2.INTER_NEAREST)))
-        found = np.asarray(cv2.resize(found, image.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
-        return mask_response(np.where(strokes == assisting.NO_STROKE, found, strokes).astype(np.uint8))
+        return mask_response(assisting.from_strokes(known, strokes))
 
     @app.post("/api/samples/{number}/region")
     def region(number: int, body: Region) -> Response:

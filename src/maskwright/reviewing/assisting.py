@@ -18,7 +18,6 @@ Point = tuple[float, float]
 
 NO_STROKE = 254
 _WINDOW = 192  # pixels around both ends of a line in which it may run
-_SIDE = 768  # longest side at which regions and strokes are computed
 _SCALES = (1.0, 2.5, 6.0)
 _RANDOM = 160  # random features of the classifier of strokes
 # Measured on the scenes of the demonstration, two strokes a class.
@@ -78,14 +77,15 @@ def pixel_features(image: Pixels, probabilities: Floats | None = None) -> Floats
 
 
 def from_strokes(features: Floats, strokes: Mask, seed: int = 0) -> Mask:
-    """(H, W) class indices from `strokes` (H, W) of class indices, `NO_STROKE` elsewhere, and features (H, W, F).
+    """(H, W) class indices from `strokes` (H, W) of class indices, `NO_STROKE` elsewhere, and features (h, w, F) of the
+    same image, which may be a smaller one: then it is told apart at that size, and outlines are smooth at the larger.
 
     Ridge regression of the classes on random Fourier features (Rahimi and Recht, 2007), solved exactly: it learns from
     the strokes in a tenth of a second. Strokes stay what they are. ConfigError for strokes of fewer than two classes.
     """
     height, width, _ = features.shape
-    flat, marks = features.reshape(height * width, -1), strokes.reshape(-1)
-    classes = [int(index) for index in np.unique(marks) if index != NO_STROKE]
+    flat = features.reshape(height * width, -1)
+    classes = [int(index) for index in np.unique(strokes) if index != NO_STROKE]
     if len(classes) < 2:
         raise ConfigError(
             "scribble: strokes of one class tell nothing apart; stroke another class too, or the background"
@@ -97,8 +97,12 @@ def from_strokes(features: Floats, strokes: Mask, seed: int = 0) -> Mask:
     def raised(rows: Floats) -> Floats:
         return np.concatenate([np.cos(rows @ directions + shifts), rows, np.ones((len(rows), 1), np.float32)], 1)
 
-    places = [np.flatnonzero(marks == index) for index in classes]
-    places = [one if len(one) <= _STROKES else rng.choice(one, _STROKES, replace=False) for one in places]
+    def places_of(index: int) -> npt.NDArray[np.intp]:
+        rows, columns = np.nonzero(strokes == index)
+        found = np.unique(rows * height // strokes.shape[0] * width + columns * width // strokes.shape[1])
+        return found if len(found) <= _STROKES else rng.choice(found, _STROKES, replace=False)
+
+    places = [places_of(index) for index in classes]
     known = raised(flat[np.concatenate(places)]).astype(np.float64)
     target = np.zeros((len(known), len(classes)))
     weights = np.empty(len(known))
@@ -113,10 +117,11 @@ def from_strokes(features: Floats, strokes: Mask, seed: int = 0) -> Mask:
     solved = np.linalg.solve(weighted.T @ known + ridge, weighted.T @ target).astype(np.float32)
     scores = np.concatenate([raised(part) @ solved for part in np.array_split(flat, max(1, len(flat) >> 16))])
     # Neighbours have a say, which takes single pixels away.
-    smooth = [
+    smooth = (
         cv2.GaussianBlur(scores[:, column].reshape(height, width), (0, 0), _NEAR) for column in range(len(classes))
-    ]
-    found = np.array(classes, np.uint8)[np.argmax(smooth, 0)]
+    )
+    large = [cv2.resize(one, strokes.shape[::-1], interpolation=cv2.INTER_LINEAR) for one in smooth]
+    found = np.array(classes, np.uint8)[np.argmax(large, 0)]
     return np.where(strokes == NO_STROKE, found, strokes).astype(np.uint8)
 
 

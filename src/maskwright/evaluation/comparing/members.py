@@ -104,8 +104,8 @@ def recipe_name(members: Sequence[Member]) -> str:
 
 def differing(recipes: Sequence[Sequence[Member]]) -> dict[str, list[Any]]:
     """The keys in which the configs of recipes differ, each with its value in all of them (None where it has none). A
-    dataset differs by what it holds, not by where it lies; what holds nothing has no value, as its keys have where others
-    have some."""
+    dataset differs by what it holds, not by where it lies; an empty list or mapping counts as no value, since in others
+    its keys stand one by one."""
     firsts = [members[0] for members in recipes]
     keys = dict.fromkeys(key for member in firsts for key in member.config if key != "seed")
     if len({member.info.get("dataset", {}).get("version") for member in firsts if member.info}) < 2:
