@@ -13,7 +13,7 @@ from maskwright.base.storage import read_json, require_absent
 from maskwright.errors import DataError
 from maskwright.evaluation.comparing import compare
 from maskwright.evaluation.comparing.results import Comparison
-from maskwright.evaluation.comparing.text import other_tool_line, told, verdict_in_words
+from maskwright.evaluation.comparing.text import other_tool_line, seed_variation, told, verdict_in_words
 from maskwright.evaluation.curves.charts import By, arrange
 from maskwright.evaluation.curves.finding import read_curves
 from maskwright.evaluation.naming import brief
@@ -54,6 +54,7 @@ def study_report(sources: Sequence[str | Path], *, out: str | Path | None = None
             "name": folder.resolve().name,
             "result": result,
             "findings": told(result),
+            "seed_variation": seed_variation(result),
             "scale": board,
             "rows": _rows(result, board),
             "others": [(other_tool_line(one), one.remark) for one in result.others],

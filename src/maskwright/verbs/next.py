@@ -64,6 +64,8 @@ def next(
     Samples with the status `exclude` and those of the split test are left out. The same arguments give the same
     images. The result goes to the folder `out`, by default `.maskwright/next-001` of the dataset.
 
+    A mask that was made of boxes is none that was drawn, until it is edited.
+
     Raises DataError where every image has a mask, and for images that cannot be read; ConfigError for runs of other
     classes.
     """
@@ -75,14 +77,14 @@ def next(
     home = home_of(data)
     folder = require_absent(Path(out) if out is not None else next_free(home / FOLDER, "next"))
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
-    samples = [one for one in dataset.samples if one.status != "exclude" and (one.labelled or one.split != "test")]
-    open_ = [sample for sample in samples if not sample.labelled]
+    samples = [one for one in dataset.samples if one.status != "exclude" and (_drawn(one) or one.split != "test")]
+    open_ = [sample for sample in samples if not _drawn(sample)]
     if not open_:
         raise DataError(f"{dataset.root}: every image has a mask; add images without one, or try `maskwright suspects`")
     segmenters = [_segmenter(Path(run), dataset) for run in given]
     looks, doubts = _looked_at(dataset, samples, segmenters)
     values = [doubts[one.name].value if one.name in doubts else 0.0 for one in samples] if segmenters else None
-    choices = choose(np.stack(looks), [sample.labelled for sample in samples], values, count, seed)
+    choices = choose(np.stack(looks), [*map(_drawn, samples)], values, count, seed)
     mean = float(np.mean([one.value for one in doubts.values()])) if doubts else 0.0
     with staged_folder(folder) as place:
         images = [
@@ -99,6 +101,10 @@ def next(
         write_next(result, dataset, place, place / PAGE)
     say(f"list: {folder / LIST}")
     return result
+
+
+def _drawn(sample: Sample) -> bool:
+    return sample.labelled and (sample.provenance == "hand" or sample.edited)
 
 
 def _segmenter(run: Path, dataset: Dataset) -> Segmenter:
@@ -128,7 +134,7 @@ def _looked_at(
                 raise Interrupted("stopped; nothing was written")
             image = dataset.read_bands(sample)
             looks.append(features(dataset.bands.picture(image)))
-            if segmenters and not sample.labelled:
+            if segmenters and not _drawn(sample):
                 doubts[sample.name] = doubt(seen(segmenters, image))
             advance(done)
     return looks, doubts

@@ -9,7 +9,7 @@ import pytest
 import maskwright
 from helpers import fingerprint, write
 from maskwright.cli import main
-from maskwright.core.edits import Edit, add_edits
+from maskwright.core.edits import Edit, add_edits, mask_edit
 from maskwright.core.mask_files import INDEX, read_mask
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
@@ -50,6 +50,18 @@ def test_images_without_a_mask_are_chosen_by_their_looks(home):
     again = maskwright.next(home, count=4, out=home.parent / "again")
     assert [one.sample for one in again.images] == listed
     assert {name: value for name, value in fingerprint(home).items() if "next-" not in name} == before
+
+
+def test_masks_that_were_made_of_boxes_are_not_drawn_until_they_are_edited(tmp_path):
+    maskwright.convert(write_dataset(tmp_path / "data", {"train": 5}, ids=(0, 3)), tmp_path / "boxes", to="yolo")
+    dataset = load_dataset(tmp_path / "boxes")
+    everything = [sample.name for sample in dataset.samples]
+    result = maskwright.next(dataset, count=9)
+    assert {one.sample for one in result.images} == {*everything} and (result.labelled, result.unlabelled) == (0, 5)
+    first = dataset[everything[0]]
+    add_edits(tmp_path / "boxes", [mask_edit(tmp_path / "boxes", first, dataset.read_mask(first), dataset.classes)], "")
+    result = maskwright.next(tmp_path / "boxes", count=9)
+    assert {one.sample for one in result.images} == {*everything[1:]} and (result.labelled, result.unlabelled) == (1, 4)
 
 
 def test_a_run_gives_masks_to_begin_with(home, run):

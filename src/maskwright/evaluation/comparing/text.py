@@ -82,10 +82,7 @@ def comparison_text(result: Comparison) -> str:
         lines.append(f"choice: {result.choice.proposed}")
         lines.append(f"  {result.choice.reason}")
     if result.seed_sd is not None:
-        lines.append(
-            f"random seed variation: {result.score} varies by {result.seed_sd:.4f} (standard deviation, from "
-            f"{plural(result.seed_freedom, 'repetition')}, without what the images explain)"
-        )
+        lines.append(f"random seed variation: {seed_variation(result)}")
     lines += [f"note: {note}" for note in result.notes]
     lines += [
         f"{finding.severity.label}: {whose}{finding.message}; {finding.fix} ({finding.code})"
@@ -94,6 +91,17 @@ def comparison_text(result: Comparison) -> str:
     lines += [f"not compared: {name}" for name in result.apart]
     lines += [f"other tool: {other_tool_line(one)} ({one.remark})" for one in result.others]
     return "\n".join([*lines, *(f"not evaluated: {command}" for command in result.missing.values())])
+
+
+def seed_variation(result: Comparison) -> str:
+    """How far another seed moves the score of a recipe, of which `seed_sd` is known."""
+    repetitions = plural(result.seed_freedom, "repetition")
+    if not result.seed_sd:
+        return f"{result.score} varies by no more than the images explain (from {repetitions})"
+    return (
+        f"{result.score} varies by {result.seed_sd:.4f} (standard deviation, from {repetitions}, without what the "
+        "images explain)"
+    )
 
 
 def told(result: Comparison) -> list[tuple[Finding, str]]:
