@@ -117,7 +117,7 @@ def walked(page: Page, presses: int, pause: float) -> dict[str, Any]:
     page.evaluate("noted.images.length = 0")
     for press in range(1, presses + 1):
         page.keyboard.press("j")
-        page.wait_for_function(f"noted.images.length === {press}")
+        page.wait_for_function(f"() => noted.images.length === {press}")
         time.sleep(pause)
     return of(page.evaluate("noted.images"))
 
@@ -147,7 +147,7 @@ def main() -> None:
             shown(page, link)
             page.wait_for_timeout(8000)  # the audit of these images is over
             page.keyboard.press("Enter")
-            page.wait_for_function("noted.last")
+            page.wait_for_function("() => noted.last")
             page.wait_for_timeout(1000)
             result["next image"] = walked(page, options.presses, 0.5)
             result["next image, hurried"] = walked(page, options.presses, 0.0)

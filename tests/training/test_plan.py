@@ -408,7 +408,8 @@ def test_thin_cracks_in_large_images_are_seen_through_windows(tmp_path):
     ("size", "width", "scale"),
     [
         ((1500, 1500), 40.0, None),  # 4.3 px at 160 x 160
-        ((1500, 1500), 19.0, None),  # just 2 px there
+        ((1500, 1500), 29.0, None),  # 3.1 px there
+        ((1500, 1500), 19.0, 0.21),  # 2 px
         ((1500, 1500), 16.0, 0.25),
         ((1500, 1500), 2.0, 0.85),  # its own 2 px, but for the number of windows
         ((420, 420), 4.0, 1.0),
