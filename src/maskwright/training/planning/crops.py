@@ -10,7 +10,7 @@ from maskwright.base.texts import listing
 from maskwright.training.planning.fingerprint import Fingerprint
 
 # A class that is thinner (in pixels, in the shrunk image) is lost for the most part: a network halves the image first,
-# and then it is about one pixel wide. At the scale of the windows it keeps as many pixels as `_KEPT`, but no more than its own.
+# and then it is about one pixel wide. At the scale of the windows it keeps `_KEPT` pixels, but no more than its own.
 _LOST, _KEPT = 3.0, 4.0
 # Images are large when they are shrunk to less than this share of their sides: in a short training of smaller ones, few
 # steps over many windows are not known to be worth more than many over whole images.
