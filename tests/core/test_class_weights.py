@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskwright.core.class_weights import (
+    Repeats,
     effective_number,
     inverse_frequency,
     inverse_root,
@@ -99,6 +100,14 @@ def test_repeat_factors_by_hand() -> None:
     assert repeat_factors(counts, 0.5) == pytest.approx([1, 1, np.sqrt(2), 1])
     assert repeat_factors(counts, 1.0) == pytest.approx([1, np.sqrt(2), 2, np.sqrt(2)])
     assert repeat_factors(np.zeros((2, 3), np.int64), 0.5).tolist() == [1, 1]
+
+
+def test_what_repeating_images_changes() -> None:
+    counts = np.array([[8, 0], [6, 2], [8, 0], [8, 0]])
+    found = Repeats.of(counts, np.array([1.0, 2.0, 1.0, 1.0]))
+    assert (found.images, found.most) == (1, 2.0)
+    assert found.natural == pytest.approx([30 / 32, 2 / 32]) and found.seen == pytest.approx([36 / 40, 4 / 40])
+    assert Repeats.of(counts, np.ones(4)).images == 0
 
 
 @pytest.mark.parametrize("beta", [-0.1, 1.0, 2.0, float("nan")])

@@ -84,6 +84,9 @@ ILL = {
     "train.rare_windows": course(
         crops={"windows": 1200, "drawn": 0.4, "natural": [0.998, 0.002], "seen": [0.97, 0.03]}
     ),
+    "train.repeated_images": course(
+        repeats={"images": 4, "most": 3.1, "natural": [0.998, 0.002], "seen": [0.97, 0.03]}
+    ),
 }
 
 
@@ -104,6 +107,12 @@ def test_each_symptom_is_seen_alone(code):
         findings[0].to_dict()
         | {"evidence": {k: float(v) for k, v in findings[0].evidence.items() if isinstance(v, (int, float))}}
     )
+
+
+def test_repeating_images_in_vain_is_said():
+    repeats = {"images": 0, "most": 1.0, "natural": [0.9, 0.1], "seen": [0.9, 0.1]}
+    (finding,) = diagnose(course(repeats=repeats))
+    assert finding.code == "train.repeated_images" and "changes nothing" in finding.message
 
 
 def test_it_says_when():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -108,6 +109,29 @@ def repeat_factors(counts: npt.NDArray[np.int64], below: float) -> npt.NDArray[n
     share = np.maximum(there.mean(0), 1 / len(counts))
     factors = np.maximum(np.sqrt(below / share), 1)
     return np.asarray(np.where(there, factors, 1.0).max(1))
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What drawing images by their factors changes: how many `images` are drawn more often than others, `most` times
+    the most often drawn one, and of each class its share of the pixels of all images (`natural`) and of those that are
+    drawn (`seen`)."""
+
+    images: int
+    most: float
+    natural: list[float]
+    seen: list[float]
+
+    @classmethod
+    def of(cls, counts: npt.NDArray[np.int64], factors: npt.NDArray[np.float64]) -> Self:
+        """From the pixels (M, K) of each class in M images, and `repeat_factors`."""
+        both = [(counts * weights[:, None]).sum(0) for weights in (np.ones(len(counts)), factors)]
+        natural, seen = ((pixels / max(1.0, pixels.sum())).tolist() for pixels in both)
+        return cls(int((factors > factors.min()).sum()), float(factors.max() / factors.min()), natural, seen)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
 
 
 def _mean_one(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

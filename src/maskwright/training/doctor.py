@@ -44,7 +44,8 @@ class Course:
     `per_epoch` is the iterations of an epoch. `finished`: whether training has ended. `facts` of the classes in the
     masks of the training `images`, by name, the `config` (run.yaml), and the `validated` pixels (K,) of each class,
     None where not known. `chosen` is the place of the evaluation that the best checkpoint is from; None: that of the
-    highest mIoU. `crops`: what drawing windows changes (`training.crops.Seen`), where there are any.
+    highest mIoU. `crops`: what drawing windows changes (`training.crops.Seen`), where there are any;
+    `repeats`: what drawing images more often changes (`core.class_weights.Repeats`).
     """
 
     start: float
@@ -66,6 +67,7 @@ class Course:
     validated: Sequence[int] | None = None
     chosen: int | None = None
     crops: Mapping[str, Any] | None = None
+    repeats: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, run: Run) -> Course:
@@ -101,6 +103,7 @@ class Course:
             info.get("validation_pixels"),
             max((i for i, row in enumerate(scores) if row.get("best")), default=None),
             info.get("crops"),
+            info.get("repeats"),
         )
 
     @property
@@ -322,25 +325,45 @@ def class_unvalidated(course: Course) -> Iterator[Observation]:
 def rare_windows(course: Course) -> Iterator[Observation]:
     """How much more often classes are seen than they are there, because windows are drawn around them."""
     crops = course.crops
-    if not crops or not crops["drawn"]:
-        return
-    both = zip(course.classes, crops["natural"], crops["seen"], strict=True)
-    more = sorted((row for row in both if row[2] > row[1] > 0), key=lambda row: row[2] / row[1], reverse=True)
-    if not more:
+    if not crops or not crops["drawn"] or not (more := _seen_more(course.classes, crops)):
         return
     yield Observation(
         f"{percent(crops['drawn'])} of the {crops['windows']:,} windows of an epoch are drawn around classes other "
-        "than the largest: "
-        + listing(
-            [
-                f"{name!r} has {percent(seen)} of their pixels and {percent(had)} of those of the images"
-                for name, had, seen in more
-            ],
-            6,
-        ),
+        "than the largest: " + more,
         "this is data.crop.rare; lower it where these classes are predicted too often",
         evidence=dict(crops),
     )
+
+
+def repeated_images(course: Course) -> Iterator[Observation]:
+    """How much more often classes are seen than they are there, because images with rare ones are drawn more often."""
+    repeats = course.repeats
+    if not repeats:
+        return
+    if not repeats["images"]:
+        yield Observation(
+            "data.repeat_rare changes nothing: no class is in so few of the images",
+            "leave it out, or raise it",
+            evidence=dict(repeats),
+        )
+    elif more := _seen_more(course.classes, repeats):
+        yield Observation(
+            f"{counted(repeats['images'], 'image{|s} {is|are}')} drawn more often, up to {repeats['most']:.1f} times "
+            f"as often as others: {more}",
+            "this is data.repeat_rare; lower it where these classes are predicted too often",
+            evidence=dict(repeats),
+        )
+
+
+def _seen_more(classes: Sequence[str], shares: Mapping[str, Any]) -> str:
+    """The classes with a larger share of what is drawn than of the images, the most favoured one first."""
+    both = zip(classes, shares["natural"], shares["seen"], strict=True)
+    more = sorted((row for row in both if row[2] > row[1] > 0), key=lambda row: row[2] / row[1], reverse=True)
+    told = [
+        f"{name!r} has {percent(seen)} of their pixels and {percent(had)} of those of the images"
+        for name, had, seen in more
+    ]
+    return listing(told, 6) if told else ""
 
 
 NOT_FINITE, PRUNED, LOADER = "train.not_finite", "train.pruned", "train.loader"
@@ -351,6 +374,7 @@ _OF_CLASSES: dict[str, Check[Course]] = {
     "train.class_untrained": Check(Severity.WARNING, "a class has no training pixel", class_untrained),
     "train.class_unvalidated": Check(Severity.INFO, "a class has no validation pixel", class_unvalidated),
     "train.rare_windows": Check(Severity.INFO, "windows are drawn around rare classes", rare_windows),
+    "train.repeated_images": Check(Severity.INFO, "images with rare classes are drawn more often", repeated_images),
 }
 # Likely causes before consequences.
 SYMPTOMS: dict[str, Check[Course]] = {

@@ -16,7 +16,7 @@ from maskwright.base.texts import counted
 from maskwright.config import AugmentTerm, RunConfig, load_config, with_pipelines
 from maskwright.core.bands import Bands, channel_sums, mean_std
 from maskwright.core.class_facts import ClassFacts, ClassSurvey
-from maskwright.core.class_weights import repeat_factors
+from maskwright.core.class_weights import Repeats, repeat_factors
 from maskwright.core.dataset import Dataset
 from maskwright.core.geometry import Crop, Geometry
 from maskwright.core.left_out import LeftOut
@@ -95,7 +95,7 @@ def named_splits(
 class Prepared:
     """Everything that `fit` needs, built from a config; what the training masks hold of each class, and the pixels
     (K,) of each in the validation masks, at the model's size; what the model has of the run that it starts from; and
-    what drawing windows changes, where there are any."""
+    what drawing windows changes, where there are any, and drawing images more often."""
 
     dataset: Dataset
     segmenter: Segmenter
@@ -107,6 +107,7 @@ class Prepared:
     validation_pixels: list[int]
     start: Start | None
     seen: Seen | None = None
+    repeats: Repeats | None = None
 
 
 def prepare(
@@ -170,13 +171,25 @@ def prepare(
     if batches.trust:
         batches.trust.require_pixels(lambda index: train[index][1])
     batches.crops = crops_of(config, train, counts)
+    repeats = None
     if config.data.repeat_rare:
         factors = repeat_factors(counts, config.data.repeat_rare)
+        repeats = Repeats.of(counts, factors)
         batches.factors = Factors(factors[batches.crops.owners] if batches.crops else factors)
     criterion = build_loss([term.model_dump() for term in config.loss], counts, dataset.classes).to(device)
     changed = seen(batches.crops, lambda index: train[index][1]) if batches.crops else None
     return Prepared(
-        dataset, segmenter, criterion, batches, validation, processes, survey.facts(), judged_pixels, start, changed
+        dataset,
+        segmenter,
+        criterion,
+        batches,
+        validation,
+        processes,
+        survey.facts(),
+        judged_pixels,
+        start,
+        changed,
+        repeats,
     )
 
 

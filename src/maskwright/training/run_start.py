@@ -103,6 +103,7 @@ def write_info(
         | ({"budget": budget.stored} if budget else {})
         | ({"trust": trust.version} if trust else {})
         | ({"crops": prepared.seen.to_dict()} if prepared.seen else {})
+        | ({"repeats": prepared.repeats.to_dict()} if prepared.repeats else {})
         | ({"small_step_cost": choice.small_cost} if config.train.progressive else {})
         | ({"watch": Watch(choice.most, choice.step_seconds).stored} if watched else {}),
         {name: {sample.name: sample.image_hash(hashes) for sample in samples} for name, samples in named},
