@@ -1,8 +1,8 @@
 """What the colours of an image say of a region, without any model: do pixels look like its inside or its outside?
 
-The image's own colours are put into a few groups (k-means). In the surroundings of a
-region, each group is more or less frequent inside than outside, and the log of that ratio is what a pixel of the group
-says. It is learnt anew for each region, from pixels in which label and prediction agree.
+The image's own colours are put into a few groups (k-means). In the surroundings of a region, each group is more or less
+frequent inside than outside, and the log of that ratio is what a pixel of the group says. It is learnt anew for each
+region, from pixels in which label and prediction agree.
 """
 
 from __future__ import annotations
