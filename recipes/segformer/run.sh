@@ -48,5 +48,6 @@ if [ -z "$data" ]; then
         run maskwright init "$work/one.part"
         mv "$work/one.part" "$work/one"
     fi
+    [ -e "$work/one.txt" ] || rm -rf "$work/one-scored" # of a kill after the scores and before the text
     kept "$work/one.txt" maskwright evaluate "$first" --data "$work/one" --out "$work/one-scored"
 fi
