@@ -19,6 +19,7 @@ from maskwright.cli import app, main
 from maskwright.errors import SetupError
 
 VERBS = [
+    "fetch",
     "init",
     "audit",
     "suspects",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from maskwright.data.auditing import AuditResult as AuditResult
     from maskwright.data.certificate import Certificate as Certificate
     from maskwright.data.convert import convert as convert
+    from maskwright.data.fetch import FetchResult as FetchResult
+    from maskwright.data.fetch import fetch as fetch
     from maskwright.data.init import init as init
     from maskwright.data.init import labels_table as labels_table
     from maskwright.data.marking import set_status as set_status
@@ -106,6 +108,7 @@ _VERBS = {
     "evaluate": "evaluation.scoring.evaluate",
     "explain": "verbs.explain",
     "export": "verbs.export",
+    "fetch": "data.fetch",
     "import_edits": "reviewing.importing",
     "init": "data.init",
     "load": "inference.loading",
@@ -154,6 +157,7 @@ _NOUNS = {
     "Explanation": "evaluation.explaining.results",
     "ExportResult": "verbs.export",
     "ExportedModel": "inference.exporting.exported",
+    "FetchResult": "data.fetch",
     "Finding": "core.findings",
     "ImportResult": "reviewing.importing",
     "Interrupted": "errors",

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from maskwright.core.classes import IGNORE, ClassInfo, ClassTree
 from maskwright.core.postprocessing import ClassRule, PostProcessing
+from maskwright.core.smoothing import Smoothing
 from maskwright.core.tiles import whole
 from maskwright.errors import DataError
 
@@ -101,6 +102,9 @@ def test_what_is_stored_comes_back() -> None:
     sure = PostProcessing((ClassRule("ground"), ClassRule("tree", min_probability=0.7)))
     assert PostProcessing.from_dict(sure.to_dict(), "x") == sure and sure and sure.thresholds == (0, 0.7)
     assert str(sure) == "tree: only where it is at least 0.7 probable"
+    smooth = PostProcessing((ClassRule("ground"),), Smoothing(4, 0.01))
+    assert PostProcessing.from_dict(smooth.to_dict(), "x") == smooth and smooth and "smoothing" not in sure.to_dict()
+    assert str(smooth) == "outlines follow the edges of the image (radius 4, edge 0.01)"
     assert not PostProcessing((ClassRule("ground"),)) and str(PostProcessing((ClassRule("ground"),))) == "none"
     assert str(made) == (
         "tree: components below 1,234 pixels removed, only the largest component kept, holes up to 5 pixels filled"
@@ -121,6 +125,11 @@ def test_what_is_stored_comes_back() -> None:
         {"rules": [{"name": "a", "min_probability": 1.5}]},
         {"rules": [{"name": "a", "min_probability": float("nan")}]},
         {"rules": [{"name": "a", "min_probability": True}]},
+        {"rules": [{"name": "a"}], "smoothing": {"radius": 4}},
+        {"rules": [{"name": "a"}], "smoothing": {"radius": 0, "edge": 0.1}},
+        {"rules": [{"name": "a"}], "smoothing": {"radius": 10**9, "edge": 0.1}},
+        {"rules": [{"name": "a"}], "smoothing": {"radius": 4, "edge": 0}},
+        {"rules": [{"name": "a"}], "smoothing": {"radius": 4, "edge": float("nan")}},
     ],
 )
 def test_damaged_rules_are_refused(data: object) -> None:

@@ -10,7 +10,9 @@ from exported_model import TREE, Exported, segmenter_of
 from maskwright.core.geometry import Crop
 from maskwright.core.postprocessing import ClassRule, PostProcessing
 from maskwright.core.predictor import with_postprocessing, with_selector
-from maskwright.errors import ConfigError
+from maskwright.core.smoothing import Smoothing
+from maskwright.core.tiles import NUMPY, whole
+from maskwright.errors import ConfigError, DataError
 from maskwright.inference.averaging import averaged
 from maskwright.inference.exporting.exported import ExportedModel
 from maskwright.inference.exporting.metadata import Metadata
@@ -55,6 +57,29 @@ def test_torch_and_exported_models_and_their_mean(exported: Exported, pictures, 
                 np.testing.assert_array_equal(mask, level.mask(after[-1]))
             changed += int((before[-1] != after[-1]).sum())
         assert changed > 100
+
+
+def test_smoothing_by_torch_exported_models_and_their_mean(exported: Exported, pictures) -> None:
+    rules = PostProcessing(tuple(ClassRule(leaf.name) for leaf in TREE.leaves), Smoothing(3, 0.05))
+    plain = [*models(exported, None)]
+    both = averaged(plain[0], [replace(segmenter_of(3), preprocessing=plain[0].preprocessing)])
+    for model in (*plain, both):
+        done = with_postprocessing(model, rules, "x")
+        changed, ways = 0, model.preprocessing
+        for image in pictures:
+            ((before, probabilities),) = model.labelled([image], 4, True)
+            maps = rules.smoothing.on(whole(probabilities), image, ways.geometry, ways.bands, NUMPY)
+            labels = np.stack([maps([index]) for index in range(len(TREE))]).argmax(0)
+            ((after, same),) = done.labelled([image], 4, True)
+            np.testing.assert_array_equal(same, probabilities)
+            assert np.mean(after[-1] == labels) > 0.999
+            ((levels, _),) = done.label_with_maps(iter([image]))
+            assert np.mean(levels[-1] == labels) > 0.999
+            changed += int((before[-1] != after[-1]).sum())
+        assert changed > 100
+    for model in models(exported, Crop()):
+        with pytest.raises(DataError, match="the model sees windows; tune again"):
+            with_postprocessing(model, rules, "x")
 
 
 def test_an_exported_file_keeps_it(exported: Exported) -> None:

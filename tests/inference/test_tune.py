@@ -19,6 +19,8 @@ from maskwright.cli import main
 from maskwright.core.geometry import Crop, Geometry
 from maskwright.core.postprocessing import ClassRule, PostProcessing
 from maskwright.core.predictor import with_postprocessing, with_selector
+from maskwright.core.smoothing import Smoothing
+from maskwright.core.tiles import NUMPY, whole
 from maskwright.errors import ConfigError, DataError
 from maskwright.run import Run
 
@@ -86,7 +88,7 @@ def test_specks_are_found_and_removed_from_then_on(run: Run, capsys: pytest.Capt
     assert after.postprocessing == rules and f"post-processing: {rules}" in after.human()
     assert maskwright.Evaluation.load(after.folder).postprocessing == rules
     page = Path(maskwright.report(run)).read_text()
-    assert "Post-processing: class_1: " in page
+    assert f"Post-processing: {rules}" in page and "class_1: " in page
     without = maskwright.evaluate(run, postprocess=False)
     assert without.folder == before.folder and without.postprocessing is None
     codes = {split: [one.code for one in maskwright.evaluate(run, split=split).findings] for split in ("val", "test")}
@@ -126,6 +128,22 @@ def test_every_verb_applies_it(ruled: Run, tmp_path: Path) -> None:
             maskwright.predict(ruled, files, out=tmp_path / name, **options)
     assert maskwright.predict(ruled.best, files[0], out=tmp_path / "file").rows
     assert "postprocessing" not in json.loads((tmp_path / "file/model.json").read_text())
+
+
+def test_a_run_that_smooths_does_so_in_every_verb(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    files = photos(run)
+    before = maskwright.load(run).label(files)
+    rules = PostProcessing((ClassRule("class_0"), ClassRule("class_1")), Smoothing(4, 0.05))
+    run.postprocessing_file.write_text(json.dumps(rules.to_dict() | {"images": []}))
+    expected = maskwright.load(run).label(files)
+    assert any((a != b).any() for a, b in zip(before, expected, strict=True))
+    maskwright.predict(run, files, out=tmp_path / "masks")
+    exported = maskwright.load(maskwright.export(run, out=tmp_path / "model.onnx").file)
+    for file, mask, other in zip(files, expected, exported.label(files), strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "masks/masks" / file.name)), mask)
+        assert np.mean(mask == other) > 0.999
+    assert maskwright.evaluate(run).postprocessing == rules
 
 
 def test_an_exported_model_does_the_same(ruled: Run, tmp_path: Path) -> None:
@@ -196,8 +214,12 @@ def test_outlines_that_are_too_wide_become_better_on_other_images_too(run: Run, 
     labels = maskwright.load(run).label(files)
     for file, label in zip(files, labels, strict=True):
         image = np.asarray(Image.open(file))
-        (sure,) = maskwright.load(run, postprocess=False).own_probabilities([image])
-        np.testing.assert_array_equal(label, sure[1].numpy() >= np.float32(found.rules[1].min_probability))
+        plain = maskwright.load(run, postprocess=False)
+        (sure,) = plain.own_probabilities([image])
+        maps, ways = whole(sure.numpy()), plain.preprocessing
+        if found.smoothing:
+            maps = found.smoothing.on(maps, image, ways.geometry, ways.bands, NUMPY)
+        np.testing.assert_array_equal(label, maps([1]) >= np.float32(found.rules[1].min_probability))
 
 
 def test_a_run_without_errors_says_none(run: Run, tmp_path: Path) -> None:

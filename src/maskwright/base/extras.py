@@ -26,6 +26,11 @@ def require_export(verb: str) -> None:
     _require(verb, "export", ("onnx", "onnxruntime", "onnxscript"))
 
 
+def require_remote(verb: str) -> None:
+    """SetupError where the extra `remote` is not installed."""
+    _require(verb, "remote", ("fsspec",))
+
+
 def require_ray() -> None:
     """SetupError where the extra `ray` is not installed."""
     _require("work on a cluster", "ray", ("ray",))

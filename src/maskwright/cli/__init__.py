@@ -86,6 +86,7 @@ def demo(
 
 
 VERBS = (
+    data.fetch,
     data.init,
     data.audit,
     quality.suspects,

@@ -22,6 +22,21 @@ READ = (
 WRITTEN = "index, palette, colour, jpeg, cvat_masks, voc, coco, cvat_images, labelme, yolo_seg, yolo"
 
 
+def fetch(
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="s3://bucket/folder, https://…, sftp://…", show_default=False)
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Copy the folder at a URL that fsspec can read; all other verbs work without a network. One that was stopped
+    resumes."""
+    from maskwright.data.fetch import fetch
+
+    result = fetch(url, out)
+    show(result.to_dict(), as_json, result.human)
+
+
 def init(
     folder: Dir,
     out: Annotated[

@@ -1,8 +1,8 @@
 """Post-processing: what is done with a predicted mask before anybody sees it. Needs no torch.
 
-The order is fixed, and so is the result: first pixels get their class, then components go, of all classes at once, then
-holes are filled, class by class. A component is what hangs together over edges and corners, a hole over edges alone;
-then every hole lies in one component.
+The order is fixed, and so is the result: first probabilities are smoothed (`core.smoothing`), then pixels get their
+class, then components go, of all classes at once, then holes are filled, class by class. A component is what hangs
+together over edges and corners, a hole over edges alone; then every hole lies in one component.
 
 - `min_probability`: the class is given only to pixels where it is at least so probable (0..1). A pixel gets the most
   probable of the classes that may have it; where none may, the most probable of all.
@@ -28,10 +28,12 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.classes import IGNORE, ClassTree
+from maskwright.core.smoothing import Smoothing
 from maskwright.core.tiles import Maps
 from maskwright.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
+MOST_RADIUS = 1000  # pixels; files may say anything
 Labels = npt.NDArray[np.uint32]
 
 
@@ -64,31 +66,33 @@ class ClassRule:
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """A rule for each class, in the order of their indices."""
+    """A rule for each class, in the order of their indices; and how the probabilities of all are smoothed, None for
+    not at all."""
 
     rules: tuple[ClassRule, ...]
+    smoothing: Smoothing | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; `from_dict` reads it back. Where there is no `min_probability` it is left out, as in files from
-        before there was any."""
+        """For JSON; `from_dict` reads it back. Where there is no `min_probability` or smoothing it is left out, as in
+        files from before there was any."""
         left_out = () if self.thresholds else ("min_probability",)
-        return {
-            "rules": [{key: value for key, value in asdict(rule).items() if key not in left_out} for rule in self.rules]
-        }
+        rules = [{key: value for key, value in asdict(rule).items() if key not in left_out} for rule in self.rules]
+        return {"rules": rules} | ({"smoothing": asdict(self.smoothing)} if self.smoothing else {})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], source: str) -> Self:
         """DataError for what `to_dict` does not write; `source` is where it stands."""
         try:
             rules = tuple(ClassRule(**rule) for rule in data["rules"])
-            if not all(_plain(rule) for rule in rules):
+            smoothing = Smoothing(**data["smoothing"]) if "smoothing" in data else None
+            if not all(_plain(rule) for rule in rules) or not (smoothing is None or _usable(smoothing)):
                 raise ValueError
         except (LookupError, TypeError, ValueError):
             raise DataError(
                 f"{source}: its post-processing is damaged, or is from a newer Maskwright; tune again, or `pip install "
                 "--upgrade maskwright`"
             ) from None
-        return cls(rules)
+        return cls(rules, smoothing)
 
     def require(self, classes: ClassTree, source: str) -> None:
         """DataError unless the rules are those of these classes, and the background has none that removes it."""
@@ -117,10 +121,11 @@ class PostProcessing:
 
     def __bool__(self) -> bool:
         """Whether anything is done."""
-        return any(map(bool, self.rules))
+        return self.smoothing is not None or any(map(bool, self.rules))
 
     def __str__(self) -> str:
-        return "; ".join(str(rule) for rule in self.rules if rule) or "none"
+        parts = [self.smoothing] if self.smoothing else []
+        return "; ".join(map(str, [*parts, *(rule for rule in self.rules if rule)])) or "none"
 
     def apply(self, mask: Pixels) -> Pixels:
         """What is done with components and holes: a new mask of leaf indices (H, W) uint8. Ignored pixels stay, count
@@ -149,6 +154,11 @@ def _plain(rule: ClassRule) -> bool:
         and 0 <= rule.min_probability <= 1
         and all(type(number) is int and number >= 0 for number in numbers)
     )
+
+
+def _usable(smoothing: Smoothing) -> bool:
+    radius, edge = smoothing.radius, smoothing.edge
+    return type(radius) is int and 1 <= radius <= MOST_RADIUS and type(edge) in (int, float) and 0 < edge <= 1
 
 
 def components_of(mask: Pixels) -> tuple[Labels, npt.NDArray[np.int64], Pixels]:

@@ -17,8 +17,8 @@ from maskwright.core.classes import ClassTree, Selector
 from maskwright.core.geometry import Crop, Geometry
 from maskwright.core.postprocessing import PostProcessing
 from maskwright.core.sample import Exif
-from maskwright.core.tiles import Maps
-from maskwright.errors import ConfigError, argument
+from maskwright.core.tiles import Arrays, Maps
+from maskwright.errors import ConfigError, DataError, argument
 
 Pixels = npt.NDArray[np.uint8]
 # The probabilities (H, W) float32 of a class, by its index.
@@ -73,9 +73,16 @@ class Predictor(ABC):
         """Whether the labels of all levels follow from the leaf's, so that they never contradict each other."""
         return self.selector != "levels"
 
-    def allowed(self, maps: Maps) -> Maps:
-        """The maps of leaves by whose largest value each pixel gets its class, as post-processing has it."""
-        return self.postprocessing.allowed(maps) if self.postprocessing else maps
+    def allowed(self, maps: Maps, image: Stored | None, arrays: Arrays) -> Maps:
+        """The maps of leaves by whose largest value each pixel gets its class, as post-processing has it. They are at
+        the own size of the image (H, W, C), which is None where there is no smoothing."""
+        if not self.postprocessing:
+            return maps
+        if self.postprocessing.smoothing:
+            assert image is not None
+            ways = self.preprocessing
+            maps = self.postprocessing.smoothing.on(maps, image, ways.geometry, ways.bands, arrays)
+        return self.postprocessing.allowed(maps)
 
     def finished(self, maps: list[Pixels]) -> list[Pixels]:
         """The maps of the levels, top first, after post-processing of the leaves, which the levels above follow."""
@@ -144,9 +151,13 @@ def with_selector(predictor: P, selector: Selector | None, classes: ClassTree | 
 
 def with_postprocessing(predictor: P, postprocessing: PostProcessing | None, source: str) -> P:
     """The same model with this post-processing, which is from `source`, or without any. DataError for one of other
-    classes, ConfigError where each level is labelled by itself."""
+    classes or one that smooths where the model sees windows, ConfigError where each level is labelled by itself."""
     if postprocessing is not None:
         postprocessing.require(predictor.classes, source)
+        if postprocessing.smoothing and predictor.preprocessing.geometry.crop:
+            raise DataError(
+                f"{source}: its post-processing smooths whole images, and the model sees windows; tune again"
+            )
     return _require_coherent(replace(predictor, postprocessing=postprocessing))
 
 

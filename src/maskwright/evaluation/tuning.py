@@ -1,5 +1,8 @@
 """Which post-processing helps: a small grid for each class, chosen by cross-validation over images.
 
+First comes the smoothing of all probabilities (`SMOOTHINGS`) that is best on the images that choose, if its paired 95 %
+interval to none lies above 0 there, and no class loses more IoU than the score gains. All else builds on it.
+
 One step of one class (an `Option`) is taken when, on the images that choose, it gives the most of its kind, its paired
 95 % interval lies above 0, and its own class does not get worse for it: of a poor model the score would often rise if
 it gave up its classes for the background. The best one comes first, and each other one has to make those before it
@@ -11,7 +14,7 @@ lies above 0. The sizes to try are quantiles of what the model predicts; no trut
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -23,14 +26,17 @@ import numpy.typing as npt
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.masks import Mask
 from maskwright.core.postprocessing import ClassRule, PostProcessing, components_of, holes_of
+from maskwright.core.smoothing import Smoothing
 from maskwright.evaluation.comparing.inference import paired
 from maskwright.evaluation.metrics import Interval, Marginals, confusion_matrix
 from maskwright.evaluation.metrics.marginals import SCORES
 
-Kind = Literal["min_probability", "min_pixels", "fill_holes", "largest_only"]
+Kind = Literal["smoothing", "min_probability", "min_pixels", "fill_holes", "largest_only"]
 Sizes = npt.NDArray[np.int64]
 
 FOLDS = 5
+# What differs less than one hundredth of the range is noise of a camera; larger edges were worse wherever it helped.
+SMOOTHINGS = tuple(Smoothing(radius, 0.01) for radius in (2, 4, 8))
 LEAST = (0.5, 0.6, 0.7, 0.8, 0.9)  # of `min_probability`
 # Of a pixel, the most probable classes that are looked at; a fifth one that wins is too rare to keep it.
 _LIKELIEST = 4
@@ -61,17 +67,20 @@ class Option:
 
 @dataclass(frozen=True)
 class Step:
-    """A step that is part of the rules: the class, what it does, the paired `difference` of it alone to none on the
-    images that chose it (optimistic), and in how many folds it, or another size of its kind, was chosen too."""
+    """A step that is part of the rules: the class (None for all), what it does, the paired `difference` of it alone to
+    none (of a class, to what is smoothed) on the images that chose it (optimistic), and in how many folds it, or
+    another size of its kind, was chosen too. The `value` of a smoothing is its radius."""
 
-    name: str
+    name: str | None
     kind: Kind
     value: float
     difference: Interval
     folds: int
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.kind}" + ("" if self.kind == "largest_only" else f" {self.value:,}")
+        return f"{self.name or 'all classes'}: {self.kind}" + (
+            "" if self.kind == "largest_only" else f" {self.value:,}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -175,37 +184,51 @@ class Pair:
 
 
 def tuned(
-    pairs: Sequence[Pair], classes: ClassTree, score: str, advance: Callable[[int], object] = lambda done: None
+    pairs: Sequence[Pair],
+    classes: ClassTree,
+    score: str,
+    advance: Callable[[int], object] = lambda done: None,
+    smoothed: Mapping[Smoothing, Sequence[Pair]] | None = None,
 ) -> Tuning:
-    """The rules for these images, of which there are `FOLDS` at least; `advance` hears how many are counted."""
-    grid = list(_grid(pairs, classes))
-    counts = _Counts(pairs, classes)
-    for place in range(len(pairs)):
-        for option in grid:
-            counts.of((option,), [place])
-        advance(place + 1)
+    """The rules for these images, of which there are `FOLDS` at least; `smoothed` are the same images with smoothed
+    probabilities. `advance` hears how many are counted."""
     everything = range(len(pairs))
-    chosen = _choose(counts, grid, everything, score)
-    held_out, seen = [], []
-    for block in np.array_split(everything, FOLDS):
-        options = tuple(_choose(counts, grid, np.setdiff1d(everything, block).tolist(), score))
-        seen.append({(option.index, option.kind) for option in options})
-        held_out.append(counts.of(options, block.tolist()))
-    before = counts.of((), everything)
+    blocks = [block.tolist() for block in np.array_split(everything, FOLDS)]
+    choosing = [[*everything], *(np.setdiff1d(everything, block).tolist() for block in blocks)]
+    ways: dict[Smoothing | None, _Counts] = {
+        smoothing: _Counts(own, classes) for smoothing, own in [(None, pairs), *(smoothed or {}).items()]
+    }
+    taken = [_smoothing(ways, places, score) for places in choosing]
+    for place in everything:
+        for counts in {ways[smoothing] for smoothing, _ in taken}:
+            for option in counts.grid:
+                counts.of((option,), [place])
+        advance(place + 1)
+    chosen = [_choose(ways[smoothing], places, score) for (smoothing, _), places in zip(taken, choosing, strict=True)]
+    held_out = [
+        ways[smoothing].of(tuple(options), block)
+        for (smoothing, _), options, block in zip(taken[1:], chosen[1:], blocks, strict=True)
+    ]
+    before = ways[None].of((), everything)
     after = Marginals(*map(np.concatenate, zip(*held_out, strict=True)))
-    measure = SCORES[score]
+    measure, (smoothing, gain) = SCORES[score], taken[0]
+    seen = [{(option.index, option.kind) for option in options} for options in chosen[1:]]
+    steps = [
+        Step(
+            classes.names[option.index],
+            option.kind,
+            option.value,
+            difference,
+            sum((option.index, option.kind) in one for one in seen),
+        )
+        for option, difference in chosen[0].items()
+    ]
+    if smoothing and gain:
+        folds = sum(other is not None for other, _ in taken[1:])
+        steps.insert(0, Step(None, "smoothing", smoothing.radius, gain, folds))
     return Tuning(
-        _rules(classes, chosen),
-        tuple(
-            Step(
-                classes.names[option.index],
-                option.kind,
-                option.value,
-                difference,
-                sum((option.index, option.kind) in one for one in seen),
-            )
-            for option, difference in chosen.items()
-        ),
+        replace(_rules(classes, chosen[0]), smoothing=smoothing),
+        tuple(steps),
         score,
         float(measure(before.total())),
         float(measure(after.total())),
@@ -216,8 +239,26 @@ def tuned(
             if before.predicted[:, index].any() or before.true[:, index].any()
         },
         FOLDS,
-        len(grid),
+        len({option for smoothing, _ in taken for option in ways[smoothing].grid}) + len(ways) - 1,
     )
+
+
+def _smoothing(
+    ways: Mapping[Smoothing | None, _Counts], places: Sequence[int], score: str
+) -> tuple[Smoothing | None, Interval | None]:
+    """The smoothing that is best on the images at these places, with its difference to none; None where it is no
+    better beyond chance, or costs a class more IoU than the score gains."""
+    measure = SCORES[score]
+    found = {smoothing: counts.of((), places) for smoothing, counts in ways.items()}
+    values = {smoothing: float(measure(counts.total())) for smoothing, counts in found.items()}
+    best = max(values, key=values.__getitem__)  # of equal ones the first, which is none
+    if best is None:
+        return None, None
+    difference = paired(found[best], found[None], measure, resamples=_RESAMPLES)
+    before, after = found[None].total(), found[best].total()
+    there = before.true > 0
+    lost = float((before.iou() - after.iou())[there].max())
+    return (best, difference) if difference.low > 0 and lost <= difference.value else (None, None)
 
 
 def _grid(pairs: Sequence[Pair], classes: ClassTree) -> Iterator[Option]:
@@ -247,6 +288,11 @@ class _Counts:
         self._pairs, self._classes = pairs, classes
         self._known: dict[tuple[Option, ...], dict[int, npt.NDArray[np.int64]]] = {}
 
+    @cached_property
+    def grid(self) -> list[Option]:
+        """What is tried."""
+        return list(_grid(self._pairs, self._classes))
+
     def of(self, options: tuple[Option, ...], places: Sequence[int]) -> Marginals:
         """Those (N, K) of the images at these places."""
         known = self._known.setdefault(options, {})
@@ -258,7 +304,7 @@ class _Counts:
         return Marginals.of_table(np.stack([known[place] for place in places]).astype(np.float64))
 
 
-def _choose(counts: _Counts, grid: Sequence[Option], places: Sequence[int], score: str) -> dict[Option, Interval]:
+def _choose(counts: _Counts, places: Sequence[int], score: str) -> dict[Option, Interval]:
     """Of each class and kind the option that gives the most on the images at these places, the mildest of equal ones,
     if it gives something beyond chance there, and its class is found no worse; with its difference. The best comes
     first, and each other one has to make those before it better."""
@@ -274,7 +320,7 @@ def _choose(counts: _Counts, grid: Sequence[Option], places: Sequence[int], scor
         changed = [option.index for option in options if found_before.true[option.index]]
         return bool((after.iou()[changed] >= found_before.iou()[changed]).all())
 
-    gains = {option: value(option) - value() for option in grid if spares(option)}
+    gains = {option: value(option) - value() for option in counts.grid if spares(option)}
     best: dict[tuple[int, Kind], Option] = {}
     for option, gain in gains.items():
         key = option.index, option.kind

@@ -20,7 +20,7 @@ from maskwright.core.classes import ClassTree, Selector
 from maskwright.core.geometry import MOST_SCALE
 from maskwright.core.postprocessing import PostProcessing
 from maskwright.core.predictor import ClassMaps, Pixels, Predictor, Preprocessing
-from maskwright.core.tiles import Maps
+from maskwright.core.tiles import NUMPY, Maps
 from maskwright.errors import ConfigError, argument
 from maskwright.inference.exporting.exported import ExportedModel
 from maskwright.inference.exporting.levels import select
@@ -45,11 +45,14 @@ class Averaged(Predictor):
 
     def class_maps(self, images: Iterable[Stored]) -> Iterator[ClassMaps]:
         """As `Predictor.class_maps`."""
+        return (means for means, _ in self._means(images))
+
+    def _means(self, images: Iterable[Stored]) -> Iterator[tuple[ClassMaps, Stored]]:
         left = iter(images)
         while some := [*islice(left, _BATCH)]:
             found = [member.class_maps(some) for member in self.members]
             for image in some:
-                yield self._mean(found, (image.shape[0], image.shape[1]))
+                yield self._mean(found, (image.shape[0], image.shape[1])), image
 
     def _mean(self, found: Sequence[Iterator[ClassMaps]], size: tuple[int, int]) -> ClassMaps:
         """The means for the next image of each member. Of members that see windows, which have all of an image at once,
@@ -71,17 +74,18 @@ class Averaged(Predictor):
         self, images: Sequence[Stored], together: int, probabilities: bool
     ) -> Iterator[tuple[list[Pixels], Floats | None]]:
         """As `Predictor.labelled`; how much goes through a model at once is its own choice."""
-        for means in self.class_maps(images):
+        for means, image in self._means(images):
             found = np.stack([means(index) for index in range(len(self.classes))]) if probabilities else None
-            yield self._labels(means if found is None else found.__getitem__), found
+            yield self._labels(means if found is None else found.__getitem__, image), found
 
     def label_with_maps(self, images: Iterable[Stored]) -> Iterator[tuple[list[Pixels], Any]]:
         """As `Predictor.label_with_maps`."""
-        for means in self.class_maps(images):
-            yield self._labels(means), partial(_itself, means)
+        for means, image in self._means(images):
+            yield self._labels(means, image), partial(_itself, means)
 
-    def _labels(self, means: ClassMaps) -> list[Pixels]:
-        return self.finished(select(self.allowed(_summed(means)), self.classes.levels, self.selector))
+    def _labels(self, means: ClassMaps, image: Stored) -> list[Pixels]:
+        maps = self.allowed(_summed(means), image, NUMPY)
+        return self.finished(select(maps, self.classes.levels, self.selector))
 
 
 def _itself(means: ClassMaps) -> ClassMaps:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from maskwright.base.extras import require_train
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import (
@@ -26,13 +28,15 @@ from maskwright.base.texts import plural
 from maskwright.core.dataset import Dataset
 from maskwright.core.hashes import file_hash
 from maskwright.core.postprocessing import PostProcessing
+from maskwright.core.smoothing import Smoothing
+from maskwright.core.tiles import NUMPY, whole
 from maskwright.errors import ConfigError, argument
 from maskwright.evaluation.metrics import Interval
 from maskwright.evaluation.scoring.predicted import Ready, ready_for
-from maskwright.evaluation.tuning import FOLDS, Pair, Tuning, tuned
+from maskwright.evaluation.tuning import FOLDS, SMOOTHINGS, Pair, Tuning, tuned
 from maskwright.run import Run
 
-_NUMBERS = 1 << 28  # the most probabilities of an image that are held at once
+_NUMBERS = 1 << 27  # the most probabilities of an image that are held at once, as predicted and once more smoothed
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,7 +80,7 @@ class TuneResult:
             "difference": tuning.difference.to_dict(),
             "iou_differences": {name: value.to_dict() for name, value in tuning.classes.items()},
             "steps": [step.to_dict() for step in tuning.steps],
-            "rules": tuning.rules.to_dict()["rules"],
+            **tuning.rules.to_dict(),
             "folds": tuning.folds,
             "tried": tuning.tried,
         }
@@ -132,9 +136,10 @@ def tune(
     none: bool = False,
     device: str | None = None,
 ) -> TuneResult:
-    """Chooses what is done with the masks of a finished run: classes that are given only where they are probable enough
-    (`min_probability`), small components that are removed (`min_pixels`), holes that are filled (`fill_holes`), classes
-    of one object (`largest_only`), or nothing.
+    """Chooses what is done with the masks of a finished run: outlines that are drawn towards the edges of the image
+    (`smoothing`), classes that are given only where they are probable enough (`min_probability`), small components that
+    are removed (`min_pixels`), holes that are filled (`fill_holes`), classes of one object (`largest_only`), or
+    nothing.
 
     The best checkpoint labels a split once. A grid for each class is tried, and judged by cross-validation over images;
     it is kept only where the paired 95 % interval of its difference to none lies above 0. `predict`, `evaluate`, `load`
@@ -171,9 +176,9 @@ def tune(
             "choose on some and judge on others; label more, or give another split"
         )
     say(f"tuning: {folder}")
-    pairs = _pairs(ready)
+    pairs, smoothed = _pairs(ready)
     with progress("tuning", len(pairs)) as advance:
-        tuning = tuned(pairs, ready.segmenter.classes, score, advance)
+        tuning = tuned(pairs, ready.segmenter.classes, score, advance, smoothed)
     result = TuneResult(run.path, folder, split, names, ready.version, file_hash(ready.file), tuning, kept=out is None)
     with staged_folder(folder) as staging:
         atomic_write_json(staging / "tuning.json", result.to_dict())
@@ -183,13 +188,23 @@ def tune(
     return result
 
 
-def _pairs(ready: Ready) -> list[Pair]:
-    found = []
+def _pairs(ready: Ready) -> tuple[list[Pair], dict[Smoothing, list[Pair]]]:
+    """The images as they are predicted, and with smoothed probabilities, where whole images are seen."""
+    found: list[Pair] = []
+    held, ways = _holds_probabilities(ready), ready.segmenter.preprocessing
+    smoothed: dict[Smoothing, list[Pair]] = {way: [] for way in SMOOTHINGS if held and ways.geometry.crop is None}
+    classes = range(len(ready.segmenter.classes))
     with progress("predicting", len(ready.samples)) as advance:
-        for done, one in enumerate(ready.predictions(_holds_probabilities(ready)), 1):
-            found.append(Pair(one.truth, one.levels[-1], len(ready.segmenter.classes), one.probabilities))
+        for done, one in enumerate(ready.predictions(held), 1):
+            found.append(Pair(one.truth, one.levels[-1], len(classes), one.probabilities))
+            image = ready.dataset.read_bands(one.sample) if smoothed else None
+            for smoothing, pairs in smoothed.items():
+                assert image is not None
+                maps = smoothing.on(whole(one.probabilities), image, ways.geometry, ways.bands, NUMPY)
+                values = np.stack([maps([index]) for index in classes])
+                pairs.append(Pair(one.truth, values.argmax(0).astype(np.uint8), len(classes), values))
             advance(done)
-    return found
+    return found, smoothed
 
 
 def _holds_probabilities(ready: Ready) -> bool:
@@ -199,7 +214,8 @@ def _holds_probabilities(ready: Ready) -> bool:
     sizes = [ready.dataset.image_size(sample) for sample in ready.samples]
     numbers = len(ready.segmenter.classes) * max(height * width for height, width in sizes)
     if numbers > _NUMBERS:
-        say(f"min_probability is not tried: the probabilities of an image would take {numbers * 4 / 1e9:.0f} GB")
+        size = f"{numbers * 4 / 1e9:.1f} GB"
+        say(f"min_probability and smoothing are not tried: the probabilities of an image would take {size}")
     return numbers <= _NUMBERS
 
 
@@ -216,5 +232,9 @@ def _keep(run: Run, folder: Path, postprocessing: PostProcessing | None, ready: 
     chose = {sample.image_hash(ready.hashes) for sample in ready.samples}
     atomic_write_json(
         file,
-        {**PostProcessing(rules).to_dict(), "tuning": folder.relative_to(run.path).as_posix(), "images": sorted(chose)},
+        {
+            **replace(postprocessing, rules=rules).to_dict(),
+            "tuning": folder.relative_to(run.path).as_posix(),
+            "images": sorted(chose),
+        },
     )

@@ -102,14 +102,14 @@ class ExportedModel(Predictor):
             for image in images:
                 if probabilities:
                     found = self._tiled(image, together)
-                    yield self._selected(whole(found)), found
+                    yield self._selected(whole(found), image), found
                 else:
                     yield self._tiled_labels(image, together), None
             return
-        for inner, size in self._inner(images):
-            maps = enlarged(inner, size)
+        for inner, image in self._inner(images):
+            maps = enlarged(inner, _size(image))
             yield (
-                self._selected(maps),
+                self._selected(maps, image),
                 np.stack([maps([index]) for index in range(len(inner))]) if probabilities else None,
             )
 
@@ -120,8 +120,8 @@ class ExportedModel(Predictor):
             for image in images:
                 yield self._tiled_labels(image, _BATCH), partial(self._first_maps, image)
             return
-        for maps in self._enlarged(images):
-            yield self._selected(maps), partial(_class_maps, maps)
+        for maps, image in self._enlarged(images):
+            yield self._selected(maps, image), partial(_class_maps, maps)
 
     def _first_maps(self, image: Stored) -> ClassMaps:
         return next(self.class_maps([image]))
@@ -131,27 +131,26 @@ class ExportedModel(Predictor):
         if self.preprocessing.geometry.crop:
             yield from (self._tiled(image, _BATCH).__getitem__ for image in images)
         else:
-            yield from map(_class_maps, self._enlarged(images))
+            yield from (_class_maps(maps) for maps, _ in self._enlarged(images))
 
-    def _enlarged(self, images: Iterable[Stored]) -> Iterator[Maps]:
+    def _enlarged(self, images: Iterable[Stored]) -> Iterator[tuple[Maps, Stored]]:
         left = iter(images)
         while some := [*islice(left, self._together(_BATCH))]:
-            yield from (enlarged(inner, size) for inner, size in self._inner(some))
+            yield from ((enlarged(inner, _size(image)), image) for inner, image in self._inner(some))
 
-    def _selected(self, maps: Maps) -> list[Pixels]:
-        return self.finished(self._select(maps))
+    def _selected(self, maps: Maps, image: Stored) -> list[Pixels]:
+        return self.finished(self._select(maps, image))
 
-    def _select(self, maps: Maps) -> list[Pixels]:
-        return select(self.allowed(maps), self.classes.levels, self.selector)
+    def _select(self, maps: Maps, image: Stored | None = None) -> list[Pixels]:
+        return select(self.allowed(maps, image, NUMPY), self.classes.levels, self.selector)
 
-    def _inner(self, images: Sequence[Stored]) -> Iterator[tuple[Floats, tuple[int, int]]]:
-        """Of each image the probabilities (K, h, w) at the model's size, padding cut off, and its own size."""
+    def _inner(self, images: Sequence[Stored]) -> Iterator[tuple[Floats, Stored]]:
+        """Of each image the probabilities (K, h, w) at the model's size, padding cut off, and itself."""
         geometry = self.preprocessing.geometry
         batch = self.probabilities(np.stack([geometry.image(image) for image in images]))
         for inner, image in zip(batch, images, strict=True):
-            size = (image.shape[0], image.shape[1])
-            height, width = geometry.inner(size)
-            yield inner[:, :height, :width], size
+            height, width = geometry.inner(_size(image))
+            yield inner[:, :height, :width], image
 
     def _tiled_labels(self, image: Stored, together: int) -> list[Pixels]:
         found = labels_of(self._parts(image, together), image.shape[:2], self.classes.depth, self._select)
@@ -171,6 +170,10 @@ class ExportedModel(Predictor):
         geometry = self.preprocessing.geometry
         numbers = _PROBABILITIES // 4 if geometry.crop else _PROBABILITIES
         return max(1, min(most, numbers // (len(self.classes) * geometry.size[0] * geometry.size[1])))
+
+
+def _size(image: Stored) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
 
 
 def _class_maps(maps: Maps) -> ClassMaps:

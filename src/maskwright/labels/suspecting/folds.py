@@ -14,15 +14,17 @@ with their number, and work that was stopped is resumed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.base import cluster
 from maskwright.base.progress import progress, say
 from maskwright.base.stopping import graceful
 from maskwright.base.storage import atomic_write_bytes, atomic_write_json, read_json
@@ -38,6 +40,9 @@ from maskwright.evaluation.metrics import confusion_matrix, mIoU
 from maskwright.labels.suspecting.trainings import NEVER, train_one_of
 from maskwright.modeling.models import takes_encoder
 from maskwright.run import Run
+
+if TYPE_CHECKING:
+    from maskwright.labels.suspecting.frozen import FrozenFolds
 
 Floats = npt.NDArray[np.float32]
 _BATCH = 16
@@ -162,43 +167,91 @@ def _over_one_encoder(
     from maskwright.labels.suspecting.frozen import FrozenFolds
 
     files = [folder / f"fold-{number}.json" for number in range(1, len(names) + 1)]
-    steps = next((read_json(file)["iterations"] for file in files if file.exists()), None)
-    frozen: FrozenFolds | None = None
-    for number, (own, file) in enumerate(zip(names, files, strict=True)):
-        if not file.exists() or not all(_file(folder, name).exists() for name in own):
-            frozen = frozen or FrozenFolds(dataset, _samples(dataset, [*chain(*names)]), config, folder)
-            say(f"fold {number + 1} of {len(names)}")
-            others = _others(names, number)
-            steps = steps or frozen.length(seconds, len(names))
-            model = frozen.train(others, config.seed + number, steps)
-            counts = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
-            for name, (probabilities, mask) in zip(own, frozen.predict(model, own), strict=True):
-                counts += confusion_matrix(mask, probabilities.argmax(0).astype(np.uint8), len(dataset.classes))
-                write_probabilities(folder, name, probabilities)
-            atomic_write_json(file, asdict(FoldFacts(len(others), steps, float(mIoU(counts)))))
+    missing = [
+        number
+        for number, (own, file) in enumerate(zip(names, files, strict=True))
+        if not file.exists() or not all(_file(folder, name).exists() for name in own)
+    ]
+    if missing:
+        made = partial(FrozenFolds, dataset, _samples(dataset, [*chain(*names)]), config, folder)
+        frozen = made()
+        steps = next((read_json(file)["iterations"] for file in files if file.exists()), None)
+        steps = steps or frozen.length(seconds, len(names))
+        # What holds the models is not sent to other processes: they make it from the features, which are there now.
+        ready: Callable[[], FrozenFolds] = made if cluster.active() else lambda: frozen
+
+        def fold(number: int) -> list[int]:
+            _one_decoder(ready(), dataset, config.seed, folder, names, number, steps)
+            return [number]
+
+        for done in cluster.shared(fold, missing):
+            _tell_done(done, names)
     return [FoldFacts(**read_json(file)) for file in files]
+
+
+def _one_decoder(
+    frozen: FrozenFolds,
+    dataset: Dataset,
+    seed: int,
+    folder: Path,
+    names: Sequence[Sequence[str]],
+    number: int,
+    steps: int,
+) -> None:
+    """Trains the decoder that has not seen the part with this number, from 0, and keeps what it says of it."""
+    say(f"fold {number + 1} of {len(names)}")
+    own, others = names[number], _others(names, number)
+    model = frozen.train(others, seed + number, steps)
+    counts = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
+    for name, (probabilities, mask) in zip(own, frozen.predict(model, own), strict=True):
+        counts += confusion_matrix(mask, probabilities.argmax(0).astype(np.uint8), len(dataset.classes))
+        write_probabilities(folder, name, probabilities)
+    atomic_write_json(folder / f"fold-{number + 1}.json", asdict(FoldFacts(len(others), steps, float(mIoU(counts)))))
 
 
 def _by_whole_trainings(
     dataset: Dataset, config: RunConfig, folder: Path, names: Sequence[Sequence[str]], seconds: float | None
 ) -> list[FoldFacts]:
-    from maskwright.modeling.models.devices import device_of
-    from maskwright.modeling.models.segmenter import load_segmenter
-
-    runs: list[Run] = []
-    for number in range(len(names)):
-        own, part = (_like(runs[0]), None) if runs else (config, seconds / len(names) if seconds else None)
-        run = train_fold(own, dataset, names, number, folder / f"fold-{number + 1}", part)
-        missing = [one for one in _samples(dataset, names[number]) if not _file(folder, one.name).exists()]
-        if missing:
-            segmenter = load_segmenter(run.best, device_of(None))
-            predict_samples(dataset, missing, segmenter, folder, f"fold {number + 1} of {len(names)}")
-        runs.append(run)
+    first = _whole_training(config, dataset, folder, names, 0, seconds / len(names) if seconds else None)
+    like = _like(first)
+    runs = [first]
+    for done in cluster.shared(
+        lambda number: [_whole_training(like, dataset, folder, names, number, None)], range(1, len(names))
+    ):
+        runs += done
+        _tell_done([len(runs) - 1], names)
     ended = [run.finished or {} for run in runs]
     return [
         FoldFacts(len(run.info()["splits"]["train"]), one["iterations"], one["best_val_mIoU"])
         for run, one in zip(runs, ended, strict=True)
     ]
+
+
+def _whole_training(
+    config: RunConfig,
+    dataset: Dataset,
+    folder: Path,
+    names: Sequence[Sequence[str]],
+    number: int,
+    seconds: float | None,
+) -> Run:
+    """The finished run that has not seen the part with this number, from 0; what it says of it is kept."""
+    from maskwright.modeling.models.devices import device_of
+    from maskwright.modeling.models.segmenter import load_segmenter
+
+    run = train_fold(config, dataset, names, number, folder / f"fold-{number + 1}", seconds)
+    missing = [one for one in _samples(dataset, names[number]) if not _file(folder, one.name).exists()]
+    if missing:
+        segmenter = load_segmenter(run.best, device_of(None))
+        predict_samples(dataset, missing, segmenter, folder, f"fold {number + 1} of {len(names)}")
+    return run
+
+
+def _tell_done(numbers: Iterable[int], names: Sequence[Sequence[str]]) -> None:
+    """Of trainings on a cluster, which say nothing themselves."""
+    if cluster.active():
+        for number in numbers:
+            say(f"fold {number + 1} of {len(names)} is done")
 
 
 def _like(first: Run) -> RunConfig:

@@ -113,17 +113,20 @@ class Segmenter(Predictor):
         self.model.eval()
         return self.mirrored(images, self.logits(images).softmax(1))
 
-    def level_maps(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> list[npt.NDArray[np.uint8]]:
+    def level_maps(
+        self, probabilities: torch.Tensor, size: tuple[int, ...], image: Stored | None = None
+    ) -> list[npt.NDArray[np.uint8]]:
         """(K, H, W) at the model's size to indices (h, w) uint8 at an image's own `size`, padding cut off: one map for
-        each level of the classes by `selector`, top first. The last one is that of the leaves.
+        each level of the classes by `selector`, top first. The last one is that of the leaves. The image is needed
+        where post-processing smooths.
 
         Probabilities at the image's own size are made class by class where all of them would take much memory.
         """
-        return self.selected(enlarged(self._inner(probabilities, size), size))
+        return self.selected(enlarged(self._inner(probabilities, size), size), image)
 
-    def selected(self, maps: Maps) -> list[npt.NDArray[np.uint8]]:
+    def selected(self, maps: Maps, image: Stored | None = None) -> list[npt.NDArray[np.uint8]]:
         """The maps of leaves (H, W) to the indices (H, W) uint8 of each level by `selector`, top first."""
-        return select(self.allowed(maps), self.classes.levels, self.selector)
+        return select(self.allowed(maps, image, TORCH), self.classes.levels, self.selector)
 
     def at_size(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
         """(K, H, W) at the model's size to (K, h, w) at an image's own `size`, padding cut off."""
@@ -181,7 +184,7 @@ class Segmenter(Predictor):
             return
         for small, image in zip(self.small_probabilities(images), images, strict=True):
             size = image.shape[:2]
-            maps = self.finished(self.level_maps(small, size))
+            maps = self.finished(self.level_maps(small, size, image))
             yield maps, self.at_size(small, size).cpu().numpy() if probabilities else None
 
     def label_with_maps(
@@ -194,8 +197,9 @@ class Segmenter(Predictor):
                 for maps, _ in self.labelled([image], _BATCH, False):
                     yield maps, partial(self._first_maps, image)
             return
-        for small, size in self._small(images):
-            yield self.finished(self.level_maps(small, size)), partial(self._class_maps, small, size)
+        for small, image in self._small(images):
+            size = image.shape[:2]
+            yield self.finished(self.level_maps(small, size, image)), partial(self._class_maps, small, size)
 
     def _first_maps(self, image: Stored) -> ClassMaps:
         return next(self.class_maps([image]))
@@ -205,14 +209,13 @@ class Segmenter(Predictor):
         if self.preprocessing.geometry.crop:
             yield from (self._tiled_probabilities(image, _BATCH).__getitem__ for image in images)
         else:
-            yield from (self._class_maps(small, size) for small, size in self._small(images))
+            yield from (self._class_maps(small, image.shape[:2]) for small, image in self._small(images))
 
-    def _small(self, images: Iterable[Stored]) -> Iterator[tuple[torch.Tensor, tuple[int, ...]]]:
-        """Of each image the probabilities (K, h, w) at the model's size, and its own size."""
+    def _small(self, images: Iterable[Stored]) -> Iterator[tuple[torch.Tensor, Stored]]:
+        """Of each image the probabilities (K, h, w) at the model's size, and itself."""
         left = iter(images)
         while some := [*islice(left, self.together())]:
-            for small, image in zip(self.small_probabilities(some), some, strict=True):
-                yield small, image.shape[:2]
+            yield from zip(self.small_probabilities(some), some, strict=True)
 
     def _class_maps(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> ClassMaps:
         maps = enlarged(self._inner(probabilities, size), size)
