@@ -96,7 +96,11 @@ def images(run: Run, split: str, most: int) -> list[Labelled]:
     """Of each labelled image its pixels, probabilities and ground truth."""
     ready = ready_for(run, None, split, None, "cpu", postprocess=False, hashed=False)
     found = islice(zip(ready.samples, ready.predictions(True), strict=False), most)
-    return [(ready.dataset.read_image(sample), one.probabilities, one.truth) for sample, one in found]
+    return [
+        (ready.dataset.read_image(sample), one.probabilities, one.truth)
+        for sample, one in found
+        if one.probabilities is not None
+    ]
 
 
 def counted(method: Method, found: list[Labelled]) -> tuple[Marginals, float]:
