@@ -1,6 +1,7 @@
 """An exported model beside torch: images per second at the same size with the same number of threads.
 
     python bench/export.py [--networks FPN Segformer UNet] [--size 192 256] [--batch 4] [--threads 2] [--calibration 16]
+                           [--kept 1]
 
 Three networks with random weights and two classes: an FPN over EfficientNet-Lite0, as `plan` writes it for photographs
 of skin, SegFormer-B0, and our own UNet of 64 channels. Of each, torch in float32 (eager, channels last), onnxruntime
@@ -53,7 +54,9 @@ def with_openvino(graph: bytes, threads: int, images: np.ndarray) -> Callable[[]
     return lambda: compiled({INPUT: images})
 
 
-def measured(spec: ModelSpec, size: tuple[int, int], batch: int, threads: int, calibration: int) -> dict[str, Any]:
+def measured(
+    spec: ModelSpec, size: tuple[int, int], batch: int, threads: int, calibration: int, kept: int
+) -> dict[str, Any]:
     torch.manual_seed(0)
     model = build_model(spec).eval().to(memory_format=torch.channels_last)
     classes = ClassTree.flat(["background", "object"])
@@ -63,7 +66,7 @@ def measured(spec: ModelSpec, size: tuple[int, int], batch: int, threads: int, c
     proto = to_onnx(segmenter, metadata)
     images = np.random.default_rng(0).integers(0, 256, (max(batch, calibration), *size, 3), dtype=np.uint8)
     with quantising(proto, [*images[:calibration]]) as quantise:
-        graphs = {"onnx": proto, "int8": quantise("minmax")}
+        graphs = {"onnx": proto, "int8": quantise("minmax", kept)}
     tensor = torch.from_numpy(images[:batch]).permute(0, 3, 1, 2)
     ways: dict[str, Any] = {"torch": partial(segmenter.probabilities, tensor)}
     for name, graph in graphs.items():
@@ -86,18 +89,20 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--calibration", type=int, default=16)
+    parser.add_argument("--kept", type=int, default=1, help="layers of int8 that stay float32 at the beginning")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.set_flush_denormal(True)
     rows: dict[str, Any] = {}
+    ways = tuple(given.size), given.batch, given.threads, given.calibration, given.kept
     for name in given.networks:
-        rows[name] = measured(NETWORKS[name], tuple(given.size), given.batch, given.threads, given.calibration)
+        rows[name] = measured(NETWORKS[name], *ways)
         words = ", ".join(
             f"{way} {rate:.2f} ({rows[name]['speed'][way]:.2f})" for way, rate in rows[name]["rates"].items()
         )
         print(f"{name}: images/s (torch = 1) {words}", file=sys.stderr, flush=True)
     versions = {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__}
-    arguments = {key: getattr(given, key) for key in ("size", "batch", "threads", "calibration")}
+    arguments = {key: getattr(given, key) for key in ("size", "batch", "threads", "calibration", "kept")}
     print(dump_json({"networks": rows, "versions": versions, **arguments}, indent=2))
 
 

@@ -14,6 +14,7 @@ from maskwright.core.hashes import file_hash
 from maskwright.errors import ConfigError, DataError, SetupError
 from maskwright.evaluation.parity import parities
 from maskwright.inference.exporting import graph
+from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.run import Run
 from maskwright.verbs import export as module
 
@@ -53,6 +54,31 @@ def test_the_certificate_is_true(run: Run, result: maskwright.ExportResult) -> N
     assert low <= value <= high and value == pytest.approx(result.int8.mIoU - expected)
 
 
+def test_more_first_layers_stay_float32_where_that_helps() -> None:
+    import onnx
+    import torch
+
+    from exported_model import segmenter_of
+    from maskwright.inference.exporting.metadata import Metadata
+    from maskwright.inference.exporting.quantise import first, kept_of, quantising
+
+    spec = ModelSpec("UNet", 4, args={"channels": [4, 4, 4, 4], "bottleneck": 4})
+    torch.manual_seed(0)
+    segmenter = segmenter_of(0, spec=spec, model=build_model(spec).eval())
+    proto = graph.to_onnx(segmenter, Metadata(segmenter.classes, segmenter.preprocessing, segmenter.spec.to_dict()))
+    layers = [node.name for node in proto.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    assert len(layers) >= 16 and kept_of(proto) == [1, 4]
+    names = [*first(proto.graph, 4)]
+    assert [name for name in names if name in layers] == layers[:4] and names[-1] == layers[3]
+    images = [np.random.default_rng(number).integers(0, 256, (24, 40, 3), np.uint8) for number in range(4)]
+    with quantising(proto, images) as quantise:
+        integers = [
+            sum(one.data_type == onnx.TensorProto.INT8 for one in quantise("minmax", kept).graph.initializer)
+            for kept in (1, 4)
+        ]
+    assert integers[0] > integers[1] > 0
+
+
 def test_int8_holds_integers(result: maskwright.ExportResult) -> None:
     import onnx
 
@@ -66,14 +92,15 @@ def test_int8_holds_integers(result: maskwright.ExportResult) -> None:
     assert integers and all(np.abs(onnx.numpy_helper.to_array(one).astype(int)).max() <= 64 for one in integers)
     assert result.calibration.images == 8 and result.calibration.compared == 4
     agreement = result.calibration.agreement
-    assert set(agreement) == {"minmax", "percentile", "entropy"}
-    assert agreement[result.calibration.method] == max(agreement.values()) > 0.9
+    assert result.calibration.kept == 1, "a quarter of so few layers is not 4"
+    assert set(agreement) == {"minmax 1", "percentile 1", "entropy 1"}
+    assert agreement[f"{result.calibration.method} 1"] == max(agreement.values()) > 0.9
 
 
 def test_what_is_said(result: maskwright.ExportResult) -> None:
     text = result.human()
     assert "opset 18, images of any size" in text and "5 validation images: 100.0000% of pixels agree" in text
-    assert f"int8 and the run ({result.calibration.method}, 8 training images): " in text
+    assert f"int8 and the run ({result.calibration.method}, 8 training images, {result.calibration.kept} layer" in text
     assert "torch " in text and set(result.rates) == {"torch", "onnx", "int8"} == set(result.to_dict()["speed"])
 
 
@@ -81,7 +108,9 @@ def test_a_worse_model_is_not_written(run: Run, tmp_path: Path, capsys: pytest.C
     file = tmp_path / "m.onnx"
     with pytest.raises(DataError, match=r"m\.onnx: not written: on 5 validation images only .* must agree; .*min_agr"):
         maskwright.export(run, out=file, min_agreement=1.01)
-    with pytest.raises(DataError, match=r"m\.onnx: not written: the int8 model is worse on 5 .*leave `int8` out"):
+    with pytest.raises(
+        DataError, match=r"m\.onnx: not written: the int8 model is worse beyond chance on 5 .*leave `int8` out"
+    ):
         maskwright.export(run, out=file, int8=True, max_loss=-1)
     assert [*tmp_path.iterdir()] == [] and capsys.readouterr().out == "", "stdout is for results"
 

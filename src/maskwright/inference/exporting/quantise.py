@@ -5,7 +5,8 @@ runtimes read too. Weights use 7 of their 8 bits: processors without VNNI add pa
 otherwise cut sums off, so that a model would be worse on another machine than where it was measured.
 
 The network's first layer and all from its last layer on stay float32: they see the image and give the probabilities,
-where a step of 1/255 is seen, and cost little.
+where a step of 1/255 is seen, and cost little. Of some networks more of the first layers have to stay, such as of
+MobileNets, whose first channels have ranges so different that one scale fits few of them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ METHODS = {
     "percentile": CalibrationMethod.Percentile,
     "entropy": CalibrationMethod.Entropy,
 }
+# How many of the first layers stay float32: what is tried, up to this part of all layers.
+_KEPT, _MOST_KEPT = (1, 4, 12), 1 / 4
 _LAYERS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 # What onnxruntime computes in int8 on a CPU; anything else would only be rounded on its way.
 _QUANTISED = ["Conv", "MatMul", "Gemm", "Add", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize"]
@@ -58,17 +61,23 @@ class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
 
 
 @contextmanager
-def quantising(proto: onnx.ModelProto, images: Sequence[Stored]) -> Iterator[Callable[[str], onnx.ModelProto]]:
+def quantising(proto: onnx.ModelProto, images: Sequence[Stored]) -> Iterator[Callable[[str, int], onnx.ModelProto]]:
     """Yields what makes an int8 graph of a float32 one by one of `METHODS`, with scales from these images (h, w, C)
-    at the model's size."""
+    at the model's size, and so many of the first layers in float32."""
     with TemporaryDirectory(prefix="maskwright-") as folder:
         given, prepared = Path(folder) / "given.onnx", Path(folder) / "float32.onnx"
         given.write_bytes(proto.SerializeToString())
         # Symbolic inference of shapes stumbles over sizes that are free; plain inference finds what is needed.
         with _quiet():
             quant_pre_process(str(given), str(prepared), skip_symbolic_shape=True)
-        excluded = sorted(set(outer(onnx.load(prepared).graph)))
-        yield lambda method: _quantised(prepared, Path(folder) / f"{method}.onnx", images, excluded, method)
+        graph = onnx.load(prepared).graph
+        always = {*outer(graph)}
+
+        def quantise(method: str, kept: int) -> onnx.ModelProto:
+            excluded = sorted(always | {*first(graph, kept)})
+            return _quantised(prepared, Path(folder) / f"{method}-{kept}.onnx", images, excluded, method)
+
+        yield quantise
 
 
 def _quantised(
@@ -103,6 +112,21 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def kept_of(proto: onnx.ModelProto) -> list[int]:
+    """How many of the first layers of this graph may stay float32."""
+    layers = sum(node.op_type in _LAYERS for node in proto.graph.node)
+    return [kept for kept in _KEPT if kept == _KEPT[0] or kept <= _MOST_KEPT * layers]
+
+
+def first(graph: onnx.GraphProto, layers: int) -> Iterator[str]:
+    """The names of the nodes up to the layer with this number, from 1, in the order in which they are computed."""
+    for node in graph.node:
+        yield node.name
+        layers -= node.op_type in _LAYERS
+        if not layers:
+            return
 
 
 def outer(graph: onnx.GraphProto) -> Iterator[str]:
