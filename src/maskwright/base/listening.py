@@ -36,7 +36,8 @@ def bound(host: str, port: int) -> socket.socket:
     """A socket that listens at that address. SetupError when it cannot be had."""
     try:
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        found = socket.socket(address[0], address[1])
+        # By its protocol asyncio knows what it may send without delay: each answer took 40 ms without it.
+        found = socket.socket(address[0], address[1], socket.IPPROTO_TCP)
         try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             found.bind(address[4])
