@@ -9,10 +9,11 @@ import subprocess
 import sys
 
 import httpx
+import psutil
 import pytest
 
 import maskwright
-from hostile import PICTURE, encoded
+from hostile import FORMATS, PICTURE, encoded, requests
 from maskwright.base import extras
 from maskwright.errors import ConfigError, DataError, SetupError
 
@@ -68,3 +69,34 @@ def test_a_process_without_torch(exported, number: int) -> None:
         finally:
             process.kill()
     assert process.returncode == 0 and out == "" and rest.endswith("ended\n") and "Traceback" not in rest, rest
+
+
+@pytest.mark.slow
+def test_two_hundred_hostile_bodies_leave_a_process_as_it_was(exported) -> None:
+    """Each is refused, pictures are answered meanwhile, and memory stays what it was after the first of three rounds."""
+    bodies = [(body, headers) for _, body, headers, _ in requests() if "content-length" not in headers]
+    for kind in FORMATS:
+        data = encoded(kind)
+        bodies += [(data[: int(len(data) * share / 20)], PICTURE) for share in range(1, 18)]
+    assert len(bodies) >= 200
+    command = [sys.executable, "-c", WITHOUT_TORCH, "serve", str(exported.file), "--max-bytes", str(1 << 20)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            address = process.stderr.readline().split()[-1]
+            held = []
+            with httpx.Client(timeout=60) as client:
+                for _ in range(3):
+                    for number, (body, headers) in enumerate(bodies):
+                        answer = client.post(f"{address}/predict", content=body, headers=headers)
+                        assert 400 <= answer.status_code < 500 and list(answer.json()) == ["error"]
+                        if number % 20 == 0:
+                            whole = client.post(f"{address}/predict", content=encoded("PNG"), headers=PICTURE)
+                            assert whole.status_code == 200
+                    held.append(psutil.Process(process.pid).memory_info().rss / 1e6)
+            process.send_signal(signal.SIGTERM)
+            _, rest = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    print(f"{len(bodies)} bodies; resident MB after each round: {', '.join(f'{one:.0f}' for one in held)}")
+    assert held[2] < held[0] + 10
+    assert process.returncode == 0 and "Traceback" not in rest, rest
