@@ -4,7 +4,8 @@
 
 Makes an image of `side` x `side` pixels as PNG and as TIFF, and a UNet of 4 channels with random weights as a model
 file and as ONNX. Each of the four pairs is predicted by a process of its own; its peak of resident memory counts all
-that it holds: the image, the program and its libraries too. The table goes to stderr, JSON to stdout. Unix only.
+that it holds: the image, the program and its libraries too. Beside its seconds per megapixel stand those of the bare
+model, which labels as many windows and does nothing else. The table goes to stderr, JSON to stdout. Unix only.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,11 +27,15 @@ from maskwright.base.storage import dump_json
 from maskwright.core.classes import ClassTree
 from maskwright.core.geometry import Crop, Geometry
 from maskwright.core.predictor import Preprocessing
+from maskwright.core.tiles import starts
+from maskwright.inference.exporting.exported import ExportedModel
 from maskwright.inference.exporting.graph import to_onnx
 from maskwright.inference.exporting.metadata import Metadata
+from maskwright.inference.loading import load
 from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.segmenter import Segmenter
 
+_TIMED, _TURNS = 8, 5  # windows that go through the bare model together, and how often
 # Between this program and the one that is measured, which would begin with the peak of a large parent.
 MEASURE = """
 import json, resource, subprocess, sys
@@ -58,7 +64,20 @@ def images(folder: Path, side: int) -> list[Path]:
     return [folder / "large.png", folder / "large.tif"]
 
 
-def peak(model: Path, image: Path, out: Path) -> dict[str, object]:
+def bare(file: Path, side: int, window: int) -> float:
+    """Seconds that the windows of an image take by the model alone, from those of some."""
+    model = load(file, device="cpu")
+    places = len(starts(side, window, Crop().overlap)) ** 2
+    some = np.random.default_rng(0).integers(0, 256, (_TIMED, window, window, 3), dtype=np.uint8)
+    given = some if isinstance(model, ExportedModel) else torch.from_numpy(some).permute(0, 3, 1, 2)
+    model.probabilities(given)
+    began = time.monotonic()
+    for _ in range(_TURNS):
+        model.probabilities(given)
+    return (time.monotonic() - began) / (_TURNS * _TIMED) * places
+
+
+def peak(model: Path, image: Path, out: Path) -> dict[str, Any]:
     began = time.monotonic()
     command = [sys.executable, "-m", "maskwright", "predict", str(model), str(image), "--out", str(out)]
     done = subprocess.run([sys.executable, "-c", MEASURE, *command], capture_output=True, check=True)
@@ -88,6 +107,11 @@ def main() -> None:
             for image in images(folder, given.side)
         ]
         rows = [peak(model, image, folder / f"out-{number}") for number, (model, image) in enumerate(pairs)]
+        alone = {model.name: bare(model, given.side, given.window) for model in dict(pairs)}
+    for row in rows:
+        row["seconds_per_megapixel"] = round(row["seconds"] / given.side**2 * 1e6, 3)
+        row["bare_seconds_per_megapixel"] = round(alone[row["model"]] / given.side**2 * 1e6, 3)
+        print(*row.values(), sep="\t", file=sys.stderr)
     print(dump_json({**vars(given), "rows": rows}, indent=2))
 
 
