@@ -3,10 +3,10 @@
     python bench/growth.py [--images 1000 10000 100000] [--suspects 1000 4000] [--size 32] [--work W]
 
 Small scenes by code (PNG images and masks, four classes), all in one split, and two UNets of 4 channels that hardly
-have learnt. Each verb is a command of its own: `audit`, `predict`, `evaluate` of both runs, `compare` of them and, for the
-numbers of `--suspects`, `suspects` with trainings of 100 iterations. Of each: seconds, milliseconds per sample (without
-the seconds of the same command on 20 samples), and the most memory that the process and its children hold together
-(PSS). Nothing else should use the machine. The table goes to stderr, JSON to stdout. Linux only.
+have learnt. Each verb is a command of its own: `audit`, `predict`, `evaluate` of both runs, `compare` of them and, for
+the numbers of `--suspects`, `suspects` with trainings of 100 iterations. Of each: seconds, milliseconds per sample
+(without the seconds of the same command on 20 samples), and the most memory that the process and its children hold
+together (PSS). Nothing else should use the machine. The table goes to stderr, JSON to stdout. Linux only.
 """
 
 from __future__ import annotations
