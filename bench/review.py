@@ -87,7 +87,9 @@ def reviewed(data: Path) -> Iterator[tuple[float, str]]:
     """When the command was started, and the link that it has printed."""
     began = time.perf_counter()
     command = [sys.executable, "-m", "maskwright", "review", str(data), "--no-browser"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # Where Python may not keep compiled modules, each start compiles all of them again.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr
         try:
             yield began, next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))

@@ -71,7 +71,7 @@ def main() -> None:
     if not winner.exists():
         winner.write_text(yaml.safe_dump(best | {"train": train_section}, sort_keys=False))
     runs = [trained(winner, given.work / "runs" / "search"), trained(own, given.work / "runs" / "plan")]
-    result = compare(*runs)
+    result = compare(runs)
     print(
         dump_json(
             {

@@ -64,10 +64,10 @@ if TYPE_CHECKING:
     from maskwright.modeling.models.available import WeightsTable as WeightsTable
     from maskwright.modeling.models.available import weights as weights
     from maskwright.modeling.models.segmenter import Segmenter as Segmenter
-    from maskwright.reporting import report as report
     from maskwright.reporting.plots import Plots as Plots
     from maskwright.reporting.plots import plot as plot
     from maskwright.reporting.preview import preview as preview
+    from maskwright.reporting.writing import report as report
     from maskwright.reviewing.importing import ImportResult as ImportResult
     from maskwright.reviewing.importing import import_edits as import_edits
     from maskwright.reviewing.review import review as review
@@ -124,7 +124,7 @@ _VERBS = {
     "preview": "reporting.preview",
     "read_curves": "evaluation.curves.finding",
     "refine": "verbs.refine",
-    "report": "reporting",
+    "report": "reporting.writing",
     "resume": "training.train",
     "review": "reviewing.review",
     "set_status": "data.marking",

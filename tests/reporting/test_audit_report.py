@@ -21,7 +21,7 @@ from maskwright.data.auditing import AuditResult, audit
 from maskwright.data.auditing.objects import FLAWS
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
-from maskwright.reporting import audit_report, write_audit
+from maskwright.reporting.audit_report import audit_report, write_audit
 
 MAPS = 3  # of the classes that occur
 

@@ -16,8 +16,8 @@ from maskwright.core.palette import separation
 from maskwright.errors import ConfigError
 from maskwright.evaluation.explaining import explain
 from maskwright.evaluation.explaining.kinds import NAMES
-from maskwright.reporting import write_explanation
 from maskwright.reporting.error_pictures import LOOKS, draw_kinds
+from maskwright.reporting.explain_report import write_explanation
 from scenes import distorted, evaluated, write_data
 
 HOSTILE = "<script>alert(1)</script>"

@@ -25,8 +25,8 @@ from maskwright.evaluation.metrics import Interval
 from maskwright.labels.deciding.estimating import WAYS, WayDifference
 from maskwright.labels.deciding.results import Decision, Question
 from maskwright.labels.suspecting.results import Redrawing, SuspectsResult
-from maskwright.reporting import report
 from maskwright.reporting.decision_report import draw_decision
+from maskwright.reporting.writing import report
 from maskwright.verbs import audit as auditing
 from maskwright.verbs import suspects as searching
 from scenes import distorted, evaluated, write_data

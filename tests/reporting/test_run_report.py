@@ -19,9 +19,9 @@ from maskwright.config import TrackerTerm
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.metrics import Interval, level_confusion
-from maskwright.reporting import report
 from maskwright.reporting.evaluation_summary import verdict
 from maskwright.reporting.page import duration, free_page, percent, plural, score, ticked, write_page
+from maskwright.reporting.writing import report
 from maskwright.run import Run
 from maskwright.training.tracking.delivery.cursor import Cursor
 from run_folders import add_evaluation
@@ -250,7 +250,7 @@ def test_a_folder_that_is_no_run_is_a_data_error(tmp_path):
 def test_it_needs_no_torch(fake):
     fake.evaluate()
     code = (
-        "import sys; sys.modules['torch'] = None\nfrom maskwright.reporting import report, audit_report\n"
+        "import sys; sys.modules['torch'] = None\nfrom maskwright.reporting.writing import report; from maskwright.reporting.audit_report import audit_report\n"
         f"from maskwright.data.auditing import audit\nfrom pathlib import Path\nreport({str(fake.run)!r})\n"
         f"audit_report(audit({str(fake.data)!r}), Path({str(fake.run / 'audit.html')!r}))"
     )

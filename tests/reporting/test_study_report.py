@@ -11,7 +11,7 @@ from maskwright.cli import main
 from maskwright.errors import ConfigError, DataError
 from maskwright.evaluation.comparing import compare
 from maskwright.evaluation.comparing.text import verdict_in_words
-from maskwright.reporting import report
+from maskwright.reporting.writing import report
 from run_folders import add_evaluation, predict, trained_run, truth
 
 

@@ -19,7 +19,7 @@ from maskwright.evaluation.guarding import guard
 from maskwright.evaluation.guarding.number import Number, Training
 from maskwright.evaluation.metrics import scores
 from maskwright.modeling.models.segmenter import read_tensors
-from maskwright.reporting import report
+from maskwright.reporting.writing import report
 from maskwright.training.best import BY_MIOU, Best
 from maskwright.training.train import resume, train
 from tiny import config, write_dataset

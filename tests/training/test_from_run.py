@@ -15,7 +15,7 @@ from maskwright.errors import ConfigError, SetupError
 from maskwright.modeling.models import MODELS, takes_encoder
 from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.segmenter import Preprocessing, Segmenter, load_segmenter
-from maskwright.reporting import report
+from maskwright.reporting.writing import report
 from maskwright.run import Run
 from maskwright.training.from_run import OfRun, start_of, started
 from maskwright.training.plan import plan

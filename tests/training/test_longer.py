@@ -9,7 +9,7 @@ from helpers import fingerprint
 from kept import artifacts, stop_in_batch
 from maskwright.errors import ConfigError
 from maskwright.modeling.models.segmenter import read_tensors
-from maskwright.reporting import report
+from maskwright.reporting.writing import report
 from maskwright.training.train import resume, train
 from tiny import EVERY_AUGMENTATION, config, write_dataset
 

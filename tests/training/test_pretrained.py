@@ -11,7 +11,7 @@ import torch
 
 from maskwright.modeling.models import packaged, weights
 from maskwright.modeling.models.packaged import Packaged
-from maskwright.reporting import report
+from maskwright.reporting.writing import report
 from maskwright.training.train import train
 from tiny import config, write_dataset
 

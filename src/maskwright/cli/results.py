@@ -250,7 +250,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about a run, or about a study or several runs side by side; or draw the page
     of an audit, of suspects, of an explanation or of a decision again."""
-    from maskwright.reporting import report
+    from maskwright.reporting.writing import report
 
     file = report(runs, out=out, score=score)
     show({"report": str(file)}, as_json, lambda: f"report: {file}")

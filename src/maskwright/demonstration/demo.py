@@ -17,7 +17,7 @@ from maskwright.data.init import init
 from maskwright.demonstration.generator import Planted, generate
 from maskwright.evaluation.scoring.evaluate import evaluate
 from maskwright.inference.predict import predict
-from maskwright.reporting import report
+from maskwright.reporting.writing import report
 from maskwright.training.plan import plan
 from maskwright.training.train import train
 from maskwright.verbs.suspects import suspects

@@ -16,7 +16,7 @@ from maskwright.data.auditing import audit
 from maskwright.data.auditing.fixes import FIXES
 from maskwright.data.opening import load_dataset
 from maskwright.errors import ConfigError
-from maskwright.reporting import write_audit
+from maskwright.reporting.audit_report import write_audit
 
 SEED = 1
 
