@@ -564,12 +564,12 @@ def test_the_result_is_a_line_and_a_table(model, images, tmp_path, monkeypatch):
 def test_lack_of_memory_names_the_image(model, images, tmp_path, monkeypatch):
     """What torch says when the memory of a machine does not suffice; what was predicted before stays."""
 
-    def lacking(self, probabilities, size):
+    def lacking(self, probabilities, size, image=None):
         if size == SIZES["deep/b"]:
             raise RuntimeError(
                 "[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
             )
-        return level_maps(self, probabilities, size)
+        return level_maps(self, probabilities, size, image)
 
     level_maps = Segmenter.level_maps
     monkeypatch.setattr(Segmenter, "level_maps", lacking)
