@@ -482,7 +482,9 @@ def test_an_absent_class_is_noted_and_not_counted(own):
 
 def test_a_model_that_is_no_better_than_one_class_is_noted(own, monkeypatch, result):
     assert not any("no better than" in note for note in result.notes)
-    monkeypatch.setattr(Segmenter, "level_maps", lambda _, probabilities, size, image=None: [np.zeros(size, np.uint8)] * 2)
+    monkeypatch.setattr(
+        Segmenter, "level_maps", lambda _, probabilities, size, image=None: [np.zeros(size, np.uint8)] * 2
+    )
     assert any("mIoU is no better than predicting one class everywhere" in note for note in evaluate(own).notes)
 
 
