@@ -145,19 +145,24 @@ def rates(dataset: Dataset, workers: int) -> dict[str, float]:
     }
 
 
+def held_by(process: psutil.Process) -> int:
+    """Bytes that a process and all below it hold together (PSS)."""
+    held = 0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            held += one.memory_full_info().pss
+        except psutil.Error:
+            continue  # it has just ended
+    return held
+
+
 def whole(folder: Path, workers: int) -> dict[str, float]:
     """An audit of the whole folder in this process, watched by a thread."""
     this, most, done = psutil.Process(), {"resident": 0, "own": 0}, threading.Event()
 
     def watch() -> None:
         while not done.wait(0.2):
-            held = 0
-            for process in [this, *this.children()]:
-                try:
-                    held += process.memory_full_info().pss
-                except psutil.Error:
-                    continue  # it has just ended
-            most["resident"] = max(most["resident"], held)
+            most["resident"] = max(most["resident"], held_by(this))
             most["own"] = max(most["own"], this.memory_info().rss)
 
     started = this.memory_full_info().pss

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from audit import generate
+from audit import generate, held_by
 
 from maskwright import train
 from maskwright.base.storage import dump_json
@@ -41,13 +41,7 @@ def measured(*words: object) -> tuple[float, float]:
         ) as process:
             this = psutil.Process(process.pid)
             while process.poll() is None:
-                held = 0
-                for one in [this, *this.children(recursive=True)]:
-                    try:
-                        held += one.memory_full_info().pss
-                    except psutil.Error:
-                        continue  # it has just ended
-                most = max(most, held)
+                most = max(most, held_by(this))
                 time.sleep(0.25)
         if process.returncode not in (0, 1):  # 1: the audit has found errors
             said.seek(0)

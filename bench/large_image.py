@@ -84,14 +84,12 @@ def peak(model: Path, image: Path, out: Path) -> dict[str, Any]:
     code, most = json.loads(done.stdout)
     if code:
         raise SystemExit(f"{' '.join(command)}: ended with {code}")
-    row = {
+    return {
         "model": model.name,
         "image": image.name,
         "peak_gb": round(most / 1e9, 2),
         "seconds": round(time.monotonic() - began),
     }
-    print(*row.values(), sep="\t", file=sys.stderr, flush=True)
-    return row
 
 
 def main() -> None:
@@ -106,12 +104,14 @@ def main() -> None:
             for model in models(folder, given.window, given.classes)
             for image in images(folder, given.side)
         ]
-        rows = [peak(model, image, folder / f"out-{number}") for number, (model, image) in enumerate(pairs)]
-        alone = {model.name: bare(model, given.side, given.window) for model in dict(pairs)}
-    for row in rows:
-        row["seconds_per_megapixel"] = round(row["seconds"] / given.side**2 * 1e6, 3)
-        row["bare_seconds_per_megapixel"] = round(alone[row["model"]] / given.side**2 * 1e6, 3)
-        print(*row.values(), sep="\t", file=sys.stderr)
+        alone = {model: bare(model, given.side, given.window) for model in dict(pairs)}
+        rows, megapixels = [], given.side**2 / 1e6
+        for number, (model, image) in enumerate(pairs):
+            row = peak(model, image, folder / f"out-{number}")
+            row["seconds_per_megapixel"] = round(row["seconds"] / megapixels, 3)
+            row["bare_seconds_per_megapixel"] = round(alone[model] / megapixels, 3)
+            print(*row.values(), sep="\t", file=sys.stderr, flush=True)
+            rows.append(row)
     print(dump_json({**vars(given), "rows": rows}, indent=2))
 
 

@@ -33,17 +33,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Any]:
-    """A cluster of two nodes with a core each."""
-    from ray.cluster_utils import Cluster
-
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    found.add_node(num_cpus=1)
-    yield found
-    found.shutdown()
-
-
 @pytest.fixture
 def here(nodes: Any) -> Iterator[None]:
     with working_on(f"ray:{nodes.address}"):

@@ -51,17 +51,6 @@ CONFIG = {
 SMALL = ("model.name=UNet", "model.encoder=null", "model.args={channels: [4], bottleneck: 4}", "train.threads=1")
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Any]:
-    """A cluster of two nodes with a core each."""
-    from ray.cluster_utils import Cluster
-
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    found.add_node(num_cpus=1)
-    yield found
-    found.shutdown()
-
-
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """As in the processes of the cluster: sums of several threads differ in the last bits."""

@@ -33,8 +33,8 @@ from maskwright.core.tiles import Maps
 from maskwright.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
-MOST_RADIUS = 1000  # pixels; files may say anything
 Labels = npt.NDArray[np.uint32]
+_MOST_RADIUS = 1000  # pixels of a smoothing; files may say anything
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _plain(rule: ClassRule) -> bool:
 
 def _usable(smoothing: Smoothing) -> bool:
     radius, edge = smoothing.radius, smoothing.edge
-    return type(radius) is int and 1 <= radius <= MOST_RADIUS and type(edge) in (int, float) and 0 < edge <= 1
+    return type(radius) is int and 1 <= radius <= _MOST_RADIUS and type(edge) in (int, float) and 0 < edge <= 1
 
 
 def components_of(mask: Pixels) -> tuple[Labels, npt.NDArray[np.int64], Pixels]:
