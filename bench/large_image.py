@@ -2,10 +2,11 @@
 
     python bench/large_image.py [--side 9450] [--window 256] [--classes 3]
 
-Makes an image of `side` x `side` pixels as PNG and as TIFF, and a UNet of 4 channels with random weights as a model
-file and as ONNX. Each of the four pairs is predicted by a process of its own; its peak of resident memory counts all
-that it holds: the image, the program and its libraries too. Beside its seconds per megapixel stand those of the bare
-model, which labels as many windows and does nothing else. The table goes to stderr, JSON to stdout. Unix only.
+Makes an image of `side` x `side` pixels as PNG and as TIFF, where it is too large to be held (13,377 pixels a side) as
+a TIFF in tiles only; and a UNet of 4 channels with random weights as a model file and as ONNX. Each pair is predicted
+by a process of its own; its peak of resident memory counts all that it holds: the image, the program and its libraries
+too. Beside its seconds per megapixel stand those of the bare model, which labels as many windows and does nothing else.
+The table goes to stderr, JSON to stdout. Unix only.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
+import tifffile
 import torch
 
+from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.storage import dump_json
 from maskwright.core.classes import ClassTree
 from maskwright.core.geometry import Crop, Geometry
@@ -35,6 +40,7 @@ from maskwright.inference.loading import load
 from maskwright.modeling.models.build import ModelSpec, build_model
 from maskwright.modeling.models.segmenter import Segmenter
 
+_TILE = 512
 _TIMED, _TURNS = 8, 5  # windows that go through the bare model together, and how often
 # Between this program and the one that is measured, which would begin with the peak of a large parent.
 MEASURE = """
@@ -58,10 +64,22 @@ def models(folder: Path, window: int, classes: int) -> list[Path]:
 
 def images(folder: Path, side: int) -> list[Path]:
     small = np.random.default_rng(0).integers(0, 256, (side // 20, side // 20, 3), dtype=np.uint8)
+    if side**2 > MAX_PIXELS:
+        options = {"shape": (side, side, 3), "dtype": np.uint8, "tile": (_TILE, _TILE), "photometric": "rgb"}
+        tifffile.imwrite(folder / "large.tif", _tiles(small, side), compression="zlib", metadata=None, **options)
+        return [folder / "large.tif"]
     large = cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
     for name in ("large.png", "large.tif"):
         cv2.imwrite(str(folder / name), large)
     return [folder / "large.png", folder / "large.tif"]
+
+
+def _tiles(small: npt.NDArray[np.uint8], side: int) -> Iterator[npt.NDArray[np.uint8]]:
+    few = _TILE // 20
+    for top in range(0, side, _TILE):
+        for left in range(0, side, _TILE):
+            part = small[top // 20 : top // 20 + few, left // 20 : left // 20 + few]
+            yield cv2.resize(part, (_TILE, _TILE), interpolation=cv2.INTER_LINEAR)  # type: ignore[misc]
 
 
 def bare(file: Path, side: int, window: int) -> float:

@@ -1,4 +1,5 @@
-"""Maskwright by its command line: init, plan, train, predict. The budget is what `train` keeps to by itself."""
+"""Maskwright by its command line: init, plan, train, tune, predict. `train` keeps to its budget by itself; where there
+are validation images enough to tune by, it gets a share of the whole, and both are counted."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ import subprocess
 import sys
 
 from job import Job
+
+# Of the budget, for the training where there is a `tune`; and how many validation images that takes to be worth it.
+SHARE, TUNED = 0.92, 20
 
 
 def call(*words: object) -> None:
@@ -23,10 +27,15 @@ def main() -> None:
         shutil.rmtree(path, ignore_errors=True)
     config.unlink(missing_ok=True)
     call("init", job.data, "--out", data)
+    tunes = len(job.images("val")) >= TUNED
+    budget = job.budget * (SHARE if tunes else 1)
     weights = ["--weights", job.weights or "none"]
-    call("plan", data, "--budget", f"{job.budget:g}s", *weights, "--set", f"seed={job.seed}", "--out", config)
+    call("plan", data, "--budget", f"{budget:g}s", *weights, "--set", f"seed={job.seed}", "--out", config)
     job.start()
     call("train", config, "--out", run)
+    trained = job.elapsed
+    if tunes:
+        call("tune", run)
     job.stop()
     from maskwright import Run
 
@@ -34,7 +43,9 @@ def main() -> None:
     settings = finished.config()
     job.facts |= {
         "whole_command_seconds": job.facts["seconds"],
-        "seconds": finished.finished["budget"]["used"],  # set-up and measuring of speed included
+        # Set-up and measuring of speed included, and the start of `tune`, too.
+        "seconds": finished.finished["budget"]["used"] + job.facts["seconds"] - trained,
+        "tuned": str(finished.postprocessing) if tunes else None,
         "steps": settings.train.iterations,
         "batch_size": settings.train.batch_size,
         "pretrained": bool(job.weights),

@@ -84,6 +84,27 @@ def test_a_terminal_gets_a_bar_with_rate_and_time_left() -> None:
     assert "3/3" in shown and "images/s" in shown and "note3" in shown and "0:00 left" in shown
 
 
+def test_work_inside_other_work_is_a_bar_below_it() -> None:
+    program = (
+        "import time\nfrom maskwright.base.progress import progress\n"
+        "with progress('images', 2) as outer:\n"
+        "    for done in (1, 2):\n"
+        "        with progress('windows', 9, 'rows') as inner: inner(9); time.sleep(0.3)\n"
+        "        outer(done)\n"
+        "with progress('after', 1) as advance: advance(1)"
+    )
+    master, slave = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-c", program], stderr=slave, check=True, env=os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    )
+    os.close(slave)
+    shown = os.read(master, 1 << 16).decode()
+    os.close(master)
+    assert "9/9" in shown and "rows/s" in shown and "2/2" in shown and "1/1" in shown
+    last = shown[shown.rindex("2/2") :]
+    assert "windows" not in last, "it is gone when its work is done"
+
+
 def test_one_clock_for_minutes_and_hours() -> None:
     from maskwright.base.texts import clock
 

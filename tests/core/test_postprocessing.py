@@ -166,3 +166,44 @@ def test_rules_of_other_classes_and_of_the_background_are_refused() -> None:
         PostProcessing((ClassRule("background"), ClassRule("bush"))).require(classes, "x")
     with pytest.raises(DataError, match="removes the background"):
         PostProcessing((ClassRule("background", min_pixels=4), ClassRule("tree"))).require(classes, "x")
+
+
+def speckled(seed: int, size: tuple[int, int] = (150, 130)) -> np.ndarray:
+    """Large regions with specks and holes that do not touch each other."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 3, (4, 4)).astype(np.uint8)
+    mask = np.kron(coarse, np.ones((40, 40), np.uint8))[: size[0], : size[1]].copy()
+    for top in range(2, size[0] - 8, 11):
+        for left in range(2, size[1] - 8, 11):
+            high, wide = rng.integers(1, 6, 2)
+            mask[top : top + high, left : left + wide] = rng.choice([0, 1, 2, IGNORE])
+    return mask
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 150])
+@pytest.mark.parametrize("block", [16, 50, 1000])
+def test_by_blocks_as_of_the_whole(rows: int, block: int) -> None:
+    made = PostProcessing(
+        (ClassRule("ground", fill_holes=9), ClassRule("tree", 12, 20), ClassRule("car", min_pixels=16))
+    )
+    for seed in range(6):
+        mask = speckled(seed)
+        strips = (mask[top : top + rows] for top in range(0, len(mask), rows))
+        found = [*made.apply_to_strips(strips, len(mask), block)]
+        np.testing.assert_array_equal(np.concatenate(found), made.apply(mask))
+        assert (np.concatenate(found) != mask).any() and len(found) == -(-len(mask) // block)
+
+
+def test_what_reaches_beyond_the_surroundings_of_a_block_stays() -> None:
+    """A road of one pixel's width, which is larger than what is removed, though no block sees all of it."""
+    mask = np.zeros((400, 60), np.uint8)
+    mask[:, 20] = mask[100:103, 40] = 1
+    made = PostProcessing((ClassRule("ground"), ClassRule("tree", min_pixels=300)))
+    found = np.concatenate([*made.apply_to_strips(iter([mask]), 400, 40, 50)])
+    assert found[:, 20].all() and not found[:, 40].any()
+
+
+def test_no_block_knows_the_largest_component() -> None:
+    made = PostProcessing((ClassRule("ground"), ClassRule("tree", largest_only=True)))
+    with pytest.raises(ValueError, match="largest_only"):
+        next(made.apply_to_strips(iter([np.zeros((4, 4), np.uint8)]), 4))

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from maskwright.core import tiff
+from maskwright.core.sample import read_header, read_image, read_pages
 from maskwright.errors import DataError
 
 
@@ -145,3 +146,21 @@ def test_a_circle_of_directories_ends() -> None:
     count = struct.unpack_from("<H", data, place)[0]
     struct.pack_into("<I", data, place + 2 + 12 * count, place)
     assert len(tiff.pages(io.BytesIO(bytes(data)), "x")) == 1
+
+
+def test_overviews_and_masks_are_no_pages_of_their_own(tmp_path, rng):
+    """As a cloud-optimised GeoTIFF has them; of several images each may have some."""
+    first, second = rng.integers(0, 256, (2, 64, 80, 3), dtype=np.uint8)
+    for name, images in (("one", [first]), ("two", [first, second])):
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as file:
+            for image in images:
+                file.write(image, photometric="rgb", metadata=None)
+                file.write(image[::2, ::2], photometric="rgb", subfiletype=1, metadata=None)
+                file.write(image[..., 0] > 99, photometric="mask", subfiletype=4, metadata=None)
+    assert read_pages(tmp_path / "one.tif") == 1 and read_pages(tmp_path / "two.tif") == 2
+    assert read_header(tmp_path / "one.tif").size == (64, 80)
+    np.testing.assert_array_equal(read_image(tmp_path / "one.tif"), first)
+    np.testing.assert_array_equal(read_image(tmp_path / "two.tif", page=1), second)
+    for page, said in ((None, "holds several frames"), (2, "holds fewer pages")):
+        with pytest.raises(DataError, match=said):
+            read_image(tmp_path / "two.tif", page=page)

@@ -6,10 +6,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Protocol
 
 from maskwright.base.texts import clock
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class Advance(Protocol):
@@ -56,8 +59,30 @@ def progress(what: str, total: int, unit: str = "images", done: int = 0) -> Iter
     yield line
 
 
+# The bars that are shown, one below the other: those of work inside other work.
+_shown: list[Progress] = []
+
+
 @contextmanager
 def _bar(what: str, total: int, unit: str, done: int) -> Iterator[Advance]:
+    began, first = time.monotonic(), done
+    with nullcontext(_shown[0]) if _shown else _bars() as bars:
+        task = bars.add_task(what, total=total, completed=done, rate="", note="")
+        inner = len(bars.task_ids) > 1
+
+        def advance(done: int, note: str = "", of: int | None = None) -> None:
+            rate = (done - first) / max(time.monotonic() - began, 1e-9)
+            bars.update(task, total=of, completed=done, rate=f"{rate:.1f} {unit}/s", note=note)
+
+        try:
+            yield advance
+        finally:
+            if inner:
+                bars.remove_task(task)
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text
@@ -67,7 +92,6 @@ def _bar(what: str, total: int, unit: str, done: int) -> Iterator[Advance]:
             left = task.time_remaining
             return Text("" if left is None else f"{clock(left)} left")
 
-    began, first = time.monotonic(), done
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -76,11 +100,9 @@ def _bar(what: str, total: int, unit: str, done: int) -> Iterator[Advance]:
         Left(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total, completed=done, rate="", note="")
-
-        def advance(done: int, note: str = "", of: int | None = None) -> None:
-            rate = (done - first) / max(time.monotonic() - began, 1e-9)
-            bar.update(task, total=of, completed=done, rate=f"{rate:.1f} {unit}/s", note=note)
-
-        yield advance
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        _shown.append(bars)
+        try:
+            yield bars
+        finally:
+            _shown.remove(bars)

@@ -18,26 +18,39 @@ _PIXELS = 1 << 24
 def component_counts(mask: Mask, classes: int, pixels: int = _PIXELS) -> npt.NDArray[np.int64]:
     """(K,): the 8-connected components of each of the `classes` in a mask (H, W) of their indices; ignored pixels are
     none. Rows of about `pixels` pixels are labelled at once; the result does not depend on it."""
-    counts = np.zeros(classes, np.int64)
-    height, width = mask.shape
-    step = max(1, pixels // max(1, width))
-    above = np.zeros(width, np.int64)  # of the row above, by numbers that are unique in the image
-    parents = np.zeros(1, np.int64)  # of each component so far, one that it hangs together with, or itself
-    for top in range(0, height, step):
-        labels, owners = _labelled(mask[top : top + step])
-        counts += np.bincount(owners[1:], minlength=classes)[:classes]
-        before = len(parents) - 1
-        parents = np.concatenate([parents, before + np.arange(1, len(owners))])
+    found = ComponentCounts(classes)
+    step = max(1, pixels // max(1, mask.shape[1]))
+    for top in range(0, len(mask), step):
+        found.add(mask[top : top + step])
+    return found.counts
+
+
+class ComponentCounts:
+    """The `counts` (K,) of `component_counts`, of a mask whose rows are added from the top."""
+
+    def __init__(self, classes: int) -> None:
+        self.counts = np.zeros(classes, np.int64)
+        # The last row: numbers of its components, from 1 on, the same where they hang together above; and its classes.
+        self._above: tuple[npt.NDArray[np.int64], Mask] | None = None
+
+    def add(self, rows: Mask) -> None:
+        """The next rows (h, W), one or more."""
+        labels, owners = _labelled(rows)
+        self.counts += np.bincount(owners[1:], minlength=len(self.counts))[: len(self.counts)]
+        before = int(self._above[0].max()) if self._above else 0
         first, last = (
             np.where(row > 0, row + before, 0) for row in (labels[0].astype(np.int64), labels[-1].astype(np.int64))
         )
-        for upper, lower in _touching(above, first, mask[top - 1], mask[top]) if top else ():
+        parents = np.arange(before + len(owners))  # of each component, one that it hangs together with, or itself
+        for upper, lower in _touching(self._above[0], first, self._above[1], rows[0]) if self._above else ():
             one, other = _root(parents, upper), _root(parents, lower)
             if one != other:
                 parents[max(one, other)] = min(one, other)
-                counts[owners[lower - before]] -= 1
-        above = last
-    return counts
+                self.counts[owners[lower - before]] -= 1
+        numbers, places = np.unique(last, return_inverse=True)
+        roots = np.array([_root(parents, number) for number in numbers.tolist()])
+        _, again = np.unique(np.append(0, roots), return_inverse=True)  # 0, no component, stays 0
+        self._above = again[1:][places].reshape(-1), rows[-1].copy()
 
 
 def _labelled(mask: Mask) -> tuple[npt.NDArray[np.uint32], Mask]:

@@ -15,6 +15,7 @@ from maskwright.core.classes import IGNORE
 Mask = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
+Box = tuple[float, float, float, float]
 P = TypeVar("P", Pixels, Stored)
 
 # What each name means in Pillow; all are antialiased when they shrink.
@@ -34,18 +35,20 @@ def letterbox(size: tuple[int, int], target: tuple[int, int], keep_ratio: bool) 
     return max(1, min(target[0], round(size[0] * scale))), max(1, min(target[1], round(size[1] * scale)))
 
 
-def resize_image(image: P, size: tuple[int, int], resample: str) -> P:
-    """(H, W, C) uint8 or uint16 to `size` = (height, width), antialiased when shrinking; each band as if alone."""
-    if image.shape[:2] == size:
+def resize_image(image: P, size: tuple[int, int], resample: str, box: Box | None = None) -> P:
+    """(H, W, C) uint8 or uint16 to `size` = (height, width), antialiased when shrinking; each band as if alone. With
+    `box` (left, top, right, bottom), only what lies there in the image is made so large; pixels around it count at its
+    borders."""
+    if image.shape[:2] == size and box is None:
         return image
     method = RESAMPLING[resample]
     if image.shape[2] == 3 and image.dtype == np.uint8:
-        return np.asarray(Image.fromarray(image).resize(size[::-1], method))
+        return np.asarray(Image.fromarray(image).resize(size[::-1], method, box))
     result = np.empty((*size, image.shape[2]), image.dtype)
     for band in range(image.shape[2]):
         # Pillow resizes bytes and float32, which holds 16 bits exactly.
         one = image[..., band].astype(np.uint8 if image.dtype == np.uint8 else np.float32)
-        small = np.asarray(Image.fromarray(one).resize(size[::-1], method))
+        small = np.asarray(Image.fromarray(one).resize(size[::-1], method, box))
         result[..., band] = small if one.dtype == np.uint8 else np.rint(small).clip(0, np.iinfo(np.uint16).max)
     return result
 

@@ -122,13 +122,19 @@ def _encode(ending: str, pixels: npt.NDArray[np.uint8], parameters: list[int] | 
 def mask_png(mask: Mask, classes: ClassTree) -> bytes:
     """Indices (H, W) as an index PNG of class ids: with the class colours as its palette when ids fit 8 bits,
     else 16-bit grey."""
-    ids = classes.to_ids(mask)
     stream = io.BytesIO()
-    image = Image.fromarray(ids)
-    if ids.dtype == np.uint8:
-        palette = np.zeros((256, 3), np.uint8)
-        palette[classes.ignore] = 255
-        palette[classes.ids] = classes.colours
+    image = Image.fromarray(classes.to_ids(mask))
+    if (palette := palette_of(classes)) is not None:
         image.putpalette(palette.tobytes())
     image.save(stream, "PNG")
     return stream.getvalue()
+
+
+def palette_of(classes: ClassTree) -> Pixels | None:
+    """(256, 3): the colours of ids, white for those that are ignored; None where ids do not fit 8 bits."""
+    if max(*classes.ids, classes.ignore) > 255:
+        return None
+    palette = np.zeros((256, 3), np.uint8)
+    palette[classes.ignore] = 255
+    palette[classes.ids] = classes.colours
+    return palette

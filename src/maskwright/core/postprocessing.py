@@ -18,7 +18,7 @@ whole images or windows of them; a share of the image would be another size of o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -35,6 +35,13 @@ from maskwright.errors import DataError
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint32]
 _MOST_RADIUS = 1000  # pixels of a smoothing; files may say anything
+# The sides of the blocks of an image that is not held, and the most that is looked at around one.
+_BLOCK, _AROUND = 2048, 2048
+
+
+# Top, bottom, left and right.
+_Sides = tuple[bool, bool, bool, bool]
+_UNCUT: _Sides = (False, False, False, False)
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,16 @@ class PostProcessing:
         found = tuple(rule.min_probability for rule in self.rules)
         return found if any(found) else ()
 
+    @property
+    def changes_components(self) -> bool:
+        """Whether anything is done with components and holes."""
+        return any(rule.removes or rule.fill_holes for rule in self.rules)
+
+    @property
+    def largest_only(self) -> bool:
+        """Whether of any class only the largest component stays."""
+        return any(rule.largest_only for rule in self.rules)
+
     def allowed(self, maps: Maps) -> Maps:
         """The maps of leaves (see `core.tiles`) by whose largest value each pixel gets its class: probabilities, less 1
         where they are below the class's `min_probability`."""
@@ -130,10 +147,14 @@ class PostProcessing:
     def apply(self, mask: Pixels) -> Pixels:
         """What is done with components and holes: a new mask of leaf indices (H, W) uint8. Ignored pixels stay, count
         as no class, and lie in holes as any others do. ValueError for an index that has no rule."""
+        return self._applied(mask, _UNCUT)
+
+    def _applied(self, mask: Pixels, cut: _Sides) -> Pixels:
+        """`apply`; components that reach a side where the mask is `cut` are larger than they look, and stay."""
         if mask.size and (mask[mask != IGNORE] >= len(self.rules)).any():
             raise ValueError(f"mask: has indices that are none of {len(self.rules)} classes")
         found = mask.copy()
-        gone = _gone(mask, self.rules)
+        gone = _gone(mask, self.rules, cut)
         if gone is not None:
             _close(found, gone, len(self.rules))
         for index, rule in enumerate(self.rules):
@@ -142,6 +163,43 @@ class PostProcessing:
                 small = sizes <= rule.fill_holes
                 small[0] = False
                 found[small[holes] & (found != IGNORE)] = index
+        return found
+
+    def apply_to_strips(
+        self, strips: Iterable[Pixels], height: int, block: int = _BLOCK, around: int = _AROUND
+    ) -> Iterator[Pixels]:
+        """`apply` for a mask of which only some rows are held: rows (h, W) from the top, which add up to `height`.
+
+        It is done in blocks, with so many pixels around them that components and holes that may go are seen whole; but
+        never more than `around`, and what reaches beyond that stays. ValueError where only the largest component of a
+        class is kept, which no block can know.
+        """
+        if self.largest_only:
+            raise ValueError("largest_only: needs the whole mask")
+        removed, filled = (max(getattr(rule, name) for rule in self.rules) for name in ("min_pixels", "fill_holes"))
+        # A gap may consist of two components that touch, and a hole may appear where one has gone.
+        around = min(around, 2 * removed + filled + 2)
+        held, start, top = np.empty((0, 0), np.uint8), 0, 0  # the rows from `start` on, of which those from `top` wait
+        for strip in strips:
+            held = np.concatenate([held, strip]) if held.size else strip
+            while (bottom := min(height, top + block)) > top and start + len(held) >= min(height, bottom + around):
+                cut = (start > 0, bottom + around < height)
+                yield self._of_block_row(held, (top - start, bottom - start), cut, block, around)
+                top, before = bottom, start
+                start = max(0, top - around)
+                held = held[start - before :]
+
+    def _of_block_row(
+        self, held: Pixels, rows: tuple[int, int], cut: tuple[bool, bool], block: int, around: int
+    ) -> Pixels:
+        """The `rows` of those that are held, which are `cut` above and below."""
+        found = np.empty((rows[1] - rows[0], held.shape[1]), np.uint8)
+        width, window = held.shape[1], held[: rows[1] + around]
+        for left in range(0, width, block):
+            right, first = min(width, left + block), max(0, left - around)
+            sides = (*cut, first > 0, right + around < width)
+            done = self._applied(window[:, first : right + around], sides)
+            found[:, left:right] = done[slice(*rows), left - first : right - first]
         return found
 
 
@@ -187,11 +245,14 @@ def holes_of(mask: Pixels, index: int) -> tuple[npt.NDArray[np.int32], npt.NDArr
     return numbers[labels], np.concatenate([[0], sizes[inside]])
 
 
-def _gone(mask: Pixels, rules: Sequence[ClassRule]) -> npt.NDArray[np.bool_] | None:
+def _gone(mask: Pixels, rules: Sequence[ClassRule], cut: _Sides) -> npt.NDArray[np.bool_] | None:
     """(H, W) where components go; None where none does."""
     if not any(rule.removes for rule in rules):
         return None
     labels, sizes, classes = components_of(mask)
+    for edge, is_cut in zip((labels[:1], labels[-1:], labels[:, :1], labels[:, -1:]), cut, strict=True):
+        if is_cut:
+            sizes[edge] = mask.size + 1
     goes = np.zeros(len(sizes), np.bool_)
     for index, rule in enumerate(rules):
         own = classes == index

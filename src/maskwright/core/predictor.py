@@ -17,12 +17,14 @@ from maskwright.core.classes import ClassTree, Selector
 from maskwright.core.geometry import Crop, Geometry
 from maskwright.core.postprocessing import PostProcessing
 from maskwright.core.sample import Exif
-from maskwright.core.tiles import Arrays, Maps
+from maskwright.core.tiles import Arrays, Maps, Part, label_strips
+from maskwright.core.windows import Windows
 from maskwright.errors import ConfigError, DataError, argument
 
 Pixels = npt.NDArray[np.uint8]
 # The probabilities (H, W) float32 of a class, by its index.
 ClassMaps = Callable[[int], npt.NDArray[np.float32]]
+WINDOWS = 8  # of an image that go through the model together, if its memory allows it
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,9 @@ class Predictor(ABC):
 
     def finished(self, maps: list[Pixels]) -> list[Pixels]:
         """The maps of the levels, top first, after post-processing of the leaves, which the levels above follow."""
-        if not self.postprocessing:
-            return maps
-        leaves = self.postprocessing.apply(maps[-1])
+        return self._above(self.postprocessing.apply(maps[-1])) if self.postprocessing else maps
+
+    def _above(self, leaves: Pixels) -> list[Pixels]:
         return [*(level.mask(leaves) for level in self.classes.levels[:-1]), leaves]
 
     @abstractmethod
@@ -108,6 +110,38 @@ class Predictor(ABC):
     def class_maps(self, images: Iterable[Stored]) -> Iterator[ClassMaps]:
         """What makes the probabilities of each class of images (H, W, C) at their own size, one image after the other;
         one by one where all would be large, but all at once of a model that sees windows of the image."""
+
+    @property
+    def whole_only(self) -> str:
+        """Why it labels only images that are held as a whole; empty where it labels others too."""
+        if self.postprocessing and (self.postprocessing.smoothing or self.postprocessing.largest_only):
+            kind = "smoothing" if self.postprocessing.smoothing else "only the largest component kept"
+            return (
+                f"its post-processing ({kind}) needs the whole image; leave it out "
+                f"({argument('postprocess', '--no-postprocess')})"
+            )
+        return ""
+
+    def image_parts(self, image: Stored | Windows, together: int) -> Iterator[Part]:
+        """The parts of an image (H, W, C), row by row from the left, `together` windows of which go through the model
+        at once if it sees windows. Not of models that are `whole_only`."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def selected(self, maps: Maps, image: Stored | None = None) -> list[Pixels]:
+        """The maps of leaves (H, W) to the indices (H, W) uint8 of each level by `selector`, top first. The image is
+        needed where post-processing smooths."""
+
+    def label_strips(self, image: Windows, what: str) -> Iterator[list[Pixels]]:
+        """As `label_levels`, of an image of any size: some of its rows (h, W) at once, from the top. DataError, which
+        names the image as `what`, of models that are `whole_only`."""
+        if self.whole_only:
+            raise DataError(f"{what}: is so large that it is read by windows, and {self.whole_only}")
+        found = label_strips(self.image_parts(image, WINDOWS), image.shape[1], self.classes.depth, self.selected)
+        if not self.postprocessing or not self.postprocessing.changes_components:
+            return found
+        leaves = self.postprocessing.apply_to_strips((levels[-1] for levels in found), image.shape[0])
+        return map(self._above, leaves)
 
     def label_levels(self, images: Iterable[Stored]) -> Iterator[list[Pixels]]:
         """Images (H, W, C) of any sizes to the indices (H, W) uint8 of each level at the same sizes, top first, one

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from maskwright.base.limits import MAX_PIXELS
 from maskwright.base.quiet import silence
@@ -145,15 +146,15 @@ def open_image(path: Path | InMemory, tell: Tell | None = None, page: int | None
     """Opens an image file with the allow-listed decoders, at one of its pages where it has several. A file that ends in
     `.gz` is unpacked in memory. DataError for everything that cannot be read."""
     # From a path Pillow would map some TIFFs into memory without turning them as they ask.
-    with _faults(path), _stream(path) as stream, Image.open(stream, formats=DECODERS) as image:
+    with faults(path), _stream(path) as stream, Image.open(stream, formats=DECODERS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
-        pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-        if page is not None and page < pages:
-            image.seek(page)
+        pages = pages_of(image)
+        if page is not None and page < len(pages):
+            image.seek(pages[page])
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-        elif page is not None or pages > 1:
+        elif page is not None or len(pages) > 1:
             raise DataError(
                 f"{path}: holds {'fewer pages' if page is not None else 'several frames'}; save one image per file"
             )
@@ -164,8 +165,16 @@ def open_image(path: Path | InMemory, tell: Tell | None = None, page: int | None
         yield image
 
 
+def pages_of(image: Image.Image) -> Sequence[int]:
+    """The frames of an opened file that are images of their own, by their numbers: previews behind a photograph are
+    none, nor are the overviews and masks of a TIFF (TIFF 6.0, tag 254)."""
+    if isinstance(image, TiffImageFile) and image.fp:  # Pillow counts none where a mask is among them
+        return tiff.image_frames(image.fp) or [0]  # type: ignore[arg-type]
+    return range(1 if image.format == "MPO" else int(getattr(image, "n_frames", 1)))
+
+
 @contextmanager
-def _faults(path: Path | InMemory) -> Iterator[None]:
+def faults(path: Path | InMemory) -> Iterator[None]:
     """DataError in place of whatever says that the file cannot be read."""
     try:
         silence_pillow()
@@ -177,7 +186,9 @@ def _faults(path: Path | InMemory) -> Iterator[None]:
     except PermissionError:
         raise DataError(f"{path}: no permission to read it; change its mode or remove the sample") from None
     except Image.DecompressionBombError:
-        raise DataError(f"{path}: more than {MAX_PIXELS // 10**6} million pixels; tile it") from None
+        raise DataError(
+            f"{path}: more than {MAX_PIXELS // 10**6} million pixels; cut it into parts (`predict` takes it as a TIFF)"
+        ) from None
     except UnidentifiedImageError:
         if (bands := _bands_of_tiff(path)) > 3:
             raise DataError(
@@ -263,13 +274,13 @@ class ImageHeader:
 def read_pages(path: Path) -> int:
     """The number of pages of an image file."""
     with open_image(path, page=0) as image:
-        return int(getattr(image, "n_frames", 1))
+        return len(pages_of(image))
 
 
 def read_header(path: Path, page: int | None = None, bands: Bands = RGB) -> ImageHeader:
     """The header of an image file with such `bands`; no pixels are decoded."""
     if not bands.plain:
-        with _faults(path), _stream(path) as stream:
+        with faults(path), _stream(path) as stream:
             if pages := _tiff_pages(stream, path, page):
                 size = pages[0].size[::-1] if pages[0].orientation >= 5 else pages[0].size
                 return ImageHeader(size, "", "TIFF", 1)
@@ -307,7 +318,7 @@ def read_bands(
     if bands.plain:
         with open_image(path, tell, page) as image:
             return _rgb_pixels(image, str(path), exif)
-    with _faults(path), _stream(path) as stream:
+    with faults(path), _stream(path) as stream:
         if pages := _tiff_pages(stream, path, page):
             held = _held_by(pages)
             bands.require(*held, str(path))
@@ -330,7 +341,7 @@ class Held(NamedTuple):
 
 def read_held(path: Path, page: int | None = None) -> Held:
     """What an image file stores; no pixels are decoded. DataError for what `read_bands` does not read."""
-    with _faults(path), _stream(path) as stream:
+    with faults(path), _stream(path) as stream:
         if pages := _tiff_pages(stream, path, page):
             return _held_by(pages)
     with open_image(path, page=page) as image:

@@ -8,8 +8,7 @@ Tags are those of TIFF 6.0.
 from __future__ import annotations
 
 import io
-import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -19,6 +18,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from maskwright.base.limits import MAX_PIXELS
 from maskwright.core.bands import Stored
+from maskwright.core.tiff_files import LONG, Tag, file_of
 from maskwright.errors import DataError
 
 HEADS = frozenset({b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"})
@@ -111,21 +111,41 @@ class Page:
         return -(-self.size[1] // self.tile[0]) * -(-self.size[0] // self.tile[1])
 
 
-def pages(stream: BinaryIO, what: str) -> list[Page]:
-    """The images of a TIFF, without its overviews and masks. DataError for what cannot be read."""
+def _all_directories(stream: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
     stream.seek(0)
     head = stream.read(8)
     if head[2:3] == b"+" or head[3:4] == b"+":
         head += stream.read(8)
     tags = ImageFileDirectory_v2(head)
     seen: set[int] = set()
-    found = []
     while tags.next and tags.next not in seen and len(seen) < _PAGES:
         seen.add(tags.next)
         stream.seek(tags.next)
         tags.load(stream)
-        if not int(tags.get(254, 0)) & _OVERVIEW_OR_MASK:
-            found.append(Page.of(tags, what))
+        yield tags
+
+
+def directories(stream: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
+    """The tags of each image of a TIFF, without its overviews and masks. They are one object, which the next image
+    changes."""
+    return (tags for tags in _all_directories(stream) if _is_image(tags))
+
+
+def image_frames(stream: BinaryIO) -> list[int]:
+    """Which of the directories of a TIFF are images, counted from 0; the position of the stream stays."""
+    position = stream.tell()
+    found = [number for number, tags in enumerate(_all_directories(stream)) if _is_image(tags)]
+    stream.seek(position)
+    return found
+
+
+def _is_image(tags: ImageFileDirectory_v2) -> bool:
+    return not int(tags.get(254, 0)) & _OVERVIEW_OR_MASK
+
+
+def pages(stream: BinaryIO, what: str) -> list[Page]:
+    """The images of a TIFF. DataError for what cannot be read."""
+    found = [Page.of(tags, what) for tags in directories(stream)]
     if not found:
         raise DataError(f"{what}: a TIFF without an image; save it again or remove it")
     return found
@@ -148,14 +168,14 @@ def chosen(found: Sequence[Page], page: int | None, what: str) -> list[Page]:
 def decoded(stream: BinaryIO, page: Page) -> Stored:
     """(H, W, C) as stored."""
     stream.seek(0)
-    order = stream.read(2)
+    end = "<" if stream.read(2) == b"II" else ">"
     height, width = page.size
     if page.planar:
         of_band = [slice(band * page.parts, (band + 1) * page.parts) for band in range(page.bands)]
-        bands = [_grey(stream, order, page, part, 1, page.predictor) for part in of_band]
+        bands = [_grey(stream, end, page, part, 1, page.predictor) for part in of_band]
         pixels: Stored = np.stack(bands, axis=2)
     else:
-        pixels = _grey(stream, order, page, slice(None), page.bands, 1).reshape(height, width, page.bands)
+        pixels = _grey(stream, end, page, slice(None), page.bands, 1).reshape(height, width, page.bands)
         if page.predictor == _DIFFERENCES and page.compression in _DIFFERING:
             for left in range(0, width, page.tile[0]):
                 part = pixels[:, left : left + page.tile[0]]
@@ -163,42 +183,26 @@ def decoded(stream: BinaryIO, page: Page) -> Stored:
     return np.invert(pixels) if page.inverted else pixels
 
 
-def _grey(stream: BinaryIO, order: bytes, page: Page, part: slice, wide: int, predictor: int) -> Stored:
+def _grey(stream: BinaryIO, end: str, page: Page, part: slice, wide: int, predictor: int) -> Stored:
     """(H, W * wide): some parts of a file as one grey image, its pixels `wide` times as many."""
-    data = io.BytesIO()
-    offsets, counts = [], []
-    header = 8 + 2 + 12 * 12 + 4
+    parts = []
     for offset, count in zip(page.offsets[part], page.counts[part], strict=True):
         stream.seek(offset)
-        offsets.append(header + data.tell())
-        counts.append(data.write(stream.read(count)))
+        parts.append(stream.read(count))
     height, width = page.size
-    after = header + data.tell()
-    rows = (322, page.tile[0] * wide), (323, page.tile[1]), (324, offsets), (325, counts)
-    strips = (273, offsets), (278, page.tile[1]), (279, counts)
-    common: list[tuple[int, int | list[int]]] = [
-        (256, width * wide),
-        (257, height),
-        (258, page.bits),
-        (259, page.compression),
-        (262, 1),
-        (266, page.fill_order),
-        (277, 1),
-        (317, predictor),
-    ]
-    tags = sorted([*common, *(rows if page.tiled else strips)])
-    end = "<" if order == b"II" else ">"
-    lists = io.BytesIO()
-    entries = []
-    for tag, value in tags:
-        if isinstance(value, list) and len(value) > 1:
-            entries.append(struct.pack(end + "HHII", tag, 4, len(value), after + lists.tell()))
-            lists.write(struct.pack(f"{end}{len(value)}I", *value))
-        else:
-            entries.append(struct.pack(end + "HHII", tag, 4, 1, value[0] if isinstance(value, list) else value))
-    directory = struct.pack(end + "H", len(tags)) + b"".join(entries) + struct.pack(end + "I", 0)
-    first = order + struct.pack(end + "HI", 42, 8)
-    file = io.BytesIO((first + directory).ljust(header, b"\0") + data.getvalue() + lists.getvalue())
+    rows = {322: page.tile[0] * wide, 323: page.tile[1]} if page.tiled else {278: page.tile[1]}
+    numbers = {
+        256: width * wide,
+        257: height,
+        258: page.bits,
+        259: page.compression,
+        262: 1,
+        266: page.fill_order,
+        277: 1,
+        317: predictor,
+    }
+    tags = {tag: Tag(LONG, [number]) for tag, number in {**numbers, **rows}.items()}
+    file = io.BytesIO(file_of(tags, parts, end, page.tiled))
     with Image.open(file, formats=("TIFF",)) as image:
         found = np.asarray(image)
     return np.array(found, np.uint8 if page.bits == 8 else np.uint16)

@@ -17,13 +17,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from maskwright.core.bands import Stored
 from maskwright.core.geometry import Geometry, P, Size, pad_to
+from maskwright.core.windows import Windows
 
 Place = tuple[int, int]
 # An array of numpy or a tensor of torch, of floats.
@@ -32,6 +33,7 @@ Values = Any
 Maps = Callable[[Sequence[int]], Values]
 # The deviation of the Gaussian over the side of a tile.
 _DEVIATION = 1 / 8
+_PART = 1 << 22  # pixels
 
 
 def starts(length: int, window: int, overlap: float) -> list[int]:
@@ -94,7 +96,7 @@ class Block:
 
 
 def blended(
-    image: Stored,
+    image: Stored | Windows,
     geometry: Geometry,
     together: int,
     predict: Callable[[Stored, Sequence[Place]], Iterable[Values]],
@@ -137,7 +139,7 @@ def blended(
         before = None
 
 
-def grid(image: Stored, geometry: Geometry) -> tuple[list[int], list[int]]:
+def grid(image: Stored | Windows, geometry: Geometry) -> tuple[list[int], list[int]]:
     """Where the rows and the columns of tiles begin that cover a scaled image (H, W, C)."""
     assert geometry.crop
     sides = zip(image.shape[:2], geometry.size, strict=True)
@@ -157,7 +159,7 @@ def _overlaps(places: Sequence[int], window: int) -> list[int]:
 
 
 def _predicted(
-    image: Stored,
+    image: Stored | Windows,
     window: Size,
     places: Sequence[Place],
     together: int,
@@ -168,10 +170,26 @@ def _predicted(
         yield from predict(cut(image, window, some), some)
 
 
-def cut(image: P, window: Size, places: Sequence[Place], fill: int = 0) -> P:
+@overload
+def cut(image: P, window: Size, places: Sequence[Place], fill: int = 0) -> P: ...
+
+
+@overload
+def cut(image: Stored | Windows, window: Size, places: Sequence[Place], fill: int = 0) -> Stored: ...
+
+
+def cut(image: Any, window: Size, places: Sequence[Place], fill: int = 0) -> Any:
     """The windows (N, h, w, ...) of an image (H, W, ...) at these places, padded with `fill` where it ends."""
     parts = [image[top : top + window[0], left : left + window[1]] for top, left in places]
     return np.stack([pad_to(part, window, fill) for part in parts])
+
+
+def in_strips(probabilities: Values, size: Size) -> Iterator[Block]:
+    """The blocks of an image that was seen as a whole (K, h, w), each of so few rows that they become no more than
+    `_PART` pixels at the image's own `size`, if one row does not."""
+    height = probabilities.shape[1]
+    rows = max(1, _PART * height // (size[0] * size[1]))
+    return (Block((top, 0), probabilities[:, top : top + rows]) for top in range(0, height, rows))
 
 
 @dataclass(frozen=True)
@@ -222,10 +240,28 @@ def labels_of(
 ) -> list[npt.NDArray[np.uint8]]:
     """The indices (H, W) uint8 of so many levels at an image's own `size`, top first, which `select` finds in maps."""
     labels = [np.empty(size, np.uint8) for _ in range(levels)]
-    for part in found:
-        for labelled, chosen in zip(labels, select(part.maps), strict=True):
-            labelled[part.rows, part.columns] = chosen
+    top = 0
+    for strips in label_strips(found, size[1], levels, select):
+        for labelled, strip in zip(labels, strips, strict=True):
+            labelled[top : top + len(strip)] = strip
+        top += len(strips[0])
     return labels
+
+
+def label_strips(
+    found: Iterator[Part], width: int, levels: int, select: Callable[[Maps], Sequence[npt.NDArray[np.uint8]]]
+) -> Iterator[list[npt.NDArray[np.uint8]]]:
+    """As `labels_of`, some rows (h, width) of the image at once, from the top."""
+    strips: list[npt.NDArray[np.uint8]] = []
+    for part in found:
+        if part.columns.start == part.columns.stop or part.rows.start == part.rows.stop:
+            continue  # where the image is padded
+        if part.columns.start == 0:
+            strips = [np.empty((part.rows.stop - part.rows.start, width), np.uint8) for _ in range(levels)]
+        for strip, chosen in zip(strips, select(part.maps), strict=True):
+            strip[:, part.columns] = chosen
+        if part.columns.stop == width:
+            yield strips
 
 
 def joined(found: Iterator[Part], size: Size, classes: int, arrays: Arrays) -> npt.NDArray[np.float32]:

@@ -83,9 +83,20 @@ class Averaged(Predictor):
         for means, image in self._means(images):
             yield self._labels(means, image), partial(_itself, means)
 
+    @property
+    def whole_only(self) -> str:
+        """As `Predictor.whole_only`."""
+        return (
+            "an average over models or scales needs the whole image; leave "
+            f"{argument('with_', '--with')} and {argument('scales')} out"
+        )
+
+    def selected(self, maps: Maps, image: Stored | None = None) -> list[Pixels]:
+        """As `Predictor.selected`."""
+        return select(self.allowed(maps, image, NUMPY), self.classes.levels, self.selector)
+
     def _labels(self, means: ClassMaps, image: Stored) -> list[Pixels]:
-        maps = self.allowed(_summed(means), image, NUMPY)
-        return self.finished(select(maps, self.classes.levels, self.selector))
+        return self.finished(self.selected(_summed(means), image))
 
 
 def _itself(means: ClassMaps) -> ClassMaps:

@@ -20,6 +20,7 @@ from typing import Any, Self
 from maskwright.base.storage import Journal, flush
 from maskwright.core.hashes import file_hash, file_state, settled_state
 from maskwright.errors import DataError
+from maskwright.inference.derived import LARGE, name_of
 from maskwright.inference.inputs import ROWS, ImageFile
 
 # Images, and seconds, after which what was written is brought to the disk and into the journal: what a kill costs at
@@ -52,7 +53,7 @@ class Book:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._done, self._skips = Journal(folder / ROWS), Journal(folder / "skipped.jsonl")
-        self._rows = {_name(row): row for row in self._done.read()}
+        self._rows = {name_of(row): row for row in self._done.read()}
         self._skipped = {row.get("source", row["image"]): row for row in self._skips.read()}
         self._waiting: list[Row] = []
         self._since = time.monotonic()
@@ -164,7 +165,7 @@ class Book:
         rows = self._waiting
         flush([self.folder / file for row in rows for file in files_of(row)], self.folder)
         self._done.append(*rows)
-        self._rows |= {_name(row): row for row in rows}
+        self._rows |= {name_of(row): row for row in rows}
         self._waiting, self._since = [], time.monotonic()
 
     def __enter__(self) -> Self:
@@ -184,16 +185,12 @@ class Book:
         return [{"image": row["image"], "reason": row["reason"]} for row in self._skipped.values()]
 
 
-def _name(row: Row) -> str:
-    return str(row["mask"]).removeprefix("masks/").removesuffix(".png")
-
-
 def _key(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def _outputs(names: Iterable[str]) -> set[str]:
-    return {_key(name + ending) for name in names for ending in (".png", ".jpg", ".npz")}
+    return {_key(name + ending) for name in names for ending in (".png", LARGE, ".jpg", ".npz")}
 
 
 def _folders(names: Iterable[str]) -> set[str]:

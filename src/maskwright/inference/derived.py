@@ -19,6 +19,7 @@ import numpy as np
 
 from maskwright.base.progress import progress, say
 from maskwright.base.storage import atomic_write_text, replacing
+from maskwright.base.texts import listing, plural
 from maskwright.core.classes import ClassTree
 from maskwright.core.components import component_counts
 from maskwright.core.masks import Mask, class_pixels
@@ -28,6 +29,7 @@ from maskwright.data.formats.source import WriteOptions, background_of
 from maskwright.errors import ConfigError, argument
 
 Row = Mapping[str, Any]
+LARGE = ".tif"  # the ending of masks of images that were read by windows; those of others end in .png
 # Of each format that `predict` writes, its name in the folder, and the file that its writer makes, if it is only one.
 ANNOTATIONS: dict[str, tuple[str, str | None]] = {
     "coco": ("coco.json", "annotations/instances_default.json"),
@@ -35,15 +37,21 @@ ANNOTATIONS: dict[str, tuple[str, str | None]] = {
 }
 
 
-def statistics(mask: Mask, classes: ClassTree) -> dict[str, dict[str, Any]]:
-    """Of a mask (H, W) of leaf indices, by the names of the classes: `pixels`, their `share` of the image (0..1), and
+def mask_statistics(mask: Mask, classes: ClassTree) -> dict[str, dict[str, Any]]:
+    """As `statistics`, of a mask (H, W) of leaf indices."""
+    counts = class_pixels(mask, len(classes))[:-1].tolist()
+    return statistics(counts, component_counts(mask, len(classes)).tolist(), mask.size, classes)
+
+
+def statistics(
+    pixels: Sequence[int], objects: Sequence[int], size: int, classes: ClassTree
+) -> dict[str, dict[str, Any]]:
+    """Of a mask of so many pixels, by the names of the classes: their `pixels`, `share` of the image (0..1), and
     `objects`, 8-connected components, which the background has none of."""
-    pixels = class_pixels(mask, len(classes))[:-1].tolist()
-    objects = component_counts(mask, len(classes)).tolist()
     background = background_of(classes)
     return {
         "pixels": dict(zip(classes.names, pixels, strict=True)),
-        "share": {name: count / mask.size for name, count in zip(classes.names, pixels, strict=True)},
+        "share": {name: count / size for name, count in zip(classes.names, pixels, strict=True)},
         "objects": {
             name: count
             for index, (name, count) in enumerate(zip(classes.names, objects, strict=True))
@@ -100,17 +108,26 @@ def _write_annotations(
 ) -> None:
     write = FORMATS[format].write
     assert write is not None
+    large: list[str] = []
     with replacing(folder / place, file) as staging:
         writer = write(staging, classes, WriteOptions(polygons=True, in_place=True))
         with progress(f"writing {place}", len(rows)) as advance:
             for done, row in enumerate(rows, 1):
                 mask = folder / str(row["mask"])
-                if mask.is_file():  # of an image that was not given now, it may have been deleted
-                    name = str(row["mask"]).removeprefix("masks/").removesuffix(".png")
-                    writer.add(Sample(name, Path(row["image"])), _mask(mask, classes))
+                if mask.suffix == LARGE:
+                    large.append(str(row["image"]))
+                elif mask.is_file():  # of an image that was not given now, it may have been deleted
+                    writer.add(Sample(name_of(row), Path(row["image"])), _mask(mask, classes))
                 advance(done)
         writer.finish()
+    if large:
+        say(f"{format}: leaves out {plural(len(large), 'image')} too large to be held: {listing(large)}")
     say(f"{format}: {folder / place}")
+
+
+def name_of(row: Row) -> str:
+    """The name of the masks of an image."""
+    return str(row["mask"]).removeprefix("masks/").removesuffix(".png").removesuffix(LARGE)
 
 
 def _mask(file: Path, classes: ClassTree) -> Mask:

@@ -25,11 +25,13 @@ from maskwright.core.left_out import Opened, sentence
 from maskwright.core.masks import jpeg_bytes, mask_png, overlay
 from maskwright.core.predictor import Predictor, with_selector
 from maskwright.core.sample import read_bands
+from maskwright.core.tiff_windows import open_windows
 from maskwright.errors import ConfigError, DataError, SetupError, argument
 from maskwright.inference.averaging import averaged
 from maskwright.inference.beginning import averaging, begin
 from maskwright.inference.book import Book, identity
-from maskwright.inference.derived import require_annotations, statistics, write_derived
+from maskwright.inference.by_windows import predict_by_windows
+from maskwright.inference.derived import mask_statistics, require_annotations, write_derived
 from maskwright.inference.inputs import ImageFile, find_images
 from maskwright.inference.loading import model_file, open_model, require_torch
 from maskwright.inference.predictions import Predictions
@@ -183,6 +185,9 @@ def predict_files(
     with those of the mirrored image (`flip_average`; the model's own choice when left out), and over the image at
     several `scales` of the size that each model was trained at (1 when left out).
 
+    A TIFF that is too large to be read at once (see `base.limits`) is read by windows, and its masks are `NAME.tif` (see
+    `inference.by_windows`); where the model or an option needs the whole image, it is skipped.
+
     At the end of each call follows, from all masks that are there, `out/statistics.csv`: of each image the pixels, the
     share and the objects (8-connected components) of each class, which its row in `predictions.jsonl` has too. With the
     `format` coco, `out/coco.json` has all objects of all images, as polygons along their pixels, or as run lengths
@@ -286,9 +291,16 @@ def predict_chunk(
     """Predicts some images at once and writes their files; yields the record of each image, read or not."""
     readable: list[_Read] = []
     for name, image in images.items():
-        row = identity(image)
+        row, preprocessing = identity(image), segmenter.preprocessing
         try:
-            opened, preprocessing = Opened(), segmenter.preprocessing
+            with open_windows(image.file, preprocessing.bands) as large:
+                if large is not None:
+                    with memory_errors(row["image"], large.shape):
+                        row |= predict_by_windows(segmenter, folder, name, large, above, probabilities)
+            if large is not None:
+                yield row
+                continue
+            opened = Opened()
             pixels = read_bands(image.file, preprocessing.bands, preprocessing.exif, opened)
             kinds = opened.kinds() if preprocessing.bands.plain else []
             left_out = {"left_out": kinds} if kinds else {}
@@ -342,7 +354,7 @@ def _write(
         "overlay": overlay_file,
         "height": mask.shape[0],
         "width": mask.shape[1],
-        **statistics(mask, classes),
+        **mask_statistics(mask, classes),
         **({"levels": levels} if levels else {}),
     }
 

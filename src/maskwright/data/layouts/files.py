@@ -21,7 +21,7 @@ from maskwright.base.texts import counted, listing
 from maskwright.core.image_files import links_outside, paths_below
 from maskwright.core.mask_files import ARRAY_SUFFIXES, packed_colours
 from maskwright.core.patterns import nfc
-from maskwright.core.sample import PACKED, open_shown
+from maskwright.core.sample import PACKED, open_shown, pages_of
 from maskwright.data.layouts.words import SplitWords, Token, split_words, tokens
 from maskwright.errors import MaskwrightError
 
@@ -277,7 +277,7 @@ def _look_at_header(root: Path, file: File) -> None:
 def _note(file: File, image: Image.Image) -> None:
     file.size = (image.height, image.width)
     file.bands = len(image.getbands())
-    file.pages = getattr(image, "n_frames", 1) if image.format in ("TIFF", "GIF") else 1
+    file.pages = len(pages_of(image)) if image.format in ("TIFF", "GIF") else 1
     file.index = image.mode in ("1", "P")
 
 

@@ -15,15 +15,16 @@ import numpy.typing as npt
 from maskwright.core.bands import Stored
 from maskwright.core.classes import ClassTree, Selector
 from maskwright.core.postprocessing import PostProcessing
-from maskwright.core.predictor import ClassMaps, Pixels, Predictor, Preprocessing, with_postprocessing
-from maskwright.core.tiles import NUMPY, Maps, Part, blended, joined, labels_of, parts, whole
+from maskwright.core.predictor import WINDOWS, ClassMaps, Pixels, Predictor, Preprocessing, with_postprocessing
+from maskwright.core.tiles import NUMPY, Maps, Part, blended, in_strips, joined, labels_of, parts, whole
+from maskwright.core.windows import Windows, scaled
 from maskwright.errors import DataError
 from maskwright.inference.exporting.levels import Floats, enlarged, select
 from maskwright.inference.exporting.metadata import INPUT, KEY, OUTPUT, Metadata
 from maskwright.inference.exporting.session import open_session
 
 SUFFIX = ".onnx"
-_BATCH, _PROBABILITIES = 8, 1 << 26  # images that go through the model together, and numbers that come out of it
+_PROBABILITIES = 1 << 26  # numbers that come out of the model at once
 
 
 def is_exported(model: object) -> bool:
@@ -102,14 +103,14 @@ class ExportedModel(Predictor):
             for image in images:
                 if probabilities:
                     found = self._tiled(image, together)
-                    yield self._selected(whole(found), image), found
+                    yield self._labels(whole(found), image), found
                 else:
                     yield self._tiled_labels(image, together), None
             return
         for inner, image in self._inner(images):
             maps = enlarged(inner, _size(image))
             yield (
-                self._selected(maps, image),
+                self._labels(maps, image),
                 np.stack([maps([index]) for index in range(len(inner))]) if probabilities else None,
             )
 
@@ -118,10 +119,10 @@ class ExportedModel(Predictor):
         again, all at once."""
         if self.preprocessing.geometry.crop:
             for image in images:
-                yield self._tiled_labels(image, _BATCH), partial(self._first_maps, image)
+                yield self._tiled_labels(image, WINDOWS), partial(self._first_maps, image)
             return
         for maps, image in self._enlarged(images):
-            yield self._selected(maps, image), partial(_class_maps, maps)
+            yield self._labels(maps, image), partial(_class_maps, maps)
 
     def _first_maps(self, image: Stored) -> ClassMaps:
         return next(self.class_maps([image]))
@@ -129,19 +130,20 @@ class ExportedModel(Predictor):
     def class_maps(self, images: Iterable[Stored]) -> Iterator[ClassMaps]:
         """As `Predictor.class_maps`."""
         if self.preprocessing.geometry.crop:
-            yield from (self._tiled(image, _BATCH).__getitem__ for image in images)
+            yield from (self._tiled(image, WINDOWS).__getitem__ for image in images)
         else:
             yield from (_class_maps(maps) for maps, _ in self._enlarged(images))
 
     def _enlarged(self, images: Iterable[Stored]) -> Iterator[tuple[Maps, Stored]]:
         left = iter(images)
-        while some := [*islice(left, self._together(_BATCH))]:
+        while some := [*islice(left, self._together(WINDOWS))]:
             yield from ((enlarged(inner, _size(image)), image) for inner, image in self._inner(some))
 
-    def _selected(self, maps: Maps, image: Stored) -> list[Pixels]:
-        return self.finished(self._select(maps, image))
+    def _labels(self, maps: Maps, image: Stored) -> list[Pixels]:
+        return self.finished(self.selected(maps, image))
 
-    def _select(self, maps: Maps, image: Stored | None = None) -> list[Pixels]:
+    def selected(self, maps: Maps, image: Stored | None = None) -> list[Pixels]:
+        """As `Predictor.selected`."""
         return select(self.allowed(maps, image, NUMPY), self.classes.levels, self.selector)
 
     def _inner(self, images: Sequence[Stored]) -> Iterator[tuple[Floats, Stored]]:
@@ -153,17 +155,24 @@ class ExportedModel(Predictor):
             yield inner[:, :height, :width], image
 
     def _tiled_labels(self, image: Stored, together: int) -> list[Pixels]:
-        found = labels_of(self._parts(image, together), image.shape[:2], self.classes.depth, self._select)
+        found = labels_of(self.image_parts(image, together), image.shape[:2], self.classes.depth, self.selected)
         return self.finished(found)
 
     def _tiled(self, image: Stored, together: int) -> Floats:
-        return joined(self._parts(image, together), image.shape[:2], len(self.classes), NUMPY)
+        return joined(self.image_parts(image, together), image.shape[:2], len(self.classes), NUMPY)
 
-    def _parts(self, image: Stored, together: int) -> Iterator[Part]:
-        geometry = self.preprocessing.geometry
-        scaled = geometry.image(image)
-        blocks = blended(scaled, geometry, self._together(together), lambda tiles, _: self.probabilities(tiles), NUMPY)
-        return parts(blocks, scaled.shape[:2], image.shape[:2], NUMPY)
+    def image_parts(self, image: Stored | Windows, together: int) -> Iterator[Part]:
+        """As `Predictor.image_parts`."""
+        geometry, size = self.preprocessing.geometry, (image.shape[0], image.shape[1])
+        small = scaled(image, geometry)
+        if geometry.crop:
+            blocks = blended(
+                small, geometry, self._together(together), lambda tiles, _: self.probabilities(tiles), NUMPY
+            )
+        else:
+            ((inner, _),) = self._inner([np.asarray(small)])
+            blocks = in_strips(inner, size)
+        return parts(blocks, geometry.inner(size), size, NUMPY)
 
     def _together(self, most: int) -> int:
         """As `Segmenter.together`."""

@@ -26,10 +26,11 @@ from maskwright.base.storage import atomic_write_bytes
 from maskwright.core.bands import Stored
 from maskwright.core.classes import SELECTORS, ClassTree, Selector
 from maskwright.core.postprocessing import PostProcessing
-from maskwright.core.predictor import ClassMaps, Predictor
+from maskwright.core.predictor import WINDOWS, ClassMaps, Predictor
 from maskwright.core.predictor import Preprocessing as Preprocessing
 from maskwright.core.predictor import with_selector as with_selector
-from maskwright.core.tiles import Arrays, Maps, Part, blended, joined, labels_of, parts, whole
+from maskwright.core.tiles import Arrays, Maps, Part, blended, in_strips, joined, labels_of, parts, whole
+from maskwright.core.windows import Windows, scaled
 from maskwright.errors import DataError
 from maskwright.modeling.models.blocks import cropped, pad_to_multiple
 from maskwright.modeling.models.build import ModelSpec, build_model, size_multiple
@@ -38,7 +39,7 @@ from maskwright.modeling.models.selectors import enlarged, resized, select
 FORMAT = "maskwright-model-1"
 # A single header key: the order of several would not be the same in every file.
 HEADER = "maskwright"
-_BATCH, _LOGITS = 8, 1 << 26  # images that go through the model together, and numbers that come out of it
+_LOGITS = 1 << 26  # numbers that come out of the model at once
 AUTOCAST = {"bfloat16": torch.bfloat16, "float32": None}
 TORCH = Arrays(
     like=lambda array, values: torch.from_numpy(array).to(values.device),
@@ -125,7 +126,7 @@ class Segmenter(Predictor):
         return self.selected(enlarged(self._inner(probabilities, size), size), image)
 
     def selected(self, maps: Maps, image: Stored | None = None) -> list[npt.NDArray[np.uint8]]:
-        """The maps of leaves (H, W) to the indices (H, W) uint8 of each level by `selector`, top first."""
+        """As `Predictor.selected`."""
         return select(self.allowed(maps, image, TORCH), self.classes.levels, self.selector)
 
     def at_size(self, probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
@@ -145,24 +146,28 @@ class Segmenter(Predictor):
         """Images (H, W, C) of any sizes to their probabilities (K, H, W) float32 at the same sizes, one after
         the other."""
         if self.preprocessing.geometry.crop:
-            yield from (torch.from_numpy(self._tiled_probabilities(image, _BATCH)) for image in images)
+            yield from (torch.from_numpy(self._tiled_probabilities(image, WINDOWS)) for image in images)
             return
         for probabilities, image in zip(self.small_probabilities(images), images, strict=True):
             yield self.at_size(probabilities, image.shape[:2])
 
     def _tiled_probabilities(self, image: Stored, together: int) -> npt.NDArray[np.float32]:
-        return joined(self._parts(image, together), image.shape[:2], len(self.classes), TORCH)
+        return joined(self.image_parts(image, together), image.shape[:2], len(self.classes), TORCH)
 
-    def _parts(self, image: Stored, together: int) -> Iterator[Part]:
-        geometry = self.preprocessing.geometry
-        scaled = geometry.image(image)
-        blocks = blended(scaled, geometry, self.together(together), self._tiles, TORCH)
-        return parts(blocks, scaled.shape[:2], image.shape[:2], TORCH)
+    def image_parts(self, image: Stored | Windows, together: int) -> Iterator[Part]:
+        """As `Predictor.image_parts`."""
+        geometry, size = self.preprocessing.geometry, (image.shape[0], image.shape[1])
+        small = scaled(image, geometry)
+        if geometry.crop:
+            blocks = blended(small, geometry, self.together(together), self._tiles, TORCH)
+        else:
+            blocks = in_strips(self._inner(self.small_probabilities([np.asarray(small)])[0], size), size)
+        return parts(blocks, geometry.inner(size), size, TORCH)
 
     def _tiles(self, tiles: Stored, _: object) -> Iterator[torch.Tensor]:
         return by_class(self.probabilities(torch.from_numpy(tiles).permute(0, 3, 1, 2)))
 
-    def together(self, most: int = _BATCH) -> int:
+    def together(self, most: int = WINDOWS) -> int:
         """How many images of the model's size go through it at once: `most`, or fewer where that takes much memory."""
         geometry = self.preprocessing.geometry
         numbers = _LOGITS // 4 if geometry.crop else _LOGITS  # of a large image other tiles wait meanwhile
@@ -179,7 +184,7 @@ class Segmenter(Predictor):
                     found = self._tiled_probabilities(image, together)
                     yield self.finished(self.selected(whole(torch.from_numpy(found)))), found
                 else:
-                    parts = self._parts(image, together)
+                    parts = self.image_parts(image, together)
                     yield self.finished(labels_of(parts, image.shape[:2], self.classes.depth, self.selected)), None
             return
         for small, image in zip(self.small_probabilities(images), images, strict=True):
@@ -194,7 +199,7 @@ class Segmenter(Predictor):
         again, all at once."""
         if self.preprocessing.geometry.crop:
             for image in images:
-                for maps, _ in self.labelled([image], _BATCH, False):
+                for maps, _ in self.labelled([image], WINDOWS, False):
                     yield maps, partial(self._first_maps, image)
             return
         for small, image in self._small(images):
@@ -207,7 +212,7 @@ class Segmenter(Predictor):
     def class_maps(self, images: Iterable[Stored]) -> Iterator[ClassMaps]:
         """As `Predictor.class_maps`."""
         if self.preprocessing.geometry.crop:
-            yield from (self._tiled_probabilities(image, _BATCH).__getitem__ for image in images)
+            yield from (self._tiled_probabilities(image, WINDOWS).__getitem__ for image in images)
         else:
             yield from (self._class_maps(small, image.shape[:2]) for small, image in self._small(images))
 
