@@ -185,8 +185,8 @@ def predict_files(
     with those of the mirrored image (`flip_average`; the model's own choice when left out), and over the image at
     several `scales` of the size that each model was trained at (1 when left out).
 
-    A TIFF that is too large to be read at once (see `base.limits`) is read by windows, and its masks are `NAME.tif` (see
-    `inference.by_windows`); where the model or an option needs the whole image, it is skipped.
+    A TIFF that is too large to be read at once (see `base.limits`) is read by windows, and its masks are `NAME.tif`
+    (see `inference.by_windows`); where the model or an option needs the whole image, it is skipped.
 
     At the end of each call follows, from all masks that are there, `out/statistics.csv`: of each image the pixels, the
     share and the objects (8-connected components) of each class, which its row in `predictions.jsonl` has too. With the
