@@ -9,7 +9,6 @@ optimizer, augmentations and the shape of the schedule. What differs, as the bud
 from __future__ import annotations
 
 import copy
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,9 @@ FILES = {
 }
 # Batch size, warm-up as a share of the training, power of the decay, lowest rate.
 SCHEDULES = {"segformer": (8, 1500 / 160000, 1.0, 0.0), "unet": (4, 0.0, 0.9, 1e-4)}
+
+# Iterations that never come; mmengine's forecast of the time left takes no more digits.
+ENDLESS = 10**9
 
 
 class Clock(Hook):
@@ -62,7 +64,7 @@ class Clock(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self.steps += 1
         loop = runner.train_loop
-        loop.val_interval = 1 if self.marks.due() else sys.maxsize  # the loop asks next whether it is time
+        loop.val_interval = 1 if self.marks.due() else ENDLESS  # the loop asks next whether it is time
         loop.stop_training = self.marks.training_ends
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
@@ -146,7 +148,7 @@ def configured(job: Job) -> Config:
     for key in ("test_dataloader", "test_evaluator", "test_cfg"):
         config[key] = None
     config.test_pipeline = test
-    config.train_cfg = {"type": "IterBasedTrainLoop", "max_iters": sys.maxsize, "val_interval": sys.maxsize}
+    config.train_cfg = {"type": "IterBasedTrainLoop", "max_iters": ENDLESS, "val_interval": ENDLESS}
     config.param_scheduler = None  # the clock sets the rates
     config.default_hooks.checkpoint = None  # the best weights are kept in memory
     del config.default_hooks.visualization
