@@ -16,7 +16,7 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="RUN|MODEL.onnx|FOLDER",
-            help="Run folder, or with --data an exported model or a folder of masks.",
+            help="Run folder, or with --data an exported model, a folder of masks or what `predict` has written.",
             show_default=False,
         ),
     ],

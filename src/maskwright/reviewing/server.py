@@ -93,6 +93,7 @@ def build_app(server: Server) -> FastAPI:
             )
         except OSError as error:
             raise DataError(f"{sample.image}: {error.strerror}; restore it") from None
+        server.shown.set()
         return Response(data, media_type="image/jpeg", headers=_FOREVER)
 
     @app.get("/api/samples/{number}/image")

@@ -28,6 +28,8 @@ from maskwright.reviewing.store import EditStore
 from maskwright.run import Run
 
 _WALK = 5  # seconds for which a list of runs is used again
+# Seconds that the page has for its first pictures, and after them, before anything is done beside it.
+_FIRST, _THEN = 3.0, 0.5
 _PAUSE = 0.005  # seconds after each sample that is looked at beside the page, which comes first
 
 
@@ -46,6 +48,7 @@ class Server:
         self.present: dict[tuple[str, str], list[int]] = {}
         # In addresses, for another dataset may be served at the same port later.
         self.session = secrets.token_hex(4)
+        self.shown = threading.Event()  # once a picture was asked for
         self._stop = threading.Event()
 
     def run_folders(self) -> list[Path]:
@@ -63,6 +66,9 @@ class Server:
         self.queue.stop()
 
     def _beside(self) -> None:
+        self.shown.wait(_FIRST)
+        if self._stop.wait(_THEN):
+            return
         self.queue.audit(self.store.now()[0])
         for sample in self.store.now()[0]:
             if self._stop.is_set():

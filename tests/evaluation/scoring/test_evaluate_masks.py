@@ -71,6 +71,18 @@ def test_an_evaluation_can_be_scored_again(data, masks):
     assert again.scores == first.scores and again.measures.keys() == first.measures.keys()
 
 
+def test_what_predict_has_written_is_scored(data, masks, tmp_path):
+    """Beside the masks lie overlays and more."""
+    out = tmp_path / "out"
+    shutil.copytree(masks, out / "masks")
+    (out / "predictions.jsonl").write_text("")
+    found = evaluate(out, data=data)
+    assert found.folder == out / "evaluations/test-001" and found.scores == evaluate(masks, data=data).scores
+    (out / "masks/test_03.png").unlink()
+    with pytest.raises(DataError, match=r"lacks 1 of 5 \(test_03.png\); .* like masks/test/test_00.png"):
+        evaluate(out, data=data, again=True)
+
+
 def test_all_samples_of_a_flat_dataset(tmp_path):
     root = write_dataset(tmp_path / "data", {"": 4})
     found = evaluate(root / "masks", data=root, split="all")

@@ -41,6 +41,7 @@ from maskwright.evaluation.scoring.predicted import (
 from maskwright.evaluation.scoring.tally import Tally
 from maskwright.evaluation.scoring.writing import evaluation_of, write
 from maskwright.inference.exporting.exported import ExportedModel, is_exported
+from maskwright.inference.inputs import ROWS
 from maskwright.run import Run
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ def evaluate(
     of the diagonal such as "0.75%"), `calibration` for those of probabilities. Without `postprocess`, what `tune` chose
     to do with the masks is left out.
 
-    A folder of masks holds an index PNG of class ids for each labelled sample of the split, of the
-    image's size, called SAMPLE.png, with or without the split's folder (`predict` writes them to `OUT/masks`). The
-    split `all` is every labelled sample.
+    A folder of masks, or what `predict` has written, holds an index PNG of class ids for each labelled sample of the
+    split, of the image's size, called SAMPLE.png, with or without the split's folder. The split `all` is every labelled
+    sample.
 
     Where there is an evaluation already of the same model or masks, the same content of the dataset, the same split and
     options, it is returned as it is; with `again` a new one is made.
@@ -209,9 +210,10 @@ def _evaluate_masks(
 
 def _mask_files(folder: Path, samples: Sequence[Sample]) -> list[Path]:
     """The mask of each sample. DataError when some are missing: a part of a split is another split."""
+    masks = folder / "masks" if (folder / ROWS).is_file() else folder  # `predict` has overlays and more beside them
     names = [sample.name for sample in samples]
     without_split = [name.removeprefix(f"{sample.split}/") for sample, name in zip(samples, names, strict=True)]
-    tried = [[folder / f"{name}.png" for name in form] for form in (names, without_split)]
+    tried = [[masks / f"{name}.png" for name in form] for form in (names, without_split)]
     missing = [[path.name for path in form if not path.is_file()] for form in tried]
     best = min((0, 1), key=lambda form: len(missing[form]))
     if missing[best]:
