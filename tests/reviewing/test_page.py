@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 import time
@@ -257,6 +258,8 @@ def test_assistance_shows_a_preview_first(context: object, served: Served) -> No
     pressed(page, "Escape")
     pressed(page, "s", *"[[[[[[[[", "1")
     drag(page, (7.5, 6.5), (9.5, 6.5))
+    page.wait_for_function("() => document.querySelector('#note').textContent.startsWith('Now stroke another class')")
+    assert page.locator("#toast.bad").count() == 0, "the first stroke is no mistake"
     pressed(page, "0")
     drag(page, (0.5, 0.5), (9.5, 0.5))
     previewed()
@@ -275,6 +278,16 @@ def test_assistance_shows_a_preview_first(context: object, served: Served) -> No
     ring = [point for start, end in pairwise(corners) for point in edges.line(start, end)]
     expected = np.where(inside(ring), 2, before)
     assert (on_disk(served) == expected).all() and (expected != before).any()
+
+
+def test_the_readout_follows_the_zoom(context: object, served: Served) -> None:
+    page = opened(context, served)
+    click(page, (7.5, 6.5))
+    before = page.locator("#readout").inner_text()
+    pressed(page, "+")
+    page.wait_for_function("before => document.querySelector('#readout').textContent !== before", arg=before)
+    ratio = [int(re.search(r"(\d+) %", text)[1]) for text in (page.locator("#readout").inner_text(), before)]
+    assert 1.2 < ratio[0] / ratio[1] < 1.3
 
 
 def inside(ring: list[tuple[float, float]]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def test_a_run_is_described(data: Path) -> None:
     (found / "was.json").rename(found / "finished.json")
     (data / "linked").symlink_to(data, target_is_directory=True)
     assert find_runs([data]) == [found]
+
+
+def test_runs_are_found_in_the_folder_beside_it_and_in_runs(tmp_path: Path, data: Path) -> None:
+    root = make_reviewed(tmp_path / "work" / "data")
+    for place in ("data/run", "run", "runs/run", "other/deeper/run"):
+        shutil.copytree(data / "runs/small-001", tmp_path / "work" / place)
+    found = {str(run.relative_to(tmp_path / "work")) for run in Server(root).run_folders()}
+    assert found == {"data/run", "run", "runs/run"}
 
 
 def test_a_run_is_tried_on_an_image(data: Path) -> None:

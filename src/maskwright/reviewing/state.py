@@ -52,9 +52,10 @@ class Server:
         self._stop = threading.Event()
 
     def run_folders(self) -> list[Path]:
-        """The runs in the folder of the dataset and in `runs/` beside it."""
+        """The runs in the folder of the dataset, beside it, and in `runs/` beside it."""
         home = self.store.home.resolve()
-        return runs.find_runs([place for place in (home, home.parent / "runs") if place.is_dir()])
+        beside = [file.parent for file in home.parent.glob("*/run.json")]
+        return runs.find_runs([place for place in (home, home.parent / "runs", *beside) if place.is_dir()])
 
     def start(self) -> None:
         """Begins what is done beside the routes."""

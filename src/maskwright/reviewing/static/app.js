@@ -16,6 +16,7 @@ const VIEWS = { image: "Image", label: "Label", prediction: "Prediction", differ
 const view = new View($("canvas"));
 let chosen = "label"; // the view
 let viewed = null; // the row that the single view shows
+let pointer = [-1, -1]; // where it was last, in the window
 
 // ---- what is shown
 
@@ -77,9 +78,19 @@ function drawNote() {
     else if (chosen === "prediction") notes.push(`This is the ${other}`);
     else notes.push(`Label and ${other} differ: orange where the label has an object, blue where it has none`);
   }
+  if (assist.lacksClass()) notes.push("Now stroke another class, or the background (0)");
   if (view.hidden) notes.push("The mask is hidden (H)");
   $("confirm").hidden = !isBegun();
   $("note").textContent = notes.join(". ");
+}
+
+// The pixel below the pointer, which also changes when the image moves or grows below it.
+function drawReadout() {
+  const bounds = $("canvas").getBoundingClientRect(), mask = shownMask();
+  const [x, y] = view.toImage(pointer[0] - bounds.left, pointer[1] - bounds.top).map(Math.floor);
+  const inside = mask && x >= 0 && y >= 0 && x < mask.width && y < mask.height;
+  const index = inside ? mask.pixels[y * mask.width + x] : null;
+  $("readout").textContent = inside ? `${x}, ${y}: ${state.classes[index]?.name ?? "ignored"} · ${Math.round(view.scale * 100)} %` : "";
 }
 
 function setView(name) {
@@ -310,12 +321,10 @@ function wire() {
     view.paint();
   });
   $("canvas").addEventListener("pointermove", (event) => {
-    const bounds = $("canvas").getBoundingClientRect();
-    const [x, y] = view.toImage(event.clientX - bounds.left, event.clientY - bounds.top).map(Math.floor), mask = shownMask();
-    const inside = mask && x >= 0 && y >= 0 && x < mask.width && y < mask.height;
-    const index = inside ? mask.pixels[y * mask.width + x] : null;
-    $("readout").textContent = inside ? `${x}, ${y}: ${state.classes[index]?.name ?? "ignored"} · ${Math.round(view.scale * 100)} %` : "";
+    pointer = [event.clientX, event.clientY];
+    drawReadout();
   });
+  view.drawn = drawReadout;
   onConflict((text) => new Promise((resolve) => {
     $("conflict-text").textContent = text;
     const choose = (keep) => () => {
@@ -337,7 +346,10 @@ function wire() {
   for (const what of ["sample", "others", "preview"]) on(what, drawSample);
   on("again", open);
   on("begun", drawNote);
-  on("asking", () => $("stage").classList.toggle("asking", assist.isAsking()));
+  on("asking", () => {
+    $("stage").classList.toggle("asking", assist.isAsking());
+    drawNote();
+  });
 }
 
 function turnTheme() {

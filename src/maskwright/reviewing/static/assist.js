@@ -101,7 +101,10 @@ export const assist = {
     view.draw();
   },
 
-  propose: (signal) => marks && preview("scribble", { runs: runsOf(marks.pixels) }, signal),
+  // Strokes of one class tell nothing apart.
+  lacksClass: () => marks !== null && new Set(marks.pixels).size < 3,
+
+  propose: (signal) => marks && !assist.lacksClass() && preview("scribble", { runs: runsOf(marks.pixels) }, signal),
 
   region(x0, y0, x1, y1, index, signal) {
     const far = Math.hypot(x1 - x0, y1 - y0) * view.scale > 4;

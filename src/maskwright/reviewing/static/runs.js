@@ -18,7 +18,7 @@ export async function showRuns() {
   const cards = found.runs.map(card);
   section.replaceChildren(
     make("h2", { text: "Runs" }),
-    ...(cards.length ? cards : [make("p", { text: "No run in the folder of the dataset, or in runs beside it. `maskwright train run.yaml` makes one." })]),
+    ...(cards.length ? cards : [make("p", { text: "No run in the folder of the dataset, or beside it. `maskwright train run.yaml` makes one." })]),
     tryOut(found),
     make("h2", { text: "Outputs" }),
     make("ul", {}, ...found.outputs.flatMap((one) => one.pages.map((page) => make("li", {}, link(`output/${encodeURIComponent(one.name)}`, page, `${one.name}: ${page}`))))),

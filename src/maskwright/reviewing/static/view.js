@@ -82,6 +82,7 @@ export class View {
     requestAnimationFrame(() => {
       this.waiting = false;
       this.drawNow();
+      this.drawn?.();
     });
   }
 
