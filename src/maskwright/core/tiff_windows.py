@@ -2,8 +2,7 @@
 
 The parts of a file, its tiles or strips, are compressed each by itself. A tile, or some strips, become a file of their
 own, in memory, with the tags that say how they are read, and that file goes to the one reader of images. So whatever it
-reads is read here, in the same way. Tags are those of TIFF 6.0 and of GeoTIFF 1.1 (OGC
-19-008r4).
+reads is read here, in the same way. Tags are those of TIFF 6.0 and of GeoTIFF 1.1 (OGC 19-008r4).
 """
 
 from __future__ import annotations
@@ -74,7 +73,8 @@ class TiffWindows(Windows):
         self._tags = _found(tags, _READING) | shape
         self._most = 2 * across * rows * max(1, *many(258, 1)) // 8 * samples + (1 << 16)
         self._decoded: dict[int, Stored] = {}
-        self._left_out: list[set[Kind]] = []
+        self._kinds: set[Kind] = set()
+        self._dark = True
 
     def _cut(self, row: int) -> int:
         """Makes many strips of the only one of each band, whose rows take so many bytes and are not compressed; how
@@ -86,12 +86,8 @@ class TiffWindows(Windows):
 
     def left_out(self) -> list[Kind]:
         """What of the parts that were read so far is left out, as `Opened.kinds` says of a whole file."""
-        found = set().union(*self._left_out)
-        # Parts that are left out of the file are as dark as any.
-        if not all("dark" in kinds for kinds in self._left_out):
-            found.discard("dark")
         order: list[Kind] = ["bands", "alpha", "bits", "dark"]
-        return [kind for kind in order if kind in found]
+        return [kind for kind in order if kind in self._kinds and (kind != "dark" or self._dark)]
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> Stored:
         """As `Windows.read`. Rows that were decoded are kept until others below them are asked for. DataError for what
@@ -139,7 +135,9 @@ class TiffWindows(Windows):
         file = InMemory(self.name, file_of(tags, parts, self._end, self._tiled))
         pixels = read_bands(file, self._bands, "ignore", opened)
         if self._bands.plain:
-            self._left_out.append({*opened.kinds()})
+            kinds = opened.kinds()
+            self._kinds.update(kinds)
+            self._dark &= "dark" in kinds
         return pixels
 
 
