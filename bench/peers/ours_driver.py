@@ -46,7 +46,7 @@ def main() -> None:
         # Set-up and measuring of speed included, and the start of `tune`, too.
         "seconds": finished.finished["budget"]["used"] + job.facts["seconds"] - trained,
         "tuned": str(finished.postprocessing) if tunes else None,
-        "steps": settings.train.iterations,
+        "steps": finished.finished["iterations"],
         "batch_size": settings.train.batch_size,
         "pretrained": bool(job.weights),
         "model": f"{settings.model.name} over {settings.model.encoder}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,10 @@ def test_a_run_is_described(data: Path) -> None:
     told = describe_run(found)
     assert (told["name"], told["state"], told["iteration"], told["iterations"]) == ("small-001", "finished", 10, 10)
     assert told["model"] and 0 <= told["val_mIoU"] <= 1 and [x for x, _ in told["scores"]] == [5, 10]
+    ended = json.loads((found / "finished.json").read_text())
+    (found / "finished.json").write_text(json.dumps(ended | {"iterations": 14}))  # as a budget may have made of it
+    assert describe_run(found)["iterations"] == 14
+    (found / "finished.json").write_text(json.dumps(ended))
     (found / "finished.json").rename(found / "was.json")
     assert describe_run(found)["state"] == "stopped"
     with exclusive_lock(found):

@@ -46,10 +46,13 @@ def describe_run(path: Path) -> dict[str, Any]:
     try:
         history = run.history()
         finished = run.finished
+        iteration = history[-1]["iteration"] if history else 0
+        # A budget of time changes the number while it trains.
+        planned = (finished or {}).get("iterations") or run.config().train.iterations or 0
         described |= {
             "state": "finished" if finished else "running" if lock_owner(path) is not None else "stopped",
-            "iteration": history[-1]["iteration"] if history else 0,
-            "iterations": run.config().train.iterations,
+            "iteration": iteration,
+            "iterations": max(planned, iteration),
             "val_mIoU": max((row["val_mIoU"] for row in history if row.get("val_mIoU") is not None), default=None),
             "loss": _thinned([[row["iteration"], row["loss"]] for row in history if row.get("loss") is not None]),
             "scores": _thinned([[row["iteration"], row["val_mIoU"]] for row in history if row.get("val_mIoU")]),
