@@ -20,7 +20,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,15 @@ class Person:
     """Draws and accepts through the routes of the page."""
 
     def __init__(self, data: Path, truth: dict[str, Mask]) -> None:
-        self.server = Server(data)
-        self.client, self.truth = TestClient(build_app(self.server)), truth
+        self.truth = truth
+        self.open(data)
         self.numbers = {sample.name: number for number, sample in enumerate(self.server.store.now()[0])}
         self.seconds, self.strokes = 0.0, 0
+
+    def open(self, data: Path) -> None:
+        """As a new start of the page."""
+        self.server = Server(data)
+        self.client = TestClient(build_app(self.server))
 
     def ask(self, name: str, what: str, body: dict[str, Any] | None = None) -> Mask:
         address = f"/api/samples/{self.numbers[name]}/{what}"
@@ -138,30 +144,36 @@ def main() -> None:
     shutil.copytree(given.images, data / "images")
     seconds: dict[str, float] = {}
 
-    def timed(name: str, act: Callable[[], object]) -> None:
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
         began = time.monotonic()
-        act()
+        yield
         seconds[name] = seconds.get(name, 0.0) + time.monotonic() - began
 
-    timed("init", lambda: call("init", data))
+    def run_timed(verb: str, *words: object) -> None:
+        with timed(verb):
+            call(verb, *words)
+
+    run_timed("init", data)
     names = [sample.name for sample in load_dataset(data)]
     truth = {name: np.asarray(Image.open(given.truth / f"{Path(name).name}.png")) for name in names}
     classes = 1 + max(int(mask.max()) for mask in truth.values())
-    timed("next", lambda: call("next", data, "-n", given.draw))
+    run_timed("next", data, "-n", given.draw)
     drawn = chosen(data)
     person = Person(data, truth)
-    for name in drawn:
-        timed("answers to strokes", lambda name=name: person.scribble(name, given.strokes))  # type: ignore[misc]
+    with timed("answers to strokes"):
+        for name in drawn:
+            person.scribble(name, given.strokes)
     drawing = person.seconds
-    timed("split", lambda: call("split", data, "--fractions", "train=0.8,val=0.2"))
-    timed("plan", lambda: call("plan", data, "--budget", given.budget, "-o", config))
-    timed("train", lambda: call("train", config, "--out", run))
+    run_timed("split", data, "--fractions", "train=0.8,val=0.2")
+    run_timed("plan", data, "--budget", given.budget, "-o", config)
+    run_timed("train", config, "--out", run)
     rest = [name for name in names if name not in drawn]
-    timed("next", lambda: call("next", data, "--run", run, "-n", len(rest)))
-    person.server = Server(data)
-    person.client = TestClient(build_app(person.server))
-    for name in rest:
-        timed("saving what is accepted", lambda name=name: person.accept(name))  # type: ignore[misc]
+    run_timed("next", data, "--run", run, "-n", len(rest))
+    person.open(data)
+    with timed("saving what is accepted"):
+        for name in rest:
+            person.accept(name)
     result = {
         "images": len(names),
         "drawn": {

@@ -284,6 +284,17 @@ class TestOtherFiles:
             file.filehandle.flush()
         _read(tmp_path / "image.tif")
 
+    @pytest.mark.parametrize("height", [SIZE[0] + 1, 1 << 31])
+    def test_a_height_that_the_file_does_not_hold(self, tmp_path, height):
+        """Nothing is allocated for it."""
+        plain(tmp_path / "image.tif", photograph(), rowsperstrip=SIZE[0])
+        with tifffile.TiffFile(tmp_path / "image.tif", mode="r+b") as file:
+            for tag in (257, 278):
+                found = file.pages[0].tags[tag]
+                found.overwrite(height, dtype="I")
+        with pytest.raises(DataError, match="parts do not fit"), open_windows(tmp_path / "image.tif", RGB):
+            pass
+
     def test_bytes_by_chance(self, tmp_path, rng):
         """A damaged file is refused in one line, or read; nothing else happens."""
         plain(tmp_path / "image.tif", photograph(), tile=(64, 64), compression="zlib")

@@ -20,6 +20,7 @@ from maskwright.core.smoothing import Smoothing
 from maskwright.errors import DataError
 from maskwright.inference import by_windows
 from maskwright.inference import predict as module
+from maskwright.inference.averaging import averaged
 from maskwright.inference.exporting.exported import ExportedModel
 from maskwright.inference.exporting.graph import to_onnx
 from maskwright.inference.exporting.metadata import Metadata
@@ -183,6 +184,14 @@ class TestPostProcessing:
         segmenter = replace(of_geometry(GEOMETRIES["whole"]), postprocessing=self.rules(**given))
         with pytest.raises(DataError, match=said.replace("city ", "city: ")):
             self.outcome(image, segmenter)
+
+
+def test_an_average_has_one_part(image):
+    model = averaged(of_geometry(GEOMETRIES["whole"]), [], scales=(1, 0.5))
+    pixels = np.asarray(Image.open(image))
+    (part,) = model.image_parts(pixels, 8)
+    assert (part.rows, part.columns) == (slice(0, SIZE[0]), slice(0, SIZE[1]))
+    np.testing.assert_array_equal(model.selected(part.maps)[-1], model.label(pixels))
 
 
 @pytest.mark.parametrize(

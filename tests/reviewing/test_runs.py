@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from review_pages import client_of, make_reviewed
 from maskwright.base.storage import exclusive_lock
 from maskwright.core.findings import Finding, Severity
 from maskwright.data.opening import load_dataset
+from maskwright.reviewing import state
 from maskwright.reviewing.queue import ACCEPT, DECIDE, DRAW, Lead, audit_leads, explanation_leads
 from maskwright.reviewing.runs import describe_run, find_runs
 from maskwright.reviewing.server import Server
@@ -47,6 +49,18 @@ def test_a_run_is_described(data: Path) -> None:
     (found / "was.json").rename(found / "finished.json")
     (data / "linked").symlink_to(data, target_is_directory=True)
     assert find_runs([data]) == [found]
+
+
+def test_the_first_pictures_come_before_the_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "_FIRST", 60.0)
+    monkeypatch.setattr(state, "_THEN", 0.0)
+    server, audited = Server(make_reviewed(tmp_path / "data")), threading.Event()
+    monkeypatch.setattr(server.queue, "audit", lambda _: audited.set())
+    server.start()
+    assert not audited.wait(0.3)
+    assert client_of(server).get("/api/samples/0/thumbnail/label").status_code == 200
+    assert audited.wait(30)
+    server.stop()
 
 
 def test_runs_are_found_in_the_folder_beside_it_and_in_runs(tmp_path: Path, data: Path) -> None:

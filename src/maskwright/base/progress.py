@@ -59,7 +59,7 @@ def progress(what: str, total: int, unit: str = "images", done: int = 0) -> Iter
     yield line
 
 
-# The bars that are shown, one below the other: those of work inside other work.
+# The display, while there is one: work inside other work has a bar below its bar.
 _shown: list[Progress] = []
 
 

@@ -37,8 +37,6 @@ Labels = npt.NDArray[np.uint32]
 _MOST_RADIUS = 1000  # pixels of a smoothing; files may say anything
 # The sides of the blocks of an image that is not held, and the most that is looked at around one.
 _BLOCK, _AROUND = 2048, 2048
-
-
 # Top, bottom, left and right.
 _Sides = tuple[bool, bool, bool, bool]
 _UNCUT: _Sides = (False, False, False, False)

@@ -122,10 +122,10 @@ class Predictor(ABC):
             )
         return ""
 
+    @abstractmethod
     def image_parts(self, image: Stored | Windows, together: int) -> Iterator[Part]:
         """The parts of an image (H, W, C), row by row from the left, `together` windows of which go through the model
-        at once if it sees windows. Not of models that are `whole_only`."""
-        raise NotImplementedError
+        at once if it sees windows."""
 
     @abstractmethod
     def selected(self, maps: Maps, image: Stored | None = None) -> list[Pixels]:

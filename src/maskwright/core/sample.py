@@ -201,19 +201,12 @@ def faults(path: Path | InMemory) -> Iterator[None]:
 
 
 def _bands_of_tiff(path: Path | InMemory) -> int:
-    """The samples of a pixel that the first directory of a TIFF states (TIFF 6.0, tag 277); 0 for other files."""
+    """The samples of a pixel that the first image of a TIFF states (TIFF 6.0, tag 277); 0 for other files."""
     try:
         with _stream(path) as stream:
-            head = stream.read(8)
-            order = {b"II*\0": "<", b"MM\0*": ">"}.get(head[:4])
-            if order is None:
-                return 0
-            stream.seek(struct.unpack(order + "I", head[4:])[0])
-            entries = stream.read(2 + 12 * struct.unpack(order + "H", stream.read(2))[0])
-            for tag, kind, count, value in struct.iter_unpack(order + "HHIH2x", entries[: len(entries) // 12 * 12]):
-                if (tag, kind, count) == (277, 3, 1):
-                    return int(value)
-    except (OSError, EOFError, zlib.error, struct.error, DataError):
+            if stream.read(4) in tiff.HEADS:
+                return next((int(tags.get(277, 0)) for tags in tiff.directories(stream)), 0)
+    except (*_DECODER_ERRORS, DataError):
         pass
     return 0
 

@@ -7,6 +7,7 @@ reads is read here, in the same way. Tags are those of TIFF 6.0 and of GeoTIFF 1
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -78,7 +79,9 @@ class TiffWindows(Windows):
 
     def _cut(self, row: int) -> int:
         """Makes many strips of the only one of each band, whose rows take so many bytes and are not compressed; how
-        many rows each has."""
+        many rows each has. DataError where the file does not hold them: a directory may state any height."""
+        if max(self._offsets) + self.shape[0] * row > self._stream.seek(0, io.SEEK_END):
+            raise DataError(f"{self.name}: a TIFF whose parts do not fit its size; save it again or remove it")
         tops = range(0, self.shape[0], _ROWS)
         self._offsets = tuple(offset + top * row for offset in self._offsets for top in tops)
         self._counts = tuple(min(_ROWS, self.shape[0] - top) * row for _ in range(self._planes) for top in tops)

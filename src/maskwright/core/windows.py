@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +23,7 @@ class Windows(ABC):
     for row by row from the top, and from the left, are read once or little more."""
 
     ndim: ClassVar[int] = 3
-    rows_together = 256  # where all are wanted
+    rows_together = 256  # that are read at once where all are wanted
     shape: tuple[int, int, int]
     dtype: np.dtype[np.uint8] | np.dtype[np.uint16]
 
@@ -38,14 +37,11 @@ class Windows(ABC):
         )
         return self.read((top, bottom), (left, right))
 
-    def strips(self) -> Iterator[Stored]:
-        """All of it from the top, some rows (h, W, C) at once."""
-        for top in range(0, self.shape[0], self.rows_together):
-            yield self[top : top + self.rows_together, :]
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """All of it in memory, for numpy."""
-        return np.concatenate([*self.strips()]).astype(dtype or self.dtype, copy=False)
+        together = self.rows_together
+        strips = [self[top : top + together, :] for top in range(0, self.shape[0], together)]
+        return np.concatenate(strips).astype(dtype or self.dtype, copy=False)
 
     def resized(self, size: Size, resample: str) -> Windows:
         """As `resize_image`, to rounding; nothing is read yet."""

@@ -20,7 +20,8 @@ from maskwright.core.classes import ClassTree, Selector
 from maskwright.core.geometry import MOST_SCALE
 from maskwright.core.postprocessing import PostProcessing
 from maskwright.core.predictor import ClassMaps, Pixels, Predictor, Preprocessing
-from maskwright.core.tiles import NUMPY, Maps
+from maskwright.core.tiles import NUMPY, Maps, Part
+from maskwright.core.windows import Windows
 from maskwright.errors import ConfigError, argument
 from maskwright.inference.exporting.exported import ExportedModel
 from maskwright.inference.exporting.levels import select
@@ -90,6 +91,12 @@ class Averaged(Predictor):
             "an average over models or scales needs the whole image; leave "
             f"{argument('with_', '--with')} and {argument('scales')} out"
         )
+
+    def image_parts(self, image: Stored | Windows, together: int) -> Iterator[Part]:
+        """As `Predictor.image_parts`: of an average the only part is the whole image."""
+        whole = np.asarray(image)
+        height, width = whole.shape[:2]
+        return (Part(slice(0, height), slice(0, width), _summed(means)) for means in self.class_maps([whole]))
 
     def selected(self, maps: Maps, image: Stored | None = None) -> list[Pixels]:
         """As `Predictor.selected`."""

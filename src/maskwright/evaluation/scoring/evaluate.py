@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from maskwright import __version__
 from maskwright.base.extras import require_train
@@ -43,9 +42,6 @@ from maskwright.evaluation.scoring.writing import evaluation_of, write
 from maskwright.inference.exporting.exported import ExportedModel, is_exported
 from maskwright.inference.inputs import ROWS
 from maskwright.run import Run
-
-if TYPE_CHECKING:
-    pass
 
 # Images that an exported model sees at once.
 _TOGETHER = 8
