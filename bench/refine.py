@@ -4,7 +4,7 @@
         [--iterations 250] [--rounds 3] [--weights FILE] [--set a.b=c]
 
 steel and skin: the masks of all training images but the trusted ones become filled boxes. faces: they are those drawn
-in a hurry, and the trusted ones those drawn with care. `refine` makes its rounds, with half of the trusted masks to
+in a hurry, and the trusted ones those drawn with care; half of the images, drawn by chance, are the test split. `refine` makes its rounds, with half of the trusted masks to
 learn from and half to judge by. Then its models, and one that learnt from all right masks (`right`, the upper bound),
 are scored on the test split, once: nothing was chosen by it. All learn equally long. `closed` is the share of the gap
 from the better start to `right` that the run chosen by the guard closes. JSON to stdout; `W` keeps everything, and a
@@ -23,6 +23,7 @@ import numpy as np
 import maskwright
 from maskwright.base.storage import dump_json, read_json
 from maskwright.core.dataset import Dataset
+from maskwright.core.edits import Edit, add_edits
 from maskwright.evaluation.scoring.evaluation import newest
 from maskwright.labels.refining.boxes import boxes_of
 from maskwright.labels.refining.config import load_refinement
@@ -30,6 +31,9 @@ from maskwright.labels.suspecting.copies import planted_copy
 from maskwright.labels.suspecting.trainings import last_state
 from maskwright.run import Run
 from maskwright.training.train import train_or_resume
+
+
+HALVES = {"train": 0.5, "test": 0.5}
 
 
 def learnt(dataset: Dataset) -> list[str]:
@@ -42,9 +46,13 @@ def prepared(seed: int, work: Path, given: argparse.Namespace) -> tuple[Path, Pa
     of trusted samples are in `work`."""
     source = Path(os.environ["MASKWRIGHT_REAL_DATA"]) / given.data
     if given.data == "faces":
-        for part in ("coarse", "precise"):
-            if not (work / part).exists():
-                maskwright.init(source, masks=f"labels_{part}", out=work / part)
+        parts = [work / part for part in ("precise", "coarse")]
+        if not parts[0].exists():
+            for part in parts:
+                maskwright.init(source, masks=f"labels_{part.name}", out=part)
+            halves = maskwright.split(parts[0], fractions=HALVES, seed=seed, dry_run=True, progress=False).proposal
+            for part in parts:
+                add_edits(part, [Edit("split", name, to or "") for name, to in halves.splits.items()], "halves")
         data, right, apart = work / "coarse", work / "precise", work / "precise"
     else:
         data, right, apart = work / "data", source, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import warnings
 from pathlib import Path
 
 import cv2
+import numpy as np
 import psutil
 import pytest
 
@@ -227,3 +229,17 @@ def test_work_ahead_is_bounded(threads: int) -> None:
         time.sleep(0.001)
         taken += 1
     assert most <= 2 * threads + 1
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs GNU's allocator")
+def test_processes_that_read_files_reuse_the_memory_of_the_last_image() -> None:
+    """Pages that are asked for anew are counted as faults: 2,000 for 8 MB."""
+    import resource
+
+    def faults(_: int) -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        np.ones(8 << 20, np.uint8)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    found = list(by_processes(faults, range(16), 2))
+    assert max(found[2:]) < 200, found

@@ -118,5 +118,12 @@ def test_sums_are_exact(rng: np.random.Generator, channels: int, dtype: type) ->
     np.testing.assert_allclose(std, floats.std(0))
 
 
+def test_sums_are_exact_in_large_images_that_are_nearly_constant() -> None:
+    image = np.full((3001, 2503, 3), (0, 254, 255), np.uint8)
+    image[3, 4] = 253
+    values = image.reshape(-1, 3).astype(np.int64)
+    assert channel_sums(image).tolist() == [values.sum(0).tolist(), (values * values).sum(0).tolist()]
+
+
 def test_no_pixel_has_no_mean() -> None:
     assert all(math.isnan(value) for values in mean_std([0, 0], [0, 0], 0, (0, 255)) for value in values)

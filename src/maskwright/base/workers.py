@@ -21,6 +21,7 @@ import cv2
 
 from maskwright.base import cluster
 from maskwright.base.limits import cpu_limit
+from maskwright.base.memory import keep_freed_memory
 from maskwright.errors import DataError, MaskwrightError
 
 T = TypeVar("T")
@@ -139,6 +140,7 @@ def _serve(function: Callable[[T], R], items: Sequence[T], send: Connection, oth
     # Ctrl-C reaches every process of the group, but only the first decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()  # collecting garbage would copy the pages that are shared
+    keep_freed_memory()
     try:
         for item in items:
             try:

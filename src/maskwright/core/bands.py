@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -83,6 +84,11 @@ class Bands:
 
 def channel_sums(pixels: Stored) -> npt.NDArray[np.int64]:
     """(2, C): the exact sums of the values of each band of (H, W, C), and of their squares."""
+    if pixels.dtype == np.uint8:
+        # OpenCV squares the root of a sum of squares; below 2**33 pixels rounding gives the sum back exactly.
+        planes = cv2.split(pixels)
+        squares = [round(cv2.norm(plane, cv2.NORM_L2SQR)) for plane in planes]
+        return np.array([[int(cv2.sumElems(plane)[0]) for plane in planes], squares])
     bands = pixels.reshape(-1, pixels.shape[2]).T.astype(np.int64)
     return np.array([bands.sum(1), [band @ band for band in bands]])
 

@@ -19,14 +19,7 @@ from maskwright.core.class_weights import effective_number, inverse_frequency, m
 from maskwright.core.classes import ClassTree
 from maskwright.data.auditing import audit
 from maskwright.data.auditing.objects import measure
-from maskwright.data.auditing.statistics import (
-    GRID,
-    ObjectCounts,
-    SplitStatistics,
-    Statistics,
-    channel_sums,
-    where_classes_lie,
-)
+from maskwright.data.auditing.statistics import GRID, ObjectCounts, SplitStatistics, Statistics, where_classes_lie
 from nested import FACES
 
 Pairs = dict[str, list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]]
@@ -132,20 +125,6 @@ def test_unusable_masks_are_not_counted(tmp_path: Path) -> None:
     rest = audit(folder, progress=False).statistics.splits["train"]
     assert (rest.images, rest.labelled) == (5, 2)
     assert (whole.class_pixels - rest.class_pixels).tolist() == np.bincount(lost.reshape(-1), minlength=3).tolist()
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 255), st.integers(0, 2**32 - 1))
-def test_sums_are_exact(height: int, width: int, most: int, seed: int) -> None:
-    image = np.random.default_rng(seed).integers(0, most + 1, (height, width, 3), np.uint8)
-    values = image.reshape(-1, 3).astype(np.int64)
-    assert channel_sums(image).tolist() == [values.sum(0).tolist(), (values * values).sum(0).tolist()]
-
-
-def test_sums_are_exact_in_large_images_that_are_nearly_constant() -> None:
-    image = np.full((3001, 2503, 3), (0, 254, 255), np.uint8)
-    image[3, 4] = 253
-    values = image.reshape(-1, 3).astype(np.int64)
-    assert channel_sums(image).tolist() == [values.sum(0).tolist(), (values * values).sum(0).tolist()]
 
 
 def test_mean_and_deviation_are_stable_over_very_many_pixels() -> None:

@@ -1,18 +1,16 @@
 """Objects in index masks: 8-connected groups of pixels of one class, measured in many masks at a time.
 
 Masks of one size stand below each other in a strip, a line of "no class" between them, so that a small mask
-costs no more per pixel than a large one. The strip is cut into runs, stretches of one class in a row: areas,
-boxes and class counts are sums over runs, of which there are far fewer than pixels.
+costs no more per pixel than a large one. The strip is cut into runs, stretches of one class in a row, of which there
+are far fewer than pixels: objects are runs that touch, areas, boxes and class counts are sums over runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import cc3d
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -27,9 +25,7 @@ NONE = MAX_CLASSES
 FLAWS = ("specks", "slivers", "pinholes")
 PINHOLE = 4  # pixels at most
 SLIVER = 10  # pixels that it is longer than
-_CORE = np.ones((3, 3), np.uint8)
-# Components are sought among values above 0: each class one up, `NONE` and `IGNORE` nowhere.
-_SHIFTED = np.where(np.arange(256) < NONE, np.arange(256) + 1, 0).astype(np.uint8)
+THICK = 3  # pixels of a square; an object without one is thin
 
 
 class Flaw(NamedTuple):
@@ -101,10 +97,44 @@ class _Runs:
         start = np.flatnonzero(flat[1:] != flat[:-1]) + 1
         return cls(start, np.diff(start, append=flat.size), flat[start], start // strip.shape[1], strip.shape[1])
 
+    @property
+    def end(self) -> Ints:
+        """Where each ends."""
+        return self.start + self.length
+
     def below(self, value: int) -> _Runs:
         """Those of smaller values."""
         here = np.flatnonzero(self.value < value)
         return _Runs(self.start[here], self.length[here], self.value[here], self.row[here], self.width)
+
+    def first(self) -> Ints:
+        """(R,) for each run the position of the first run of its object, the 8-connected pixels of its value."""
+        one, other, *_ = _meetings(self.start + self.width, self.end + self.width, self.start, self.end, 0)
+        same = self.value[one] == self.value[other]
+        one, other = one[same], other[same]
+        # Of two groups that touch the later one joins the earlier, in all pairs at once, until none is left.
+        first = np.arange(len(self.start))
+        while one.size:
+            np.minimum.at(first, np.maximum(one, other), np.minimum(one, other))
+            while not np.array_equal(first, shorter := first[first]):
+                first = shorter
+            one, other = first[one], first[other]
+            apart = one != other
+            one, other = one[apart], other[apart]
+        return first
+
+    def thick(self, chosen: npt.NDArray[np.bool_]) -> Ints:
+        """Positions of those of the `chosen` (R,) runs that hold the middle of a square of THICK pixels."""
+        here = np.flatnonzero(chosen & (self.length >= THICK))
+        begin, value = self.start[here], self.value[here]
+        end = begin + self.length[here]
+        # Where a run and one of its value in the next row have so much in common, in places of that next row.
+        upper, lower, left, right = _meetings(begin + self.width, end + self.width, begin, end, THICK)
+        same = value[upper] == value[lower]
+        lower, left, right = lower[same], left[same], right[same]
+        # The next row is the middle where it has as much of that in common with the row below it.
+        middle, *_ = _meetings(left, right, left - self.width, right - self.width, THICK)
+        return np.asarray(here[lower[middle]])
 
     def pixels(self, label: Ints, chosen: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
         """(P,) places in the strip of the pixels of the objects that are chosen of those that `label` (R,) names,
@@ -131,19 +161,29 @@ class _Runs:
         return box
 
 
+def _meetings(begin: Ints, end: Ints, other_begin: Ints, other_end: Ints, least: int) -> tuple[Ints, Ints, Ints, Ints]:
+    """The pairs of intervals from one list and from another that have at least so many places in common: positions in
+    either list, and from where to where. Each list is in order, and its intervals do not overlap."""
+    low = np.searchsorted(other_end, begin)
+    many = np.searchsorted(other_begin, end, side="right") - low
+    one = np.repeat(np.arange(len(begin)), many)
+    other = np.arange(len(one)) + np.repeat(low - np.cumsum(many) + many, many)
+    left, right = np.maximum(begin[one], other_begin[other]), np.minimum(end[one], other_end[other])
+    wide = right - left >= least
+    return one[wide], other[wide], left[wide], right[wide]
+
+
 def _objects(strip: Mask, runs: _Runs, height: int) -> tuple[Ints, Ints, Ints, Ints, Ints, _Runs]:
     """Of the objects of a strip: class, mask, pixels and flaw (M,), and the object of each run (R,) with these runs."""
     own = runs.below(NONE)
-    labels = cc3d.connected_components(cv2.LUT(strip, _SHIFTED), connectivity=8, out_dtype=np.uint32)
-    label = labels.reshape(-1)[own.start].astype(np.int64) - 1
-    number = int(label.max()) + 1 if label.size else 0
-    area = np.bincount(label, weights=own.length, minlength=number).astype(np.int64)
-    first = np.zeros(number, np.int64)
-    first[label[::-1]] = np.arange(len(label))[::-1]  # of the runs of an object the first in the strip
+    of = own.first()
+    begins = of == np.arange(len(of))
+    first, label = np.flatnonzero(begins), (np.cumsum(begins) - 1)[of]
+    area = np.bincount(label, weights=own.length, minlength=len(first)).astype(np.int64)
     index, row = own.value[first].astype(np.int64), own.row[first]
-    flaw = np.full(number, -1)
+    flaw = np.full(len(first), -1)
     flaw[_pinholes(strip, own, label, (area <= PINHOLE) & (index == 0))] = FLAWS.index("pinholes")
-    flaw[_slivers(strip, labels, own, label, (area > SLIVER) & (index > 0))] = FLAWS.index("slivers")
+    flaw[_slivers(own, label, (area > SLIVER) & (index > 0))] = FLAWS.index("slivers")
     flaw[(area <= speck_limit(height * (strip.shape[1] - 1))) & (index > 0)] = FLAWS.index("specks")
     return index, (row - 1) // (height + 1), area, flaw, label, own
 
@@ -167,23 +207,11 @@ def _tell(
     return [tuple(flaws) for flaws in found]
 
 
-def _slivers(strip: Mask, labels: npt.NDArray[Any], runs: _Runs, label: Ints, thin: npt.NDArray[np.bool_]) -> Ints:
+def _slivers(runs: _Runs, label: Ints, thin: npt.NDArray[np.bool_]) -> Ints:
     """Those of the objects that may be `thin` (M,) that are."""
     if not thin.any():
         return np.flatnonzero(thin)
-    # The middles of 3 x 3 equal pixels.
-    cores = cv2.compare(
-        cv2.erode(strip, _CORE),
-        cv2.dilate(strip, _CORE, borderType=cv2.BORDER_CONSTANT, borderValue=IGNORE),
-        cv2.CMP_EQ,
-    )
-    # Every ninth pixel shows nearly all thick objects to be thick; the few others are looked at in full.
-    shown = labels[::3, ::3][cores[::3, ::3] > 0]
-    thin[shown[shown > 0] - 1] = False
-    if not thin.any():
-        return np.flatnonzero(thin)
-    pixel, of = runs.pixels(label, thin)
-    thin[of[cores.reshape(-1)[pixel] > 0]] = False
+    thin[label[runs.thick(thin[label])]] = False
     candidates = np.flatnonzero(thin)
     if not candidates.size:
         return candidates

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.core import bands
-from maskwright.core.bands import RGB, Bands, Stored
+from maskwright.core.bands import RGB, Bands
 from maskwright.core.class_weights import effective_number, inverse_frequency, median_frequency
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.masks import Mask
@@ -35,19 +35,6 @@ _NEVER = 1 << 40
 _LOW = (1 << 32) - 1
 # Cells of a heat map in each direction, and the most points of a mask that are looked at in each.
 GRID, _POINTS = 32, 4
-
-
-def channel_sums(image: Stored) -> Counts:
-    """(2, C) int64: the sum of the values and of their squares, of each channel of an image (H, W, C).
-
-    OpenCV adds the integers of three bytes in float64; rounding gives them back exactly (for less than 2**33 pixels).
-    """
-    if image.shape[2] != 3 or image.dtype != np.uint8:
-        return bands.channel_sums(image)
-    mean, deviation = cv2.meanStdDev(image)
-    pairs = list(zip(mean.reshape(-1).tolist(), deviation.reshape(-1).tolist(), strict=True))
-    pixels = image.shape[0] * image.shape[1]
-    return np.array([[round(m * pixels) for m, _ in pairs], [round((d * d + m * m) * pixels) for m, d in pairs]])
 
 
 @dataclass

@@ -22,7 +22,7 @@ from PIL import Image
 
 from maskwright.base.progress import Advance
 from maskwright.base.workers import chunk, in_order, worker_count
-from maskwright.core.bands import Stored
+from maskwright.core.bands import Stored, channel_sums
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.core.dataset import Dataset
 from maskwright.core.hashes import stream_hash
@@ -32,7 +32,7 @@ from maskwright.core.sample import Sample, header_of
 from maskwright.data.auditing.facts import DRAWN, ImageFacts, MaskFacts, PairFacts, PixelStorage, shared
 from maskwright.data.auditing.near_duplicates import Alike, alike, thumbnail
 from maskwright.data.auditing.objects import NONE, measure
-from maskwright.data.auditing.statistics import SPLITS, Counts, Size, Statistics, channel_sums
+from maskwright.data.auditing.statistics import SPLITS, Counts, Size, Statistics
 from maskwright.data.auditing.turned import turned_copies
 from maskwright.data.auditing.unfinished import Part, Unfinished
 from maskwright.errors import DataError
@@ -233,8 +233,7 @@ def _look_at_mask(dataset: Dataset, sample: Sample, table: Mask) -> tuple[MaskFa
         return str(error)
     # Ids are rarely above 255, and OpenCV looks bytes up three times as fast.
     small = read.ids.dtype == np.uint8 or read.ids.max(initial=0) < 256
-    bytes_ = read.ids.astype(np.uint8, order="C", copy=False) if small else None
-    indices = table[read.ids] if bytes_ is None else cv2.LUT(bytes_, table[:256])
+    indices = cv2.LUT(read.ids.astype(np.uint8, order="C", copy=False), table[:256]) if small else table[read.ids]
     size = shared((indices.shape[0], indices.shape[1]))
     mask = MaskFacts(file.kind, file.hash, size, b"", read.inexact, read.hidden)
     if not (indices == NONE).any():
