@@ -4,11 +4,11 @@
         [--iterations 250] [--rounds 3] [--weights FILE] [--set a.b=c]
 
 steel and skin: the masks of all training images but the trusted ones become filled boxes. faces: they are those drawn
-in a hurry, and the trusted ones those drawn with care; half of the images, drawn by chance, are the test split. `refine` makes its rounds, with half of the trusted masks to
-learn from and half to judge by. Then its models, and one that learnt from all right masks (`right`, the upper bound),
-are scored on the test split, once: nothing was chosen by it. All learn equally long. `closed` is the share of the gap
-from the better start to `right` that the run chosen by the guard closes. JSON to stdout; `W` keeps everything, and a
-second call resumes it.
+in a hurry, and the trusted ones those drawn with care; half of the images, drawn by chance, are the test split.
+`refine` makes its rounds, with half of the trusted masks to learn from and half to judge by. Then its models, and one
+that learnt from all right masks (`right`, the upper bound), are scored on the test split, once: nothing was chosen by
+it. All learn equally long. `closed` is the share of the gap from the better start to `right` that the run chosen by the
+guard closes. JSON to stdout; `W` keeps everything, and a second call resumes it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from maskwright.labels.suspecting.copies import planted_copy
 from maskwright.labels.suspecting.trainings import last_state
 from maskwright.run import Run
 from maskwright.training.train import train_or_resume
-
 
 HALVES = {"train": 0.5, "test": 0.5}
 
