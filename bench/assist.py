@@ -37,7 +37,7 @@ from maskwright.base.storage import dump_json
 from maskwright.core.classes import IGNORE
 from maskwright.core.masks import Mask, Pixels
 from maskwright.inference.loading import load
-from maskwright.reviewing.assisting import NO_STROKE, Edges, from_box, from_point, from_strokes, pixel_features
+from maskwright.reviewing.assisting import NO_STROKE, Edges, from_box, from_point, from_strokes, stroke_features
 
 MOST, GOALS = 20, (0.85, 0.9)
 _LEAST = 40  # pixels of an object
@@ -143,7 +143,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         if predictor:
             maps = next(iter(predictor.class_maps([image])))
             chances = np.stack([np.asarray(maps(index), np.float32) for index in range(len(dataset.classes))])
-        strokes.append(scribbled(pixel_features(image, chances), truth, background))
+        strokes.append(scribbled(stroke_features(image, chances), truth, background))
         parts = []
         for index in indices:
             _, labels, stats, _ = cv2.connectedComponentsWithStats((truth == index).astype(np.uint8), connectivity=8)
@@ -188,13 +188,12 @@ def speeds(times: int = 20) -> dict[str, dict[str, float]]:
     strokes = np.full((side, side), NO_STROKE, np.uint8)
     cv2.line(strokes, (400, 450), (650, 540), 1, 12)
     cv2.line(strokes, (60, 60), (60, 900), 0, 12)
-    small = np.asarray(cv2.resize(image, (512, 512), interpolation=cv2.INTER_AREA), np.uint8)  # as the page asks for it
-    features = pixel_features(small)
+    features = stroke_features(image)
     edges, border = Edges(image), outline(inside > 0)
     ends = [(border[k], border[(k + 250) % len(border)]) for k in range(0, len(border), len(border) // times)]
     turn = iter(ends * 2)
     return {
-        "scribble, first": timed(lambda: from_strokes(pixel_features(small), strokes), times),
+        "scribble, first": timed(lambda: from_strokes(stroke_features(image), strokes), times),
         "scribble": timed(lambda: from_strokes(features, strokes), times),
         "scissors": timed(lambda: edges.line(*(tuple(map(float, end)) for end in next(turn))), times),
         "box": timed(lambda: from_box(image, (240, 290, 560, 420)), times),

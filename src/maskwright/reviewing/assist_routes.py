@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import cv2
-import numpy as np
 from fastapi import FastAPI
 from fastapi.responses import Response
 from pydantic import Field, FiniteFloat, StrictInt
@@ -17,10 +16,6 @@ from maskwright.reviewing import assisting, pictures
 from maskwright.reviewing.bodies import Body, json_response, mask_of_runs, mask_response
 from maskwright.reviewing.state import Server
 
-_MOST = (
-    1 << 18
-)  # pixels at which strokes are learnt, so that an answer takes a moment; of a larger image, a smaller one
-_CLASSES = 24
 Point = tuple[FiniteFloat, FiniteFloat]
 
 
@@ -76,19 +71,10 @@ def add_assistance(app: FastAPI, server: Server) -> None:
         classes = len(store.now()[0].classes)
         if ((strokes >= classes) & (strokes < assisting.NO_STROKE)).any():
             raise DataError("strokes: hold what is no class; reload the page")
-        scale = min(1.0, (_MOST / strokes.size) ** 0.5)
-        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-
-        def features() -> assisting.Floats:
-            chances = probabilities_of(sample)
-            small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-            if chances is not None and len(chances) > _CLASSES:
-                chances = None  # too much to learn from in a moment
-            if chances is not None:
-                chances = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in chances])
-            return assisting.pixel_features(small, chances)
-
-        known = server.features.get(("features", sample.name, server.queue.folder), features)
+        known = server.features.get(
+            ("features", sample.name, server.queue.folder),
+            lambda: assisting.stroke_features(image, probabilities_of(sample)),
+        )
         return mask_response(assisting.from_strokes(known, strokes))
 
     @app.post("/api/samples/{number}/region")

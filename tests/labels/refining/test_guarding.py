@@ -3,7 +3,7 @@
 import numpy as np
 
 from maskwright.evaluation.metrics import Marginals
-from maskwright.labels.refining.guarding import chosen, difference, helps
+from maskwright.labels.refining.guarding import chosen, difference, helps, not_behind
 
 
 def counts(hit, images=20, seed=0):
@@ -41,3 +41,11 @@ def test_a_round_helps_when_it_is_ahead_of_all_before():
     assert helps([counts(0.6), counts(0.5), counts(0.7)])
     assert not helps([counts(0.6), counts(0.5), counts(0.55)])
     assert not helps([counts(0.6), counts(0.6)])
+
+
+def test_what_is_not_worse_beyond_chance_is_not_behind():
+    close = [counts(0.6, images=5, seed=1), counts(0.603, images=5, seed=2)]
+    assert not_behind(close) == [0, 1]
+    assert not_behind([*close, counts(0.3, images=5, seed=3)]) == [0, 1]
+    assert not_behind([counts(0.5), counts(0.8)]) == [1]
+    assert not_behind([counts(0.5)]) == [0]

@@ -46,6 +46,13 @@ def helps(counts: Sequence[Marginals]) -> bool:
     return scores[-1] > max(scores[:-1])
 
 
+def not_behind(counts: Sequence[Marginals]) -> list[int]:
+    """The places of the best model and of those that are not worse than it beyond chance."""
+    scores = [float(one.total().mIoU()) for one in counts]
+    best = scores.index(max(scores))
+    return [place for place, one in enumerate(counts) if not difference(("best", "other"), counts[best], one).better]
+
+
 def chosen(names: Sequence[str], counts: Sequence[Marginals]) -> tuple[int, list[RoundDifference]]:
     """The place of the round to keep, of which the first is round 0, and the differences of the others to that."""
     apart = [difference((name, names[0]), one, counts[0]) for name, one in zip(names[1:], counts[1:], strict=True)]

@@ -36,7 +36,7 @@ from maskwright.evaluation.scoring.evaluation import Evaluation, newest
 from maskwright.labels.refining.boxes import boxes_of, grabcut
 from maskwright.labels.refining.combining import CHANGED, KEPT, LEFT_OUT, combine, needs_background
 from maskwright.labels.refining.config import Refinement
-from maskwright.labels.refining.guarding import helps
+from maskwright.labels.refining.guarding import helps, not_behind
 from maskwright.labels.suspecting.copies import planted_copy
 from maskwright.labels.suspecting.labelsets import require_same
 from maskwright.labels.suspecting.trainings import last_state
@@ -129,6 +129,8 @@ class Rounds:
         rounds, seeing = [*starts], starts
         if self.judged:
             rounds.sort(key=lambda one: -one.score)
+            # What is clearly worse spoils the masks: a model of coarse masks says that these are right.
+            seeing = [starts[place] for place in not_behind([one.counts for one in starts])]
         if len(starts) > 1:
             say(f"round 0 is {rounds[0].name!r}, which is ahead of {rounds[1].name!r} on the trusted images")
         for number in range(1, self.config.rounds + 1):
@@ -140,7 +142,7 @@ class Rounds:
         return rounds
 
     def _starts(self) -> list[Round]:
-        """The trainings before any round, which together see for round 1."""
+        """The trainings before any round; those that are not behind see together for round 1."""
         data = self._place("H0")
         if not data.exists():
             planted_copy(self.refinement.data, data, self._first_masks(), "refine: trusted masks")
