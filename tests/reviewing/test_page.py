@@ -460,6 +460,11 @@ def test_hostile_names_stay_text(context: object, tmp_path: Path) -> None:
     described = {"layout": "flat", "images": {"folder": "images"}, "masks": {"folder": "masks"}}
     described["classes"] = [{"id": index, "name": name} for index, name in enumerate(classes)]
     (data / "dataset.yaml").write_text(yaml.safe_dump(described))
+    for number, value in enumerate(HOSTILE):  # a study whose runs differ in these
+        file = data / "a<b>study" / "jobs" / f"run-{number}" / "config.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(yaml.safe_dump({"model": {"name": value}}))
+    (data / "a<b>study" / "study.yaml").write_text("base: {}\nmatrix: {seed: [0]}\n")
     found = Served(data)
     try:
         found.server.queue._run = lambda: audit(data, progress=False, workers=1).to_dict()
@@ -473,6 +478,10 @@ def test_hostile_names_stay_text(context: object, tmp_path: Path) -> None:
             page.wait_for_timeout(100)
         assert "<img src=x" in page.locator("#classes").text_content()
         page.locator("#tab-runs").click()
+        board = page.locator("#runs table")
+        board.wait_for()
+        assert all(value in board.text_content() for value in HOSTILE) and "waiting" in board.text_content()
+        assert page.locator("#runs h3").text_content() == "a<b>study"
         assert page.evaluate("window.hit") is None
     finally:
         found.stop()

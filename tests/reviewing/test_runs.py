@@ -16,11 +16,14 @@ from maskwright.core.findings import Finding, Severity
 from maskwright.data.opening import load_dataset
 from maskwright.reviewing import state
 from maskwright.reviewing.queue import ACCEPT, DECIDE, DRAW, Lead, audit_leads, explanation_leads
-from maskwright.reviewing.runs import describe_run, find_runs
+from maskwright.reviewing.runs import _settings, describe_run, describe_study, find_runs
 from maskwright.reviewing.server import Server
 from scenes import distorted, evaluated, write_data
 
 pytest.importorskip("torch")
+from maskwright.studies.folder import write_yaml
+from maskwright.studies.searching.folder import Search
+from maskwright.studies.study import study
 from maskwright.training.train import train
 from tiny import config, write_dataset
 
@@ -69,6 +72,41 @@ def test_runs_are_found_in_the_folder_beside_it_and_in_runs(tmp_path: Path, data
         shutil.copytree(data / "runs/small-001", tmp_path / "work" / place)
     found = {str(run.relative_to(tmp_path / "work")) for run in Server(root).run_folders()}
     assert found == {"data/run", "run", "runs/run"}
+
+
+def test_a_study_is_a_board_of_its_runs(tmp_path: Path) -> None:
+    """The best validation score first, with the settings that differ; its runs have no card of their own."""
+    root = write_dataset(tmp_path / "data", {"train": 6, "val": 3, "test": 2})
+    base = config(root).to_dict()
+    write_yaml(tmp_path / "lr.yaml", {"base": base, "matrix": {"optimizer.lr": [1e-4, 1e-2], "seed": [3]}})
+    study(tmp_path / "lr.yaml")
+    server = Server(root)
+    (path,) = server.study_folders()
+    assert path == (tmp_path / "studies" / "lr").resolve() and len(server.run_folders()) == 2
+    told = describe_study(path)
+    assert (told["kind"], told["keys"]) == ("study", ["optimizer.lr"])
+    assert told["compare"] == f"maskwright compare {path}"
+    scores = [row["val_mIoU"] for row in told["runs"]]
+    assert scores == sorted(scores, reverse=True) and {*scores} == {
+        describe_run(Path(row["run"]))["val_mIoU"] for row in told["runs"]
+    }
+    assert {row["name"]: row["values"] for row in told["runs"]} == {"lr0.0001_seed3": [1e-4], "lr0.01_seed3": [1e-2]}
+    answer = client_of(server).get("/api/runs").json()
+    assert all(run["in_study"] for run in answer["runs"]) and answer["studies"] == [told]
+
+    first, second = (Path(row["run"]) for row in told["runs"])
+    Search(path).prune(first.name, "worse than others")
+    (second / "finished.json").unlink()
+    with exclusive_lock(path / "jobs" / second.name):
+        assert {row["state"] for row in describe_study(path)["runs"]} == {"ended early", "running"}
+    (path / "jobs" / second.name / "failed.json").write_text('{"code": 3, "message": "no"}')
+    assert {row["state"] for row in describe_study(path)["runs"]} == {"ended early", "failed"}
+    shutil.rmtree(second)
+    (path / "jobs" / second.name / "failed.json").unlink()
+    assert [row["state"] for row in describe_study(path)["runs"]] == ["ended early", "waiting"]
+    (path / "jobs" / second.name / "config.yaml").write_text("a: [")
+    _settings.cache_clear()
+    assert "config.yaml" in describe_study(path)["error"]
 
 
 def test_a_run_is_tried_on_an_image(data: Path) -> None:

@@ -59,12 +59,21 @@ def add_runs(app: FastAPI, server: Server) -> None:
     def list_runs() -> Response:
         found = [{"name": name, "pages": list(runs.pages_of(path))} for name, path in outputs().items()]
         lacking = None if importlib.util.find_spec("torch") else "This needs torch: `pip install maskwright[train]`."
-        rows = [runs.describe_run(run) for run in server.run_folders()]
-        return json_response({"runs": rows, "outputs": found, "lacking": lacking})
+        studies = [runs.describe_study(path) for path in server.study_folders()]
+        of_studies = {row["run"] for study in studies for row in study.get("runs", ())}
+        rows = [runs.describe_run(run) | {"in_study": str(run) in of_studies} for run in server.run_folders()]
+        return json_response({"runs": rows, "studies": studies, "outputs": found, "lacking": lacking})
 
     @app.get("/pages/run/{place}/{name:path}")
     def run_page(place: int, name: str) -> Response:
         return page_response(run_at(place), name)
+
+    @app.get("/pages/study/{place}/{name:path}")
+    def study_page(place: int, name: str) -> Response:
+        found = server.study_folders()
+        if not 0 <= place < len(found):
+            raise DataError(f"study {place}: there are {len(found)}, from 0; reload the list")
+        return page_response(found[place], name)
 
     @app.get("/pages/output/{folder}/{name:path}")
     def output_page(folder: str, name: str) -> Response:

@@ -3,29 +3,51 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from maskwright.base import strictyaml
 from maskwright.base.storage import confine, lock_owner
 from maskwright.core.description import FOLDER
 from maskwright.errors import DataError, MaskwrightError
 from maskwright.run import Run
+from maskwright.studies.folder import RunsFolder, Study
+from maskwright.studies.searching.folder import Search
+from maskwright.studies.status import progress_of
 
 _DEEP = 4  # folders below the place where runs are looked for
 _MOST = 200
 _POINTS = 200  # of a curve
+_COLUMNS = 6  # settings that are shown beside the scores of a study
 _NOT_RUNS = {FOLDER, "checkpoints", "predictions", "evaluations", "explanations", "samples", "node_modules"}
 
 
 def find_runs(places: list[Path]) -> list[Path]:
     """The run folders at or below these places, the newest first; folders that are links are not entered."""
+    return _newest(places, lambda folder, files: "run.json" in files, "run.json")
+
+
+def find_studies(places: list[Path]) -> list[Path]:
+    """The folders of studies and searches at or below these places, the newest first."""
+    return _newest(places, lambda folder, files: study_in(folder) is not None, "jobs")
+
+
+def study_in(folder: Path) -> RunsFolder | None:
+    """The study or search that a folder is of."""
+    return next((found for kind in (Study, Search) if (found := kind(folder)).begun), None)
+
+
+def _newest(places: list[Path], wanted: Callable[[Path, list[str]], bool], dated: str) -> list[Path]:
+    """Those folders at or below these places that are `wanted`, by the time of what they hold; such are not entered."""
     found: dict[Path, float] = {}
     for place in places:
         for folder, inner, files in os.walk(place):
             path = Path(folder)
-            if "run.json" in files:
-                found[path.resolve()] = (path / "run.json").stat().st_mtime
+            if wanted(path, files):
+                found[path.resolve()] = (path / dated).stat().st_mtime
                 inner.clear()
             if len(path.relative_to(place).parts) >= _DEEP:
                 inner.clear()
@@ -60,6 +82,67 @@ def describe_run(path: Path) -> dict[str, Any]:
     except (MaskwrightError, OSError, KeyError, TypeError, ValueError) as error:
         described |= {"state": "unreadable", "error": str(error)}
     return described
+
+
+def describe_study(path: Path) -> dict[str, Any]:
+    """For JSON: name, pages, the `keys` that its runs differ in, and `runs`, the best validation score first: name,
+    state, how far it is, its score, its `values` for the keys, and the folder. `compare` is the command that says which
+    differences are noise. A damaged one has an `error`."""
+    described: dict[str, Any] = {"name": path.name, "folder": str(path), "pages": list(pages_of(path))}
+    try:
+        found = study_in(path)
+        assert found is not None
+        rows = [_row(found, name) for name in found.prepared]
+        settings = [_settings(found.config_file(row["name"])) for row in rows]
+        keys = dict.fromkeys(key for one in settings for key in one)
+        differing = [key for key in keys if len({repr(one.get(key)) for one in settings}) > 1][:_COLUMNS]
+        for row, one in zip(rows, settings, strict=True):
+            row["values"] = [one.get(key) for key in differing]
+        rows.sort(key=lambda row: (row["val_mIoU"] is None, -(row["val_mIoU"] or 0)))
+        split = next(iter(found.evaluate), "test")
+        compare = f"maskwright compare {shlex.quote(str(path))}" + (
+            "" if "test" in found.evaluate else f" --split {split}"
+        )
+        described |= {"kind": found.verb, "keys": differing, "runs": rows, "compare": compare}
+    except (MaskwrightError, OSError, KeyError, TypeError, ValueError) as error:
+        described["error"] = str(error)
+    return described
+
+
+def _row(found: RunsFolder, name: str) -> dict[str, Any]:
+    run, state = found.run(name), "waiting"
+    begun = run.info_file.is_file()
+    if run.pruned_file.is_file():
+        state = "ended early"
+    elif lock_owner(found.job(name)) is not None:
+        state = "running"
+    elif found.failure(name):
+        state = "failed"
+    elif begun:
+        state = "finished" if run.finished else "stopped"
+    known = progress_of(run) if begun else {}
+    return {
+        "name": name,
+        "run": str(run.path.resolve()),
+        "state": state,
+        "iteration": known.get("iteration", 0),
+        "iterations": known.get("iterations"),
+        "val_mIoU": known.get("best_val_mIoU"),
+    }
+
+
+@lru_cache(1024)
+def _settings(config: Path) -> dict[str, Any]:
+    """The values of a config by their keys (`optimizer.lr`)."""
+
+    def flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, dict):
+            for name, one in value.items():
+                yield from flat(one, f"{key}.{name}" if key else str(name))
+        else:
+            yield key, value
+
+    return dict(flat(strictyaml.read(config).data, ""))
 
 
 def _thinned(points: list[list[float]]) -> list[list[float]]:

@@ -52,10 +52,18 @@ class Server:
         self._stop = threading.Event()
 
     def run_folders(self) -> list[Path]:
-        """The runs in the folder of the dataset, beside it, and in `runs/` beside it."""
+        """The runs in the folder of the dataset, beside it, in `runs/` beside it, and those of the studies."""
         home = self.store.home.resolve()
         beside = [file.parent for file in home.parent.glob("*/run.json")]
-        return runs.find_runs([place for place in (home, home.parent / "runs", *beside) if place.is_dir()])
+        places = [home, home.parent / "runs", *beside, *self.study_folders()]
+        return runs.find_runs([place for place in places if place.is_dir()])
+
+    def study_folders(self) -> list[Path]:
+        """The studies and searches in the folder of the dataset, beside it, and where they are made beside it."""
+        home = self.store.home.resolve()
+        beside = [file.parent for verb in ("study", "search") for file in home.parent.glob(f"*/{verb}.yaml")]
+        places = [home, home.parent / "studies", home.parent / "searches", *beside]
+        return runs.find_studies([place for place in places if place.is_dir()])
 
     def start(self) -> None:
         """Begins what is done beside the routes."""

@@ -15,15 +15,17 @@ export async function showRuns() {
     return toast(error.message, true);
   }
   if (section.hidden) return;
-  const cards = found.runs.map(card);
+  const cards = found.runs.flatMap((run, place) => (run.in_study ? [] : [card(run, place)]));
   section.replaceChildren(
     make("h2", { text: "Runs" }),
-    ...(cards.length ? cards : [make("p", { text: "No run in the folder of the dataset, or beside it. `maskwright train run.yaml` makes one." })]),
+    ...(found.runs.length ? cards : [make("p", { text: "No run in the folder of the dataset, or beside it. `maskwright train run.yaml` makes one." })]),
+    ...(found.studies.length ? [make("h2", { text: "Studies" })] : []), ...found.studies.map((study, place) => board(study, place)),
     tryOut(found),
-    make("h2", { text: "Outputs" }),
+    ...(found.outputs.length ? [make("h2", { text: "Outputs" })] : []),
     make("ul", {}, ...found.outputs.flatMap((one) => one.pages.map((page) => make("li", {}, link(`output/${encodeURIComponent(one.name)}`, page, `${one.name}: ${page}`))))),
   );
-  if (found.runs.some((run) => run.state === "running")) timer = setTimeout(() => section.hidden || showRuns(), 3000);
+  const under_way = [found.runs, ...found.studies.map((study) => study.runs ?? [])].flat();
+  if (under_way.some((run) => run.state === "running")) timer = setTimeout(() => section.hidden || showRuns(), 3000);
 }
 
 const link = (place, page, text) => make("a", { href: `/pages/${place}/${page.split("/").map(encodeURIComponent).join("/")}`, target: "_blank", rel: "noopener", text });
@@ -38,6 +40,28 @@ function card(run, place) {
     ...(run.iterations ? [make("progress", { max: run.iterations, value: run.iteration, "aria-label": "iterations" })] : []),
     ...(run.loss?.length > 1 ? [curve("loss", run.loss)] : []), ...(run.scores?.length > 1 ? [curve("validation mIoU", run.scores)] : []),
     make("p", {}, ...run.pages.flatMap((page) => [link(`run/${place}`, page, page), " "])));
+}
+
+// The runs of a study by their best validation score.
+function board(study, place) {
+  const box = make("article", { className: "run" }, make("h3", { text: study.name }));
+  if (study.error) return box.append(make("p", { text: study.error })), box;
+  const cell = (text) => make("td", { text });
+  const brief = (value) => (typeof value === "number" ? String(Number(value.toPrecision(4))) : typeof value === "string" ? value : JSON.stringify(value) ?? "");
+  const done = (run) => (run.iterations ? `${run.iteration.toLocaleString("en")} of ${run.iterations.toLocaleString("en")}` : run.iteration.toLocaleString("en"));
+  const row = (run, rank) => {
+    const page = study.pages.find((one) => one.startsWith(`runs/${run.name}/`));
+    const name = page ? link(`study/${place}`, page, run.name) : make("span", { text: run.name });
+    return make("tr", {}, cell(run.val_mIoU == null ? "" : rank + 1), make("td", {}, name), cell(run.val_mIoU?.toFixed(4) ?? ""),
+      cell(run.state), cell(done(run)), ...run.values.map((value) => cell(brief(value))));
+  };
+  const head = ["place", "run", "best validation mIoU", "state", "iterations", ...study.keys];
+  box.append(
+    make("p", { text: `A ${study.kind} of ${study.runs.length} runs. The first of many is partly the luckiest one: \`${study.compare}\` says which differences are noise.` }),
+    make("div", { className: "wide", tabIndex: 0, role: "region", "aria-label": `Runs of ${study.name}` },
+      make("table", {}, make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...study.runs.map(row)))),
+    make("p", {}, ...study.pages.filter((page) => !page.startsWith("runs/")).flatMap((page) => [link(`study/${place}`, page, page), " "])));
+  return box;
 }
 
 const SVG = "http://www.w3.org/2000/svg";
