@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from maskwright.core.masks import Pixels
 
-_SIDE = 512  # longest side at which it is computed, for an answer in a moment
+_SIDE = 480  # longest side at which it is computed, for an answer in a moment
 _ROUNDS = 4
 _LEAST = 5  # pixels: as many as it has mixtures of colours of each kind
 
@@ -27,7 +27,5 @@ def cut_out(image: Pixels, marks: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_
         return np.asarray(marks & 1, np.bool_)
     cv2.setRNGSeed(0)  # its k-means draws from OpenCV's generator
     cv2.grabCut(small, found, None, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK)
-    large = cv2.resize(
-        found & 1, marks.shape[::-1], interpolation=cv2.INTER_LINEAR if scale == 1 else cv2.INTER_NEAREST
-    )
-    return np.asarray((large > 0) & (marks != cv2.GC_BGD))
+    large = cv2.resize((found & 1) * 255, marks.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray((large > 127) & (marks != cv2.GC_BGD))
