@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from maskwright.core.masks import Pixels
 
-_SIDE = 480  # longest side at which it is computed, for an answer in a moment
+_SIDE = 416  # longest side at which it is computed, for an answer in a moment
 _ROUNDS = 4
 _LEAST = 5  # pixels: as many as it has mixtures of colours of each kind
 
