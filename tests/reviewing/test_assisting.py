@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import dijkstra
 
 from maskwright.core.classes import IGNORE, ClassTree
 from maskwright.errors import ConfigError, DataError
-from maskwright.reviewing.assisting import NO_STROKE, Edges, from_box, from_point, from_strokes, painted, pixel_features
+from maskwright.reviewing.assisting import (
+    NO_STROKE,
+    Edges,
+    distances,
+    from_box,
+    from_point,
+    from_strokes,
+    painted,
+    pixel_features,
+    stroke_features,
+)
 
 ROWS, COLUMNS = np.indices((96, 128))
 DISC = (ROWS - 48) ** 2 + (COLUMNS - 60) ** 2 < 30**2
@@ -45,6 +58,51 @@ def test_strokes_become_a_mask_at_once(image: np.ndarray) -> None:
     strokes[strokes != 1] = NO_STROKE
     with pytest.raises(ConfigError, match="stroke another class"):
         from_strokes(pixel_features(image), strokes)
+
+
+def dijkstra_distances(costs: np.ndarray, begin: list[int]) -> np.ndarray:
+    """(h, w) by scipy, of costs (h, w) of the pixel that a step leads to."""
+    height, width = costs.shape
+    rows, columns = np.indices(costs.shape).reshape(2, -1)
+    steps = []
+    for down, across in ((a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b):
+        there = (rows + down >= 0) & (rows + down < height) & (columns + across >= 0) & (columns + across < width)
+        to = (rows + down)[there] * width + (columns + across)[there]
+        length = costs.reshape(-1)[to] * (2**0.5 if down and across else 1)
+        steps.append((np.flatnonzero(there), to, length))
+    here, to, length = (np.concatenate(one) for one in zip(*steps, strict=True))
+    graph = csr_matrix((length, (here, to)), shape=(costs.size, costs.size))
+    return dijkstra(graph, indices=begin, min_only=True).reshape(height, width)
+
+
+def test_distances_are_those_of_the_shortest_ways(rng: np.random.Generator) -> None:
+    even = np.full((40, 2, 56), 0.5, np.float32)
+    places = [np.array([5, 60]), np.array([40 * 56 - 1])]
+    found = distances(even, places, np.full_like(even, 1e9))
+    for number, begin in enumerate(places):
+        np.testing.assert_allclose(found[:, number], dijkstra_distances(even[:, number], begin.tolist()), atol=1e-3)
+    # Where costs differ, ways that wind much are found a little too long, and none too short.
+    rough = np.stack([cv2.GaussianBlur(rng.random((40, 56)), (0, 0), 3) ** 4 for _ in range(2)], 1).astype(np.float32)
+    rough = rough / rough.max() + np.float32(0.01)
+    found = distances(rough, places, np.full_like(rough, 1e9))
+    for number, begin in enumerate(places):
+        exact = dijkstra_distances(rough[:, number], begin.tolist())
+        assert (found[:, number] >= exact - 1e-3).all() and np.median(found[:, number] / (exact + 1e-9)) < 1.01
+    # A way that begins anywhere for 3 is never longer than 3.
+    assert np.allclose(distances(rough, places, np.full_like(rough, 3)), np.minimum(found, 3), atol=1e-3)
+
+
+def test_a_stroke_corrects_what_is_around_it(image: np.ndarray) -> None:
+    """Two discs that look alike: a stroke finds both; one of another class takes the second, and leaves the first."""
+    both = np.concatenate([image, image], 1)
+    strokes = np.full(both.shape[:2], NO_STROKE, np.uint8)
+    strokes[46:50, 50:70], strokes[4:7, 10:40] = 1, 0
+    features = stroke_features(both)
+    other = np.pad(DISC, ((0, 0), (DISC.shape[1], 0)))
+    assert (from_strokes(features, strokes)[other] == 1).mean() > 0.7
+    strokes[46:50, 50 + 128 : 70 + 128] = 2
+    found = from_strokes(features, strokes)
+    assert (found[other] == 2).mean() > 0.9 and (found[:, :128][DISC] == 1).mean() > 0.9
 
 
 def test_probabilities_tell_apart_what_looks_alike(rng: np.random.Generator) -> None:

@@ -63,6 +63,7 @@ GETS = [
     "/api/runs",
     "/pages/output/suspects-001/index.html",
     "/pages/run/0/report.html",
+    "/pages/study/0/report.html",
 ]
 POSTS = {
     "/api/samples/0/edit": {"revision": "", "status": "exclude"},
@@ -187,6 +188,8 @@ def test_changes_are_json_of_bounded_size(client: TestClient, data: Path, monkey
         "/pages/output/suspects-001/suspects.json",
         "/pages/output/%2e%2e/index.html",
         "/pages/run/-1/index.html",
+        "/pages/study/-1/index.html",
+        "/pages/study/0/index.html",
         "/api/samples/-1/image",
         "/api/samples/99/image",
         "/api/samples/x/image",

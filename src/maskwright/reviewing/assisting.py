@@ -25,6 +25,7 @@ _RANDOM = 160  # random features of the classifier of strokes
 # Measured on the scenes of the demonstration, two strokes a class.
 _RIDGE, _WIDTH, _NEAR = 0.3, 0.2, 1.0
 _STEP = 0.01  # what a step costs where a pixel is surely of the class
+_FAR, _FAR_UNLIKE = 4.0, 20.0  # with what a way begins beside the strokes, where a pixel is of the class and where not
 _SWEEPS = 2
 _MOST = 1 << 17  # pixels at which strokes are learnt
 _CLASSES = 24  # whose probabilities are learnt from
@@ -100,9 +101,10 @@ def from_strokes(features: Floats, strokes: Mask, seed: int = 0) -> Mask:
     same image, which may be a smaller one: then it is told apart at that size, and outlines are smooth at the larger.
 
     A pixel is of the class whose strokes are nearest, on a way that is the longer the less likely its pixels are of the
-    class (Bai and Sapiro, ICCV 2007): so a stroke tells what looks like it, and corrects first of all what is around
-    it. How likely they are is said by a ridge regression of the classes on random Fourier features (Rahimi and Recht,
-    2007), solved exactly. Strokes stay what they are. ConfigError for strokes of fewer than two classes.
+    class (Bai and Sapiro, ICCV 2007); a way may also begin, at some price, wherever the class is likely (Criminisi,
+    Sharp and Blake, ECCV 2008). So a stroke tells what looks like it, and corrects first of all what is around it. How
+    likely pixels are is said by a ridge regression of the classes on random Fourier features (Rahimi and Recht, 2007),
+    solved exactly. Strokes stay what they are. ConfigError for strokes of fewer than two classes.
     """
     height, width, _ = features.shape
     classes = [int(index) for index in np.unique(strokes) if index != NO_STROKE]
@@ -114,9 +116,9 @@ def from_strokes(features: Floats, strokes: Mask, seed: int = 0) -> Mask:
     for index in classes:
         rows, columns = np.nonzero(strokes == index)
         places.append(np.unique(rows * height // strokes.shape[0] * width + columns * width // strokes.shape[1]))
-    likely = _likely(features, places, np.random.default_rng(seed))
-    costs = np.clip(1 - likely, 0, 1) ** 2 + np.float32(_STEP)
-    small = np.moveaxis(distances(costs, places), 1, 0)
+    unlike = np.clip(1 - _likely(features, places, np.random.default_rng(seed)), 0, 1) ** 2
+    far = np.float32(_FAR) + np.float32(_FAR_UNLIKE) * unlike
+    small = np.moveaxis(distances(unlike + np.float32(_STEP), places, far), 1, 0)
     large = [cv2.resize(one, strokes.shape[::-1], interpolation=cv2.INTER_LINEAR) for one in small]
     found = np.array(classes, np.uint8)[np.argmin(large, 0)]
     return np.where(strokes == NO_STROKE, found, strokes).astype(np.uint8)
@@ -145,14 +147,15 @@ def _likely(features: Floats, places: Sequence[npt.NDArray[np.intp]], rng: np.ra
     return np.stack(smooth, 1)
 
 
-def distances(costs: Floats, places: Sequence[npt.NDArray[np.intp]]) -> Floats:
-    """(h, K, w) for each class the length of the shortest way to each pixel from the pixels at `places`, of which a
-    step costs what `costs` (h, K, w) say of the pixel that it leads to, times its length.
+def distances(costs: Floats, places: Sequence[npt.NDArray[np.intp]], far: Floats) -> Floats:
+    """(h, K, w) for each class the length of the shortest way to each pixel from the pixels at `places`, or from any
+    other one with what `far` (h, K, w) says to begin with. A step costs what `costs` (h, K, w) say of the pixel that it
+    leads to, times its length.
 
     Sweeps from all four sides in turn (Toivanen, Pattern Recognition Letters 1996), a row of all classes at a time.
     """
-    height, count, width = costs.shape
-    found = np.full((height, count, width), np.float32(1e9))
+    width = costs.shape[2]
+    found = far.copy()
     for number, one in enumerate(places):
         found[one // width, number, one % width] = 0
     for _ in range(_SWEEPS):
