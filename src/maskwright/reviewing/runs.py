@@ -99,10 +99,10 @@ def describe_study(path: Path) -> dict[str, Any]:
         for row, one in zip(rows, settings, strict=True):
             row["values"] = [one.get(key) for key in differing]
         rows.sort(key=lambda row: (row["val_mIoU"] is None, -(row["val_mIoU"] or 0)))
-        split = next(iter(found.evaluate), "test")
-        compare = f"maskwright compare {shlex.quote(str(path))}" + (
-            "" if "test" in found.evaluate else f" --split {split}"
-        )
+        place, splits = shlex.quote(str(path)), [*found.evaluate]
+        compare = f"maskwright compare {place}"
+        if splits and "test" not in splits:
+            compare = f"maskwright compare {place} --split {splits[0]}"
         described |= {"kind": found.verb, "keys": differing, "runs": rows, "compare": compare}
     except (MaskwrightError, OSError, KeyError, TypeError, ValueError) as error:
         described["error"] = str(error)
