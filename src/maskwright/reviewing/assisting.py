@@ -22,7 +22,7 @@ NO_STROKE = 254
 _WINDOW = 192  # pixels around both ends of a line in which it may run
 _SCALES = (1.0, 2.5, 6.0)
 _RANDOM = 160  # random features of the classifier of strokes
-# Measured on the scenes of the demonstration, two strokes a class.
+# What was tried for these and the next lines is in docs/decisions/0030.
 _RIDGE, _WIDTH, _NEAR = 0.3, 0.2, 1.0
 _STEP = 0.01  # what a step costs where a pixel is surely of the class
 _FAR, _FAR_UNLIKE = 4.0, 20.0  # with what a way begins beside the strokes, where a pixel is of the class and where not

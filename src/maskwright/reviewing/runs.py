@@ -13,7 +13,7 @@ from maskwright.base import strictyaml
 from maskwright.base.storage import confine, lock_owner
 from maskwright.core.description import FOLDER
 from maskwright.errors import DataError, MaskwrightError
-from maskwright.run import Run
+from maskwright.run import Run, flat
 from maskwright.studies.folder import RunsFolder, Study
 from maskwright.studies.searching.folder import Search
 from maskwright.studies.status import progress_of
@@ -22,6 +22,8 @@ _DEEP = 4  # folders below the place where runs are looked for
 _MOST = 200
 _POINTS = 200  # of a curve
 _COLUMNS = 6  # settings that are shown beside the scores of a study
+_KINDS = (Study, Search)
+_STUDIES = {f"{kind.verb}.yaml" for kind in _KINDS}
 _NOT_RUNS = {FOLDER, "checkpoints", "predictions", "evaluations", "explanations", "samples", "node_modules"}
 
 
@@ -32,12 +34,14 @@ def find_runs(places: list[Path]) -> list[Path]:
 
 def find_studies(places: list[Path]) -> list[Path]:
     """The folders of studies and searches at or below these places, the newest first."""
-    return _newest(places, lambda folder, files: study_in(folder) is not None, "jobs")
+    return _newest(
+        places, lambda folder, files: not _STUDIES.isdisjoint(files) and study_in(folder) is not None, "jobs"
+    )
 
 
 def study_in(folder: Path) -> RunsFolder | None:
     """The study or search that a folder is of."""
-    return next((found for kind in (Study, Search) if (found := kind(folder)).begun), None)
+    return next((found for kind in _KINDS if (found := kind(folder)).begun), None)
 
 
 def _newest(places: list[Path], wanted: Callable[[Path, list[str]], bool], dated: str) -> list[Path]:
@@ -90,8 +94,8 @@ def describe_study(path: Path) -> dict[str, Any]:
     differences are noise. A damaged one has an `error`."""
     described: dict[str, Any] = {"name": path.name, "folder": str(path), "pages": list(pages_of(path))}
     try:
-        found = study_in(path)
-        assert found is not None
+        if (found := study_in(path)) is None:
+            raise DataError(f"{path}: is no study any more; reload the list")
         rows = [_row(found, name) for name in found.prepared]
         settings = [_settings(found.config_file(row["name"])) for row in rows]
         keys = dict.fromkeys(key for one in settings for key in one)
@@ -134,15 +138,7 @@ def _row(found: RunsFolder, name: str) -> dict[str, Any]:
 @lru_cache(1024)
 def _settings(config: Path) -> dict[str, Any]:
     """The values of a config by their keys (`optimizer.lr`)."""
-
-    def flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, dict):
-            for name, one in value.items():
-                yield from flat(one, f"{key}.{name}" if key else str(name))
-        else:
-            yield key, value
-
-    return dict(flat(strictyaml.read(config).data, ""))
+    return flat(strictyaml.read(config).data)
 
 
 def _thinned(points: list[list[float]]) -> list[list[float]]:
